@@ -1,0 +1,66 @@
+SHELL := bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# npm itself runs under the system's Node; everything else under the one in node_modules.
+system_path := $(PATH)
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: install
+install: node_modules/.stamp ## Install what package-lock.json lists
+
+# Not `npm ci`: it refuses a lock file that leaves out optional packages of other platforms, as that of a registry without
+# them does. This takes the same versions, and changes no file but those in node_modules.
+node_modules/.stamp: package-lock.json
+	PATH="$(system_path)" npm install --no-save --no-progress --loglevel=error
+	@touch $@
+
+.PHONY: build
+build: install ## Build plain JavaScript into dist/
+	npm run --silent build
+
+.PHONY: generate
+generate: install ## Write the files that are generated from the sources
+	node scripts/generate-crd.ts
+	node scripts/generate-schemas.ts
+
+.PHONY: check
+check: install ## Check format, lint, import direction, types, unused code and generated files
+	biome ci --error-on-warnings .
+	tsc --noEmit -p tsconfig.json
+	knip
+	node scripts/generate-crd.ts --check
+	@before=$$(cat docs/schemas/* | sha256sum) && node scripts/generate-schemas.ts && \
+	[ "$$before" = "$$(cat docs/schemas/* | sha256sum)" ] || { echo 'docs/schemas was out of date: commit what was generated now' >&2; exit 1; }
+
+.PHONY: test
+test: install ## Run every test: unit, integration, and end to end on a real control plane
+	@node scripts/run-tests.ts unit e2e
+
+.PHONY: test-unit
+test-unit: install ## Run the unit and integration tests alone
+	@node scripts/run-tests.ts unit
+
+.PHONY: test-e2e
+test-e2e: install ## Run the end-to-end tests alone
+	@node scripts/run-tests.ts e2e
+
+.PHONY: controlplane
+controlplane: install ## Get kube-apiserver, etcd and kubectl (KUBEBUILDER_ASSETS, or built from Go modules)
+	@node lab/build-control-plane.ts
+
+.PHONY: demo
+demo: install ## Show the story on a real mixed control plane (ARGS=--once to run through and exit)
+	@node lab/enter-netns.ts -- node lab/demo.ts $(ARGS)
+
+.PHONY: bench
+bench: install ## Measure against Kubernetes' own peer proxy
+	@node lab/enter-netns.ts -- node lab/bench.ts $(ARGS)
+
+.PHONY: clean
+clean: ## Remove what was built; node_modules and the control plane stay
+	rm -rf dist

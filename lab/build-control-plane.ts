@@ -1,0 +1,104 @@
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, readFile, rename, rm, symlink } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** Kubernetes minors that the lab can build. */
+export type Minor = '1.36' | '1.35';
+
+/** What to get, and where to say how it goes. */
+export interface BuildOptions {
+  readonly versions: readonly Minor[];
+  readonly log: (message: string) => void;
+}
+
+const here = dirname(fileURLToPath(import.meta.url));
+const programs = ['etcd', 'kube-apiserver', 'kube-controller-manager', 'kubectl', 'merge-oracle'];
+const progressEveryMs = 15_000;
+
+/**
+ * Resolves to a folder of etcd, kube-apiserver, kube-controller-manager and kubectl per version.
+ *
+ * 1.36 comes from `KUBEBUILDER_ASSETS` if that is set; everything else is built once from Go modules into the cache.
+ */
+export async function ensureControlPlane({ versions, log }: BuildOptions): Promise<Readonly<Record<string, string>>> {
+  const folders: Record<string, string> = {};
+  const assets = process.env['KUBEBUILDER_ASSETS'];
+  for (const version of versions) folders[version] = version === '1.36' && assets ? assets : await ensureBuilt(version, log);
+  return folders;
+}
+
+async function ensureBuilt(version: Minor, log: (message: string) => void): Promise<string> {
+  const module = join(here, 'controlplane', `v${version}`);
+  const folder = join(cacheFolder(), 'controlplane', `${version}-${await hashOf(module)}`);
+  if (existsSync(join(folder, 'kubectl'))) return folder;
+  const full = await fullVersion(module);
+  log(`building Kubernetes v${full} from Go modules into ${folder} (about 5 minutes the first time)`);
+  const partial = `${folder}.${process.pid}`;
+  await rm(partial, { recursive: true, force: true });
+  await mkdir(partial, { recursive: true });
+  const stamp = 'k8s.io/component-base/version';
+  const [major, minor] = full.split('.');
+  const flags = `-s -w -X ${stamp}.gitVersion=v${full} -X ${stamp}.gitMajor=${major} -X ${stamp}.gitMinor=${minor}`;
+  await go(['build', '-trimpath', '-ldflags', flags, '-o', join(partial, 'controlplane'), '.'], module, log);
+  // The binary picks the program by its own name; kubectl comes last, as its presence says that the folder is whole.
+  for (const program of programs) await symlink('controlplane', join(partial, program));
+  await rename(partial, folder).catch(async (error: unknown) => {
+    await rm(partial, { recursive: true, force: true });
+    if (!existsSync(join(folder, 'kubectl'))) throw error;
+  });
+  log(`built Kubernetes v${full}`);
+  return folder;
+}
+
+function cacheFolder(): string {
+  const { PEERDISCOVERY_CACHE, XDG_CACHE_HOME } = process.env;
+  return PEERDISCOVERY_CACHE ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'peerdiscovery');
+}
+
+async function hashOf(folder: string): Promise<string> {
+  const hash = createHash('sha256');
+  for (const name of (await readdir(folder)).sort()) hash.update(`${name}\0`).update(await readFile(join(folder, name)));
+  return hash.digest('hex').slice(0, 12);
+}
+
+async function fullVersion(module: string): Promise<string> {
+  const found = /k8s\.io\/kubernetes v(\d+\.\d+\.\d+)/.exec(await readFile(join(module, 'go.mod'), 'utf8'))?.[1];
+  if (found === undefined) throw new Error(`${module}/go.mod does not require k8s.io/kubernetes`);
+  return found;
+}
+
+function go(args: readonly string[], cwd: string, log: (message: string) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const startedAt = Date.now();
+    const child = spawn('go', args, { cwd, stdio: ['ignore', 'ignore', 'pipe'] });
+    let downloads = 0;
+    let tail = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      downloads += text.split('go: downloading').length - 1;
+      tail = (tail + text).slice(-4_000);
+    });
+    const progress = setInterval(() => {
+      log(`still building (${Math.round((Date.now() - startedAt) / 1_000)} s, ${downloads} modules downloaded)`);
+    }, progressEveryMs);
+    child.on('error', (error) => {
+      clearInterval(progress);
+      reject(new Error('go cannot be run: install Go 1.26, or set KUBEBUILDER_ASSETS to a folder of binaries', { cause: error }));
+    });
+    child.on('exit', (code) => {
+      clearInterval(progress);
+      if (code === 0) resolve();
+      else reject(new Error(`go ${args[0]} ended with ${code}:\n${tail}`));
+    });
+  });
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const versions = process.argv.slice(2) as Minor[];
+  const log = (message: string) => void process.stderr.write(`${message}\n`);
+  const folders = await ensureControlPlane({ versions: versions.length > 0 ? versions : ['1.36', '1.35'], log });
+  for (const [version, folder] of Object.entries(folders)) process.stdout.write(`${version} ${folder}\n`);
+}

@@ -1,0 +1,261 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ensureControlPlane, type Minor } from './build-control-plane.ts';
+import { inlined, issue, type KeyPair, makeAuthority, makeSigningKey } from './certificates.ts';
+import { waitUntil } from './wait-until.ts';
+
+/** One kube-apiserver to start. */
+export interface ServerOptions {
+  /** Its hostname too. */
+  readonly name: string;
+  readonly version: Minor;
+  readonly emulatedVersion?: string;
+  readonly runtimeConfig?: string;
+  /** Turns upstream's own Mixed Version Proxy on. */
+  readonly peerCa?: boolean;
+}
+
+/** One kube-apiserver of the lab. */
+export interface LabServer {
+  readonly name: string;
+  readonly hostname: string;
+  /** `ip:port`. */
+  readonly address: string;
+  readonly url: string;
+  /** For people. */
+  readonly version: string;
+  /** Resolves when `/readyz` is ok. */
+  start(): Promise<void>;
+  /** SIGTERM; resolves when the process has ended. */
+  stop(): Promise<void>;
+  /** SIGKILL; resolves when the process has ended. */
+  kill(): Promise<void>;
+}
+
+/** How a command ended. */
+export interface Outcome {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Real kube-apiservers on one etcd, in the network namespace that this process is in. */
+export interface ControlPlane {
+  readonly caFile: string;
+  readonly servers: readonly LabServer[];
+  readonly tokens: Readonly<Record<'admin' | 'reader' | 'operator' | 'proxy', string>>;
+  server(name: string): LabServer;
+  /** Runs a program; `kubectl` is the lab's own. */
+  exec(command: string, args: readonly string[], options?: { readonly input?: string }): Promise<Outcome>;
+  /** Starts a program whose output goes to a log and that `stop` ends. */
+  spawn(command: string, args: readonly string[], options: { readonly name: string }): ChildProcess;
+  /** Writes a kubeconfig and returns its path. */
+  kubeconfig(access: { readonly server: string; readonly token: string; readonly name: string }): string;
+  issueServingCert(name: string, dns: readonly string[], ips: readonly string[]): KeyPair;
+  /** The last lines of every log. */
+  logTails(lines: number): string;
+  /** Ends every process and removes every file; nothing is left. */
+  stop(): Promise<void>;
+}
+
+const firstAddress = 11;
+const serviceAccountGroups = 'system:serviceaccounts,system:serviceaccounts:peerdiscovery-system';
+
+/** Starts etcd and the servers; resolves when every one is ready. */
+export async function startControlPlane(options: {
+  readonly servers: readonly ServerOptions[];
+  readonly log: (message: string) => void;
+}): Promise<ControlPlane> {
+  const versions = [...new Set<Minor>(['1.36', ...options.servers.map(({ version }) => version)])];
+  const folders = await ensureControlPlane({ versions, log: options.log });
+  const program = (version: Minor, name: string) => join(folders[version] ?? '', name);
+
+  const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-lab-'));
+  const children = new Map<string, ChildProcess>();
+  const logs = new Set<string>();
+  const killAll = () => {
+    for (const child of children.values()) child.kill('SIGKILL');
+    rmSync(folder, { recursive: true, force: true });
+  };
+  process.once('exit', killAll);
+
+  function launch(name: string, command: string, args: readonly string[]): ChildProcess {
+    const path = join(folder, `${name}.log`);
+    logs.add(name);
+    const output = openSync(path, 'a');
+    const child = spawn(command, args, { stdio: ['ignore', output, output] });
+    closeSync(output);
+    children.set(name, child);
+    child.once('exit', () => {
+      if (children.get(name) === child) children.delete(name);
+    });
+    child.once('error', (error) => writeFileSync(path, `${error.message}\n`, { flag: 'a' }));
+    return child;
+  }
+
+  async function end(name: string, signal: NodeJS.Signals): Promise<void> {
+    const child = children.get(name);
+    if (child === undefined) return;
+    const exited = new Promise((resolve) => child.once('exit', resolve));
+    child.kill(signal);
+    const impatient = setTimeout(() => child.kill('SIGKILL'), 30_000);
+    await exited;
+    clearTimeout(impatient);
+  }
+
+  const exec: ControlPlane['exec'] = (command, args, { input } = {}) =>
+    new Promise((resolve, reject) => {
+      const child = spawn(command === 'kubectl' ? program('1.36', 'kubectl') : command, args, {
+        env: { ...process.env, HOME: folder, KUBECACHEDIR: join(folder, 'kubectl-cache', randomBytes(4).toString('hex')) },
+      });
+      let stdout = '';
+      let stderr = '';
+      child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+      child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+      child.once('error', (error) => reject(new Error(`${command} cannot be run`, { cause: error })));
+      child.once('close', (code) => resolve({ code: code ?? 1, stdout, stderr }));
+      child.stdin.on('error', () => {});
+      child.stdin.end(input ?? '');
+    });
+
+  const authority = makeAuthority(folder, 'ca');
+  const frontProxyAuthority = makeAuthority(folder, 'front-proxy-ca');
+  const frontProxyClient = issue(folder, 'front-proxy-client', frontProxyAuthority, '/CN=front-proxy-client');
+  const signing = makeSigningKey(folder);
+  const token = () => randomBytes(16).toString('hex');
+  const tokens = { admin: token(), reader: token(), operator: token(), proxy: token() };
+  const tokenFile = join(folder, 'tokens.csv');
+  const account = (name: string) => `system:serviceaccount:peerdiscovery-system:peerdiscovery-${name}`;
+  writeFileSync(
+    tokenFile,
+    [
+      `${tokens.admin},admin,admin,"system:masters"`,
+      `${tokens.reader},reader,reader`,
+      `${tokens.operator},${account('operator')},operator,"${serviceAccountGroups}"`,
+      `${tokens.proxy},${account('proxy')},proxy,"${serviceAccountGroups}"`,
+    ].join('\n'),
+    { mode: 0o600 },
+  );
+  const issueServingCert: ControlPlane['issueServingCert'] = (name, dns, ips) =>
+    issue(folder, `serving-${name}`, authority, `/CN=${name}`, [...dns.map((host) => `DNS:${host}`), ...ips.map((ip) => `IP:${ip}`)]);
+
+  const logTails: ControlPlane['logTails'] = (lines) =>
+    [...logs]
+      .map((name) => `--- ${name}\n${readFileSync(join(folder, `${name}.log`), 'utf8').trimEnd().split('\n').slice(-lines).join('\n')}`)
+      .join('\n');
+
+  function describeServer(server: ServerOptions, index: number): LabServer {
+    const ip = `10.77.0.${firstAddress + index}`;
+    const address = `${ip}:6443`;
+    const url = `https://${address}`;
+    const serving = issueServingCert(server.name, ['kubernetes.default.svc', 'kubernetes', server.name], [ip, '10.96.0.1']);
+    const args = [
+      '--etcd-servers=http://127.0.0.1:2379',
+      `--bind-address=${ip}`,
+      `--advertise-address=${ip}`,
+      '--secure-port=6443',
+      `--tls-cert-file=${serving.cert}`,
+      `--tls-private-key-file=${serving.key}`,
+      `--client-ca-file=${authority.cert}`,
+      `--token-auth-file=${tokenFile}`,
+      '--service-account-issuer=https://kubernetes.default.svc',
+      `--service-account-key-file=${signing.publicKey}`,
+      `--service-account-signing-key-file=${signing.privateKey}`,
+      '--service-cluster-ip-range=10.96.0.0/16',
+      '--authorization-mode=RBAC',
+      '--endpoint-reconciler-type=lease',
+      `--requestheader-client-ca-file=${frontProxyAuthority.cert}`,
+      '--requestheader-allowed-names=front-proxy-client',
+      '--requestheader-username-headers=X-Remote-User',
+      '--requestheader-group-headers=X-Remote-Group',
+      '--requestheader-extra-headers-prefix=X-Remote-Extra-',
+      `--proxy-client-cert-file=${frontProxyClient.cert}`,
+      `--proxy-client-key-file=${frontProxyClient.key}`,
+      ...(server.emulatedVersion === undefined ? [] : [`--emulated-version=${server.emulatedVersion}`]),
+      ...(server.runtimeConfig === undefined ? [] : [`--runtime-config=${server.runtimeConfig}`]),
+      ...(server.peerCa === true ? [`--peer-ca-file=${authority.cert}`] : []),
+    ];
+    const ready = async () => {
+      const probe = ['-sS', '--max-time', '5', '--cacert', authority.cert, '-H', `Authorization: Bearer ${tokens.admin}`];
+      return (await exec('curl', [...probe, `${url}/readyz`])).stdout === 'ok';
+    };
+    return {
+      name: server.name,
+      hostname: server.name,
+      address,
+      url,
+      version: server.emulatedVersion === undefined ? `v${server.version}` : `v${server.version} emulating ${server.emulatedVersion}`,
+      async start() {
+        // Identity Leases are keyed by hostname, so every server gets one of its own.
+        const script = 'hostname "$1" && shift && exec "$@"';
+        const command = [program(server.version, 'kube-apiserver'), ...args];
+        const child = launch(server.name, 'unshare', ['--uts', 'sh', '-c', script, 'sh', server.name, ...command]);
+        await waitUntil(
+          `${server.name} to be ready`,
+          async () => {
+            if (child.exitCode !== null) throw new Error(`${server.name} ended with ${child.exitCode}\n${logTails(20)}`);
+            return ready();
+          },
+          { boundMs: 180_000, everyMs: 250, seen: () => logTails(20) },
+        );
+      },
+      stop: () => end(server.name, 'SIGTERM'),
+      kill: () => end(server.name, 'SIGKILL'),
+    };
+  }
+
+  const servers = options.servers.map(describeServer);
+  const stop = async () => {
+    const etcd = children.get('etcd');
+    await Promise.all([...children].filter(([, child]) => child !== etcd).map(([name]) => end(name, 'SIGTERM')));
+    await end('etcd', 'SIGKILL');
+    process.off('exit', killAll);
+    killAll();
+  };
+
+  try {
+    options.log('starting etcd');
+    const listen = ['--listen-client-urls=http://127.0.0.1:2379', '--advertise-client-urls=http://127.0.0.1:2379'];
+    const peer = ['--listen-peer-urls=http://127.0.0.1:2380'];
+    launch('etcd', program('1.36', 'etcd'), ['--data-dir', join(folder, 'etcd'), '--unsafe-no-fsync', ...listen, ...peer]);
+    const [first, ...others] = servers;
+    options.log(`starting ${servers.map(({ name, version }) => `${name} (${version})`).join(', ')}`);
+    await first?.start();
+    await Promise.all(others.map((server) => server.start()));
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+
+  return {
+    caFile: authority.cert,
+    servers,
+    tokens,
+    server(name) {
+      const found = servers.find((server) => server.name === name);
+      if (found === undefined) throw new Error(`no server is called ${name}`);
+      return found;
+    },
+    exec,
+    spawn: (command, args, { name }) => launch(name, command, args),
+    kubeconfig({ server, token: bearer, name }) {
+      const path = join(folder, `${name}.kubeconfig`);
+      const config = {
+        apiVersion: 'v1',
+        kind: 'Config',
+        'current-context': name,
+        clusters: [{ name, cluster: { server, 'certificate-authority-data': inlined(authority.cert) } }],
+        users: [{ name, user: { token: bearer } }],
+        contexts: [{ name, context: { cluster: name, user: name } }],
+      };
+      writeFileSync(path, JSON.stringify(config, undefined, 2), { mode: 0o600 });
+      return path;
+    },
+    issueServingCert,
+    logTails,
+    stop,
+  };
+}

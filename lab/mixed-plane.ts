@@ -1,0 +1,107 @@
+import type { ChildProcess } from 'node:child_process';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type ControlPlane, type ServerOptions, startControlPlane } from './control-plane.ts';
+
+/** The repository's root. */
+export const repository = dirname(dirname(fileURLToPath(import.meta.url)));
+const program = join(repository, 'src', 'bin', 'peerdiscovery.ts');
+
+/** Where the operator and the proxies run, and through which apiserver. */
+export interface MixedPlaneOptions {
+  readonly servers: readonly ServerOptions[];
+  /** Name of the server that the operator, the proxy and the set-up use. */
+  readonly home: string;
+  readonly log: (message: string) => void;
+  /** Spec of the PeerDiscovery `cluster`. */
+  readonly spec?: object;
+}
+
+/** A real control plane of several versions with PeerDiscovery installed in it. */
+export interface MixedPlane {
+  readonly plane: ControlPlane;
+  /** URL of the proxy. */
+  readonly proxyUrl: string;
+  readonly proxyKubeconfig: string;
+  /** kubectl with the administrator's rights against a server by name, or against the proxy. */
+  kubectl(target: string, args: readonly string[], input?: string): Promise<{ code: number; stdout: string; stderr: string }>;
+  kubeconfigOf(target: string): string;
+  startOperator(): ChildProcess;
+  startProxy(): ChildProcess;
+  stop(): Promise<void>;
+}
+
+const proxyAddress = '10.77.0.30';
+const proxyPort = 6443;
+const namespace = 'peerdiscovery-system';
+
+/** Starts the servers, installs CRD and roles, registers control-plane Nodes, then starts operator and proxy. */
+export async function startMixedPlane(options: MixedPlaneOptions): Promise<MixedPlane> {
+  const plane = await startControlPlane({ servers: options.servers, log: options.log });
+  try {
+    return await install(plane, options);
+  } catch (error) {
+    const tails = plane.logTails(30);
+    await plane.stop();
+    throw new Error(`the control plane could not be set up\n${tails}`, { cause: error });
+  }
+}
+
+async function install(plane: ControlPlane, options: MixedPlaneOptions): Promise<MixedPlane> {
+  const proxyUrl = `https://${proxyAddress}:${proxyPort}`;
+  const kubeconfigs = new Map<string, string>();
+  for (const { name, url } of plane.servers) kubeconfigs.set(name, plane.kubeconfig({ server: url, token: plane.tokens.admin, name }));
+  const proxyKubeconfig = plane.kubeconfig({ server: proxyUrl, token: plane.tokens.admin, name: 'proxy' });
+  kubeconfigs.set('proxy', proxyKubeconfig);
+  const kubeconfigOf = (target: string) => {
+    const path = kubeconfigs.get(target);
+    if (path === undefined) throw new Error(`no server is called ${target}`);
+    return path;
+  };
+  const kubectl: MixedPlane['kubectl'] = (target, args, input) =>
+    plane.exec('kubectl', ['--kubeconfig', kubeconfigOf(target), ...args], input === undefined ? {} : { input });
+  const must = async (args: readonly string[], input?: string) => {
+    const { code, stdout, stderr } = await kubectl(options.home, args, input);
+    if (code !== 0) throw new Error(`kubectl ${args.join(' ')} ended with ${code}: ${stderr}${stdout}`);
+  };
+
+  options.log('installing the CRD and the roles');
+  await must(['apply', '-k', join(repository, 'config')]);
+  await must(['wait', '--for=condition=Established', '--timeout=60s', 'crd/peerdiscoveries.peerdiscovery.dev']);
+  for (const server of plane.servers) {
+    const ip = server.address.slice(0, server.address.lastIndexOf(':'));
+    const labels = { 'node-role.kubernetes.io/control-plane': '', 'kubernetes.io/hostname': server.hostname };
+    await must(['apply', '-f', '-'], JSON.stringify({ apiVersion: 'v1', kind: 'Node', metadata: { name: server.hostname, labels } }));
+    const status = { status: { addresses: [{ type: 'InternalIP', address: ip }] } };
+    await must(['patch', 'node', server.hostname, '--subresource=status', '--type=merge', '-p', JSON.stringify(status)]);
+  }
+  const spec = { mode: 'Route', ...options.spec };
+  const object = { apiVersion: 'peerdiscovery.dev/v1alpha1', kind: 'PeerDiscovery', metadata: { name: 'cluster' }, spec };
+  await must(['apply', '-f', '-'], JSON.stringify(object));
+
+  const home = plane.server(options.home);
+  const serviceKubeconfig = (component: 'operator' | 'proxy') =>
+    plane.kubeconfig({ server: home.url, token: plane.tokens[component], name: `${component}-${options.home}` });
+  const node = (name: string, args: readonly string[]) =>
+    plane.spawn(process.execPath, [program, ...args], { name });
+  const serving = plane.issueServingCert('proxy', ['localhost'], [proxyAddress]);
+
+  return {
+    plane,
+    proxyUrl,
+    proxyKubeconfig,
+    kubectl,
+    kubeconfigOf,
+    startOperator() {
+      const flags = ['--kubeconfig', serviceKubeconfig('operator'), '--namespace', namespace, '--log-format', 'text'];
+      return node('operator', ['operator', ...flags]);
+    },
+    startProxy() {
+      const flags = ['--kubeconfig', serviceKubeconfig('proxy'), '--namespace', namespace, '--log-format', 'text'];
+      const tls = ['--tls-cert-file', serving.cert, '--tls-private-key-file', serving.key, '--peer-ca-file', plane.caFile];
+      const listen = ['--bind-address', proxyAddress, '--secure-port', String(proxyPort), '--home', home.address];
+      return node('proxy', ['proxy', ...flags, ...tls, ...listen]);
+    },
+    stop: () => plane.stop(),
+  };
+}

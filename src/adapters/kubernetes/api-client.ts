@@ -1,0 +1,524 @@
+import { createHash } from 'node:crypto';
+import type { AgentOptions, RequestOptions } from 'node:https';
+import { bufferFromFileOrString, type KubeConfig } from '@kubernetes/client-node';
+import { Agent, type buildConnector, type Dispatcher, ProxyAgent } from 'undici';
+import type { Log } from '../../runtime/log.ts';
+
+/** Query parameters; an undefined one is left out. */
+export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
+
+/** What a 404 is about: one object, or the whole resource that the server does not serve. */
+export type Missing = 'Object' | 'Resource';
+
+/** The fields of a Kubernetes `Status` that are of use here. */
+export interface StatusBody {
+  readonly kind?: string;
+  readonly code?: number;
+  readonly reason?: string;
+  readonly message?: string;
+  readonly details?: { readonly name?: string; readonly kind?: string; readonly retryAfterSeconds?: number };
+}
+
+/** What an `ApiError` is made of. */
+export interface ApiErrorFields {
+  readonly code: number;
+  readonly reason: string;
+  readonly method: string;
+  readonly path: string;
+  readonly retryAfterMs?: number | undefined;
+  readonly status?: StatusBody | undefined;
+}
+
+/** A request that the API server refused, or that got no whole answer; told apart by `code` and `reason`, never by text. */
+export class ApiError extends Error {
+  override readonly name = 'ApiError';
+  /** HTTP status code; 0 if there was no whole answer. */
+  readonly code: number;
+  /** The `reason` of the Status; else `ConnectionFailed`, `Timeout`, `BodyTooLarge`, `Malformed` or the status text. */
+  readonly reason: string;
+  readonly method: string;
+  readonly path: string;
+  /** What the server asked to wait, if it did. */
+  readonly retryAfterMs: number | undefined;
+  readonly status: StatusBody | undefined;
+
+  constructor(message: string, fields: ApiErrorFields, options?: ErrorOptions) {
+    super(message, options);
+    this.code = fields.code;
+    this.reason = fields.reason;
+    this.method = fields.method;
+    this.path = fields.path;
+    this.retryAfterMs = fields.retryAfterMs;
+    this.status = fields.status;
+  }
+
+  /** For a 404, what is missing: kube-apiserver names the object in its Status, and answers plain text for an unknown path. */
+  get missing(): Missing | undefined {
+    if (this.code !== 404) return undefined;
+    return this.status?.details?.name ? 'Object' : 'Resource';
+  }
+}
+
+/** Options of every call. */
+export interface CallOptions {
+  readonly query?: Query | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Options of a list. */
+export interface ListOptions extends CallOptions {
+  /** Objects asked for at once. */
+  readonly pageSize?: number | undefined;
+  /** Ask for `metadata` only, as PartialObjectMetadata. */
+  readonly metadataOnly?: boolean | undefined;
+}
+
+/** Options of a server-side apply. */
+export interface ApplyOptions extends CallOptions {
+  readonly fieldManager: string;
+  /** Take over fields of other managers; false if absent. */
+  readonly force?: boolean | undefined;
+  readonly subresource?: string | undefined;
+}
+
+/** A whole list. */
+export interface ObjectList<T> {
+  readonly items: readonly T[];
+  readonly resourceVersion: string;
+}
+
+/** What authenticates this client; peers get it only after their certificate was verified. */
+export interface ClientCredentials {
+  readonly token?: string;
+  readonly certPem?: string;
+  readonly keyPem?: string;
+}
+
+/** Raw, typed access to one API server over connections that are kept alive. */
+export interface ApiClient {
+  /** URL of the API server, without a slash at its end. */
+  readonly serverUrl: string;
+  /** The object, or undefined if it does not exist; an unknown resource is an `ApiError` whose `missing` is `Resource`. */
+  get<T>(path: string, options?: CallOptions): Promise<T | undefined>;
+  /** All pages of one consistent list. */
+  list<T>(path: string, options?: ListOptions): Promise<ObjectList<T>>;
+  create<T>(path: string, object: unknown, options?: CallOptions): Promise<T>;
+  /** Server-side apply. */
+  apply<T>(path: string, object: unknown, options: ApplyOptions): Promise<T>;
+  /** JSON merge patch (RFC 7396). */
+  patchMerge<T>(path: string, patch: unknown, options?: CallOptions): Promise<T>;
+  replace<T>(path: string, object: unknown, options?: CallOptions): Promise<T>;
+  /** False if there was nothing to delete. */
+  delete(path: string, options?: CallOptions): Promise<boolean>;
+  /** An answer of unknown length; it resolves at a 2xx status and leaves silence to the caller. */
+  requestStream(path: string, options?: CallOptions): Promise<AsyncIterable<Uint8Array>>;
+  /** Current credentials, read anew as the kubeconfig says (token file, exec plugin, files of a key pair). */
+  credentials(): Promise<ClientCredentials>;
+  /** The CA bundle of the kubeconfig, read anew; undefined if it names none. */
+  caPem(): string | undefined;
+  /** Closes all connections; running calls fail. */
+  close(): Promise<void>;
+}
+
+/** What the client is made of. */
+export interface ApiClientOptions {
+  /** Bound of a whole call, and of a stream's wait for its status. */
+  readonly timeoutMs: number;
+  readonly log: Log;
+  readonly userAgent?: string;
+  /** Longest answer that is read. */
+  readonly maxBodyBytes?: number;
+}
+
+/** What client-node resolves for a request: TLS options and headers. */
+type ResolvedOptions = AgentOptions & Pick<RequestOptions, 'headers' | 'auth'>;
+
+interface Connection {
+  readonly dispatcher: Dispatcher;
+  readonly headers: Record<string, string>;
+}
+
+interface Call {
+  readonly method: Dispatcher.HttpMethod;
+  readonly path: string;
+  readonly query?: Query | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly accept?: string | undefined;
+  readonly contentType?: string;
+  readonly body?: unknown;
+}
+
+// kube-apiserver closes idle HTTP/1.1 connections after 90 s; ours are dropped before, so that no request meets a closing socket.
+const KEEP_ALIVE_MS = 60_000;
+const METADATA_LIST = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json';
+
+/**
+ * A client that uses one dispatcher per credential and CA, so that calls share connections; client-node itself makes a
+ * dispatcher, hence a TLS connection, per request.
+ *
+ * HTTP/1.1 only: a watch that stalls then holds up nothing but its own connection.
+ */
+export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOptions): ApiClient {
+  const { timeoutMs, log, userAgent = 'peerdiscovery', maxBodyBytes = 64 * 1024 * 1024 } = options;
+  const cluster = kubeConfig.getCurrentCluster();
+  if (!cluster)
+    throw new Error('the kubeconfig has no current cluster: set its current-context to one that it defines');
+  const serverUrl = cluster.server.replace(/\/+$/, '');
+  const { origin, pathname } = new URL(serverUrl);
+  const basePath = pathname === '/' ? '' : pathname;
+  let current: { key: string; dispatcher: Promise<Dispatcher> } | undefined;
+  const retiring = new Set<Dispatcher>();
+  let resolving: Promise<ResolvedOptions> | undefined;
+  let closed = false;
+
+  /** Coalesced, so that calls which start together run an exec plugin once. */
+  function resolveTlsAndAuth(): Promise<ResolvedOptions> {
+    resolving ??= (async () => {
+      try {
+        const applied: RequestOptions = { headers: {} };
+        await kubeConfig.applyToHTTPSOptions(applied);
+        const { agent: _unused, timeout: _none, ...resolved } = applied;
+        // client-node leaves the CA out for a context without a user.
+        const ca = resolved.ca ?? caPem();
+        return (ca === undefined ? resolved : { ...resolved, ca }) as ResolvedOptions;
+      } finally {
+        resolving = undefined;
+      }
+    })();
+    return resolving;
+  }
+
+  async function connect(): Promise<Connection> {
+    const resolved = await resolveTlsAndAuth();
+    const headers: Record<string, string> = { 'user-agent': userAgent };
+    for (const [name, value] of Object.entries(resolved.headers ?? {})) {
+      if (value !== undefined) headers[name.toLowerCase()] = String(value);
+    }
+    if (resolved.auth) headers.authorization = `Basic ${Buffer.from(resolved.auth).toString('base64')}`;
+    const unverified = resolved.rejectUnauthorized === false || serverUrl.startsWith('http:');
+    if (unverified && (headers.authorization !== undefined || resolved.key !== undefined)) {
+      throw new Error(
+        `credentials are not sent to ${serverUrl}, whose certificate would not be verified: use https and ` +
+          'certificate-authority instead of insecure-skip-tls-verify in the kubeconfig',
+      );
+    }
+    return { dispatcher: await dispatcherFor(resolved), headers };
+  }
+
+  async function dispatcherFor(resolved: ResolvedOptions): Promise<Dispatcher> {
+    if (closed) throw new Error('the API client is closed');
+    const hash = createHash('sha256');
+    for (const part of [resolved.ca, resolved.cert, resolved.key, resolved.pfx, resolved.passphrase]) {
+      hash.update(String(part ?? '')).update('\0');
+    }
+    const key = hash.digest('hex');
+    if (current?.key === key) return await current.dispatcher;
+    // Remembered before it is ready, so that calls which start together share it.
+    const dispatcher = createDispatcher(kubeConfig, resolved, timeoutMs);
+    const before = current;
+    current = { key, dispatcher };
+    if (before) {
+      log.info('credentials or CA of the API server changed; connecting anew', { server: serverUrl });
+      retire(await before.dispatcher);
+    }
+    return await dispatcher;
+  }
+
+  /** Running streams end by themselves within minutes; new calls take the new connection. */
+  function retire(dispatcher: Dispatcher) {
+    retiring.add(dispatcher);
+    // A turn later, so that a call which was just handed it can still begin.
+    setImmediate(() => {
+      dispatcher
+        .close()
+        .catch(() => {})
+        .finally(() => retiring.delete(dispatcher));
+    });
+  }
+
+  function caPem(): string | undefined {
+    const now = kubeConfig.getCurrentCluster();
+    return bufferFromFileOrString(now?.caFile, now?.caData)?.toString('utf8');
+  }
+
+  function fault(call: Call, reason: string, cause: unknown): ApiError {
+    const text = cause instanceof Error ? cause.message : String(cause);
+    return new ApiError(
+      `${call.method} ${serverUrl}${call.path}: ${text}`,
+      { code: 0, reason, method: call.method, path: call.path },
+      { cause },
+    );
+  }
+
+  async function send(call: Call, signal: AbortSignal, streaming: boolean): Promise<Dispatcher.ResponseData> {
+    const { dispatcher, headers } = await connect();
+    headers.accept = call.accept ?? 'application/json';
+    if (call.contentType) headers['content-type'] = call.contentType;
+    const response = await dispatcher.request({
+      origin,
+      path: basePath + call.path + formatQuery(call.query),
+      method: call.method,
+      headers,
+      signal,
+      headersTimeout: timeoutMs,
+      bodyTimeout: streaming ? 0 : timeoutMs,
+      ...(call.body === undefined ? {} : { body: JSON.stringify(call.body) }),
+    });
+    // A body that is left early errs by event as well; nobody else listens then.
+    response.body.on('error', () => {});
+    if (response.statusCode >= 200 && response.statusCode < 300) return response;
+    throw await readError(call, response);
+  }
+
+  async function request<T>(call: Call): Promise<T> {
+    return await guarded(call, async (signal) => {
+      const response = await send(call, signal, false);
+      const body = await readBounded(response.body, maxBodyBytes);
+      if (body === undefined) {
+        throw fault(call, 'BodyTooLarge', new Error(`answer is longer than ${maxBodyBytes} bytes`));
+      }
+      try {
+        return JSON.parse(body.toString('utf8')) as T;
+      } catch (error) {
+        throw fault(call, 'Malformed', error);
+      }
+    });
+  }
+
+  /** Runs `work` under the timeout and the caller's signal, and gives every fault its class. */
+  async function guarded<R>(call: Call, work: (signal: AbortSignal) => Promise<R>): Promise<R> {
+    call.signal?.throwIfAborted();
+    const controller = new AbortController();
+    const forwardAbort = () => controller.abort(call.signal?.reason);
+    call.signal?.addEventListener('abort', forwardAbort, { once: true });
+    const timer = setTimeout(() => controller.abort(new Error(`no answer in ${timeoutMs} ms`)), timeoutMs);
+    try {
+      return await work(controller.signal);
+    } catch (error) {
+      call.signal?.throwIfAborted();
+      if (error instanceof ApiError) throw error;
+      throw fault(call, controller.signal.aborted ? 'Timeout' : 'ConnectionFailed', error);
+    } finally {
+      clearTimeout(timer);
+      call.signal?.removeEventListener('abort', forwardAbort);
+    }
+  }
+
+  return {
+    serverUrl,
+    caPem,
+
+    async get<T>(path: string, { query, signal }: CallOptions = {}) {
+      try {
+        return await request<T>({ method: 'GET', path, query, signal });
+      } catch (error) {
+        if (error instanceof ApiError && error.missing === 'Object') return undefined;
+        throw error;
+      }
+    },
+
+    async list<T>(path: string, { query, signal, pageSize = 500, metadataOnly }: ListOptions = {}) {
+      const items: T[] = [];
+      let token: string | undefined;
+      for (;;) {
+        const page: ListPage<T> = await request<ListPage<T>>({
+          method: 'GET',
+          path,
+          query: { ...query, limit: pageSize, continue: token },
+          signal,
+          accept: metadataOnly ? METADATA_LIST : undefined,
+        });
+        if (!page?.metadata || !(page.items == null || Array.isArray(page.items))) {
+          throw fault({ method: 'GET', path }, 'Malformed', new Error('answer is not a list'));
+        }
+        for (const item of page.items ?? []) items.push(item);
+        token = page.metadata.continue || undefined;
+        if (!token) return { items, resourceVersion: page.metadata.resourceVersion ?? '' };
+      }
+    },
+
+    create: <T>(path: string, object: unknown, { query, signal }: CallOptions = {}) =>
+      request<T>({ method: 'POST', path, query, signal, contentType: 'application/json', body: object }),
+
+    apply: <T>(path: string, object: unknown, applyOptions: ApplyOptions) =>
+      request<T>({
+        method: 'PATCH',
+        path: applyOptions.subresource ? `${path}/${applyOptions.subresource}` : path,
+        query: {
+          ...applyOptions.query,
+          fieldManager: applyOptions.fieldManager,
+          force: applyOptions.force ? true : undefined,
+        },
+        signal: applyOptions.signal,
+        // JSON is YAML, and the one media type that every version takes.
+        contentType: 'application/apply-patch+yaml',
+        body: object,
+      }),
+
+    patchMerge: <T>(path: string, patch: unknown, { query, signal }: CallOptions = {}) =>
+      request<T>({ method: 'PATCH', path, query, signal, contentType: 'application/merge-patch+json', body: patch }),
+
+    replace: <T>(path: string, object: unknown, { query, signal }: CallOptions = {}) =>
+      request<T>({ method: 'PUT', path, query, signal, contentType: 'application/json', body: object }),
+
+    async delete(path: string, { query, signal }: CallOptions = {}) {
+      try {
+        await request({ method: 'DELETE', path, query, signal });
+        return true;
+      } catch (error) {
+        if (error instanceof ApiError && error.code === 404) return false;
+        throw error;
+      }
+    },
+
+    async requestStream(path: string, { query, signal }: CallOptions = {}) {
+      const call: Call = { method: 'GET', path, query, signal };
+      // The dispatcher's own signal has to outlive `guarded`, whose listeners end with the headers.
+      const stream = new AbortController();
+      const abort = () => stream.abort(signal?.reason);
+      signal?.addEventListener('abort', abort, { once: true });
+      const body = await guarded(call, async (headersSignal) => {
+        headersSignal.addEventListener('abort', () => stream.abort(headersSignal.reason), { once: true });
+        return (await send(call, stream.signal, true)).body;
+      }).catch((error: unknown) => {
+        signal?.removeEventListener('abort', abort);
+        throw error;
+      });
+      return (async function* chunks() {
+        try {
+          for await (const chunk of body) yield chunk as Uint8Array;
+        } catch (error) {
+          signal?.throwIfAborted();
+          throw fault(call, 'ConnectionFailed', error);
+        } finally {
+          signal?.removeEventListener('abort', abort);
+          body.destroy();
+        }
+      })();
+    },
+
+    async credentials() {
+      const resolved = await resolveTlsAndAuth();
+      const authorization = Object.entries(resolved.headers ?? {}).find(([k]) => k.toLowerCase() === 'authorization');
+      const token = /^Bearer (.+)$/s.exec(String(authorization?.[1] ?? ''))?.[1]?.trim();
+      return {
+        ...(token ? { token } : {}),
+        ...(resolved.cert ? { certPem: String(resolved.cert) } : {}),
+        ...(resolved.key ? { keyPem: String(resolved.key) } : {}),
+      };
+    },
+
+    async close() {
+      closed = true;
+      const all = [...retiring, ...(current ? [await current.dispatcher] : [])];
+      await Promise.all(all.map((dispatcher) => dispatcher.destroy().catch(() => {})));
+    },
+  };
+}
+
+interface ListPage<T> {
+  readonly metadata?: { readonly resourceVersion?: string; readonly continue?: string };
+  readonly items?: readonly T[] | null;
+}
+
+async function createDispatcher(
+  kubeConfig: KubeConfig,
+  resolved: ResolvedOptions,
+  timeoutMs: number,
+): Promise<Dispatcher> {
+  const planned = kubeConfig.createDispatcherOptions(kubeConfig.getCurrentCluster(), resolved);
+  const common = {
+    allowH2: false,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    keepAliveMaxTimeout: KEEP_ALIVE_MS,
+    connectTimeout: timeoutMs,
+  };
+  const connect = { keepAlive: true, keepAliveInitialDelay: 30_000, allowH2: false };
+  switch (planned.type) {
+    case 'proxy':
+      return new ProxyAgent({
+        ...common,
+        uri: planned.uri,
+        // `allowH2` is an option of undici's connector that its type for `requestTls` leaves out.
+        requestTls: { ...planned.requestTls, allowH2: false } as buildConnector.BuildOptions,
+        connect,
+      });
+    case 'socks':
+      return await dispatcherOfClientNode(kubeConfig);
+    case 'agent':
+      return new Agent({ ...common, connect: { ...connect, ...planned.connect } as buildConnector.BuildOptions });
+    case 'none':
+      return new Agent({ ...common, connect });
+  }
+}
+
+/** SOCKS is client-node's own connector, which it only hands out inside a dispatcher. */
+async function dispatcherOfClientNode(kubeConfig: KubeConfig): Promise<Dispatcher> {
+  let made: Dispatcher | undefined;
+  const context = {
+    setHeaderParam() {},
+    setDispatcher(dispatcher: Dispatcher) {
+      made = dispatcher;
+    },
+  };
+  await kubeConfig.applySecurityAuthentication(
+    context as unknown as Parameters<KubeConfig['applySecurityAuthentication']>[0],
+  );
+  if (!made) throw new Error('the kubeconfig names a SOCKS proxy that could not be set up');
+  return made;
+}
+
+function formatQuery(query: Query | undefined): string {
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries(query ?? {})) {
+    if (value !== undefined) parameters.append(name, String(value));
+  }
+  const text = parameters.toString();
+  return text && `?${text}`;
+}
+
+/** The whole body, or undefined if it is longer than `maxBytes`. */
+async function readBounded(body: AsyncIterable<Uint8Array>, maxBytes: number): Promise<Buffer | undefined> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of body) {
+    length += chunk.length;
+    if (length > maxBytes) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, length);
+}
+
+async function readError(call: Call, response: Dispatcher.ResponseData): Promise<ApiError> {
+  const body = await readBounded(response.body, 1024 * 1024).catch(() => undefined);
+  const status = parseStatus(body);
+  const text = status?.message ?? body?.toString('utf8', 0, 300).trim() ?? '';
+  const code = response.statusCode;
+  return new ApiError(`${call.method} ${call.path}: ${code} ${text.slice(0, 2000)}`, {
+    code,
+    reason: status?.reason || response.statusText || 'Unknown',
+    method: call.method,
+    path: call.path,
+    retryAfterMs: parseRetryAfterMs(response.headers['retry-after'], status),
+    status,
+  });
+}
+
+function parseStatus(body: Buffer | undefined): StatusBody | undefined {
+  try {
+    const value: unknown = JSON.parse(body?.toString('utf8') ?? '');
+    if (typeof value === 'object' && value !== null && 'kind' in value && value.kind === 'Status') {
+      return value as StatusBody;
+    }
+  } catch {
+    // Plain text, as for unknown paths.
+  }
+  return undefined;
+}
+
+function parseRetryAfterMs(header: string | string[] | undefined, status: StatusBody | undefined): number | undefined {
+  // Only the seconds form of RFC 9110, section 10.2.3: kube-apiserver sends no other.
+  const text = Array.isArray(header) ? header[0] : header;
+  const seconds = text !== undefined && /^\d{1,9}$/.test(text) ? Number(text) : status?.details?.retryAfterSeconds;
+  return typeof seconds === 'number' && seconds >= 0 ? seconds * 1000 : undefined;
+}

@@ -1,0 +1,189 @@
+import { createHash } from 'node:crypto';
+import { promisify } from 'node:util';
+import { gunzip, gzip } from 'node:zlib';
+import { describeStructureFault } from '../../api/routing-bundle-schema.ts';
+import type { RoutingBundle } from '../../domain/routing-table.ts';
+
+const gzipAsync = promisify(gzip);
+const gunzipAsync = promisify(gunzip);
+
+/** Names the layout of heads and shards; a reader refuses another. */
+export const BUNDLE_FORMAT = 'peerdiscovery.dev/routing-bundle.v1';
+
+/** Longest piece of the compressed bundle; in base64 it stays well below etcd's limit of 1.5 MiB for an object. */
+export const MAX_SHARD_BYTES = 512 * 1024;
+
+/** Longest bundle that a reader unpacks. */
+export const MAX_BUNDLE_BYTES = 256 * 1024 * 1024;
+
+/** One piece of a compressed bundle. */
+export interface BundleShard {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
+/** What a head says of a piece. */
+export interface ShardReference {
+  readonly name: string;
+  /** Lower-case hexadecimal SHA-256 of the piece. */
+  readonly sha256: string;
+}
+
+/** The part of a published bundle that makes the others current. */
+export interface BundleHead {
+  readonly format: typeof BUNDLE_FORMAT;
+  readonly revision: number;
+  /** Lower-case hexadecimal SHA-256 of all pieces together. */
+  readonly sha256: string;
+  readonly shards: readonly ShardReference[];
+}
+
+/** A bundle ready to be stored. */
+export interface EncodedBundle {
+  readonly head: BundleHead;
+  readonly shards: readonly BundleShard[];
+}
+
+/** A whole, checked bundle, or why there is none. */
+export type DecodedBundle =
+  | { readonly ok: true; readonly bundle: RoutingBundle }
+  | { readonly ok: false; readonly reason: string };
+
+/** Cuts a bundle into content-addressed pieces: equal bundles give equal pieces under equal names. */
+export async function encodeBundle(
+  name: string,
+  bundle: RoutingBundle,
+  maxShardBytes = MAX_SHARD_BYTES,
+): Promise<EncodedBundle> {
+  const compressed = await gzipAsync(JSON.stringify(bundle));
+  const sha256 = hashOf(compressed);
+  const shards: BundleShard[] = [];
+  for (let start = 0; start < compressed.length; start += maxShardBytes) {
+    const bytes = compressed.subarray(start, start + maxShardBytes);
+    shards.push({ name: `${name}-${sha256.slice(0, 10)}-${shards.length}`, bytes });
+  }
+  const references = shards.map((shard) => ({ name: shard.name, sha256: hashOf(shard.bytes) }));
+  return { head: { format: BUNDLE_FORMAT, revision: bundle.table.revision, sha256, shards: references }, shards };
+}
+
+/** The bundle, only if every checksum, size and field of it is right. */
+export async function decodeBundle(head: BundleHead, shards: readonly BundleShard[]): Promise<DecodedBundle> {
+  const byName = new Map(shards.map((shard) => [shard.name, shard.bytes]));
+  const parts: Uint8Array[] = [];
+  for (const { name, sha256 } of head.shards) {
+    const bytes = byName.get(name);
+    if (!bytes) return { ok: false, reason: `shard ${name} is missing` };
+    if (hashOf(bytes) !== sha256) return { ok: false, reason: `shard ${name} does not have its checksum` };
+    parts.push(bytes);
+  }
+  const compressed = Buffer.concat(parts);
+  if (hashOf(compressed) !== head.sha256)
+    return { ok: false, reason: 'the shards together do not have their checksum' };
+  const decoded = await unpackBundle(compressed);
+  if (decoded.ok && decoded.bundle.table.revision !== head.revision) {
+    return { ok: false, reason: `the head says revision ${head.revision}, the table ${decoded.bundle.table.revision}` };
+  }
+  return decoded;
+}
+
+/** The bundle of a JSON text, plain or compressed with gzip. */
+export async function unpackBundle(bytes: Uint8Array, maxBytes = MAX_BUNDLE_BYTES): Promise<DecodedBundle> {
+  let text = bytes;
+  if (bytes[0] === 0x1f && bytes[1] === 0x8b) {
+    try {
+      text = await gunzipAsync(bytes, { maxOutputLength: maxBytes });
+    } catch (error) {
+      const tooLong = error instanceof RangeError;
+      return { ok: false, reason: tooLong ? `it is longer than ${maxBytes} bytes` : 'it cannot be decompressed' };
+    }
+  }
+  if (text.length > maxBytes) return { ok: false, reason: `it is longer than ${maxBytes} bytes` };
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.from(text.buffer, text.byteOffset, text.byteLength).toString('utf8'));
+  } catch {
+    return { ok: false, reason: 'it is not JSON' };
+  }
+  return validateBundle(value);
+}
+
+/** Checks the structure, and what a schema cannot say: peer indexes in range and ascending, doubts exactly if incomplete. */
+export function validateBundle(value: unknown): DecodedBundle {
+  const fault = describeStructureFault(value);
+  if (fault) return { ok: false, reason: fault };
+  const bundle = value as RoutingBundle;
+  const { table } = bundle;
+  if (table.complete !== (table.doubts.length === 0)) {
+    return { ok: false, reason: 'table.complete has to be true exactly if table.doubts is empty' };
+  }
+  const peerCount = table.peers.length;
+  for (const [g, { resources }] of table.groupVersions.entries()) {
+    for (const [r, resource] of resources.entries()) {
+      const field = `table.groupVersions.${g}.resources.${r}`;
+      if (!isPeerSet(resource.peers, peerCount)) return wrongPeerSet(`${field}.peers`, peerCount);
+      for (const [subresource, peers] of Object.entries(resource.subresources)) {
+        if (!isPeerSet(peers, peerCount)) return wrongPeerSet(`${field}.subresources.${subresource}`, peerCount);
+      }
+    }
+  }
+  return { ok: true, bundle };
+}
+
+/** The head that the data of a ConfigMap describes, or what is wrong with it. */
+export function parseHead(
+  data: Readonly<Record<string, string>> | undefined,
+): { readonly ok: true; readonly head: BundleHead } | { readonly ok: false; readonly reason: string } {
+  const fail = (reason: string) => ({ ok: false, reason }) as const;
+  if (data?.format !== BUNDLE_FORMAT) return fail(`format is ${JSON.stringify(data?.format)}, not ${BUNDLE_FORMAT}`);
+  const revision = Number(data.revision);
+  if (!data.revision || !Number.isSafeInteger(revision) || revision < 0) return fail('revision is not a whole number');
+  if (!isSha256(data.sha256)) return fail('sha256 is not a SHA-256');
+  let shards: unknown;
+  try {
+    shards = JSON.parse(data.shards ?? '');
+  } catch {
+    return fail('shards is not JSON');
+  }
+  if (!Array.isArray(shards) || shards.length === 0 || !shards.every(isShardReference)) {
+    return fail('shards is not a list of names and checksums');
+  }
+  return { ok: true, head: { format: BUNDLE_FORMAT, revision, sha256: data.sha256, shards } };
+}
+
+/** The data of a head's ConfigMap. */
+export function formatHead(head: BundleHead): Record<string, string> {
+  return {
+    format: head.format,
+    revision: String(head.revision),
+    sha256: head.sha256,
+    shards: JSON.stringify(head.shards),
+  };
+}
+
+/** Lower-case hexadecimal SHA-256. */
+export function hashOf(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+function isPeerSet(peers: readonly number[], peerCount: number): boolean {
+  let before = -1;
+  for (const peer of peers) {
+    if (peer <= before || peer >= peerCount) return false;
+    before = peer;
+  }
+  return true;
+}
+
+function wrongPeerSet(field: string, peerCount: number): DecodedBundle {
+  return { ok: false, reason: `${field} has to be ascending indexes below ${peerCount}` };
+}
+
+function isSha256(value: unknown): value is string {
+  return typeof value === 'string' && /^[0-9a-f]{64}$/.test(value);
+}
+
+function isShardReference(value: unknown): value is ShardReference {
+  if (typeof value !== 'object' || value === null) return false;
+  const { name, sha256 } = value as Record<string, unknown>;
+  return typeof name === 'string' && name !== '' && isSha256(sha256);
+}

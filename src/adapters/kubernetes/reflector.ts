@@ -1,0 +1,327 @@
+import { createBackoff } from '../../runtime/backoff.ts';
+import type { Clock } from '../../runtime/clock.ts';
+import type { Log } from '../../runtime/log.ts';
+import { type ApiClient, ApiError, type StatusBody } from './api-client.ts';
+import { createLineDecoder, OversizedLineError } from './line-decoder.ts';
+
+/** What the reflector needs of an object. */
+export interface Watchable {
+  readonly metadata?: {
+    readonly name?: string;
+    readonly namespace?: string;
+    readonly uid?: string;
+    readonly resourceVersion?: string;
+  };
+}
+
+/** A difference of the store, or `Synced` after each whole list. */
+export type ReflectorEvent<T> =
+  | { readonly type: 'Added' | 'Modified' | 'Deleted'; readonly object: T }
+  | { readonly type: 'Synced' };
+
+/** Why the store may be behind, and since when. */
+export interface ReflectorTrouble {
+  readonly since: number;
+  readonly message: string;
+}
+
+/** A local copy of a resource. */
+export interface Reflector<T> {
+  /** By `namespace/name`, or by `name` for cluster-scoped objects; it is replaced in place, so do not keep it. */
+  items(): ReadonlyMap<string, T>;
+  /** True once a whole list was stored. */
+  readonly synced: boolean;
+  /** When the last byte came from the server; undefined before the first. */
+  readonly lastContactAtMs: number | undefined;
+  /** Set while lists or watches fail; the store keeps what was last known. */
+  readonly failing: ReflectorTrouble | undefined;
+  /** Resolves at the first sync; never if the reflector is stopped before. */
+  whenSynced(): Promise<void>;
+  /** Resolves after `signal` stopped it and its connection is gone. */
+  readonly stopped: Promise<void>;
+}
+
+/** What a reflector follows and with what. */
+export interface ReflectorOptions<T extends Watchable> {
+  readonly client: ApiClient;
+  /** Path of the collection, such as `/apis/coordination.k8s.io/v1/namespaces/kube-system/leases`. */
+  readonly path: string;
+  readonly labelSelector?: string | undefined;
+  readonly fieldSelector?: string | undefined;
+  readonly onChange: (event: ReflectorEvent<T>) => void;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  readonly random: () => number;
+  /** A watch that is silent for this long is dead; bookmarks come about every minute. */
+  readonly watchdogMs?: number;
+  readonly backoffBaseMs?: number;
+  readonly backoffCapMs?: number;
+  readonly pageSize?: number;
+  readonly maxLineBytes?: number;
+}
+
+type WatchEnd =
+  /** The server ended it cleanly, as it does after `timeoutSeconds`. */
+  | { readonly type: 'Ended' }
+  /** Our resource version is too old. */
+  | { readonly type: 'Expired' }
+  | { readonly type: 'Failed'; readonly error: unknown; readonly relist: boolean };
+
+interface WatchEvent<T> {
+  readonly type: string;
+  readonly object: T & StatusBody;
+}
+
+const FLOOR_MS = 100;
+// A resource that does not exist (its CRD is not installed yet) is asked for at least this often.
+const UNKNOWN_RESOURCE_CAP_MS = 10_000;
+// A server may ask to wait; it may not switch us off.
+const RETRY_AFTER_CAP_MS = 60_000;
+// A watch that lived this long counts as success.
+const HEALTHY_WATCH_MS = 5_000;
+
+/**
+ * Keeps a copy of a resource until `signal` aborts, over every failure: it never gives up, and never shows less than
+ * the last whole state that it knew.
+ *
+ * Lists are paged and most recent; watches ask for bookmarks and are resumed where they ended. After 410 the new list
+ * is compared with the store, and only the differences are told. client-node's informer ends for good on any other error.
+ *
+ * https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
+ */
+export function startReflector<T extends Watchable>(options: ReflectorOptions<T>): Reflector<T> {
+  const { client, path, clock, signal, random } = options;
+  const { watchdogMs = 90_000, backoffBaseMs = 500, backoffCapMs = 10_000, maxLineBytes = 16 * 1024 * 1024 } = options;
+  const log = options.log.child({ watch: path });
+  const items = new Map<string, T>();
+  const backoff = createBackoff({ baseMs: backoffBaseMs, capMs: backoffCapMs, floorMs: FLOOR_MS, random });
+  const selectors = { labelSelector: options.labelSelector, fieldSelector: options.fieldSelector };
+  let resourceVersion: string | undefined;
+  let synced = false;
+  let lastContactAtMs: number | undefined;
+  let failing: ReflectorTrouble | undefined;
+  let resolveSynced: () => void = () => {};
+  const whenSynced = new Promise<void>((resolve) => {
+    resolveSynced = resolve;
+  });
+
+  function tell(event: ReflectorEvent<T>) {
+    const report = (error: unknown) => log.error('a change handler failed', { event: event.type, error });
+    try {
+      // A handler that is async after all must not end the process.
+      const returned: unknown = options.onChange(event);
+      if (returned instanceof Promise) returned.catch(report);
+    } catch (error) {
+      report(error);
+    }
+  }
+
+  async function list(): Promise<void> {
+    const found = await client.list<T>(path, { query: selectors, signal, pageSize: options.pageSize });
+    signal.throwIfAborted();
+    lastContactAtMs = clock.now();
+    const fresh = new Map<string, T>();
+    for (const object of found.items) fresh.set(keyOf(object), object);
+    for (const [key, before] of [...items]) {
+      const now = fresh.get(key);
+      if (now && now.metadata?.uid === before.metadata?.uid) continue;
+      items.delete(key);
+      tell({ type: 'Deleted', object: before });
+    }
+    for (const [key, object] of fresh) {
+      const before = items.get(key);
+      if (before && before.metadata?.resourceVersion === object.metadata?.resourceVersion) continue;
+      items.set(key, object);
+      tell({ type: before ? 'Modified' : 'Added', object });
+    }
+    resourceVersion = found.resourceVersion;
+    synced = true;
+    resolveSynced();
+    tell({ type: 'Synced' });
+  }
+
+  function apply({ type, object }: WatchEvent<T>) {
+    const key = keyOf(object);
+    const before = items.get(key);
+    if (type === 'DELETED') {
+      items.delete(key);
+      if (before) tell({ type: 'Deleted', object });
+    } else {
+      items.set(key, object);
+      tell({ type: before ? 'Modified' : 'Added', object });
+    }
+  }
+
+  /** Undefined to go on. */
+  function takeLine(line: string): WatchEnd | undefined {
+    const event = JSON.parse(line) as WatchEvent<T>;
+    switch (event.type) {
+      case 'ADDED':
+      case 'MODIFIED':
+      case 'DELETED':
+      case 'BOOKMARK': {
+        const version = event.object?.metadata?.resourceVersion;
+        if (!version) throw new Error(`a ${event.type} event has no resourceVersion`);
+        if (event.type !== 'BOOKMARK') apply(event);
+        resourceVersion = version;
+        return undefined;
+      }
+      case 'ERROR': {
+        const status = event.object;
+        if (status.code === 410) return { type: 'Expired' };
+        const details = { code: status.code ?? 0, reason: status.reason ?? 'Unknown', method: 'WATCH', path, status };
+        const retryAfterS = status.details?.retryAfterSeconds;
+        const retryAfterMs = retryAfterS === undefined ? undefined : retryAfterS * 1000;
+        const error = new ApiError(`WATCH ${path}: ${status.message ?? status.reason}`, { ...details, retryAfterMs });
+        return { type: 'Failed', error, relist: false };
+      }
+      default:
+        throw new Error(`unknown watch event type ${JSON.stringify(event.type)}`);
+    }
+  }
+
+  async function watch(): Promise<WatchEnd> {
+    const abort = new AbortController();
+    const stop = () => abort.abort(signal.reason);
+    signal.addEventListener('abort', stop, { once: true });
+    let heard = true;
+    try {
+      const stream = await client.requestStream(path, {
+        query: {
+          ...selectors,
+          watch: true,
+          allowWatchBookmarks: true,
+          resourceVersion,
+          timeoutSeconds: 300 + Math.floor(random() * 301),
+        },
+        signal: abort.signal,
+      });
+      lastContactAtMs = clock.now();
+      recovered();
+      void watchSilence(abort, () => {
+        const was = heard;
+        heard = false;
+        return was;
+      });
+      const decoder = createLineDecoder(maxLineBytes);
+      for await (const chunk of stream) {
+        heard = true;
+        lastContactAtMs = clock.now();
+        for (const line of decoder.push(chunk)) {
+          const end = takeLine(line);
+          if (end) return end;
+          backoff.reset();
+        }
+      }
+      if (decoder.pendingBytes > 0) throw new Error('the watch ended within an event');
+      return { type: 'Ended' };
+    } catch (error) {
+      if (error instanceof ApiError && error.code === 410) return { type: 'Expired' };
+      // An event that cannot be read would come again at the same resource version.
+      const unreadable = error instanceof OversizedLineError || error instanceof SyntaxError;
+      const refused = error instanceof ApiError && (error.code === 400 || error.code === 404);
+      return { type: 'Failed', error, relist: unreadable || refused };
+    } finally {
+      signal.removeEventListener('abort', stop);
+      abort.abort(new Error('the watch is over'));
+    }
+  }
+
+  /** Ends a watch of which no byte came for `watchdogMs` (up to a third more), whatever the wall clock does. */
+  async function watchSilence(abort: AbortController, takeHeard: () => boolean) {
+    const slices = 3;
+    for (let silent = 0; silent < slices; ) {
+      await clock.sleep(watchdogMs / slices, abort.signal);
+      if (abort.signal.aborted) return;
+      silent = takeHeard() ? 0 : silent + 1;
+    }
+    abort.abort(new Error(`the watch was silent for ${watchdogMs} ms`));
+  }
+
+  function recovered() {
+    if (failing) log.info('watch works again', { failedForMs: clock.now() - failing.since });
+    failing = undefined;
+  }
+
+  async function waitAfter(error: unknown) {
+    const unknownResource = error instanceof ApiError && error.missing === 'Resource';
+    const message = unknownResource
+      ? `the API server does not serve ${path}: is its CustomResourceDefinition installed?`
+      : error instanceof Error
+        ? error.message
+        : String(error);
+    if (failing?.message !== message) log.warn('cannot watch; trying again', { message });
+    failing = { since: failing?.since ?? clock.now(), message };
+    const backoffMs = backoff.nextMs();
+    const asked = error instanceof ApiError ? error.retryAfterMs : undefined;
+    const delayMs =
+      asked === undefined
+        ? Math.min(backoffMs, unknownResource ? UNKNOWN_RESOURCE_CAP_MS : backoffMs)
+        : Math.min(asked, RETRY_AFTER_CAP_MS) + random() * backoffBaseMs;
+    await clock.sleep(delayMs, signal);
+  }
+
+  async function run() {
+    // A first 410 after progress is answered at once; the next ones in a row wait.
+    let expiredInRow = 0;
+    while (!signal.aborted) {
+      if (resourceVersion === undefined) {
+        try {
+          await list();
+        } catch (error) {
+          if (signal.aborted) return;
+          if (error instanceof ApiError && error.code === 410 && expiredInRow++ === 0) continue;
+          await waitAfter(error);
+          continue;
+        }
+      }
+      const startedAt = clock.now();
+      const versionBefore = resourceVersion;
+      const end = await watch();
+      if (signal.aborted) return;
+      const progressed = resourceVersion !== versionBefore || clock.now() - startedAt >= HEALTHY_WATCH_MS;
+      if (progressed) {
+        backoff.reset();
+        expiredInRow = 0;
+      }
+      if (end.type === 'Expired') {
+        resourceVersion = undefined;
+        log.debug('resource version expired; listing anew');
+        if (expiredInRow++ > 0) await waitAfter(new Error('resource version expires at once'));
+      } else if (end.type === 'Failed') {
+        if (end.relist) resourceVersion = undefined;
+        await waitAfter(end.error);
+      } else if (!progressed) {
+        // Clean but at once: no reason to alarm, but none to spin either.
+        await clock.sleep(backoff.nextMs(), signal);
+      }
+    }
+  }
+
+  const stopped = run().catch((error: unknown) => {
+    if (!signal.aborted) log.error('the reflector stopped by a fault of its own', { error });
+  });
+
+  return {
+    items: () => items,
+    get synced() {
+      return synced;
+    },
+    get lastContactAtMs() {
+      return lastContactAtMs;
+    },
+    get failing() {
+      return failing;
+    },
+    whenSynced: () => whenSynced,
+    stopped,
+  };
+}
+
+/** The key under which the store holds an object. */
+export function keyOf(object: Watchable): string {
+  const { name, namespace } = object?.metadata ?? {};
+  if (!name) throw new Error('an object has no metadata.name');
+  return namespace ? `${namespace}/${name}` : name;
+}

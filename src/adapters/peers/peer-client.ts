@@ -1,0 +1,356 @@
+import { createHash } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
+import { parseAddress } from '../../domain/address.ts';
+import type { PeerDocuments, ProbeResult } from '../../domain/assess-peer.ts';
+import type { GroupDiscovery } from '../../domain/discovery-document.ts';
+import type { LegacyResources } from '../../domain/legacy-to-groups.ts';
+import { parseDiscoveryList } from '../../domain/parse-discovery.ts';
+import type { FetchResult, PeerClient as PeerClientPort } from '../../operator/ports.ts';
+import type { Log } from '../../runtime/log.ts';
+import { walkLegacyDiscovery } from './legacy-discovery.ts';
+import { openPeerSession, type PeerAnswer, type PeerCredentials, type PeerSession } from './peer-session.ts';
+import { PeerFault } from './verified-connection.ts';
+
+/** The operator's port, and what an owner of addresses needs besides. */
+export interface PeerClient extends PeerClientPort {
+  /** Closes the connections to a peer that has left. */
+  forget(address: string): void;
+}
+
+export interface PeerClientOptions {
+  /** PEM bundle that server certificates have to chain to; without one every peer is refused. Asked each time. */
+  readonly ca: () => string | undefined;
+  /** DNS name that server certificates have to bear. */
+  readonly serverName: string;
+  /** Asked before every operation, so that rotated credentials are taken up. */
+  readonly credentials: () => Promise<PeerCredentials>;
+  /** From connecting to the last byte of an operation. */
+  readonly timeoutMs: number;
+  /** What one operation may read in all. */
+  readonly maxBodyBytes?: number;
+  readonly userAgent: string;
+  readonly log: Log;
+  /**
+   * Called when a peer closes a kept-alive connection while no request is running: a hint to probe it at once, since a
+   * killed process shows that way within milliseconds. At most once a second per peer; the last one is never lost.
+   */
+  readonly onConnectionLost?: (address: string) => void;
+}
+
+type DiscoveryForm = PeerDocuments['form'];
+
+const aggregated = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList';
+const aggregatedBeta = 'application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList';
+/** The server takes the first form that it knows, in this order; unknown profiles are ignored (KEP-4020, KEP-3352). */
+const ownDiscovery = `${aggregated};profile=nopeer,${aggregated},${aggregatedBeta},application/json`;
+const peerAggregatedDiscovery = aggregated;
+const lostIntervalMs = 1_000;
+
+/**
+ * Sends a credential only to servers whose certificate was verified first, and lets no peer delay or harm another.
+ *
+ * Every operation ends within `timeoutMs`, reads at most `maxBodyBytes`, and gives a value for whatever the peer does;
+ * it throws only the reason of the caller's signal. Each peer has its own connections. On the order of verification and
+ * credential see `openVerifiedConnection`. Addresses are not judged here: see `createAddressPolicy`.
+ */
+export function createPeerClient(options: PeerClientOptions): PeerClient {
+  const { timeoutMs, maxBodyBytes = 64 * 1024 * 1024, log } = options;
+  const sessions = new Map<string, PeerSession>();
+  const lostReports = new Map<string, NodeJS.Timeout>();
+  const lostAgain = new Set<string>();
+  let closed = false;
+
+  function reportLost(address: string): void {
+    const report = options.onConnectionLost;
+    if (report === undefined || closed) return;
+    log.debug('peer closed an idle connection', { address });
+    const pending = lostReports.get(address);
+    if (pending !== undefined) {
+      lostAgain.add(address);
+      return;
+    }
+    const timer = setTimeout(() => {
+      lostReports.delete(address);
+      if (lostAgain.delete(address)) reportLost(address);
+    }, lostIntervalMs);
+    timer.unref();
+    lostReports.set(address, timer);
+    report(address);
+  }
+
+  function sessionFor(address: string, { certPem, keyPem }: PeerCredentials): PeerSession {
+    if (closed) throw new PeerFault('Unreachable', 'the client is closed');
+    const caPem = options.ca();
+    // An empty CA would make Node trust the system's authorities.
+    if (caPem === undefined || caPem.trim() === '') throw new PeerFault('Refused', 'no CA to verify certificates with');
+    const known = sessions.get(address);
+    if (known !== undefined) {
+      const { identity } = known;
+      if (identity.caPem === caPem && identity.certPem === certPem && identity.keyPem === keyPem) return known;
+      known.close();
+      sessions.delete(address);
+    }
+    const target = parseAddress(address);
+    if (target === undefined) throw new PeerFault('Unreachable', 'not an address of the form host:port');
+    const session = openPeerSession({
+      target,
+      serverName: options.serverName,
+      identity: { caPem, certPem, keyPem },
+      timeoutMs,
+      onConnectionLost: () => reportLost(address),
+    });
+    sessions.set(address, session);
+    return session;
+  }
+
+  /** Runs an operation with its own deadline and its own budget of bytes; whatever it left running is stopped. */
+  async function operate<Result>(
+    address: string,
+    signal: AbortSignal,
+    run: (get: Get) => Promise<Result>,
+    onFault: (fault: PeerFault) => Result,
+  ): Promise<Result> {
+    signal.throwIfAborted();
+    const controller = new AbortController();
+    const cancel = () => controller.abort(signal.reason);
+    signal.addEventListener('abort', cancel, { once: true });
+    const timeout = new PeerFault('Timeout', `no complete answer within ${timeoutMs} ms`);
+    const timer = setTimeout(() => controller.abort(timeout), timeoutMs);
+    try {
+      const credentials = await untilAborted(readCredentials(), controller.signal);
+      const session = sessionFor(address, credentials);
+      const budget = { bytes: maxBodyBytes };
+      const authorization = credentials.token === undefined ? {} : { authorization: `Bearer ${credentials.token}` };
+      const common = { 'user-agent': options.userAgent, 'accept-encoding': 'identity', ...authorization };
+      return await run((path, read, headers = {}) =>
+        session.get({ path, read, budget, signal: controller.signal, headers: { ...common, ...headers } }),
+      );
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
+      if (error instanceof PeerFault) return onFault(error);
+      return onFault(new PeerFault('Malformed', error instanceof Error ? error.message : String(error)));
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', cancel);
+      controller.abort(timeout);
+    }
+  }
+
+  async function readCredentials(): Promise<PeerCredentials> {
+    try {
+      return await options.credentials();
+    } catch (error) {
+      throw new PeerFault('Unauthorized', `own credential cannot be read: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  return {
+    probe: (address, signal) =>
+      operate<ProbeResult>(
+        address,
+        signal,
+        async (get) => {
+          const answer = await get('/readyz', [500]);
+          if (answer.status === 200) return { kind: 'ready' };
+          if (answer.status === 401 || answer.status === 403)
+            return { kind: 'unauthorized', detail: `HTTP ${answer.status} from /readyz` };
+          return { kind: 'notReady', detail: failingChecks(answer.body) ?? `HTTP ${answer.status} from /readyz` };
+        },
+        ({ reason, message }) => {
+          const detail = cleanText(message, 300);
+          if (reason === 'Refused') return { kind: 'refused', detail };
+          if (reason === 'Unauthorized') return { kind: 'unauthorized', detail };
+          return { kind: 'unreachable', detail };
+        },
+      ),
+
+    fetchDiscovery: (address, previous, signal) =>
+      operate<FetchResult>(
+        address,
+        signal,
+        async (get) => {
+          const [api, apis] = await Promise.all([fetchRoot(get, 'api', previous), fetchRoot(get, 'apis', previous)]);
+          return decideFetch(api, apis, previous);
+        },
+        ({ reason, message }) => ({ kind: 'failed', reason, message: cleanText(message, 300) }),
+      ),
+
+    detectPeerAggregation: (address, documents, signal) =>
+      operate<boolean | undefined>(
+        address,
+        signal,
+        async (get) => {
+          const etag = documents.etags.apis;
+          if (documents.form !== 'v2') return false;
+          if (etag === undefined) return undefined;
+          const headers = { accept: peerAggregatedDiscovery, 'if-none-match': etag };
+          const merged = await get('/apis', [200], headers);
+          if (merged.status === 304) return false;
+          if (merged.status !== 200) return undefined;
+          const groups = parseRoot(merged.body, 'apis');
+          if (groups.form !== 'v2') return undefined;
+          if (isDeepStrictEqual(parseDiscoveryList(groups.value), documents.apis)) return false;
+          // The difference may be news of the server's own; then its own document is no longer the known one.
+          const own = await get('/apis', [], { ...headers, accept: `${aggregated};profile=nopeer` });
+          return own.status === 304 ? true : undefined;
+        },
+        () => undefined,
+      ),
+
+    fetchVersion: (address, signal) =>
+      operate<string | undefined>(
+        address,
+        signal,
+        async (get) => {
+          const answer = await get('/version', [200], { accept: 'application/json' });
+          if (answer.status !== 200) return undefined;
+          const version = (parseJson(answer.body, '/version') as { gitVersion?: unknown } | null)?.gitVersion;
+          return typeof version === 'string' && /^[\w.+-]{1,64}$/.test(version) ? version : undefined;
+        },
+        () => undefined,
+      ),
+
+    forget(address) {
+      sessions.get(address)?.close();
+      sessions.delete(address);
+      clearTimeout(lostReports.get(address));
+      lostReports.delete(address);
+      lostAgain.delete(address);
+    },
+
+    close() {
+      closed = true;
+      for (const session of sessions.values()) session.destroy();
+      sessions.clear();
+      for (const timer of lostReports.values()) clearTimeout(timer);
+      lostReports.clear();
+    },
+  };
+}
+
+type Get = (path: string, read: readonly number[], headers?: Readonly<Record<string, string>>) => Promise<PeerAnswer>;
+type RootName = 'api' | 'apis';
+type Root =
+  | { readonly kind: 'kept' }
+  | {
+      readonly kind: 'read';
+      readonly form: DiscoveryForm;
+      readonly groups: readonly GroupDiscovery[];
+      readonly etag: string | undefined;
+    };
+
+async function fetchRoot(get: Get, name: RootName, previous: PeerDocuments | undefined): Promise<Root> {
+  const path = `/${name}`;
+  const etag = previous?.etags[name];
+  const condition = etag === undefined ? {} : { 'if-none-match': etag };
+  let answer = await get(path, [200], { accept: ownDiscovery, ...condition });
+  if (answer.status === 406) answer = await get(path, [200], { accept: 'application/json' });
+  if (answer.status === 304 && etag !== undefined) return { kind: 'kept' };
+  const { form, value } = parseRoot(expectOk(answer, path), name);
+  if (form !== 'legacy') return { kind: 'read', form, groups: parseDiscoveryList(value), etag: answer.etag };
+  const groups = await walkLegacyDiscovery(value, (listPath) => fetchLegacyList(get, listPath));
+  // The ETag of the list of groups says nothing about their resources.
+  return { kind: 'read', form, groups, etag: undefined };
+}
+
+async function fetchLegacyList(get: Get, path: string): Promise<LegacyResources> {
+  const answer = await get(path, [200], { accept: 'application/json' });
+  if (answer.status === 404 || answer.status === 503) return { kind: 'missing' };
+  return { kind: 'list', list: parseJson(expectOk(answer, path), path) };
+}
+
+/** Puts both roots together; content that equals the previous one is the previous one. */
+function decideFetch(api: Root, apis: Root, previous: PeerDocuments | undefined): FetchResult {
+  if (previous !== undefined && api.kind === 'kept' && apis.kind === 'kept')
+    return { kind: 'unchanged', documents: previous };
+  const kept = (groups: readonly GroupDiscovery[] | undefined, etag: string | undefined) => ({
+    form: previous?.form ?? 'legacy',
+    groups: groups ?? [],
+    etag,
+  });
+  const core = api.kind === 'read' ? api : kept(previous?.api, previous?.etags.api);
+  const named = apis.kind === 'read' ? apis : kept(previous?.apis, previous?.etags.apis);
+  const documents: PeerDocuments = {
+    form: olderForm(core.form, named.form),
+    api: core.groups,
+    apis: named.groups,
+    etags: {
+      ...(core.etag === undefined ? {} : { api: core.etag }),
+      ...(named.etag === undefined ? {} : { apis: named.etag }),
+    },
+    hash: createHash('sha256')
+      .update(JSON.stringify([core.groups, named.groups]))
+      .digest('hex')
+      .slice(0, 16),
+  };
+  const same =
+    previous !== undefined &&
+    previous.hash === documents.hash &&
+    previous.form === documents.form &&
+    isDeepStrictEqual(previous.etags, documents.etags);
+  return same ? { kind: 'unchanged', documents: previous } : { kind: 'fetched', documents };
+}
+
+const forms: readonly DiscoveryForm[] = ['v2', 'v2beta1', 'legacy'];
+
+function olderForm(one: DiscoveryForm, other: DiscoveryForm): DiscoveryForm {
+  return forms.indexOf(one) > forms.indexOf(other) ? one : other;
+}
+
+/** Tells the form by what the document says of itself, since old servers answer with whatever they have. */
+function parseRoot(body: Buffer, name: RootName): { readonly form: DiscoveryForm; readonly value: unknown } {
+  const value = parseJson(body, `/${name}`);
+  const fields = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>;
+  const { kind, apiVersion } = fields;
+  // A list that is not there must not read as a server that serves nothing.
+  if (kind === 'APIGroupDiscoveryList' && !Array.isArray(fields.items))
+    throw new PeerFault('Malformed', `/${name} has no list of groups`);
+  if (kind === 'APIGroupDiscoveryList' && apiVersion === 'apidiscovery.k8s.io/v2') return { form: 'v2', value };
+  if (kind === 'APIGroupDiscoveryList' && apiVersion === 'apidiscovery.k8s.io/v2beta1')
+    // Field for field the same as v2.
+    return { form: 'v2beta1', value: { ...fields, apiVersion: 'apidiscovery.k8s.io/v2' } };
+  if (kind === (name === 'api' ? 'APIVersions' : 'APIGroupList')) return { form: 'legacy', value };
+  throw new PeerFault('Malformed', `/${name} is not a discovery document`);
+}
+
+function expectOk(answer: PeerAnswer, path: string): Buffer {
+  if (answer.status === 200) return answer.body;
+  const message = `HTTP ${answer.status} from ${path}`;
+  throw new PeerFault(answer.status === 401 || answer.status === 403 ? 'Unauthorized' : 'HTTPStatus', message);
+}
+
+function parseJson(body: Buffer, path: string): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
+  } catch (error) {
+    throw new PeerFault('Malformed', `${path} is not JSON: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** The failing lines of a kube-apiserver's health report, for people. */
+function failingChecks(body: Buffer): string | undefined {
+  const failing = body
+    .toString('utf8')
+    .split('\n')
+    .filter((line) => line.startsWith('[-]'))
+    .map((line) => line.slice(3).replace(/ failed: reason withheld$/, ' failed'));
+  return failing.length > 0 ? cleanText(failing.join(', '), 300) : undefined;
+}
+
+/** What a peer says ends up in logs and status: printable, and short. */
+function cleanText(text: string, maxLength: number): string {
+  const printable = text.replace(/[^\x20-\x7e]+/g, ' ');
+  return printable.length > maxLength ? `${printable.slice(0, maxLength - 3)}...` : printable;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function untilAborted<Result>(promise: Promise<Result>, signal: AbortSignal): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    signal.addEventListener('abort', abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
+}

@@ -1,0 +1,198 @@
+import { createSecureContext, type SecureContext } from 'node:tls';
+import { type Dispatcher, Pool } from 'undici';
+import { formatAddress, type HostPort } from '../../domain/address.ts';
+import { openVerifiedConnection, PeerFault } from './verified-connection.ts';
+
+/** A credential for peers: a bearer token, a client certificate with its key, or neither. */
+export interface PeerCredentials {
+  readonly token?: string;
+  readonly certPem?: string;
+  readonly keyPem?: string;
+}
+
+/** What a session's connections are made of; a change of any of it needs a new session. */
+export interface PeerIdentity {
+  readonly caPem: string;
+  readonly certPem: string | undefined;
+  readonly keyPem: string | undefined;
+}
+
+/** A peer's answer, read to its end. */
+export interface PeerAnswer {
+  readonly status: number;
+  readonly etag: string | undefined;
+  /** Empty unless the status was among the `read` ones. */
+  readonly body: Buffer;
+}
+
+/** One GET. */
+export interface PeerGet {
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Statuses whose body is wanted; other bodies are dropped. */
+  readonly read: readonly number[];
+  /** Shared by the requests of one operation, counted down by what they read. */
+  readonly budget: { bytes: number };
+  readonly signal: AbortSignal;
+}
+
+/** Kept-alive connections to one peer, shared with no other peer. */
+export interface PeerSession {
+  readonly identity: PeerIdentity;
+  /** @throws PeerFault, or the signal's reason if that aborted. */
+  get(request: PeerGet): Promise<PeerAnswer>;
+  /** Lets running requests end, then closes; `destroy` does not wait. */
+  close(): void;
+  destroy(): void;
+}
+
+export interface PeerSessionOptions {
+  readonly target: HostPort;
+  readonly serverName: string;
+  readonly identity: PeerIdentity;
+  readonly timeoutMs: number;
+  readonly onConnectionLost: () => void;
+}
+
+const dayMs = 24 * 3600 * 1000;
+const ignoredBodyBytes = 64 * 1024;
+
+/**
+ * Opens a session whose requests go only over verified connections; see `openVerifiedConnection`.
+ *
+ * Redirects are not followed, compressed answers are refused, and a GET is sent a second time only if a kept-alive
+ * connection broke before the head of its answer.
+ * @throws PeerFault if the CA or the client certificate cannot be read.
+ */
+export function openPeerSession(options: PeerSessionOptions): PeerSession {
+  const { target, serverName, identity, timeoutMs } = options;
+  const anonymousContext = readContext({ ca: identity.caPem });
+  const identifiedContext =
+    identity.certPem !== undefined && identity.keyPem !== undefined
+      ? readContext({ ca: identity.caPem, cert: identity.certPem, key: identity.keyPem })
+      : undefined;
+  let inFlight = 0;
+  let answered = false;
+  let ended = false;
+
+  const pool = new Pool(`https://${formatAddress(target)}`, {
+    connections: 4,
+    pipelining: 1,
+    allowH2: false,
+    // The operation's own deadline covers connecting, head and body.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    // Idle connections stay, so that the death of the peer shows at once.
+    keepAliveTimeout: dayMs,
+    keepAliveMaxTimeout: dayMs,
+    connect: (_options, callback) => {
+      openVerifiedConnection({ ...target, serverName, anonymousContext, identifiedContext, timeoutMs }).then(
+        (socket) => {
+          const lost = () => {
+            if (!ended && inFlight === 0) options.onConnectionLost();
+          };
+          socket.once('end', lost);
+          socket.once('error', (error: NodeJS.ErrnoException) => {
+            if (error.code?.startsWith('E') === true) lost();
+          });
+          callback(null, socket);
+        },
+        (error: unknown) => callback(error instanceof Error ? error : new Error(String(error)), null),
+      );
+    },
+  });
+
+  async function head(request: PeerGet): Promise<Dispatcher.ResponseData> {
+    const { path, headers, signal } = request;
+    const retry = answered;
+    const send = () => pool.request({ method: 'GET', path, headers: { ...headers }, signal });
+    try {
+      return await send();
+    } catch (error) {
+      if (retry && !signal.aborted && brokeOnUse(error)) return await send();
+      throw error;
+    }
+  }
+
+  return {
+    identity,
+    async get(request) {
+      const { path, signal } = request;
+      inFlight += 1;
+      try {
+        const { statusCode: status, headers, body } = await head(request);
+        answered = true;
+        const etag = typeof headers.etag === 'string' ? headers.etag : undefined;
+        if (!request.read.includes(status)) {
+          await body.dump({ limit: ignoredBodyBytes, signal }).catch(() => {});
+          signal.throwIfAborted();
+          return { status, etag, body: Buffer.alloc(0) };
+        }
+        const encoding = headers['content-encoding'];
+        if (encoding !== undefined && encoding !== 'identity') {
+          body.on('error', () => {}).destroy();
+          throw new PeerFault('Malformed', `${path} is encoded, although no encoding was offered`);
+        }
+        return { status, etag, body: await readBody(body, headers['content-length'], request) };
+      } catch (error) {
+        throw asFault(error, signal);
+      } finally {
+        inFlight -= 1;
+      }
+    },
+    close() {
+      ended = true;
+      pool.close().catch(() => {});
+    },
+    destroy() {
+      ended = true;
+      pool.destroy().catch(() => {});
+    },
+  };
+}
+
+async function readBody(
+  body: Dispatcher.ResponseData['body'],
+  contentLength: string | string[] | undefined,
+  { path, budget }: PeerGet,
+): Promise<Buffer> {
+  const tooLarge = () => new PeerFault('TooLarge', `${path} is larger than the limit`);
+  if (typeof contentLength === 'string' && Number(contentLength) > budget.bytes) {
+    body.on('error', () => {}).destroy();
+    throw tooLarge();
+  }
+  const chunks: Buffer[] = [];
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    budget.bytes -= chunk.length;
+    // Leaving the loop destroys the body and with it the connection.
+    if (budget.bytes < 0) throw tooLarge();
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+function readContext(options: Parameters<typeof createSecureContext>[0]): SecureContext {
+  try {
+    return createSecureContext(options);
+  } catch (error) {
+    const message = `the CA or the client certificate cannot be read: ${error instanceof Error ? error.message : error}`;
+    throw new PeerFault('Refused', message, { cause: error });
+  }
+}
+
+function errorCode(error: unknown): string {
+  const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
+  return typeof code === 'string' ? code : '';
+}
+
+function brokeOnUse(error: unknown): boolean {
+  return ['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'].includes(errorCode(error));
+}
+
+function asFault(error: unknown, signal: AbortSignal): unknown {
+  if (signal.aborted) return signal.reason;
+  if (error instanceof PeerFault) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  const malformed = /^(HPE_|UND_ERR_(HEADERS_OVERFLOW|RES_|INVALID|NOT_SUPPORTED))/.test(errorCode(error));
+  return new PeerFault(malformed ? 'Malformed' : 'Unreachable', message, { cause: error });
+}

@@ -1,0 +1,107 @@
+import { X509Certificate } from 'node:crypto';
+import { connect, type SecureContext, type TLSSocket } from 'node:tls';
+
+/** Why nothing usable came from a peer. */
+export type PeerFaultReason =
+  | 'Unreachable'
+  | 'Timeout'
+  | 'Refused'
+  | 'Unauthorized'
+  | 'Malformed'
+  | 'TooLarge'
+  | 'HTTPStatus';
+
+/** An exchange with a peer that failed, with its reason as a word. */
+export class PeerFault extends Error {
+  override readonly name = 'PeerFault';
+  readonly reason: PeerFaultReason;
+  constructor(reason: PeerFaultReason, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.reason = reason;
+  }
+}
+
+/** Where to connect, and what the certificate found there has to prove. */
+export interface VerifiedConnectionOptions {
+  readonly host: string;
+  readonly port: number;
+  /** DNS name that the certificate has to bear; also sent as SNI. */
+  readonly serverName: string;
+  /** Holds the CA, and nothing of the client's own identity. */
+  readonly anonymousContext: SecureContext;
+  /** Holds the CA and the client's certificate. */
+  readonly identifiedContext: SecureContext | undefined;
+  readonly timeoutMs: number;
+}
+
+/**
+ * Opens a TLS connection whose server certificate chains to the CA and bears the server name as a DNS SAN, or fails.
+ *
+ * A token cannot leak: the caller gets the socket only after that. A client certificate is part of the handshake, and
+ * Node checks the server's certificate only after the handshake, so with one there are two connections: the first is
+ * anonymous and only checks the server, the second, to the same address and checked in the same way, presents the
+ * certificate. What remains: somebody who can swap the server between the two sees the client's certificate, which is
+ * public, and a signature that is good for that handshake only; never its key, and never a request.
+ */
+export async function openVerifiedConnection(options: VerifiedConnectionOptions): Promise<TLSSocket> {
+  if (options.identifiedContext === undefined) return openConnection(options, options.anonymousContext);
+  const check = await openConnection(options, options.anonymousContext);
+  check.end();
+  check.destroySoon();
+  return openConnection(options, options.identifiedContext);
+}
+
+function openConnection(options: VerifiedConnectionOptions, secureContext: SecureContext): Promise<TLSSocket> {
+  const { host, port, serverName, timeoutMs } = options;
+  return new Promise((resolve, reject) => {
+    const socket = connect({
+      host,
+      port,
+      servername: serverName,
+      secureContext,
+      rejectUnauthorized: true,
+      minVersion: 'TLSv1.2',
+      ALPNProtocols: ['http/1.1'],
+      checkServerIdentity: (_host, certificate) => checkDnsName(serverName, certificate.raw),
+    });
+    const timer = setTimeout(() => {
+      socket.destroy(new PeerFault('Timeout', `no TLS connection within ${timeoutMs} ms`));
+    }, timeoutMs);
+    const fail = (error: Error) => {
+      clearTimeout(timer);
+      // Node sets it only where the server's certificate was the trouble.
+      const refused = Boolean(socket.authorizationError);
+      socket.destroy();
+      reject(
+        error instanceof PeerFault
+          ? error
+          : refused
+            ? new PeerFault('Refused', `certificate does not verify: ${error.message}`, { cause: error })
+            : new PeerFault('Unreachable', error.message || String(error), { cause: error }),
+      );
+    };
+    const closed = () => fail(new Error('connection closed during the TLS handshake'));
+    socket.once('error', fail);
+    socket.once('close', closed);
+    socket.once('secureConnect', () => {
+      if (!socket.authorized) return fail(new PeerFault('Refused', 'certificate does not verify'));
+      clearTimeout(timer);
+      socket.off('error', fail);
+      socket.off('close', closed);
+      // Whoever takes the socket over listens too; until then an error must not end the process.
+      socket.on('error', () => {});
+      socket.setNoDelay(true);
+      socket.setKeepAlive(true, 5_000);
+      resolve(socket);
+    });
+  });
+}
+
+/** Only a DNS SAN counts; Node alone would fall back to the subject's common name. */
+function checkDnsName(serverName: string, rawCertificate: Buffer | undefined): Error | undefined {
+  if (rawCertificate === undefined) return new Error('no certificate');
+  const certificate = new X509Certificate(rawCertificate);
+  if (certificate.checkHost(serverName, { subject: 'never', wildcards: false }) !== undefined) return undefined;
+  const names = certificate.subjectAltName ?? 'none';
+  return new Error(`not for ${serverName} (names: ${names.replace(/[^\x20-\x7e]/g, '?').slice(0, 200)})`);
+}

@@ -1,0 +1,166 @@
+import { performance } from 'node:perf_hooks';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { PeerView, UnifiedView } from '../../domain/derive-bundle.ts';
+
+/** How a reconcile ended; the values of controller-runtime's `result` label. */
+export type ReconcileOutcome = 'success' | 'error' | 'requeue' | 'requeue_after';
+
+/** Why peers' discovery could not be brought up to date; upstream's values of the `type` label. */
+export type SyncErrorType = 'lease_list' | 'hostport_resolution' | 'fetch_discovery';
+
+/** What the operator and the proxy count. */
+export interface Metrics {
+  /** For metrics that a part defines by itself. */
+  readonly registry: Registry;
+  /** `leader_election_master_status`: 1 while this process leads. */
+  readonly leader: Gauge<'name'>;
+  observeReconcile(controller: string, result: ReconcileOutcome, seconds: number): void;
+  setQueueDepth(name: string, depth: number): void;
+  countQueueAdd(name: string): void;
+  countQueueRetry(name: string): void;
+  countSyncError(type: SyncErrorType): void;
+  /** Shows what a pass over a PeerDiscovery found; series of peers that it does not list disappear. */
+  observe(
+    peerdiscovery: string,
+    views: readonly PeerView[],
+    unified: Pick<UnifiedView, 'doubts' | 'resources' | 'divergent'>,
+    revision: number,
+  ): void;
+  /** Removes all series of a PeerDiscovery that was deleted. */
+  forget(peerdiscovery: string): void;
+  /** All metrics in the text format of Prometheus. */
+  render(): Promise<string>;
+}
+
+/** As controller-runtime has them, thinned out. */
+const reconcileBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+
+/**
+ * Makes metrics under the ecosystem's names, in a registry of their own.
+ *
+ * Names follow controller-runtime, client-go and kube-apiserver where those have one. Nothing runs between two
+ * scrapes: process metrics are read when they are asked for (prom-client's own set keeps a 10 ms timer for the event
+ * loop's delay, which is much for an idle operator).
+ */
+export function createMetrics(): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  addProcessMetrics(registry);
+
+  const counter = <Label extends string>(name: string, help: string, labelNames: readonly Label[]) =>
+    new Counter({ name, help, labelNames, registers });
+  const gauge = <Label extends string>(name: string, help: string, labelNames: readonly Label[]) =>
+    new Gauge({ name, help, labelNames, registers });
+
+  const reconciles = counter('controller_runtime_reconcile_total', 'Reconciles per controller and result', [
+    'controller',
+    'result',
+  ]);
+  const reconcileErrors = counter('controller_runtime_reconcile_errors_total', 'Reconciles that ended in an error', [
+    'controller',
+  ]);
+  const reconcileTime = new Histogram({
+    name: 'controller_runtime_reconcile_time_seconds',
+    help: 'Time that a reconcile took',
+    labelNames: ['controller'],
+    buckets: reconcileBuckets,
+    registers,
+  });
+  const queueDepth = gauge('workqueue_depth', 'Keys that wait in the queue', ['name']);
+  const queueAdds = counter('workqueue_adds_total', 'Keys added to the queue', ['name']);
+  const queueRetries = counter('workqueue_retries_total', 'Keys added again after a failure', ['name']);
+  const leader = gauge('leader_election_master_status', '1 if this process leads', ['name']);
+  const syncErrors = counter(
+    'apiserver_peer_discovery_sync_errors_total',
+    'Failures to bring the discovery of peers up to date',
+    ['type'],
+  );
+  const peerState = gauge('peerdiscovery_peer_state', '1 for the state that a peer is in', [
+    'peerdiscovery',
+    'peer',
+    'state',
+  ]);
+  const lastSuccess = gauge(
+    'peerdiscovery_peer_last_success_timestamp_seconds',
+    'When the discovery of a peer was last confirmed',
+    ['peerdiscovery', 'peer'],
+  );
+  const revision = gauge('peerdiscovery_routing_table_revision', 'Revision of the published routing table', [
+    'peerdiscovery',
+  ]);
+  const converged = gauge('peerdiscovery_converged', '1 if all live peers serve the same APIs', ['peerdiscovery']);
+  const resources = gauge('peerdiscovery_resources', 'Resources that any peer serves', ['peerdiscovery']);
+  const divergent = gauge('peerdiscovery_divergent_resources', 'Resources that some live peers do not serve', [
+    'peerdiscovery',
+  ]);
+
+  const shown = new Map<string, ReadonlyMap<string, string>>();
+  const removePeers = (peerdiscovery: string) => {
+    for (const [peer, state] of shown.get(peerdiscovery) ?? []) {
+      peerState.remove({ peerdiscovery, peer, state });
+      lastSuccess.remove({ peerdiscovery, peer });
+    }
+    shown.delete(peerdiscovery);
+  };
+
+  return {
+    registry,
+    leader,
+    observeReconcile(controller, result, seconds) {
+      reconciles.inc({ controller, result });
+      reconcileErrors.inc({ controller }, result === 'error' ? 1 : 0);
+      reconcileTime.observe({ controller }, seconds);
+    },
+    setQueueDepth: (name, depth) => queueDepth.set({ name }, depth),
+    countQueueAdd: (name) => queueAdds.inc({ name }),
+    countQueueRetry: (name) => queueRetries.inc({ name }),
+    countSyncError: (type) => syncErrors.inc({ type }),
+    observe(peerdiscovery, views, unified, tableRevision) {
+      removePeers(peerdiscovery);
+      for (const { seen, assessment } of views) {
+        const peer = seen.peer.id;
+        peerState.set({ peerdiscovery, peer, state: assessment.state }, 1);
+        if (seen.documentsAt !== undefined) lastSuccess.set({ peerdiscovery, peer }, seen.documentsAt / 1000);
+      }
+      shown.set(peerdiscovery, new Map(views.map(({ seen, assessment }) => [seen.peer.id, assessment.state])));
+      revision.set({ peerdiscovery }, tableRevision);
+      converged.set({ peerdiscovery }, unified.doubts.length === 0 && unified.divergent.length === 0 ? 1 : 0);
+      resources.set({ peerdiscovery }, unified.resources);
+      divergent.set({ peerdiscovery }, unified.divergent.length);
+    },
+    forget(peerdiscovery) {
+      removePeers(peerdiscovery);
+      for (const metric of [revision, converged, resources, divergent]) metric.remove({ peerdiscovery });
+    },
+    render: () => registry.metrics(),
+  };
+}
+
+function addProcessMetrics(registry: Registry): void {
+  const registers = [registry];
+  const read = (name: string, help: string, value: () => number) =>
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(value());
+      },
+    });
+  new Counter({
+    name: 'process_cpu_seconds_total',
+    help: 'CPU time of the process, user and system',
+    registers,
+    collect() {
+      const { user, system } = process.cpuUsage();
+      this.reset();
+      this.inc((user + system) / 1e6);
+    },
+  });
+  read('process_resident_memory_bytes', 'Resident memory', () => process.memoryUsage.rss());
+  read('process_start_time_seconds', 'When the process started', () => performance.timeOrigin / 1000);
+  read('nodejs_heap_size_used_bytes', 'Used part of the JavaScript heap', () => process.memoryUsage().heapUsed);
+  read('nodejs_eventloop_utilization', 'Busy share of the event loop since the process started', () => {
+    return performance.eventLoopUtilization().utilization;
+  });
+}

@@ -1,0 +1,505 @@
+import Type, { type Static, type TObjectOptions, type TProperties } from 'typebox';
+import type { AddressSource, Trust } from '../domain/resolve-peers.ts';
+import type { Mode, PeerState } from '../domain/routing-table.ts';
+import { durationPattern } from './duration.ts';
+
+/** API group of PeerDiscovery. */
+export const group = 'peerdiscovery.dev';
+/** API version of PeerDiscovery. */
+export const version = 'v1alpha1';
+/** Value of `apiVersion` in every PeerDiscovery. */
+export const apiVersion = 'peerdiscovery.dev/v1alpha1';
+/** Value of `kind` in every PeerDiscovery. */
+export const kind = 'PeerDiscovery';
+/** Name of the resource in URLs. */
+export const plural = 'peerdiscoveries';
+
+/** A string schema whose values and their meanings are exactly those of the union `Values`. */
+function oneOf<Values extends string>(description: string, meanings: Record<Values, string>, options: object = {}) {
+  const values = Object.keys(meanings) as Values[];
+  const list = values.map((value) => `${value}: ${meanings[value]}.`).join(' ');
+  return Type.Unsafe<Values>({ type: 'string', description: `${description} ${list}`, enum: values, ...options });
+}
+
+function duration(description: string, byDefault: string) {
+  return Type.Optional(Type.String({ description, default: byDefault, pattern: durationPattern, maxLength: 32 }));
+}
+
+function count(description: string) {
+  return Type.Integer({ description, minimum: 0, format: 'int64' });
+}
+
+function time(description: string) {
+  return Type.String({ description, format: 'date-time' });
+}
+
+/** Without `fieldPath`, which API servers know only from 1.28 on. */
+const rule = (rule: string, message: string) => ({ rule, message });
+
+/**
+ * An optional object whose default is that of all its fields.
+ *
+ * It is spelt out because an API server checks rules against a default without filling in what is inside.
+ */
+function section<Properties extends TProperties>(properties: Properties, options: TObjectOptions) {
+  const schema = Type.Object(properties, options);
+  return Type.Optional(Type.Object(properties, { ...options, default: applyDefaults(schema, {}) }));
+}
+
+const addressSource = oneOf<AddressSource>('A source of addresses.', {
+  Static: 'the list in this object',
+  MirrorPod: 'kube-apiserver pods that are proved to be mirror pods of their node',
+  Node: 'addresses of control-plane Nodes',
+  EndpointSlice: 'the endpoints of the Service default/kubernetes, which have no identity',
+  LeaseAnnotation:
+    'the annotation kubernetes.io/peer-advertise-address of the identity Lease, which servers write from 1.36 on',
+});
+
+const portPattern = '(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})';
+
+const staticAddress = Type.Object(
+  {
+    peer: Type.String({
+      description: 'Hostname or Lease name of the peer, or a name of your choice for a server without a Lease.',
+      minLength: 1,
+      maxLength: 253,
+    }),
+    address: Type.String({
+      description: 'Where the peer listens, as host:port; an IPv6 address goes in brackets.',
+      pattern: `^(\\[[0-9a-fA-F:.]+\\]|[A-Za-z0-9.-]+):${portPattern}$`,
+      maxLength: 261,
+    }),
+  },
+  { description: 'One peer and its address.' },
+);
+
+const specSchema = section(
+  {
+    mode: Type.Optional(
+      oneOf<Mode>(
+        'What proxies do with the routing table.',
+        {
+          Observe: 'every request goes to its home server, and nothing changes for clients',
+          Route: 'a request for something that the home server does not serve goes to a peer that does',
+        },
+        { default: 'Observe' },
+      ),
+    ),
+    leases: section(
+      {
+        namespace: Type.Optional(
+          Type.String({
+            description: 'Namespace of the Leases.',
+            default: 'kube-system',
+            pattern: '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$',
+            maxLength: 63,
+          }),
+        ),
+        labelSelector: Type.Optional(
+          Type.String({
+            description: 'Label selector of the Leases, in the notation of kubectl.',
+            default: 'apiserver.kubernetes.io/identity=kube-apiserver',
+            minLength: 1,
+            maxLength: 1024,
+          }),
+        ),
+      },
+      { description: 'Which Leases identify the peers.' },
+    ),
+    addresses: section(
+      {
+        sources: Type.Optional(
+          Type.Array(addressSource, {
+            description: 'Sources that may be used, the most trusted first.',
+            default: ['Static', 'MirrorPod', 'Node', 'EndpointSlice', 'LeaseAnnotation'],
+            minItems: 1,
+            maxItems: 5,
+            'x-kubernetes-list-type': 'atomic',
+            'x-kubernetes-validations': [
+              rule('self.all(s, self.exists_one(t, t == s))', 'a source may be listed only once'),
+            ],
+          }),
+        ),
+        static: Type.Optional(
+          Type.Array(staticAddress, {
+            description: 'Addresses that you state yourself.',
+            default: [],
+            maxItems: 256,
+            'x-kubernetes-list-type': 'map',
+            'x-kubernetes-list-map-keys': ['peer'],
+          }),
+        ),
+        port: Type.Optional(
+          Type.Integer({
+            description: 'Port of the peers whose source of addresses has none (Node, MirrorPod).',
+            default: 6443,
+            minimum: 1,
+            maximum: 65_535,
+            format: 'int32',
+          }),
+        ),
+        allowedCIDRs: Type.Optional(
+          Type.Array(
+            Type.String({ description: 'One range, for example 10.0.0.0/24.', format: 'cidr', maxLength: 64 }),
+            {
+              description:
+                'Ranges that peers may have addresses in; a peer elsewhere is refused and never contacted. Empty: ' +
+                'all but loopback, link-local, multicast and unspecified addresses.',
+              default: [],
+              maxItems: 64,
+              'x-kubernetes-list-type': 'set',
+            },
+          ),
+        ),
+      },
+      { description: 'How the addresses of peers are found.' },
+    ),
+    tls: section(
+      {
+        caBundle: Type.Optional(
+          Type.String({
+            description:
+              "PEM certificates, in base64, that peers' certificates have to chain to. Without it, the CA by which " +
+              'the operator knows its own API server.',
+            format: 'byte',
+            maxLength: 524_288,
+          }),
+        ),
+        serverName: Type.Optional(
+          Type.String({
+            description: "DNS name that every peer's certificate has to bear.",
+            default: 'kubernetes.default.svc',
+            minLength: 1,
+            maxLength: 253,
+          }),
+        ),
+      },
+      { description: 'How peers prove who they are, before any credential is sent to them.' },
+    ),
+    polling: section(
+      {
+        interval: duration('Time between two looks at the discovery of one peer.', '10s'),
+        timeout: duration('Time that one peer is given to answer.', '5s'),
+        concurrency: Type.Optional(
+          Type.Integer({
+            description: 'Number of peers that are asked at once.',
+            default: 8,
+            minimum: 1,
+            maximum: 64,
+            format: 'int32',
+          }),
+        ),
+      },
+      {
+        description: 'How peers are polled, besides events.',
+        'x-kubernetes-validations': [
+          rule("duration(self.interval) >= duration('100ms')", 'interval must be at least 100ms'),
+          rule("duration(self.timeout) >= duration('100ms')", 'timeout must be at least 100ms'),
+        ],
+      },
+    ),
+    staleAfter: duration(
+      'Age at which what a peer said of itself counts as stale. While a live peer is stale, a request that no peer is ' +
+        'known to serve is answered 503, not 404.',
+      '1m',
+    ),
+    goneAfter: duration(
+      'Time without an answer and without a renewal of its Lease after which a peer is forgotten.',
+      '5m',
+    ),
+    routingTable: section(
+      {
+        namespace: Type.Optional(
+          Type.String({
+            description: "Namespace of the ConfigMaps. Without it, the operator's own.",
+            pattern: '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$',
+            maxLength: 63,
+          }),
+        ),
+        name: Type.Optional(
+          Type.String({
+            description: 'Name of the ConfigMap. Without it, peerdiscovery- and the name of this object.',
+            pattern: '^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$',
+            maxLength: 63,
+          }),
+        ),
+      },
+      { description: 'Where the routing table is written.' },
+    ),
+  },
+  {
+    description: 'What you ask for. The operator never writes here.',
+    'x-kubernetes-validations': [
+      rule('duration(self.goneAfter) >= duration(self.staleAfter)', 'goneAfter must not be shorter than staleAfter'),
+      rule(
+        'duration(self.staleAfter) > duration(self.polling.interval)',
+        'staleAfter must be longer than polling.interval, or every peer goes stale between two polls',
+      ),
+    ],
+  },
+);
+
+const conditionSchema = Type.Object(
+  {
+    type: Type.String({
+      description: 'Ready, Stale, Converged or Stalled.',
+      maxLength: 316,
+      pattern:
+        '^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$',
+    }),
+    status: Type.Unsafe<'True' | 'False' | 'Unknown'>({
+      type: 'string',
+      description: 'Whether the condition holds.',
+      enum: ['True', 'False', 'Unknown'],
+    }),
+    observedGeneration: Type.Optional(count('The generation of the spec that the condition is about.')),
+    lastTransitionTime: time('When the status last changed.'),
+    reason: Type.String({
+      description: 'Why, in one CamelCase word.',
+      minLength: 1,
+      maxLength: 1024,
+      pattern: '^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$',
+    }),
+    message: Type.String({ description: 'Why, for people; may be empty.', maxLength: 32_768 }),
+  },
+  { description: 'One aspect of the state, in the standard form of Kubernetes.' },
+);
+
+const peerStatusSchema = Type.Object(
+  {
+    id: Type.String({ description: 'Name of its identity Lease, or its address where no identity could be proved.' }),
+    hostname: Type.Optional(Type.String({ description: 'Its hostname, from the Lease.' })),
+    version: Type.Optional(Type.String({ description: 'Its version, as it says itself.' })),
+    address: Type.Optional(Type.String({ description: 'Where it listens, as host:port; absent while unresolved.' })),
+    addressSource: Type.Optional(addressSource),
+    trust: Type.Optional(
+      oneOf<Trust>('How far the address can be believed before its certificate is verified.', {
+        High: 'stated by you, or by the kubelet of the node',
+        Medium: 'stated by the control plane',
+        Low: 'stated by the Lease alone, which anyone who may write Leases can forge',
+      }),
+    ),
+    state: oneOf<PeerState>('What is known of it.', {
+      Ready: 'serves, and its discovery is fresh',
+      NotReady: 'alive, but starting or draining, so it gets no new work',
+      Stale: 'alive, but its discovery is older than staleAfter',
+      Unreachable: 'does not answer; its last discovery is kept until goneAfter',
+      Unresolved: 'its Lease is renewed, but no address is known',
+      Refused: 'its address is forbidden, or its certificate does not verify; no credential was sent',
+      Gone: 'dead for longer than goneAfter',
+    }),
+    reason: Type.String({ description: 'Why, in one CamelCase word.', minLength: 1 }),
+    message: Type.Optional(Type.String({ description: 'Why, for people.' })),
+    documentForm: Type.Optional(
+      oneOf<'v2' | 'v2beta1' | 'legacy'>('The form in which it gave its discovery.', {
+        v2: 'aggregated discovery of 1.30 and later',
+        v2beta1: 'aggregated discovery of 1.26 to 1.29',
+        legacy: 'one document per group and version',
+      }),
+    ),
+    lastSuccessTime: Type.Optional(time('When its discovery last changed or became readable again; not every poll.')),
+    documentHash: Type.Optional(Type.String({ description: 'Short hash of its discovery, to compare peers by.' })),
+    groups: Type.Optional(count('Number of API groups that it serves, the core group among them.')),
+    resources: Type.Optional(count('Number of resources that it serves; subresources are not counted.')),
+    peerAggregated: Type.Optional(
+      Type.Boolean({
+        description: "True if it runs Kubernetes' own peer proxy (--peer-ca-file) and merges discovery itself.",
+      }),
+    ),
+  },
+  { description: 'One kube-apiserver.' },
+);
+
+const divergentResourceSchema = Type.Object(
+  {
+    group: Type.String({ description: 'API group; empty for the core group.' }),
+    version: Type.String({ description: 'API version.' }),
+    resource: Type.String({ description: 'Plural name of the resource.' }),
+    subresource: Type.Optional(Type.String({ description: 'Name of the subresource, if it is one.' })),
+    servedBy: Type.Array(Type.String({ description: 'Id of a peer.' }), {
+      description: 'Peers that serve it.',
+      'x-kubernetes-list-type': 'atomic',
+    }),
+    missingFrom: Type.Array(Type.String({ description: 'Id of a peer.' }), {
+      description: 'Peers that do not serve it.',
+      'x-kubernetes-list-type': 'atomic',
+    }),
+  },
+  { description: 'One resource that some peers serve and others do not.' },
+);
+
+const leaseProblemSchema = Type.Object(
+  {
+    lease: Type.String({ description: 'Name of the Lease.' }),
+    reason: Type.String({ description: 'Why it identifies no peer, in one CamelCase word.' }),
+    message: Type.String({ description: 'Why, for people.' }),
+  },
+  { description: 'A Lease that identifies no peer.' },
+);
+
+const statusSchema = Type.Object(
+  {
+    observedGeneration: Type.Optional(count('The generation of the spec that this status is about.')),
+    mode: Type.Optional(
+      oneOf<Mode>('What proxies do at present.', {
+        Observe: 'nothing changes for clients',
+        Route: 'requests are routed',
+      }),
+    ),
+    revision: Type.Optional(count('Revision of the published routing table; grows by one with every change.')),
+    hash: Type.Optional(Type.String({ description: 'Short hash of the unified discovery document.' })),
+    peerCounts: Type.Optional(
+      Type.Object(
+        {
+          total: count('All peers that are listed.'),
+          ready: count('Peers in state Ready.'),
+          stale: count('Peers in state Stale.'),
+          unreachable: count('Peers that cannot be read: in state Unreachable, Unresolved or Refused.'),
+        },
+        { description: 'How many peers there are.' },
+      ),
+    ),
+    groups: Type.Optional(count('Number of API groups in the unified document, the core group among them.')),
+    resources: Type.Optional(count('Number of resources in the unified document; subresources are not counted.')),
+    divergentResources: Type.Optional(
+      count('Number of resources and subresources that some live peers serve and others do not.'),
+    ),
+    converged: Type.Optional(
+      Type.Unsafe<'True' | 'False' | 'Unknown'>({
+        type: 'string',
+        description: 'Status of the condition Converged.',
+        enum: ['True', 'False', 'Unknown'],
+      }),
+    ),
+    conditions: Type.Optional(
+      Type.Array(conditionSchema, {
+        description:
+          'Ready: the routing table is published and current. Stale: the discovery of some live peer is not fresh. ' +
+          'Converged: all live peers serve the same APIs. Stalled: nothing more will happen until you change something.',
+        'x-kubernetes-list-type': 'map',
+        'x-kubernetes-list-map-keys': ['type'],
+      }),
+    ),
+    peers: Type.Optional(
+      Type.Array(peerStatusSchema, {
+        description: 'The peers, by id.',
+        'x-kubernetes-list-type': 'map',
+        'x-kubernetes-list-map-keys': ['id'],
+      }),
+    ),
+    divergent: Type.Optional(
+      Type.Array(divergentResourceSchema, {
+        description: 'What the peers disagree about.',
+        'x-kubernetes-list-type': 'atomic',
+      }),
+    ),
+    omitted: Type.Optional(
+      Type.Object(
+        {
+          peers: count('Number of peers left out of the list.'),
+          divergent: count('Number of divergent resources left out of the list.'),
+        },
+        { description: 'What was left out of the lists above to keep this object small; the counts include it.' },
+      ),
+    ),
+    leaseProblems: Type.Optional(
+      Type.Array(leaseProblemSchema, {
+        description: 'Leases that match the selector but identify no peer.',
+        'x-kubernetes-list-type': 'atomic',
+      }),
+    ),
+    routingTable: Type.Optional(
+      Type.Object(
+        {
+          namespace: Type.String({ description: 'Its namespace.' }),
+          name: Type.String({ description: 'Its name.' }),
+        },
+        { description: 'The ConfigMap that the routing table is published in.' },
+      ),
+    ),
+  },
+  { description: 'What the operator found. Only the operator writes here.' },
+);
+
+/** The part of the standard metadata that is used here. */
+export interface PeerDiscoveryMetadata {
+  readonly name: string;
+  readonly generation?: number;
+  readonly resourceVersion?: string;
+  readonly uid?: string;
+  readonly creationTimestamp?: string;
+  readonly deletionTimestamp?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+/** The one definition of PeerDiscovery: the types below and the CustomResourceDefinition both come from it. */
+export const peerDiscoverySchema = Type.Object(
+  {
+    apiVersion: Type.Unsafe<typeof apiVersion>({
+      type: 'string',
+      description: 'Version of the API that this object is written in: peerdiscovery.dev/v1alpha1.',
+    }),
+    kind: Type.Unsafe<typeof kind>({ type: 'string', description: 'PeerDiscovery.' }),
+    metadata: Type.Unsafe<PeerDiscoveryMetadata>({ type: 'object' }),
+    spec: specSchema,
+    status: Type.Optional(statusSchema),
+  },
+  {
+    description:
+      'PeerDiscovery asks for one unified view of what the kube-apiservers of a control plane serve, and shows it. ' +
+      'The usual one is named cluster.',
+    'x-kubernetes-validations': [rule('size(self.metadata.name) <= 49', 'the name must have at most 49 characters')],
+  },
+);
+
+type Immutable<T> = T extends readonly (infer Item)[]
+  ? readonly Immutable<Item>[]
+  : T extends object
+    ? { readonly [Key in keyof T]: Immutable<T[Key]> }
+    : T;
+
+/** A PeerDiscovery, as the API server stores it. */
+export type PeerDiscovery = Immutable<Static<typeof peerDiscoverySchema>>;
+/** What the administrator asks for; every field may be absent. */
+export type PeerDiscoverySpec = Immutable<Static<typeof specSchema>>;
+/** What the operator found. */
+export type PeerDiscoveryStatus = Immutable<Static<typeof statusSchema>>;
+/** One peer in the status. */
+export type PeerStatus = Immutable<Static<typeof peerStatusSchema>>;
+/** One condition in the status, in the standard form of Kubernetes. */
+export type Condition = Immutable<Static<typeof conditionSchema>>;
+/** One entry of the status's list of divergences. */
+export type DivergentResource = Immutable<Static<typeof divergentResourceSchema>>;
+
+type Leaf = string | number | boolean | readonly unknown[];
+type Completed<T> = T extends Leaf
+  ? T
+  : {
+      readonly [Key in keyof T]-?: Key extends KeyWithoutDefault ? T[Key] | undefined : Completed<NonNullable<T[Key]>>;
+    };
+type KeyWithoutDefault = 'caBundle';
+
+/** A spec in which every field that has a default is present. */
+export type CompleteSpec = Completed<Omit<PeerDiscoverySpec, 'routingTable' | 'tls'>> & {
+  readonly tls: { readonly caBundle?: string; readonly serverName: string };
+  /** The defaults of both depend on the operator's namespace and the object's name. */
+  readonly routingTable: { readonly namespace?: string; readonly name?: string };
+};
+
+/** Fills in every default exactly as the API server does, so that a spec that never passed through it is as good. */
+export function withDefaults(spec: PeerDiscoverySpec | undefined): CompleteSpec {
+  return applyDefaults(specSchema, spec ?? {}) as CompleteSpec;
+}
+
+/** Source: structural defaulting, `pkg/apiserver/schema/defaulting/algorithm.go` of k8s.io/apiextensions-apiserver. */
+function applyDefaults(schema: object, value: unknown): unknown {
+  if (!('properties' in schema) || typeof value !== 'object' || value === null) return value;
+  const complete: Record<string, unknown> = { ...value };
+  for (const [name, property] of Object.entries(schema.properties as Record<string, { default?: unknown }>)) {
+    if ((complete[name] ?? undefined) === undefined && property.default !== undefined)
+      complete[name] = structuredClone(property.default);
+    if (complete[name] !== undefined) complete[name] = applyDefaults(property, complete[name]);
+  }
+  return complete;
+}

@@ -1,0 +1,86 @@
+import Type from 'typebox';
+import { Compile } from 'typebox/schema';
+
+const PeerSetSchema = Type.Array(Type.Integer({ minimum: 0 }), {
+  description: 'Indexes into peers, ascending.',
+});
+
+const PeerSchema = Type.Object({
+  id: Type.String({ minLength: 1, description: 'Name of its identity Lease, or its address.' }),
+  hostname: Type.Optional(Type.String()),
+  address: Type.Optional(
+    Type.String({ minLength: 1, description: 'host:port, IPv6 hosts in brackets; absent while unresolved.' }),
+  ),
+  version: Type.Optional(Type.String()),
+  state: Type.Enum(['Ready', 'NotReady', 'Stale', 'Unreachable', 'Unresolved', 'Refused', 'Gone']),
+});
+
+const ResourceSchema = Type.Object({
+  resource: Type.String({ minLength: 1 }),
+  peers: PeerSetSchema,
+  subresources: Type.Record(Type.String(), PeerSetSchema),
+});
+
+const GroupVersionSchema = Type.Object({
+  group: Type.String({ description: 'Empty for the core group.' }),
+  version: Type.String({ minLength: 1 }),
+  origin: Type.Enum(['BuiltIn', 'CustomResource', 'Aggregated']),
+  resources: Type.Array(ResourceSchema),
+});
+
+const RoutingTableSchema = Type.Object({
+  apiVersion: Type.Literal('peerdiscovery.dev/v1alpha1'),
+  kind: Type.Literal('RoutingTable'),
+  owner: Type.String({ minLength: 1, description: 'Name of the PeerDiscovery that it was made from.' }),
+  mode: Type.Enum(['Observe', 'Route']),
+  revision: Type.Integer({ minimum: 0, description: 'Grows by one with every published change.' }),
+  serverName: Type.String({ minLength: 1, description: "Name that every peer's certificate has to bear." }),
+  complete: Type.Boolean({
+    description: "True if every live peer's discovery is fresh: only then does absence mean that no server serves it.",
+  }),
+  doubts: Type.Array(Type.Object({ peer: Type.String(), reason: Type.String(), message: Type.String() }), {
+    description: 'Empty if and only if complete.',
+  }),
+  peers: Type.Array(PeerSchema),
+  groupVersions: Type.Array(GroupVersionSchema),
+});
+
+const EtagSchema = Type.String({
+  pattern: '^[0-9A-F]{128}$',
+  description: 'Upper-case hexadecimal SHA-512 of the document, without quotes.',
+});
+
+/**
+ * The published format of a RoutingBundle, as JSON Schema 2020-12; `docs/schemas/routing-bundle.schema.json` is generated
+ * from it. Unknown fields are allowed, so that an older reader understands a newer writer.
+ */
+export const RoutingBundleSchema = Type.Object(
+  {
+    table: RoutingTableSchema,
+    apis: Type.String({
+      description: 'Unified /apis: APIGroupDiscoveryList of apidiscovery.k8s.io/v2 as compact JSON.',
+    }),
+    apisEtag: EtagSchema,
+    api: Type.String({ description: 'Unified /api, the core group, the same way.' }),
+    apiEtag: EtagSchema,
+  },
+  {
+    $schema: 'https://json-schema.org/draft/2020-12/schema',
+    $id: 'https://peerdiscovery.dev/schemas/routing-bundle.v1.json',
+    title: 'RoutingBundle',
+    description:
+      'The routing table of a PeerDiscovery and the unified discovery documents of the same moment. It is data, not ' +
+      "authority: a proxy verifies every server's certificate and address itself.",
+  },
+);
+
+const validator = Compile(RoutingBundleSchema);
+
+/** Undefined if `value` has the published structure, else the first bad field and what is wrong with it. */
+export function describeStructureFault(value: unknown): string | undefined {
+  if (validator.Check(value)) return undefined;
+  const first = validator.Errors(value)[1][0];
+  if (!first) return 'it does not have the structure of a RoutingBundle';
+  const field = first.instancePath.slice(1).replaceAll('/', '.') || 'the bundle';
+  return `${field} ${first.message}`;
+}

@@ -1,0 +1,82 @@
+import { parseArgs } from 'node:util';
+
+/** What `peerdiscovery operator` was asked for. */
+export interface OperatorFlags {
+  readonly kubeconfig: string | undefined;
+  readonly namespace: string | undefined;
+  readonly leaderElect: boolean;
+  /** `host:port`, or undefined for none. */
+  readonly healthBindAddress: string | undefined;
+  readonly logFormat: 'text' | 'json';
+  readonly logLevel: 'error' | 'warn' | 'info' | 'debug';
+}
+
+/** Flags, a request for help, or every problem at once. */
+export type OperatorFlagsResult =
+  | { readonly kind: 'flags'; readonly flags: OperatorFlags }
+  | { readonly kind: 'help' }
+  | { readonly kind: 'problems'; readonly problems: readonly string[] };
+
+const options = {
+  kubeconfig: { type: 'string' },
+  namespace: { type: 'string' },
+  'leader-elect': { type: 'string', default: 'true' },
+  'health-bind-address': { type: 'string', default: '127.0.0.1:8080' },
+  'log-format': { type: 'string', default: 'json' },
+  'log-level': { type: 'string', default: 'info' },
+  help: { type: 'boolean', short: 'h', default: false },
+} as const;
+
+/** Text of `--help`. */
+export const operatorUsage = `Watch the kube-apiservers, fill PeerDiscovery status, publish the routing table.
+
+Usage: peerdiscovery operator [flags]
+
+  --kubeconfig PATH                 kubeconfig of the API server to use (default: $KUBECONFIG, else in-cluster)
+  --namespace NAME                  own namespace, for the election Lease and routing tables
+                                    (default: the Pod's, else peerdiscovery-system)
+  --leader-elect true|false         work only while holding the election Lease (default true)
+  --health-bind-address HOST:PORT   /healthz, /readyz and /metrics over plain HTTP; 0 for none (default 127.0.0.1:8080)
+  --log-format json|text            (default json)
+  --log-level error|warn|info|debug (default info)
+`;
+
+/** Reads the flags of `peerdiscovery operator`; it reports every bad one, each with its cure. */
+export function parseOperatorFlags(args: readonly string[]): OperatorFlagsResult {
+  const known = new Set(Object.keys(options).map((name) => `--${name}`));
+  const problems: string[] = [];
+  const { tokens } = parseArgs({ args: [...args], options, strict: false, tokens: true, allowPositionals: true });
+  for (const token of tokens) {
+    if (token.kind === 'positional') problems.push(`unexpected argument ${JSON.stringify(token.value)}`);
+    if (token.kind !== 'option') continue;
+    if (!known.has(token.rawName) && token.rawName !== '-h') problems.push(`unknown flag ${token.rawName}; see --help`);
+    else if (token.name !== 'help' && (token.value === undefined || token.value === ''))
+      problems.push(`${token.rawName} needs a value`);
+  }
+  const { values } = parseArgs({ args: [...args], options, strict: false, allowPositionals: true });
+  if (values.help === true) return { kind: 'help' };
+  const oneOf = <T extends string>(flag: keyof typeof values, allowed: readonly [T, ...T[]]): T => {
+    const found = allowed.find((value) => value === values[flag]);
+    if (found === undefined) problems.push(`--${flag} is ${JSON.stringify(values[flag])}; give one of ${allowed.join(', ')}`);
+    return found ?? allowed[0];
+  };
+  const leaderElect = oneOf('leader-elect', ['true', 'false']) === 'true';
+  const logFormat = oneOf('log-format', ['json', 'text']);
+  const logLevel = oneOf('log-level', ['info', 'error', 'warn', 'debug']);
+  const health = String(values['health-bind-address']);
+  if (health !== '0' && !/^.+:\d{1,5}$/.test(health))
+    problems.push(`--health-bind-address is ${JSON.stringify(health)}; give HOST:PORT, or 0 for none`);
+  if (problems.length > 0) return { kind: 'problems', problems };
+  const text = (value: unknown) => (typeof value === 'string' ? value : undefined);
+  return {
+    kind: 'flags',
+    flags: {
+      kubeconfig: text(values.kubeconfig),
+      namespace: text(values.namespace),
+      leaderElect,
+      healthBindAddress: health === '0' ? undefined : health,
+      logFormat,
+      logLevel,
+    },
+  };
+}

@@ -1,0 +1,63 @@
+#!/usr/bin/env node
+import { readFile } from 'node:fs/promises';
+import { text } from 'node:stream/consumers';
+import { runMerge } from './merge.ts';
+import { runOperator } from './operator.ts';
+import { runProxy } from './proxy.ts';
+import { version } from './version.ts';
+
+const usage = `peerdiscovery makes a control plane of mixed kube-apiserver versions answer as one.
+
+Usage:
+  peerdiscovery operator [flags]   watch the kube-apiservers, fill PeerDiscovery status, publish the routing table
+  peerdiscovery proxy [flags]      send each request to a kube-apiserver that can serve it
+  peerdiscovery merge [flags]      merge saved discovery documents as kube-apiserver does
+  peerdiscovery version            print the version
+
+"peerdiscovery COMMAND --help" lists the flags of a command.
+`;
+
+const stdout = (output: string) => void process.stdout.write(output);
+const stderr = (output: string) => void process.stderr.write(output);
+
+async function main(args: readonly string[]): Promise<number> {
+  const [command, ...rest] = args;
+  switch (command) {
+    case 'operator':
+      return runOperator(rest, { env: process.env, stdout, stderr, signal: terminationSignal() });
+    case 'proxy':
+      return runProxy(rest, { env: process.env, stdout, stderr, signal: terminationSignal() });
+    case 'merge':
+      return runMerge(rest, {
+        readFile: (path) => (path === '-' ? text(process.stdin) : readFile(path, 'utf8')),
+        stdout,
+        stderr,
+      });
+    case 'version':
+    case '--version':
+      stdout(`peerdiscovery ${version}\n`);
+      return 0;
+    case undefined:
+    case 'help':
+    case '--help':
+    case '-h':
+      stdout(usage);
+      return command === undefined ? 2 : 0;
+    default:
+      stderr(`peerdiscovery: unknown command ${JSON.stringify(command)}\n\n${usage}`);
+      return 2;
+  }
+}
+
+/** Aborts at the first SIGTERM or SIGINT; a second one ends the process at once. */
+function terminationSignal(): AbortSignal {
+  const controller = new AbortController();
+  for (const name of ['SIGTERM', 'SIGINT'] as const)
+    process.on(name, () => {
+      if (controller.signal.aborted) process.exit(1);
+      controller.abort();
+    });
+  return controller.signal;
+}
+
+process.exitCode = await main(process.argv.slice(2));

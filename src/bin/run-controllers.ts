@@ -1,0 +1,228 @@
+import PQueue from 'p-queue';
+import { type ApiClient, ApiError } from '../adapters/kubernetes/api-client.ts';
+import { publishBundle, readHead } from '../adapters/kubernetes/config-map-bundle.ts';
+import type { EventRecorder } from '../adapters/kubernetes/events.ts';
+import { type Reflector, startReflector, type Watchable } from '../adapters/kubernetes/reflector.ts';
+import { createAddressPolicy } from '../adapters/peers/address-policy.ts';
+import { createPeerClient } from '../adapters/peers/peer-client.ts';
+import type { ReadinessCheck } from '../adapters/telemetry/http-endpoint.ts';
+import type { Metrics } from '../adapters/telemetry/metrics.ts';
+import { parseDuration } from '../api/duration.ts';
+import { apiVersion, kind, type PeerDiscovery, plural } from '../api/peer-discovery.ts';
+import type { ApiServiceObject, CustomResourceDefinitionObject } from '../domain/custom-resources.ts';
+import type { LeaseObject } from '../domain/identity-lease.ts';
+import type { RoutingBundle } from '../domain/routing-table.ts';
+import { type ClusterSets, type Controller, type ControllerSettings, startController } from '../operator/controller.ts';
+import type { Status } from '../operator/derive-status.ts';
+import type { EndpointSliceObject, NodeObject, PodObject } from '../operator/gather-addresses.ts';
+import { readSettings, type SettingsResult } from '../operator/read-settings.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Log } from '../runtime/log.ts';
+
+/** Everything that the controllers of all PeerDiscovery objects share. */
+export interface ControllersContext {
+  readonly client: ApiClient;
+  /** The operator's own namespace. */
+  readonly namespace: string;
+  readonly metrics: Metrics;
+  readonly recorder: EventRecorder;
+  /** Readiness checks, by name. */
+  readonly checks: Map<string, ReadinessCheck>;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
+
+const fieldManager = 'peerdiscovery-operator';
+const objectsPath = `/apis/${apiVersion}/${plural}`;
+
+interface Running {
+  readonly uid: string;
+  readonly generation: number;
+  readonly controller: Controller;
+  readonly stop: () => Promise<void>;
+}
+
+/** Runs one controller per PeerDiscovery object until the signal aborts, and restarts one when its spec changes. */
+export async function runControllers(context: ControllersContext): Promise<void> {
+  const { client, clock, log, random, signal } = context;
+  const running = new Map<string, Running>();
+  const everyController = (act: (controller: Controller) => void) => () => {
+    for (const { controller } of running.values()) act(controller);
+  };
+  const notifyAll = everyController((controller) => controller.notify());
+  const definitionsChanged = everyController((controller) => controller.definitionsChanged());
+  const reflect = <T>(path: string, onChange: () => void, selectors: { labelSelector?: string; fieldSelector?: string } = {}) =>
+    startReflector<T & Watchable>({ client, path, onChange, clock, log, signal, random, ...selectors });
+
+  const shared = {
+    pods: reflect<PodObject>('/api/v1/namespaces/kube-system/pods', notifyAll, { labelSelector: 'component=kube-apiserver' }),
+    nodes: reflect<NodeObject>('/api/v1/nodes', notifyAll, { labelSelector: 'node-role.kubernetes.io/control-plane' }),
+    endpointSlices: reflect<EndpointSliceObject>('/apis/discovery.k8s.io/v1/namespaces/default/endpointslices', notifyAll, {
+      labelSelector: 'kubernetes.io/service-name=kubernetes',
+    }),
+    crds: reflect<CustomResourceDefinitionObject>('/apis/apiextensions.k8s.io/v1/customresourcedefinitions', definitionsChanged),
+    apiServices: reflect<ApiServiceObject>('/apis/apiregistration.k8s.io/v1/apiservices', definitionsChanged),
+  };
+  let changing = Promise.resolve();
+  const objects: Reflector<PeerDiscovery & Watchable> = startReflector<PeerDiscovery & Watchable>({
+    client,
+    path: objectsPath,
+    clock,
+    log,
+    signal,
+    random,
+    onChange: () => {
+      changing = changing.then(followObjects).catch((error: unknown) => log.error('a PeerDiscovery cannot be followed', { error }));
+    },
+  });
+  context.checks.set('peerdiscoveries', {
+    name: 'peerdiscoveries',
+    get ok() {
+      return objects.synced;
+    },
+    get message() {
+      return objects.failing?.message ?? 'not listed yet';
+    },
+  });
+
+  async function followObjects(): Promise<void> {
+    if (signal.aborted) return;
+    for (const [name, entry] of running) {
+      if (objects.items().get(name)?.metadata?.uid === entry.uid) continue;
+      running.delete(name);
+      await entry.stop();
+      context.metrics.forget(name);
+    }
+    for (const [name, object] of objects.items()) await followObject(name, object);
+  }
+
+  async function followObject(name: string, object: PeerDiscovery): Promise<void> {
+    const before = running.get(name);
+    const generation = object.metadata?.generation ?? 0;
+    if (before?.generation === generation) return;
+    const read = readSettings(object, { namespace: context.namespace, createAddressPolicy });
+    if (!read.ok) {
+      // The last good settings stay in use.
+      await reportInvalidSpec(object, read.problems, before !== undefined);
+      return;
+    }
+    const known = before?.controller.observations();
+    await before?.stop();
+    running.set(name, start(object, read, known));
+    log.info('following a PeerDiscovery', { name, generation, mode: read.settings.mode });
+  }
+
+  function start(
+    object: PeerDiscovery,
+    { settings, spec }: Extract<SettingsResult, { ok: true }>,
+    known: ReturnType<Controller['observations']> | undefined,
+  ): Running {
+    const { name } = settings;
+    const stopping = new AbortController();
+    const ownSignal = AbortSignal.any([stopping.signal, signal]);
+    const caBundle = spec.tls.caBundle === undefined ? undefined : Buffer.from(spec.tls.caBundle, 'base64').toString('utf8');
+    const ownLog = log.child({ peerdiscovery: name });
+    const peers = createPeerClient({
+      ca: () => caBundle ?? client.caPem(),
+      serverName: settings.serverName,
+      credentials: () => client.credentials(),
+      timeoutMs: parseDuration(spec.polling.timeout),
+      userAgent: fieldManager,
+      onConnectionLost: (address: string) => controller.connectionLost(address),
+      log: ownLog,
+    });
+    const leases = startReflector<LeaseObject & Watchable>({
+      client,
+      path: `/apis/coordination.k8s.io/v1/namespaces/${spec.leases.namespace}/leases`,
+      labelSelector: spec.leases.labelSelector,
+      onChange: () => controller.notify(),
+      clock,
+      log: ownLog,
+      signal: ownSignal,
+      random,
+    });
+    const sets: ClusterSets = { ...shared, leases };
+    const controller = startController({
+      settings,
+      sets,
+      client: peers,
+      fetches: new PQueue({ concurrency: spec.polling.concurrency }),
+      bundles: bundleStore(settings),
+      status: { write: (status) => writeStatus(name, status) },
+      recordEvent: (type, reason, message) =>
+        void context.recorder.record(referenceTo(object), type, reason, message, 'Reconcile'),
+      observePass: (views, unified, revision) => context.metrics.observe(name, views, unified, revision),
+      observeReconcile: (result, seconds) => context.metrics.observeReconcile('peerdiscovery', result, seconds),
+      clock,
+      random,
+      log: ownLog,
+      ...(known !== undefined && { known }),
+      initialStatus: object.status as unknown as Status | undefined,
+    });
+    return {
+      uid: object.metadata?.uid ?? '',
+      generation: settings.generation,
+      controller,
+      async stop() {
+        stopping.abort();
+        await controller.stop();
+        peers.close();
+      },
+    };
+  }
+
+  function bundleStore({ routingTable }: ControllerSettings) {
+    return {
+      async readRevision() {
+        const found = await readHead(client, { ...routingTable, signal });
+        return found.ok ? found.head.revision : 0;
+      },
+      async publish(bundle: RoutingBundle) {
+        const outcome = await publishBundle(client, { ...routingTable, fieldManager, signal }, bundle);
+        return outcome.published ? undefined : { overtakenBy: outcome.revision };
+      },
+    };
+  }
+
+  async function writeStatus(name: string, status: Readonly<Record<string, unknown>>): Promise<void> {
+    const object = { apiVersion, kind, metadata: { name }, status };
+    try {
+      await client.apply(`${objectsPath}/${name}`, object, { fieldManager, force: true, subresource: 'status', signal });
+    } catch (error) {
+      // The object was deleted meanwhile: its controller is about to be stopped.
+      if (error instanceof ApiError && error.code === 404) return;
+      throw error;
+    }
+  }
+
+  async function reportInvalidSpec(object: PeerDiscovery, problems: readonly string[], inUse: boolean): Promise<void> {
+    const name = object.metadata?.name ?? '';
+    const kept = inUse ? ' The last good spec stays in use.' : '';
+    const condition = {
+      type: 'Stalled',
+      status: 'True',
+      reason: 'InvalidSpec',
+      message: `${problems.join('; ')}.${kept}`,
+      observedGeneration: object.metadata?.generation ?? 0,
+      lastTransitionTime: new Date(clock.now()).toISOString().replace(/\.\d+Z$/, 'Z'),
+    };
+    log.warn('the spec of a PeerDiscovery is invalid', { name, problems });
+    const others = (object.status?.conditions ?? []).filter(({ type }) => type !== 'Stalled');
+    await writeStatus(name, { ...object.status, conditions: [...others, condition] });
+  }
+
+  await new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+  await changing;
+  await Promise.all([...running.values()].map(({ stop }) => stop()));
+  context.checks.delete('peerdiscoveries');
+}
+
+function referenceTo(object: PeerDiscovery) {
+  const { name = '', uid = '' } = object.metadata ?? {};
+  return { apiVersion, kind, name, uid };
+}

@@ -1,0 +1,28 @@
+/** A server's address, taken apart. */
+export interface HostPort {
+  /** An IP address or a name; IPv6 without its brackets. */
+  readonly host: string;
+  readonly port: number;
+}
+
+const bracketed = /^\[([0-9a-f:.]+)\]:([0-9]{1,5})$/i;
+const plain = /^([^\s:@/?#[\]\\%]+):([0-9]{1,5})$/;
+
+/**
+ * Takes `host:port` or `[ipv6]:port` apart, or returns `undefined` for anything else.
+ *
+ * IPv6 hosts need their brackets, zone identifiers are not accepted, and the port is 1 to 65535 without leading zeros.
+ */
+export function parseAddress(address: string): HostPort | undefined {
+  const inBrackets = bracketed.exec(address);
+  const [, host, digits] = inBrackets ?? plain.exec(address) ?? [];
+  if (host === undefined || digits === undefined || digits.startsWith('0')) return undefined;
+  if (inBrackets !== null && !host.includes(':')) return undefined;
+  const port = Number(digits);
+  return port <= 65535 ? { host, port } : undefined;
+}
+
+/** Joins host and port, with brackets around IPv6: the inverse of `parseAddress`. */
+export function formatAddress({ host, port }: HostPort): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}

@@ -1,0 +1,110 @@
+import type { GroupDiscovery } from './discovery-document.ts';
+import type { ResolvedPeer } from './resolve-peers.ts';
+import type { PeerState } from './routing-table.ts';
+
+/** Both of a server's own discovery documents, fetched as one whole. */
+export interface PeerDocuments {
+  /** The form in which the server gave them. */
+  readonly form: 'v2' | 'v2beta1' | 'legacy';
+  /** The core group, from `/api`. */
+  readonly api: readonly GroupDiscovery[];
+  /** All other groups, from `/apis`. */
+  readonly apis: readonly GroupDiscovery[];
+  readonly etags: { readonly api?: string; readonly apis?: string };
+  /** Short hash of both, for people to compare. */
+  readonly hash: string;
+}
+
+/** Outcome of asking a server for `/readyz`. */
+export type ProbeResult =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'notReady'; readonly detail: string }
+  | { readonly kind: 'unreachable'; readonly detail: string }
+  | { readonly kind: 'refused'; readonly detail: string }
+  | { readonly kind: 'unauthorized'; readonly detail: string };
+
+/** What has been observed of one peer. All times are milliseconds of one clock of ours. */
+export interface PeerObservation {
+  readonly peer: ResolvedPeer;
+  /** When its Lease was last seen to change, or first seen. */
+  readonly leaseChangedAt?: number;
+  readonly probe?: ProbeResult;
+  /** Since when it has not answered at all. */
+  readonly unreachableSince?: number;
+  readonly documents?: PeerDocuments;
+  /** When the documents were last known to be what the server says. */
+  readonly documentsAt?: number;
+  readonly fetchFailure?: { readonly reason: string; readonly message: string };
+  readonly version?: string;
+  readonly peerAggregated?: boolean;
+}
+
+/** Bounds, in milliseconds. */
+export interface LivenessBounds {
+  readonly staleAfterMs: number;
+  readonly goneAfterMs: number;
+}
+
+/** The verdict on one peer. */
+export interface PeerAssessment {
+  readonly state: PeerState;
+  /** CamelCase, never empty. */
+  readonly reason: string;
+  readonly message: string;
+  /** True if a server may be running there, so that what it serves matters to a 404. */
+  readonly live: boolean;
+  /** True if its documents are whole and no older than `staleAfter`. */
+  readonly fresh: boolean;
+  /** True if its documents still count: it is live, or has been away for less than `goneAfter`. */
+  readonly retained: boolean;
+}
+
+/**
+ * A Lease is renewed every 10 s; one that has not changed for two renewals and a half is taken for abandoned.
+ * Source: `pkg/controlplane/apiserver/server.go` of Kubernetes (IdentityLeaseRenewIntervalPeriod).
+ */
+export const leaseAbandonedAfterMs = 25_000;
+
+/**
+ * Judges one peer from what was observed and nothing else; it is pure, and all times are of the observations' clock.
+ *
+ * @param leasesAsOf When the watch of the Leases last said anything: silence of the watch is no proof that a Lease is
+ *   no longer renewed.
+ */
+export function assessPeer(seen: PeerObservation, bounds: LivenessBounds, now: number, leasesAsOf = now): PeerAssessment {
+  const { peer, probe, documents, documentsAt } = seen;
+  const leaseRenewed = seen.leaseChangedAt !== undefined && leasesAsOf - seen.leaseChangedAt < leaseAbandonedAfterMs;
+  const fresh = documents !== undefined && documentsAt !== undefined && now - documentsAt < bounds.staleAfterMs;
+  const verdict = (state: PeerState, reason: string, message: string, live: boolean): PeerAssessment => {
+    const away = seen.unreachableSince === undefined ? 0 : now - seen.unreachableSince;
+    const retained = documents !== undefined && (live || away < bounds.goneAfterMs);
+    return { state, reason, message, live, fresh: fresh && live, retained };
+  };
+  if (peer.refused !== undefined) return verdict('Refused', 'AddressRefused', peer.refused, leaseRenewed);
+  if (peer.address === undefined)
+    return leaseRenewed
+      ? verdict('Unresolved', 'NoAddress', unresolvedMessage, true)
+      : verdict('Gone', 'LeaseAbandoned', 'its Lease is no longer renewed and no address is known', false);
+  if (probe === undefined) return verdict('Stale', 'NotYetProbed', 'it has not been asked yet', true);
+  if (probe.kind === 'refused') return verdict('Refused', 'CertificateRefused', probe.detail, leaseRenewed);
+  if (probe.kind === 'unreachable') {
+    const away = seen.unreachableSince === undefined ? 0 : now - seen.unreachableSince;
+    if (leaseRenewed) return verdict('Unreachable', 'ConnectionFailed', probe.detail, true);
+    if (away >= bounds.goneAfterMs || documents === undefined)
+      return verdict('Gone', 'LeaseAbandoned', `no answer and no Lease renewal: ${probe.detail}`, false);
+    return verdict('Unreachable', 'LeaseAbandoned', `no answer and no Lease renewal: ${probe.detail}`, false);
+  }
+  if (!fresh) {
+    const failure = seen.fetchFailure;
+    if (probe.kind === 'notReady') return verdict('NotReady', 'ReadyzFailed', probe.detail, true);
+    if (failure === undefined) return verdict('Stale', 'NotYetFetched', 'its discovery has not been read yet', true);
+    return verdict('Stale', failure.reason, failure.message, true);
+  }
+  if (probe.kind === 'notReady') return verdict('NotReady', 'ReadyzFailed', probe.detail, true);
+  if (probe.kind === 'unauthorized') return verdict('Stale', 'Unauthorized', probe.detail, true);
+  return verdict('Ready', 'Ready', 'serves, and its discovery is fresh', true);
+}
+
+const unresolvedMessage =
+  'its Lease is renewed but no source gives its address: list it in spec.addresses.static, or let the operator read ' +
+  'control-plane Nodes or mirror pods';

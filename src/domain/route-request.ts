@@ -1,0 +1,120 @@
+import type { RequestInfo } from './request-info.ts';
+import type { PeerSet } from './routing-table.ts';
+import type { TableIndex } from './table-index.ts';
+
+/** What this proxy knows at the moment of a request, besides the table. */
+export interface RouteView {
+  /** Index of the home server in the table; undefined if the table does not know it or there is none. */
+  readonly home: number | undefined;
+  /** Whether the peer is ready by the table and well by what this proxy has seen itself. */
+  usable(peer: number): boolean;
+  /** True if the table has not been confirmed for so long that absence from it proves nothing. */
+  readonly tableTooOld: boolean;
+}
+
+/**
+ * How to take a 404 by which a server says that it does not know the whole resource.
+ *
+ * - `trust`: every live server has been heard and none has it; the answer stands.
+ * - `listed`: the table says that the server has it; try the others that have it, else 503.
+ * - `doubt`: nobody can tell; 503 with `message`.
+ */
+export type NotFoundRule =
+  | { readonly kind: 'trust' }
+  | { readonly kind: 'listed' }
+  | { readonly kind: 'doubt'; readonly message: string };
+
+/** Where a request goes. Indexes are into the table's peers. */
+export type RouteDecision =
+  | {
+      readonly kind: 'home';
+      readonly notFound: NotFoundRule;
+      /** Who may stand in for home: `any` ready peer, or only these. */
+      readonly instead: 'any' | PeerSet;
+    }
+  | { readonly kind: 'peer'; readonly candidates: PeerSet }
+  | { readonly kind: 'discovery'; readonly document: 'apis' | 'api' }
+  | {
+      readonly kind: 'unavailable';
+      readonly reason: string;
+      readonly message: string;
+      readonly retryAfterSeconds: number;
+    };
+
+const trust: NotFoundRule = { kind: 'trust' };
+const listed: NotFoundRule = { kind: 'listed' };
+const homeTrusted: RouteDecision = { kind: 'home', notFound: trust, instead: 'any' };
+const homeNoTable: RouteDecision = {
+  kind: 'home',
+  notFound: { kind: 'doubt', message: 'no routing table has been received yet, so what other servers serve is unknown' },
+  instead: 'any',
+};
+
+/**
+ * Decides where a request goes: home if home serves it, else to a peer that does, and never to a wrong 404.
+ *
+ * `discovery` is the caller's word that the request asks for the unified aggregated document.
+ */
+export function routeRequest(
+  index: TableIndex | undefined,
+  info: RequestInfo,
+  view: RouteView,
+  discovery: 'apis' | 'api' | undefined,
+): RouteDecision {
+  if (index === undefined) return homeNoTable;
+  if (index.table.mode === 'Observe') return homeTrusted;
+  if (discovery !== undefined) return { kind: 'discovery', document: discovery };
+  if (!info.isResourceRequest) return routeNonResource(index, info.path, view);
+  const serving = index.resource(info.group, info.version, info.resource, info.subresource);
+  if (serving === undefined || serving.length === 0) return unlisted(index, view);
+  return routeListed(index, serving, view, describe(info));
+}
+
+/** `/apis/<group>`, `/apis/<group>/<version>` and `/api/<version>` are about what a server has; the rest is home's. */
+function routeNonResource(index: TableIndex, path: string, view: RouteView): RouteDecision {
+  const [, prefix, first, second, more] = path.split('/', 5);
+  if (more !== undefined && more !== '') return homeTrusted;
+  if (prefix === 'apis' && first !== undefined && first !== '') {
+    const whole = second === undefined || second === '';
+    const serving = whole ? index.group(first) : index.groupVersion(first, second);
+    const what = whole ? first : `${first}/${second}`;
+    return serving === undefined ? unlisted(index, view) : routeListed(index, serving, view, what);
+  }
+  return homeTrusted;
+}
+
+function unlisted(index: TableIndex, view: RouteView): RouteDecision {
+  const { complete, doubts } = index.table;
+  if (complete && !view.tableTooOld) return homeTrusted;
+  const message = complete
+    ? 'the routing table has not been confirmed for too long'
+    : `not every kube-apiserver is known well enough: ${doubts.map(({ peer, message }) => (peer === '' ? message : `${peer}: ${message}`)).join('; ')}`;
+  return { kind: 'home', notFound: { kind: 'doubt', message }, instead: 'any' };
+}
+
+function routeListed(index: TableIndex, serving: PeerSet, view: RouteView, what: string): RouteDecision {
+  const { home } = view;
+  const capable = serving.filter((peer) => peer !== home && view.usable(peer));
+  if (home !== undefined ? serving.includes(home) : everyLivePeerServes(index, serving))
+    return { kind: 'home', notFound: listed, instead: capable };
+  if (capable.length > 0) return { kind: 'peer', candidates: capable };
+  const states = serving.map((peer) => {
+    const { id, state } = index.table.peers[peer] ?? { id: `peer ${peer}`, state: 'Unresolved' };
+    return `${id} is ${state === 'Ready' || state === 'Stale' ? 'not answering this proxy' : state}`;
+  });
+  return {
+    kind: 'unavailable',
+    reason: 'ServiceUnavailable',
+    message: `no kube-apiserver that serves ${what} can take requests now: ${states.join(', ')}`,
+    retryAfterSeconds: 1,
+  };
+}
+
+/** A home that the table does not know (a loopback address, say) is one of its peers under another name. */
+function everyLivePeerServes(index: TableIndex, serving: PeerSet): boolean {
+  return index.table.peers.every(({ state }, peer) => state === 'Gone' || state === 'Refused' || serving.includes(peer));
+}
+
+function describe({ group, version, resource, subresource }: RequestInfo): string {
+  return `${resource}${subresource === '' ? '' : `/${subresource}`} of ${group === '' ? version : `${group}/${version}`}`;
+}

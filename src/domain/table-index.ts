@@ -1,0 +1,64 @@
+import type { PeerSet, RoutingTable } from './routing-table.ts';
+
+/** A routing table, arranged so that every question of a request is one look-up. */
+export interface TableIndex {
+  readonly table: RoutingTable;
+  /** The peers that serve it, or undefined if the table does not list it. */
+  resource(group: string, version: string, resource: string, subresource: string): PeerSet | undefined;
+  /** The peers that serve anything of the group-version. */
+  groupVersion(group: string, version: string): PeerSet | undefined;
+  /** The peers that serve anything of the group. */
+  group(group: string): PeerSet | undefined;
+  /** The peer at this `host:port`. */
+  peerAt(address: string): number | undefined;
+}
+
+/** Indexes a table once, so that each request costs one Map look-up whatever the table's size. */
+export function indexTable(table: RoutingTable): TableIndex {
+  const resources = new Map<string, PeerSet>();
+  const groupVersions = new Map<string, Set<number>>();
+  const groups = new Map<string, Set<number>>();
+  for (const { group, version, resources: rows } of table.groupVersions) {
+    const ofVersion = setOf(groupVersions, `${group}/${version}`);
+    const ofGroup = setOf(groups, group);
+    for (const row of rows) {
+      const key = `${group}/${version}/${row.resource}`;
+      resources.set(key, row.peers);
+      for (const peer of row.peers) {
+        ofVersion.add(peer);
+        ofGroup.add(peer);
+      }
+      for (const name of Object.keys(row.subresources)) resources.set(`${key}/${name}`, row.subresources[name] ?? []);
+    }
+  }
+  const versionPeers = sorted(groupVersions);
+  const groupPeers = sorted(groups);
+  const addresses = new Map<string, number>();
+  table.peers.forEach(({ address }, at) => {
+    if (address !== undefined && !addresses.has(address)) addresses.set(address, at);
+  });
+  return {
+    table,
+    resource: (group, version, resource, subresource) => {
+      // A name with a slash in it (from %2F) must not be taken for a subresource.
+      if (resource.indexOf('/') >= 0) return undefined;
+      const key = `${group}/${version}/${resource}`;
+      return resources.get(subresource === '' ? key : `${key}/${subresource}`);
+    },
+    groupVersion: (group, version) => versionPeers.get(`${group}/${version}`),
+    group: (group) => groupPeers.get(group),
+    peerAt: (address) => addresses.get(address),
+  };
+}
+
+function setOf(map: Map<string, Set<number>>, key: string): Set<number> {
+  const existing = map.get(key);
+  if (existing !== undefined) return existing;
+  const created = new Set<number>();
+  map.set(key, created);
+  return created;
+}
+
+function sorted(map: ReadonlyMap<string, ReadonlySet<number>>): Map<string, PeerSet> {
+  return new Map([...map].map(([key, peers]) => [key, [...peers].sort((a, b) => a - b)]));
+}

@@ -1,0 +1,327 @@
+import type PQueue from 'p-queue';
+import { assessPeer, type PeerObservation } from '../domain/assess-peer.ts';
+import {
+  type ApiServiceObject,
+  type CustomResourceDefinitionObject,
+  classifyDefined,
+  type DefinedResources,
+} from '../domain/custom-resources.ts';
+import { deriveUnifiedView, type PeerView, type UnifiedView } from '../domain/derive-bundle.ts';
+import { encodeDiscoveryList } from '../domain/encode-discovery.ts';
+import { type IdentityLease, type LeaseObject, type LeaseProblem, readIdentityLease } from '../domain/identity-lease.ts';
+import { type AddressSource, type ResolvedPeer, resolvePeers } from '../domain/resolve-peers.ts';
+import type { Mode, RoutingTable } from '../domain/routing-table.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { discoveryEtag } from '../runtime/discovery-etag.ts';
+import { identityLeaseName } from '../runtime/identity-lease-name.ts';
+import type { Log } from '../runtime/log.ts';
+import { deriveStatus, type Status, statusDiffers } from './derive-status.ts';
+import { type EndpointSliceObject, gatherAddresses, type NodeObject, type PodObject } from './gather-addresses.ts';
+import { type MonitorTiming, monitorPeer, type PeerMonitor } from './peer-monitor.ts';
+import type { BundleStore, PeerClient, RecordEvent, StatusWriter, WatchedSet } from './ports.ts';
+
+/** One PeerDiscovery's spec with its defaults, in the units that the code uses. */
+export interface ControllerSettings {
+  /** Name of the PeerDiscovery. */
+  readonly name: string;
+  readonly generation: number;
+  readonly mode: Mode;
+  readonly serverName: string;
+  /** True if the Leases are kube-apiservers' own, whose names can be checked against their hostnames. */
+  readonly checkLeaseNames: boolean;
+  readonly sources: readonly AddressSource[];
+  readonly staticEntries: readonly { readonly peer: string; readonly address: string }[];
+  readonly nodePort: number;
+  readonly checkAddress: (address: string) => { readonly ok: true } | { readonly ok: false; readonly reason: string };
+  readonly staleAfterMs: number;
+  readonly goneAfterMs: number;
+  readonly timing: MonitorTiming;
+  readonly routingTable: { readonly namespace: string; readonly name: string };
+}
+
+/** What the API server that the operator uses says, each by a watch of its own. */
+export interface ClusterSets {
+  readonly leases: WatchedSet<LeaseObject>;
+  readonly pods: WatchedSet<PodObject>;
+  readonly nodes: WatchedSet<NodeObject>;
+  readonly endpointSlices: WatchedSet<EndpointSliceObject>;
+  readonly crds: WatchedSet<CustomResourceDefinitionObject>;
+  readonly apiServices: WatchedSet<ApiServiceObject>;
+}
+
+/** Numbers for metrics after each pass. */
+export type ObservePass = (views: readonly PeerView[], unified: UnifiedView, revision: number) => void;
+
+/** Everything that the controller of one PeerDiscovery depends on. */
+export interface ControllerContext {
+  readonly settings: ControllerSettings;
+  readonly sets: ClusterSets;
+  readonly client: PeerClient;
+  readonly fetches: PQueue;
+  readonly bundles: BundleStore;
+  readonly status: StatusWriter;
+  readonly recordEvent: RecordEvent;
+  readonly observePass: ObservePass;
+  readonly observeReconcile: (result: 'success' | 'error', seconds: number) => void;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+  /** Observations of an earlier controller of the same object, so that a change of spec loses nothing. */
+  readonly known?: ReadonlyMap<string, PeerObservation>;
+  readonly initialStatus?: Status | undefined;
+}
+
+/** Keeps one PeerDiscovery's status and routing table true until stopped. */
+export interface Controller {
+  /** Something outside has changed: pass as soon as possible. */
+  notify(): void;
+  /** A CRD or APIService has changed: every peer's discovery is about to change too. */
+  definitionsChanged(): void;
+  /** A kept connection of this address was lost: ask now whether the server is. */
+  connectionLost(address: string): void;
+  observations(): ReadonlyMap<string, PeerObservation>;
+  /** Resolves when the last pass has ended. */
+  stop(): Promise<void>;
+}
+
+const tickMs = 1_000;
+const maxRetryMs = 10_000;
+
+/** Starts the loop: gather what is known, decide purely, publish what changed, write status if it says something new. */
+export function startController(context: ControllerContext): Controller {
+  const { settings, sets, clock, log } = context;
+  const monitors = new Map<string, PeerMonitor>();
+  const stopping = new AbortController();
+  let wake = new AbortController();
+  let notified = true;
+  let defined: DefinedResources | undefined;
+  let revision: number | undefined;
+  let published: { readonly content: string; readonly revision: number; readonly hash: string } | undefined;
+  let lastStatus = context.initialStatus;
+  let lastInputs = '';
+  let lastUnified: UnifiedView | undefined;
+  let lastStates = new Map<string, string>();
+  let failures = 0;
+  let trouble: { readonly reason: string; readonly message: string } | undefined;
+
+  const notify = () => {
+    notified = true;
+    wake.abort();
+  };
+  const monitorContext = {
+    client: context.client,
+    fetches: context.fetches,
+    timing: settings.timing,
+    clock,
+    random: context.random,
+    log,
+    onChange: notify,
+  };
+
+  function gather(): { readonly peers: readonly ResolvedPeer[]; readonly problems: readonly LeaseProblem[] } {
+    const leases: IdentityLease[] = [];
+    const problems: LeaseProblem[] = [];
+    for (const object of sets.leases.items().values()) {
+      const read = readIdentityLease(object, settings.checkLeaseNames ? identityLeaseName : undefined);
+      if ('peer' in read) leases.push(read.peer);
+      else problems.push(read.problem);
+    }
+    const addresses = gatherAddresses(
+      sets.pods.items().values(),
+      sets.nodes.items().values(),
+      sets.endpointSlices.items().values(),
+      settings.nodePort,
+    );
+    const facts = { leases, staticEntries: settings.staticEntries, ...addresses };
+    const resolved = resolvePeers(facts, settings.sources, settings.checkAddress);
+    return { peers: resolved.peers, problems: [...problems, ...resolved.problems] };
+  }
+
+  function follow(peers: readonly ResolvedPeer[]): void {
+    const present = new Set(peers.map(({ id }) => id));
+    const addresses = new Set(peers.map(({ address }) => address));
+    for (const peer of peers) {
+      const monitor = monitors.get(peer.id);
+      if (monitor === undefined) monitors.set(peer.id, monitorPeer(peer, monitorContext, context.known?.get(peer.id)));
+      else monitor.update(peer);
+    }
+    for (const [id, monitor] of monitors) {
+      if (present.has(id)) continue;
+      const { peer } = monitor.observation();
+      const { lease: _, ...departed } = peer;
+      monitor.update(departed);
+      const replaced = addresses.has(peer.address);
+      if (replaced || assess(monitor.observation()).state === 'Gone') {
+        monitor.stop();
+        monitors.delete(id);
+      }
+    }
+  }
+
+  function assess(seen: PeerObservation) {
+    return assessPeer(seen, settings, clock.now(), sets.leases.lastContactAtMs ?? clock.now());
+  }
+
+  async function pass(): Promise<void> {
+    if (!sets.leases.synced) {
+      const failing = sets.leases.failing;
+      if (failing === undefined) return;
+      trouble = { reason: 'LeasesUnknown', message: `the identity Leases cannot be read: ${failing.message}` };
+    } else if (trouble?.reason === 'LeasesUnknown') trouble = undefined;
+    const waiting = Object.values(sets).some((set: WatchedSet<unknown>) => !set.synced && set.failing === undefined);
+    if (waiting) return;
+
+    const { peers, problems } = gather();
+    follow(peers);
+    defined = classifyDefined(sets.crds.items().values(), sets.apiServices.items().values(), defined, clock.now());
+    const views = [...monitors.values()].map((monitor) => {
+      const seen = monitor.observation();
+      return { seen, assessment: assess(seen) };
+    });
+    announce(views);
+    const inputs = fingerprint(views, defined, problems);
+    if (inputs !== lastInputs || lastUnified === undefined) lastUnified = deriveUnifiedView(views, defined, settings);
+    const unified = lastUnified;
+    const changed = inputs !== lastInputs || trouble !== undefined;
+    if (changed) {
+      await publish(unified);
+      await writeStatus(views, unified, problems);
+    }
+    context.observePass(views, unified, published?.revision ?? 0);
+    lastInputs = inputs;
+  }
+
+  async function publish(unified: UnifiedView): Promise<void> {
+    const { mode, serverName, peers, groupVersions, doubts } = unified;
+    const content = JSON.stringify({ mode, serverName, peers, groupVersions, doubts });
+    const apis = encodeDiscoveryList(unified.apis, { typeMeta: true });
+    const api = encodeDiscoveryList(unified.api, { typeMeta: true });
+    const apisEtag = discoveryEtag(unified.apis);
+    const apiEtag = discoveryEtag(unified.api);
+    if (published?.content === content + apisEtag + apiEtag) return;
+    try {
+      revision ??= await context.bundles.readRevision();
+      const next = revision + 1;
+      const table: RoutingTable = {
+        apiVersion: 'peerdiscovery.dev/v1alpha1',
+        kind: 'RoutingTable',
+        owner: settings.name,
+        mode,
+        revision: next,
+        serverName,
+        complete: doubts.length === 0,
+        doubts,
+        peers,
+        groupVersions,
+      };
+      const overtaken = await context.bundles.publish({ table, apis, apisEtag, api, apiEtag });
+      if (overtaken !== undefined) {
+        revision = undefined;
+        throw new Error(`another writer has published revision ${overtaken.overtakenBy ?? 'meanwhile'}`);
+      }
+      revision = next;
+      published = { content: content + apisEtag + apiEtag, revision: next, hash: apisEtag.slice(0, 16) };
+      trouble = trouble?.reason === 'PublishFailed' ? undefined : trouble;
+      log.info('published the routing table', { revision: next, complete: table.complete, peers: peers.length });
+    } catch (error) {
+      trouble = { reason: 'PublishFailed', message: `the routing table cannot be written: ${messageOf(error)}` };
+      log.warn('the routing table cannot be written', { error });
+    }
+  }
+
+  async function writeStatus(views: readonly PeerView[], unified: UnifiedView, leaseProblems: readonly LeaseProblem[]) {
+    const { generation, routingTable } = settings;
+    const input = {
+      generation,
+      unified,
+      views,
+      leaseProblems,
+      routingTable,
+      ...(published !== undefined && { published }),
+      ...(trouble !== undefined && { trouble }),
+    };
+    const status = deriveStatus(input, lastStatus, clock.now());
+    if (!statusDiffers(lastStatus, status)) return;
+    await context.status.write(status);
+    lastStatus = status;
+  }
+
+  function announce(views: readonly PeerView[]): void {
+    const states = new Map(views.map(({ seen, assessment }) => [seen.peer.id, assessment.state as string]));
+    for (const { seen, assessment } of views) {
+      const before = lastStates.get(seen.peer.id);
+      if (before === assessment.state) continue;
+      const who = `${seen.peer.hostname ?? seen.peer.id} (${seen.peer.address ?? 'no address'})`;
+      const good = assessment.state === 'Ready';
+      if (before === undefined && !good) continue;
+      context.recordEvent(good ? 'Normal' : 'Warning', `Peer${assessment.state}`, `${who}: ${assessment.message}`);
+      log.info('a peer changed its state', { peer: seen.peer.id, who, before, state: assessment.state, why: assessment.message });
+    }
+    for (const [id] of lastStates) if (!states.has(id)) log.info('a peer left', { peer: id });
+    lastStates = states;
+  }
+
+  async function run(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      notified = false;
+      const startedAt = clock.now();
+      try {
+        await pass();
+        failures = trouble === undefined ? 0 : failures + 1;
+      } catch (error) {
+        failures += 1;
+        // The inputs of a failed pass count as unseen, so that the next one does everything again.
+        lastInputs = '';
+        log.warn('a pass failed and will be repeated', { error });
+      }
+      context.observeReconcile(failures === 0 ? 'success' : 'error', (clock.now() - startedAt) / 1_000);
+      if (notified && failures === 0) continue;
+      wake = new AbortController();
+      const retryMs = context.random() * Math.min(maxRetryMs, tickMs * 2 ** Math.min(failures, 5));
+      const waitMs = failures === 0 ? tickMs : retryMs;
+      await clock.sleep(waitMs, AbortSignal.any([wake.signal, stopping.signal]));
+    }
+    for (const monitor of monitors.values()) monitor.stop();
+  }
+  const running = run();
+
+  const pokeAll = () => {
+    for (const monitor of monitors.values()) monitor.poke();
+  };
+  return {
+    notify,
+    definitionsChanged() {
+      notify();
+      pokeAll();
+      // A server's discovery follows its own watch of the definition, so ask again a little later.
+      for (const delayMs of [300, 1_000, 3_000])
+        void clock.sleep(delayMs, stopping.signal).then(() => {
+          if (!stopping.signal.aborted) pokeAll();
+        });
+    },
+    connectionLost(address) {
+      for (const monitor of monitors.values()) if (monitor.observation().peer.address === address) monitor.poke();
+    },
+    observations: () => new Map([...monitors].map(([id, monitor]) => [id, monitor.observation()])),
+    async stop() {
+      stopping.abort();
+      wake.abort();
+      await running;
+    },
+  };
+}
+
+/** Everything that a pass's outcome depends on, as text: equal text, equal outcome. */
+function fingerprint(views: readonly PeerView[], defined: DefinedResources, problems: readonly LeaseProblem[]): string {
+  const pending = defined.deletedAt.size > 0;
+  const rows = views.map(({ seen, assessment }) => {
+    const { lease: _, ...peer } = seen.peer;
+    const { documents, documentsAt, version, peerAggregated } = seen;
+    return [peer, assessment, documents?.hash, documents?.etags, version, peerAggregated, pending && documentsAt];
+  });
+  return JSON.stringify([rows, [...defined.custom], [...defined.aggregated], [...defined.deletedAt], problems]);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

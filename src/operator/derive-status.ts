@@ -1,0 +1,201 @@
+import type { PeerView, UnifiedView } from '../domain/derive-bundle.ts';
+import type { LeaseProblem } from '../domain/identity-lease.ts';
+
+/** A condition in the standard form of Kubernetes. */
+export interface Condition {
+  readonly type: string;
+  readonly status: 'True' | 'False' | 'Unknown';
+  readonly observedGeneration: number;
+  readonly lastTransitionTime: string;
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** What one pass has to say in status. */
+export interface StatusInput {
+  readonly generation: number;
+  readonly unified: UnifiedView;
+  readonly views: readonly PeerView[];
+  readonly leaseProblems: readonly LeaseProblem[];
+  /** Published revision and hash; absent while nothing could be published. */
+  readonly published?: { readonly revision: number; readonly hash: string };
+  readonly routingTable: { readonly namespace: string; readonly name: string };
+  /** What keeps the operator from its work, if anything does. */
+  readonly trouble?: { readonly reason: string; readonly message: string };
+}
+
+/** The status of a PeerDiscovery; `crds/` describes every field. */
+export type Status = Readonly<Record<string, unknown>> & { readonly conditions: readonly Condition[] };
+
+/** Status is cut to this many bytes of JSON, well below etcd's limit of 1.5 MiB for a whole object. */
+const peersBudgetBytes = 384 * 1024;
+const divergentBudgetBytes = 384 * 1024;
+
+/**
+ * Builds the whole status; `before` lends its transition times, and the times of peers that are well.
+ *
+ * @param now Milliseconds since the epoch.
+ */
+export function deriveStatus(input: StatusInput, before: Status | undefined, now: number): Status {
+  const { unified, generation } = input;
+  const listed = input.views.filter(({ assessment }) => assessment.live || assessment.retained);
+  const count = (wanted: (view: PeerView) => boolean) => listed.filter(wanted).length;
+  const peerCounts = {
+    total: listed.length,
+    ready: count(({ assessment }) => assessment.state === 'Ready'),
+    stale: count(({ assessment }) => !assessment.fresh),
+    unreachable: count(({ assessment }) => assessment.state === 'Unreachable'),
+  };
+  const converged = judgeConverged(unified);
+  const rows = fit([...listed].sort(byId).map(peerRow), peersBudgetBytes);
+  const divergent = fit(unified.divergent, divergentBudgetBytes);
+  const conditions = [
+    judgeReady(input, peerCounts),
+    judgeStale(listed),
+    converged,
+    input.trouble === undefined
+      ? { type: 'Stalled', status: 'False' as const, reason: 'Progressing', message: 'nothing keeps the operator from its work' }
+      : { type: 'Stalled', status: 'True' as const, ...input.trouble },
+  ].map((condition) => withTransition({ ...condition, observedGeneration: generation }, before, now));
+  const omitted = {
+    peers: listed.length - rows.length,
+    divergent: unified.divergent.length - divergent.length,
+  };
+  return {
+    observedGeneration: generation,
+    mode: unified.mode,
+    ...(input.published !== undefined && { revision: input.published.revision, hash: input.published.hash }),
+    peerCounts,
+    groups: unified.groups,
+    resources: unified.resources,
+    divergentResources: unified.divergent.length,
+    converged: converged.status,
+    conditions,
+    peers: rows,
+    divergent,
+    ...((omitted.peers > 0 || omitted.divergent > 0) && { omitted }),
+    ...(input.leaseProblems.length > 0 && { leaseProblems: input.leaseProblems.slice(0, 50) }),
+    routingTable: input.routingTable,
+  };
+}
+
+/** True if a status says something that the one before did not; how long ago a well peer last answered is no news. */
+export function statusDiffers(before: Status | undefined, after: Status): boolean {
+  return before === undefined || JSON.stringify(withoutTimes(before)) !== JSON.stringify(withoutTimes(after));
+}
+
+function withoutTimes(status: Status): unknown {
+  const peers = (status['peers'] as readonly PeerRow[] | undefined)?.map(({ lastSuccessTime, ...row }) =>
+    row.state === 'Ready' ? row : { ...row, lastSuccessTime },
+  );
+  return sortKeys({ ...status, peers });
+}
+
+function sortKeys(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sortKeys);
+  if (value === null || typeof value !== 'object') return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([, field]) => field !== undefined)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, field]) => [key, sortKeys(field)]),
+  );
+}
+
+interface PeerRow {
+  readonly id: string;
+  readonly state: string;
+  readonly lastSuccessTime?: string;
+}
+
+function peerRow({ seen, assessment }: PeerView): PeerRow & Record<string, unknown> {
+  const { peer, documents, documentsAt } = seen;
+  const groups = documents === undefined ? [] : [...documents.api, ...documents.apis];
+  const resources = groups.flatMap(({ versions }) => versions ?? []).reduce((sum, { resources: list }) => sum + (list?.length ?? 0), 0);
+  return {
+    id: peer.id,
+    ...(peer.hostname !== undefined && { hostname: peer.hostname }),
+    ...(seen.version !== undefined && { version: seen.version }),
+    ...(peer.address !== undefined && { address: peer.address }),
+    ...(peer.source !== undefined && { addressSource: peer.source }),
+    ...(peer.trust !== undefined && { trust: peer.trust }),
+    state: assessment.state,
+    reason: assessment.reason,
+    ...(assessment.state !== 'Ready' && { message: cut(assessment.message, 300) }),
+    ...(documents !== undefined && {
+      documentForm: documents.form,
+      documentHash: documents.hash,
+      groups: groups.length,
+      resources,
+    }),
+    ...(documentsAt !== undefined && { lastSuccessTime: rfc3339(documentsAt) }),
+    ...(seen.peerAggregated !== undefined && { peerAggregated: seen.peerAggregated }),
+  };
+}
+
+type Judgement = Omit<Condition, 'lastTransitionTime' | 'observedGeneration'>;
+
+function judgeReady({ unified, published, trouble }: StatusInput, counts: { total: number; ready: number }): Judgement {
+  const ready = (status: Condition['status'], reason: string, message: string) => ({ type: 'Ready', status, reason, message });
+  if (trouble !== undefined) return ready('False', trouble.reason, trouble.message);
+  if (published === undefined) return ready('False', 'NotPublished', 'no routing table has been published yet');
+  const [doubt] = unified.doubts;
+  if (doubt !== undefined) {
+    const more = unified.doubts.length > 1 ? ` (and ${unified.doubts.length - 1} more)` : '';
+    return ready('False', 'Incomplete', cut(`${doubt.peer || 'peers'}: ${doubt.message}${more}`, 500));
+  }
+  if (counts.ready === 0) return ready('False', 'NoReadyPeer', 'no kube-apiserver is ready');
+  return ready('True', 'Complete', `every live kube-apiserver's discovery is fresh (${counts.ready} of ${counts.total} peers ready)`);
+}
+
+function judgeStale(listed: readonly PeerView[]): Judgement {
+  const stale = listed.filter(({ assessment }) => !assessment.fresh);
+  const [first] = stale;
+  if (first === undefined)
+    return { type: 'Stale', status: 'False', reason: 'Fresh', message: "every peer's discovery is fresh" };
+  const names = stale.map(({ seen }) => seen.peer.hostname ?? seen.peer.id);
+  return {
+    type: 'Stale',
+    status: 'True',
+    reason: first.assessment.reason,
+    message: cut(`${names.slice(0, 10).join(', ')}: ${first.assessment.message}`, 500),
+  };
+}
+
+function judgeConverged({ doubts, divergent }: UnifiedView): Judgement {
+  if (doubts.length > 0)
+    return { type: 'Converged', status: 'Unknown', reason: 'Incomplete', message: "not every live peer's discovery is known" };
+  if (divergent.length > 0)
+    return {
+      type: 'Converged',
+      status: 'False',
+      reason: 'Divergent',
+      message: `${divergent.length} resources are not served by every peer`,
+    };
+  return { type: 'Converged', status: 'True', reason: 'SameAPIs', message: 'all live peers serve the same APIs' };
+}
+
+function withTransition(condition: Omit<Condition, 'lastTransitionTime'>, before: Status | undefined, now: number): Condition {
+  const last = before?.conditions?.find(({ type }) => type === condition.type);
+  const kept = last?.status === condition.status ? last.lastTransitionTime : undefined;
+  return { ...condition, lastTransitionTime: kept ?? rfc3339(now) };
+}
+
+function fit<T>(rows: readonly T[], budgetBytes: number): readonly T[] {
+  let left = budgetBytes;
+  const end = rows.findIndex((row) => (left -= JSON.stringify(row).length + 1) < 0);
+  return end === -1 ? rows : rows.slice(0, end);
+}
+
+function byId(a: PeerView, b: PeerView): number {
+  return a.seen.peer.id < b.seen.peer.id ? -1 : 1;
+}
+
+function rfc3339(ms: number): string {
+  return new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
+}
+
+function cut(text: string, length: number): string {
+  return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
+}
+

@@ -1,0 +1,164 @@
+import type PQueue from 'p-queue';
+import { leaseAbandonedAfterMs, type PeerDocuments, type PeerObservation } from '../domain/assess-peer.ts';
+import type { ResolvedPeer } from '../domain/resolve-peers.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Log } from '../runtime/log.ts';
+import type { PeerClient } from './ports.ts';
+
+/** How often to ask, in milliseconds. */
+export interface MonitorTiming {
+  readonly pollIntervalMs: number;
+  /** Between two `/readyz` of a server that is ready. */
+  readonly probeIntervalMs: number;
+  /** Between two `/readyz` of a server that is starting, draining or away but whose Lease is renewed. */
+  readonly eagerProbeIntervalMs: number;
+  /** Upper bound of the wait after failures. */
+  readonly maxBackoffMs: number;
+}
+
+/** What a monitor needs from around it. */
+export interface MonitorContext {
+  readonly client: PeerClient;
+  /** Bounds how many servers' documents are read at once. */
+  readonly fetches: PQueue;
+  readonly timing: MonitorTiming;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+  /** Called after every change that another pass should see. */
+  readonly onChange: () => void;
+}
+
+/** Keeps one peer's observation up to date until stopped. */
+export interface PeerMonitor {
+  observation(): PeerObservation;
+  /** Takes over a newer view of who the peer is; a new holder or address means that its documents are in doubt. */
+  update(peer: ResolvedPeer): void;
+  /** Asks again at once instead of at the next turn, and reads discovery even if it is not yet due. */
+  poke(): void;
+  stop(): void;
+}
+
+/** Starts watching one peer: a failure is an observation, never an exception, and retries never end. */
+export function monitorPeer(peer: ResolvedPeer, context: MonitorContext, known?: Partial<PeerObservation>): PeerMonitor {
+  const { client, clock, timing } = context;
+  const stopping = new AbortController();
+  let seen: PeerObservation = {
+    ...known,
+    peer,
+    ...(peer.lease !== undefined && { leaseChangedAt: clock.now() }),
+  };
+  let fetchDueAt = 0;
+  let failures = 0;
+  let pokes = 0;
+  let wake = new AbortController();
+
+  const change = (next: PeerObservation, notify: boolean) => {
+    seen = next;
+    if (notify) context.onChange();
+  };
+
+  async function probe(address: string): Promise<void> {
+    const before = seen.probe?.kind;
+    const result = await client.probe(address, stopping.signal);
+    if (stopping.signal.aborted || seen.peer.address !== address) return;
+    const { unreachableSince: since, ...rest } = seen;
+    const unreachable = result.kind === 'unreachable' || result.kind === 'refused';
+    const next = { ...rest, probe: result, ...(unreachable && { unreachableSince: since ?? clock.now() }) };
+    if (result.kind === 'ready' && before !== 'ready') fetchDueAt = 0;
+    change(next, before !== result.kind);
+  }
+
+  async function fetch(address: string): Promise<void> {
+    const holder = seen.peer.lease?.holderIdentity;
+    const startedAt = clock.now();
+    const previous = seen.documentsAt === undefined ? undefined : seen.documents;
+    const result = await client.fetchDiscovery(address, previous, stopping.signal);
+    if (stopping.signal.aborted || seen.peer.address !== address || seen.peer.lease?.holderIdentity !== holder) return;
+    if (result.kind === 'failed') {
+      failures += 1;
+      fetchDueAt = clock.now() + backoff();
+      const repeated = seen.fetchFailure?.reason === result.reason;
+      change({ ...seen, fetchFailure: { reason: result.reason, message: result.message } }, !repeated);
+      return;
+    }
+    failures = 0;
+    fetchDueAt = clock.now() + timing.pollIntervalMs * (0.8 + 0.4 * context.random());
+    const news = result.documents !== seen.documents || seen.documentsAt === undefined || seen.fetchFailure !== undefined;
+    const { fetchFailure: _, ...rest } = seen;
+    change({ ...rest, documents: result.documents, documentsAt: startedAt }, news);
+    if (news) await learnMore(address, result.documents);
+  }
+
+  async function learnMore(address: string, documents: PeerDocuments): Promise<void> {
+    const [version, peerAggregated] = await Promise.all([
+      client.fetchVersion(address, stopping.signal),
+      client.detectPeerAggregation(address, documents, stopping.signal),
+    ]);
+    if (stopping.signal.aborted || (version === seen.version && peerAggregated === seen.peerAggregated)) return;
+    const next = { ...seen, ...(version !== undefined && { version }), ...(peerAggregated !== undefined && { peerAggregated }) };
+    change(next, true);
+  }
+
+  function backoff(): number {
+    return context.random() * Math.min(timing.maxBackoffMs, 250 * 2 ** Math.min(failures, 10));
+  }
+
+  function waitMs(): number {
+    const kind = seen.probe?.kind;
+    if (kind === 'ready') return Math.min(timing.probeIntervalMs, Math.max(0, fetchDueAt - clock.now()));
+    const leaseRenewed = seen.leaseChangedAt !== undefined && clock.now() - seen.leaseChangedAt < leaseAbandonedAfterMs;
+    return kind === 'notReady' || leaseRenewed ? timing.eagerProbeIntervalMs : timing.probeIntervalMs;
+  }
+
+  async function run(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      const address = seen.peer.refused === undefined ? seen.peer.address : undefined;
+      const pokesBefore = pokes;
+      if (address !== undefined) {
+        await probe(address);
+        if (seen.probe?.kind === 'ready' && clock.now() >= fetchDueAt)
+          await context.fetches.add(() => fetch(address), { priority: -Math.min(failures, 10) });
+      }
+      if (pokes !== pokesBefore || stopping.signal.aborted) continue;
+      wake = new AbortController();
+      await clock.sleep(address === undefined ? timing.pollIntervalMs : waitMs(), AbortSignal.any([wake.signal, stopping.signal]));
+    }
+  }
+
+  void run().catch((error: unknown) => {
+    if (!stopping.signal.aborted) context.log.error('the monitor of a peer ended', { peer: peer.id, error });
+  });
+
+  const poke = () => {
+    pokes += 1;
+    fetchDueAt = 0;
+    wake.abort();
+  };
+  return {
+    observation: () => seen,
+    update(next) {
+      const before = seen.peer;
+      const moved = next.address !== before.address;
+      const restarted = next.lease !== undefined && next.lease.holderIdentity !== before.lease?.holderIdentity;
+      const renewed = restarted || (next.lease !== undefined && next.lease.renewTime !== before.lease?.renewTime);
+      const changed = moved || restarted || next.refused !== before.refused || next.source !== before.source;
+      const { leaseChangedAt, documentsAt, probe: lastProbe, ...rest } = seen;
+      const inDoubt = moved || restarted;
+      const leaseGone = next.lease === undefined;
+      seen = {
+        ...rest,
+        peer: next,
+        ...(!leaseGone && { leaseChangedAt: renewed || leaseChangedAt === undefined ? clock.now() : leaseChangedAt }),
+        ...(!inDoubt && documentsAt !== undefined && { documentsAt }),
+        ...(!inDoubt && lastProbe !== undefined && { probe: lastProbe }),
+      };
+      if (inDoubt) poke();
+      if (changed) context.onChange();
+    },
+    poke,
+    stop: () => {
+      stopping.abort();
+    },
+  };
+}

@@ -1,0 +1,43 @@
+import type { PeerDocuments, ProbeResult } from '../domain/assess-peer.ts';
+import type { RoutingBundle } from '../domain/routing-table.ts';
+
+/** Outcome of reading a server's own discovery: whole, or not at all. */
+export type FetchResult =
+  | { readonly kind: 'fetched'; readonly documents: PeerDocuments }
+  | { readonly kind: 'unchanged'; readonly documents: PeerDocuments }
+  | { readonly kind: 'failed'; readonly reason: string; readonly message: string };
+
+/** Talks to kube-apiservers whose certificates it has verified; it never throws for what a server does. */
+export interface PeerClient {
+  probe(address: string, signal: AbortSignal): Promise<ProbeResult>;
+  fetchDiscovery(address: string, previous: PeerDocuments | undefined, signal: AbortSignal): Promise<FetchResult>;
+  fetchVersion(address: string, signal: AbortSignal): Promise<string | undefined>;
+  /** True if the server itself merges its peers' discovery (upstream's Mixed Version Proxy). */
+  detectPeerAggregation(address: string, documents: PeerDocuments, signal: AbortSignal): Promise<boolean | undefined>;
+  close(): void;
+}
+
+/** A local copy of a set of objects that a watch keeps up to date. */
+export interface WatchedSet<T> {
+  items(): ReadonlyMap<string, T>;
+  readonly synced: boolean;
+  /** When the server last said anything, in milliseconds since the epoch. */
+  readonly lastContactAtMs: number | undefined;
+  readonly failing?: { readonly since: number; readonly message: string } | undefined;
+}
+
+/** Where bundles are published; a bundle is swapped whole. */
+export interface BundleStore {
+  /** Revision of what is published now, 0 if nothing is. */
+  readRevision(): Promise<number>;
+  /** Undefined if published; else another writer was first, and nothing was changed. */
+  publish(bundle: RoutingBundle): Promise<{ readonly overtakenBy: number | undefined } | undefined>;
+}
+
+/** Writes the status of one PeerDiscovery by server-side apply. */
+export interface StatusWriter {
+  write(status: Readonly<Record<string, unknown>>): Promise<void>;
+}
+
+/** Says something to people, as a Kubernetes Event. */
+export type RecordEvent = (type: 'Normal' | 'Warning', reason: string, message: string) => void;

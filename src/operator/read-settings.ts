@@ -1,0 +1,60 @@
+import { parseDuration } from '../api/duration.ts';
+import { type CompleteSpec, type PeerDiscovery, withDefaults } from '../api/peer-discovery.ts';
+import type { ControllerSettings } from './controller.ts';
+
+/** What settings need from around the object. */
+export interface SettingsContext {
+  /** Namespace of the routing table unless the spec names one. */
+  readonly namespace: string;
+  /** Fails with a message that names the bad entry. */
+  readonly createAddressPolicy: (allowedCIDRs: readonly string[]) => { readonly check: ControllerSettings['checkAddress'] };
+}
+
+/** Settings of a PeerDiscovery, or every problem of its spec at once. */
+export type SettingsResult =
+  | { readonly ok: true; readonly settings: ControllerSettings; readonly spec: CompleteSpec }
+  | { readonly ok: false; readonly problems: readonly string[] };
+
+const kubeApiserverSelector = 'apiserver.kubernetes.io/identity=kube-apiserver';
+
+/** Turns a spec into settings; a field that the API server's validation could not check is checked here. */
+export function readSettings(object: PeerDiscovery, context: SettingsContext): SettingsResult {
+  const spec = withDefaults(object.spec);
+  const problems: string[] = [];
+  const attempt = <T>(field: string, read: () => T): T | undefined => {
+    try {
+      return read();
+    } catch (error) {
+      problems.push(`spec.${field}: ${error instanceof Error ? error.message : String(error)}`);
+      return undefined;
+    }
+  };
+  const policy = attempt('addresses.allowedCIDRs', () => context.createAddressPolicy(spec.addresses.allowedCIDRs));
+  const pollIntervalMs = attempt('polling.interval', () => parseDuration(spec.polling.interval));
+  const staleAfterMs = attempt('staleAfter', () => parseDuration(spec.staleAfter));
+  const goneAfterMs = attempt('goneAfter', () => parseDuration(spec.goneAfter));
+  attempt('polling.timeout', () => parseDuration(spec.polling.timeout));
+  if (policy === undefined || pollIntervalMs === undefined || staleAfterMs === undefined || goneAfterMs === undefined)
+    return { ok: false, problems };
+  if (problems.length > 0) return { ok: false, problems };
+  const name = object.metadata?.name ?? '';
+  const settings: ControllerSettings = {
+    name,
+    generation: object.metadata?.generation ?? 0,
+    mode: spec.mode,
+    serverName: spec.tls.serverName,
+    checkLeaseNames: spec.leases.labelSelector === kubeApiserverSelector,
+    sources: spec.addresses.sources,
+    staticEntries: spec.addresses.static,
+    nodePort: spec.addresses.port,
+    checkAddress: policy.check,
+    staleAfterMs,
+    goneAfterMs,
+    timing: { pollIntervalMs, probeIntervalMs: 1_000, eagerProbeIntervalMs: 250, maxBackoffMs: Math.max(pollIntervalMs, 10_000) },
+    routingTable: {
+      namespace: spec.routingTable.namespace ?? context.namespace,
+      name: spec.routingTable.name ?? `peerdiscovery-${name}`,
+    },
+  };
+  return { ok: true, settings, spec };
+}

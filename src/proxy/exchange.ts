@@ -1,0 +1,179 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import { constants } from 'node:http2';
+import type { RawHeaders } from './headers.ts';
+import { headerValue } from './headers.ts';
+
+/** What is remembered of one client connection, so that its reads do not go back in time between servers. */
+export interface ClientConnection {
+  readonly remoteAddress: string;
+  /** Address of the home server that was chosen for it. */
+  home: string | undefined;
+  /** Group, version and resource to the address of the peer that serves it here. */
+  readonly sticky: Map<string, string>;
+}
+
+/** One request and its answer, the same for HTTP/1.1 and HTTP/2. */
+export interface Exchange {
+  readonly method: string;
+  /** Request target in origin form. */
+  readonly target: string;
+  /** Without pseudo headers; `:authority` appears as `Host`. */
+  readonly rawHeaders: RawHeaders;
+  readonly protocol: 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2';
+  readonly connection: ClientConnection;
+  readonly hasBody: boolean;
+  /** Null without a body. Reading starts with iteration, and stopping early does not end the exchange. */
+  body(): AsyncIterable<Uint8Array> | null;
+  /** True once an answer has begun. */
+  responded(): boolean;
+  respond(status: number, rawHeaders: RawHeaders): void;
+  /** False means: wait for `onDrain`. */
+  write(chunk: Uint8Array): boolean;
+  end(chunk?: Uint8Array, rawTrailers?: RawHeaders): void;
+  /** Cuts an answer off so that the client cannot take it for whole. */
+  destroy(): void;
+  onDrain(listener: () => void): void;
+  /** Called once, when the answer is complete or the client has left. */
+  onClose(listener: (complete: boolean) => void): void;
+}
+
+/** Presents an HTTP/1.x request as an Exchange. */
+export function http1Exchange(
+  request: IncomingMessage,
+  response: ServerResponse,
+  connection: ClientConnection,
+  isDraining: () => boolean,
+): Exchange {
+  const { rawHeaders } = request;
+  response.sendDate = false;
+  let written = false;
+  const hasBody =
+    request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? '0') > 0;
+  return {
+    method: request.method ?? 'GET',
+    target: request.url ?? '/',
+    rawHeaders,
+    protocol: request.httpVersionMinor === 0 ? 'HTTP/1.0' : 'HTTP/1.1',
+    connection,
+    hasBody,
+    body: () => (hasBody ? request.iterator({ destroyOnReturn: false }) : null),
+    responded: () => response.headersSent,
+    respond: (status, headers) => {
+      // A flat array passes through with repeated fields intact.
+      const flat = [...headers];
+      // A body that was not read would be taken for the next request.
+      if (isDraining() || (hasBody && !request.complete)) flat.push('Connection', 'close');
+      response.writeHead(status, flat);
+      // The head of a watch must not wait for its first event, but that of a short answer goes out with its body.
+      process.nextTick(() => {
+        if (!written && !response.destroyed) response.flushHeaders();
+      });
+    },
+    write: (chunk) => {
+      written = true;
+      return response.write(chunk);
+    },
+    end: (chunk, rawTrailers) => {
+      written = true;
+      if (rawTrailers !== undefined && rawTrailers.length > 0) response.addTrailers(pairs(rawTrailers));
+      if (chunk === undefined) response.end();
+      else response.end(chunk);
+    },
+    destroy: () => {
+      response.destroy();
+    },
+    onDrain: (listener) => {
+      response.on('drain', listener);
+    },
+    onClose: (listener) => {
+      response.once('close', () => listener(response.writableFinished));
+    },
+  };
+}
+
+/** Presents an HTTP/2 stream as an Exchange. */
+export function http2Exchange(
+  stream: ServerHttp2Stream,
+  rawHeaders: RawHeaders,
+  endOfStream: boolean,
+  connection: ClientConnection,
+): Exchange {
+  const headers: string[] = [];
+  let method = 'GET';
+  let target = '';
+  let authority: string | undefined;
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] ?? '';
+    const value = rawHeaders[at + 1] ?? '';
+    if (name === ':method') method = value;
+    else if (name === ':path') target = value;
+    else if (name === ':authority') authority = value;
+    else if (!name.startsWith(':')) headers.push(name, value);
+  }
+  // Both may be there if they agree; two Host fields are refused later. RFC 9113, section 8.3.1.
+  if (authority !== undefined && headerValue(headers, 'host') !== authority) headers.unshift('Host', authority);
+  stream.on('error', () => {});
+  let trailers: readonly string[] | undefined;
+  let announced = false;
+  return {
+    method,
+    target,
+    rawHeaders: headers,
+    protocol: 'HTTP/2',
+    connection,
+    hasBody: !endOfStream,
+    body: () => (endOfStream ? null : stream.iterator({ destroyOnReturn: false })),
+    responded: () => stream.headersSent,
+    respond: (status, outgoing) => {
+      if (stream.destroyed || stream.closed) return;
+      announced = headerValue(outgoing, 'trailer') !== undefined && method !== 'HEAD';
+      if (announced)
+        stream.once('wantTrailers', () => {
+          stream.sendTrailers(pairs(trailers ?? []));
+        });
+      stream.respond(http2Headers(status, outgoing), { waitForTrailers: announced });
+    },
+    write: (chunk) => stream.destroyed || stream.write(chunk),
+    end: (chunk, rawTrailers) => {
+      if (stream.destroyed) return;
+      trailers = rawTrailers;
+      if (chunk === undefined) stream.end();
+      else stream.end(chunk);
+      // A client that still sends its body is told to stop. RFC 9113, section 8.1.
+      if (!endOfStream && !stream.readableEnded) stream.resume();
+    },
+    destroy: () => {
+      if (!stream.destroyed) stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    },
+    onDrain: (listener) => {
+      stream.on('drain', listener);
+    },
+    onClose: (listener) => {
+      stream.once('close', () => listener(stream.writableFinished && stream.rstCode === 0));
+    },
+  };
+}
+
+const singleValued: ReadonlySet<string> = new Set(['content-type', 'content-length', 'etag', 'date', 'location', 'age', 'expires', 'last-modified', 'retry-after', 'server']);
+
+function http2Headers(status: number, rawHeaders: RawHeaders): OutgoingHttpHeaders {
+  const headers: OutgoingHttpHeaders = Object.create(null) as OutgoingHttpHeaders;
+  headers[':status'] = status;
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const name = (rawHeaders[at] ?? '').toLowerCase();
+    const value = rawHeaders[at + 1] ?? '';
+    const before = headers[name];
+    if (before === undefined) headers[name] = value;
+    else if (singleValued.has(name)) continue;
+    else if (Array.isArray(before)) before.push(value);
+    else headers[name] = [String(before), value];
+  }
+  return headers;
+}
+
+function pairs(rawHeaders: RawHeaders): Record<string, string> {
+  const result: Record<string, string> = Object.create(null) as Record<string, string>;
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) result[rawHeaders[at] ?? ''] = rawHeaders[at + 1] ?? '';
+  return result;
+}

@@ -1,0 +1,207 @@
+import type { Duplex } from 'node:stream';
+import type { NotFoundRule } from '../domain/route-request.ts';
+import type { StatusError } from '../domain/status-error.ts';
+import { buildStatus } from '../domain/status-error.ts';
+import { classifiableBytes, classifyNotFound } from './classify-not-found.ts';
+import type { Exchange } from './exchange.ts';
+import type { FleetPeer } from './fleet.ts';
+import { headerValue, prepareRequestHeaders, prepareResponseHeaders } from './headers.ts';
+import type { PeerCall, PeerFault, PeerTransport } from './ports.ts';
+
+/** One server to try. */
+export interface ForwardTarget {
+  readonly peer: FleetPeer;
+  readonly notFound: NotFoundRule;
+  /** True for a server that is not the client's home. */
+  readonly peerProxied: boolean;
+}
+
+/** What is to be sent, and to whom, in this order. */
+export interface ForwardPlan {
+  readonly targets: readonly ForwardTarget[];
+  readonly longRunning: boolean;
+  /** True where a 404 may come from something behind the server (`proxy` subresources), so that it tells nothing. */
+  readonly opaqueNotFound: boolean;
+  readonly upgrade: { readonly protocol: string; accept(rawHeaders: readonly string[], peer: Duplex): void } | undefined;
+}
+
+/** What forwarding tells its caller; every exchange gives exactly one `onDone`. */
+export interface ForwardEvents {
+  onFault(target: ForwardTarget, fault: PeerFault): void;
+  onFailover(target: ForwardTarget): void;
+  /** A server said that it does not know a resource that the table says it serves. */
+  onTableBehind(target: ForwardTarget): void;
+  onHead(target: ForwardTarget, status: number): void;
+  reject(status: StatusError): void;
+}
+
+/**
+ * Streams one request to the first server that can take it, and its answer back, without ever repeating a write.
+ *
+ * Before a byte was sent the next server is tried, always. A GET or HEAD without a body that has had no byte of an
+ * answer is sent once more, to another server where there is one. Everything else is answered by a Status: one that
+ * may have been carried out by 504 without `Retry-After`, so that no client repeats it by itself.
+ */
+export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTransport, events: ForwardEvents): void {
+  const { targets, longRunning } = plan;
+  const { method } = exchange;
+  const replayable = (method === 'GET' || method === 'HEAD') && !exchange.hasBody && plan.upgrade === undefined;
+  let call: PeerCall | undefined;
+  let closed = false;
+  let drains = false;
+  let at = 0;
+  let repeats = 1;
+  let bodyRead = false;
+  exchange.onClose((complete) => {
+    closed = true;
+    if (!complete) call?.abort(new Error('the client has left'));
+  });
+  const outOfReach = (fault: PeerFault | undefined, target: ForwardTarget) => {
+    const { id } = target.peer.target;
+    if (fault?.kind === 'request') return events.reject(buildStatus(400, `the request cannot be sent: ${fault.error.message}`));
+    if (fault?.sent && !replayable)
+      return events.reject(
+        buildStatus(504, `the connection to kube-apiserver ${id} was lost; whether it carried out the request is unknown`),
+      );
+    events.reject(buildStatus(503, `kube-apiserver ${id} cannot be reached: ${fault?.error.message ?? 'no answer'}`, 1));
+  };
+  const attempt = (target: ForwardTarget) => {
+    const { peer, peerProxied, notFound } = target;
+    const prepared = prepareRequestHeaders(exchange.rawHeaders, {
+      remoteAddress: exchange.connection.remoteAddress,
+      peerProxied,
+    });
+    if (prepared.kind === 'bad') return events.reject(buildStatus(400, prepared.message));
+    let held: { status: number; headers: string[]; chunks: Buffer[]; size: number } | undefined;
+    let started = false;
+    peer.load.inFlight++;
+    const start = (status: number, headers: string[]) => {
+      started = true;
+      events.onHead(target, status);
+      exchange.respond(status, headers);
+    };
+    const send = (chunk: Buffer) => {
+      if (exchange.write(chunk)) return;
+      call?.pause();
+      if (drains) return;
+      drains = true;
+      exchange.onDrain(() => call?.resume());
+    };
+    const releaseHeld = () => {
+      if (held === undefined) return;
+      const { status, headers, chunks } = held;
+      held = undefined;
+      start(status, headers);
+      for (const chunk of chunks) send(chunk);
+    };
+    call = transport.dispatch(
+      peer.target,
+      {
+        method,
+        path: exchange.target,
+        rawHeaders: prepared.rawHeaders,
+        body: trackedBody(exchange, () => {
+          bodyRead = true;
+        }),
+        longRunning,
+        upgrade: plan.upgrade?.protocol,
+      },
+      {
+        onHead: (status, rawHeaders) => {
+          if (closed) return;
+          const headers = prepareResponseHeaders(rawHeaders);
+          if (status === 404 && notFound.kind !== 'trust' && !plan.opaqueNotFound)
+            held = { status, headers, chunks: [], size: 0 };
+          else start(status, headers);
+        },
+        onData: (chunk) => {
+          if (closed) return;
+          if (held === undefined) return send(chunk);
+          // undici reuses nothing of the chunk's memory, so it may be kept.
+          held.chunks.push(chunk);
+          held.size += chunk.length;
+          if (held.size <= classifiableBytes) return;
+          if (notFound.kind === 'listed') return releaseHeld();
+          held = undefined;
+          call?.abort(new Error('a 404 that cannot be told'));
+          rejectDoubtful(notFound);
+        },
+        onEnd: (rawTrailers) => {
+          peer.load.inFlight--;
+          if (closed) return;
+          if (held !== undefined && isWrongNotFound(held, notFound)) return onWrongNotFound();
+          releaseHeld();
+          exchange.end(undefined, prepareResponseHeaders(rawTrailers));
+        },
+        onFault: (fault) => {
+          peer.load.inFlight--;
+          if (fault.kind === 'aborted' || closed) return;
+          events.onFault(target, fault);
+          if (started) return exchange.destroy();
+          next(target, fault);
+        },
+        onUpgrade: (rawHeaders, socket) => {
+          if (closed || plan.upgrade === undefined) {
+            peer.load.inFlight--;
+            socket.destroy();
+            return;
+          }
+          events.onHead(target, 101);
+          socket.once('close', () => {
+            peer.load.inFlight--;
+          });
+          plan.upgrade.accept(rawHeaders, socket);
+        },
+      },
+    );
+    const rejectDoubtful = (rule: NotFoundRule) => {
+      const why = rule.kind === 'doubt' ? rule.message : 'the routing table is behind';
+      events.reject(buildStatus(503, `whether any kube-apiserver serves this is unknown: ${why}`, 1));
+    };
+    const onWrongNotFound = () => {
+      held = undefined;
+      if (notFound.kind === 'doubt') return rejectDoubtful(notFound);
+      events.onTableBehind(target);
+      const other = targets[at + 1];
+      if (!replayable || other === undefined) return rejectDoubtful(notFound);
+      at++;
+      events.onFailover(other);
+      attempt({ ...other, peerProxied: true });
+    };
+  };
+  const next = (target: ForwardTarget, fault: PeerFault) => {
+    if (fault.kind === 'request') return outOfReach(fault, target);
+    const untouched = !fault.sent && !bodyRead;
+    if (!untouched && !(replayable && repeats-- > 0)) return outOfReach(fault, target);
+    // A lone server gets a second chance after a reset: an idle connection may close just as it is used.
+    const other = targets[at + 1] ?? (fault.sent ? target : undefined);
+    if (other === undefined) return outOfReach(fault, target);
+    at++;
+    if (other !== target) events.onFailover(other);
+    attempt(other);
+  };
+  const first = targets[0];
+  if (first === undefined) return events.reject(buildStatus(503, 'no kube-apiserver can take requests now', 1));
+  attempt(first);
+}
+
+function isWrongNotFound(
+  held: { readonly headers: readonly string[]; readonly chunks: readonly Buffer[] },
+  rule: NotFoundRule,
+): boolean {
+  const type = headerValue(held.headers, 'content-type') ?? '';
+  const kind = classifyNotFound(type, headerValue(held.headers, 'content-encoding'), Buffer.concat(held.chunks));
+  return kind === 'resource' || (kind === 'unknown' && rule.kind === 'doubt');
+}
+
+function trackedBody(exchange: Exchange, onRead: () => void): AsyncIterable<Uint8Array> | null {
+  if (!exchange.hasBody) return null;
+  return {
+    [Symbol.asyncIterator]: () => {
+      onRead();
+      return (exchange.body() ?? emptyBody())[Symbol.asyncIterator]();
+    },
+  };
+}
+
+async function* emptyBody(): AsyncGenerator<Uint8Array> {}

@@ -1,0 +1,263 @@
+import type { Duplex } from 'node:stream';
+import type { RequestInfo } from '../domain/request-info.ts';
+import { parseRequestInfo } from '../domain/request-info.ts';
+import type { NotFoundRule, RouteDecision } from '../domain/route-request.ts';
+import { routeRequest } from '../domain/route-request.ts';
+import type { StatusError } from '../domain/status-error.ts';
+import { buildStatus } from '../domain/status-error.ts';
+import type { Log } from '../runtime/log.ts';
+import type { Exchange } from './exchange.ts';
+import type { Fleet, FleetPeer, FleetSnapshot } from './fleet.ts';
+import type { ForwardEvents, ForwardTarget } from './forward.ts';
+import { forward } from './forward.ts';
+import { headerValue } from './headers.ts';
+import type { ProxyMetrics, Route } from './metrics.ts';
+import type { PeerHealth } from './peer-health.ts';
+import type { PeerFault, PeerTarget, PeerTransport } from './ports.ts';
+import type { UnifiedDiscovery } from './unified-discovery.ts';
+import { wantsUnified } from './unified-discovery.ts';
+import { writeStatus } from './write-status.ts';
+
+/** A request to switch protocols, and how to hand the client's side over. */
+export interface UpgradeRequest {
+  readonly protocol: string;
+  accept(rawHeaders: readonly string[], peer: Duplex): void;
+}
+
+/** Everything that answering needs. */
+export interface HandlerContext {
+  readonly fleet: Fleet;
+  readonly health: PeerHealth;
+  readonly transport: PeerTransport;
+  readonly discovery: UnifiedDiscovery;
+  readonly metrics: ProxyMetrics;
+  readonly log: Log;
+  readonly accessLog: boolean;
+}
+
+/** Answers one request. */
+export interface RequestHandler {
+  handle(exchange: Exchange, upgrade?: UpgradeRequest): void;
+  /** Ends every watch as a server does that has had enough of it, so that clients resume elsewhere. */
+  endLongRunning(): void;
+  inFlight(): number;
+}
+
+/** The one place where a request meets the table: parse, decide, answer. */
+export function createHandler(context: HandlerContext): RequestHandler {
+  const { fleet, metrics } = context;
+  const longRunning = new Set<Exchange>();
+  let inFlight = 0;
+  let turn = 0;
+  return {
+    inFlight: () => inFlight,
+    endLongRunning: () => {
+      for (const exchange of longRunning) {
+        if (exchange.responded()) exchange.end();
+        else exchange.destroy();
+      }
+    },
+    handle: (exchange, upgrade) => {
+      const startedAt = performance.now();
+      const record: AccessRecord = { route: 'rejected', peer: '', code: 0, reason: '' };
+      let isLong = false;
+      inFlight++;
+      metrics.inFlight.inc();
+      exchange.onClose(() => {
+        inFlight--;
+        metrics.inFlight.dec();
+        longRunning.delete(exchange);
+        if (!isLong) metrics.duration.observe({ route: record.route }, (performance.now() - startedAt) / 1000);
+        if (context.accessLog) logAccess(context.log, exchange, record, performance.now() - startedAt);
+      });
+      const reject = (status: StatusError) => {
+        record.code = status.code;
+        record.reason = status.message;
+        writeStatus(exchange, status);
+      };
+      const parsed = parseRequestInfo(exchange.method, exchange.target);
+      if (parsed.kind === 'bad') return reject(buildStatus(400, parsed.message));
+      const { info } = parsed;
+      isLong = upgrade !== undefined || isLongRunning(info, exchange.target);
+      if (isLong) longRunning.add(exchange);
+      const snapshot = fleet.current();
+      const home = fleet.homeOf(snapshot, exchange.connection);
+      const homeAt = home === undefined ? undefined : snapshot.index?.peerAt(home.target.address);
+      const decision = routeRequest(
+        snapshot.index,
+        info,
+        { home: homeAt, usable: (peer) => fleet.usable(snapshot.peers[peer]), tableTooOld: fleet.tableTooOld() },
+        wantsUnified(exchange.method, exchange.target, exchange.rawHeaders),
+      );
+      if (decision.kind === 'unavailable')
+        return reject(buildStatus(503, decision.message, decision.retryAfterSeconds, decision.reason));
+      if (home === undefined && decision.kind !== 'peer')
+        return reject(buildStatus(503, noHome(snapshot), 1));
+      if (decision.kind === 'discovery' && snapshot.bundle !== undefined) {
+        record.route = 'discovery';
+        const onFault = (target: PeerTarget, fault: PeerFault) => noteFault(context, target, fault);
+        context.discovery
+          .answer(exchange, decision.document, snapshot.bundle, homesFor(fleet, snapshot, home), onFault)
+          .catch((error: unknown) => reject(buildStatus(500, `discovery failed: ${String(error)}`)));
+        return;
+      }
+      record.route = decision.kind === 'peer' ? 'peer' : 'home';
+      const targets = listTargets(fleet, snapshot, home, decision, exchange, info, turn++);
+      const plan = { targets, longRunning: isLong, opaqueNotFound: isOpaque(info), upgrade };
+      forward(exchange, plan, context.transport, createEvents(context, info, record, exchange, reject));
+    },
+  };
+}
+
+interface AccessRecord {
+  route: Route;
+  peer: string;
+  code: number;
+  reason: string;
+}
+
+function createEvents(
+  context: HandlerContext,
+  info: RequestInfo,
+  record: AccessRecord,
+  exchange: Exchange,
+  reject: (status: StatusError) => void,
+): ForwardEvents {
+  const { metrics, log } = context;
+  return {
+    reject: (status) => {
+      record.route = 'rejected';
+      reject(status);
+    },
+    onFault: ({ peer }, fault) => {
+      if (exchange.connection.home === peer.target.address && fault.kind !== 'timeout') exchange.connection.home = undefined;
+      noteFault(context, peer.target, fault);
+    },
+    onFailover: () => metrics.failovers.inc(),
+    onTableBehind: ({ peer }) =>
+      log.warn('a kube-apiserver does not know a resource that the routing table says it serves', {
+        peer: peer.target.id,
+        path: info.path,
+      }),
+    onHead: ({ peer, peerProxied }, status) => {
+      record.peer = peer.target.id;
+      record.code = status;
+      if (!peerProxied) return;
+      record.route = 'peer';
+      const { group, version, resource } = info;
+      metrics.rerouted.inc({ code: String(status), group, version, resource });
+    },
+  };
+}
+
+function noteFault({ health, metrics }: HandlerContext, target: PeerTarget, fault: PeerFault): void {
+  if (fault.kind === 'aborted' || fault.kind === 'request') return;
+  metrics.peerErrors.inc({ type: fault.kind === 'address' ? 'endpoint_resolution' : 'proxy_transport' });
+  if (fault.kind === 'saturated' || fault.kind === 'timeout') return;
+  health.markDown(target, fault.error.message);
+}
+
+/** Servers to try, best first; `turn` spreads what would else always go to the first of equals. */
+function listTargets(
+  fleet: Fleet,
+  snapshot: FleetSnapshot,
+  home: FleetPeer | undefined,
+  decision: RouteDecision,
+  exchange: Exchange,
+  info: RequestInfo,
+  turn: number,
+): ForwardTarget[] {
+  const listed: NotFoundRule = { kind: 'listed' };
+  if (decision.kind === 'peer')
+    return stickyFirst(rotate(peersOf(snapshot, decision.candidates), turn), exchange, info).map((peer) => ({
+      peer,
+      notFound: listed,
+      peerProxied: true,
+    }));
+  if (decision.kind !== 'home' || home === undefined) return [];
+  const { notFound, instead } = decision;
+  const first: ForwardTarget = { peer: home, notFound, peerProxied: false };
+  // A stand-in for home is home for this request; only one that is chosen for what it serves is told not to route on.
+  const others = instead === 'any' ? homesFor(fleet, snapshot, home).slice(1) : byLoad(rotate(peersOf(snapshot, instead), turn));
+  return [first, ...others.map((peer) => ({ peer, notFound, peerProxied: instead !== 'any' }))];
+}
+
+function homesFor(fleet: Fleet, snapshot: FleetSnapshot, home: FleetPeer | undefined): FleetPeer[] {
+  if (home === undefined) return [];
+  const others = snapshot.peers.filter((peer) => fleet.usable(peer) && peer.target.address !== home.target.address);
+  return [home, ...byLoad(others.flatMap((peer) => (peer === undefined ? [] : [peer])))];
+}
+
+function peersOf(snapshot: FleetSnapshot, indexes: readonly number[]): FleetPeer[] {
+  return indexes.flatMap((at) => snapshot.peers[at] ?? []);
+}
+
+function rotate(peers: FleetPeer[], turn: number): FleetPeer[] {
+  const at = peers.length < 2 ? 0 : turn % peers.length;
+  return at === 0 ? peers : [...peers.slice(at), ...peers.slice(0, at)];
+}
+
+function byLoad(peers: FleetPeer[]): FleetPeer[] {
+  return peers.length < 2 ? peers : peers.sort((a, b) => a.load.inFlight - b.load.inFlight);
+}
+
+/** The peer that this client connection was sent to before comes first, so that its reads do not go back in time. */
+function stickyFirst(peers: FleetPeer[], exchange: Exchange, info: RequestInfo): FleetPeer[] {
+  const { sticky } = exchange.connection;
+  const key = `${info.group}/${info.version}/${info.resource}`;
+  const before = sticky.get(key);
+  const ordered = byLoad(peers);
+  const at = before === undefined ? -1 : ordered.findIndex(({ target }) => target.address === before);
+  if (at > 0) ordered.unshift(...ordered.splice(at, 1));
+  const chosen = ordered[0];
+  if (at < 0 && chosen !== undefined) {
+    if (sticky.size >= 1_000) sticky.clear();
+    sticky.set(key, chosen.target.address);
+  }
+  return ordered;
+}
+
+function noHome({ bundle }: FleetSnapshot): string {
+  return bundle === undefined
+    ? 'no routing table has been received yet and no home kube-apiserver is set'
+    : 'no kube-apiserver is ready';
+}
+
+function isOpaque({ verb, subresource }: RequestInfo): boolean {
+  return verb === 'proxy' || subresource === 'proxy';
+}
+
+/** As kube-apiserver: watches, and subresources that stream. Source: `BasicLongRunningRequestCheck`. */
+function isLongRunning({ verb, subresource }: RequestInfo, target: string): boolean {
+  if (verb === 'watch' || verb === 'proxy') return true;
+  switch (subresource) {
+    case 'attach':
+    case 'exec':
+    case 'proxy':
+    case 'portforward':
+      return true;
+    case 'log':
+      return /[?&]follow=(?!false|0)/.test(target);
+    default:
+      return false;
+  }
+}
+
+function logAccess(log: Log, exchange: Exchange, record: AccessRecord, durationMs: number): void {
+  const { method, target, protocol, connection, rawHeaders } = exchange;
+  // Query strings may carry tokens of websocket clients; the path says enough.
+  const queryAt = target.indexOf('?');
+  log.info('request', {
+    method,
+    path: queryAt < 0 ? target : target.slice(0, queryAt),
+    protocol,
+    client: connection.remoteAddress,
+    userAgent: headerValue(rawHeaders, 'user-agent') ?? '',
+    auditId: headerValue(rawHeaders, 'audit-id') ?? '',
+    route: record.route,
+    peer: record.peer,
+    code: record.code,
+    ...(record.reason !== '' && { reason: record.reason }),
+    durationMs: Math.round(durationMs * 10) / 10,
+  });
+}

@@ -1,0 +1,89 @@
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+
+/** How a request was answered. */
+export type Route = 'home' | 'peer' | 'discovery' | 'rejected';
+
+/** The proxy's metrics; upstream's names where they mean the same. */
+export interface ProxyMetrics {
+  readonly registry: Registry;
+  readonly rerouted: Counter<'code' | 'group' | 'version' | 'resource'>;
+  readonly peerErrors: Counter<'type'>;
+  readonly inFlight: Gauge;
+  readonly tableRevision: Gauge;
+  readonly failovers: Counter;
+  readonly homeChanges: Counter;
+  readonly duration: Histogram<'route'>;
+}
+
+/** Makes the proxy's metrics in a registry of their own. */
+export function createProxyMetrics({
+  tableAgeSeconds,
+  connections,
+}: {
+  readonly tableAgeSeconds: () => number;
+  readonly connections: () => { readonly short: number; readonly long: number };
+}): ProxyMetrics {
+  const registry = new Registry();
+  const registers = [registry];
+  new Gauge({
+    name: 'peerdiscovery_proxy_table_age_seconds',
+    help: 'Seconds since the routing table was received or last confirmed; -1 without one.',
+    registers,
+    collect() {
+      this.set(tableAgeSeconds());
+    },
+  });
+  new Gauge({
+    name: 'peerdiscovery_proxy_peer_connections',
+    help: 'Connections to kube-apiservers, in use or idle.',
+    labelNames: ['lane'],
+    registers,
+    collect() {
+      const { short, long } = connections();
+      this.set({ lane: 'short' }, short);
+      this.set({ lane: 'long' }, long);
+    },
+  });
+  return {
+    registry,
+    rerouted: new Counter({
+      name: 'apiserver_rerouted_request_total',
+      help: 'Requests that were sent to a kube-apiserver other than their home.',
+      labelNames: ['code', 'group', 'version', 'resource'],
+      registers,
+    }),
+    peerErrors: new Counter({
+      name: 'apiserver_peer_proxy_errors_total',
+      help: 'Failed attempts to send a request to a kube-apiserver.',
+      labelNames: ['type'],
+      registers,
+    }),
+    inFlight: new Gauge({
+      name: 'peerdiscovery_proxy_requests_in_flight',
+      help: 'Requests that are being answered, watches included.',
+      registers,
+    }),
+    tableRevision: new Gauge({
+      name: 'peerdiscovery_proxy_table_revision',
+      help: 'Revision of the routing table in use; 0 without one.',
+      registers,
+    }),
+    failovers: new Counter({
+      name: 'peerdiscovery_proxy_failovers_total',
+      help: 'Requests that were sent to another kube-apiserver after the first could not answer.',
+      registers,
+    }),
+    homeChanges: new Counter({
+      name: 'peerdiscovery_proxy_home_changes_total',
+      help: 'Client connections that lost their home server and got a new one.',
+      registers,
+    }),
+    duration: new Histogram({
+      name: 'peerdiscovery_proxy_request_duration_seconds',
+      help: 'From the head of a request to the end of its answer; watches are left out.',
+      labelNames: ['route'],
+      buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
+      registers,
+    }),
+  };
+}

@@ -1,0 +1,96 @@
+import type { Duplex } from 'node:stream';
+import type { RoutingBundle } from '../domain/routing-table.ts';
+
+/** Where routing tables come from: a watch or a file. */
+export interface RoutingTableSource {
+  /**
+   * Hands over every whole bundle until `signal` aborts; resolves then.
+   *
+   * `onTrouble` says that the source may be behind, and why; the next `onBundle`, or `undefined`, that it no longer is.
+   */
+  start(
+    onBundle: (bundle: RoutingBundle) => void,
+    onTrouble: (message: string | undefined) => void,
+    signal: AbortSignal,
+  ): Promise<void>;
+}
+
+/** One kube-apiserver to connect to. */
+export interface PeerTarget {
+  readonly id: string;
+  /** `host:port`; IPv6 hosts in brackets. */
+  readonly address: string;
+  /** Name that its certificate has to bear. */
+  readonly serverName: string;
+  /** True for the server that the administrator named by flag: no address range is refused. */
+  readonly pinned: boolean;
+}
+
+/** What is sent to a peer. Header values are latin1 strings in a flat array. */
+export interface PeerRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly rawHeaders: readonly string[];
+  /** Read only once the connection stands, so that a failure before leaves it whole. */
+  readonly body: AsyncIterable<Uint8Array> | null;
+  /** Watches and the like: own connections, no timeouts. */
+  readonly longRunning: boolean;
+  /** Protocol to switch to, where the client asks for one. */
+  readonly upgrade: string | undefined;
+}
+
+/**
+ * Why a peer could not answer.
+ *
+ * - `address`: the address is not allowed; nothing was connected.
+ * - `connect`, `certificate`: no byte was sent.
+ * - `reset`: the connection broke; `sent` says whether the request may have been received.
+ * - `timeout`: no answer in time.
+ * - `request`: the request itself cannot be sent.
+ * - `aborted`: this side gave up.
+ * - `saturated`: too many connections to this peer already; no byte was sent.
+ */
+export type PeerFaultKind =
+  | 'address'
+  | 'connect'
+  | 'certificate'
+  | 'reset'
+  | 'timeout'
+  | 'request'
+  | 'aborted'
+  | 'saturated';
+
+/** A failure of one attempt. */
+export interface PeerFault {
+  readonly kind: PeerFaultKind;
+  /** True if a byte of the request may have reached the peer. */
+  readonly sent: boolean;
+  readonly error: Error;
+}
+
+/** Takes a peer's answer: `onHead`, then data, then `onEnd`; or `onFault`, once, at any point. */
+export interface PeerHandler {
+  onHead(status: number, rawHeaders: string[]): void;
+  onData(chunk: Buffer): void;
+  onEnd(rawTrailers: string[]): void;
+  onFault(fault: PeerFault): void;
+  /** The peer switched protocols; the socket is the handler's from here on, and nothing else is called. */
+  onUpgrade(rawHeaders: string[], socket: Duplex): void;
+}
+
+/** One running attempt. */
+export interface PeerCall {
+  pause(): void;
+  resume(): void;
+  abort(reason: Error): void;
+}
+
+/** Sends requests to peers over connections whose certificate was verified first. */
+export interface PeerTransport {
+  dispatch(target: PeerTarget, request: PeerRequest, handler: PeerHandler): PeerCall;
+  /** Whether the peer can be connected to, is verified, and says that it is ready; no credential is sent. */
+  probe(target: PeerTarget): Promise<boolean>;
+  /** Numbers for metrics. */
+  connections(): { readonly short: number; readonly long: number };
+  close(): Promise<void>;
+}

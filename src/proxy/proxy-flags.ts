@@ -1,0 +1,166 @@
+import { BlockList, isIP } from 'node:net';
+import { parseArgs } from 'node:util';
+import { parseAddress } from '../domain/address.ts';
+
+/** What `peerdiscovery proxy` was asked for. */
+export interface ProxyFlags {
+  readonly bindAddress: string;
+  readonly securePort: number;
+  readonly tlsCertFile: string;
+  readonly tlsPrivateKeyFile: string;
+  readonly peerCaFile: string;
+  readonly peerServerName: string;
+  readonly allowPeerCidrs: readonly string[];
+  readonly home: string | undefined;
+  readonly kubeconfig: string | undefined;
+  readonly namespace: string | undefined;
+  readonly routingTable: string;
+  readonly routingTableFile: string | undefined;
+  /** `host:port`, or undefined for none. */
+  readonly healthBindAddress: string | undefined;
+  readonly logFormat: 'text' | 'json';
+  readonly logLevel: 'error' | 'warn' | 'info' | 'debug';
+  readonly accessLog: boolean;
+  readonly shutdownDelayMs: number;
+}
+
+/** Flags, a request for help, or every problem at once. */
+export type ProxyFlagsResult =
+  | { readonly kind: 'flags'; readonly flags: ProxyFlags }
+  | { readonly kind: 'help' }
+  | { readonly kind: 'problems'; readonly problems: readonly string[] };
+
+const options = {
+  'bind-address': { type: 'string', default: '0.0.0.0' },
+  'secure-port': { type: 'string', default: '6443' },
+  'tls-cert-file': { type: 'string' },
+  'tls-private-key-file': { type: 'string' },
+  'peer-ca-file': { type: 'string' },
+  'peer-server-name': { type: 'string', default: 'kubernetes.default.svc' },
+  'allow-peer-cidrs': { type: 'string', multiple: true },
+  home: { type: 'string' },
+  kubeconfig: { type: 'string' },
+  namespace: { type: 'string' },
+  'routing-table': { type: 'string', default: 'peerdiscovery-cluster' },
+  'routing-table-file': { type: 'string' },
+  'health-bind-address': { type: 'string', default: '127.0.0.1:8081' },
+  'log-format': { type: 'string', default: 'json' },
+  'log-level': { type: 'string', default: 'info' },
+  'access-log': { type: 'boolean', default: false },
+  'shutdown-delay-duration': { type: 'string', default: '0s' },
+  help: { type: 'boolean', short: 'h', default: false },
+} as const;
+
+/** Text of `--help`. */
+export const proxyUsage = `Send each request to a kube-apiserver that can serve it.
+
+Usage: peerdiscovery proxy --tls-cert-file FILE --tls-private-key-file FILE --peer-ca-file FILE [flags]
+
+  --bind-address IP                 address to listen on (default 0.0.0.0)
+  --secure-port PORT                port to listen on; 0 takes a free one (default 6443)
+  --tls-cert-file FILE              certificate to serve with; re-read when it changes
+  --tls-private-key-file FILE       its key
+  --peer-ca-file FILE               authorities that kube-apiservers' certificates must chain to
+  --peer-server-name NAME           name that those certificates must bear (default kubernetes.default.svc)
+  --allow-peer-cidrs CIDR,...       connect to these ranges only; loopback and link-local need to be named here
+  --home HOST:PORT                  home kube-apiserver of all clients (default: one chosen per client connection)
+  --kubeconfig FILE                 kubeconfig to watch the routing table with (default: $KUBECONFIG, else in-cluster)
+  --namespace NAME                  namespace of the routing table (default: the Pod's, else peerdiscovery-system)
+  --routing-table NAME              name of the routing table (default peerdiscovery-cluster)
+  --routing-table-file FILE         read the routing table from a file instead; re-read when it changes
+  --health-bind-address HOST:PORT   /healthz, /readyz and /metrics over plain HTTP; 0 for none (default 127.0.0.1:8081)
+  --log-format json|text            (default json)
+  --log-level error|warn|info|debug (default info)
+  --access-log                      log a line for each request
+  --shutdown-delay-duration TIME    keep serving, though not ready, after SIGTERM; such as 5s (default 0s)
+
+Bearer tokens are passed to the verified kube-apiserver; client certificates are not asked for.
+`;
+
+/** Reads the flags of `peerdiscovery proxy`; it reports every bad one, each with its cure. */
+export function parseProxyFlags(args: readonly string[]): ProxyFlagsResult {
+  const problems: string[] = [];
+  const { values, tokens } = parseArgs({ args: [...args], options, strict: false, tokens: true, allowPositionals: true });
+  if (values.help === true) return { kind: 'help' };
+  for (const token of tokens) {
+    if (token.kind === 'positional') problems.push(`unexpected argument ${JSON.stringify(token.value)}`);
+    if (token.kind !== 'option') continue;
+    const known = Object.hasOwn(options, token.name) ? options[token.name as keyof typeof options] : undefined;
+    if (known === undefined) problems.push(`unknown flag ${token.rawName}; see --help`);
+    else if (known.type === 'string' && (token.value === undefined || token.value === ''))
+      problems.push(`${token.rawName} needs a value`);
+    else if (known.type === 'boolean' && token.value !== undefined) problems.push(`${token.rawName} takes no value`);
+  }
+  const text = (flag: keyof typeof options): string | undefined => {
+    const value = values[flag];
+    return typeof value === 'string' && value !== '' ? value : undefined;
+  };
+  const required = (flag: keyof typeof options) => {
+    if (values[flag] === undefined) problems.push(`--${flag} is needed`);
+    return text(flag) ?? '';
+  };
+  const oneOf = <Choice extends string>(flag: keyof typeof options, choices: readonly Choice[]): Choice | undefined => {
+    const found = choices.find((choice) => choice === text(flag));
+    if (found === undefined) problems.push(`--${flag} must be one of ${choices.join(', ')}`);
+    return found;
+  };
+  const port = Number(text('secure-port'));
+  if (!Number.isInteger(port) || port < 0 || port > 65535) problems.push('--secure-port must be a port from 0 to 65535');
+  const bindAddress = text('bind-address') ?? '';
+  if (isIP(bindAddress) === 0) problems.push('--bind-address must be an IP address');
+  const home = text('home');
+  if (home !== undefined && parseAddress(home) === undefined) problems.push('--home must be HOST:PORT');
+  const cidrs = [values['allow-peer-cidrs'] ?? []].flat().flatMap((list) => (typeof list === 'string' ? list.split(',') : []));
+  for (const cidr of cidrs) if (!isCidr(cidr)) problems.push(`--allow-peer-cidrs: ${JSON.stringify(cidr)} is not a CIDR`);
+  const health = text('health-bind-address') ?? '';
+  if (health !== '0' && !/^(?:\[[0-9a-f:.]+\]|[^\s:[\]]*):[0-9]{1,5}$/i.test(health))
+    problems.push('--health-bind-address must be HOST:PORT, or 0 for none');
+  const shutdownDelayMs = parseDuration(text('shutdown-delay-duration') ?? '');
+  if (shutdownDelayMs === undefined) problems.push('--shutdown-delay-duration must be a duration such as 5s, 500ms or 1m30s');
+  const logFormat = oneOf('log-format', ['text', 'json']);
+  const logLevel = oneOf('log-level', ['error', 'warn', 'info', 'debug']);
+  const tlsCertFile = required('tls-cert-file');
+  const tlsPrivateKeyFile = required('tls-private-key-file');
+  const peerCaFile = required('peer-ca-file');
+  if (problems.length > 0) return { kind: 'problems', problems };
+  const flags: ProxyFlags = {
+    bindAddress,
+    securePort: port,
+    tlsCertFile,
+    tlsPrivateKeyFile,
+    peerCaFile,
+    peerServerName: text('peer-server-name') ?? '',
+    allowPeerCidrs: cidrs,
+    home,
+    kubeconfig: text('kubeconfig'),
+    namespace: text('namespace'),
+    routingTable: text('routing-table') ?? '',
+    routingTableFile: text('routing-table-file'),
+    healthBindAddress: health === '0' ? undefined : health,
+    logFormat: logFormat ?? 'json',
+    logLevel: logLevel ?? 'info',
+    accessLog: values['access-log'] === true,
+    shutdownDelayMs: shutdownDelayMs ?? 0,
+  };
+  return { kind: 'flags', flags };
+}
+
+function isCidr(cidr: string): boolean {
+  const [, network, prefix] = /^([0-9a-f:.]+)\/([0-9]{1,3})$/i.exec(cidr) ?? [];
+  if (network === undefined || isIP(network) === 0) return false;
+  try {
+    new BlockList().addSubnet(network, Number(prefix), isIP(network) === 4 ? 'ipv4' : 'ipv6');
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Go's form of durations, as far as people type it: `1m30s`, `500ms`. */
+function parseDuration(text: string): number | undefined {
+  if (!/^(?:[0-9]+(?:\.[0-9]+)?(?:ms|h|m|s))+$/.test(text)) return text === '0' ? 0 : undefined;
+  const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+  let total = 0;
+  for (const [, amount, unit] of text.matchAll(/([0-9.]+)(ms|h|m|s)/g)) total += Number(amount) * (unitMs[unit ?? ''] ?? 0);
+  return total;
+}

@@ -1,0 +1,100 @@
+import type { Clock } from '../runtime/clock.ts';
+import type { Log } from '../runtime/log.ts';
+import { createFleet } from './fleet.ts';
+import { createHandler } from './handler.ts';
+import type { ProxyMetrics } from './metrics.ts';
+import { createProxyMetrics } from './metrics.ts';
+import { createPeerHealth } from './peer-health.ts';
+import type { PeerTransport, RoutingTableSource } from './ports.ts';
+import type { ProxyServer, ProxyServerOptions, ServingCertificate } from './server.ts';
+import { createProxyServer } from './server.ts';
+import { createUnifiedDiscovery } from './unified-discovery.ts';
+
+/** What a proxy is made of. */
+export interface ProxyOptions {
+  readonly transport: PeerTransport;
+  readonly source: RoutingTableSource;
+  readonly certificate: ServingCertificate;
+  readonly pinnedHome: string | undefined;
+  readonly serverName: string;
+  readonly accessLog: boolean;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly limits?: Pick<ProxyServerOptions, 'maxHeadBytes' | 'maxHeaders' | 'maxStreamsPerConnection' | 'maxConnections'>;
+}
+
+/** A proxy that follows its table; its server is yet to listen. */
+export interface RunningProxy {
+  readonly server: ProxyServer;
+  readonly metrics: ProxyMetrics;
+  inFlight(): number;
+  /** What readiness depends on, each with its reason. */
+  checks(): { readonly name: string; readonly ok: boolean; readonly message: string }[];
+  /** Stops following the table and closes connections to servers. */
+  stop(): Promise<void>;
+}
+
+/** Puts the proxy's parts together and starts to follow the routing table. */
+export function startProxy(options: ProxyOptions): RunningProxy {
+  const { transport, source, certificate, pinnedHome, serverName, accessLog, clock, log, limits } = options;
+  const stopping = new AbortController();
+  const health = createPeerHealth({ transport, clock, log, signal: stopping.signal });
+  const fleet = createFleet({
+    health,
+    clock,
+    pinnedHome,
+    serverName,
+    onHomeChange: (from, to) => {
+      metrics.homeChanges.inc();
+      log.debug('a client connection has a new home', { from, to });
+    },
+  });
+  const metrics = createProxyMetrics({
+    tableAgeSeconds: () => fleet.tableAgeSeconds(),
+    connections: () => transport.connections(),
+  });
+  const discovery = createUnifiedDiscovery({ transport, clock });
+  const handler = createHandler({ fleet, health, transport, discovery, metrics, log, accessLog });
+  let trouble: string | undefined;
+  const following = source
+    .start(
+      (bundle) => {
+        trouble = undefined;
+        fleet.replace(bundle);
+        metrics.tableRevision.set(bundle.table.revision);
+        const { revision, mode, complete, peers } = bundle.table;
+        log.info('routing table in use', { revision, mode, complete, peers: peers.length });
+      },
+      (message) => {
+        if (message !== trouble && message !== undefined) log.warn('the routing table may be behind', { why: message });
+        trouble = message;
+        fleet.distrust(message !== undefined);
+      },
+      stopping.signal,
+    )
+    .catch((error: unknown) => {
+      trouble = String(error);
+      fleet.distrust(true);
+      log.error('following the routing table failed', { error: trouble });
+    });
+  return {
+    server: createProxyServer({ ...limits, handler, certificate, log }),
+    metrics,
+    inFlight: () => handler.inFlight(),
+    checks: () => {
+      const snapshot = fleet.current();
+      const homeWell =
+        (pinnedHome !== undefined && health.isWell(pinnedHome)) || snapshot.peers.some((peer) => fleet.usable(peer));
+      const table = snapshot.bundle !== undefined;
+      return [
+        { name: 'table', ok: table, message: trouble ?? 'no routing table has been received yet' },
+        { name: 'home', ok: homeWell, message: 'no kube-apiserver can be home now' },
+      ];
+    },
+    stop: async () => {
+      stopping.abort();
+      await following;
+      await transport.close();
+    },
+  };
+}

@@ -1,0 +1,17 @@
+import { createHash } from 'node:crypto';
+// biome-ignore lint/style/noRestrictedImports: an ETag is a hash of the encoded document and of nothing else.
+import type { GroupDiscovery } from '../domain/discovery-document.ts';
+// biome-ignore lint/style/noRestrictedImports: as above.
+import { encodeDiscoveryList } from '../domain/encode-discovery.ts';
+
+/**
+ * The ETag, without its quotes, that kube-apiserver gives a document of these groups: the SHA-512 in upper-case hex.
+ *
+ * Source: `calculateETag` in `pkg/endpoints/discovery/aggregated/etag.go` of k8s.io/apiserver 0.36.
+ */
+export function discoveryEtag(groups: readonly GroupDiscovery[]): string {
+  return createHash('sha512')
+    .update(encodeDiscoveryList(groups, { typeMeta: false }))
+    .digest('hex')
+    .toUpperCase();
+}

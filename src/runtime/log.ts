@@ -1,0 +1,20 @@
+/** Fields of a structured log line. */
+export type LogFields = Readonly<Record<string, unknown>>;
+
+/** Where every part logs to; implemented over winston in `adapters/telemetry`. */
+export interface Log {
+  debug(message: string, fields?: LogFields): void;
+  info(message: string, fields?: LogFields): void;
+  warn(message: string, fields?: LogFields): void;
+  error(message: string, fields?: LogFields): void;
+  child(fields: LogFields): Log;
+}
+
+/** A log that drops everything. */
+export const silentLog: Log = {
+  debug() {},
+  info() {},
+  warn() {},
+  error() {},
+  child: () => silentLog,
+};

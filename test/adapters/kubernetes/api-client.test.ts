@@ -1,0 +1,168 @@
+import { expect } from 'chai';
+import { type ApiClient, ApiError, createApiClient } from '../../../src/adapters/kubernetes/api-client.ts';
+import { silentLog } from '../../../src/runtime/log.ts';
+import {
+  answer,
+  answerStatus,
+  answerUnknownPath,
+  type ScriptedApiserver,
+  startScriptedApiserver,
+} from '../../support/scripted-apiserver.ts';
+
+const MAPS = '/api/v1/namespaces/ns/configmaps';
+
+describe('createApiClient', () => {
+  let server: ScriptedApiserver;
+  let client: ApiClient;
+
+  beforeEach(async () => {
+    server = await startScriptedApiserver();
+    client = createApiClient(server.kubeConfig(), { timeoutMs: 300, log: silentLog, maxBodyBytes: 10_000 });
+  });
+
+  afterEach(async () => {
+    await client.close();
+    await server.close();
+  });
+
+  async function fails(work: Promise<unknown>): Promise<ApiError> {
+    const error = await work.then(
+      () => undefined,
+      (reason: unknown) => reason,
+    );
+    if (!(error instanceof ApiError)) throw new Error(`not an ApiError: ${error}`);
+    return error;
+  }
+
+  it('keeps connections for the next calls', async () => {
+    for (let i = 0; i < 20; i += 1) await client.get(`${MAPS}/x${i}`);
+    expect(new Set(server.requests.map(({ remotePort }) => remotePort)).size).to.be.at.most(2);
+  });
+
+  it('serves calls that start together by one dispatcher, also at the moment of a rotation', async () => {
+    const kubeConfig = server.kubeConfig();
+    const lines: string[] = [];
+    const rotating = createApiClient(kubeConfig, {
+      timeoutMs: 300,
+      log: { ...silentLog, info: (message) => lines.push(message) },
+    });
+    const together = () => Promise.all(['a', 'b', 'c', 'd'].map((name) => rotating.get(`${MAPS}/${name}`)));
+    await together();
+    expect(lines).to.have.length(0);
+    const running = together();
+    kubeConfig.clusters = kubeConfig.clusters.map((cluster) => ({ ...cluster, caData: 'bmV3' }));
+    await Promise.all([running, together()]);
+    await together();
+    expect(lines).to.have.length(1);
+    await rotating.close();
+  });
+
+  it('connects anew when the CA changes', async () => {
+    const kubeConfig = server.kubeConfig();
+    const rotating = createApiClient(kubeConfig, { timeoutMs: 300, log: silentLog });
+    await rotating.get(`${MAPS}/x`);
+    await rotating.get(`${MAPS}/x`);
+    kubeConfig.clusters = kubeConfig.clusters.map((cluster) => ({ ...cluster, caData: 'bmV3' }));
+    await rotating.get(`${MAPS}/x`);
+    expect(rotating.caPem()).to.equal('new');
+    await rotating.close();
+    const [first, second, third] = server.requests.map(({ remotePort }) => remotePort);
+    expect([first, second]).not.to.include(third);
+  });
+
+  it('tells a missing object from a resource that the server does not serve', async () => {
+    expect(await client.get(`${MAPS}/absent`)).to.equal(undefined);
+    server.scripts.push((_request, response) => answerUnknownPath(response));
+    const error = await fails(client.get('/apis/nope/v1/things/a'));
+    expect([error.code, error.missing]).to.deep.equal([404, 'Resource']);
+  });
+
+  it('joins the pages of a list', async () => {
+    for (const name of ['a', 'b', 'c', 'd', 'e']) server.put(`${MAPS}/${name}`, {});
+    const list = await client.list<{ metadata: { name: string } }>(MAPS, { pageSize: 2 });
+    expect(list.items.map(({ metadata }) => metadata.name)).to.deep.equal(['a', 'b', 'c', 'd', 'e']);
+    expect(list.resourceVersion).to.equal('105');
+    expect(server.requests).to.have.length(3);
+  });
+
+  it('applies on the server with its media type, manager and subresource', async () => {
+    await client.apply(`${MAPS}/a`, { data: {} }, { fieldManager: 'me', force: true, subresource: 'status' });
+    const [seen] = server.requests;
+    expect(seen?.method).to.equal('PATCH');
+    expect(seen?.path).to.equal(`${MAPS}/a/status`);
+    expect(seen?.query.toString()).to.equal('fieldManager=me&force=true');
+    expect(seen?.headers['content-type']).to.equal('application/apply-patch+yaml');
+  });
+
+  it('deletes what is gone already without complaint', async () => {
+    server.put(`${MAPS}/a`, {});
+    expect(await client.delete(`${MAPS}/a`)).to.equal(true);
+    expect(await client.delete(`${MAPS}/a`)).to.equal(false);
+  });
+
+  it('gives reason, code and Retry-After of a refusal', async () => {
+    server.scripts.push((_request, response) =>
+      answerStatus(response, 429, 'TooManyRequests', { details: { retryAfterSeconds: 3 } }),
+    );
+    const error = await fails(client.get(`${MAPS}/a`));
+    expect([error.code, error.reason, error.retryAfterMs]).to.deep.equal([429, 'TooManyRequests', 3000]);
+  });
+
+  it('gives up on an answer that is too long, not JSON, or does not come', async () => {
+    let body = JSON.stringify('x'.repeat(20_000));
+    server.scripts.push((_request, response) => {
+      if (body !== '') response.end(body);
+      return true;
+    });
+    expect((await fails(client.get('/a'))).reason).to.equal('BodyTooLarge');
+    body = '{';
+    expect((await fails(client.get('/a'))).reason).to.equal('Malformed');
+    body = '';
+    expect((await fails(client.get('/a'))).reason).to.equal('Timeout');
+  });
+
+  it('rejects with the reason of its caller when it is aborted', async () => {
+    const stop = new AbortController();
+    server.scripts.push(() => true);
+    const pending = client.get('/a', { signal: stop.signal }).catch((error: unknown) => error);
+    const reason = new Error('enough');
+    stop.abort(reason);
+    expect(await pending).to.equal(reason);
+  });
+
+  it('says that nobody listens as a connection failure', async () => {
+    const other = await startScriptedApiserver();
+    const kubeConfig = other.kubeConfig();
+    await other.close();
+    const lonely = createApiClient(kubeConfig, { timeoutMs: 300, log: silentLog });
+    const error = await fails(lonely.get('/a'));
+    expect([error.code, error.reason]).to.deep.equal([0, 'ConnectionFailed']);
+    await lonely.close();
+  });
+
+  it('never sends a credential to a server whose certificate is not verified', async () => {
+    const kubeConfig = server.kubeConfig({ token: 'secret' });
+    const careful = createApiClient(kubeConfig, { timeoutMs: 300, log: silentLog });
+    const error = await fails(careful.get('/a'));
+    expect(error.message).to.contain('certificate-authority');
+    expect(server.requests).to.have.length(0);
+    expect(await careful.credentials()).to.deep.equal({ token: 'secret' });
+    await careful.close();
+  });
+
+  it('hands out a stream as it comes and leaves no listener behind', async () => {
+    server.scripts.push((_request, response) => {
+      response.write('one');
+      setImmediate(() => response.end('two'));
+      return true;
+    });
+    let text = '';
+    for await (const chunk of await client.requestStream('/stream')) text += Buffer.from(chunk).toString();
+    expect(text).to.equal('onetwo');
+  });
+
+  it('refuses an answer that is not a list where it asked for one', async () => {
+    server.scripts.push((_request, response) => answer(response, 200, { items: 5 }));
+    expect((await fails(client.list('/a'))).reason).to.equal('Malformed');
+  });
+});

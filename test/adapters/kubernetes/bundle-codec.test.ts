@@ -1,0 +1,137 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { expect } from 'chai';
+import {
+  decodeBundle,
+  encodeBundle,
+  formatHead,
+  parseHead,
+  unpackBundle,
+  validateBundle,
+} from '../../../src/adapters/kubernetes/bundle-codec.ts';
+import { readBundleFile } from '../../../src/adapters/kubernetes/read-bundle-file.ts';
+import { RoutingBundleSchema } from '../../../src/api/routing-bundle-schema.ts';
+import { sampleBundle } from '../../support/sample-bundle.ts';
+
+const noise = (bytes: number) => randomBytes(bytes).toString('hex');
+
+describe('bundle codec', () => {
+  it('gives back what it was given, over several shards in any order', async () => {
+    const bundle = sampleBundle(7, noise(3000));
+    const { head, shards } = await encodeBundle('table', bundle, 1000);
+    expect(shards.length).to.be.greaterThan(2);
+    expect(shards[1]?.name).to.equal(`table-${head.sha256.slice(0, 10)}-1`);
+    const read = parseHead(formatHead(head));
+    if (!read.ok) throw new Error(read.reason);
+    expect(await decodeBundle(read.head, [...shards].reverse())).to.deep.equal({ ok: true, bundle });
+  });
+
+  it('gives equal bundles equal names', async () => {
+    const one = await encodeBundle('table', sampleBundle(1, 'x'));
+    const two = await encodeBundle('table', sampleBundle(1, 'x'));
+    expect(two.head).to.deep.equal(one.head);
+  });
+
+  it('refuses missing, changed, swapped and foreign shards', async () => {
+    const { head, shards } = await encodeBundle('table', sampleBundle(7, noise(3000)), 1000);
+    const [first, second] = shards;
+    if (!first || !second) throw new Error('too few shards');
+    const missing = await decodeBundle(head, shards.slice(1));
+    expect(missing).to.deep.equal({ ok: false, reason: `shard ${first.name} is missing` });
+    const changed = [{ ...first, bytes: Buffer.from('x') }, ...shards.slice(1)];
+    expect((await decodeBundle(head, changed)).ok).to.equal(false);
+    const swapped = { ...head, shards: [head.shards[1], head.shards[0], ...head.shards.slice(2)] } as typeof head;
+    expect(await decodeBundle(swapped, shards)).to.deep.include({
+      reason: 'the shards together do not have their checksum',
+    });
+    expect(await decodeBundle({ ...head, revision: 8 }, shards)).to.deep.include({
+      reason: 'the head says revision 8, the table 7',
+    });
+  });
+
+  it('does not unpack more than its bound', async () => {
+    const bomb = gzipSync(Buffer.alloc(1_000_000));
+    expect(await unpackBundle(bomb, 10_000)).to.deep.equal({ ok: false, reason: 'it is longer than 10000 bytes' });
+    const broken = gzipSync('{}').subarray(0, 15);
+    expect(await unpackBundle(broken)).to.deep.equal({ ok: false, reason: 'it cannot be decompressed' });
+    expect(await unpackBundle(Buffer.from('{'))).to.deep.equal({ ok: false, reason: 'it is not JSON' });
+  });
+
+  it('names the bad field', () => {
+    const wrong: [change: (bundle: ReturnType<typeof mutable>) => void, reason: string][] = [
+      [(b) => Object.assign(b.table.peers[1] ?? {}, { state: 'Fine' }), 'table.peers.1.state'],
+      [(b) => Object.assign(b.table, { revision: -1 }), 'table.revision'],
+      [(b) => Object.assign(b, { apiEtag: 'x' }), 'apiEtag'],
+      [(b) => Object.assign(b.table, { kind: 'Other' }), 'table.kind'],
+      [(b) => Object.assign(b.table, { complete: true }), 'table.complete'],
+      [(b) => b.table.groupVersions[0]?.resources[0]?.peers.push(2), 'table.groupVersions.0.resources.0.peers'],
+      [(b) => b.table.groupVersions[0]?.resources[0]?.peers.push(0), 'table.groupVersions.0.resources.0.peers'],
+      [
+        (b) => Object.assign(b.table.groupVersions[0]?.resources[0]?.subresources ?? {}, { resize: [9] }),
+        'table.groupVersions.0.resources.0.subresources.resize',
+      ],
+    ];
+    for (const [change, field] of wrong) {
+      const bundle = mutable();
+      change(bundle);
+      const result = validateBundle(bundle);
+      expect(result.ok, field).to.equal(false);
+      if (!result.ok) expect(result.reason).to.contain(field);
+    }
+    for (const value of [null, 5, 'x', [], {}]) expect(validateBundle(value).ok).to.equal(false);
+  });
+
+  it('accepts fields that it does not know, so that newer writers can be read', () => {
+    expect(validateBundle({ ...sampleBundle(), extra: true }).ok).to.equal(true);
+  });
+
+  it('refuses heads that are not what they should be', async () => {
+    const { head } = await encodeBundle('table', sampleBundle());
+    const data = formatHead(head);
+    expect(parseHead(data).ok).to.equal(true);
+    const bad = [
+      { format: 'x' },
+      { revision: '-1' },
+      { revision: '' },
+      { sha256: 'x' },
+      { shards: '{}' },
+      { shards: '[1]' },
+    ];
+    for (const change of bad) expect(parseHead({ ...data, ...change }).ok, JSON.stringify(change)).to.equal(false);
+    expect(parseHead(undefined).ok).to.equal(false);
+  });
+
+  it('reads a file, plain or compressed, and gives a reason for one that it cannot read', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'bundle-'));
+    try {
+      const bundle = sampleBundle(3);
+      const file = join(directory, 'bundle');
+      await writeFile(file, JSON.stringify(bundle));
+      expect(await readBundleFile(file)).to.deep.equal({ ok: true, bundle });
+      await writeFile(file, gzipSync(JSON.stringify(bundle)));
+      expect(await readBundleFile(file)).to.deep.equal({ ok: true, bundle });
+      expect((await readBundleFile(join(directory, 'absent'))).ok).to.equal(false);
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+
+  it('is described by the published schema file, which is up to date', async () => {
+    const file = new URL('../../../docs/schemas/routing-bundle.schema.json', import.meta.url);
+    expect(JSON.parse(await readFile(file, 'utf8'))).to.deep.equal(JSON.parse(JSON.stringify(RoutingBundleSchema)));
+  });
+});
+
+/** A sample that may be spoilt. */
+function mutable() {
+  return JSON.parse(JSON.stringify(sampleBundle())) as {
+    apiEtag: string;
+    table: {
+      peers: object[];
+      groupVersions: { resources: { peers: number[]; subresources: Record<string, number[]> }[] }[];
+    };
+  };
+}

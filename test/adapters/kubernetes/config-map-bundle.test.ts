@@ -1,0 +1,133 @@
+import { expect } from 'chai';
+import { type ApiClient, createApiClient } from '../../../src/adapters/kubernetes/api-client.ts';
+import { publishBundle, readHead, watchBundle } from '../../../src/adapters/kubernetes/config-map-bundle.ts';
+import { silentLog } from '../../../src/runtime/log.ts';
+import { createManualClock, eventually } from '../../support/manual-clock.ts';
+import { sampleBundle } from '../../support/sample-bundle.ts';
+import { answerStatus, type ScriptedApiserver, startScriptedApiserver } from '../../support/scripted-apiserver.ts';
+
+const MAPS = '/api/v1/namespaces/ns/configmaps';
+const HEAD = `${MAPS}/table`;
+const LOCATION = { namespace: 'ns', name: 'table', fieldManager: 'test' };
+
+describe('a bundle in ConfigMaps', () => {
+  let server: ScriptedApiserver;
+  let client: ApiClient;
+  let stop: AbortController;
+
+  beforeEach(async () => {
+    server = await startScriptedApiserver();
+    client = createApiClient(server.kubeConfig(), { timeoutMs: 1000, log: silentLog });
+    stop = new AbortController();
+  });
+
+  afterEach(async () => {
+    stop.abort();
+    await client.close();
+    await server.close();
+  });
+
+  function watch() {
+    const revisions: number[] = [];
+    const troubles: (string | undefined)[] = [];
+    watchBundle({
+      client,
+      namespace: 'ns',
+      name: 'table',
+      onBundle: (bundle) => revisions.push(bundle.table.revision),
+      onTrouble: (reason) => troubles.push(reason),
+      clock: createManualClock(),
+      log: silentLog,
+      signal: stop.signal,
+      random: () => 0.5,
+    });
+    return { revisions, troubles };
+  }
+
+  const shardPaths = () => [...server.objects.keys()].filter((path) => path !== HEAD);
+
+  it('is written shards first and head last', async () => {
+    const outcome = await publishBundle(client, LOCATION, sampleBundle(1));
+    expect(outcome).to.deep.include({ published: true, leftover: [] });
+    const writes = server.requests.filter(({ method }) => method !== 'GET');
+    expect(writes.map(({ method, path }) => `${method} ${path}`)).to.deep.equal([`POST ${MAPS}`, `PATCH ${HEAD}`]);
+    expect(writes[0]?.body).to.deep.include({ immutable: true });
+    const head = await readHead(client, LOCATION);
+    expect(head.ok && head.head.revision).to.equal(1);
+  });
+
+  it('keeps the shards of the head before and deletes older ones, but nothing else', async () => {
+    const labels = { 'peerdiscovery.dev/routing-table': 'table' };
+    server.put(`${MAPS}/unrelated`, { metadata: { labels } });
+    for (const revision of [1, 2, 3]) await publishBundle(client, LOCATION, sampleBundle(revision));
+    const head = await readHead(client, LOCATION);
+    if (!head.ok) throw new Error(head.reason);
+    expect(shardPaths()).to.have.length(3);
+    expect(shardPaths()).to.include(`${MAPS}/${head.head.shards[0]?.name}`);
+  });
+
+  it('refuses to publish a revision that is not newer', async () => {
+    await publishBundle(client, LOCATION, sampleBundle(5));
+    const outcome = await publishBundle(client, LOCATION, sampleBundle(4));
+    expect(outcome).to.deep.equal({ published: false, reason: 'NotNewer', revision: 5 });
+    expect((await publishBundle(client, LOCATION, sampleBundle(5))).published).to.equal(true);
+  });
+
+  it('says so when another publisher was faster', async () => {
+    await publishBundle(client, LOCATION, sampleBundle(1));
+    server.scripts.push((request, response) =>
+      request.method === 'PATCH' ? answerStatus(response, 409, 'Conflict') : false,
+    );
+    const outcome = await publishBundle(client, LOCATION, sampleBundle(2));
+    expect(outcome).to.deep.equal({ published: false, reason: 'Conflict' });
+  });
+
+  it('replaces a shard whose content was tampered with', async () => {
+    await publishBundle(client, LOCATION, sampleBundle(1));
+    const [path = ''] = shardPaths();
+    server.put(path, { ...server.objects.get(path), binaryData: { bundle: 'AAAA' } });
+    await publishBundle(client, LOCATION, sampleBundle(1));
+    expect(server.objects.get(path)?.binaryData).not.to.deep.equal({ bundle: 'AAAA' });
+  });
+
+  it('reaches its readers whole, one revision after another', async () => {
+    await publishBundle(client, LOCATION, sampleBundle(1));
+    const { revisions, troubles } = watch();
+    await eventually(() => revisions.length === 1 && server.watches.length === 1);
+    await publishBundle(client, LOCATION, sampleBundle(2));
+    await eventually(() => revisions.length === 2);
+    expect(revisions).to.deep.equal([1, 2]);
+    expect(troubles).to.deep.equal([]);
+  });
+
+  it('is missed until it exists, and its last good state stays when it is deleted or damaged', async () => {
+    const { revisions, troubles } = watch();
+    await eventually(() => troubles.length === 1 && server.watches.length === 1);
+    await publishBundle(client, LOCATION, sampleBundle(1));
+    await eventually(() => revisions.length === 1);
+    const head = server.objects.get(HEAD);
+    server.put(HEAD, { ...head, data: { ...(head?.data as object), sha256: '0'.repeat(64) } });
+    await eventually(() => troubles.includes('Invalid'));
+    server.remove(HEAD);
+    await eventually(() => troubles.at(-1) === 'Missing');
+    expect(revisions).to.deep.equal([1]);
+  });
+
+  it('never goes back to an older revision, unless the head was re-created', async () => {
+    await publishBundle(client, LOCATION, sampleBundle(1));
+    const old = server.objects.get(HEAD);
+    const { revisions, troubles } = watch();
+    await eventually(() => revisions.length === 1 && server.watches.length === 1);
+    await publishBundle(client, LOCATION, sampleBundle(2));
+    await eventually(() => revisions.length === 2);
+    server.put(HEAD, { ...old });
+    await eventually(() => troubles.includes('OlderRevision'));
+    expect(revisions).to.deep.equal([1, 2]);
+    server.remove(HEAD);
+    await eventually(() => troubles.at(-1) === 'Missing');
+    server.put(HEAD, { ...old });
+    await eventually(() => revisions.length === 3);
+    expect(revisions).to.deep.equal([1, 2, 1]);
+    expect(troubles.at(-1)).to.equal(undefined);
+  });
+});

@@ -1,0 +1,155 @@
+import { isIPv6 } from 'node:net';
+import { expect } from 'chai';
+import fc from 'fast-check';
+import { createAddressPolicy } from '../../../src/adapters/peers/address-policy.ts';
+
+const forbiddenV4 = fc.oneof(
+  fc.tuple(fc.constantFrom(0, 127), byte(), byte(), byte()),
+  fc.tuple(fc.constant(169), fc.constant(254), byte(), byte()),
+  fc.tuple(fc.integer({ min: 224, max: 255 }), byte(), byte(), byte()),
+);
+const anyV4 = fc.tuple(byte(), byte(), byte(), byte());
+const port = fc.integer({ min: 1, max: 65535 });
+
+describe('createAddressPolicy', () => {
+  it('allows the addresses of an ordinary control plane', () => {
+    const policy = createAddressPolicy([]);
+    for (const address of ['10.0.0.1:6443', '192.168.1.2:443', '203.0.113.7:6443', '[fd00::1]:6443', '[2001:db8::1]:1'])
+      expect(policy.check(address), address).to.deep.equal({ ok: true });
+  });
+
+  it('refuses what is forbidden, and says why', () => {
+    const policy = createAddressPolicy([]);
+    const reasons: Readonly<Record<string, string>> = {
+      '127.0.0.1:6443': 'loopback',
+      '[::1]:6443': 'loopback',
+      '169.254.169.254:80': 'metadata',
+      '[fe80::1]:6443': 'link-local',
+      '0.0.0.0:6443': 'unspecified',
+      '[::]:6443': 'unspecified',
+      '224.0.0.1:6443': 'multicast',
+      '[ff02::1]:6443': 'multicast',
+      '255.255.255.255:6443': 'broadcast',
+      '[::ffff:127.0.0.1]:6443': 'loopback',
+      '[::ffff:a9fe:a9fe]:80': 'metadata',
+      '[::127.0.0.1]:6443': 'loopback',
+    };
+    for (const [address, reason] of Object.entries(reasons)) {
+      const verdict = policy.check(address);
+      expect(verdict.ok ? 'ok' : verdict.reason, address).to.contain(reason);
+    }
+  });
+
+  it('refuses names, numbers that only some programs take for addresses, and everything else', () => {
+    const policy = createAddressPolicy(['0.0.0.0/0', '::/0']);
+    const bad = [
+      'localhost:6443',
+      'kubernetes.default.svc:443',
+      '2130706433:6443',
+      '127.1:6443',
+      '0x7f.0.0.1:6443',
+      '010.0.0.1:6443',
+      '10.0.0.1',
+      '10.0.0.1:0',
+      '10.0.0.1:65536',
+      '10.0.0.1:06443',
+      '10.0.0.1:6443/x',
+      'u@10.0.0.1:6443',
+      '[fe80::1%eth0]:6443',
+      '[10.0.0.1]:6443',
+      'fd00::1:6443',
+      '',
+    ];
+    for (const address of bad) expect(policy.check(address).ok, address).to.equal(false);
+  });
+
+  it('lets through only what the allowed CIDRs cover', () => {
+    const policy = createAddressPolicy(['10.0.0.0/24', 'fd00::/64']);
+    expect(policy.check('10.0.0.255:6443').ok).to.equal(true);
+    expect(policy.check('[::ffff:10.0.0.7]:6443').ok).to.equal(true);
+    expect(policy.check('[fd00::7]:6443').ok).to.equal(true);
+    expect(policy.check('10.0.1.0:6443')).to.deep.equal({ ok: false, reason: 'outside the allowed CIDRs' });
+    expect(policy.check('[fd00:0:0:1::]:6443').ok).to.equal(false);
+  });
+
+  it('opens a forbidden range only for a CIDR inside it', () => {
+    expect(createAddressPolicy(['127.0.0.0/8']).check('127.0.0.1:6443').ok).to.equal(true);
+    expect(createAddressPolicy(['127.0.0.1/32']).check('127.0.0.1:6443').ok).to.equal(true);
+    expect(createAddressPolicy(['127.0.0.1/32']).check('127.0.0.2:6443').ok).to.equal(false);
+    expect(createAddressPolicy(['::1/128']).check('[::1]:6443').ok).to.equal(true);
+    expect(createAddressPolicy(['126.0.0.0/7']).check('127.0.0.1:6443').ok).to.equal(false);
+    expect(createAddressPolicy(['::/0']).check('[::1]:6443').ok).to.equal(false);
+  });
+
+  it('names every CIDR that it cannot read', () => {
+    const bad = ['10.0.0.0', '10.0.0.0/33', 'x/8', '10.0.0.0/-1', '::/129', '10.0.0.0/08', ''];
+    expect(() => createAddressPolicy(['10.0.0.0/8', ...bad])).to.throw(
+      `not a CIDR: ${bad.map((cidr) => JSON.stringify(cidr)).join(', ')}`,
+    );
+  });
+
+  it('never opens forbidden IPv4 for a broad allowance, in whichever way it is written', () => {
+    const policy = createAddressPolicy(['0.0.0.0/0', '::/0']);
+    fc.assert(
+      fc.property(forbiddenV4, port, (octets, number) => {
+        for (const host of spellings(octets)) expect(policy.check(`${host}:${number}`).ok, host).to.equal(false);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('judges all spellings of an IPv4 address alike', () => {
+    fc.assert(
+      fc.property(anyV4, anyV4, fc.integer({ min: 0, max: 32 }), port, (octets, network, prefix, number) => {
+        const policy = createAddressPolicy([`${network.join('.')}/${prefix}`]);
+        const verdicts = spellings(octets).map((host) => policy.check(`${host}:${number}`).ok);
+        expect(new Set(verdicts).size).to.equal(1);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('never lets through what is outside the allowed CIDRs', () => {
+    fc.assert(
+      fc.property(anyV4, anyV4, fc.integer({ min: 0, max: 32 }), (octets, network, prefix) => {
+        const policy = createAddressPolicy([`${network.join('.')}/${prefix}`]);
+        const mask = prefix === 0 ? 0 : (0xffffffff << (32 - prefix)) >>> 0;
+        const inside = ((toNumber(octets) ^ toNumber(network)) & mask) === 0;
+        if (policy.check(`${octets.join('.')}:1`).ok) expect(inside).to.equal(true);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('never throws, whatever the text', () => {
+    const policy = createAddressPolicy(['10.0.0.0/8']);
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.string(),
+          fc.ipV6().map((ip) => `[${ip}]:1`),
+        ),
+        (text) => {
+          policy.check(text);
+        },
+      ),
+    );
+  });
+});
+
+function byte() {
+  return fc.integer({ min: 0, max: 255 });
+}
+
+function toNumber(octets: readonly number[]): number {
+  return octets.reduce((sum, octet) => ((sum << 8) | octet) >>> 0, 0);
+}
+
+function spellings(octets: readonly number[]): string[] {
+  const dotted = octets.join('.');
+  const hex = octets.map((octet) => octet.toString(16).padStart(2, '0'));
+  const pair = `${hex[0]}${hex[1]}:${hex[2]}${hex[3]}`;
+  const v6 = [`::ffff:${dotted}`, `0:0:0:0:0:FFFF:${dotted}`, `::ffff:${pair}`, `0:0:0:0:0:ffff:${pair}`];
+  for (const text of v6) expect(isIPv6(text)).to.equal(true);
+  return [dotted, ...v6.map((text) => `[${text}]`)];
+}

@@ -1,0 +1,554 @@
+import { expect } from 'chai';
+import { createPeerClient, type PeerClientOptions } from '../../../src/adapters/peers/peer-client.ts';
+import { silentLog } from '../../../src/runtime/log.ts';
+import {
+  type FakePeer,
+  type Respond,
+  sendEndlessBody,
+  sendHalf,
+  sendHugeJson,
+  sendJson,
+  sendNothing,
+  sendSlowly,
+  sendText,
+  startFakePeer,
+} from '../../support/hostile-peer.ts';
+import { createTestAuthority, type TestAuthority, type TestCertificate } from '../../support/test-certificates.ts';
+
+const serverName = 'kubernetes.default.svc';
+
+describe('createPeerClient', () => {
+  let authority: TestAuthority;
+  let otherAuthority: TestAuthority;
+  let serving: TestCertificate;
+  let client: TestCertificate;
+  const cleanUps: (() => unknown)[] = [];
+  const { signal } = new AbortController();
+
+  before(() => {
+    authority = createTestAuthority('cluster CA');
+    otherAuthority = createTestAuthority('other CA');
+    serving = authority.issue({ commonName: 'kube-apiserver', dnsNames: [serverName] });
+    client = authority.issue({ commonName: 'peerdiscovery', usage: 'clientAuth' });
+  });
+
+  afterEach(async () => {
+    for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+  });
+
+  async function startPeer(routes: Readonly<Record<string, Respond>>, certificate = serving): Promise<FakePeer> {
+    const peer = await startFakePeer({ certificate, routes });
+    cleanUps.push(() => peer.kill());
+    return peer;
+  }
+
+  function newClient(options: Partial<PeerClientOptions> = {}) {
+    const peers = createPeerClient({
+      ca: () => authority.caPem,
+      serverName,
+      credentials: async () => ({ token: 'secret-token' }),
+      timeoutMs: 5_000,
+      userAgent: 'peerdiscovery-test',
+      log: silentLog,
+      ...options,
+    });
+    cleanUps.push(() => peers.close());
+    return peers;
+  }
+
+  describe('probe', () => {
+    const probe = async (routes: Readonly<Record<string, Respond>>, options: Partial<PeerClientOptions> = {}) =>
+      newClient(options).probe((await startPeer(routes)).address, signal);
+
+    it('says ready for 200', async () => {
+      expect(await probe({ '/readyz': sendText(200, 'ok') })).to.deep.equal({ kind: 'ready' });
+    });
+
+    it('names the checks that fail', async () => {
+      const report = '[+]ping ok\n[-]etcd failed: reason withheld\n[-]shutdown failed: draining\nreadyz check failed\n';
+      const result = await probe({ '/readyz': sendText(500, report) });
+      expect(result).to.deep.equal({ kind: 'notReady', detail: 'etcd failed, shutdown failed: draining' });
+    });
+
+    it('keeps what a peer says short and printable', async () => {
+      const result = await probe({ '/readyz': sendText(500, `[-]\u001b[31m${'x'.repeat(5_000)}`) });
+      if (result.kind !== 'notReady') expect.fail(result.kind);
+      expect(result.detail)
+        .to.have.length(300)
+        .and.match(/^[ -~]+$/);
+    });
+
+    it('tells a rejected credential from an unhealthy server', async () => {
+      expect((await probe({ '/readyz': sendText(401, '') })).kind).to.equal('unauthorized');
+      expect((await probe({ '/readyz': sendText(403, '') })).kind).to.equal('unauthorized');
+      expect((await probe({ '/readyz': sendText(429, '') })).kind).to.equal('notReady');
+    });
+
+    it('follows no redirect', async () => {
+      const elsewhere = await startPeer({ '/readyz': sendText(200, 'ok') });
+      const location = `https://${elsewhere.address}/readyz`;
+      expect((await probe({ '/readyz': sendText(302, '', { Location: location }) })).kind).to.equal('notReady');
+      expect(elsewhere.requests).to.deep.equal([]);
+    });
+
+    it('says unreachable when nobody listens, and when the answer does not come in time', async () => {
+      const peer = await startPeer({});
+      await peer.kill();
+      expect((await newClient().probe(peer.address, signal)).kind).to.equal('unreachable');
+      expect((await probe({ '/readyz': sendNothing }, { timeoutMs: 150 })).kind).to.equal('unreachable');
+    });
+
+    it('needs no second try by its caller when a kept-alive connection has just been closed', async () => {
+      let drop = false;
+      const peer = await startPeer({
+        '/readyz': (request, response) => {
+          if (drop) {
+            drop = false;
+            request.socket.destroy();
+          } else sendText(200, 'ok')(request, response);
+        },
+      });
+      const peers = newClient();
+      expect((await peers.probe(peer.address, signal)).kind).to.equal('ready');
+      drop = true;
+      expect((await peers.probe(peer.address, signal)).kind).to.equal('ready');
+    });
+
+    it('ends with the reason of the caller who gives up', async () => {
+      const peer = await startPeer({ '/readyz': sendNothing });
+      const giveUp = new AbortController();
+      const running = newClient().probe(peer.address, giveUp.signal);
+      const reason = new Error('shutting down');
+      giveUp.abort(reason);
+      expect(await running.catch((error: unknown) => error)).to.equal(reason);
+    });
+  });
+
+  describe('verification', () => {
+    const discovery = { '/api': sendJson(emptyList()), '/apis': sendJson(emptyList()), '/readyz': sendText(200, 'ok') };
+    const impostors: readonly (readonly [string, () => TestCertificate])[] = [
+      ['of another CA', () => otherAuthority.issue({ commonName: 'kube-apiserver', dnsNames: [serverName] })],
+      ['that signed itself', () => selfSigned()],
+      ['for another name', () => authority.issue({ commonName: 'kubelet', dnsNames: ['node-1'] })],
+      ['with the name as common name only', () => authority.issue({ commonName: serverName, withoutNames: true })],
+      ['with a wildcard', () => authority.issue({ commonName: 'x', dnsNames: ['*.default.svc'] })],
+      ['that has expired', () => authority.issue({ commonName: 'x', dnsNames: [serverName], expired: true })],
+      ['of a client', () => authority.issue({ commonName: 'x', dnsNames: [serverName], usage: 'clientAuth' })],
+    ];
+
+    /** A CA is a self-signed certificate that has a key as well. */
+    function selfSigned(): TestCertificate {
+      return createTestAuthority(serverName).issue({ commonName: serverName, dnsNames: [serverName] });
+    }
+
+    for (const [what, certificateOf] of impostors) {
+      it(`sends neither token nor client certificate to a server with a certificate ${what}`, async () => {
+        const peer = await startPeer(discovery, certificateOf());
+        for (const credentials of [{ token: 'secret' }, { certPem: client.certPem, keyPem: client.keyPem }]) {
+          const peers = newClient({ credentials: async () => credentials });
+          const probed = await peers.probe(peer.address, signal);
+          expect(probed.kind).to.equal('refused');
+          const fetched = await peers.fetchDiscovery(peer.address, undefined, signal);
+          expect(fetched).to.include({ kind: 'failed', reason: 'Refused' });
+        }
+        expect(peer.requests).to.deep.equal([]);
+        expect(peer.handshakes.filter((name) => name !== undefined)).to.deep.equal([]);
+      });
+    }
+
+    it('shows its client certificate only after an anonymous look at the same server', async () => {
+      const peer = await startPeer(discovery);
+      const peers = newClient({ credentials: async () => ({ certPem: client.certPem, keyPem: client.keyPem }) });
+      expect((await peers.probe(peer.address, signal)).kind).to.equal('ready');
+      expect(peer.handshakes).to.deep.equal([undefined, 'peerdiscovery']);
+      expect(peer.requests.map((request) => request.client)).to.deep.equal(['peerdiscovery']);
+      expect(peer.requests[0]?.headers.authorization).to.equal(undefined);
+    });
+
+    it('sends the token to a server that it has verified', async () => {
+      const peer = await startPeer(discovery);
+      expect((await newClient().probe(peer.address, signal)).kind).to.equal('ready');
+      expect(peer.requests[0]?.headers).to.include({
+        authorization: 'Bearer secret-token',
+        'accept-encoding': 'identity',
+        'user-agent': 'peerdiscovery-test',
+      });
+    });
+
+    it('refuses everybody without a CA', async () => {
+      const peer = await startPeer(discovery);
+      for (const ca of [undefined, '', ' \n', 'no certificate in here'])
+        expect((await newClient({ ca: () => ca }).probe(peer.address, signal)).kind).to.equal('refused');
+      expect(peer.requests).to.deep.equal([]);
+    });
+
+    it('drops connections that were verified by an older CA', async () => {
+      const peer = await startPeer(discovery);
+      let ca = authority.caPem;
+      const peers = newClient({ ca: () => ca });
+      expect((await peers.probe(peer.address, signal)).kind).to.equal('ready');
+      ca = otherAuthority.caPem;
+      expect((await peers.probe(peer.address, signal)).kind).to.equal('refused');
+      expect(peer.requests).to.have.length(1);
+    });
+
+    it('takes up a new token or client certificate with the next request', async () => {
+      const peer = await startPeer(discovery);
+      let credentials: { token?: string; certPem?: string; keyPem?: string } = { token: 'one' };
+      const peers = newClient({ credentials: async () => credentials });
+      await peers.probe(peer.address, signal);
+      credentials = { token: 'two' };
+      await peers.probe(peer.address, signal);
+      credentials = client;
+      await peers.probe(peer.address, signal);
+      expect(peer.requests.map(({ headers, client: name }) => headers.authorization ?? name)).to.deep.equal([
+        'Bearer one',
+        'Bearer two',
+        'peerdiscovery',
+      ]);
+    });
+  });
+
+  describe('fetchDiscovery', () => {
+    const fetchFrom = async (routes: Readonly<Record<string, Respond>>, options: Partial<PeerClientOptions> = {}) =>
+      newClient(options).fetchDiscovery((await startPeer(routes)).address, undefined, signal);
+
+    it('asks for the own document of the server first, and for older forms after it', async () => {
+      const peer = await startPeer({ '/api': sendJson(coreList()), '/apis': sendJson(appsList()) });
+      const result = await newClient().fetchDiscovery(peer.address, undefined, signal);
+      if (result.kind !== 'fetched') expect.fail(JSON.stringify(result));
+      expect(result.documents).to.include({ form: 'v2' });
+      expect(result.documents.hash).to.match(/^[0-9a-f]{16}$/);
+      expect(result.documents.api.map(({ name }) => name)).to.deep.equal(['']);
+      expect(result.documents.apis.map(({ name }) => name)).to.deep.equal(['apps']);
+      expect(peer.requests.map(({ headers }) => headers.accept?.split(','))).to.deep.equal(
+        Array(2).fill([
+          'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList;profile=nopeer',
+          'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList',
+          'application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList',
+          'application/json',
+        ]),
+      );
+    });
+
+    it('gives back the very documents that it was given while both ETags hold', async () => {
+      const peer = await startPeer({ '/api': sendJson(coreList(), '"A"'), '/apis': sendJson(appsList(), '"B"') });
+      const peers = newClient();
+      const first = await peers.fetchDiscovery(peer.address, undefined, signal);
+      if (first.kind !== 'fetched') expect.fail(JSON.stringify(first));
+      const second = await peers.fetchDiscovery(peer.address, first.documents, signal);
+      if (second.kind !== 'unchanged') expect.fail(second.kind);
+      expect(second.documents).to.equal(first.documents);
+      expect(peer.requests.slice(2).map(({ headers }) => headers['if-none-match'])).to.have.members(['"A"', '"B"']);
+    });
+
+    it('keeps the half whose ETag holds', async () => {
+      let apis = sendJson(appsList(), '"B"');
+      const peer = await startPeer({
+        '/api': sendJson(coreList(), '"A"'),
+        '/apis': (request, response) => apis(request, response),
+      });
+      const peers = newClient();
+      const first = await peers.fetchDiscovery(peer.address, undefined, signal);
+      if (first.kind !== 'fetched') expect.fail(JSON.stringify(first));
+      apis = sendJson(emptyList(), '"C"');
+      const second = await peers.fetchDiscovery(peer.address, first.documents, signal);
+      if (second.kind !== 'fetched') expect.fail(second.kind);
+      expect(second.documents.api).to.equal(first.documents.api);
+      expect(second.documents.apis).to.deep.equal([]);
+      expect(second.documents.etags).to.deep.equal({ api: '"A"', apis: '"C"' });
+      expect(second.documents.hash).not.to.equal(first.documents.hash);
+    });
+
+    it('sees by their content that documents without ETag are unchanged', async () => {
+      const peer = await startPeer({ '/api': sendJson(coreList()), '/apis': sendJson(appsList()) });
+      const peers = newClient();
+      const first = await peers.fetchDiscovery(peer.address, undefined, signal);
+      if (first.kind !== 'fetched') expect.fail(JSON.stringify(first));
+      const second = await peers.fetchDiscovery(peer.address, first.documents, signal);
+      expect(second).to.have.property('documents', first.documents);
+      expect(second.kind).to.equal('unchanged');
+    });
+
+    it('reads v2beta1 where a server has nothing newer', async () => {
+      const beta = (list: object) => sendJson({ ...list, apiVersion: 'apidiscovery.k8s.io/v2beta1' }, '"X"');
+      const result = await fetchFrom({ '/api': beta(coreList()), '/apis': beta(appsList()) });
+      if (result.kind !== 'fetched') expect.fail(JSON.stringify(result));
+      expect(result.documents).to.include({ form: 'v2beta1' });
+      expect(result.documents.etags).to.deep.equal({ api: '"X"', apis: '"X"' });
+      expect(result.documents.apis[0]?.versions?.[0]?.resources?.[0]?.resource).to.equal('deployments');
+    });
+
+    it('walks the legacy lists of an old server, and marks group-versions that do not answer as stale', async () => {
+      const peer = await startPeer({ ...legacyRoutes(), '/apis/broken.example/v1': sendText(503, 'no') });
+      const peers = newClient();
+      const result = await peers.fetchDiscovery(peer.address, undefined, signal);
+      if (result.kind !== 'fetched') expect.fail(JSON.stringify(result));
+      const { documents } = result;
+      expect(documents).to.deep.include({ form: 'legacy', etags: {} });
+      expect(documents.api).to.deep.equal([
+        {
+          name: '',
+          versions: [
+            {
+              version: 'v1',
+              freshness: 'Current',
+              resources: [
+                {
+                  resource: 'pods',
+                  responseKind: { group: '', version: '', kind: 'Pod' },
+                  scope: 'Namespaced',
+                  singularResource: 'pod',
+                  verbs: ['get', 'list'],
+                  shortNames: ['po'],
+                  subresources: [
+                    {
+                      subresource: 'eviction',
+                      responseKind: { group: 'policy', version: 'v1', kind: 'Eviction' },
+                      verbs: ['create'],
+                    },
+                  ],
+                },
+              ],
+            },
+          ],
+        },
+      ]);
+      expect(
+        documents.apis.map(({ name, versions }) => [name, versions?.map(({ freshness }) => freshness)]),
+      ).to.deep.equal([
+        ['apps', ['Current', 'Stale']],
+        ['broken.example', ['Stale']],
+      ]);
+      expect((await peers.fetchDiscovery(peer.address, documents, signal)).kind).to.equal('unchanged');
+    });
+
+    it('asks again in plain JSON where the server accepts no other form', async () => {
+      const plainOnly =
+        (respond: Respond): Respond =>
+        (request, response) =>
+          (request.headers.accept === 'application/json' ? respond : sendText(406, ''))(request, response);
+      const routes = Object.entries(legacyRoutes()).map(([path, respond]) => [path, plainOnly(respond)] as const);
+      const result = await fetchFrom(Object.fromEntries(routes));
+      expect(result).to.have.nested.property('documents.form', 'legacy');
+    });
+
+    const core = sendJson(coreList());
+    const failures: readonly (readonly [string, Readonly<Record<string, Respond>>, string])[] = [
+      ['HTTPStatus if one half fails', { '/api': core, '/apis': sendText(500, 'no') }, 'HTTPStatus'],
+      ['HTTPStatus on a redirect', { '/api': core, '/apis': sendText(302, '', { Location: '/api' }) }, 'HTTPStatus'],
+      ['Unauthorized on 401', { '/api': core, '/apis': sendText(401, '') }, 'Unauthorized'],
+      ['Unauthorized on 403', { '/api': core, '/apis': sendText(403, '') }, 'Unauthorized'],
+      ['Malformed on garbage', { '/api': core, '/apis': sendText(200, '<html>') }, 'Malformed'],
+      ['Malformed on bytes that are no text', { '/api': core, '/apis': sendBytes([0x22, 0xff, 0x22]) }, 'Malformed'],
+      ['Malformed on null', { '/api': core, '/apis': sendJson(null) }, 'Malformed'],
+      ['Malformed on a Status', { '/api': core, '/apis': sendJson({ kind: 'Status', apiVersion: 'v1' }) }, 'Malformed'],
+      ['Malformed on wrong types', { '/api': core, '/apis': sendJson({ ...emptyList(), items: 7 }) }, 'Malformed'],
+      [
+        'Malformed on a list without items',
+        { '/api': core, '/apis': sendJson({ ...emptyList(), items: undefined }) },
+        'Malformed',
+      ],
+      ['HTTPStatus on an unasked 304', { '/api': core, '/apis': sendText(304, '') }, 'HTTPStatus'],
+      [
+        'Malformed on an encoding that was not offered',
+        { '/api': core, '/apis': sendText(200, 'x', { 'Content-Encoding': 'gzip' }) },
+        'Malformed',
+      ],
+      [
+        'Malformed on groups that would change the path',
+        {
+          '/api': core,
+          '/apis': sendJson({ kind: 'APIGroupList', groups: [{ name: '../x?', versions: [{ version: 'v1' }] }] }),
+        },
+        'Malformed',
+      ],
+      [
+        'Malformed on a list of groups that is not there',
+        { '/api': core, '/apis': sendJson({ kind: 'APIGroupList' }) },
+        'Malformed',
+      ],
+      ['Unreachable on a connection that breaks in the body', { '/api': core, '/apis': sendHalf }, 'Unreachable'],
+    ];
+    for (const [title, routes, reason] of failures) {
+      it(`fails as a whole with ${title}`, async () => {
+        const result = await fetchFrom(routes);
+        expect(result).to.include({ kind: 'failed', reason });
+      });
+    }
+
+    const limit = { maxBodyBytes: 512 * 1024 };
+    for (const [what, respond] of [
+      ['an endless body', sendEndlessBody],
+      ['a gigabyte of JSON', sendHugeJson(1024 ** 3)],
+      ['a length that it announces', sendText(200, 'x'.repeat(600_000))],
+    ] as const) {
+      it(`stops reading ${what} at the limit`, async () => {
+        const result = await fetchFrom({ '/api': core, '/apis': respond }, limit);
+        expect(result).to.include({ kind: 'failed', reason: 'TooLarge' });
+      });
+    }
+
+    it('cuts a peer off that sends slowly for ever', async () => {
+      const result = await fetchFrom({ '/api': core, '/apis': sendSlowly }, { timeoutMs: 200 });
+      expect(result).to.include({ kind: 'failed', reason: 'Timeout' });
+    });
+
+    it('delays no peer because of another that hangs', async () => {
+      const hanging = await startPeer({ '/api': sendNothing, '/apis': sendNothing });
+      const healthy = await startPeer({ '/api': core, '/apis': sendJson(appsList()) });
+      const peers = newClient();
+      const giveUp = new AbortController();
+      const stuck = Array.from({ length: 20 }, () => peers.fetchDiscovery(hanging.address, undefined, giveUp.signal));
+      expect((await peers.fetchDiscovery(healthy.address, undefined, signal)).kind).to.equal('fetched');
+      giveUp.abort();
+      await Promise.allSettled(stuck);
+    });
+
+    it('fails at once where nobody listens', async () => {
+      const result = await newClient({ timeoutMs: 300 }).fetchDiscovery('127.0.0.1:1', undefined, signal);
+      expect(result).to.include({ kind: 'failed', reason: 'Unreachable' });
+    });
+
+    it('fails if its own credential cannot be read, without contacting the peer', async () => {
+      const peer = await startPeer({});
+      const credentials = () => Promise.reject(new Error('no such file'));
+      const result = await newClient({ credentials }).fetchDiscovery(peer.address, undefined, signal);
+      expect(result).to.include({ kind: 'failed', reason: 'Unauthorized' });
+      expect(peer.handshakes).to.deep.equal([]);
+    });
+  });
+
+  describe('detectPeerAggregation', () => {
+    const detect = async (merged: Respond, own: Respond = sendJson(appsList(), '"own"')) => {
+      const peer = await startPeer({
+        '/api': sendJson(coreList(), '"core"'),
+        '/apis': (request, response) =>
+          (request.headers.accept?.includes('nopeer') === true ? own : merged)(request, response),
+      });
+      const peers = newClient();
+      const fetched = await peers.fetchDiscovery(peer.address, undefined, signal);
+      if (fetched.kind !== 'fetched') expect.fail(JSON.stringify(fetched));
+      return peers.detectPeerAggregation(peer.address, fetched.documents, signal);
+    };
+
+    it('is true where the document without nopeer has more to it', async () => {
+      const both = { ...appsList(), items: [...appsList().items, { metadata: { name: 'batch' }, versions: [] }] };
+      expect(await detect(sendJson(both, '"merged"'))).to.equal(true);
+    });
+
+    it('is false where both documents are one', async () => {
+      expect(await detect(sendJson(appsList(), '"own"'))).to.equal(false);
+      expect(await detect(sendJson(appsList(), '"other"'))).to.equal(false);
+    });
+
+    it('cannot tell while the own document changes, or while the server fails', async () => {
+      let asked = 0;
+      const changing: Respond = (request, response) => sendJson(appsList(), `"own-${asked++}"`)(request, response);
+      expect(await detect(sendJson(emptyList(), '"merged"'), changing)).to.equal(undefined);
+      expect(await detect(sendText(503, ''))).to.equal(undefined);
+    });
+  });
+
+  describe('fetchVersion', () => {
+    const versionOf = async (respond: Respond) =>
+      newClient().fetchVersion((await startPeer({ '/version': respond })).address, signal);
+
+    it('gives the version that the server states', async () => {
+      expect(await versionOf(sendJson({ gitVersion: 'v1.36.3+k3s1' }))).to.equal('v1.36.3+k3s1');
+    });
+
+    it('gives nothing for what is no version', async () => {
+      for (const value of [null, {}, { gitVersion: 7 }, { gitVersion: 'v1 <b>' }, { gitVersion: 'v'.repeat(65) }])
+        expect(await versionOf(sendJson(value))).to.equal(undefined);
+      expect(await versionOf(sendText(500, ''))).to.equal(undefined);
+    });
+  });
+
+  describe('onConnectionLost', () => {
+    it('is called when a peer dies between two requests', async () => {
+      const peer = await startPeer({ '/readyz': sendText(200, 'ok') });
+      const lost = await new Promise<string>((resolve, reject) => {
+        const peers = newClient({ onConnectionLost: resolve });
+        peers
+          .probe(peer.address, signal)
+          .then(() => peer.kill())
+          .catch(reject);
+      });
+      expect(lost).to.equal(peer.address);
+    });
+
+    it('is not called for connections that the client itself closes', async () => {
+      const peer = await startPeer({ '/readyz': sendText(200, 'ok') });
+      const lost: string[] = [];
+      const peers = newClient({ onConnectionLost: (address) => lost.push(address) });
+      await peers.probe(peer.address, signal);
+      peers.forget(peer.address);
+      await peers.probe(peer.address, signal);
+      peers.close();
+      await peer.kill();
+      expect(lost).to.deep.equal([]);
+    });
+  });
+});
+
+function emptyList() {
+  return { kind: 'APIGroupDiscoveryList', apiVersion: 'apidiscovery.k8s.io/v2', metadata: {}, items: [] };
+}
+
+function coreList() {
+  return { ...emptyList(), items: [group('', 'v1', 'pods', 'Pod')] };
+}
+
+function appsList() {
+  return { ...emptyList(), items: [group('apps', 'v1', 'deployments', 'Deployment')] };
+}
+
+function group(name: string, version: string, resource: string, kind: string) {
+  const responseKind = { group: name, version, kind };
+  const resources = [
+    { resource, responseKind, scope: 'Namespaced', singularResource: kind.toLowerCase(), verbs: ['get', 'list'] },
+  ];
+  return { metadata: { name, creationTimestamp: null }, versions: [{ version, resources, freshness: 'Current' }] };
+}
+
+function sendBytes(bytes: readonly number[]): Respond {
+  return (_request, response) => {
+    response.writeHead(200, { 'Content-Type': 'application/json' });
+    response.end(Buffer.from(bytes));
+  };
+}
+
+function legacyRoutes(): Readonly<Record<string, Respond>> {
+  const pods = {
+    name: 'pods',
+    singularName: 'pod',
+    namespaced: true,
+    kind: 'Pod',
+    verbs: ['get', 'list'],
+    shortNames: ['po'],
+  };
+  const eviction = {
+    name: 'pods/eviction',
+    singularName: '',
+    namespaced: true,
+    group: 'policy',
+    version: 'v1',
+    kind: 'Eviction',
+    verbs: ['create'],
+  };
+  const versions = (name: string, ...all: string[]) => ({
+    name,
+    versions: all.map((version) => ({ groupVersion: `${name}/${version}`, version })),
+  });
+  return {
+    '/api': sendJson({ kind: 'APIVersions', versions: ['v1'] }),
+    '/api/v1': sendJson({ kind: 'APIResourceList', groupVersion: 'v1', resources: [pods, eviction] }),
+    '/apis': sendJson({
+      kind: 'APIGroupList',
+      apiVersion: 'v1',
+      groups: [versions('apps', 'v1', 'v1beta1'), versions('broken.example', 'v1')],
+    }),
+    '/apis/apps/v1': sendJson({ kind: 'APIResourceList', groupVersion: 'apps/v1', resources: [] }),
+  };
+}

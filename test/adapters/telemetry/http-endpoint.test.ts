@@ -1,0 +1,88 @@
+import { expect } from 'chai';
+import {
+  type EndpointOptions,
+  type ReadinessCheck,
+  serveEndpoint,
+} from '../../../src/adapters/telemetry/http-endpoint.ts';
+
+const well = { name: 'leases', ok: true, message: '' };
+const ill = { name: 'watch', ok: false, message: 'silent\nfor 30 s' };
+
+describe('serveEndpoint', () => {
+  let stop: AbortController;
+  beforeEach(() => {
+    stop = new AbortController();
+  });
+  afterEach(() => stop.abort());
+
+  async function serve(checks: readonly ReadinessCheck[], more: Partial<EndpointOptions> = {}) {
+    const options = { bindAddress: '127.0.0.1:0', checks: () => checks, metrics: async () => 'up 1\n', ...more };
+    const endpoint = await serveEndpoint(options, stop.signal);
+    const get = async (path: string, init: RequestInit = {}) => {
+      const response = await fetch(`http://${endpoint.address}${path}`, init);
+      return { status: response.status, text: await response.text(), headers: response.headers };
+    };
+    return { endpoint, get };
+  }
+
+  it('says ok while every check is', async () => {
+    const { get } = await serve([well]);
+    for (const path of ['/healthz', '/livez', '/readyz', '/readyz/leases', '/readyz/ping'])
+      expect(await get(path), path).to.include({ status: 200, text: 'ok' });
+  });
+
+  it('lists its checks on request', async () => {
+    const { get } = await serve([well]);
+    expect((await get('/readyz?verbose')).text).to.equal('[+]ping ok\n[+]leases ok\nreadyz check passed\n');
+  });
+
+  it('answers 500 with the reason while a check fails, and stays alive', async () => {
+    const { get } = await serve([well, ill]);
+    expect(await get('/readyz')).to.include({
+      status: 500,
+      text: '[+]ping ok\n[+]leases ok\n[-]watch failed: silent for 30 s\nreadyz check failed\n',
+    });
+    expect((await get('/readyz/watch')).status).to.equal(500);
+    expect((await get('/readyz?exclude=watch')).status).to.equal(200);
+    expect((await get('/livez')).status).to.equal(200);
+  });
+
+  it('serves metrics in the format of Prometheus', async () => {
+    const answer = await (await serve([])).get('/metrics');
+    expect(answer).to.include({ status: 200, text: 'up 1\n' });
+    expect(answer.headers.get('content-type')).to.match(/^text\/plain; version=0\.0\.4/);
+  });
+
+  it('answers 500 when the metrics cannot be made, without their error', async () => {
+    const { get } = await serve([], { metrics: () => Promise.reject(new Error('inner')) });
+    expect(await get('/metrics')).to.include({ status: 500, text: 'internal error\n' });
+  });
+
+  it('serves extra paths, and nothing else', async () => {
+    const extra = { '/config': (_: unknown, response: { end(text: string): unknown }) => void response.end('mine') };
+    const { get } = await serve([], { extra });
+    expect((await get('/config')).text).to.equal('mine');
+    for (const path of ['/', '/nope', '/readyz/nope', '/readyz/a/b', '/constructor', '/metrics/x'])
+      expect((await get(path)).status, path).to.equal(404);
+    expect((await get('/readyz', { method: 'POST' })).status).to.equal(405);
+    expect(await get('/readyz', { method: 'HEAD' })).to.include({ status: 200, text: '' });
+  });
+
+  it('stops listening when told, by either way', async () => {
+    const first = await serve([]);
+    await first.get('/healthz');
+    await first.endpoint.close();
+    await first.endpoint.close();
+    const second = await serve([]);
+    stop.abort();
+    await second.endpoint.close();
+    for (const { get } of [first, second]) expect(await get('/healthz').catch(() => 'closed')).to.equal('closed');
+  });
+
+  it('says at once when it cannot listen', async () => {
+    const { endpoint } = await serve([]);
+    const attempt = (bindAddress: string) => serve([], { bindAddress }).then(String, (error: Error) => error.message);
+    expect(await attempt(endpoint.address)).to.contain('EADDRINUSE');
+    for (const bad of ['', '8080', 'x:99999', '::1:80']) expect(await attempt(bad)).to.contain('not a bind address');
+  });
+});

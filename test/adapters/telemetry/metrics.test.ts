@@ -1,0 +1,89 @@
+import { expect } from 'chai';
+import { createMetrics } from '../../../src/adapters/telemetry/metrics.ts';
+import type { PeerView } from '../../../src/domain/derive-bundle.ts';
+import type { PeerState } from '../../../src/domain/routing-table.ts';
+
+describe('createMetrics', () => {
+  const unified = { doubts: [], resources: 51, divergent: [] };
+
+  it('shows one state per peer, and nothing of peers that have left', async () => {
+    const metrics = createMetrics();
+    metrics.observe('cluster', [view('a', 'Ready', 1_000), view('b', 'Ready', 1_000)], unified, 1);
+    metrics.observe('cluster', [view('a', 'Stale', 2_000)], unified, 2);
+    expect(await series(metrics.render(), 'peerdiscovery_peer')).to.deep.equal([
+      'peerdiscovery_peer_state{peerdiscovery="cluster",peer="a",state="Stale"} 1',
+      'peerdiscovery_peer_last_success_timestamp_seconds{peerdiscovery="cluster",peer="a"} 2',
+    ]);
+  });
+
+  it('has no time of success for a peer that was never read', async () => {
+    const metrics = createMetrics();
+    metrics.observe('cluster', [view('a', 'Stale')], unified, 1);
+    expect(await series(metrics.render(), 'peerdiscovery_peer_last')).to.deep.equal([]);
+  });
+
+  it('shows the table, and convergence only without doubt and difference', async () => {
+    const metrics = createMetrics();
+    const converged = async (view: Parameters<typeof metrics.observe>[2]) => {
+      metrics.observe('cluster', [], view, 7);
+      return (await series(metrics.render(), 'peerdiscovery_converged'))[0]?.slice(-1);
+    };
+    expect(await converged(unified)).to.equal('1');
+    expect(await converged({ ...unified, doubts: [{ peer: 'a', reason: 'x', message: 'x' }] })).to.equal('0');
+    const divergence = { group: '', version: 'v1', resource: 'pods', servedBy: ['a'], missingFrom: ['b'] };
+    expect(await converged({ ...unified, divergent: [divergence] })).to.equal('0');
+    expect(await series(metrics.render(), 'peerdiscovery_')).to.include.members([
+      'peerdiscovery_routing_table_revision{peerdiscovery="cluster"} 7',
+      'peerdiscovery_resources{peerdiscovery="cluster"} 51',
+      'peerdiscovery_divergent_resources{peerdiscovery="cluster"} 1',
+    ]);
+  });
+
+  it('forgets a deleted PeerDiscovery and keeps the others', async () => {
+    const metrics = createMetrics();
+    metrics.observe('cluster', [view('a', 'Ready', 1)], unified, 1);
+    metrics.observe('other', [view('a', 'Ready', 1)], unified, 1);
+    metrics.forget('cluster');
+    const left = await series(metrics.render(), 'peerdiscovery_');
+    expect(left.filter((line) => line.includes('"cluster"'))).to.deep.equal([]);
+    expect(left).to.have.length(6);
+  });
+
+  it('counts under the names that dashboards know', async () => {
+    const metrics = createMetrics();
+    metrics.observeReconcile('peerdiscovery', 'success', 0.2);
+    metrics.observeReconcile('peerdiscovery', 'error', 0.2);
+    metrics.setQueueDepth('peerdiscovery', 2);
+    metrics.countQueueAdd('peerdiscovery');
+    metrics.countQueueRetry('peerdiscovery');
+    metrics.leader.set({ name: 'peerdiscovery-operator' }, 1);
+    metrics.countSyncError('fetch_discovery');
+    expect(await series(metrics.render(), '')).to.include.members([
+      'controller_runtime_reconcile_total{controller="peerdiscovery",result="success"} 1',
+      'controller_runtime_reconcile_errors_total{controller="peerdiscovery"} 1',
+      'controller_runtime_reconcile_time_seconds_count{controller="peerdiscovery"} 2',
+      'workqueue_depth{name="peerdiscovery"} 2',
+      'workqueue_adds_total{name="peerdiscovery"} 1',
+      'workqueue_retries_total{name="peerdiscovery"} 1',
+      'leader_election_master_status{name="peerdiscovery-operator"} 1',
+      'apiserver_peer_discovery_sync_errors_total{type="fetch_discovery"} 1',
+    ]);
+  });
+
+  it('reads the process when asked, with a registry of its own each', async () => {
+    createMetrics();
+    const names = (await series(createMetrics().render(), '')).map((line) => line.split(/[ {]/)[0]);
+    expect(names).to.include.members(['process_cpu_seconds_total', 'process_resident_memory_bytes']);
+  });
+});
+
+function view(id: string, state: PeerState, documentsAt?: number): PeerView {
+  return {
+    seen: { peer: { id, trust: 'High' }, ...(documentsAt !== undefined && { documentsAt }) },
+    assessment: { state, reason: 'Test', message: '', live: true, fresh: true, retained: true },
+  };
+}
+
+async function series(rendered: Promise<string>, prefix: string): Promise<string[]> {
+  return (await rendered).split('\n').filter((line) => line !== '' && !line.startsWith('#') && line.startsWith(prefix));
+}

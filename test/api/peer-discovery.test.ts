@@ -1,0 +1,98 @@
+import { readFile } from 'node:fs/promises';
+import { expect } from 'chai';
+import { crdFile, crdText } from '../../scripts/generate-crd.ts';
+import { customResourceDefinition } from '../../src/api/custom-resource-definition.ts';
+import { parseDuration } from '../../src/api/duration.ts';
+import { withDefaults } from '../../src/api/peer-discovery.ts';
+
+interface Schema {
+  readonly type?: string;
+  readonly description?: string;
+  readonly default?: unknown;
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly items?: Schema;
+}
+
+/** Every node of a schema under its path; the items of a list are `[]`. */
+function* walk(schema: Schema, path = ''): Generator<readonly [string, Schema]> {
+  yield [path, schema];
+  if (schema.items !== undefined) yield* walk(schema.items, `${path}[]`);
+  for (const [name, property] of Object.entries(schema.properties ?? {})) yield* walk(property, `${path}.${name}`);
+}
+
+const schemaOfCrd = (): Schema => {
+  const [version] = customResourceDefinition().spec.versions;
+  if (version === undefined) throw new Error('the CustomResourceDefinition has no version');
+  return version.schema.openAPIV3Schema;
+};
+
+const valueAt = (value: unknown, path: string): unknown =>
+  path
+    .split('.')
+    .slice(1)
+    .reduce<unknown>((found, name) => (found as Readonly<Record<string, unknown>>)[name], value);
+
+describe('the CustomResourceDefinition of PeerDiscovery', () => {
+  it('is in crds/ exactly as the TypeScript types give it', async () => {
+    expect(await readFile(crdFile, 'utf8')).to.equal(crdText());
+  });
+
+  it('describes every field', () => {
+    const silent = [...walk(schemaOfCrd())].filter(([path, { description }]) => !description && path !== '.metadata');
+    expect(silent.map(([path]) => path)).to.deep.equal([]);
+  });
+
+  it('gives every field a type, as a structural schema must', () => {
+    const untyped = [...walk(schemaOfCrd())].filter(([, { type }]) => type === undefined);
+    expect(untyped.map(([path]) => path)).to.deep.equal([]);
+  });
+
+  it('carries nothing that a structural schema may not have', () => {
+    expect(crdText()).not.to.match(/\$ref|\$id|"?const"?:|~kind|patternProperties/);
+  });
+
+  it('has a default for every field of the spec but those that have none by nature', () => {
+    const fields = [...walk(schemaOfCrd())].filter(([path]) => path.startsWith('.spec') && !path.includes('[]'));
+    const without = fields.filter(([, schema]) => schema.default === undefined).map(([path]) => path);
+    expect(without).to.deep.equal(['.spec.tls.caBundle', '.spec.routingTable.namespace', '.spec.routingTable.name']);
+  });
+});
+
+describe('withDefaults', () => {
+  it('gives an absent spec exactly the defaults of the CustomResourceDefinition', () => {
+    const defaults = [...walk(schemaOfCrd())].filter(
+      ([path, schema]) => path.startsWith('.spec') && 'default' in schema,
+    );
+    expect(defaults.length).to.be.greaterThan(15);
+    for (const [path, schema] of defaults)
+      expect(valueAt({ spec: withDefaults(undefined) }, path), path).to.deep.equal(schema.default);
+  });
+
+  it('fills in what is missing inside a section that is there', () => {
+    expect(withDefaults({ polling: { interval: '3s' } }).polling).to.deep.equal({
+      interval: '3s',
+      timeout: '5s',
+      concurrency: 8,
+    });
+  });
+
+  it('treats null as absent, as the API server does', () => {
+    const spec = { polling: null, tls: { caBundle: 'AA==' } } as unknown as Parameters<typeof withDefaults>[0];
+    expect(withDefaults(spec).polling.interval).to.equal('10s');
+    expect(withDefaults(spec).tls).to.deep.equal({ caBundle: 'AA==', serverName: 'kubernetes.default.svc' });
+  });
+
+  it('changes neither its argument nor the defaults of the next caller', () => {
+    const spec = { polling: {} };
+    const first = withDefaults(spec);
+    (first.addresses.sources as string[]).pop();
+    expect(spec).to.deep.equal({ polling: {} });
+    expect(withDefaults(spec).addresses.sources).to.have.length(5);
+  });
+
+  it('gives durations in the order that the rules demand', () => {
+    const { polling, staleAfter, goneAfter } = withDefaults({});
+    expect(parseDuration(polling.interval)).to.be.lessThan(parseDuration(staleAfter));
+    expect(parseDuration(staleAfter)).to.be.at.most(parseDuration(goneAfter));
+  });
+});

@@ -1,0 +1,64 @@
+import { expect } from 'chai';
+import { assessPeer, leaseAbandonedAfterMs, type PeerDocuments, type PeerObservation } from '../../src/domain/assess-peer.ts';
+
+const bounds = { staleAfterMs: 60_000, goneAfterMs: 300_000 };
+const documents: PeerDocuments = { form: 'v2', api: [], apis: [], etags: {}, hash: 'h' };
+const now = 10_000_000;
+const well: PeerObservation = {
+  peer: { id: 'a', address: '10.0.0.1:6443' },
+  leaseChangedAt: now - 1_000,
+  probe: { kind: 'ready' },
+  documents,
+  documentsAt: now - 1_000,
+};
+const down = { kind: 'unreachable', detail: 'refused' } as const;
+const assess = (seen: Partial<PeerObservation>) => assessPeer({ ...well, ...seen }, bounds, now);
+
+describe('assessPeer', () => {
+  it('calls a server ready that answers and whose discovery is fresh', () => {
+    expect(assess({})).to.include({ state: 'Ready', live: true, fresh: true, retained: true });
+  });
+
+  it('gives no new work to a draining server but keeps what it serves', () => {
+    const verdict = assess({ probe: { kind: 'notReady', detail: 'shutdown' } });
+    expect(verdict).to.include({ state: 'NotReady', live: true, fresh: true, retained: true });
+  });
+
+  it('calls a server stale whose document is older than the bound', () => {
+    const fetchFailure = { reason: 'Malformed', message: 'not JSON' };
+    const verdict = assess({ documentsAt: now - 60_000, fetchFailure });
+    expect(verdict).to.include({ state: 'Stale', reason: 'Malformed', live: true, fresh: false, retained: true });
+  });
+
+  it('keeps a crashed server in mind until it counts as gone', () => {
+    const leaseChangedAt = now - leaseAbandonedAfterMs;
+    const crashed = { probe: down, leaseChangedAt, unreachableSince: now - 299_999 };
+    expect(assess(crashed)).to.include({ state: 'Unreachable', live: false, retained: true });
+    expect(assess({ ...crashed, unreachableSince: now - 300_000 })).to.include({ state: 'Gone', retained: false });
+  });
+
+  it('takes a server for live that does not answer but renews its Lease', () => {
+    expect(assess({ probe: down, unreachableSince: now - 900_000 })).to.include({ state: 'Unreachable', live: true, retained: true });
+  });
+
+  it('does not take the silence of the Lease watch for the silence of the server', () => {
+    const silent = { ...well, probe: down, unreachableSince: now - 900_000, leaseChangedAt: now - 900_000 };
+    expect(assessPeer(silent, bounds, now, now - 890_000)).to.include({ live: true });
+    expect(assessPeer(silent, bounds, now)).to.include({ live: false });
+  });
+
+  it('doubts documents from before a restart', () => {
+    const { documentsAt: _, ...restarted } = well;
+    expect(assessPeer(restarted, bounds, now)).to.include({ state: 'Stale', reason: 'NotYetFetched', live: true, fresh: false, retained: true });
+  });
+
+  it('shows a renewed Lease without an address as unresolved, and live', () => {
+    const verdict = assessPeer({ peer: { id: 'a' }, leaseChangedAt: now }, bounds, now);
+    expect(verdict).to.include({ state: 'Unresolved', live: true, fresh: false });
+  });
+
+  it('never trusts a server with a refused address or certificate', () => {
+    expect(assess({ peer: { id: 'a', address: '127.0.0.1:1', refused: 'loopback' } })).to.include({ state: 'Refused' });
+    expect(assess({ probe: { kind: 'refused', detail: 'self-signed' } })).to.include({ state: 'Refused', reason: 'CertificateRefused' });
+  });
+});

@@ -1,0 +1,52 @@
+import { expect } from 'chai';
+import { readIdentityLease } from '../../src/domain/identity-lease.ts';
+import { identityLeaseName } from '../../src/runtime/identity-lease-name.ts';
+
+const name = 'apiserver-wj467rbl25eeviqacfhvg2yvnm';
+const good = {
+  metadata: { name, labels: { 'kubernetes.io/hostname': 'master-1' } },
+  spec: { holderIdentity: `${name}_1`, renewTime: '2026-01-01T00:00:00.000000Z' },
+};
+
+describe('identityLeaseName', () => {
+  it('gives the name that a real kube-apiserver on master-1 has', () => {
+    expect(identityLeaseName('master-1')).to.equal(name);
+  });
+});
+
+describe('readIdentityLease', () => {
+  const reasonOf = (lease: object) => {
+    const read = readIdentityLease(lease, identityLeaseName);
+    return 'problem' in read ? read.problem.reason : undefined;
+  };
+
+  it('reads a Lease as servers before 1.36 write it, without an address', () => {
+    expect(readIdentityLease(good, identityLeaseName)).to.deep.equal({
+      peer: { name, hostname: 'master-1', holderIdentity: `${name}_1`, renewTime: '2026-01-01T00:00:00.000000Z' },
+    });
+  });
+
+  it('reads the address that servers from 1.36 on write', () => {
+    const annotations = { 'kubernetes.io/peer-advertise-address': '10.0.0.1:6443' };
+    const read = readIdentityLease({ ...good, metadata: { ...good.metadata, annotations } }, identityLeaseName);
+    expect(read).to.have.nested.property('peer.annotatedAddress', '10.0.0.1:6443');
+  });
+
+  it('reports a Lease that nobody holds', () => {
+    expect(reasonOf({ ...good, spec: { renewTime: 'x' } })).to.equal('NoHolder');
+    expect(reasonOf({ ...good, spec: { ...good.spec, holderIdentity: null } })).to.equal('NoHolder');
+  });
+
+  it('reports a Lease that was never renewed', () => {
+    expect(reasonOf({ ...good, spec: { holderIdentity: 'x' } })).to.equal('NoRenewTime');
+  });
+
+  it('reports a Lease whose name is not the one that its hostname gives', () => {
+    expect(reasonOf({ ...good, metadata: { ...good.metadata, name: 'apiserver-forged' } })).to.equal('Foreign');
+    expect(reasonOf({ ...good, metadata: { name } })).to.equal('Foreign');
+  });
+
+  it('reports an empty object instead of throwing', () => {
+    expect(reasonOf({})).to.equal('Foreign');
+  });
+});

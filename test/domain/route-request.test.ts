@@ -1,0 +1,66 @@
+import { expect } from 'chai';
+import { parseRequestInfo } from '../../src/domain/request-info.ts';
+import type { RouteView } from '../../src/domain/route-request.ts';
+import { routeRequest } from '../../src/domain/route-request.ts';
+import type { RoutingTable } from '../../src/domain/routing-table.ts';
+import { indexTable } from '../../src/domain/table-index.ts';
+import { groupVersion, routingTable } from '../support/proxy-under-test.ts';
+
+const peers = ['a', 'b', 'c'].map((id, at) => ({ id, address: `10.0.0.${at + 1}:6443`, state: 'Ready' as const }));
+const groupVersions = [groupVersion('v1', { pods: [0, 1, 2] }), groupVersion('new.io/v1', { things: [1, 2] })];
+
+function route(target: string, overrides: Partial<RoutingTable> = {}, view: Partial<RouteView> = {}, method = 'GET') {
+  const parsed = parseRequestInfo(method, target);
+  if (parsed.kind !== 'ok') throw new Error(parsed.message);
+  const index = indexTable(routingTable({ peers, groupVersions, ...overrides }));
+  return routeRequest(index, parsed.info, { home: 0, usable: () => true, tableTooOld: false, ...view }, undefined);
+}
+
+describe('routeRequest', () => {
+  it('sends what home serves home, with others to stand in', () => {
+    expect(route('/api/v1/pods')).to.deep.equal({ kind: 'home', notFound: { kind: 'listed' }, instead: [1, 2] });
+  });
+
+  it('sends what home lacks to the peers that have it and are usable', () => {
+    expect(route('/apis/new.io/v1/things')).to.deep.equal({ kind: 'peer', candidates: [1, 2] });
+    expect(route('/apis/new.io/v1/things', {}, { usable: (peer) => peer === 2 })).to.deep.equal({ kind: 'peer', candidates: [2] });
+  });
+
+  it('says 503, never 404, when those that have it cannot take requests', () => {
+    const decision = route('/apis/new.io/v1/things', {}, { usable: () => false });
+    expect(decision.kind).to.equal('unavailable');
+    expect(decision).to.have.property('message').that.includes('things of new.io/v1');
+  });
+
+  it("lets home's 404 stand for what is not listed only if the table is complete and confirmed", () => {
+    expect(route('/apis/nope.io/v1/x')).to.have.nested.property('notFound.kind', 'trust');
+    expect(route('/apis/nope.io/v1/x', {}, { tableTooOld: true })).to.have.nested.property('notFound.kind', 'doubt');
+    const doubts = [{ peer: 'c', reason: 'Unreachable', message: 'no answer' }];
+    const decision = route('/apis/nope.io/v1/x', { complete: false, doubts });
+    expect(decision).to.have.nested.property('notFound.message').that.includes('c: no answer');
+  });
+
+  it('trusts no 404 while there is no table', () => {
+    const parsed = parseRequestInfo('GET', '/apis/new.io/v1/things');
+    if (parsed.kind !== 'ok') throw new Error(parsed.message);
+    const decision = routeRequest(undefined, parsed.info, { home: undefined, usable: () => true, tableTooOld: false }, undefined);
+    expect(decision).to.have.nested.property('notFound.kind', 'doubt');
+  });
+
+  it('sends everything home in Observe mode', () => {
+    const decision = route('/apis/new.io/v1/things', { mode: 'Observe' });
+    expect(decision).to.deep.equal({ kind: 'home', notFound: { kind: 'trust' }, instead: 'any' });
+  });
+
+  it('sends what is no resource request home, and legacy discovery of a group to who has the group', () => {
+    expect(route('/version')).to.have.property('kind', 'home');
+    expect(route('/apis')).to.have.property('kind', 'home');
+    expect(route('/apis/new.io/v1')).to.deep.equal({ kind: 'peer', candidates: [1, 2] });
+    expect(route('/apis/new.io')).to.deep.equal({ kind: 'peer', candidates: [1, 2] });
+  });
+
+  it('takes a home that the table does not know for capable only if every live peer is', () => {
+    expect(route('/api/v1/pods', {}, { home: undefined })).to.have.property('kind', 'home');
+    expect(route('/apis/new.io/v1/things', {}, { home: undefined })).to.have.property('kind', 'peer');
+  });
+});

@@ -1,0 +1,162 @@
+import { expect } from 'chai';
+import { createFakeControlPlane, group } from '../support/fake-control-plane.ts';
+
+const a = '10.0.0.1:6443';
+const b = '10.0.0.2:6443';
+
+/** An old server `a` and a new server `b` that has one more resource. */
+function mixedPlane(settings = {}) {
+  const plane = createFakeControlPlane(settings);
+  plane.servers.set(a, { probe: { kind: 'ready' }, groups: [group('apps', 'v1', 'deployments')] });
+  plane.servers.set(b, { probe: { kind: 'ready' }, groups: [group('apps', 'v1', 'deployments', 'widgets')] });
+  plane.renew('old', a);
+  plane.renew('new', b);
+  plane.start();
+  return plane;
+}
+type Plane = ReturnType<typeof mixedPlane>;
+
+function whoServes(plane: Plane, resource: string): string[] {
+  const { groupVersions, peers } = plane.table;
+  const row = groupVersions.flatMap(({ resources }) => resources).find((entry) => entry.resource === resource);
+  return (row?.peers ?? []).map((index) => peers[index]?.hostname ?? '');
+}
+
+function conditions(plane: Plane): Record<string, string> {
+  const list = plane.statuses.at(-1)?.['conditions'] as { type: string; status: string }[];
+  return Object.fromEntries(list.map(({ type, status }) => [type, status]));
+}
+
+describe('the controller of a PeerDiscovery', () => {
+  it('publishes one table of who serves what, with a revision after the one that was there', async () => {
+    const plane = mixedPlane();
+    await plane.advance(1_000);
+    expect(plane.table).to.include({ complete: true, mode: 'Route' });
+    expect(plane.bundles[0]?.table.revision).to.equal(42);
+    expect(whoServes(plane, 'widgets')).to.deep.equal(['new']);
+    expect(whoServes(plane, 'deployments')).to.have.members(['old', 'new']);
+    expect(conditions(plane)).to.deep.equal({ Ready: 'True', Stale: 'False', Converged: 'False', Stalled: 'False' });
+    await plane.controller.stop();
+  });
+
+  it('writes nothing more while nothing changes, though Leases are renewed', async () => {
+    const plane = mixedPlane();
+    await plane.advance(2_000);
+    const written = [plane.bundles.length, plane.statuses.length];
+    for (let turn = 0; turn < 6; turn += 1) {
+      plane.renew('old', a);
+      plane.renew('new', b);
+      await plane.advance(10_000);
+    }
+    expect([plane.bundles.length, plane.statuses.length]).to.deep.equal(written);
+    await plane.controller.stop();
+  });
+
+  it('routes to a new server as soon as it is ready, and doubts until then', async () => {
+    const plane = mixedPlane();
+    await plane.advance(2_000);
+    const c = '10.0.0.3:6443';
+    plane.servers.set(c, { probe: { kind: 'notReady', detail: 'starting' }, groups: [group('batch', 'v1', 'jobs')] });
+    plane.renew('newest', c);
+    await plane.advance(1_000);
+    expect(plane.table.complete).to.equal(false);
+    expect(whoServes(plane, 'jobs')).to.deep.equal([]);
+    const server = plane.servers.get(c);
+    if (server) server.probe = { kind: 'ready' };
+    await plane.advance(500);
+    expect(plane.table.complete).to.equal(true);
+    expect(whoServes(plane, 'jobs')).to.deep.equal(['newest']);
+    await plane.controller.stop();
+  });
+
+  it('keeps what a crashed server served until it counts as gone', async () => {
+    const plane = mixedPlane();
+    await plane.advance(2_000);
+    plane.servers.delete(b);
+    await plane.advance(2_000);
+    expect(plane.table.peers.map(({ hostname, state }) => [hostname, state])).to.deep.include(['new', 'Unreachable']);
+    expect(whoServes(plane, 'widgets')).to.deep.equal(['new']);
+    const renewOld = async (ms: number) => {
+      for (let at = 0; at < ms; at += 10_000) {
+        plane.renew('old', a);
+        await plane.advance(10_000, 1_000);
+      }
+    };
+    await renewOld(280_000);
+    expect(whoServes(plane, 'widgets')).to.deep.equal(['new']);
+    await renewOld(40_000);
+    expect(whoServes(plane, 'widgets')).to.deep.equal([]);
+    expect(plane.table.complete).to.equal(true);
+    await plane.controller.stop();
+  });
+
+  it('keeps what a cleanly stopped server served, and knows it again after its restart', async () => {
+    const plane = mixedPlane();
+    await plane.advance(2_000);
+    const stopped = plane.servers.get(b);
+    plane.servers.delete(b);
+    plane.dropLease('new');
+    await plane.advance(5_000);
+    expect(whoServes(plane, 'widgets')).to.deep.equal(['new']);
+    if (stopped) plane.servers.set(b, { ...stopped, groups: [group('apps', 'v1', 'deployments', 'gadgets')] });
+    plane.renew('new', b, 'second');
+    await plane.advance(1_000);
+    expect(whoServes(plane, 'gadgets')).to.deep.equal(['new']);
+    expect(whoServes(plane, 'widgets')).to.deep.equal([]);
+    expect(plane.table.peers).to.have.length(2);
+    await plane.controller.stop();
+  });
+
+  it('keeps the last good document of a server that starts to send garbage, and doubts when it is old', async () => {
+    const plane = mixedPlane();
+    await plane.advance(2_000);
+    const server = plane.servers.get(b);
+    if (server) server.failure = { kind: 'failed', reason: 'Malformed', message: 'not JSON' };
+    await plane.advance(30_000);
+    expect(plane.table.complete).to.equal(true);
+    await plane.advance(40_000);
+    expect(whoServes(plane, 'widgets')).to.deep.equal(['new']);
+    expect(plane.table.complete).to.equal(false);
+    expect(plane.table.doubts[0]).to.include({ reason: 'Malformed' });
+    expect(conditions(plane)).to.include({ Ready: 'False', Stale: 'True', Converged: 'Unknown' });
+    await plane.controller.stop();
+  });
+
+  it('drops a deleted CRD at once, before any server has noticed', async () => {
+    const plane = mixedPlane();
+    const crd = {
+      spec: { group: 'apps', names: { plural: 'widgets' }, versions: [{ name: 'v1', served: true }] },
+    };
+    plane.crds.set('widgets.apps', crd);
+    await plane.advance(2_000);
+    expect(whoServes(plane, 'widgets')).to.deep.equal(['new']);
+    plane.crds.delete('widgets.apps');
+    plane.controller.definitionsChanged();
+    await plane.settle();
+    expect(whoServes(plane, 'widgets')).to.deep.equal([]);
+    expect(plane.bundles.at(-1)?.apis).not.to.contain('widgets');
+    await plane.controller.stop();
+  });
+
+  it('says so in status when the table cannot be written, and writes it later', async () => {
+    const plane = mixedPlane();
+    plane.failing.publish = true;
+    await plane.advance(3_000);
+    expect(plane.bundles).to.have.length(0);
+    expect(conditions(plane)).to.include({ Ready: 'False', Stalled: 'True' });
+    plane.failing.publish = false;
+    await plane.advance(20_000);
+    expect(plane.table.complete).to.equal(true);
+    expect(conditions(plane)).to.include({ Ready: 'True', Stalled: 'False' });
+    await plane.controller.stop();
+  });
+
+  it('reads the documents of a steady control plane once per interval and no oftener', async () => {
+    const plane = mixedPlane();
+    await plane.advance(2_000);
+    const before = plane.calls.fetch;
+    await plane.advance(100_000);
+    expect(plane.calls.fetch - before).to.be.within(18, 22);
+    await plane.controller.stop();
+  });
+});

@@ -1,0 +1,62 @@
+import { expect } from 'chai';
+import { prepareRequestHeaders, prepareResponseHeaders } from '../../src/proxy/headers.ts';
+
+function prepare(rawHeaders: readonly string[], peerProxied = false): string[] {
+  const prepared = prepareRequestHeaders(rawHeaders, { remoteAddress: '192.0.2.7', peerProxied });
+  if (prepared.kind === 'bad') throw new Error(prepared.message);
+  return prepared.rawHeaders;
+}
+const forwardedFor = ['X-Forwarded-For', '192.0.2.7'];
+
+describe('prepareRequestHeaders', () => {
+  const forged = [
+    'X-Remote-User',
+    'x-remote-group',
+    'X-REMOTE-EXTRA-Scopes',
+    'X-Remote-Uid',
+    'X_Remote_User',
+    'x-remote_group',
+    'X-Kubernetes-Peer-Proxied',
+    'x_kubernetes_peer_proxied',
+  ];
+  for (const name of forged)
+    it(`removes ${name} from a client`, () => {
+      expect(prepare([name, 'system:masters', 'Host', 'h'])).to.deep.equal(['Host', 'h', ...forwardedFor]);
+    });
+
+  it('removes what belongs to one connection, and what Connection names', () => {
+    const headers = ['Host', 'h', 'Connection', 'close, X-Secret', 'Connection', 'X-Other', 'Keep-Alive', '1', 'TE', 'trailers', 'Transfer-Encoding', 'chunked', 'Upgrade', 'h2c', 'Proxy-Authorization', 'x', 'x-secret', '1', 'X-Other', '2', 'A', 'b'];
+    expect(prepare(headers)).to.deep.equal(['Host', 'h', 'A', 'b', ...forwardedFor]);
+  });
+
+  it('does not let Connection remove the framing or the host', () => {
+    const headers = ['Host', 'h', 'Content-Length', '3', 'Connection', 'content-length, host'];
+    expect(prepare(headers)).to.deep.equal(['Host', 'h', 'Content-Length', '3', ...forwardedFor]);
+  });
+
+  it('keeps repeated headers repeated, and impersonation', () => {
+    const headers = ['Host', 'h', 'Impersonate-Group', 'a', 'Impersonate-Group', 'b'];
+    expect(prepare(headers)).to.deep.equal([...headers, ...forwardedFor]);
+  });
+
+  it('appends to X-Forwarded-For', () => {
+    expect(prepare(['Host', 'h', 'x-forwarded-for', '198.51.100.1'])).to.deep.equal(['Host', 'h', 'X-Forwarded-For', '198.51.100.1, 192.0.2.7']);
+  });
+
+  it('marks only what leaves its home', () => {
+    expect(prepare(['Host', 'h'], true)).to.deep.equal(['Host', 'h', ...forwardedFor, 'x-kubernetes-peer-proxied', 'true']);
+    expect(prepare(['Host', 'h'])).not.to.include('x-kubernetes-peer-proxied');
+  });
+
+  it('refuses odd names, odd values and a second Host', () => {
+    for (const headers of [['X-Remote-User\t', 'a'], ['X Remote', 'a'], ['a', 'b\r\nX-Remote-User: c'], ['Host', 'a', 'host', 'b']])
+      expect(prepareRequestHeaders(headers, { remoteAddress: '', peerProxied: false }).kind).to.equal('bad');
+  });
+});
+
+describe('prepareResponseHeaders', () => {
+  it('passes everything but the hop, as often as it was', () => {
+    const headers = ['Audit-Id', '1', 'Warning', 'a', 'Warning', 'b', 'Connection', 'close', 'Transfer-Encoding', 'chunked'];
+    expect(prepareResponseHeaders(headers)).to.deep.equal(['Audit-Id', '1', 'Warning', 'a', 'Warning', 'b']);
+  });
+});

@@ -1,0 +1,340 @@
+import { once } from 'node:events';
+import { connect as http2Connect } from 'node:http2';
+import { get as httpsGet } from 'node:https';
+import type { Socket } from 'node:net';
+import { connect as tlsConnect } from 'node:tls';
+import { expect } from 'chai';
+import type { LoopbackPeer } from '../support/loopback-peer.ts';
+import { startLoopbackPeer } from '../support/loopback-peer.ts';
+import { eventually } from '../support/manual-clock.ts';
+import type { ProxyUnderTest } from '../support/proxy-under-test.ts';
+import { groupVersion, routingTable, startProxyUnderTest } from '../support/proxy-under-test.ts';
+import { createTestAuthority } from '../support/test-certificates.ts';
+
+const unknownResource = JSON.stringify({ kind: 'Status', apiVersion: 'v1', status: 'Failure', reason: 'NotFound', details: {}, code: 404 });
+const missingObject = JSON.stringify({ kind: 'Status', apiVersion: 'v1', status: 'Failure', reason: 'NotFound', details: { name: 'x', kind: 'pods' }, code: 404 });
+const v2 = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList';
+
+describe('the proxy', function () {
+  this.timeout(20_000);
+  const authority = createTestAuthority('peers');
+  let home: LoopbackPeer;
+  let other: LoopbackPeer;
+  let third: LoopbackPeer;
+  let proxy: ProxyUnderTest;
+  const table = (overrides = {}) =>
+    routingTable({
+      peers: [home, other, third].map(({ address }, at) => ({ id: `peer-${at}`, address, state: 'Ready' })),
+      groupVersions: [groupVersion('v1', { pods: [0, 1, 2] }), groupVersion('new.io/v1', { things: [1, 2], lone: [1] })],
+      ...overrides,
+    });
+  const notFound = (peer: LoopbackPeer, body: string, type = 'application/json') => {
+    peer.answer = (_request, response) => response.writeHead(404, { 'Content-Type': type }).end(body);
+  };
+
+  beforeEach(async () => {
+    [home, other, third] = await Promise.all(['home', 'other', 'third'].map((name) => startLoopbackPeer(name, authority)) as [Promise<LoopbackPeer>, Promise<LoopbackPeer>, Promise<LoopbackPeer>]);
+    proxy = await startProxyUnderTest(authority, home);
+    proxy.use(table());
+  });
+  afterEach(async () => {
+    await proxy.stop();
+    await Promise.all([home, other, third].map((peer) => peer.kill()));
+  });
+
+  it('sends what home serves home, unmarked, with the token as it is', async () => {
+    const answer = await proxy.get('/api/v1/pods', { Authorization: 'Bearer t', 'X-Remote-User': 'root', 'x-kubernetes-peer-proxied': 'true' });
+    expect(answer.body).to.equal('home');
+    const headers = home.seen[0]?.headers ?? {};
+    expect(headers['authorization']).to.equal('Bearer t');
+    expect(headers).not.to.have.any.keys('x-remote-user', 'x-kubernetes-peer-proxied');
+  });
+
+  it('sends what home lacks to one capable peer, marked, the same one for a connection', async () => {
+    expect((await proxy.get('/apis/new.io/v1/lone')).body).to.equal('other');
+    expect(other.seen[0]?.headers['x-kubernetes-peer-proxied']).to.equal('true');
+    expect(home.seen).to.have.length(0);
+    const session = http2Connect(`https://localhost:${proxy.port}`, { ca: proxy.caPem });
+    for (let round = 0; round < 6; round++) await getOver(session, '/apis/new.io/v1/things');
+    session.close();
+    expect([other.seen.length, third.seen.length].map((count) => count % 6).sort()).to.deep.equal([0, 1]);
+  });
+
+  it('passes status, repeated headers and body as they are', async () => {
+    home.answer = (_request, response) =>
+      response.writeHead(201, ['Warning', 'a', 'Warning', 'b', 'Audit-Id', 'i', 'Content-Length', '2', 'Date', 'd']).end('ok');
+    const answer = await proxy.get('/api/v1/pods');
+    expect(answer).to.include({ status: 201, body: 'ok' });
+    expect(answer.rawHeaders.filter((_, at) => at % 2 === 0).map((name) => name.toLowerCase()).sort()).to.deep.equal(['audit-id', 'connection', 'content-length', 'date', 'warning', 'warning'].sort());
+  });
+
+  it('passes bodies of known and unknown length up', async () => {
+    home.answer = (request, response) => {
+      request.pipe(response);
+    };
+    expect((await proxy.get('/api/v1/pods', { 'Content-Length': '5' }, 'POST', 'hello')).body).to.equal('hello');
+    expect((await proxy.get('/api/v1/pods', { 'Transfer-Encoding': 'chunked' }, 'PATCH', 'hello')).body).to.equal('hello');
+    expect((await proxy.get('/api/v1/pods/x', { 'Content-Length': '5' }, 'DELETE', 'hello')).body).to.equal('hello');
+  });
+
+  it("lets home's 404 stand for what no server has", async () => {
+    notFound(home, '404 page not found\n', 'text/plain; charset=utf-8');
+    expect((await proxy.get('/apis/nope.io/v1/x')).status).to.equal(404);
+  });
+
+  it('turns that 404 into a 503 while the table is incomplete, whatever its encoding', async () => {
+    proxy.use(table({ complete: false, doubts: [{ peer: 'peer-9', reason: 'Unreachable', message: 'no answer' }] }));
+    for (const [body, type] of [['404 page not found\n', 'text/plain'], [unknownResource, 'application/json'], ['kind: Status\ndetails: {}\n', 'application/yaml']] as const) {
+      notFound(home, body, type);
+      const answer = await proxy.get('/apis/nope.io/v1/x');
+      expect(answer.status).to.equal(503);
+      expect(answer.headers['retry-after']).to.equal('1');
+      expect(answer.body).to.include('peer-9: no answer');
+    }
+    notFound(home, missingObject);
+    expect((await proxy.get('/apis/nope.io/v1/x')).status).to.equal(404);
+  });
+
+  it('turns that 404 into a 503 while there is no table', async () => {
+    const bare = await startProxyUnderTest(authority, home);
+    notFound(home, unknownResource);
+    expect((await bare.get('/apis/nope.io/v1/x')).status).to.equal(503);
+    notFound(home, missingObject);
+    expect((await bare.get('/api/v1/namespaces/a/pods/x')).status).to.equal(404);
+    await bare.stop();
+  });
+
+  it('passes a missing object on, but not the word that a listed resource is unknown', async () => {
+    notFound(home, missingObject);
+    expect((await proxy.get('/api/v1/namespaces/a/pods/x')).status).to.equal(404);
+    notFound(home, unknownResource);
+    expect((await proxy.get('/api/v1/pods')).body).to.be.oneOf(['other', 'third']);
+    const write = await proxy.get('/api/v1/pods', { 'Content-Length': '1' }, 'POST', 'x');
+    expect(write.status).to.equal(503);
+    expect(other.seen.length + third.seen.length).to.equal(1);
+  });
+
+  it('answers 503 with a negotiated Status when those that have the resource cannot take requests', async () => {
+    const gone = table();
+    proxy.use({ ...gone, peers: gone.peers.map((peer, at) => (at === 0 ? peer : { ...peer, state: 'Unreachable' })) });
+    const answer = await proxy.get('/apis/new.io/v1/lone', { Accept: 'application/yaml' });
+    expect(answer.status).to.equal(503);
+    expect(answer.headers['content-type']).to.equal('application/yaml');
+    expect(answer.body).to.include('peer-1 is Unreachable');
+  });
+
+  it('loses no read and no unsent write when a peer dies while another can serve', async () => {
+    await other.kill();
+    for (let round = 0; round < 5; round++) {
+      expect((await proxy.get('/apis/new.io/v1/things')).body).to.equal('third');
+      expect((await proxy.get('/apis/new.io/v1/things', { 'Content-Length': '1' }, 'POST', 'x')).body).to.equal('third');
+    }
+  });
+
+  it('lets others stand in for a home that is dead, and takes it back when it is well', async () => {
+    await home.kill();
+    expect((await proxy.get('/api/v1/pods')).body).to.be.oneOf(['other', 'third']);
+    expect((await proxy.get('/version')).body).to.be.oneOf(['other', 'third']);
+  });
+
+  it('repeats a read that got no byte of an answer, once, and never a write', async () => {
+    other.answer = (request) => request.socket.destroy();
+    third.answer = (request) => request.socket.destroy();
+    expect((await proxy.get('/apis/new.io/v1/things')).status).to.equal(503);
+    expect([other.seen.length, third.seen.length]).to.deep.equal([1, 1]);
+    await eventually(() => proxy.proxy.checks().every(({ ok }) => ok));
+    const before = other.seen.length + third.seen.length;
+    let write = await proxy.get('/apis/new.io/v1/lone', { 'Content-Length': '1' }, 'POST', 'x');
+    // Until the probe has brought the peer back, nothing is sent at all.
+    while (write.status === 503 && other.seen.length + third.seen.length === before)
+      write = await proxy.get('/apis/new.io/v1/lone', { 'Content-Length': '1' }, 'POST', 'x');
+    expect(write.status).to.equal(504);
+    expect(write.headers).not.to.have.property('retry-after');
+    expect(other.seen.length + third.seen.length).to.equal(before + 1);
+  });
+
+  it('cuts an answer off visibly when its peer dies in the middle', async () => {
+    home.answer = (request, response) => {
+      response.write('half');
+      setImmediate(() => request.socket.destroy());
+    };
+    const failure = await proxy.get('/api/v1/pods').then(() => undefined, (error: Error) => error);
+    expect(failure).to.be.instanceOf(Error);
+  });
+
+  it('sends no credential to a server whose certificate is for another name or from another authority', async () => {
+    const wrongName = await startLoopbackPeer('evil', authority, 'kubelet.example');
+    const wrongAuthority = await startLoopbackPeer('evil', createTestAuthority('others'));
+    for (const evil of [wrongName, wrongAuthority]) {
+      proxy.use(routingTable({ peers: [{ id: 'home', address: home.address, state: 'Ready' }, { id: 'evil', address: evil.address, state: 'Ready' }], groupVersions: [groupVersion('new.io/v1', { things: [1] })], serverName: 'kubelet.example' }));
+      expect((await proxy.get('/apis/new.io/v1/things', { Authorization: 'Bearer t' })).status).to.equal(503);
+      expect(evil.seen).to.have.length(0);
+      await evil.kill();
+    }
+  });
+
+  it('does not connect to forbidden address ranges that the table names, but to the pinned home', async () => {
+    const strict = await startProxyUnderTest(authority, home, { allowCidrs: [] });
+    strict.use(table());
+    expect((await strict.get('/apis/new.io/v1/lone')).status).to.equal(503);
+    expect((await strict.get('/api/v1/pods')).body).to.equal('home');
+    expect(other.seen).to.have.length(0);
+    await strict.stop();
+  });
+
+  it('streams watches as they come, over HTTP/1.1 and HTTP/2', async () => {
+    const events: ((text: string) => void)[] = [];
+    home.answer = (_request, response) => {
+      response.writeHead(200, { 'Content-Type': 'application/json' });
+      response.flushHeaders();
+      events.push((text) => (text === '' ? response.end() : response.write(text)));
+    };
+    const http1 = httpsGet({ host: '127.0.0.1', port: proxy.port, path: '/api/v1/pods?watch=1', ca: proxy.caPem, servername: 'localhost', agent: false });
+    const [response] = (await once(http1, 'response')) as [import('node:http').IncomingMessage];
+    events[0]?.('one');
+    expect(String((await once(response, 'data'))[0])).to.equal('one');
+    events[0]?.('two');
+    expect(String((await once(response, 'data'))[0])).to.equal('two');
+    response.resume();
+    events[0]?.('');
+    await once(response, 'end');
+
+    const session = http2Connect(`https://localhost:${proxy.port}`, { ca: proxy.caPem });
+    const stream = session.request({ ':path': '/api/v1/pods?watch=1' });
+    await once(stream, 'response');
+    events[1]?.('one');
+    expect(String((await once(stream, 'data'))[0])).to.equal('one');
+    events[1]?.('');
+    stream.resume();
+    await once(stream, 'end');
+    session.close();
+  });
+
+  it('holds the server back when the client reads slowly', async () => {
+    let written = 0;
+    let ended = false;
+    home.answer = (_request, response) => {
+      const chunk = Buffer.alloc(64 * 1024);
+      const more = () => {
+        while (written < 64 * 1024 * 1024) {
+          written += chunk.length;
+          if (!response.write(chunk)) return void response.once('drain', more);
+        }
+        ended = true;
+        response.end();
+      };
+      more();
+    };
+    const request = httpsGet({ host: '127.0.0.1', port: proxy.port, path: '/api/v1/pods', ca: proxy.caPem, servername: 'localhost', agent: false });
+    const [response] = (await once(request, 'response')) as [import('node:http').IncomingMessage];
+    response.pause();
+    let before = -1;
+    while (before !== written) {
+      before = written;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    expect(ended).to.equal(false);
+    expect(written).to.be.below(32 * 1024 * 1024);
+    let received = 0;
+    response.on('data', (chunk: Buffer) => {
+      received += chunk.length;
+    });
+    response.resume();
+    await once(response, 'end');
+    expect(received).to.equal(64 * 1024 * 1024);
+  });
+
+  it('stops the request at the server when the client leaves', async () => {
+    let gone = false;
+    home.answer = (request, response) => {
+      response.write('x');
+      request.socket.once('close', () => {
+        gone = true;
+      });
+    };
+    const request = httpsGet({ host: '127.0.0.1', port: proxy.port, path: '/api/v1/pods?watch=1', ca: proxy.caPem, servername: 'localhost', agent: false });
+    await once(request, 'response');
+    request.on('error', () => {});
+    request.destroy();
+    await eventually(() => gone);
+  });
+
+  it('passes trailers', async () => {
+    home.answer = (_request, response) => {
+      response.writeHead(200, { Trailer: 'X-Sum', 'Transfer-Encoding': 'chunked' });
+      response.write('x');
+      response.addTrailers({ 'X-Sum': '1' });
+      response.end();
+    };
+    const session = http2Connect(`https://localhost:${proxy.port}`, { ca: proxy.caPem });
+    const stream = session.request({ ':path': '/api/v1/pods' });
+    stream.resume();
+    const [trailers] = (await once(stream, 'trailers')) as [Record<string, string>];
+    expect(trailers['x-sum']).to.equal('1');
+    session.close();
+  });
+
+  it('gives the unified document to those whom home lets in, and to nobody else', async () => {
+    home.answer = (request, response) => {
+      if (request.headers.authorization !== 'Bearer t') return response.writeHead(401).end('no');
+      return request.headers['if-none-match'] === '"h"' ? response.writeHead(304).end() : response.writeHead(200, { ETag: '"h"' }).end('{}');
+    };
+    expect(await proxy.get('/apis', { Accept: v2 })).to.include({ status: 401, body: 'no' });
+    const given = await proxy.get('/apis', { Accept: v2, Authorization: 'Bearer t' });
+    expect(given).to.include({ status: 200, body: '{"unified":"apis"}\n' });
+    expect(given.headers).to.include({ 'content-type': v2, etag: '"A1"', vary: 'Accept', 'cache-control': 'public' });
+    const asked = home.seen.length;
+    expect((await proxy.get('/apis', { Accept: v2, Authorization: 'Bearer t', 'If-None-Match': '"A1"' })).status).to.equal(304);
+    expect(home.seen).to.have.length(asked);
+    expect((await proxy.get('/api', { Accept: v2, Authorization: 'Bearer t' })).body).to.equal('{"unified":"api"}\n');
+    const head = await proxy.get('/apis', { Accept: v2, Authorization: 'Bearer t' }, 'HEAD');
+    expect(head).to.include({ status: 200, body: '' });
+    expect((await proxy.get('/apis', { Accept: v2, Authorization: 'Bearer t', 'Impersonate-User': 'x' })).status).to.equal(200);
+    expect(home.seen.at(-1)?.headers['impersonate-user']).to.equal('x');
+  });
+
+  it("gives home's own document for profile=nopeer and for legacy forms", async () => {
+    for (const accept of [`${v2};profile=nopeer`, 'application/json', '*/*']) expect((await proxy.get('/apis', { Accept: accept })).body).to.equal('home');
+  });
+
+  it('joins both sides of an upgrade, keeps a half-closed side half-closed, and marks and strips as always', async () => {
+    let heads: NodeJS.Dict<string | string[]> = {};
+    other.onUpgrade = (request, socket: Socket) => {
+      heads = request.headers;
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: k\r\n\r\nhello');
+      let received = '';
+      socket.on('data', (chunk: Buffer) => {
+        received += String(chunk);
+      });
+      socket.once('end', () => socket.end(`[${received}]`));
+    };
+    proxy.use(table({ groupVersions: [groupVersion('v1', { pods: [1] })] }));
+    const socket = tlsConnect({ host: '127.0.0.1', port: proxy.port, ca: proxy.caPem, servername: 'localhost', allowHalfOpen: true } as Parameters<typeof tlsConnect>[0]);
+    socket.write('GET /api/v1/pods?watch=1 HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nAuthorization: Bearer t\r\nX-Remote-User: root\r\n\r\n');
+    let received = '';
+    socket.on('data', (chunk: Buffer) => {
+      received += String(chunk);
+      if (received.endsWith('hello')) socket.end('question');
+    });
+    await once(socket, 'close');
+    expect(received).to.match(/^HTTP\/1\.1 101 [^]*Sec-WebSocket-Accept: k\r\n[^]*\r\n\r\nhello\[question\]$/);
+    expect(heads).to.include({ authorization: 'Bearer t', 'x-kubernetes-peer-proxied': 'true', upgrade: 'websocket' });
+    expect(heads).not.to.have.property('x-remote-user');
+  });
+
+  it('passes a refused upgrade on as an ordinary answer', async () => {
+    home.onUpgrade = (_request, socket) => socket.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno');
+    const answer = await proxy.sendRaw('GET /api/v1/pods?watch=1 HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
+    expect(answer).to.match(/^HTTP\/1\.1 403 [^]*\r\n\r\nno$/);
+  });
+});
+
+async function getOver(session: import('node:http2').ClientHttp2Session, path: string): Promise<string> {
+  const stream = session.request({ ':path': path });
+  let body = '';
+  stream.on('data', (chunk: Buffer) => {
+    body += String(chunk);
+  });
+  await once(stream, 'end');
+  return body;
+}

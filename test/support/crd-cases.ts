@@ -1,0 +1,168 @@
+/** One object and what an API server that has the CustomResourceDefinition says to it. */
+export interface CrdCase {
+  readonly title: string;
+  readonly object: object;
+  /** What the refusal must say; absent if the object is accepted. */
+  readonly error?: RegExp;
+}
+
+const withSpec = (name: string, spec: unknown) => ({
+  apiVersion: 'peerdiscovery.dev/v1alpha1',
+  kind: 'PeerDiscovery',
+  metadata: { name },
+  ...(spec !== undefined && { spec }),
+});
+const accepted = (title: string, spec: unknown, name = 'case'): CrdCase => ({ title, object: withSpec(name, spec) });
+const refused = (title: string, spec: unknown, error: RegExp, name = 'case'): CrdCase => ({
+  title,
+  object: withSpec(name, spec),
+  error,
+});
+
+/** Objects that every API server must accept or refuse; each is created alone, by a dry run or deleted afterwards. */
+export const crdCases: readonly CrdCase[] = [
+  accepted('an object without a spec', undefined),
+  accepted('an empty spec', {}),
+  accepted('a null section, which gets its default', { polling: null }),
+  accepted('a complete spec', {
+    mode: 'Route',
+    leases: { namespace: 'control-planes', labelSelector: 'apiserver.kubernetes.io/identity=my-apiserver' },
+    addresses: {
+      sources: ['Node', 'Static'],
+      static: [
+        { peer: 'master-1', address: '10.0.0.1:6443' },
+        { peer: 'master-2', address: '[fd00::2]:6443' },
+        { peer: 'master-3', address: 'master-3.example.org:65535' },
+      ],
+      port: 443,
+      allowedCIDRs: ['10.0.0.0/24', 'fd00::/64'],
+    },
+    tls: { caBundle: 'LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg==', serverName: 'kubernetes' },
+    polling: { interval: '500ms', timeout: '1.5s', concurrency: 64 },
+    staleAfter: '1m30s',
+    goneAfter: '1h',
+    routingTable: { namespace: 'proxies', name: 'table' },
+  }),
+  accepted('goneAfter equal to staleAfter', { staleAfter: '2m', goneAfter: '120s' }),
+  accepted('a name of 49 characters', {}, 'a'.repeat(49)),
+  refused('a name of 50 characters', {}, /at most 49 characters/, 'a'.repeat(50)),
+  refused('an unknown mode', { mode: 'Enforce' }, /spec\.mode: Unsupported value: "Enforce"/),
+  refused('goneAfter shorter than staleAfter', { staleAfter: '10m' }, /goneAfter must not be shorter than staleAfter/),
+  refused(
+    'staleAfter no longer than the interval',
+    { staleAfter: '10s' },
+    /staleAfter must be longer than polling\.interval/,
+  ),
+  refused(
+    'an interval longer than the default of staleAfter',
+    { polling: { interval: '2m' } },
+    /staleAfter must be longer/,
+  ),
+  refused('an interval below 100ms', { polling: { interval: '50ms' } }, /interval must be at least 100ms/),
+  refused('a timeout of zero', { polling: { timeout: '0s' } }, /timeout must be at least 100ms/),
+  refused('a duration without a unit', { staleAfter: '60' }, /spec\.staleAfter.*should match/),
+  refused('a negative duration', { staleAfter: '-1m' }, /spec\.staleAfter.*should match/),
+  refused('a duration that is a number', { staleAfter: 60 }, /spec\.staleAfter.*must be of type string/),
+  refused('no concurrency', { polling: { concurrency: 0 } }, /spec\.polling\.concurrency.*greater than or equal to 1/),
+  refused(
+    'too much concurrency',
+    { polling: { concurrency: 65 } },
+    /spec\.polling\.concurrency.*less than or equal to 64/,
+  ),
+  refused('an unknown source', { addresses: { sources: ['Dns'] } }, /Unsupported value: "Dns"/),
+  refused('no source at all', { addresses: { sources: [] } }, /spec\.addresses\.sources.*at least 1 item/),
+  refused('a source listed twice', { addresses: { sources: ['Node', 'Node'] } }, /a source may be listed only once/),
+  refused('a static address without a port', staticAddress('10.0.0.1'), /static\[0\]\.address.*should match/),
+  refused('a static address with port 65536', staticAddress('10.0.0.1:65536'), /static\[0\]\.address.*should match/),
+  refused(
+    'a static address that is a URL',
+    staticAddress('https://10.0.0.1:6443'),
+    /static\[0\]\.address.*should match/,
+  ),
+  refused('an IPv6 address without brackets', staticAddress('fd00::2:6443'), /static\[0\]\.address.*should match/),
+  refused('a static entry without an address', { addresses: { static: [{ peer: 'a' }] } }, /address: Required value/),
+  refused(
+    'a peer with two static addresses',
+    { addresses: { static: ['10.0.0.1:1', '10.0.0.2:1'].map((address) => ({ peer: 'a', address })) } },
+    /Duplicate value/,
+  ),
+  refused(
+    '257 static addresses',
+    {
+      addresses: { static: Array.from({ length: 257 }, (_, i) => ({ peer: `p${i}`, address: `10.0.1.${i % 250}:1` })) },
+    },
+    /must have at most 256 items/,
+  ),
+  refused('a port of 0', { addresses: { port: 0 } }, /spec\.addresses\.port.*greater than or equal to 1/),
+  refused('a CIDR without a prefix length', { addresses: { allowedCIDRs: ['10.0.0.1'] } }, /allowedCIDRs\[0\].*cidr/),
+  refused('a CA bundle that is not base64', { tls: { caBundle: '-----BEGIN' } }, /spec\.tls\.caBundle.*byte/),
+  refused(
+    'a namespace that cannot be one',
+    { routingTable: { namespace: 'A_B' } },
+    /spec\.routingTable\.namespace.*should match/,
+  ),
+  refused(
+    'a name of the table that cannot be one',
+    { routingTable: { name: '-a' } },
+    /spec\.routingTable\.name.*should match/,
+  ),
+  refused('an unknown field', { modus: 'Route' }, /unknown field "spec\.modus"/),
+];
+
+function staticAddress(address: string) {
+  return { addresses: { static: [{ peer: 'a', address }] } };
+}
+
+/** A status as the operator writes it, to be stored and shown by an API server. */
+export const statusCase = {
+  observedGeneration: 1,
+  mode: 'Observe',
+  revision: 7,
+  hash: '3f2a91c0',
+  peerCounts: { total: 3, ready: 2, stale: 0, unreachable: 1 },
+  groups: 22,
+  resources: 58,
+  divergentResources: 1,
+  converged: 'False',
+  conditions: [
+    {
+      type: 'Ready',
+      status: 'True',
+      observedGeneration: 1,
+      lastTransitionTime: '2026-01-02T03:04:05Z',
+      reason: 'Published',
+      message: 'revision 7 is published',
+    },
+  ],
+  peers: [
+    {
+      id: 'apiserver-wj467rbl25eeviqacfhvg2yvnm',
+      hostname: 'master-1',
+      version: 'v1.36.3',
+      address: '10.0.0.1:6443',
+      addressSource: 'LeaseAnnotation',
+      trust: 'Medium',
+      state: 'Ready',
+      reason: 'Ready',
+      documentForm: 'v2',
+      lastSuccessTime: '2026-01-02T03:04:05Z',
+      documentHash: '3f2a91c0',
+      groups: 22,
+      resources: 58,
+      peerAggregated: false,
+    },
+    { id: '10.0.0.3:6443', state: 'Unreachable', reason: 'ConnectionFailed' },
+  ],
+  divergent: [
+    {
+      group: 'resource.k8s.io',
+      version: 'v1',
+      resource: 'resourceclaims',
+      servedBy: ['apiserver-wj467rbl25eeviqacfhvg2yvnm'],
+      missingFrom: ['10.0.0.2:6443'],
+    },
+  ],
+  omitted: { peers: 0, divergent: 0 },
+  leaseProblems: [{ lease: 'apiserver-x', reason: 'NoHolder', message: 'spec.holderIdentity is empty' }],
+  routingTable: { namespace: 'peerdiscovery-system', name: 'peerdiscovery-cluster' },
+};

@@ -1,0 +1,177 @@
+import PQueue from 'p-queue';
+import type { PeerDocuments, ProbeResult } from '../../src/domain/assess-peer.ts';
+import type { GroupDiscovery } from '../../src/domain/discovery-document.ts';
+import type { LeaseObject } from '../../src/domain/identity-lease.ts';
+import type { RoutingBundle } from '../../src/domain/routing-table.ts';
+import { type Controller, type ControllerSettings, startController } from '../../src/operator/controller.ts';
+import type { FetchResult, PeerClient, WatchedSet } from '../../src/operator/ports.ts';
+import type { Clock } from '../../src/runtime/clock.ts';
+import { identityLeaseName } from '../../src/runtime/identity-lease-name.ts';
+import { silentLog } from '../../src/runtime/log.ts';
+
+/** A group with one version and these resources, as a server's own document lists it. */
+export function group(name: string, version: string, ...resources: string[]): GroupDiscovery {
+  return {
+    name,
+    versions: [
+      {
+        version,
+        freshness: 'Current',
+        resources: resources.map((resource) => ({ resource, scope: 'Namespaced', singularResource: '', verbs: ['get', 'list'] })),
+      },
+    ],
+  };
+}
+
+interface FakeServer {
+  probe: ProbeResult;
+  groups: GroupDiscovery[];
+  failure?: FetchResult & { kind: 'failed' };
+}
+
+/** Servers, Leases and a store that exist only in memory; time moves only by `advance`. */
+export function createFakeControlPlane(settings: Partial<ControllerSettings> = {}) {
+  let now = 1_700_000_000_000;
+  let sleepers: { at: number; wake: () => void }[] = [];
+  const clock: Clock = {
+    now: () => now,
+    sleep: (ms, signal) =>
+      new Promise((resolve) => {
+        if (signal?.aborted) return resolve();
+        const sleeper = { at: now + ms, wake: () => resolve() };
+        sleepers.push(sleeper);
+        signal?.addEventListener('abort', () => resolve(), { once: true });
+      }),
+  };
+  const servers = new Map<string, FakeServer>();
+  const leases = new Map<string, LeaseObject>();
+  const crds = new Map<string, object>();
+  const bundles: RoutingBundle[] = [];
+  const statuses: Readonly<Record<string, unknown>>[] = [];
+  const failing = { publish: false };
+  const calls = { fetch: 0 };
+  const set = <T>(items: Map<string, T>): WatchedSet<T> => ({
+    items: () => items,
+    synced: true,
+    get lastContactAtMs() {
+      return now;
+    },
+  });
+  const client: PeerClient = {
+    async probe(address) {
+      return servers.get(address)?.probe ?? { kind: 'unreachable', detail: 'connection refused' };
+    },
+    async fetchDiscovery(address, previous) {
+      calls.fetch += 1;
+      const server = servers.get(address);
+      if (server === undefined) return { kind: 'failed', reason: 'Unreachable', message: 'connection refused' };
+      if (server.failure !== undefined) return server.failure;
+      const hash = JSON.stringify(server.groups);
+      if (previous?.hash === hash) return { kind: 'unchanged', documents: previous };
+      const documents: PeerDocuments = { form: 'v2', api: [], apis: server.groups, etags: { apis: hash }, hash };
+      return { kind: 'fetched', documents };
+    },
+    fetchVersion: async () => 'v1.36.3',
+    detectPeerAggregation: async () => false,
+    close() {},
+  };
+  const defaults: ControllerSettings = {
+    name: 'cluster',
+    generation: 1,
+    mode: 'Route',
+    serverName: 'kubernetes.default.svc',
+    checkLeaseNames: true,
+    sources: ['LeaseAnnotation'],
+    staticEntries: [],
+    nodePort: 6443,
+    checkAddress: () => ({ ok: true }),
+    staleAfterMs: 60_000,
+    goneAfterMs: 300_000,
+    timing: { pollIntervalMs: 10_000, probeIntervalMs: 1_000, eagerProbeIntervalMs: 250, maxBackoffMs: 10_000 },
+    routingTable: { namespace: 'peerdiscovery-system', name: 'peerdiscovery-cluster' },
+  };
+  let controller: Controller | undefined;
+  let renewals = 0;
+
+  /** Lets everything that is not waiting for time run. */
+  async function settle(): Promise<void> {
+    for (let turn = 0; turn < 50; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  return {
+    servers,
+    crds,
+    bundles,
+    statuses,
+    failing,
+    calls,
+    get controller() {
+      if (controller === undefined) throw new Error('not started');
+      return controller;
+    },
+    /** Last published table. */
+    get table() {
+      const bundle = bundles.at(-1);
+      if (bundle === undefined) throw new Error('nothing was published');
+      return bundle.table;
+    },
+    /** Writes the Lease of a server, as its start or a renewal does. */
+    renew(hostname: string, address: string, holder = 'first') {
+      const name = identityLeaseName(hostname);
+      renewals += 1;
+      leases.set(name, {
+        metadata: {
+          name,
+          labels: { 'kubernetes.io/hostname': hostname },
+          annotations: { 'kubernetes.io/peer-advertise-address': address },
+        },
+        spec: { holderIdentity: `${name}_${holder}`, renewTime: String(renewals).padStart(6, '0') },
+      });
+      controller?.notify();
+    },
+    dropLease(hostname: string) {
+      leases.delete(identityLeaseName(hostname));
+      controller?.notify();
+    },
+    start() {
+      const empty = set(new Map<string, never>());
+      controller = startController({
+        settings: { ...defaults, ...settings },
+        sets: { leases: set(leases), pods: empty, nodes: empty, endpointSlices: empty, crds: set(crds), apiServices: empty },
+        client,
+        fetches: new PQueue({ concurrency: 8 }),
+        bundles: {
+          readRevision: async () => 41,
+          async publish(bundle) {
+            if (failing.publish) throw new Error('connection refused');
+            bundles.push(bundle);
+            return undefined;
+          },
+        },
+        status: {
+          async write(status) {
+            statuses.push(status);
+          },
+        },
+        recordEvent() {},
+        observePass() {},
+        observeReconcile() {},
+        clock,
+        random: () => 0.5,
+        log: silentLog,
+      });
+    },
+    settle,
+    /** Moves time on in steps, and lets everything that becomes due run at its own moment. */
+    async advance(ms: number, stepMs = 250) {
+      await settle();
+      for (const end = now + ms; now < end; ) {
+        now = Math.min(end, now + stepMs);
+        const due = sleepers.filter(({ at }) => at <= now);
+        sleepers = sleepers.filter(({ at }) => at > now);
+        for (const { wake } of due) wake();
+        await settle();
+      }
+    },
+  };
+}

@@ -1,0 +1,58 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import type { TestAuthority } from './test-certificates.ts';
+
+/** A request that a peer has seen. */
+export interface SeenRequest {
+  readonly method: string;
+  readonly url: string;
+  readonly rawHeaders: readonly string[];
+  readonly headers: IncomingMessage['headers'];
+}
+
+/** A TLS server on loopback that stands for a kube-apiserver. */
+export interface LoopbackPeer {
+  readonly address: string;
+  readonly seen: SeenRequest[];
+  /** How it answers from now on. */
+  answer: (request: IncomingMessage, response: ServerResponse) => void;
+  onUpgrade: (request: IncomingMessage, socket: Socket) => void;
+  /** Breaks every connection and stops listening, as SIGKILL does. */
+  kill(): Promise<void>;
+}
+
+/** Starts a peer that answers 200 with its name until told otherwise; `/readyz` is always ok. */
+export async function startLoopbackPeer(
+  name: string,
+  authority: TestAuthority,
+  dnsName = 'kubernetes.default.svc',
+): Promise<LoopbackPeer> {
+  const { certPem, keyPem } = authority.issue({ commonName: 'kube-apiserver', dnsNames: [dnsName] });
+  const seen: SeenRequest[] = [];
+  const sockets = new Set<Socket>();
+  const server = createServer({ cert: certPem, key: keyPem }, (request, response) => {
+    if (request.url === '/readyz') return response.end('ok');
+    const { method = '', url = '', rawHeaders, headers } = request;
+    seen.push({ method, url, rawHeaders, headers });
+    return peer.answer(request, response);
+  });
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  server.on('upgrade', (request, socket: Socket) => peer.onUpgrade(request, socket));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const peer: LoopbackPeer = {
+    address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    seen,
+    answer: (_request, response) => response.end(name),
+    onUpgrade: (_request, socket) => socket.destroy(),
+    kill: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const socket of sockets) socket.destroy();
+      }),
+  };
+  return peer;
+}

@@ -1,0 +1,27 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
+import type { DocumentSet } from './discovery-builders.ts';
+
+/** What kube-apiserver makes of a set of documents. */
+export interface OracleAnswer {
+  readonly document: string;
+  readonly etag: string;
+}
+
+/** Lets kube-apiserver's own Go code merge each set, in one process of the given `merge-oracle` binary. */
+export async function mergeWithOracle(binary: string, sets: readonly DocumentSet[]): Promise<readonly OracleAnswer[]> {
+  const child = spawn(binary, [], { argv0: 'merge-oracle', stdio: ['pipe', 'pipe', 'pipe'] });
+  const ended = once(child, 'close');
+  const output = Promise.all([text(child.stdout), text(child.stderr)]);
+  // A process that dies early closes its input; its own message says more than the broken pipe.
+  child.stdin.on('error', () => {});
+  child.stdin.end(sets.map((set) => `${JSON.stringify(set)}\n`).join(''));
+  const [code] = await ended;
+  const [stdout, stderr] = await output;
+  if (code !== 0) throw new Error(`merge-oracle ended with ${String(code)}: ${stderr}`);
+  return stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as OracleAnswer);
+}

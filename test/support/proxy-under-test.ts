@@ -1,0 +1,149 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { request as httpsRequest } from 'node:https';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect as tlsConnect } from 'node:tls';
+import { createAddressPolicy } from '../../src/adapters/peers/address-policy.ts';
+import { createUndiciTransport } from '../../src/adapters/peers/undici-transport.ts';
+import type { RoutingBundle, RoutingTable, TableGroupVersion } from '../../src/domain/routing-table.ts';
+import type { RunningProxy } from '../../src/proxy/start-proxy.ts';
+import { startProxy } from '../../src/proxy/start-proxy.ts';
+import { systemClock } from '../../src/runtime/clock.ts';
+import { silentLog } from '../../src/runtime/log.ts';
+import type { LoopbackPeer } from './loopback-peer.ts';
+import type { TestAuthority } from './test-certificates.ts';
+
+/** A group-version whose resources are served by these peers. */
+export function groupVersion(
+  name: string,
+  resources: Readonly<Record<string, readonly number[]>>,
+): TableGroupVersion {
+  const slash = name.indexOf('/');
+  return {
+    group: slash < 0 ? '' : name.slice(0, slash),
+    version: name.slice(slash + 1),
+    origin: 'BuiltIn',
+    resources: Object.entries(resources).map(([resource, peers]) => ({ resource, peers, subresources: {} })),
+  };
+}
+
+/** A table in Route mode over peers that are ready, complete unless told otherwise. */
+export function routingTable(overrides: Partial<RoutingTable>): RoutingTable {
+  return {
+    apiVersion: 'peerdiscovery.dev/v1alpha1',
+    kind: 'RoutingTable',
+    owner: 'cluster',
+    mode: 'Route',
+    revision: 1,
+    serverName: 'kubernetes.default.svc',
+    complete: true,
+    doubts: [],
+    peers: [],
+    groupVersions: [],
+    ...overrides,
+  };
+}
+
+/** A bundle around a table. */
+export function routingBundle(table: RoutingTable): RoutingBundle {
+  return { table, apis: '{"unified":"apis"}\n', apisEtag: 'A1', api: '{"unified":"api"}\n', apiEtag: 'B2' };
+}
+
+/** An answer as the client got it. */
+export interface ClientAnswer {
+  readonly status: number;
+  readonly rawHeaders: readonly string[];
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: string;
+}
+
+/** A proxy on loopback, and ways to talk to it. */
+export interface ProxyUnderTest {
+  readonly port: number;
+  readonly caPem: string;
+  readonly proxy: RunningProxy;
+  use(table: RoutingTable): void;
+  get(path: string, headers?: Readonly<Record<string, string | string[]>>, method?: string, body?: string): Promise<ClientAnswer>;
+  /** Sends bytes as they are over TLS, and gives back all that comes until the end. */
+  sendRaw(text: string, alpn?: readonly string[]): Promise<string>;
+  stop(): Promise<void>;
+}
+
+/** Starts a proxy whose home is `home`, and that trusts `authority` for its peers. */
+export async function startProxyUnderTest(
+  authority: TestAuthority,
+  home: LoopbackPeer | undefined,
+  { allowCidrs = ['127.0.0.1/32'] }: { readonly allowCidrs?: readonly string[] } = {},
+): Promise<ProxyUnderTest> {
+  const folder = mkdtempSync(join(tmpdir(), 'proxy-test-'));
+  const peerCaFile = join(folder, 'ca.crt');
+  writeFileSync(peerCaFile, authority.caPem);
+  const { certPem, keyPem } = authority.issue({ commonName: 'proxy', dnsNames: ['localhost'] });
+  let onBundle: (bundle: RoutingBundle) => void = () => {};
+  const proxy = startProxy({
+    transport: createUndiciTransport({ peerCaFile, addressPolicy: createAddressPolicy(allowCidrs), connectTimeoutMs: 1_000 }),
+    source: {
+      start: (take, _onTrouble, signal) => {
+        onBundle = take;
+        return new Promise((resolve) => signal.addEventListener('abort', () => resolve()));
+      },
+    },
+    certificate: { cert: certPem, key: keyPem },
+    pinnedHome: home?.address,
+    serverName: 'kubernetes.default.svc',
+    accessLog: false,
+    clock: systemClock,
+    log: silentLog,
+  });
+  const { port } = await proxy.server.listen(0, '127.0.0.1');
+  const ca = authority.caPem;
+  return {
+    port,
+    caPem: ca,
+    proxy,
+    use: (table) => onBundle(routingBundle(table)),
+    get: (path, headers = {}, method = 'GET', body) =>
+      new Promise((resolve, reject) => {
+        const request = httpsRequest(
+          { host: '127.0.0.1', port, path, method, headers, ca, servername: 'localhost', agent: false },
+          (response) => {
+            const chunks: Buffer[] = [];
+            response.on('data', (chunk: Buffer) => chunks.push(chunk));
+            response.once('error', reject);
+            response.once('end', () =>
+              resolve({
+                status: response.statusCode ?? 0,
+                rawHeaders: response.rawHeaders,
+                headers: response.headers,
+                body: Buffer.concat(chunks).toString('utf8'),
+              }),
+            );
+          },
+        );
+        request.once('error', reject);
+        request.end(body);
+      }),
+    sendRaw: (text, alpn) =>
+      new Promise((resolve, reject) => {
+        let received = '';
+        const socket = tlsConnect({
+          host: '127.0.0.1',
+          port,
+          ca,
+          servername: 'localhost',
+          ...(alpn !== undefined && { ALPNProtocols: [...alpn] }),
+        });
+        socket.once('secureConnect', () => socket.write(text, 'latin1'));
+        socket.on('data', (chunk: Buffer) => {
+          received += chunk.toString('latin1');
+        });
+        socket.once('error', reject);
+        socket.once('close', () => resolve(received));
+      }),
+    stop: async () => {
+      await proxy.server.drain(0);
+      await proxy.stop();
+      rmSync(folder, { recursive: true });
+    },
+  };
+}
