@@ -27,7 +27,8 @@ const progressEveryMs = 15_000;
 export async function ensureControlPlane({ versions, log }: BuildOptions): Promise<Readonly<Record<string, string>>> {
   const folders: Record<string, string> = {};
   const assets = process.env['KUBEBUILDER_ASSETS'];
-  for (const version of versions) folders[version] = version === '1.36' && assets ? assets : await ensureBuilt(version, log);
+  for (const version of versions)
+    folders[version] = version === '1.36' && assets ? assets : await ensureBuilt(version, log);
   return folders;
 }
 
@@ -61,7 +62,8 @@ function cacheFolder(): string {
 
 async function hashOf(folder: string): Promise<string> {
   const hash = createHash('sha256');
-  for (const name of (await readdir(folder)).sort()) hash.update(`${name}\0`).update(await readFile(join(folder, name)));
+  for (const name of (await readdir(folder)).sort())
+    hash.update(`${name}\0`).update(await readFile(join(folder, name)));
   return hash.digest('hex').slice(0, 12);
 }
 
@@ -86,7 +88,11 @@ function go(args: readonly string[], cwd: string, log: (message: string) => void
     }, progressEveryMs);
     child.on('error', (error) => {
       clearInterval(progress);
-      reject(new Error('go cannot be run: install Go 1.26, or set KUBEBUILDER_ASSETS to a folder of binaries', { cause: error }));
+      reject(
+        new Error('go cannot be run: install Go 1.26, or set KUBEBUILDER_ASSETS to a folder of binaries', {
+          cause: error,
+        }),
+      );
     });
     child.on('exit', (code) => {
       clearInterval(progress);

@@ -29,7 +29,13 @@ export function makeAuthority(folder: string, name: string): KeyPair {
 }
 
 /** Issues a certificate for a subject such as `/O=system:masters/CN=admin`, with subject alternative names if given. */
-export function issue(folder: string, name: string, authority: KeyPair, subject: string, sans: readonly string[] = []): KeyPair {
+export function issue(
+  folder: string,
+  name: string,
+  authority: KeyPair,
+  subject: string,
+  sans: readonly string[] = [],
+): KeyPair {
   const pair = { cert: join(folder, `${name}.crt`), key: join(folder, `${name}.key`) };
   const request = join(folder, `${name}.csr`);
   const extensions = join(folder, `${name}.ext`);

@@ -109,7 +109,11 @@ export async function startControlPlane(options: {
   const exec: ControlPlane['exec'] = (command, args, { input } = {}) =>
     new Promise((resolve, reject) => {
       const child = spawn(command === 'kubectl' ? program('1.36', 'kubectl') : command, args, {
-        env: { ...process.env, HOME: folder, KUBECACHEDIR: join(folder, 'kubectl-cache', randomBytes(4).toString('hex')) },
+        env: {
+          ...process.env,
+          HOME: folder,
+          KUBECACHEDIR: join(folder, 'kubectl-cache', randomBytes(4).toString('hex')),
+        },
       });
       let stdout = '';
       let stderr = '';
@@ -140,18 +144,32 @@ export async function startControlPlane(options: {
     { mode: 0o600 },
   );
   const issueServingCert: ControlPlane['issueServingCert'] = (name, dns, ips) =>
-    issue(folder, `serving-${name}`, authority, `/CN=${name}`, [...dns.map((host) => `DNS:${host}`), ...ips.map((ip) => `IP:${ip}`)]);
+    issue(folder, `serving-${name}`, authority, `/CN=${name}`, [
+      ...dns.map((host) => `DNS:${host}`),
+      ...ips.map((ip) => `IP:${ip}`),
+    ]);
 
   const logTails: ControlPlane['logTails'] = (lines) =>
     [...logs]
-      .map((name) => `--- ${name}\n${readFileSync(join(folder, `${name}.log`), 'utf8').trimEnd().split('\n').slice(-lines).join('\n')}`)
+      .map(
+        (name) =>
+          `--- ${name}\n${readFileSync(join(folder, `${name}.log`), 'utf8')
+            .trimEnd()
+            .split('\n')
+            .slice(-lines)
+            .join('\n')}`,
+      )
       .join('\n');
 
   function describeServer(server: ServerOptions, index: number): LabServer {
     const ip = `10.77.0.${firstAddress + index}`;
     const address = `${ip}:6443`;
     const url = `https://${address}`;
-    const serving = issueServingCert(server.name, ['kubernetes.default.svc', 'kubernetes', server.name], [ip, '10.96.0.1']);
+    const serving = issueServingCert(
+      server.name,
+      ['kubernetes.default.svc', 'kubernetes', server.name],
+      [ip, '10.96.0.1'],
+    );
     const args = [
       '--etcd-servers=http://127.0.0.1:2379',
       `--bind-address=${ip}`,
@@ -179,7 +197,15 @@ export async function startControlPlane(options: {
       ...(server.peerCa === true ? [`--peer-ca-file=${authority.cert}`] : []),
     ];
     const ready = async () => {
-      const probe = ['-sS', '--max-time', '5', '--cacert', authority.cert, '-H', `Authorization: Bearer ${tokens.admin}`];
+      const probe = [
+        '-sS',
+        '--max-time',
+        '5',
+        '--cacert',
+        authority.cert,
+        '-H',
+        `Authorization: Bearer ${tokens.admin}`,
+      ];
       return (await exec('curl', [...probe, `${url}/readyz`])).stdout === 'ok';
     };
     return {
@@ -187,7 +213,10 @@ export async function startControlPlane(options: {
       hostname: server.name,
       address,
       url,
-      version: server.emulatedVersion === undefined ? `v${server.version}` : `v${server.version} emulating ${server.emulatedVersion}`,
+      version:
+        server.emulatedVersion === undefined
+          ? `v${server.version}`
+          : `v${server.version} emulating ${server.emulatedVersion}`,
       async start() {
         // Identity Leases are keyed by hostname, so every server gets one of its own.
         const script = 'hostname "$1" && shift && exec "$@"';
@@ -196,7 +225,8 @@ export async function startControlPlane(options: {
         await waitUntil(
           `${server.name} to be ready`,
           async () => {
-            if (child.exitCode !== null) throw new Error(`${server.name} ended with ${child.exitCode}\n${logTails(20)}`);
+            if (child.exitCode !== null)
+              throw new Error(`${server.name} ended with ${child.exitCode}\n${logTails(20)}`);
             return ready();
           },
           { boundMs: 180_000, everyMs: 250, seen: () => logTails(20) },
@@ -220,7 +250,13 @@ export async function startControlPlane(options: {
     options.log('starting etcd');
     const listen = ['--listen-client-urls=http://127.0.0.1:2379', '--advertise-client-urls=http://127.0.0.1:2379'];
     const peer = ['--listen-peer-urls=http://127.0.0.1:2380'];
-    launch('etcd', program('1.36', 'etcd'), ['--data-dir', join(folder, 'etcd'), '--unsafe-no-fsync', ...listen, ...peer]);
+    launch('etcd', program('1.36', 'etcd'), [
+      '--data-dir',
+      join(folder, 'etcd'),
+      '--unsafe-no-fsync',
+      ...listen,
+      ...peer,
+    ]);
     const [first, ...others] = servers;
     options.log(`starting ${servers.map(({ name, version }) => `${name} (${version})`).join(', ')}`);
     await first?.start();

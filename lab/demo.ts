@@ -28,13 +28,15 @@ async function show(mixed: MixedPlane, target: string, args: readonly string[], 
 
 async function peerStates(mixed: MixedPlane): Promise<Record<string, string>> {
   const { stdout } = await mixed.kubectl('old-1', ['get', 'peerdiscovery', 'cluster', '-o', 'json']);
-  const peers: { hostname?: string; id: string; state: string }[] = stdout === '' ? [] : (JSON.parse(stdout).status?.peers ?? []);
+  const peers: { hostname?: string; id: string; state: string }[] =
+    stdout === '' ? [] : (JSON.parse(stdout).status?.peers ?? []);
   return Object.fromEntries(peers.map(({ hostname, id, state }) => [hostname ?? id, state]));
 }
 
 async function tell(mixed: MixedPlane): Promise<void> {
   chapter('1. Three kube-apiservers of two versions share one etcd, as in the middle of an upgrade');
-  for (const server of mixed.plane.servers) say(`   ${server.hostname.padEnd(8)} ${server.version.padEnd(26)} ${server.url}`);
+  for (const server of mixed.plane.servers)
+    say(`   ${server.hostname.padEnd(8)} ${server.version.padEnd(26)} ${server.url}`);
 
   chapter('2. The operator finds them, reads what each serves, and publishes a routing table');
   mixed.startOperator();
@@ -74,7 +76,10 @@ async function tell(mixed: MixedPlane): Promise<void> {
     return result.code === 0 ? undefined : result;
   });
   const notFound = /NotFound|could not find the requested resource|404/.test(nobody.stderr);
-  check(!notFound && /ServiceUnavailable|unavailable|503/i.test(nobody.stderr), '503, not 404: no controller acts on a guess');
+  check(
+    !notFound && /ServiceUnavailable|unavailable|503/i.test(nobody.stderr),
+    '503, not 404: no controller acts on a guess',
+  );
 
   chapter('6. Both come back under their old names');
   await Promise.all(['new-1', 'new-2'].map((name) => mixed.plane.server(name).start()));

@@ -24,7 +24,11 @@ export interface MixedPlane {
   readonly proxyUrl: string;
   readonly proxyKubeconfig: string;
   /** kubectl with the administrator's rights against a server by name, or against the proxy. */
-  kubectl(target: string, args: readonly string[], input?: string): Promise<{ code: number; stdout: string; stderr: string }>;
+  kubectl(
+    target: string,
+    args: readonly string[],
+    input?: string,
+  ): Promise<{ code: number; stdout: string; stderr: string }>;
   kubeconfigOf(target: string): string;
   startOperator(): ChildProcess;
   startProxy(): ChildProcess;
@@ -50,7 +54,8 @@ export async function startMixedPlane(options: MixedPlaneOptions): Promise<Mixed
 async function install(plane: ControlPlane, options: MixedPlaneOptions): Promise<MixedPlane> {
   const proxyUrl = `https://${proxyAddress}:${proxyPort}`;
   const kubeconfigs = new Map<string, string>();
-  for (const { name, url } of plane.servers) kubeconfigs.set(name, plane.kubeconfig({ server: url, token: plane.tokens.admin, name }));
+  for (const { name, url } of plane.servers)
+    kubeconfigs.set(name, plane.kubeconfig({ server: url, token: plane.tokens.admin, name }));
   const proxyKubeconfig = plane.kubeconfig({ server: proxyUrl, token: plane.tokens.admin, name: 'proxy' });
   kubeconfigs.set('proxy', proxyKubeconfig);
   const kubeconfigOf = (target: string) => {
@@ -71,19 +76,34 @@ async function install(plane: ControlPlane, options: MixedPlaneOptions): Promise
   for (const server of plane.servers) {
     const ip = server.address.slice(0, server.address.lastIndexOf(':'));
     const labels = { 'node-role.kubernetes.io/control-plane': '', 'kubernetes.io/hostname': server.hostname };
-    await must(['apply', '-f', '-'], JSON.stringify({ apiVersion: 'v1', kind: 'Node', metadata: { name: server.hostname, labels } }));
+    await must(
+      ['apply', '-f', '-'],
+      JSON.stringify({ apiVersion: 'v1', kind: 'Node', metadata: { name: server.hostname, labels } }),
+    );
     const status = { status: { addresses: [{ type: 'InternalIP', address: ip }] } };
-    await must(['patch', 'node', server.hostname, '--subresource=status', '--type=merge', '-p', JSON.stringify(status)]);
+    await must([
+      'patch',
+      'node',
+      server.hostname,
+      '--subresource=status',
+      '--type=merge',
+      '-p',
+      JSON.stringify(status),
+    ]);
   }
   const spec = { mode: 'Route', ...options.spec };
-  const object = { apiVersion: 'peerdiscovery.dev/v1alpha1', kind: 'PeerDiscovery', metadata: { name: 'cluster' }, spec };
+  const object = {
+    apiVersion: 'peerdiscovery.dev/v1alpha1',
+    kind: 'PeerDiscovery',
+    metadata: { name: 'cluster' },
+    spec,
+  };
   await must(['apply', '-f', '-'], JSON.stringify(object));
 
   const home = plane.server(options.home);
   const serviceKubeconfig = (component: 'operator' | 'proxy') =>
     plane.kubeconfig({ server: home.url, token: plane.tokens[component], name: `${component}-${options.home}` });
-  const node = (name: string, args: readonly string[]) =>
-    plane.spawn(process.execPath, [program, ...args], { name });
+  const node = (name: string, args: readonly string[]) => plane.spawn(process.execPath, [program, ...args], { name });
   const serving = plane.issueServingCert('proxy', ['localhost'], [proxyAddress]);
 
   return {
@@ -98,7 +118,14 @@ async function install(plane: ControlPlane, options: MixedPlaneOptions): Promise
     },
     startProxy() {
       const flags = ['--kubeconfig', serviceKubeconfig('proxy'), '--namespace', namespace, '--log-format', 'text'];
-      const tls = ['--tls-cert-file', serving.cert, '--tls-private-key-file', serving.key, '--peer-ca-file', plane.caFile];
+      const tls = [
+        '--tls-cert-file',
+        serving.cert,
+        '--tls-private-key-file',
+        serving.key,
+        '--peer-ca-file',
+        plane.caFile,
+      ];
       const listen = ['--bind-address', proxyAddress, '--secure-port', String(proxyPort), '--home', home.address];
       return node('proxy', ['proxy', ...flags, ...tls, ...listen]);
     },

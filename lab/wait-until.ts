@@ -2,7 +2,11 @@
 export async function waitUntil<T>(
   what: string,
   check: () => Promise<T | undefined | false>,
-  { boundMs = 90_000, everyMs = 100, seen = () => '' }: { boundMs?: number; everyMs?: number; seen?: () => string } = {},
+  {
+    boundMs = 90_000,
+    everyMs = 100,
+    seen = () => '',
+  }: { boundMs?: number; everyMs?: number; seen?: () => string } = {},
 ): Promise<T> {
   const end = Date.now() + boundMs;
   for (;;) {

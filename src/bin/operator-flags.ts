@@ -57,7 +57,8 @@ export function parseOperatorFlags(args: readonly string[]): OperatorFlagsResult
   if (values.help === true) return { kind: 'help' };
   const oneOf = <T extends string>(flag: keyof typeof values, allowed: readonly [T, ...T[]]): T => {
     const found = allowed.find((value) => value === values[flag]);
-    if (found === undefined) problems.push(`--${flag} is ${JSON.stringify(values[flag])}; give one of ${allowed.join(', ')}`);
+    if (found === undefined)
+      problems.push(`--${flag} is ${JSON.stringify(values[flag])}; give one of ${allowed.join(', ')}`);
     return found ?? allowed[0];
   };
   const leaderElect = oneOf('leader-elect', ['true', 'false']) === 'true';

@@ -42,7 +42,11 @@ export async function runOperator(args: readonly string[], context: CommandConte
   const kubeConfig = loadKubeConfig({ kubeconfig: flags.kubeconfig, env: context.env });
   const namespace = flags.namespace ?? (await podNamespace()) ?? 'peerdiscovery-system';
   const identity = `${hostname()}_${randomUUID()}`;
-  const client = createApiClient(kubeConfig, { timeoutMs: apiTimeoutMs, log, userAgent: `peerdiscovery-operator/${version}` });
+  const client = createApiClient(kubeConfig, {
+    timeoutMs: apiTimeoutMs,
+    log,
+    userAgent: `peerdiscovery-operator/${version}`,
+  });
   const metrics = createMetrics();
   const checks = new Map<string, ReadinessCheck>();
   const endpoint =
@@ -56,10 +60,32 @@ export async function runOperator(args: readonly string[], context: CommandConte
           },
           context.signal,
         );
-  log.info('the operator starts', { version, namespace, identity, apiServer: client.serverUrl, health: endpoint?.address });
-  const recorder = createEventRecorder({ client, component: 'peerdiscovery-operator', instance: identity, clock: systemClock, log });
+  log.info('the operator starts', {
+    version,
+    namespace,
+    identity,
+    apiServer: client.serverUrl,
+    health: endpoint?.address,
+  });
+  const recorder = createEventRecorder({
+    client,
+    component: 'peerdiscovery-operator',
+    instance: identity,
+    clock: systemClock,
+    log,
+  });
   const lead = (signal: AbortSignal) =>
-    runControllers({ client, namespace, metrics, recorder, checks, clock: systemClock, random: Math.random, log, signal });
+    runControllers({
+      client,
+      namespace,
+      metrics,
+      recorder,
+      checks,
+      clock: systemClock,
+      random: Math.random,
+      log,
+      signal,
+    });
   if (flags.leaderElect)
     await runLeaderElection({
       client,

@@ -53,16 +53,28 @@ export async function runControllers(context: ControllersContext): Promise<void>
   };
   const notifyAll = everyController((controller) => controller.notify());
   const definitionsChanged = everyController((controller) => controller.definitionsChanged());
-  const reflect = <T>(path: string, onChange: () => void, selectors: { labelSelector?: string; fieldSelector?: string } = {}) =>
-    startReflector<T & Watchable>({ client, path, onChange, clock, log, signal, random, ...selectors });
+  const reflect = <T>(
+    path: string,
+    onChange: () => void,
+    selectors: { labelSelector?: string; fieldSelector?: string } = {},
+  ) => startReflector<T & Watchable>({ client, path, onChange, clock, log, signal, random, ...selectors });
 
   const shared = {
-    pods: reflect<PodObject>('/api/v1/namespaces/kube-system/pods', notifyAll, { labelSelector: 'component=kube-apiserver' }),
-    nodes: reflect<NodeObject>('/api/v1/nodes', notifyAll, { labelSelector: 'node-role.kubernetes.io/control-plane' }),
-    endpointSlices: reflect<EndpointSliceObject>('/apis/discovery.k8s.io/v1/namespaces/default/endpointslices', notifyAll, {
-      labelSelector: 'kubernetes.io/service-name=kubernetes',
+    pods: reflect<PodObject>('/api/v1/namespaces/kube-system/pods', notifyAll, {
+      labelSelector: 'component=kube-apiserver',
     }),
-    crds: reflect<CustomResourceDefinitionObject>('/apis/apiextensions.k8s.io/v1/customresourcedefinitions', definitionsChanged),
+    nodes: reflect<NodeObject>('/api/v1/nodes', notifyAll, { labelSelector: 'node-role.kubernetes.io/control-plane' }),
+    endpointSlices: reflect<EndpointSliceObject>(
+      '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices',
+      notifyAll,
+      {
+        labelSelector: 'kubernetes.io/service-name=kubernetes',
+      },
+    ),
+    crds: reflect<CustomResourceDefinitionObject>(
+      '/apis/apiextensions.k8s.io/v1/customresourcedefinitions',
+      definitionsChanged,
+    ),
     apiServices: reflect<ApiServiceObject>('/apis/apiregistration.k8s.io/v1/apiservices', definitionsChanged),
   };
   let changing = Promise.resolve();
@@ -74,7 +86,9 @@ export async function runControllers(context: ControllersContext): Promise<void>
     signal,
     random,
     onChange: () => {
-      changing = changing.then(followObjects).catch((error: unknown) => log.error('a PeerDiscovery cannot be followed', { error }));
+      changing = changing
+        .then(followObjects)
+        .catch((error: unknown) => log.error('a PeerDiscovery cannot be followed', { error }));
     },
   });
   context.checks.set('peerdiscoveries', {
@@ -122,7 +136,8 @@ export async function runControllers(context: ControllersContext): Promise<void>
     const { name } = settings;
     const stopping = new AbortController();
     const ownSignal = AbortSignal.any([stopping.signal, signal]);
-    const caBundle = spec.tls.caBundle === undefined ? undefined : Buffer.from(spec.tls.caBundle, 'base64').toString('utf8');
+    const caBundle =
+      spec.tls.caBundle === undefined ? undefined : Buffer.from(spec.tls.caBundle, 'base64').toString('utf8');
     const ownLog = log.child({ peerdiscovery: name });
     const peers = createPeerClient({
       ca: () => caBundle ?? client.caPem(),
@@ -189,7 +204,12 @@ export async function runControllers(context: ControllersContext): Promise<void>
   async function writeStatus(name: string, status: Readonly<Record<string, unknown>>): Promise<void> {
     const object = { apiVersion, kind, metadata: { name }, status };
     try {
-      await client.apply(`${objectsPath}/${name}`, object, { fieldManager, force: true, subresource: 'status', signal });
+      await client.apply(`${objectsPath}/${name}`, object, {
+        fieldManager,
+        force: true,
+        subresource: 'status',
+        signal,
+      });
     } catch (error) {
       // The object was deleted meanwhile: its controller is about to be stopped.
       if (error instanceof ApiError && error.code === 404) return;

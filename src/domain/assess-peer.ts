@@ -71,7 +71,12 @@ export const leaseAbandonedAfterMs = 25_000;
  * @param leasesAsOf When the watch of the Leases last said anything: silence of the watch is no proof that a Lease is
  *   no longer renewed.
  */
-export function assessPeer(seen: PeerObservation, bounds: LivenessBounds, now: number, leasesAsOf = now): PeerAssessment {
+export function assessPeer(
+  seen: PeerObservation,
+  bounds: LivenessBounds,
+  now: number,
+  leasesAsOf = now,
+): PeerAssessment {
   const { peer, probe, documents, documentsAt } = seen;
   const leaseRenewed = seen.leaseChangedAt !== undefined && leasesAsOf - seen.leaseChangedAt < leaseAbandonedAfterMs;
   const fresh = documents !== undefined && documentsAt !== undefined && now - documentsAt < bounds.staleAfterMs;

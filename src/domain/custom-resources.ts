@@ -55,7 +55,8 @@ export function classifyDefined(
         );
   const aggregated = new Set<string>();
   for (const { spec } of apiServices)
-    if (spec?.service !== undefined && spec.service !== null) aggregated.add(`${spec.group ?? ''}/${spec.version ?? ''}`);
+    if (spec?.service !== undefined && spec.service !== null)
+      aggregated.add(`${spec.group ?? ''}/${spec.version ?? ''}`);
   const deletedAt = new Map<string, number>();
   for (const [key, at] of before?.deletedAt ?? []) if (now - at < tombstoneMs) deletedAt.set(key, at);
   for (const key of [...(before?.custom ?? []), ...(before?.aggregated ?? [])]) deletedAt.set(key, now);

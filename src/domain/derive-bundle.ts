@@ -51,7 +51,8 @@ export function deriveUnifiedView(
 
   const serving = collectServing(listed, documentsOf);
   const groupVersions = tabulate(serving, defined);
-  const local = listed.find((view) => view.assessment.live && documentsOf.has(view.seen.peer.id)) ?? listed.find(hasDocuments);
+  const local =
+    listed.find((view) => view.assessment.live && documentsOf.has(view.seen.peer.id)) ?? listed.find(hasDocuments);
   const merged = (part: 'apis' | 'api') =>
     local === undefined
       ? []
@@ -121,7 +122,10 @@ interface Serving {
   readonly resources: Map<string, { readonly peers: number[]; readonly subresources: Map<string, number[]> }>;
 }
 
-function collectServing(listed: readonly PeerView[], documentsOf: ReadonlyMap<string, PeerDocuments>): Map<string, Serving> {
+function collectServing(
+  listed: readonly PeerView[],
+  documentsOf: ReadonlyMap<string, PeerDocuments>,
+): Map<string, Serving> {
   const serving = new Map<string, Serving>();
   listed.forEach(({ seen }, index) => {
     const documents = documentsOf.get(seen.peer.id);
@@ -184,10 +188,11 @@ function byKey(a: readonly [string, unknown], b: readonly [string, unknown]): nu
  * is a verified server whose documents are fresh, only its name is not known.
  */
 function findDoubts(listed: readonly PeerView[]): readonly Doubt[] {
-  if (listed.length === 0)
-    return [{ peer: '', reason: 'NoPeers', message: 'no kube-apiserver has been found yet' }];
+  if (listed.length === 0) return [{ peer: '', reason: 'NoPeers', message: 'no kube-apiserver has been found yet' }];
   const doubts: Doubt[] = [];
-  const nameless = listed.filter(({ seen, assessment }) => seen.peer.source === 'EndpointSlice' && assessment.fresh).length;
+  const nameless = listed.filter(
+    ({ seen, assessment }) => seen.peer.source === 'EndpointSlice' && assessment.fresh,
+  ).length;
   const addressless = listed.filter(({ assessment }) => assessment.state === 'Unresolved');
   for (const { seen, assessment } of listed) {
     if (!assessment.live || assessment.fresh) continue;
@@ -208,7 +213,10 @@ function findDivergences(
   });
   const names = (indexes: readonly number[]) => indexes.map((index) => listed[index]?.seen.peer.id ?? '');
   const divergences: Divergence[] = [];
-  const compare = (where: Pick<Divergence, 'group' | 'version' | 'resource' | 'subresource'>, peers: readonly number[]) => {
+  const compare = (
+    where: Pick<Divergence, 'group' | 'version' | 'resource' | 'subresource'>,
+    peers: readonly number[],
+  ) => {
     const serving = new Set(peers);
     const servedBy = compared.filter((index) => serving.has(index));
     if (servedBy.length === 0 || servedBy.length === compared.length) return;

@@ -46,9 +46,17 @@ export function readIdentityLease(
   const hostname = lease.metadata?.labels?.[hostnameLabel];
   if (nameFor !== undefined) {
     if (hostname === undefined)
-      return problem(name, 'Foreign', `has no label ${hostnameLabel}; kube-apiserver writes one, so this Lease is ignored`);
+      return problem(
+        name,
+        'Foreign',
+        `has no label ${hostnameLabel}; kube-apiserver writes one, so this Lease is ignored`,
+      );
     if (nameFor(hostname) !== name)
-      return problem(name, 'Foreign', `kube-apiserver on ${hostname} names its Lease ${nameFor(hostname)}; this one is ignored`);
+      return problem(
+        name,
+        'Foreign',
+        `kube-apiserver on ${hostname} names its Lease ${nameFor(hostname)}; this one is ignored`,
+      );
   }
   const holderIdentity = lease.spec?.holderIdentity;
   if (typeof holderIdentity !== 'string' || holderIdentity === '')

@@ -71,7 +71,18 @@ function parseResource(
   }
   if (name === '' && verb === 'delete') verb = 'deletecollection';
   const apiPrefix = grouped ? 'apis' : 'api';
-  const info = { isResourceRequest: true, verb, apiPrefix, group, version, namespace, resource, subresource, name, path };
+  const info = {
+    isResourceRequest: true,
+    verb,
+    apiPrefix,
+    group,
+    version,
+    namespace,
+    resource,
+    subresource,
+    name,
+    path,
+  };
   return { kind: 'ok', info };
 }
 

@@ -104,7 +104,8 @@ function fromSource(
   facts: AddressFacts,
 ): { readonly address: string; readonly trust: Trust } | undefined {
   const ofHost = (list: readonly HostAddress[]) => list.find(({ hostname }) => hostname === lease.hostname)?.address;
-  const believed = (address: string | undefined, trust: Trust) => (address === undefined ? undefined : { address, trust });
+  const believed = (address: string | undefined, trust: Trust) =>
+    address === undefined ? undefined : { address, trust };
   switch (source) {
     case 'Static': {
       const entry = facts.staticEntries.find(({ peer }) => peer === lease.name || peer === lease.hostname);

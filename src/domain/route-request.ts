@@ -46,7 +46,10 @@ const listed: NotFoundRule = { kind: 'listed' };
 const homeTrusted: RouteDecision = { kind: 'home', notFound: trust, instead: 'any' };
 const homeNoTable: RouteDecision = {
   kind: 'home',
-  notFound: { kind: 'doubt', message: 'no routing table has been received yet, so what other servers serve is unknown' },
+  notFound: {
+    kind: 'doubt',
+    message: 'no routing table has been received yet, so what other servers serve is unknown',
+  },
   instead: 'any',
 };
 
@@ -112,7 +115,9 @@ function routeListed(index: TableIndex, serving: PeerSet, view: RouteView, what:
 
 /** A home that the table does not know (a loopback address, say) is one of its peers under another name. */
 function everyLivePeerServes(index: TableIndex, serving: PeerSet): boolean {
-  return index.table.peers.every(({ state }, peer) => state === 'Gone' || state === 'Refused' || serving.includes(peer));
+  return index.table.peers.every(
+    ({ state }, peer) => state === 'Gone' || state === 'Refused' || serving.includes(peer),
+  );
 }
 
 function describe({ group, version, resource, subresource }: RequestInfo): string {

@@ -8,7 +8,12 @@ import {
 } from '../domain/custom-resources.ts';
 import { deriveUnifiedView, type PeerView, type UnifiedView } from '../domain/derive-bundle.ts';
 import { encodeDiscoveryList } from '../domain/encode-discovery.ts';
-import { type IdentityLease, type LeaseObject, type LeaseProblem, readIdentityLease } from '../domain/identity-lease.ts';
+import {
+  type IdentityLease,
+  type LeaseObject,
+  type LeaseProblem,
+  readIdentityLease,
+} from '../domain/identity-lease.ts';
 import { type AddressSource, type ResolvedPeer, resolvePeers } from '../domain/resolve-peers.ts';
 import type { Mode, RoutingTable } from '../domain/routing-table.ts';
 import type { Clock } from '../runtime/clock.ts';
@@ -137,7 +142,8 @@ export function startController(context: ControllerContext): Controller {
     return { peers: resolved.peers, problems: [...problems, ...resolved.problems] };
   }
 
-  function follow(peers: readonly ResolvedPeer[]): void {
+  function follow(resolved: readonly ResolvedPeer[]): void {
+    const peers = withoutEchoes(resolved);
     const present = new Set(peers.map(({ id }) => id));
     const addresses = new Set(peers.map(({ address }) => address));
     for (const peer of peers) {
@@ -156,6 +162,20 @@ export function startController(context: ControllerContext): Controller {
         monitors.delete(id);
       }
     }
+  }
+
+  /**
+   * Leaves out addresses without identity that belong to a server whose Lease has just gone: an EndpointSlice outlives
+   * the Lease by some seconds, and what the server served is to be remembered under its name.
+   */
+  function withoutEchoes(resolved: readonly ResolvedPeer[]): readonly ResolvedPeer[] {
+    const ids = new Set(resolved.map(({ id }) => id));
+    const departed = new Set<string | undefined>();
+    for (const [id, monitor] of monitors) {
+      const seen = monitor.observation();
+      if (!ids.has(id) && seen.documents !== undefined) departed.add(seen.peer.address);
+    }
+    return resolved.filter(({ source, address }) => source !== 'EndpointSlice' || !departed.has(address));
   }
 
   function assess(seen: PeerObservation) {
@@ -255,7 +275,13 @@ export function startController(context: ControllerContext): Controller {
       const good = assessment.state === 'Ready';
       if (before === undefined && !good) continue;
       context.recordEvent(good ? 'Normal' : 'Warning', `Peer${assessment.state}`, `${who}: ${assessment.message}`);
-      log.info('a peer changed its state', { peer: seen.peer.id, who, before, state: assessment.state, why: assessment.message });
+      log.info('a peer changed its state', {
+        peer: seen.peer.id,
+        who,
+        before,
+        state: assessment.state,
+        why: assessment.message,
+      });
     }
     for (const [id] of lastStates) if (!states.has(id)) log.info('a peer left', { peer: id });
     lastStates = states;

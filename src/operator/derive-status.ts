@@ -54,7 +54,12 @@ export function deriveStatus(input: StatusInput, before: Status | undefined, now
     judgeStale(listed),
     converged,
     input.trouble === undefined
-      ? { type: 'Stalled', status: 'False' as const, reason: 'Progressing', message: 'nothing keeps the operator from its work' }
+      ? {
+          type: 'Stalled',
+          status: 'False' as const,
+          reason: 'Progressing',
+          message: 'nothing keeps the operator from its work',
+        }
       : { type: 'Stalled', status: 'True' as const, ...input.trouble },
   ].map((condition) => withTransition({ ...condition, observedGeneration: generation }, before, now));
   const omitted = {
@@ -111,7 +116,9 @@ interface PeerRow {
 function peerRow({ seen, assessment }: PeerView): PeerRow & Record<string, unknown> {
   const { peer, documents, documentsAt } = seen;
   const groups = documents === undefined ? [] : [...documents.api, ...documents.apis];
-  const resources = groups.flatMap(({ versions }) => versions ?? []).reduce((sum, { resources: list }) => sum + (list?.length ?? 0), 0);
+  const resources = groups
+    .flatMap(({ versions }) => versions ?? [])
+    .reduce((sum, { resources: list }) => sum + (list?.length ?? 0), 0);
   return {
     id: peer.id,
     ...(peer.hostname !== undefined && { hostname: peer.hostname }),
@@ -136,7 +143,12 @@ function peerRow({ seen, assessment }: PeerView): PeerRow & Record<string, unkno
 type Judgement = Omit<Condition, 'lastTransitionTime' | 'observedGeneration'>;
 
 function judgeReady({ unified, published, trouble }: StatusInput, counts: { total: number; ready: number }): Judgement {
-  const ready = (status: Condition['status'], reason: string, message: string) => ({ type: 'Ready', status, reason, message });
+  const ready = (status: Condition['status'], reason: string, message: string) => ({
+    type: 'Ready',
+    status,
+    reason,
+    message,
+  });
   if (trouble !== undefined) return ready('False', trouble.reason, trouble.message);
   if (published === undefined) return ready('False', 'NotPublished', 'no routing table has been published yet');
   const [doubt] = unified.doubts;
@@ -145,7 +157,11 @@ function judgeReady({ unified, published, trouble }: StatusInput, counts: { tota
     return ready('False', 'Incomplete', cut(`${doubt.peer || 'peers'}: ${doubt.message}${more}`, 500));
   }
   if (counts.ready === 0) return ready('False', 'NoReadyPeer', 'no kube-apiserver is ready');
-  return ready('True', 'Complete', `every live kube-apiserver's discovery is fresh (${counts.ready} of ${counts.total} peers ready)`);
+  return ready(
+    'True',
+    'Complete',
+    `every live kube-apiserver's discovery is fresh (${counts.ready} of ${counts.total} peers ready)`,
+  );
 }
 
 function judgeStale(listed: readonly PeerView[]): Judgement {
@@ -164,7 +180,12 @@ function judgeStale(listed: readonly PeerView[]): Judgement {
 
 function judgeConverged({ doubts, divergent }: UnifiedView): Judgement {
   if (doubts.length > 0)
-    return { type: 'Converged', status: 'Unknown', reason: 'Incomplete', message: "not every live peer's discovery is known" };
+    return {
+      type: 'Converged',
+      status: 'Unknown',
+      reason: 'Incomplete',
+      message: "not every live peer's discovery is known",
+    };
   if (divergent.length > 0)
     return {
       type: 'Converged',
@@ -175,7 +196,11 @@ function judgeConverged({ doubts, divergent }: UnifiedView): Judgement {
   return { type: 'Converged', status: 'True', reason: 'SameAPIs', message: 'all live peers serve the same APIs' };
 }
 
-function withTransition(condition: Omit<Condition, 'lastTransitionTime'>, before: Status | undefined, now: number): Condition {
+function withTransition(
+  condition: Omit<Condition, 'lastTransitionTime'>,
+  before: Status | undefined,
+  now: number,
+): Condition {
   const last = before?.conditions?.find(({ type }) => type === condition.type);
   const kept = last?.status === condition.status ? last.lastTransitionTime : undefined;
   return { ...condition, lastTransitionTime: kept ?? rfc3339(now) };
@@ -198,4 +223,3 @@ function rfc3339(ms: number): string {
 function cut(text: string, length: number): string {
   return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
 }
-

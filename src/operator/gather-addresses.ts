@@ -4,7 +4,11 @@ import type { AddressFacts, HostAddress } from '../domain/resolve-peers.ts';
 export interface PodObject {
   readonly metadata?: {
     readonly annotations?: Readonly<Record<string, string>>;
-    readonly ownerReferences?: readonly { readonly kind?: string; readonly name?: string; readonly controller?: boolean }[];
+    readonly ownerReferences?: readonly {
+      readonly kind?: string;
+      readonly name?: string;
+      readonly controller?: boolean;
+    }[];
   };
   readonly spec?: { readonly nodeName?: string };
 }
@@ -53,7 +57,9 @@ function nodeAddresses({ metadata, status }: NodeObject, port: number): HostAddr
   const ip = status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
   if (ip === undefined) return [];
   const hostnames = new Set([metadata?.labels?.['kubernetes.io/hostname'], metadata?.name]);
-  return [...hostnames].flatMap((hostname) => (hostname === undefined ? [] : [{ hostname, address: joinHostPort(ip, port) }]));
+  return [...hostnames].flatMap((hostname) =>
+    hostname === undefined ? [] : [{ hostname, address: joinHostPort(ip, port) }],
+  );
 }
 
 function endpointAddresses({ endpoints, ports }: EndpointSliceObject): string[] {

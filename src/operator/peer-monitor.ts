@@ -40,7 +40,11 @@ export interface PeerMonitor {
 }
 
 /** Starts watching one peer: a failure is an observation, never an exception, and retries never end. */
-export function monitorPeer(peer: ResolvedPeer, context: MonitorContext, known?: Partial<PeerObservation>): PeerMonitor {
+export function monitorPeer(
+  peer: ResolvedPeer,
+  context: MonitorContext,
+  known?: Partial<PeerObservation>,
+): PeerMonitor {
   const { client, clock, timing } = context;
   const stopping = new AbortController();
   let seen: PeerObservation = {
@@ -84,7 +88,8 @@ export function monitorPeer(peer: ResolvedPeer, context: MonitorContext, known?:
     }
     failures = 0;
     fetchDueAt = clock.now() + timing.pollIntervalMs * (0.8 + 0.4 * context.random());
-    const news = result.documents !== seen.documents || seen.documentsAt === undefined || seen.fetchFailure !== undefined;
+    const news =
+      result.documents !== seen.documents || seen.documentsAt === undefined || seen.fetchFailure !== undefined;
     const { fetchFailure: _, ...rest } = seen;
     change({ ...rest, documents: result.documents, documentsAt: startedAt }, news);
     if (news) await learnMore(address, result.documents);
@@ -96,7 +101,11 @@ export function monitorPeer(peer: ResolvedPeer, context: MonitorContext, known?:
       client.detectPeerAggregation(address, documents, stopping.signal),
     ]);
     if (stopping.signal.aborted || (version === seen.version && peerAggregated === seen.peerAggregated)) return;
-    const next = { ...seen, ...(version !== undefined && { version }), ...(peerAggregated !== undefined && { peerAggregated }) };
+    const next = {
+      ...seen,
+      ...(version !== undefined && { version }),
+      ...(peerAggregated !== undefined && { peerAggregated }),
+    };
     change(next, true);
   }
 
@@ -122,7 +131,10 @@ export function monitorPeer(peer: ResolvedPeer, context: MonitorContext, known?:
       }
       if (pokes !== pokesBefore || stopping.signal.aborted) continue;
       wake = new AbortController();
-      await clock.sleep(address === undefined ? timing.pollIntervalMs : waitMs(), AbortSignal.any([wake.signal, stopping.signal]));
+      await clock.sleep(
+        address === undefined ? timing.pollIntervalMs : waitMs(),
+        AbortSignal.any([wake.signal, stopping.signal]),
+      );
     }
   }
 

@@ -7,7 +7,9 @@ export interface SettingsContext {
   /** Namespace of the routing table unless the spec names one. */
   readonly namespace: string;
   /** Fails with a message that names the bad entry. */
-  readonly createAddressPolicy: (allowedCIDRs: readonly string[]) => { readonly check: ControllerSettings['checkAddress'] };
+  readonly createAddressPolicy: (allowedCIDRs: readonly string[]) => {
+    readonly check: ControllerSettings['checkAddress'];
+  };
 }
 
 /** Settings of a PeerDiscovery, or every problem of its spec at once. */
@@ -50,7 +52,12 @@ export function readSettings(object: PeerDiscovery, context: SettingsContext): S
     checkAddress: policy.check,
     staleAfterMs,
     goneAfterMs,
-    timing: { pollIntervalMs, probeIntervalMs: 1_000, eagerProbeIntervalMs: 250, maxBackoffMs: Math.max(pollIntervalMs, 10_000) },
+    timing: {
+      pollIntervalMs,
+      probeIntervalMs: 1_000,
+      eagerProbeIntervalMs: 250,
+      maxBackoffMs: Math.max(pollIntervalMs, 10_000),
+    },
     routingTable: {
       namespace: spec.routingTable.namespace ?? context.namespace,
       name: spec.routingTable.name ?? `peerdiscovery-${name}`,

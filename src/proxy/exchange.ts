@@ -155,7 +155,18 @@ export function http2Exchange(
   };
 }
 
-const singleValued: ReadonlySet<string> = new Set(['content-type', 'content-length', 'etag', 'date', 'location', 'age', 'expires', 'last-modified', 'retry-after', 'server']);
+const singleValued: ReadonlySet<string> = new Set([
+  'content-type',
+  'content-length',
+  'etag',
+  'date',
+  'location',
+  'age',
+  'expires',
+  'last-modified',
+  'retry-after',
+  'server',
+]);
 
 function http2Headers(status: number, rawHeaders: RawHeaders): OutgoingHttpHeaders {
   const headers: OutgoingHttpHeaders = Object.create(null) as OutgoingHttpHeaders;

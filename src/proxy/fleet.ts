@@ -88,7 +88,11 @@ export function createFleet({
     for (let step = 0; step < peers.length; step++) {
       const peer = peers[(turn + step) % peers.length];
       if (!usable(peer)) continue;
-      if (found === undefined || rank(peer) < rank(found) || (rank(peer) === rank(found) && peer.load.inFlight < found.load.inFlight))
+      if (
+        found === undefined ||
+        rank(peer) < rank(found) ||
+        (rank(peer) === rank(found) && peer.load.inFlight < found.load.inFlight)
+      )
         found = peer;
     }
     return found;

@@ -22,7 +22,9 @@ export interface ForwardPlan {
   readonly longRunning: boolean;
   /** True where a 404 may come from something behind the server (`proxy` subresources), so that it tells nothing. */
   readonly opaqueNotFound: boolean;
-  readonly upgrade: { readonly protocol: string; accept(rawHeaders: readonly string[], peer: Duplex): void } | undefined;
+  readonly upgrade:
+    | { readonly protocol: string; accept(rawHeaders: readonly string[], peer: Duplex): void }
+    | undefined;
 }
 
 /** What forwarding tells its caller; every exchange gives exactly one `onDone`. */
@@ -58,12 +60,18 @@ export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTr
   });
   const outOfReach = (fault: PeerFault | undefined, target: ForwardTarget) => {
     const { id } = target.peer.target;
-    if (fault?.kind === 'request') return events.reject(buildStatus(400, `the request cannot be sent: ${fault.error.message}`));
+    if (fault?.kind === 'request')
+      return events.reject(buildStatus(400, `the request cannot be sent: ${fault.error.message}`));
     if (fault?.sent && !replayable)
       return events.reject(
-        buildStatus(504, `the connection to kube-apiserver ${id} was lost; whether it carried out the request is unknown`),
+        buildStatus(
+          504,
+          `the connection to kube-apiserver ${id} was lost; whether it carried out the request is unknown`,
+        ),
       );
-    events.reject(buildStatus(503, `kube-apiserver ${id} cannot be reached: ${fault?.error.message ?? 'no answer'}`, 1));
+    events.reject(
+      buildStatus(503, `kube-apiserver ${id} cannot be reached: ${fault?.error.message ?? 'no answer'}`, 1),
+    );
   };
   const attempt = (target: ForwardTarget) => {
     const { peer, peerProxied, notFound } = target;

@@ -91,8 +91,7 @@ export function createHandler(context: HandlerContext): RequestHandler {
       );
       if (decision.kind === 'unavailable')
         return reject(buildStatus(503, decision.message, decision.retryAfterSeconds, decision.reason));
-      if (home === undefined && decision.kind !== 'peer')
-        return reject(buildStatus(503, noHome(snapshot), 1));
+      if (home === undefined && decision.kind !== 'peer') return reject(buildStatus(503, noHome(snapshot), 1));
       if (decision.kind === 'discovery' && snapshot.bundle !== undefined) {
         record.route = 'discovery';
         const onFault = (target: PeerTarget, fault: PeerFault) => noteFault(context, target, fault);
@@ -130,7 +129,8 @@ function createEvents(
       reject(status);
     },
     onFault: ({ peer }, fault) => {
-      if (exchange.connection.home === peer.target.address && fault.kind !== 'timeout') exchange.connection.home = undefined;
+      if (exchange.connection.home === peer.target.address && fault.kind !== 'timeout')
+        exchange.connection.home = undefined;
       noteFault(context, peer.target, fault);
     },
     onFailover: () => metrics.failovers.inc(),
@@ -178,7 +178,8 @@ function listTargets(
   const { notFound, instead } = decision;
   const first: ForwardTarget = { peer: home, notFound, peerProxied: false };
   // A stand-in for home is home for this request; only one that is chosen for what it serves is told not to route on.
-  const others = instead === 'any' ? homesFor(fleet, snapshot, home).slice(1) : byLoad(rotate(peersOf(snapshot, instead), turn));
+  const others =
+    instead === 'any' ? homesFor(fleet, snapshot, home).slice(1) : byLoad(rotate(peersOf(snapshot, instead), turn));
   return [first, ...others.map((peer) => ({ peer, notFound, peerProxied: instead !== 'any' }))];
 }
 

@@ -80,7 +80,13 @@ Bearer tokens are passed to the verified kube-apiserver; client certificates are
 /** Reads the flags of `peerdiscovery proxy`; it reports every bad one, each with its cure. */
 export function parseProxyFlags(args: readonly string[]): ProxyFlagsResult {
   const problems: string[] = [];
-  const { values, tokens } = parseArgs({ args: [...args], options, strict: false, tokens: true, allowPositionals: true });
+  const { values, tokens } = parseArgs({
+    args: [...args],
+    options,
+    strict: false,
+    tokens: true,
+    allowPositionals: true,
+  });
   if (values.help === true) return { kind: 'help' };
   for (const token of tokens) {
     if (token.kind === 'positional') problems.push(`unexpected argument ${JSON.stringify(token.value)}`);
@@ -105,18 +111,23 @@ export function parseProxyFlags(args: readonly string[]): ProxyFlagsResult {
     return found;
   };
   const port = Number(text('secure-port'));
-  if (!Number.isInteger(port) || port < 0 || port > 65535) problems.push('--secure-port must be a port from 0 to 65535');
+  if (!Number.isInteger(port) || port < 0 || port > 65535)
+    problems.push('--secure-port must be a port from 0 to 65535');
   const bindAddress = text('bind-address') ?? '';
   if (isIP(bindAddress) === 0) problems.push('--bind-address must be an IP address');
   const home = text('home');
   if (home !== undefined && parseAddress(home) === undefined) problems.push('--home must be HOST:PORT');
-  const cidrs = [values['allow-peer-cidrs'] ?? []].flat().flatMap((list) => (typeof list === 'string' ? list.split(',') : []));
-  for (const cidr of cidrs) if (!isCidr(cidr)) problems.push(`--allow-peer-cidrs: ${JSON.stringify(cidr)} is not a CIDR`);
+  const cidrs = [values['allow-peer-cidrs'] ?? []]
+    .flat()
+    .flatMap((list) => (typeof list === 'string' ? list.split(',') : []));
+  for (const cidr of cidrs)
+    if (!isCidr(cidr)) problems.push(`--allow-peer-cidrs: ${JSON.stringify(cidr)} is not a CIDR`);
   const health = text('health-bind-address') ?? '';
   if (health !== '0' && !/^(?:\[[0-9a-f:.]+\]|[^\s:[\]]*):[0-9]{1,5}$/i.test(health))
     problems.push('--health-bind-address must be HOST:PORT, or 0 for none');
   const shutdownDelayMs = parseDuration(text('shutdown-delay-duration') ?? '');
-  if (shutdownDelayMs === undefined) problems.push('--shutdown-delay-duration must be a duration such as 5s, 500ms or 1m30s');
+  if (shutdownDelayMs === undefined)
+    problems.push('--shutdown-delay-duration must be a duration such as 5s, 500ms or 1m30s');
   const logFormat = oneOf('log-format', ['text', 'json']);
   const logLevel = oneOf('log-level', ['error', 'warn', 'info', 'debug']);
   const tlsCertFile = required('tls-cert-file');
@@ -161,6 +172,7 @@ function parseDuration(text: string): number | undefined {
   if (!/^(?:[0-9]+(?:\.[0-9]+)?(?:ms|h|m|s))+$/.test(text)) return text === '0' ? 0 : undefined;
   const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
   let total = 0;
-  for (const [, amount, unit] of text.matchAll(/([0-9.]+)(ms|h|m|s)/g)) total += Number(amount) * (unitMs[unit ?? ''] ?? 0);
+  for (const [, amount, unit] of text.matchAll(/([0-9.]+)(ms|h|m|s)/g))
+    total += Number(amount) * (unitMs[unit ?? ''] ?? 0);
   return total;
 }

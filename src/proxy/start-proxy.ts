@@ -20,7 +20,10 @@ export interface ProxyOptions {
   readonly accessLog: boolean;
   readonly clock: Clock;
   readonly log: Log;
-  readonly limits?: Pick<ProxyServerOptions, 'maxHeadBytes' | 'maxHeaders' | 'maxStreamsPerConnection' | 'maxConnections'>;
+  readonly limits?: Pick<
+    ProxyServerOptions,
+    'maxHeadBytes' | 'maxHeaders' | 'maxStreamsPerConnection' | 'maxConnections'
+  >;
 }
 
 /** A proxy that follows its table; its server is yet to listen. */

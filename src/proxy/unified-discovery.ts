@@ -16,13 +16,18 @@ const aggregated = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDisco
  * The first clause that names aggregated v2 decides; q-values are not weighed against the other forms, as
  * kube-apiserver does (seen on 1.33 and 1.36).
  */
-export function wantsUnified(method: string, target: string, rawHeaders: readonly string[]): 'apis' | 'api' | undefined {
+export function wantsUnified(
+  method: string,
+  target: string,
+  rawHeaders: readonly string[],
+): 'apis' | 'api' | undefined {
   if (method !== 'GET' && method !== 'HEAD') return undefined;
   const queryAt = target.indexOf('?');
   const length = queryAt < 0 ? target.length : queryAt;
   if (length < 4 || length > 6) return undefined;
   const path = target.slice(0, length);
-  const document = path === '/apis' || path === '/apis/' ? 'apis' : path === '/api' || path === '/api/' ? 'api' : undefined;
+  const document =
+    path === '/apis' || path === '/apis/' ? 'apis' : path === '/api' || path === '/api/' ? 'api' : undefined;
   if (document === undefined) return undefined;
   for (const clause of (headerList(rawHeaders, 'accept') ?? '').split(',')) {
     const [type, ...parameters] = clause.split(';').map((part) => part.trim());
@@ -64,23 +69,30 @@ export function createUnifiedDiscovery({
   const isAccepted = (key: string) => (acceptedUntil.get(key) ?? 0) > clock.now();
   const accept = (key: string) => {
     // Oldest first, so a bounded map is a queue.
-    if (acceptedUntil.size >= 10_000) for (const oldest of acceptedUntil.keys()) {
-      acceptedUntil.delete(oldest);
-      break;
-    }
+    if (acceptedUntil.size >= 10_000)
+      for (const oldest of acceptedUntil.keys()) {
+        acceptedUntil.delete(oldest);
+        break;
+      }
     acceptedUntil.delete(key);
     acceptedUntil.set(key, clock.now() + acceptedForMs);
   };
   return {
     answer: async (exchange, document, bundle, homes, onFault) => {
       const identity = identityHeaders(exchange.rawHeaders);
-      const key = createHash('sha256').update(JSON.stringify([document, identity])).digest('base64');
+      const key = createHash('sha256')
+        .update(JSON.stringify([document, identity]))
+        .digest('base64');
       if (!isAccepted(key)) {
         const refusal = await askHomes(exchange, document, identity, homes, onFault);
         if (refusal !== undefined) return refusal();
         accept(key);
       }
-      writeDocument(exchange, document === 'apis' ? bundle.apis : bundle.api, document === 'apis' ? bundle.apisEtag : bundle.apiEtag);
+      writeDocument(
+        exchange,
+        document === 'apis' ? bundle.apis : bundle.api,
+        document === 'apis' ? bundle.apisEtag : bundle.apiEtag,
+      );
     },
   };
 
@@ -97,7 +109,14 @@ export function createUnifiedDiscovery({
       const etagKey = `${target.address} ${document}`;
       const etag = etags.get(etagKey);
       const prepared = prepareRequestHeaders(
-        ['Host', headerValue(exchange.rawHeaders, 'host') ?? target.address, 'Accept', `${aggregated};profile=nopeer`, ...identity, ...(etag === undefined ? [] : ['If-None-Match', etag])],
+        [
+          'Host',
+          headerValue(exchange.rawHeaders, 'host') ?? target.address,
+          'Accept',
+          `${aggregated};profile=nopeer`,
+          ...identity,
+          ...(etag === undefined ? [] : ['If-None-Match', etag]),
+        ],
         { remoteAddress: exchange.connection.remoteAddress, peerProxied: false },
       );
       if (prepared.kind === 'bad') return () => writeStatus(exchange, buildStatus(400, prepared.message));
@@ -120,7 +139,8 @@ export function createUnifiedDiscovery({
       };
     }
     const why = last?.error.message ?? 'there is none';
-    return () => writeStatus(exchange, buildStatus(503, `no home kube-apiserver can be asked whether this is allowed: ${why}`, 1));
+    return () =>
+      writeStatus(exchange, buildStatus(503, `no home kube-apiserver can be asked whether this is allowed: ${why}`, 1));
   }
 }
 
@@ -152,7 +172,12 @@ type WholeAnswer =
   | { readonly kind: 'fault'; readonly fault: PeerFault };
 
 /** A GET whose answer is kept up to a bound; the rest of a longer one is dropped. */
-function fetchWhole(transport: PeerTransport, target: PeerTarget, path: string, rawHeaders: readonly string[]): Promise<WholeAnswer> {
+function fetchWhole(
+  transport: PeerTransport,
+  target: PeerTarget,
+  path: string,
+  rawHeaders: readonly string[],
+): Promise<WholeAnswer> {
   const bound = 64 * 1024;
   return new Promise((resolve) => {
     let status = 0;

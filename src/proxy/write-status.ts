@@ -8,7 +8,14 @@ import { headerList } from './headers.ts';
 export function writeStatus(exchange: Exchange, status: StatusError, extra: RawHeaders = []): void {
   if (exchange.responded()) return exchange.destroy();
   const { contentType, body } = encodeStatus(status, headerList(exchange.rawHeaders, 'accept') ?? '');
-  const headers = ['Content-Type', contentType, 'Content-Length', String(body.length), 'Cache-Control', 'no-cache, private'];
+  const headers = [
+    'Content-Type',
+    contentType,
+    'Content-Length',
+    String(body.length),
+    'Cache-Control',
+    'no-cache, private',
+  ];
   const { retryAfterSeconds } = status.details ?? {};
   if (retryAfterSeconds !== undefined) headers.push('Retry-After', String(retryAfterSeconds));
   exchange.respond(status.code, [...headers, ...extra]);
@@ -22,8 +29,7 @@ export function encodeStatus(status: StatusError, accept: string): { contentType
     const type = clause.split(';', 1)[0]?.trim().toLowerCase();
     if (type === 'application/vnd.kubernetes.protobuf')
       return { contentType: 'application/vnd.kubernetes.protobuf', body: encodeProtobuf(status) };
-    if (type === 'application/yaml')
-      return { contentType: 'application/yaml', body: Buffer.from(stringify(status)) };
+    if (type === 'application/yaml') return { contentType: 'application/yaml', body: Buffer.from(stringify(status)) };
     if (type === 'application/json' || type === '*/*') break;
   }
   return { contentType: 'application/json', body: Buffer.from(`${JSON.stringify(status)}\n`) };

@@ -9,7 +9,10 @@ const base32Alphabet = 'abcdefghijklmnopqrstuvwxyz234567';
  * each after its length as a big-endian uint16. Source: `pkg/server/config.go` of k8s.io/apiserver.
  */
 export function identityLeaseName(hostname: string): string {
-  const digest = createHash('sha256').update(lengthPrefixed(hostname)).update(lengthPrefixed('kube-apiserver')).digest();
+  const digest = createHash('sha256')
+    .update(lengthPrefixed(hostname))
+    .update(lengthPrefixed('kube-apiserver'))
+    .digest();
   return `apiserver-${base32(digest.subarray(0, 16))}`;
 }
 

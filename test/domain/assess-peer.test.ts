@@ -1,5 +1,10 @@
 import { expect } from 'chai';
-import { assessPeer, leaseAbandonedAfterMs, type PeerDocuments, type PeerObservation } from '../../src/domain/assess-peer.ts';
+import {
+  assessPeer,
+  leaseAbandonedAfterMs,
+  type PeerDocuments,
+  type PeerObservation,
+} from '../../src/domain/assess-peer.ts';
 
 const bounds = { staleAfterMs: 60_000, goneAfterMs: 300_000 };
 const documents: PeerDocuments = { form: 'v2', api: [], apis: [], etags: {}, hash: 'h' };
@@ -38,7 +43,11 @@ describe('assessPeer', () => {
   });
 
   it('takes a server for live that does not answer but renews its Lease', () => {
-    expect(assess({ probe: down, unreachableSince: now - 900_000 })).to.include({ state: 'Unreachable', live: true, retained: true });
+    expect(assess({ probe: down, unreachableSince: now - 900_000 })).to.include({
+      state: 'Unreachable',
+      live: true,
+      retained: true,
+    });
   });
 
   it('does not take the silence of the Lease watch for the silence of the server', () => {
@@ -49,7 +58,13 @@ describe('assessPeer', () => {
 
   it('doubts documents from before a restart', () => {
     const { documentsAt: _, ...restarted } = well;
-    expect(assessPeer(restarted, bounds, now)).to.include({ state: 'Stale', reason: 'NotYetFetched', live: true, fresh: false, retained: true });
+    expect(assessPeer(restarted, bounds, now)).to.include({
+      state: 'Stale',
+      reason: 'NotYetFetched',
+      live: true,
+      fresh: false,
+      retained: true,
+    });
   });
 
   it('shows a renewed Lease without an address as unresolved, and live', () => {
@@ -59,6 +74,9 @@ describe('assessPeer', () => {
 
   it('never trusts a server with a refused address or certificate', () => {
     expect(assess({ peer: { id: 'a', address: '127.0.0.1:1', refused: 'loopback' } })).to.include({ state: 'Refused' });
-    expect(assess({ probe: { kind: 'refused', detail: 'self-signed' } })).to.include({ state: 'Refused', reason: 'CertificateRefused' });
+    expect(assess({ probe: { kind: 'refused', detail: 'self-signed' } })).to.include({
+      state: 'Refused',
+      reason: 'CertificateRefused',
+    });
   });
 });

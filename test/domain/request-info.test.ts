@@ -2,7 +2,17 @@ import { expect } from 'chai';
 import { parseRequestInfo } from '../../src/domain/request-info.ts';
 
 /** The cases of `TestGetAPIRequestInfo` in k8s.io/apiserver, in this project's own form, and some of the edges. */
-const cases: readonly (readonly [method: string, target: string, verb: string, group: string, version: string, namespace: string, resource: string, subresource: string, name: string])[] = [
+const cases: readonly (readonly [
+  method: string,
+  target: string,
+  verb: string,
+  group: string,
+  version: string,
+  namespace: string,
+  resource: string,
+  subresource: string,
+  name: string,
+])[] = [
   ['GET', '/api/v1/namespaces', 'list', '', 'v1', '', 'namespaces', '', ''],
   ['GET', '/api/v1/namespaces/other', 'get', '', 'v1', 'other', 'namespaces', '', 'other'],
   ['GET', '/api/v1/namespaces/other/pods', 'list', '', 'v1', 'other', 'pods', '', ''],
@@ -21,10 +31,40 @@ const cases: readonly (readonly [method: string, target: string, verb: string, g
   ['GET', '/api/v1/pods?w%61tch=yes', 'watch', '', 'v1', '', 'pods', '', ''],
   ['GET', '/api/v1/watch/namespaces/other/pods', 'watch', '', 'v1', 'other', 'pods', '', ''],
   ['GET', '/api/v1/namespaces/other/pods/foo?watch=1', 'get', '', 'v1', 'other', 'pods', '', 'foo'],
-  ['GET', '/api/v1/namespaces/other/pods?watch=1&fieldSelector=metadata.name%3Dfoo', 'watch', '', 'v1', 'other', 'pods', '', 'foo'],
-  ['GET', '/api/v1/namespaces/other/pods?fieldSelector=spec.nodeName%3Da,metadata.name=b', 'list', '', 'v1', 'other', 'pods', '', 'b'],
+  [
+    'GET',
+    '/api/v1/namespaces/other/pods?watch=1&fieldSelector=metadata.name%3Dfoo',
+    'watch',
+    '',
+    'v1',
+    'other',
+    'pods',
+    '',
+    'foo',
+  ],
+  [
+    'GET',
+    '/api/v1/namespaces/other/pods?fieldSelector=spec.nodeName%3Da,metadata.name=b',
+    'list',
+    '',
+    'v1',
+    'other',
+    'pods',
+    '',
+    'b',
+  ],
   ['GET', '/api/v1/namespaces/other/pods?fieldSelector=metadata.name!=b', 'list', '', 'v1', 'other', 'pods', '', ''],
-  ['GET', '/api/v1/namespaces/other/pods?limit=x&fieldSelector=metadata.name=b', 'list', '', 'v1', 'other', 'pods', '', ''],
+  [
+    'GET',
+    '/api/v1/namespaces/other/pods?limit=x&fieldSelector=metadata.name=b',
+    'list',
+    '',
+    'v1',
+    'other',
+    'pods',
+    '',
+    '',
+  ],
   ['PUT', '/api/v1/namespaces/other/finalize', 'update', '', 'v1', 'other', 'namespaces', 'finalize', 'other'],
   ['PUT', '/api/v1/namespaces/other/status', 'update', '', 'v1', 'other', 'namespaces', 'status', 'other'],
   ['GET', '/api/v1/namespaces/other/pods/foo/log', 'get', '', 'v1', 'other', 'pods', 'log', 'foo'],
@@ -45,10 +85,31 @@ describe('parseRequestInfo', () => {
       const parsed = parseRequestInfo(method, target);
       expect(parsed.kind).to.equal('ok');
       if (parsed.kind !== 'ok') return;
-      expect(parsed.info).to.include({ isResourceRequest: true, verb, group, version, namespace, resource, subresource, name });
+      expect(parsed.info).to.include({
+        isResourceRequest: true,
+        verb,
+        group,
+        version,
+        namespace,
+        resource,
+        subresource,
+        name,
+      });
     });
 
-  for (const target of ['/', '/healthz', '/api', '/api/v1', '/apis', '/apis/batch', '/apis/batch/v1', '/apis/batch/v1/', '/other/v1/pods', '/version', '/openapi/v3/apis/batch/v1'])
+  for (const target of [
+    '/',
+    '/healthz',
+    '/api',
+    '/api/v1',
+    '/apis',
+    '/apis/batch',
+    '/apis/batch/v1',
+    '/apis/batch/v1/',
+    '/other/v1/pods',
+    '/version',
+    '/openapi/v3/apis/batch/v1',
+  ])
     it(`takes ${target} for no resource request`, () => {
       const parsed = parseRequestInfo('GET', target);
       expect(parsed).to.have.nested.property('info.isResourceRequest', false);

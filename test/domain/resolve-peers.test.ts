@@ -12,7 +12,8 @@ const lease = (hostname: string, more: Partial<IdentityLease> = {}): IdentityLea
   ...more,
 });
 const allow = () => ({ ok: true }) as const;
-const resolve = (facts: Partial<AddressFacts>, sources = allSources) => resolvePeers({ ...nothing, ...facts }, sources, allow);
+const resolve = (facts: Partial<AddressFacts>, sources = allSources) =>
+  resolvePeers({ ...nothing, ...facts }, sources, allow);
 
 describe('resolvePeers', () => {
   it('takes the first source in the order of trust that names the host', () => {

@@ -23,7 +23,10 @@ describe('routeRequest', () => {
 
   it('sends what home lacks to the peers that have it and are usable', () => {
     expect(route('/apis/new.io/v1/things')).to.deep.equal({ kind: 'peer', candidates: [1, 2] });
-    expect(route('/apis/new.io/v1/things', {}, { usable: (peer) => peer === 2 })).to.deep.equal({ kind: 'peer', candidates: [2] });
+    expect(route('/apis/new.io/v1/things', {}, { usable: (peer) => peer === 2 })).to.deep.equal({
+      kind: 'peer',
+      candidates: [2],
+    });
   });
 
   it('says 503, never 404, when those that have it cannot take requests', () => {
@@ -43,7 +46,12 @@ describe('routeRequest', () => {
   it('trusts no 404 while there is no table', () => {
     const parsed = parseRequestInfo('GET', '/apis/new.io/v1/things');
     if (parsed.kind !== 'ok') throw new Error(parsed.message);
-    const decision = routeRequest(undefined, parsed.info, { home: undefined, usable: () => true, tableTooOld: false }, undefined);
+    const decision = routeRequest(
+      undefined,
+      parsed.info,
+      { home: undefined, usable: () => true, tableTooOld: false },
+      undefined,
+    );
     expect(decision).to.have.nested.property('notFound.kind', 'doubt');
   });
 

@@ -16,7 +16,12 @@ describe('indexTable', () => {
           origin: 'BuiltIn',
           resources: [{ resource: 'pods', peers: [0, 1], subresources: { log: [0], __proto__: [1] as never } }],
         },
-        { group: 'batch', version: 'v1', origin: 'BuiltIn', resources: [{ resource: 'jobs', peers: [1], subresources: {} }] },
+        {
+          group: 'batch',
+          version: 'v1',
+          origin: 'BuiltIn',
+          resources: [{ resource: 'jobs', peers: [1], subresources: {} }],
+        },
       ],
     }),
   );

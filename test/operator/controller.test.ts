@@ -107,6 +107,20 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
+  it('remembers a stopped server by its name though the EndpointSlice lists its address a while longer', async () => {
+    const plane = mixedPlane();
+    plane.setEndpoints(a, b);
+    await plane.advance(2_000);
+    plane.servers.delete(b);
+    plane.dropLease('new');
+    await plane.advance(2_000);
+    plane.setEndpoints(a);
+    await plane.advance(5_000);
+    expect(plane.table.peers.map(({ hostname, state }) => [hostname, state])).to.deep.include(['new', 'Unreachable']);
+    expect(whoServes(plane, 'widgets')).to.deep.equal(['new']);
+    await plane.controller.stop();
+  });
+
   it('keeps the last good document of a server that starts to send garbage, and doubts when it is old', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);

@@ -12,7 +12,8 @@ const attacks: Readonly<Record<string, string>> = {
   'no Host field': 'GET / HTTP/1.1\r\n\r\n',
   'a target in absolute form': 'GET https://other/api HTTP/1.1\r\nHost: a\r\n\r\n',
   'Transfer-Encoding on HTTP/1.0': 'POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
-  'Content-Length beside Transfer-Encoding': 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+  'Content-Length beside Transfer-Encoding':
+    'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
   'two Content-Length fields': 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx',
   'a space before the colon': 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n',
   'an unknown Transfer-Encoding': 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n',
@@ -23,9 +24,10 @@ const attacks: Readonly<Record<string, string>> = {
   'a NUL in a value': 'GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n',
   'a bare line feed': 'GET / HTTP/1.1\nHost: a\nX: b\n\n',
   'an escape that is none': 'GET /api/v1/%zz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n',
-  'TRACE': 'TRACE / HTTP/1.1\r\nHost: a\r\n\r\n',
+  TRACE: 'TRACE / HTTP/1.1\r\nHost: a\r\n\r\n',
   'an upgrade to h2c': 'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n',
-  'an upgrade with a body': 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nx',
+  'an upgrade with a body':
+    'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nx',
 };
 
 describe('ambiguous requests', function () {
@@ -49,7 +51,9 @@ describe('ambiguous requests', function () {
     });
 
   it('refuses a head that is too long', async () => {
-    expect(await proxy.sendRaw(`GET / HTTP/1.1\r\nHost: a\r\nX: ${'a'.repeat(70_000)}\r\n\r\n`)).to.match(/^HTTP\/1\.1 431 /);
+    expect(await proxy.sendRaw(`GET / HTTP/1.1\r\nHost: a\r\nX: ${'a'.repeat(70_000)}\r\n\r\n`)).to.match(
+      /^HTTP\/1\.1 431 /,
+    );
   });
 
   it('refuses too many header fields', async () => {

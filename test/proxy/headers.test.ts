@@ -25,7 +25,30 @@ describe('prepareRequestHeaders', () => {
     });
 
   it('removes what belongs to one connection, and what Connection names', () => {
-    const headers = ['Host', 'h', 'Connection', 'close, X-Secret', 'Connection', 'X-Other', 'Keep-Alive', '1', 'TE', 'trailers', 'Transfer-Encoding', 'chunked', 'Upgrade', 'h2c', 'Proxy-Authorization', 'x', 'x-secret', '1', 'X-Other', '2', 'A', 'b'];
+    const headers = [
+      'Host',
+      'h',
+      'Connection',
+      'close, X-Secret',
+      'Connection',
+      'X-Other',
+      'Keep-Alive',
+      '1',
+      'TE',
+      'trailers',
+      'Transfer-Encoding',
+      'chunked',
+      'Upgrade',
+      'h2c',
+      'Proxy-Authorization',
+      'x',
+      'x-secret',
+      '1',
+      'X-Other',
+      '2',
+      'A',
+      'b',
+    ];
     expect(prepare(headers)).to.deep.equal(['Host', 'h', 'A', 'b', ...forwardedFor]);
   });
 
@@ -40,23 +63,50 @@ describe('prepareRequestHeaders', () => {
   });
 
   it('appends to X-Forwarded-For', () => {
-    expect(prepare(['Host', 'h', 'x-forwarded-for', '198.51.100.1'])).to.deep.equal(['Host', 'h', 'X-Forwarded-For', '198.51.100.1, 192.0.2.7']);
+    expect(prepare(['Host', 'h', 'x-forwarded-for', '198.51.100.1'])).to.deep.equal([
+      'Host',
+      'h',
+      'X-Forwarded-For',
+      '198.51.100.1, 192.0.2.7',
+    ]);
   });
 
   it('marks only what leaves its home', () => {
-    expect(prepare(['Host', 'h'], true)).to.deep.equal(['Host', 'h', ...forwardedFor, 'x-kubernetes-peer-proxied', 'true']);
+    expect(prepare(['Host', 'h'], true)).to.deep.equal([
+      'Host',
+      'h',
+      ...forwardedFor,
+      'x-kubernetes-peer-proxied',
+      'true',
+    ]);
     expect(prepare(['Host', 'h'])).not.to.include('x-kubernetes-peer-proxied');
   });
 
   it('refuses odd names, odd values and a second Host', () => {
-    for (const headers of [['X-Remote-User\t', 'a'], ['X Remote', 'a'], ['a', 'b\r\nX-Remote-User: c'], ['Host', 'a', 'host', 'b']])
+    for (const headers of [
+      ['X-Remote-User\t', 'a'],
+      ['X Remote', 'a'],
+      ['a', 'b\r\nX-Remote-User: c'],
+      ['Host', 'a', 'host', 'b'],
+    ])
       expect(prepareRequestHeaders(headers, { remoteAddress: '', peerProxied: false }).kind).to.equal('bad');
   });
 });
 
 describe('prepareResponseHeaders', () => {
   it('passes everything but the hop, as often as it was', () => {
-    const headers = ['Audit-Id', '1', 'Warning', 'a', 'Warning', 'b', 'Connection', 'close', 'Transfer-Encoding', 'chunked'];
+    const headers = [
+      'Audit-Id',
+      '1',
+      'Warning',
+      'a',
+      'Warning',
+      'b',
+      'Connection',
+      'close',
+      'Transfer-Encoding',
+      'chunked',
+    ];
     expect(prepareResponseHeaders(headers)).to.deep.equal(['Audit-Id', '1', 'Warning', 'a', 'Warning', 'b']);
   });
 });

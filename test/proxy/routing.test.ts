@@ -11,8 +11,22 @@ import type { ProxyUnderTest } from '../support/proxy-under-test.ts';
 import { groupVersion, routingTable, startProxyUnderTest } from '../support/proxy-under-test.ts';
 import { createTestAuthority } from '../support/test-certificates.ts';
 
-const unknownResource = JSON.stringify({ kind: 'Status', apiVersion: 'v1', status: 'Failure', reason: 'NotFound', details: {}, code: 404 });
-const missingObject = JSON.stringify({ kind: 'Status', apiVersion: 'v1', status: 'Failure', reason: 'NotFound', details: { name: 'x', kind: 'pods' }, code: 404 });
+const unknownResource = JSON.stringify({
+  kind: 'Status',
+  apiVersion: 'v1',
+  status: 'Failure',
+  reason: 'NotFound',
+  details: {},
+  code: 404,
+});
+const missingObject = JSON.stringify({
+  kind: 'Status',
+  apiVersion: 'v1',
+  status: 'Failure',
+  reason: 'NotFound',
+  details: { name: 'x', kind: 'pods' },
+  code: 404,
+});
 const v2 = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList';
 
 describe('the proxy', function () {
@@ -25,7 +39,10 @@ describe('the proxy', function () {
   const table = (overrides = {}) =>
     routingTable({
       peers: [home, other, third].map(({ address }, at) => ({ id: `peer-${at}`, address, state: 'Ready' })),
-      groupVersions: [groupVersion('v1', { pods: [0, 1, 2] }), groupVersion('new.io/v1', { things: [1, 2], lone: [1] })],
+      groupVersions: [
+        groupVersion('v1', { pods: [0, 1, 2] }),
+        groupVersion('new.io/v1', { things: [1, 2], lone: [1] }),
+      ],
       ...overrides,
     });
   const notFound = (peer: LoopbackPeer, body: string, type = 'application/json') => {
@@ -33,7 +50,13 @@ describe('the proxy', function () {
   };
 
   beforeEach(async () => {
-    [home, other, third] = await Promise.all(['home', 'other', 'third'].map((name) => startLoopbackPeer(name, authority)) as [Promise<LoopbackPeer>, Promise<LoopbackPeer>, Promise<LoopbackPeer>]);
+    [home, other, third] = await Promise.all(
+      ['home', 'other', 'third'].map((name) => startLoopbackPeer(name, authority)) as [
+        Promise<LoopbackPeer>,
+        Promise<LoopbackPeer>,
+        Promise<LoopbackPeer>,
+      ],
+    );
     proxy = await startProxyUnderTest(authority, home);
     proxy.use(table());
   });
@@ -43,7 +66,11 @@ describe('the proxy', function () {
   });
 
   it('sends what home serves home, unmarked, with the token as it is', async () => {
-    const answer = await proxy.get('/api/v1/pods', { Authorization: 'Bearer t', 'X-Remote-User': 'root', 'x-kubernetes-peer-proxied': 'true' });
+    const answer = await proxy.get('/api/v1/pods', {
+      Authorization: 'Bearer t',
+      'X-Remote-User': 'root',
+      'x-kubernetes-peer-proxied': 'true',
+    });
     expect(answer.body).to.equal('home');
     const headers = home.seen[0]?.headers ?? {};
     expect(headers['authorization']).to.equal('Bearer t');
@@ -62,10 +89,17 @@ describe('the proxy', function () {
 
   it('passes status, repeated headers and body as they are', async () => {
     home.answer = (_request, response) =>
-      response.writeHead(201, ['Warning', 'a', 'Warning', 'b', 'Audit-Id', 'i', 'Content-Length', '2', 'Date', 'd']).end('ok');
+      response
+        .writeHead(201, ['Warning', 'a', 'Warning', 'b', 'Audit-Id', 'i', 'Content-Length', '2', 'Date', 'd'])
+        .end('ok');
     const answer = await proxy.get('/api/v1/pods');
     expect(answer).to.include({ status: 201, body: 'ok' });
-    expect(answer.rawHeaders.filter((_, at) => at % 2 === 0).map((name) => name.toLowerCase()).sort()).to.deep.equal(['audit-id', 'connection', 'content-length', 'date', 'warning', 'warning'].sort());
+    expect(
+      answer.rawHeaders
+        .filter((_, at) => at % 2 === 0)
+        .map((name) => name.toLowerCase())
+        .sort(),
+    ).to.deep.equal(['audit-id', 'connection', 'content-length', 'date', 'warning', 'warning'].sort());
   });
 
   it('passes bodies of known and unknown length up', async () => {
@@ -73,7 +107,9 @@ describe('the proxy', function () {
       request.pipe(response);
     };
     expect((await proxy.get('/api/v1/pods', { 'Content-Length': '5' }, 'POST', 'hello')).body).to.equal('hello');
-    expect((await proxy.get('/api/v1/pods', { 'Transfer-Encoding': 'chunked' }, 'PATCH', 'hello')).body).to.equal('hello');
+    expect((await proxy.get('/api/v1/pods', { 'Transfer-Encoding': 'chunked' }, 'PATCH', 'hello')).body).to.equal(
+      'hello',
+    );
     expect((await proxy.get('/api/v1/pods/x', { 'Content-Length': '5' }, 'DELETE', 'hello')).body).to.equal('hello');
   });
 
@@ -84,7 +120,11 @@ describe('the proxy', function () {
 
   it('turns that 404 into a 503 while the table is incomplete, whatever its encoding', async () => {
     proxy.use(table({ complete: false, doubts: [{ peer: 'peer-9', reason: 'Unreachable', message: 'no answer' }] }));
-    for (const [body, type] of [['404 page not found\n', 'text/plain'], [unknownResource, 'application/json'], ['kind: Status\ndetails: {}\n', 'application/yaml']] as const) {
+    for (const [body, type] of [
+      ['404 page not found\n', 'text/plain'],
+      [unknownResource, 'application/json'],
+      ['kind: Status\ndetails: {}\n', 'application/yaml'],
+    ] as const) {
       notFound(home, body, type);
       const answer = await proxy.get('/apis/nope.io/v1/x');
       expect(answer.status).to.equal(503);
@@ -127,7 +167,9 @@ describe('the proxy', function () {
     await other.kill();
     for (let round = 0; round < 5; round++) {
       expect((await proxy.get('/apis/new.io/v1/things')).body).to.equal('third');
-      expect((await proxy.get('/apis/new.io/v1/things', { 'Content-Length': '1' }, 'POST', 'x')).body).to.equal('third');
+      expect((await proxy.get('/apis/new.io/v1/things', { 'Content-Length': '1' }, 'POST', 'x')).body).to.equal(
+        'third',
+      );
     }
   });
 
@@ -158,7 +200,10 @@ describe('the proxy', function () {
       response.write('half');
       setImmediate(() => request.socket.destroy());
     };
-    const failure = await proxy.get('/api/v1/pods').then(() => undefined, (error: Error) => error);
+    const failure = await proxy.get('/api/v1/pods').then(
+      () => undefined,
+      (error: Error) => error,
+    );
     expect(failure).to.be.instanceOf(Error);
   });
 
@@ -166,7 +211,16 @@ describe('the proxy', function () {
     const wrongName = await startLoopbackPeer('evil', authority, 'kubelet.example');
     const wrongAuthority = await startLoopbackPeer('evil', createTestAuthority('others'));
     for (const evil of [wrongName, wrongAuthority]) {
-      proxy.use(routingTable({ peers: [{ id: 'home', address: home.address, state: 'Ready' }, { id: 'evil', address: evil.address, state: 'Ready' }], groupVersions: [groupVersion('new.io/v1', { things: [1] })], serverName: 'kubelet.example' }));
+      proxy.use(
+        routingTable({
+          peers: [
+            { id: 'home', address: home.address, state: 'Ready' },
+            { id: 'evil', address: evil.address, state: 'Ready' },
+          ],
+          groupVersions: [groupVersion('new.io/v1', { things: [1] })],
+          serverName: 'kubelet.example',
+        }),
+      );
       expect((await proxy.get('/apis/new.io/v1/things', { Authorization: 'Bearer t' })).status).to.equal(503);
       expect(evil.seen).to.have.length(0);
       await evil.kill();
@@ -189,7 +243,14 @@ describe('the proxy', function () {
       response.flushHeaders();
       events.push((text) => (text === '' ? response.end() : response.write(text)));
     };
-    const http1 = httpsGet({ host: '127.0.0.1', port: proxy.port, path: '/api/v1/pods?watch=1', ca: proxy.caPem, servername: 'localhost', agent: false });
+    const http1 = httpsGet({
+      host: '127.0.0.1',
+      port: proxy.port,
+      path: '/api/v1/pods?watch=1',
+      ca: proxy.caPem,
+      servername: 'localhost',
+      agent: false,
+    });
     const [response] = (await once(http1, 'response')) as [import('node:http').IncomingMessage];
     events[0]?.('one');
     expect(String((await once(response, 'data'))[0])).to.equal('one');
@@ -225,7 +286,14 @@ describe('the proxy', function () {
       };
       more();
     };
-    const request = httpsGet({ host: '127.0.0.1', port: proxy.port, path: '/api/v1/pods', ca: proxy.caPem, servername: 'localhost', agent: false });
+    const request = httpsGet({
+      host: '127.0.0.1',
+      port: proxy.port,
+      path: '/api/v1/pods',
+      ca: proxy.caPem,
+      servername: 'localhost',
+      agent: false,
+    });
     const [response] = (await once(request, 'response')) as [import('node:http').IncomingMessage];
     response.pause();
     let before = -1;
@@ -252,7 +320,14 @@ describe('the proxy', function () {
         gone = true;
       });
     };
-    const request = httpsGet({ host: '127.0.0.1', port: proxy.port, path: '/api/v1/pods?watch=1', ca: proxy.caPem, servername: 'localhost', agent: false });
+    const request = httpsGet({
+      host: '127.0.0.1',
+      port: proxy.port,
+      path: '/api/v1/pods?watch=1',
+      ca: proxy.caPem,
+      servername: 'localhost',
+      agent: false,
+    });
     await once(request, 'response');
     request.on('error', () => {});
     request.destroy();
@@ -277,31 +352,40 @@ describe('the proxy', function () {
   it('gives the unified document to those whom home lets in, and to nobody else', async () => {
     home.answer = (request, response) => {
       if (request.headers.authorization !== 'Bearer t') return response.writeHead(401).end('no');
-      return request.headers['if-none-match'] === '"h"' ? response.writeHead(304).end() : response.writeHead(200, { ETag: '"h"' }).end('{}');
+      return request.headers['if-none-match'] === '"h"'
+        ? response.writeHead(304).end()
+        : response.writeHead(200, { ETag: '"h"' }).end('{}');
     };
     expect(await proxy.get('/apis', { Accept: v2 })).to.include({ status: 401, body: 'no' });
     const given = await proxy.get('/apis', { Accept: v2, Authorization: 'Bearer t' });
     expect(given).to.include({ status: 200, body: '{"unified":"apis"}\n' });
     expect(given.headers).to.include({ 'content-type': v2, etag: '"A1"', vary: 'Accept', 'cache-control': 'public' });
     const asked = home.seen.length;
-    expect((await proxy.get('/apis', { Accept: v2, Authorization: 'Bearer t', 'If-None-Match': '"A1"' })).status).to.equal(304);
+    expect(
+      (await proxy.get('/apis', { Accept: v2, Authorization: 'Bearer t', 'If-None-Match': '"A1"' })).status,
+    ).to.equal(304);
     expect(home.seen).to.have.length(asked);
     expect((await proxy.get('/api', { Accept: v2, Authorization: 'Bearer t' })).body).to.equal('{"unified":"api"}\n');
     const head = await proxy.get('/apis', { Accept: v2, Authorization: 'Bearer t' }, 'HEAD');
     expect(head).to.include({ status: 200, body: '' });
-    expect((await proxy.get('/apis', { Accept: v2, Authorization: 'Bearer t', 'Impersonate-User': 'x' })).status).to.equal(200);
+    expect(
+      (await proxy.get('/apis', { Accept: v2, Authorization: 'Bearer t', 'Impersonate-User': 'x' })).status,
+    ).to.equal(200);
     expect(home.seen.at(-1)?.headers['impersonate-user']).to.equal('x');
   });
 
   it("gives home's own document for profile=nopeer and for legacy forms", async () => {
-    for (const accept of [`${v2};profile=nopeer`, 'application/json', '*/*']) expect((await proxy.get('/apis', { Accept: accept })).body).to.equal('home');
+    for (const accept of [`${v2};profile=nopeer`, 'application/json', '*/*'])
+      expect((await proxy.get('/apis', { Accept: accept })).body).to.equal('home');
   });
 
   it('joins both sides of an upgrade, keeps a half-closed side half-closed, and marks and strips as always', async () => {
     let heads: NodeJS.Dict<string | string[]> = {};
     other.onUpgrade = (request, socket: Socket) => {
       heads = request.headers;
-      socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: k\r\n\r\nhello');
+      socket.write(
+        'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: k\r\n\r\nhello',
+      );
       let received = '';
       socket.on('data', (chunk: Buffer) => {
         received += String(chunk);
@@ -309,8 +393,16 @@ describe('the proxy', function () {
       socket.once('end', () => socket.end(`[${received}]`));
     };
     proxy.use(table({ groupVersions: [groupVersion('v1', { pods: [1] })] }));
-    const socket = tlsConnect({ host: '127.0.0.1', port: proxy.port, ca: proxy.caPem, servername: 'localhost', allowHalfOpen: true } as Parameters<typeof tlsConnect>[0]);
-    socket.write('GET /api/v1/pods?watch=1 HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nAuthorization: Bearer t\r\nX-Remote-User: root\r\n\r\n');
+    const socket = tlsConnect({
+      host: '127.0.0.1',
+      port: proxy.port,
+      ca: proxy.caPem,
+      servername: 'localhost',
+      allowHalfOpen: true,
+    } as Parameters<typeof tlsConnect>[0]);
+    socket.write(
+      'GET /api/v1/pods?watch=1 HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nAuthorization: Bearer t\r\nX-Remote-User: root\r\n\r\n',
+    );
     let received = '';
     socket.on('data', (chunk: Buffer) => {
       received += String(chunk);
@@ -323,8 +415,11 @@ describe('the proxy', function () {
   });
 
   it('passes a refused upgrade on as an ordinary answer', async () => {
-    home.onUpgrade = (_request, socket) => socket.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno');
-    const answer = await proxy.sendRaw('GET /api/v1/pods?watch=1 HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
+    home.onUpgrade = (_request, socket) =>
+      socket.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno');
+    const answer = await proxy.sendRaw(
+      'GET /api/v1/pods?watch=1 HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n',
+    );
     expect(answer).to.match(/^HTTP\/1\.1 403 [^]*\r\n\r\nno$/);
   });
 });

@@ -196,12 +196,20 @@ function versionVariation(item: RawVersion): fc.Arbitrary<RawVersion> {
 function resourceVariation(item: RawResource): fc.Arbitrary<RawResource> {
   const list = item.subresources ?? [];
   const otherSubresources = variationOf(list, subresource(), subresourceVariation);
-  return fc
+  const rebuilt = fc
     .tuple(resource(), otherSubresources, fc.constantFrom(...resourceFields, 'subresources', 'subresources', undefined))
     .map(([fresh, subresources, only]) => {
       const other = list.length > 0 ? { ...fresh, subresources } : fresh;
       return only === undefined ? { ...other, resource: item.resource } : { ...item, [only]: other[only] };
     });
+  // What only a careful comparison sees: one list that is empty instead of absent, one word of a kind.
+  const listField = fc.constantFrom('verbs', 'shortNames', 'categories', 'subresources');
+  const emptied = listField.map((field) =>
+    item[field]?.length ? item : { ...item, [field]: item[field] ? null : [] },
+  );
+  const kindWord = fc.constantFrom('group', 'version', 'kind');
+  const renamed = kindWord.map((word) => ({ ...item, responseKind: { ...item.responseKind, [word]: 'x' } }));
+  return fc.oneof({ weight: 2, arbitrary: rebuilt }, emptied, renamed);
 }
 
 function subresourceVariation(item: RawSubresource): fc.Arbitrary<RawSubresource> {

@@ -4,6 +4,7 @@ import type { GroupDiscovery } from '../../src/domain/discovery-document.ts';
 import type { LeaseObject } from '../../src/domain/identity-lease.ts';
 import type { RoutingBundle } from '../../src/domain/routing-table.ts';
 import { type Controller, type ControllerSettings, startController } from '../../src/operator/controller.ts';
+import type { EndpointSliceObject } from '../../src/operator/gather-addresses.ts';
 import type { FetchResult, PeerClient, WatchedSet } from '../../src/operator/ports.ts';
 import type { Clock } from '../../src/runtime/clock.ts';
 import { identityLeaseName } from '../../src/runtime/identity-lease-name.ts';
@@ -17,7 +18,12 @@ export function group(name: string, version: string, ...resources: string[]): Gr
       {
         version,
         freshness: 'Current',
-        resources: resources.map((resource) => ({ resource, scope: 'Namespaced', singularResource: '', verbs: ['get', 'list'] })),
+        resources: resources.map((resource) => ({
+          resource,
+          scope: 'Namespaced',
+          singularResource: '',
+          verbs: ['get', 'list'],
+        })),
       },
     ],
   };
@@ -46,6 +52,7 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
   const servers = new Map<string, FakeServer>();
   const leases = new Map<string, LeaseObject>();
   const crds = new Map<string, object>();
+  const endpointSlices = new Map<string, EndpointSliceObject>();
   const bundles: RoutingBundle[] = [];
   const statuses: Readonly<Record<string, unknown>>[] = [];
   const failing = { publish: false };
@@ -81,7 +88,7 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
     mode: 'Route',
     serverName: 'kubernetes.default.svc',
     checkLeaseNames: true,
-    sources: ['LeaseAnnotation'],
+    sources: ['EndpointSlice', 'LeaseAnnotation'],
     staticEntries: [],
     nodePort: 6443,
     checkAddress: () => ({ ok: true }),
@@ -129,6 +136,12 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
       });
       controller?.notify();
     },
+    /** Writes the EndpointSlice of `default/kubernetes`. */
+    setEndpoints(...addresses: string[]) {
+      const endpoints = [{ addresses: addresses.map((address) => address.slice(0, address.lastIndexOf(':'))) }];
+      endpointSlices.set('kubernetes', { endpoints, ports: [{ name: 'https', port: 6443 }] });
+      controller?.notify();
+    },
     dropLease(hostname: string) {
       leases.delete(identityLeaseName(hostname));
       controller?.notify();
@@ -137,7 +150,14 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
       const empty = set(new Map<string, never>());
       controller = startController({
         settings: { ...defaults, ...settings },
-        sets: { leases: set(leases), pods: empty, nodes: empty, endpointSlices: empty, crds: set(crds), apiServices: empty },
+        sets: {
+          leases: set(leases),
+          pods: empty,
+          nodes: empty,
+          endpointSlices: set(endpointSlices),
+          crds: set(crds),
+          apiServices: empty,
+        },
         client,
         fetches: new PQueue({ concurrency: 8 }),
         bundles: {

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import type { DocumentSet } from './discovery-builders.ts';
 
@@ -16,7 +17,7 @@ export async function mergeWithOracle(binary: string, sets: readonly DocumentSet
   const output = Promise.all([text(child.stdout), text(child.stderr)]);
   // A process that dies early closes its input; its own message says more than the broken pipe.
   child.stdin.on('error', () => {});
-  child.stdin.end(sets.map((set) => `${JSON.stringify(set)}\n`).join(''));
+  Readable.from(jsonLines(sets)).pipe(child.stdin);
   const [code] = await ended;
   const [stdout, stderr] = await output;
   if (code !== 0) throw new Error(`merge-oracle ended with ${String(code)}: ${stderr}`);
@@ -24,4 +25,8 @@ export async function mergeWithOracle(binary: string, sets: readonly DocumentSet
     .trimEnd()
     .split('\n')
     .map((line) => JSON.parse(line) as OracleAnswer);
+}
+
+function* jsonLines(sets: readonly DocumentSet[]): Generator<string> {
+  for (const set of sets) yield `${JSON.stringify(set)}\n`;
 }

@@ -14,10 +14,7 @@ import type { LoopbackPeer } from './loopback-peer.ts';
 import type { TestAuthority } from './test-certificates.ts';
 
 /** A group-version whose resources are served by these peers. */
-export function groupVersion(
-  name: string,
-  resources: Readonly<Record<string, readonly number[]>>,
-): TableGroupVersion {
+export function groupVersion(name: string, resources: Readonly<Record<string, readonly number[]>>): TableGroupVersion {
   const slash = name.indexOf('/');
   return {
     group: slash < 0 ? '' : name.slice(0, slash),
@@ -63,7 +60,12 @@ export interface ProxyUnderTest {
   readonly caPem: string;
   readonly proxy: RunningProxy;
   use(table: RoutingTable): void;
-  get(path: string, headers?: Readonly<Record<string, string | string[]>>, method?: string, body?: string): Promise<ClientAnswer>;
+  get(
+    path: string,
+    headers?: Readonly<Record<string, string | string[]>>,
+    method?: string,
+    body?: string,
+  ): Promise<ClientAnswer>;
   /** Sends bytes as they are over TLS, and gives back all that comes until the end. */
   sendRaw(text: string, alpn?: readonly string[]): Promise<string>;
   stop(): Promise<void>;
@@ -81,7 +83,11 @@ export async function startProxyUnderTest(
   const { certPem, keyPem } = authority.issue({ commonName: 'proxy', dnsNames: ['localhost'] });
   let onBundle: (bundle: RoutingBundle) => void = () => {};
   const proxy = startProxy({
-    transport: createUndiciTransport({ peerCaFile, addressPolicy: createAddressPolicy(allowCidrs), connectTimeoutMs: 1_000 }),
+    transport: createUndiciTransport({
+      peerCaFile,
+      addressPolicy: createAddressPolicy(allowCidrs),
+      connectTimeoutMs: 1_000,
+    }),
     source: {
       start: (take, _onTrouble, signal) => {
         onBundle = take;

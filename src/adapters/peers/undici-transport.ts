@@ -177,7 +177,9 @@ function dispatchOn(
     settled = true;
     release();
     const fault = abortedBy === undefined ? faultOf(error, controller !== undefined) : undefined;
-    handler.onFault(fault ?? { kind: 'aborted', sent: controller !== undefined, error: abortedBy ?? new Error('aborted') });
+    handler.onFault(
+      fault ?? { kind: 'aborted', sent: controller !== undefined, error: abortedBy ?? new Error('aborted') },
+    );
   };
   const call: PeerCall = {
     pause: () => controller?.pause(),
@@ -259,7 +261,13 @@ interface ConnectOptions {
   readonly sessions: Map<string, Buffer>;
 }
 
-function connectVerified({ target, secureContext, addressPolicy, timeoutMs, sessions }: ConnectOptions): Promise<TLSSocket> {
+function connectVerified({
+  target,
+  secureContext,
+  addressPolicy,
+  timeoutMs,
+  sessions,
+}: ConnectOptions): Promise<TLSSocket> {
   const { address, serverName } = target;
   const parsed = parseAddress(address);
   const verdict = target.pinned ? { ok: true as const } : addressPolicy.check(address);
