@@ -13,10 +13,8 @@ help: ## Show this list
 .PHONY: install
 install: node_modules/.stamp ## Install what package-lock.json lists
 
-# Not `npm ci`: it refuses a lock file that leaves out optional packages of other platforms, as that of a registry without
-# them does. This takes the same versions, and changes no file but those in node_modules.
 node_modules/.stamp: package-lock.json
-	PATH="$(system_path)" npm install --no-save --no-progress --loglevel=error
+	PATH="$(system_path)" npm ci --no-progress --loglevel=error
 	@touch $@
 
 .PHONY: build

@@ -26,13 +26,14 @@ const progressEveryMs = 15_000;
  */
 export async function ensureControlPlane({ versions, log }: BuildOptions): Promise<Readonly<Record<string, string>>> {
   const folders: Record<string, string> = {};
-  const assets = process.env['KUBEBUILDER_ASSETS'];
+  const assets = process.env.KUBEBUILDER_ASSETS;
   for (const version of versions)
-    folders[version] = version === '1.36' && assets ? assets : await ensureBuilt(version, log);
+    folders[version] = version === '1.36' && assets ? assets : await buildControlPlane(version, log);
   return folders;
 }
 
-async function ensureBuilt(version: Minor, log: (message: string) => void): Promise<string> {
+/** Resolves to the folder of one version that was built from Go modules, now or earlier. */
+export async function buildControlPlane(version: Minor, log: (message: string) => void): Promise<string> {
   const module = join(here, 'controlplane', `v${version}`);
   const folder = join(cacheFolder(), 'controlplane', `${version}-${await hashOf(module)}`);
   if (existsSync(join(folder, 'kubectl'))) return folder;

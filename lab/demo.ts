@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import { ensureControlPlane } from './build-control-plane.ts';
 import { type MixedPlane, startMixedPlane } from './mixed-plane.ts';
 import { waitUntil } from './wait-until.ts';
@@ -18,7 +19,7 @@ function check(held: boolean, claim: string): void {
 
 /** Runs kubectl for real and shows the command and its output. */
 async function show(mixed: MixedPlane, target: string, args: readonly string[], lines = 40) {
-  say(`   $ kubectl --server=${target} ${args.join(' ')}`);
+  say(`   $ kubectl --kubeconfig $LAB/${target}.kubeconfig ${args.join(' ')}`);
   const result = await mixed.kubectl(target, args);
   const output = `${result.stdout}${result.stderr}`.trimEnd().split('\n');
   for (const line of output.slice(0, lines)) say(`     ${line}`);
@@ -37,6 +38,8 @@ async function tell(mixed: MixedPlane): Promise<void> {
   chapter('1. Three kube-apiservers of two versions share one etcd, as in the middle of an upgrade');
   for (const server of mixed.plane.servers)
     say(`   ${server.hostname.padEnd(8)} ${server.version.padEnd(26)} ${server.url}`);
+
+  say(`\n   export LAB=${dirname(mixed.proxyKubeconfig)}   (a kubeconfig for each server, and one for the proxy)`);
 
   chapter('2. The operator finds them, reads what each serves, and publishes a routing table');
   mixed.startOperator();

@@ -469,8 +469,6 @@ export type PeerDiscoveryStatus = Immutable<Static<typeof statusSchema>>;
 export type PeerStatus = Immutable<Static<typeof peerStatusSchema>>;
 /** One condition in the status, in the standard form of Kubernetes. */
 export type Condition = Immutable<Static<typeof conditionSchema>>;
-/** One entry of the status's list of divergences. */
-export type DivergentResource = Immutable<Static<typeof divergentResourceSchema>>;
 
 type Leaf = string | number | boolean | readonly unknown[];
 type Completed<T> = T extends Leaf

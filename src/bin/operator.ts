@@ -77,6 +77,7 @@ export async function runOperator(args: readonly string[], context: CommandConte
   const lead = (signal: AbortSignal) =>
     runControllers({
       client,
+      identity,
       namespace,
       metrics,
       recorder,

@@ -5,6 +5,7 @@ import { createApiClient } from '../adapters/kubernetes/api-client.ts';
 import { watchBundle } from '../adapters/kubernetes/config-map-bundle.ts';
 import { loadKubeConfig } from '../adapters/kubernetes/connect-cluster.ts';
 import { readBundleFile } from '../adapters/kubernetes/read-bundle-file.ts';
+import { watchConfirmations } from '../adapters/kubernetes/table-lease.ts';
 import { createAddressPolicy } from '../adapters/peers/address-policy.ts';
 import { createUndiciTransport } from '../adapters/peers/undici-transport.ts';
 import { createLog } from '../adapters/telemetry/create-log.ts';
@@ -137,10 +138,12 @@ async function tableSource(flags: ProxyFlags, context: CommandContext, log: Log)
         signal,
         random: Math.random,
       });
-      // The watch reports by what it is, not by call-back.
+      const location = { namespace, name: flags.routingTable };
+      const doubt = watchConfirmations({ client, ...location, clock: systemClock, log, signal, random: Math.random });
+      // The watches report by what they are, not by call-back.
       while (!signal.aborted) {
         await systemClock.sleep(2_000, signal);
-        if (reflector.synced) onTrouble(reflector.failing?.message ?? bundleTrouble);
+        if (reflector.synced) onTrouble(reflector.failing?.message ?? bundleTrouble ?? doubt());
       }
       await reflector.stopped;
     },

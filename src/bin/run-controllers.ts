@@ -1,8 +1,9 @@
 import PQueue from 'p-queue';
 import { type ApiClient, ApiError } from '../adapters/kubernetes/api-client.ts';
-import { publishBundle, readHead } from '../adapters/kubernetes/config-map-bundle.ts';
+import { publishBundle, readBundle, readHead } from '../adapters/kubernetes/config-map-bundle.ts';
 import type { EventRecorder } from '../adapters/kubernetes/events.ts';
 import { type Reflector, startReflector, type Watchable } from '../adapters/kubernetes/reflector.ts';
+import { confirmTable } from '../adapters/kubernetes/table-lease.ts';
 import { createAddressPolicy } from '../adapters/peers/address-policy.ts';
 import { createPeerClient } from '../adapters/peers/peer-client.ts';
 import type { ReadinessCheck } from '../adapters/telemetry/http-endpoint.ts';
@@ -13,7 +14,6 @@ import type { ApiServiceObject, CustomResourceDefinitionObject } from '../domain
 import type { LeaseObject } from '../domain/identity-lease.ts';
 import type { RoutingBundle } from '../domain/routing-table.ts';
 import { type ClusterSets, type Controller, type ControllerSettings, startController } from '../operator/controller.ts';
-import type { Status } from '../operator/derive-status.ts';
 import type { EndpointSliceObject, NodeObject, PodObject } from '../operator/gather-addresses.ts';
 import { readSettings, type SettingsResult } from '../operator/read-settings.ts';
 import type { Clock } from '../runtime/clock.ts';
@@ -22,6 +22,8 @@ import type { Log } from '../runtime/log.ts';
 /** Everything that the controllers of all PeerDiscovery objects share. */
 export interface ControllersContext {
   readonly client: ApiClient;
+  /** Who this process is, among candidates. */
+  readonly identity: string;
   /** The operator's own namespace. */
   readonly namespace: string;
   readonly metrics: Metrics;
@@ -174,7 +176,7 @@ export async function runControllers(context: ControllersContext): Promise<void>
       random,
       log: ownLog,
       ...(known !== undefined && { known }),
-      initialStatus: object.status as unknown as Status | undefined,
+      initialStatus: object.status,
     });
     return {
       uid: object.metadata?.uid ?? '',
@@ -190,14 +192,19 @@ export async function runControllers(context: ControllersContext): Promise<void>
 
   function bundleStore({ routingTable }: ControllerSettings) {
     return {
-      async readRevision() {
-        const found = await readHead(client, { ...routingTable, signal });
-        return found.ok ? found.head.revision : 0;
+      async read() {
+        const location = { ...routingTable, signal };
+        const found = await readHead(client, location);
+        if (!found.ok) return { revision: 0 };
+        const bundle = await readBundle(client, location, found.head);
+        return { revision: found.head.revision, ...(bundle !== undefined && { bundle }) };
       },
       async publish(bundle: RoutingBundle) {
         const outcome = await publishBundle(client, { ...routingTable, fieldManager, signal }, bundle);
         return outcome.published ? undefined : { overtakenBy: outcome.revision };
       },
+      confirm: () =>
+        confirmTable(client, { ...routingTable, fieldManager, holder: context.identity, signal }, clock.now()),
     };
   }
 

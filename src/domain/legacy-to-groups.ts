@@ -13,7 +13,7 @@ export interface LegacyGroup {
 }
 
 /** Raised for a legacy discovery document that Kubernetes would not have written. */
-export class InvalidLegacyDiscoveryError extends Error {
+class InvalidLegacyDiscoveryError extends Error {
   override readonly name = 'InvalidLegacyDiscoveryError';
 }
 

@@ -167,9 +167,9 @@ function exactMatch(selector: string, field: string): string {
   for (const term of splitTerms(selector)) {
     if (term === '') continue;
     const match = /^(?<left>[^=!]*?)(?<operator>!=|==|=)(?<right>.*)$/s.exec(term);
-    const right = unescapeValue(match?.groups?.['right'] ?? '\\');
+    const right = unescapeValue(match?.groups?.right ?? '\\');
     if (right === undefined) return '';
-    if (found === '' && match?.groups?.['operator'] !== '!=' && match?.groups?.['left'] === field) found = right;
+    if (found === '' && match?.groups?.operator !== '!=' && match?.groups?.left === field) found = right;
   }
   return found;
 }

@@ -1,4 +1,5 @@
 import type PQueue from 'p-queue';
+import type { PeerDiscoveryStatus } from '../api/peer-discovery.ts';
 import { assessPeer, type PeerObservation } from '../domain/assess-peer.ts';
 import {
   type ApiServiceObject,
@@ -14,13 +15,15 @@ import {
   type LeaseProblem,
   readIdentityLease,
 } from '../domain/identity-lease.ts';
+import { parseDiscoveryList } from '../domain/parse-discovery.ts';
+import { rememberPeers } from '../domain/remember-peers.ts';
 import { type AddressSource, type ResolvedPeer, resolvePeers } from '../domain/resolve-peers.ts';
 import type { Mode, RoutingTable } from '../domain/routing-table.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { discoveryEtag } from '../runtime/discovery-etag.ts';
 import { identityLeaseName } from '../runtime/identity-lease-name.ts';
 import type { Log } from '../runtime/log.ts';
-import { deriveStatus, type Status, statusDiffers } from './derive-status.ts';
+import { deriveStatus, statusDiffers } from './derive-status.ts';
 import { type EndpointSliceObject, gatherAddresses, type NodeObject, type PodObject } from './gather-addresses.ts';
 import { type MonitorTiming, monitorPeer, type PeerMonitor } from './peer-monitor.ts';
 import type { BundleStore, PeerClient, RecordEvent, StatusWriter, WatchedSet } from './ports.ts';
@@ -73,7 +76,7 @@ export interface ControllerContext {
   readonly log: Log;
   /** Observations of an earlier controller of the same object, so that a change of spec loses nothing. */
   readonly known?: ReadonlyMap<string, PeerObservation>;
-  readonly initialStatus?: Status | undefined;
+  readonly initialStatus?: PeerDiscoveryStatus | undefined;
 }
 
 /** Keeps one PeerDiscovery's status and routing table true until stopped. */
@@ -90,6 +93,8 @@ export interface Controller {
 }
 
 const tickMs = 1_000;
+/** How long a new leader waits for first answers before it publishes what it has. */
+const firstAnswersMs = 5_000;
 const maxRetryMs = 10_000;
 
 /** Starts the loop: gather what is known, decide purely, publish what changed, write status if it says something new. */
@@ -101,6 +106,9 @@ export function startController(context: ControllerContext): Controller {
   let notified = true;
   let defined: DefinedResources | undefined;
   let revision: number | undefined;
+  let known = context.known;
+  let confirmedAt = 0;
+  const startedAt = clock.now();
   let published: { readonly content: string; readonly revision: number; readonly hash: string } | undefined;
   let lastStatus = context.initialStatus;
   let lastInputs = '';
@@ -148,7 +156,7 @@ export function startController(context: ControllerContext): Controller {
     const addresses = new Set(peers.map(({ address }) => address));
     for (const peer of peers) {
       const monitor = monitors.get(peer.id);
-      if (monitor === undefined) monitors.set(peer.id, monitorPeer(peer, monitorContext, context.known?.get(peer.id)));
+      if (monitor === undefined) monitors.set(peer.id, monitorPeer(peer, monitorContext, known?.get(peer.id)));
       else monitor.update(peer);
     }
     for (const [id, monitor] of monitors) {
@@ -182,7 +190,20 @@ export function startController(context: ControllerContext): Controller {
     return assessPeer(seen, settings, clock.now(), sets.leases.lastContactAtMs ?? clock.now());
   }
 
+  /** Takes over what an earlier leader published, so that a server that is away just now is not forgotten. */
+  async function recall(): Promise<void> {
+    const found = await context.bundles.read();
+    revision = found.revision;
+    if (known !== undefined || found.bundle === undefined) return;
+    const { table, apis, api } = found.bundle;
+    const parse = (text: string) => parseDiscoveryList(JSON.parse(text));
+    known = rememberPeers({ table, apis: parse(apis), api: parse(api) }, clock.now());
+    for (const [id, { peer, ...observation }] of known)
+      monitors.set(id, monitorPeer(peer, monitorContext, observation));
+  }
+
   async function pass(): Promise<void> {
+    if (revision === undefined) await recall();
     if (!sets.leases.synced) {
       const failing = sets.leases.failing;
       if (failing === undefined) return;
@@ -198,6 +219,9 @@ export function startController(context: ControllerContext): Controller {
       const seen = monitor.observation();
       return { seen, assessment: assess(seen) };
     });
+    // What an earlier leader published stays in force until there is something better than "not yet asked".
+    const asking = views.some(({ assessment }) => ['NotYetProbed', 'NotYetFetched'].includes(assessment.reason));
+    if (published === undefined && asking && clock.now() - startedAt < firstAnswersMs) return;
     announce(views);
     const inputs = fingerprint(views, defined, problems);
     if (inputs !== lastInputs || lastUnified === undefined) lastUnified = deriveUnifiedView(views, defined, settings);
@@ -209,6 +233,15 @@ export function startController(context: ControllerContext): Controller {
     }
     context.observePass(views, unified, published?.revision ?? 0);
     lastInputs = inputs;
+    await confirm();
+  }
+
+  /** Only after a pass without trouble: a proxy takes silence for doubt. */
+  async function confirm(): Promise<void> {
+    const at = clock.now();
+    if (trouble !== undefined || published === undefined || at - confirmedAt < settings.timing.confirmEveryMs) return;
+    await context.bundles.confirm();
+    confirmedAt = at;
   }
 
   async function publish(unified: UnifiedView): Promise<void> {
@@ -220,7 +253,7 @@ export function startController(context: ControllerContext): Controller {
     const apiEtag = discoveryEtag(unified.api);
     if (published?.content === content + apisEtag + apiEtag) return;
     try {
-      revision ??= await context.bundles.readRevision();
+      revision ??= (await context.bundles.read()).revision;
       const next = revision + 1;
       const table: RoutingTable = {
         apiVersion: 'peerdiscovery.dev/v1alpha1',

@@ -1,15 +1,6 @@
+import type { Condition, PeerDiscoveryStatus, PeerStatus } from '../api/peer-discovery.ts';
 import type { PeerView, UnifiedView } from '../domain/derive-bundle.ts';
 import type { LeaseProblem } from '../domain/identity-lease.ts';
-
-/** A condition in the standard form of Kubernetes. */
-export interface Condition {
-  readonly type: string;
-  readonly status: 'True' | 'False' | 'Unknown';
-  readonly observedGeneration: number;
-  readonly lastTransitionTime: string;
-  readonly reason: string;
-  readonly message: string;
-}
 
 /** What one pass has to say in status. */
 export interface StatusInput {
@@ -24,9 +15,6 @@ export interface StatusInput {
   readonly trouble?: { readonly reason: string; readonly message: string };
 }
 
-/** The status of a PeerDiscovery; `crds/` describes every field. */
-export type Status = Readonly<Record<string, unknown>> & { readonly conditions: readonly Condition[] };
-
 /** Status is cut to this many bytes of JSON, well below etcd's limit of 1.5 MiB for a whole object. */
 const peersBudgetBytes = 384 * 1024;
 const divergentBudgetBytes = 384 * 1024;
@@ -36,7 +24,11 @@ const divergentBudgetBytes = 384 * 1024;
  *
  * @param now Milliseconds since the epoch.
  */
-export function deriveStatus(input: StatusInput, before: Status | undefined, now: number): Status {
+export function deriveStatus(
+  input: StatusInput,
+  before: PeerDiscoveryStatus | undefined,
+  now: number,
+): PeerDiscoveryStatus {
   const { unified, generation } = input;
   const listed = input.views.filter(({ assessment }) => assessment.live || assessment.retained);
   const count = (wanted: (view: PeerView) => boolean) => listed.filter(wanted).length;
@@ -44,7 +36,7 @@ export function deriveStatus(input: StatusInput, before: Status | undefined, now
     total: listed.length,
     ready: count(({ assessment }) => assessment.state === 'Ready'),
     stale: count(({ assessment }) => !assessment.fresh),
-    unreachable: count(({ assessment }) => assessment.state === 'Unreachable'),
+    unreachable: count(({ assessment }) => ['Unreachable', 'Unresolved', 'Refused'].includes(assessment.state)),
   };
   const converged = judgeConverged(unified);
   const rows = fit([...listed].sort(byId).map(peerRow), peersBudgetBytes);
@@ -85,12 +77,12 @@ export function deriveStatus(input: StatusInput, before: Status | undefined, now
 }
 
 /** True if a status says something that the one before did not; how long ago a well peer last answered is no news. */
-export function statusDiffers(before: Status | undefined, after: Status): boolean {
+export function statusDiffers(before: PeerDiscoveryStatus | undefined, after: PeerDiscoveryStatus): boolean {
   return before === undefined || JSON.stringify(withoutTimes(before)) !== JSON.stringify(withoutTimes(after));
 }
 
-function withoutTimes(status: Status): unknown {
-  const peers = (status['peers'] as readonly PeerRow[] | undefined)?.map(({ lastSuccessTime, ...row }) =>
+function withoutTimes(status: PeerDiscoveryStatus): unknown {
+  const peers = status.peers?.map(({ lastSuccessTime, ...row }) =>
     row.state === 'Ready' ? row : { ...row, lastSuccessTime },
   );
   return sortKeys({ ...status, peers });
@@ -107,13 +99,7 @@ function sortKeys(value: unknown): unknown {
   );
 }
 
-interface PeerRow {
-  readonly id: string;
-  readonly state: string;
-  readonly lastSuccessTime?: string;
-}
-
-function peerRow({ seen, assessment }: PeerView): PeerRow & Record<string, unknown> {
+function peerRow({ seen, assessment }: PeerView): PeerStatus {
   const { peer, documents, documentsAt } = seen;
   const groups = documents === undefined ? [] : [...documents.api, ...documents.apis];
   const resources = groups
@@ -198,7 +184,7 @@ function judgeConverged({ doubts, divergent }: UnifiedView): Judgement {
 
 function withTransition(
   condition: Omit<Condition, 'lastTransitionTime'>,
-  before: Status | undefined,
+  before: PeerDiscoveryStatus | undefined,
   now: number,
 ): Condition {
   const last = before?.conditions?.find(({ type }) => type === condition.type);
@@ -207,8 +193,11 @@ function withTransition(
 }
 
 function fit<T>(rows: readonly T[], budgetBytes: number): readonly T[] {
-  let left = budgetBytes;
-  const end = rows.findIndex((row) => (left -= JSON.stringify(row).length + 1) < 0);
+  let used = 0;
+  const end = rows.findIndex((row) => {
+    used += Buffer.byteLength(JSON.stringify(row)) + 1;
+    return used > budgetBytes;
+  });
   return end === -1 ? rows : rows.slice(0, end);
 }
 

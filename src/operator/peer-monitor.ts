@@ -14,6 +14,8 @@ export interface MonitorTiming {
   readonly eagerProbeIntervalMs: number;
   /** Upper bound of the wait after failures. */
   readonly maxBackoffMs: number;
+  /** Between two confirmations of the published table. */
+  readonly confirmEveryMs: number;
 }
 
 /** What a monitor needs from around it. */

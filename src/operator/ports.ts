@@ -1,3 +1,4 @@
+import type { PeerDiscoveryStatus } from '../api/peer-discovery.ts';
 import type { PeerDocuments, ProbeResult } from '../domain/assess-peer.ts';
 import type { RoutingBundle } from '../domain/routing-table.ts';
 
@@ -28,15 +29,17 @@ export interface WatchedSet<T> {
 
 /** Where bundles are published; a bundle is swapped whole. */
 export interface BundleStore {
-  /** Revision of what is published now, 0 if nothing is. */
-  readRevision(): Promise<number>;
+  /** What is published now: its revision, and the bundle if it can be read whole. */
+  read(): Promise<{ readonly revision: number; readonly bundle?: RoutingBundle }>;
   /** Undefined if published; else another writer was first, and nothing was changed. */
   publish(bundle: RoutingBundle): Promise<{ readonly overtakenBy: number | undefined } | undefined>;
+  /** Tells proxies that what is published is still what would be published now. */
+  confirm(): Promise<void>;
 }
 
 /** Writes the status of one PeerDiscovery by server-side apply. */
 export interface StatusWriter {
-  write(status: Readonly<Record<string, unknown>>): Promise<void>;
+  write(status: PeerDiscoveryStatus): Promise<void>;
 }
 
 /** Says something to people, as a Kubernetes Event. */

@@ -43,7 +43,7 @@ export function createFleet({
   pinnedHome,
   serverName,
   onHomeChange,
-  tooOldMs = 60_000,
+  tooOldMs = 30_000,
 }: {
   readonly health: PeerHealth;
   readonly clock: Clock;

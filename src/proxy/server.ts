@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { ServerResponse } from 'node:http';
 import type { ServerHttp2Session } from 'node:http2';
 import { performServerHandshake } from 'node:http2';
-import type { Server } from 'node:https';
+import type { Server, ServerOptions } from 'node:https';
 import { createServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -64,11 +64,13 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
     connections.set(socket, created);
     return created;
   };
-  const server: Server = createServer({
+  const listenerOptions: ServerOptions & { readonly allowHalfOpen: boolean } = {
     ...certificate,
     minVersion: 'TLSv1.2',
     ALPNProtocols: ['h2', 'http/1.1'],
     handshakeTimeout: 10_000,
+    // An upgraded connection may be half closed; Node's HTTP server ends the others itself.
+    allowHalfOpen: true,
     maxHeaderSize: maxHeadBytes,
     headersTimeout: headersTimeoutMs,
     // Whole requests may take as long as their body does; only the head is bounded.
@@ -79,7 +81,8 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
     noDelay: true,
     keepAlive: true,
     keepAliveInitialDelay: 15_000,
-  });
+  };
+  const server: Server = createServer(listenerOptions);
   server.maxHeadersCount = maxHeaders;
   if (options.maxConnections !== undefined) server.maxConnections = options.maxConnections;
   server.on('tlsClientError', (error) => log.debug('TLS handshake failed', { error: error.message }));

@@ -84,6 +84,53 @@ describe('mergeDiscovery', () => {
     expect(none?.verbs).to.equal(null);
   });
 
+  it('notices a difference in any single field of a resource or subresource', () => {
+    const kind = { group: 'g', version: 'v', kind: 'K' };
+    const status = { subresource: 'status', responseKind: kind, acceptedTypes: [kind], verbs: ['get'] };
+    const original = buildResource('r', {
+      responseKind: kind,
+      verbs: ['watch', 'get'],
+      shortNames: ['s'],
+      categories: ['c'],
+      subresources: [status],
+    });
+    const others: Partial<ResourceDiscovery>[] = [
+      { scope: 'x' },
+      { singularResource: 'x' },
+      { verbs: ['get', 'watch'] },
+      { shortNames: [] },
+      { categories: ['x'] },
+      ...['group', 'version', 'kind'].map((word) => ({ responseKind: { ...kind, [word]: 'x' } })),
+      { subresources: [] },
+      { subresources: [{ ...status, subresource: 'x' }] },
+      { subresources: [{ ...status, responseKind: { ...kind, kind: 'x' } }] },
+      { subresources: [{ ...status, acceptedTypes: [] }] },
+      { subresources: [{ ...status, verbs: [] }] },
+    ];
+    // Verbs are sorted only where something differs, which makes the notice visible.
+    expect(mergeResources(original, structuredClone(original))?.[0]?.verbs).to.deep.equal(['watch', 'get']);
+    for (const other of others)
+      expect(mergeResources(original, { ...original, ...other })?.[0]?.verbs, JSON.stringify(other)).to.deep.equal([
+        'get',
+        'watch',
+      ]);
+  });
+
+  it('prefers the later of two resources without a name, as upstream does', () => {
+    const of = (scope: string) => buildResource('', { scope });
+    expect(mergeResources(of('first'), of('second'))).to.deep.equal([of('second')]);
+  });
+
+  it('returns a lone document as it is, names given twice included', () => {
+    const twice = [buildGroup('g', buildVersion('v1', 'a', 'a')), buildGroup('g', buildVersion('v2'))];
+    expect(merge('a', { a: twice })).to.equal(twice);
+  });
+
+  it('keeps one of two versions with one name once there is something to merge', () => {
+    const twice = [buildGroup('g', buildVersion('v1', 'a'), buildVersion('v1', 'b'))];
+    expect(merge('a', { a: twice, b: twice })).to.deep.equal([buildGroup('g', buildVersion('v1', 'a', 'b'))]);
+  });
+
   it('lets the server with the smaller id, by bytes, provide the other fields, local or not', () => {
     const of = (scope: string) => [buildGroup('g', buildVersion('v1', buildResource('r', { scope })))];
     const scopeOf = (merged: readonly GroupDiscovery[]) => merged[0]?.versions?.[0]?.resources?.[0]?.scope;

@@ -5,13 +5,12 @@ import { mergeDiscovery } from '../../src/domain/merge-discovery.ts';
 import { parseDiscoveryList } from '../../src/domain/parse-discovery.ts';
 import { discoveryEtag } from '../../src/runtime/discovery-etag.ts';
 import { nastyDocumentSets } from '../support/discovery-builders.ts';
-import { mergeWithOracle } from '../support/merge-oracle.ts';
+import { findMergeOracle, mergeWithOracle } from '../support/merge-oracle.ts';
 
 describe("mergeDiscovery beside kube-apiserver's own merge", () => {
   it('gives the same bytes and the same ETag for 3,000 nasty sets of documents', async function () {
     this.timeout(120_000);
-    const binary = process.env.PEERDISCOVERY_MERGE_ORACLE;
-    if (!binary) throw new Error('PEERDISCOVERY_MERGE_ORACLE must name the merge-oracle binary');
+    const binary = await findMergeOracle();
     const sets = fc.sample(nastyDocumentSets(), { seed: 4020, numRuns: 3_000 });
     const answers = await mergeWithOracle(binary, sets);
     expect(answers).to.have.length(sets.length);

@@ -4,6 +4,7 @@ import { ensureControlPlane } from '../../lab/build-control-plane.ts';
 import { type MixedPlane, startMixedPlane } from '../../lab/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import type { PeerDiscovery, PeerStatus } from '../../src/api/peer-discovery.ts';
+import { crdCases } from '../support/crd-cases.ts';
 
 const claims = '/apis/resource.k8s.io/v1/resourceclaims';
 const aggregatedV2 = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList';
@@ -91,6 +92,17 @@ describe('a real control plane of 1.33, 1.35 and 1.36', function () {
     expect(by('mid-1')?.id).to.match(/^apiserver-[a-z2-7]{26}$/);
     expect(by('mvp-1')).to.include({ version: 'v1.36.3' });
   });
+
+  for (const { title, object, error } of crdCases)
+    it(`${error === undefined ? 'accepts' : 'refuses'} ${title}`, async () => {
+      const { code, stderr } = await mixed.kubectl(
+        'mid-1',
+        ['create', '--dry-run=server', '-f', '-'],
+        JSON.stringify(object),
+      );
+      if (error === undefined) expect(code, stderr).to.equal(0);
+      else expect(stderr).to.match(error);
+    });
 
   it('shows it at a glance', async () => {
     const { stdout } = await mixed.kubectl('old-1', ['get', 'pd']);

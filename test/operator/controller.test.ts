@@ -23,7 +23,7 @@ function whoServes(plane: Plane, resource: string): string[] {
 }
 
 function conditions(plane: Plane): Record<string, string> {
-  const list = plane.statuses.at(-1)?.['conditions'] as { type: string; status: string }[];
+  const list = plane.statuses.at(-1)?.conditions ?? [];
   return Object.fromEntries(list.map(({ type, status }) => [type, status]));
 }
 
@@ -121,6 +121,35 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
+  it('takes over what an earlier leader knew of a server that is away', async () => {
+    const first = mixedPlane();
+    await first.advance(2_000);
+    first.servers.delete(b);
+    first.dropLease('new');
+    await first.advance(5_000);
+    await first.controller.stop();
+    const second = createFakeControlPlane({}, first.bundles.at(-1));
+    second.servers.set(a, { probe: { kind: 'ready' }, groups: [group('apps', 'v1', 'deployments')] });
+    second.renew('old', a);
+    second.start();
+    await second.advance(3_000);
+    expect(whoServes(second, 'widgets')).to.deep.equal(['new']);
+    expect(second.bundles.every(({ table }) => table.groupVersions.length > 0)).to.equal(true);
+    for (let at = 0; at < 320_000; at += 10_000) {
+      second.renew('old', a);
+      await second.advance(10_000, 1_000);
+    }
+    expect(whoServes(second, 'widgets')).to.deep.equal([]);
+    await second.controller.stop();
+  });
+
+  it('publishes nothing worse than what was there while a new leader asks for the first time', async () => {
+    const plane = mixedPlane();
+    await plane.advance(3_000);
+    expect(plane.bundles.map(({ table }) => table.complete)).to.not.include(false);
+    await plane.controller.stop();
+  });
+
   it('keeps the last good document of a server that starts to send garbage, and doubts when it is old', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);
@@ -162,6 +191,20 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.advance(20_000);
     expect(plane.table.complete).to.equal(true);
     expect(conditions(plane)).to.include({ Ready: 'True', Stalled: 'False' });
+    await plane.controller.stop();
+  });
+
+  it('confirms a table that holds, and is silent about one that it could not write', async () => {
+    const plane = mixedPlane();
+    await plane.advance(60_000);
+    const confirmed = plane.calls.confirm;
+    expect(confirmed).to.be.within(5, 7);
+    plane.failing.publish = true;
+    plane.servers.get(b)?.groups.push(group('batch', 'v1', 'jobs'));
+    const server = plane.servers.get(b);
+    if (server) server.groups = [...server.groups];
+    await plane.advance(60_000);
+    expect(plane.calls.confirm - confirmed).to.be.at.most(2);
     await plane.controller.stop();
   });
 

@@ -71,10 +71,10 @@ describe('ambiguous requests', function () {
 
   it('serves HTTP/1.0, HTTP/1.1 with and without ALPN, and HTTP/2', async () => {
     const seen = home.seen.length;
-    expect(await proxy.sendRaw('GET /version HTTP/1.0\r\nHost: a\r\n\r\n')).to.match(/^HTTP\/1\.1 200 [^]*home/);
+    expect(await proxy.sendRaw('GET /version HTTP/1.0\r\nHost: a\r\n\r\n')).to.match(/^HTTP\/1\.1 200 .*home/s);
     const close = 'GET /version HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n';
-    expect(await proxy.sendRaw(close)).to.match(/^HTTP\/1\.1 200 [^]*home/);
-    expect(await proxy.sendRaw(close, ['http/1.1'])).to.match(/^HTTP\/1\.1 200 [^]*home/);
+    expect(await proxy.sendRaw(close)).to.match(/^HTTP\/1\.1 200 .*home/s);
+    expect(await proxy.sendRaw(close, ['http/1.1'])).to.match(/^HTTP\/1\.1 200 .*home/s);
     const session = http2Connect(`https://localhost:${proxy.port}`, { ca: authority.caPem });
     const stream = session.request({ ':path': '/version' });
     const [headers] = (await once(stream, 'response')) as [Record<string, unknown>];

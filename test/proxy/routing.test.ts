@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect as http2Connect } from 'node:http2';
 import { get as httpsGet } from 'node:https';
 import type { Socket } from 'node:net';
-import { connect as tlsConnect } from 'node:tls';
+import { type ConnectionOptions, connect as tlsConnect } from 'node:tls';
 import { expect } from 'chai';
 import type { LoopbackPeer } from '../support/loopback-peer.ts';
 import { startLoopbackPeer } from '../support/loopback-peer.ts';
@@ -393,13 +393,14 @@ describe('the proxy', function () {
       socket.once('end', () => socket.end(`[${received}]`));
     };
     proxy.use(table({ groupVersions: [groupVersion('v1', { pods: [1] })] }));
-    const socket = tlsConnect({
+    const options: ConnectionOptions & { readonly allowHalfOpen: boolean } = {
       host: '127.0.0.1',
       port: proxy.port,
       ca: proxy.caPem,
       servername: 'localhost',
       allowHalfOpen: true,
-    } as Parameters<typeof tlsConnect>[0]);
+    };
+    const socket = tlsConnect(options);
     socket.write(
       'GET /api/v1/pods?watch=1 HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nAuthorization: Bearer t\r\nX-Remote-User: root\r\n\r\n',
     );
@@ -409,7 +410,7 @@ describe('the proxy', function () {
       if (received.endsWith('hello')) socket.end('question');
     });
     await once(socket, 'close');
-    expect(received).to.match(/^HTTP\/1\.1 101 [^]*Sec-WebSocket-Accept: k\r\n[^]*\r\n\r\nhello\[question\]$/);
+    expect(received).to.match(/^HTTP\/1\.1 101 .*Sec-WebSocket-Accept: k\r\n.*\r\nhello\[question\]$/s);
     expect(heads).to.include({ authorization: 'Bearer t', 'x-kubernetes-peer-proxied': 'true', upgrade: 'websocket' });
     expect(heads).not.to.have.property('x-remote-user');
   });
@@ -420,7 +421,7 @@ describe('the proxy', function () {
     const answer = await proxy.sendRaw(
       'GET /api/v1/pods?watch=1 HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n',
     );
-    expect(answer).to.match(/^HTTP\/1\.1 403 [^]*\r\n\r\nno$/);
+    expect(answer).to.match(/^HTTP\/1\.1 403 .*\r\n\r\nno$/s);
   });
 });
 

@@ -1,4 +1,5 @@
 import PQueue from 'p-queue';
+import type { PeerDiscoveryStatus } from '../../src/api/peer-discovery.ts';
 import type { PeerDocuments, ProbeResult } from '../../src/domain/assess-peer.ts';
 import type { GroupDiscovery } from '../../src/domain/discovery-document.ts';
 import type { LeaseObject } from '../../src/domain/identity-lease.ts';
@@ -36,7 +37,7 @@ interface FakeServer {
 }
 
 /** Servers, Leases and a store that exist only in memory; time moves only by `advance`. */
-export function createFakeControlPlane(settings: Partial<ControllerSettings> = {}) {
+export function createFakeControlPlane(settings: Partial<ControllerSettings> = {}, before?: RoutingBundle) {
   let now = 1_700_000_000_000;
   let sleepers: { at: number; wake: () => void }[] = [];
   const clock: Clock = {
@@ -54,9 +55,9 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
   const crds = new Map<string, object>();
   const endpointSlices = new Map<string, EndpointSliceObject>();
   const bundles: RoutingBundle[] = [];
-  const statuses: Readonly<Record<string, unknown>>[] = [];
+  const statuses: PeerDiscoveryStatus[] = [];
   const failing = { publish: false };
-  const calls = { fetch: 0 };
+  const calls = { fetch: 0, confirm: 0 };
   const set = <T>(items: Map<string, T>): WatchedSet<T> => ({
     items: () => items,
     synced: true,
@@ -94,7 +95,13 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
     checkAddress: () => ({ ok: true }),
     staleAfterMs: 60_000,
     goneAfterMs: 300_000,
-    timing: { pollIntervalMs: 10_000, probeIntervalMs: 1_000, eagerProbeIntervalMs: 250, maxBackoffMs: 10_000 },
+    timing: {
+      pollIntervalMs: 10_000,
+      probeIntervalMs: 1_000,
+      eagerProbeIntervalMs: 250,
+      maxBackoffMs: 10_000,
+      confirmEveryMs: 10_000,
+    },
     routingTable: { namespace: 'peerdiscovery-system', name: 'peerdiscovery-cluster' },
   };
   let controller: Controller | undefined;
@@ -161,11 +168,17 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
         client,
         fetches: new PQueue({ concurrency: 8 }),
         bundles: {
-          readRevision: async () => 41,
+          read: async () => ({
+            revision: before?.table.revision ?? 41,
+            ...(before !== undefined && { bundle: before }),
+          }),
           async publish(bundle) {
             if (failing.publish) throw new Error('connection refused');
             bundles.push(bundle);
             return undefined;
+          },
+          async confirm() {
+            calls.confirm += 1;
           },
         },
         status: {

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { createServer } from 'node:https';
+import { createServer, type ServerOptions } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { TestAuthority } from './test-certificates.ts';
 
@@ -31,7 +31,12 @@ export async function startLoopbackPeer(
   const { certPem, keyPem } = authority.issue({ commonName: 'kube-apiserver', dnsNames: [dnsName] });
   const seen: SeenRequest[] = [];
   const sockets = new Set<Socket>();
-  const server = createServer({ cert: certPem, key: keyPem }, (request, response) => {
+  const options: ServerOptions & { readonly allowHalfOpen: boolean } = {
+    cert: certPem,
+    key: keyPem,
+    allowHalfOpen: true,
+  };
+  const server = createServer(options, (request, response) => {
     if (request.url === '/readyz') return response.end('ok');
     const { method = '', url = '', rawHeaders, headers } = request;
     seen.push({ method, url, rawHeaders, headers });

@@ -1,13 +1,20 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import { buildControlPlane } from '../../lab/build-control-plane.ts';
 import type { DocumentSet } from './discovery-builders.ts';
 
 /** What kube-apiserver makes of a set of documents. */
 export interface OracleAnswer {
   readonly document: string;
   readonly etag: string;
+}
+
+/** Path of the program that wraps Kubernetes' own merge; it is always built here, as no release has it. */
+export async function findMergeOracle(): Promise<string> {
+  return join(await buildControlPlane('1.36', () => {}), 'merge-oracle');
 }
 
 /** Lets kube-apiserver's own Go code merge each set, in one process of the given `merge-oracle` binary. */

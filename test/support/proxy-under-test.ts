@@ -42,7 +42,7 @@ export function routingTable(overrides: Partial<RoutingTable>): RoutingTable {
 }
 
 /** A bundle around a table. */
-export function routingBundle(table: RoutingTable): RoutingBundle {
+function routingBundle(table: RoutingTable): RoutingBundle {
   return { table, apis: '{"unified":"apis"}\n', apisEtag: 'A1', api: '{"unified":"api"}\n', apiEtag: 'B2' };
 }
 

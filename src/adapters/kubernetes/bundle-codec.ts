@@ -11,7 +11,7 @@ const gunzipAsync = promisify(gunzip);
 export const BUNDLE_FORMAT = 'peerdiscovery.dev/routing-bundle.v1';
 
 /** Longest piece of the compressed bundle; in base64 it stays well below etcd's limit of 1.5 MiB for an object. */
-export const MAX_SHARD_BYTES = 512 * 1024;
+const MAX_SHARD_BYTES = 512 * 1024;
 
 /** Longest bundle that a reader unpacks. */
 export const MAX_BUNDLE_BYTES = 256 * 1024 * 1024;

@@ -88,6 +88,24 @@ export async function readHead(
   return { ok: true, head: parsed.head, uid, resourceVersion };
 }
 
+/** The bundle that a head names, read once; undefined if it is not there whole. */
+export async function readBundle(
+  client: ApiClient,
+  location: BundleLocation & { readonly signal?: AbortSignal | undefined },
+  head: BundleHead,
+): Promise<RoutingBundle | undefined> {
+  const { namespace, signal } = location;
+  const shards: BundleShard[] = [];
+  for (const { name } of head.shards) {
+    const found = await client.get<V1ConfigMap>(pathOf(namespace, name), { signal });
+    const encoded = found?.binaryData?.[SHARD_KEY];
+    if (encoded === undefined) return undefined;
+    shards.push({ name, bytes: Buffer.from(encoded, 'base64') });
+  }
+  const decoded = await decodeBundle(head, shards);
+  return decoded.ok ? decoded.bundle : undefined;
+}
+
 /** Why a reader has no bundle, or not the newest. */
 export type BundleTrouble =
   /** There is no head. */

@@ -320,7 +320,7 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
 }
 
 /** The key under which the store holds an object. */
-export function keyOf(object: Watchable): string {
+function keyOf(object: Watchable): string {
   const { name, namespace } = object?.metadata ?? {};
   if (!name) throw new Error('an object has no metadata.name');
   return namespace ? `${namespace}/${name}` : name;

@@ -325,13 +325,19 @@ function isCertificateError(code: string | undefined): boolean {
 
 async function probeReadiness(socket: TLSSocket, target: PeerTarget, timeoutMs: number): Promise<boolean> {
   const client = new Client(`https://${target.address}`, {
-    connect: (_options, callback) => callback(null, socket),
+    // Called back at once, undici would not notice.
+    connect: (_options, callback) => queueMicrotask(() => callback(null, socket)),
     allowH2: false,
     headersTimeout: timeoutMs,
     bodyTimeout: timeoutMs,
   });
   try {
-    const { statusCode, body } = await client.request({ method: 'GET', path: '/readyz', reset: true });
+    const { statusCode, body } = await client.request({
+      method: 'GET',
+      path: '/readyz',
+      reset: true,
+      signal: AbortSignal.timeout(timeoutMs),
+    });
     await body.dump();
     // Where anonymous requests are not allowed, a refusal is all that can be had; it comes from a working server.
     return statusCode === 200 || statusCode === 401 || statusCode === 403;
