@@ -10,6 +10,7 @@ import { createAddressPolicy } from '../adapters/peers/address-policy.ts';
 import { createUndiciTransport } from '../adapters/peers/undici-transport.ts';
 import { createLog } from '../adapters/telemetry/create-log.ts';
 import { type ReadinessCheck, serveEndpoint } from '../adapters/telemetry/http-endpoint.ts';
+import { createProxyMetrics } from '../adapters/telemetry/proxy-metrics.ts';
 import type { RoutingTableSource } from '../proxy/ports.ts';
 import type { ProxyFlags } from '../proxy/proxy-flags.ts';
 import { parseProxyFlags, proxyUsage } from '../proxy/proxy-flags.ts';
@@ -44,6 +45,7 @@ export async function runProxy(args: readonly string[], context: CommandContext)
       addressPolicy: createAddressPolicy(flags.allowPeerCidrs),
     }),
     source,
+    createMetrics: createProxyMetrics,
     certificate: readCertificate(flags),
     pinnedHome: flags.home,
     serverName: flags.peerServerName,
@@ -72,7 +74,7 @@ export async function runProxy(args: readonly string[], context: CommandContext)
     ];
     if (flags.healthBindAddress !== undefined)
       await serveEndpoint(
-        { bindAddress: flags.healthBindAddress, checks, metrics: () => proxy.metrics.registry.metrics() },
+        { bindAddress: flags.healthBindAddress, checks, metrics: () => proxy.metrics.text() },
         ended.signal,
       );
     const { address, port } = await proxy.server.listen(flags.securePort, flags.bindAddress);

@@ -27,9 +27,9 @@ export function classifyNotFound(contentType: string, contentEncoding: string | 
 }
 
 function ofStatus(value: unknown): NotFoundKind {
-  if (!isRecord(value) || value['kind'] !== 'Status') return 'unknown';
+  if (!isRecord(value) || value.kind !== 'Status') return 'unknown';
   const { details } = value;
-  return isRecord(details) && typeof details['name'] === 'string' && details['name'] !== '' ? 'object' : 'resource';
+  return isRecord(details) && typeof details.name === 'string' && details.name !== '' ? 'object' : 'resource';
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {

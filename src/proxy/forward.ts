@@ -189,8 +189,8 @@ export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTr
     attempt(other);
   };
   const first = targets[0];
-  if (first === undefined) return events.reject(buildStatus(503, 'no kube-apiserver can take requests now', 1));
-  attempt(first);
+  if (first === undefined) events.reject(buildStatus(503, 'no kube-apiserver can take requests now', 1));
+  else attempt(first);
 }
 
 function isWrongNotFound(

@@ -94,3 +94,25 @@ export interface PeerTransport {
   connections(): { readonly short: number; readonly long: number };
   close(): Promise<void>;
 }
+/** How a request was answered. */
+export type Route = 'home' | 'peer' | 'discovery' | 'rejected';
+
+/** What the proxy counts; implemented over prom-client in `adapters/telemetry`. */
+export interface ProxyMetrics {
+  readonly rerouted: { inc(labels: Readonly<Record<'code' | 'group' | 'version' | 'resource', string>>): void };
+  readonly peerErrors: { inc(labels: { readonly type: string }): void };
+  readonly inFlight: { inc(): void; dec(): void };
+  readonly tableRevision: { set(revision: number): void };
+  readonly failovers: { inc(): void };
+  readonly homeChanges: { inc(): void };
+  readonly duration: { observe(labels: { readonly route: Route }, seconds: number): void };
+  /** All of it in Prometheus' text format. */
+  text(): Promise<string>;
+}
+
+/** What is asked for when metrics are read. */
+export interface MetricSources {
+  /** -1 without a table. */
+  tableAgeSeconds(): number;
+  connections(): { readonly short: number; readonly long: number };
+}

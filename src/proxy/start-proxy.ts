@@ -2,10 +2,8 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import { createFleet } from './fleet.ts';
 import { createHandler } from './handler.ts';
-import type { ProxyMetrics } from './metrics.ts';
-import { createProxyMetrics } from './metrics.ts';
 import { createPeerHealth } from './peer-health.ts';
-import type { PeerTransport, RoutingTableSource } from './ports.ts';
+import type { MetricSources, PeerTransport, ProxyMetrics, RoutingTableSource } from './ports.ts';
 import type { ProxyServer, ProxyServerOptions, ServingCertificate } from './server.ts';
 import { createProxyServer } from './server.ts';
 import { createUnifiedDiscovery } from './unified-discovery.ts';
@@ -14,6 +12,7 @@ import { createUnifiedDiscovery } from './unified-discovery.ts';
 export interface ProxyOptions {
   readonly transport: PeerTransport;
   readonly source: RoutingTableSource;
+  readonly createMetrics: (sources: MetricSources) => ProxyMetrics;
   readonly certificate: ServingCertificate;
   readonly pinnedHome: string | undefined;
   readonly serverName: string;
@@ -52,7 +51,7 @@ export function startProxy(options: ProxyOptions): RunningProxy {
       log.debug('a client connection has a new home', { from, to });
     },
   });
-  const metrics = createProxyMetrics({
+  const metrics = options.createMetrics({
     tableAgeSeconds: () => fleet.tableAgeSeconds(),
     connections: () => transport.connections(),
   });

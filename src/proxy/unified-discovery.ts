@@ -159,7 +159,8 @@ function writeDocument(exchange: Exchange, document: string, etag: string): void
   const match = headerList(exchange.rawHeaders, 'if-none-match');
   if (match?.split(',').some((tag) => tag.trim() === quoted)) {
     exchange.respond(304, headers);
-    return exchange.end();
+    exchange.end();
+    return;
   }
   const body = Buffer.from(document);
   exchange.respond(200, ['Content-Type', aggregated, 'Content-Length', String(body.length), ...headers]);

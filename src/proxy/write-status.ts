@@ -6,7 +6,10 @@ import { headerList } from './headers.ts';
 
 /** Answers with a Status in the encoding that the client asked for (JSON, YAML or protobuf), else JSON. */
 export function writeStatus(exchange: Exchange, status: StatusError, extra: RawHeaders = []): void {
-  if (exchange.responded()) return exchange.destroy();
+  if (exchange.responded()) {
+    exchange.destroy();
+    return;
+  }
   const { contentType, body } = encodeStatus(status, headerList(exchange.rawHeaders, 'accept') ?? '');
   const headers = [
     'Content-Type',

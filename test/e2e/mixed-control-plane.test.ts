@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { expect } from 'chai';
 import { ensureControlPlane } from '../../lab/build-control-plane.ts';
@@ -19,12 +20,13 @@ const servers = [
 describe('a real control plane of 1.33, 1.35 and 1.36', function () {
   this.timeout(300_000);
   let mixed: MixedPlane;
+  let operator: ChildProcess;
 
   before(async () => {
     const log = (message: string) => void process.stdout.write(`      … ${message}\n`);
     await ensureControlPlane({ versions: ['1.36', '1.35'], log });
     mixed = await startMixedPlane({ servers, home: 'old-1', log });
-    mixed.startOperator();
+    operator = mixed.startOperator();
     mixed.startProxy();
   });
 
@@ -268,5 +270,16 @@ describe('a real control plane of 1.33, 1.35 and 1.36', function () {
       return object.status?.observedGeneration === object.metadata?.generation && object;
     });
     expect(after.status?.revision).to.be.at.least(status?.revision ?? 0);
+  });
+
+  it('goes on routing without an operator, but soon doubts every 404, until there is an operator again', async () => {
+    const nope = async () => (await request('proxy', '/apis/nope.example/v1/things')).status;
+    expect(await nope()).to.equal(404);
+    operator.kill('SIGKILL');
+    await waitUntil('doubt', async () => (await nope()) === 503);
+    expect(await readThroughProxy()).to.equal(200);
+    operator = mixed.startOperator();
+    await waitUntil('certainty', async () => (await nope()) === 404);
+    expect(await readThroughProxy()).to.equal(200);
   });
 });

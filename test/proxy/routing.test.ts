@@ -73,7 +73,7 @@ describe('the proxy', function () {
     });
     expect(answer.body).to.equal('home');
     const headers = home.seen[0]?.headers ?? {};
-    expect(headers['authorization']).to.equal('Bearer t');
+    expect(headers.authorization).to.equal('Bearer t');
     expect(headers).not.to.have.any.keys('x-remote-user', 'x-kubernetes-peer-proxied');
   });
 
@@ -173,7 +173,7 @@ describe('the proxy', function () {
     }
   });
 
-  it('lets others stand in for a home that is dead, and takes it back when it is well', async () => {
+  it('lets others stand in for a home that is dead', async () => {
     await home.kill();
     expect((await proxy.get('/api/v1/pods')).body).to.be.oneOf(['other', 'third']);
     expect((await proxy.get('/version')).body).to.be.oneOf(['other', 'third']);

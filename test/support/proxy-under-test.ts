@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { connect as tlsConnect } from 'node:tls';
 import { createAddressPolicy } from '../../src/adapters/peers/address-policy.ts';
 import { createUndiciTransport } from '../../src/adapters/peers/undici-transport.ts';
+import { createProxyMetrics } from '../../src/adapters/telemetry/proxy-metrics.ts';
 import type { RoutingBundle, RoutingTable, TableGroupVersion } from '../../src/domain/routing-table.ts';
 import type { RunningProxy } from '../../src/proxy/start-proxy.ts';
 import { startProxy } from '../../src/proxy/start-proxy.ts';
@@ -94,6 +95,7 @@ export async function startProxyUnderTest(
         return new Promise((resolve) => signal.addEventListener('abort', () => resolve()));
       },
     },
+    createMetrics: createProxyMetrics,
     certificate: { cert: certPem, key: keyPem },
     pinnedHome: home?.address,
     serverName: 'kubernetes.default.svc',

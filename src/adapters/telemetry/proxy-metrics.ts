@@ -1,28 +1,8 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { MetricSources, ProxyMetrics } from '../../proxy/ports.ts';
 
-/** How a request was answered. */
-export type Route = 'home' | 'peer' | 'discovery' | 'rejected';
-
-/** The proxy's metrics; upstream's names where they mean the same. */
-export interface ProxyMetrics {
-  readonly registry: Registry;
-  readonly rerouted: Counter<'code' | 'group' | 'version' | 'resource'>;
-  readonly peerErrors: Counter<'type'>;
-  readonly inFlight: Gauge;
-  readonly tableRevision: Gauge;
-  readonly failovers: Counter;
-  readonly homeChanges: Counter;
-  readonly duration: Histogram<'route'>;
-}
-
-/** Makes the proxy's metrics in a registry of their own. */
-export function createProxyMetrics({
-  tableAgeSeconds,
-  connections,
-}: {
-  readonly tableAgeSeconds: () => number;
-  readonly connections: () => { readonly short: number; readonly long: number };
-}): ProxyMetrics {
+/** Makes the proxy's metrics in a registry of their own; upstream's names where they mean the same. */
+export function createProxyMetrics({ tableAgeSeconds, connections }: MetricSources): ProxyMetrics {
   const registry = new Registry();
   const registers = [registry];
   new Gauge({
@@ -45,7 +25,7 @@ export function createProxyMetrics({
     },
   });
   return {
-    registry,
+    text: () => registry.metrics(),
     rerouted: new Counter({
       name: 'apiserver_rerouted_request_total',
       help: 'Requests that were sent to a kube-apiserver other than their home.',
