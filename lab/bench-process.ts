@@ -1,0 +1,45 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** What a process used while it was watched. */
+export interface ProcessUse {
+  /** Percent of one core. */
+  readonly cpuPercent: number;
+  readonly residentMiB: number;
+  /** Shared pages divided among those who share them; undefined where the kernel does not tell. */
+  readonly proportionalMiB: number | undefined;
+}
+
+/** User and system time, in clock ticks. */
+function readTicks(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  // The second field is a name in parentheses, which may hold spaces; user time is the 14th.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return Number(fields[11]) + Number(fields[12]);
+}
+
+function readMiB(path: string, field: string): number | undefined {
+  try {
+    const found = new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(readFileSync(path, 'utf8'));
+    return found === null ? undefined : Number(found[1]) / 1024;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Watches a process for `forMs`; memory is what it has at the end. */
+export async function watchProcess(pid: number, forMs: number): Promise<ProcessUse> {
+  const ticksPerSecond = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
+  const [startedAtMs, startTicks] = [performance.now(), readTicks(pid)];
+  await sleep(forMs);
+  const ticks = readTicks(pid) - startTicks;
+  const seconds = (performance.now() - startedAtMs) / 1_000;
+  const residentMiB = readMiB(`/proc/${pid}/status`, 'VmRSS');
+  if (residentMiB === undefined) throw new Error(`the kernel does not tell the memory of process ${pid}`);
+  return {
+    cpuPercent: (100 * ticks) / ticksPerSecond / seconds,
+    residentMiB,
+    proportionalMiB: readMiB(`/proc/${pid}/smaps_rollup`, 'Pss'),
+  };
+}

@@ -1,0 +1,153 @@
+import type { ProcessUse } from './bench-process.ts';
+
+/** One way to the joining server: ours, or upstream's. */
+export interface Routed {
+  /** From the first ok of `/readyz` to the first 200; undefined if there was none within the bound. */
+  readonly afterMs: number | undefined;
+  /** Statuses of requests sent while the server was away. */
+  readonly away: ReadonlyMap<number, number>;
+  /** Statuses of requests sent between the server's readiness and the first 200. */
+  readonly meanwhile: ReadonlyMap<number, number>;
+  /** Statuses of requests sent in the seconds after the first 200. */
+  readonly afterwards: ReadonlyMap<number, number>;
+}
+
+/** One joining server, seen from both sides at once. */
+export interface Join {
+  /** Whether the server had been there before, under its name. */
+  readonly known: boolean;
+  readonly ours: Routed;
+  /** Undefined where upstream was not waited for. */
+  readonly upstream: Routed | undefined;
+}
+
+/** Everything that one run measured. */
+export interface Measurements {
+  readonly setting: readonly string[];
+  readonly joins: readonly Join[];
+  readonly joinBoundMs: number;
+  readonly killsMs: readonly number[];
+  readonly idle: readonly { readonly what: string; readonly use: ProcessUse }[];
+  readonly idleMs: number;
+}
+
+const targets = { routedMs: 1_000, outMs: 5_000, cpuPercent: 1, residentMiB: 120 };
+
+function seconds(ms: number): string {
+  return ms < 9_950 ? `${(ms / 1_000).toFixed(2)} s` : `${(ms / 1_000).toFixed(1)} s`;
+}
+
+function middle(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const half = sorted.length / 2;
+  const [low = Number.NaN, high = low] = [sorted[Math.ceil(half) - 1], sorted[Math.floor(half)]];
+  return (low + high) / 2;
+}
+
+function spread(values: readonly number[]): string {
+  if (values.length === 1) return `${seconds(middle(values))} (one try)`;
+  return `${seconds(middle(values))} (${seconds(Math.min(...values))}–${seconds(Math.max(...values))}, ${values.length} tries)`;
+}
+
+function tally(all: readonly ReadonlyMap<number, number>[]): string {
+  const sums = new Map<number, number>();
+  for (const counts of all) for (const [status, n] of counts) sums.set(status, (sums.get(status) ?? 0) + n);
+  const parts = [...sums]
+    .sort(([a], [b]) => a - b)
+    .map(([status, n]) => `${status === 0 ? 'no answer' : status} × ${n}`);
+  return parts.length === 0 ? 'no request' : parts.join(', ');
+}
+
+const verdict = (met: boolean) => (met ? 'met' : '**not met**');
+const has404 = ({ away, meanwhile, afterwards }: Routed) => [away, meanwhile, afterwards].some((map) => map.has(404));
+
+function joinRows(title: string, joins: readonly Join[], boundMs: number): readonly string[] {
+  if (joins.length === 0) return [];
+  const ours = joins.map((join) => join.ours);
+  const upstream = joins.flatMap((join) => (join.upstream === undefined ? [] : [join.upstream]));
+  const time = (ways: readonly Routed[]) => {
+    const ended = ways.flatMap(({ afterMs }) => (afterMs === undefined ? [] : [afterMs]));
+    const open = ways.length - ended.length;
+    const never = open === 0 ? [] : [`not within ${boundMs / 1_000} s in ${open} of ${ways.length}`];
+    return [...(ended.length === 0 ? [] : [spread(ended)]), ...never].join('; ') || 'not measured';
+  };
+  const asFloor = upstream.map(({ afterMs }) => afterMs ?? boundMs);
+  const atLeast = upstream.some(({ afterMs }) => afterMs === undefined) ? 'at least ' : '';
+  const ourMiddle = middle(ours.map(({ afterMs }) => afterMs ?? boundMs));
+  const ratio = upstream.length === 0 ? '' : `${atLeast}${Math.round(middle(asFloor) / Math.max(ourMiddle, 1))} ×`;
+  const inTime = ours.every(({ afterMs }) => afterMs !== undefined && afterMs < targets.routedMs);
+  const row = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
+  const statuses = (name: string, pick: (way: Routed) => ReadonlyMap<number, number>) =>
+    row([
+      name,
+      tally(ours.map(pick)),
+      upstream.length === 0 ? 'not measured' : tally(upstream.map(pick)),
+      '',
+      'never 404',
+      verdict(!ours.some((way) => pick(way).has(404))),
+    ]);
+  return [
+    row([`${title}: ready to routed`, time(ours), time(upstream), ratio, 'under 1 s', verdict(inTime)]),
+    statuses('… answered from readiness until routed', ({ meanwhile }) => meanwhile),
+    statuses('… answered in the 3 s after that', ({ afterwards }) => afterwards),
+    ...(joins.some(({ known }) => known)
+      ? [statuses('… answered while it was away', ({ away }) => away)]
+      : [
+          row([
+            '… answered before it ever was there (404 is right)',
+            ...[ours, upstream].map((ways) => tally(ways.map(({ away }) => away))),
+            '',
+            '',
+            '',
+          ]),
+        ]),
+  ];
+}
+
+/** Whether every target was met. */
+export function meetsTargets({ joins, killsMs, idle }: Measurements): boolean {
+  return (
+    joins.every(
+      ({ ours, known }) =>
+        (ours.afterMs ?? Infinity) < targets.routedMs && (!known || !has404(ours)) && !ours.meanwhile.has(404),
+    ) &&
+    killsMs.every((ms) => ms < targets.outMs) &&
+    idle.every(({ use }) => use.cpuPercent < targets.cpuPercent && use.residentMiB < targets.residentMiB)
+  );
+}
+
+/** The measurements as Markdown, with each target beside its figure. */
+export function writeReport(measured: Measurements): string {
+  const { setting, joins, joinBoundMs, killsMs, idle, idleMs } = measured;
+  const first = joins.filter(({ known }) => !known);
+  const again = joins.filter(({ known }) => known);
+  const slowestMs = Math.max(...killsMs);
+  return `${[
+    '# The operator beside Kubernetes’ own peer proxy',
+    '',
+    'Written by `make bench`. Figures are of one machine: compare ratios, and run it on yours.',
+    '',
+    ...setting.map((line) => `- ${line}`),
+    '',
+    '| What | PeerDiscovery | Upstream’s Mixed Version Proxy | Ratio | Target | Verdict |',
+    '|---|---|---|---|---|---|',
+    ...joinRows('A server nobody knew joins', first, joinBoundMs),
+    ...joinRows('A server stopped cleanly comes back', again, joinBoundMs),
+    `| A server is killed with SIGKILL: out of the table | ${spread(killsMs)} | not comparable: it never looks | | under 5 s | ${verdict(slowestMs < targets.outMs)} |`,
+    ...idle.flatMap(({ what, use }) => {
+      const pss = use.proportionalMiB === undefined ? '' : ` (proportional ${use.proportionalMiB.toFixed(0)} MiB)`;
+      return [
+        `| Idle operator, ${what}: CPU over ${idleMs / 1_000} s | ${use.cpuPercent.toFixed(2)} % of a core | | | under 1 % | ${verdict(use.cpuPercent < targets.cpuPercent)} |`,
+        `| Idle operator, ${what}: resident memory | ${use.residentMiB.toFixed(0)} MiB${pss} | | | under 120 MiB | ${verdict(use.residentMiB < targets.residentMiB)} |`,
+      ];
+    }),
+    '',
+    '## How it is measured',
+    '',
+    '- Three kube-apiservers share one etcd. `plain-old` does not serve `batch/v1` and has no peer proxy; it is the home of our proxy and of the operator. `mvp-old` does not serve `batch/v1` either, and runs upstream’s own proxy (`--peer-ca-file`). `new-1` serves `batch/v1`, and it is the one that joins; it runs upstream’s proxy too, so that it advertises itself as upstream wants.',
+    '- `GET /apis/batch/v1/jobs` is sent to our proxy and, at the same time, to `mvp-old`, each over one kept connection, 20 ms after the last answer. `GET /readyz` is sent to `new-1` every 20 ms. The time runs from the first ok of `/readyz` to the first 200; 0 s means that the first 200 was already there.',
+    '- The first join is of a server that neither the operator nor the proxy has seen; upstream’s peer has seen it once, stopped cleanly. Before the later ones the server is stopped with SIGTERM and stays away for some seconds.',
+    '- For SIGKILL, the PeerDiscovery object is read from `plain-old` every 50 ms; the time runs from the signal to the first status in which the peer is not `Ready`. Upstream keeps a killed server until its Lease changes.',
+    '- CPU is user and system time from `/proc/PID/stat`, resident memory is `VmRSS`, with three ready peers and nobody asking for anything.',
+  ].join('\n')}\n`;
+}
