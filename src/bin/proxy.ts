@@ -7,6 +7,7 @@ import { loadKubeConfig } from '../adapters/kubernetes/connect-cluster.ts';
 import { readBundleFile } from '../adapters/kubernetes/read-bundle-file.ts';
 import { watchConfirmations } from '../adapters/kubernetes/table-lease.ts';
 import { createAddressPolicy } from '../adapters/peers/address-policy.ts';
+import { createPeerTls } from '../adapters/peers/peer-tls.ts';
 import { createUndiciTransport } from '../adapters/peers/undici-transport.ts';
 import { createLog } from '../adapters/telemetry/create-log.ts';
 import { type ReadinessCheck, serveEndpoint } from '../adapters/telemetry/http-endpoint.ts';
@@ -41,7 +42,7 @@ export async function runProxy(args: readonly string[], context: CommandContext)
   const source = await tableSource(flags, context, log);
   const proxy = startProxy({
     transport: createUndiciTransport({
-      peerCaFile: flags.peerCaFile,
+      tls: createPeerTls({ ca: readFileSync(flags.peerCaFile, 'utf8'), frontProxy: undefined }),
       addressPolicy: createAddressPolicy(flags.allowPeerCidrs),
     }),
     source,

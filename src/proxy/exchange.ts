@@ -3,6 +3,8 @@ import type { OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { constants } from 'node:http2';
 import type { RawHeaders } from './headers.ts';
 import { headerValue } from './headers.ts';
+import type { RequestIdentity } from './request-identity.ts';
+import { passThrough } from './request-identity.ts';
 
 /** What is remembered of one client connection, so that its reads do not go back in time between servers. */
 export interface ClientConnection {
@@ -22,6 +24,8 @@ export interface Exchange {
   readonly rawHeaders: RawHeaders;
   readonly protocol: 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2';
   readonly connection: ClientConnection;
+  /** Every request that is sent on behalf of this one bears it: stamp, and sort of connection. */
+  readonly identity: RequestIdentity;
   readonly hasBody: boolean;
   /** Null without a body. Reading starts with iteration, and stopping early does not end the exchange. */
   body(): AsyncIterable<Uint8Array> | null;
@@ -56,6 +60,7 @@ export function http1Exchange(
     rawHeaders,
     protocol: request.httpVersionMinor === 0 ? 'HTTP/1.0' : 'HTTP/1.1',
     connection,
+    identity: passThrough,
     hasBody,
     body: () => (hasBody ? request.iterator({ destroyOnReturn: false }) : null),
     responded: () => response.headersSent,
@@ -122,6 +127,7 @@ export function http2Exchange(
     rawHeaders: headers,
     protocol: 'HTTP/2',
     connection,
+    identity: passThrough,
     hasBody: !endOfStream,
     body: () => (endOfStream ? null : stream.iterator({ destroyOnReturn: false })),
     responded: () => stream.headersSent,

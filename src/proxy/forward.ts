@@ -78,6 +78,7 @@ export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTr
     const prepared = prepareRequestHeaders(exchange.rawHeaders, {
       remoteAddress: exchange.connection.remoteAddress,
       peerProxied,
+      identity: exchange.identity,
     });
     if (prepared.kind === 'bad') return events.reject(buildStatus(400, prepared.message));
     let held: { status: number; headers: string[]; chunks: Buffer[]; size: number } | undefined;
@@ -112,6 +113,7 @@ export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTr
           bodyRead = true;
         }),
         longRunning,
+        connectAs: exchange.identity.connectAs,
         upgrade: plan.upgrade?.protocol,
       },
       {

@@ -1,3 +1,5 @@
+import type { RequestIdentity } from './request-identity.ts';
+
 /** Header fields as Node gives and takes them raw: name, value, name, value. */
 export type RawHeaders = readonly string[];
 
@@ -11,6 +13,7 @@ export interface HeaderContext {
   readonly remoteAddress: string;
   /** True for a request that goes to a server that is not its home: that server must not send it further. */
   readonly peerProxied: boolean;
+  readonly identity: RequestIdentity;
 }
 
 const token = /^[!#$%&'*+.^`|~0-9A-Za-z_-]+$/;
@@ -34,7 +37,8 @@ const hopByHop: ReadonlySet<string> = new Set([
  *
  * Removed, in any case and spelling: `X-Remote-*` and `x-kubernetes-peer-proxied` (they are authority over connections
  * that carry a front-proxy certificate), hop-by-hop fields and those named in `Connection`. `x-kubernetes-peer-proxied`
- * is then added if, and only if, the request leaves its home. Repeated fields stay repeated.
+ * is then added if, and only if, the request leaves its home, and the identity that this proxy has verified is stamped.
+ * Repeated fields stay repeated.
  */
 export function prepareRequestHeaders(rawHeaders: RawHeaders, context: HeaderContext): OutgoingHeaders {
   const named = namedInConnection(rawHeaders);
@@ -50,6 +54,7 @@ export function prepareRequestHeaders(rawHeaders: RawHeaders, context: HeaderCon
     if (/[\0\r\n]/.test(value)) return { kind: 'bad', message: `the value of header ${name} has a forbidden byte` };
     if (lower === 'host' && ++hosts > 1) return { kind: 'bad', message: 'more than one Host header' };
     if (hopByHop.has(lower) || isForged(lower) || named?.has(lower)) continue;
+    if (context.identity.replacesToken && lower === 'authorization') continue;
     if (lower === 'x-forwarded-for') forwardedFor.push(value);
     // HTTP/2 may split cookies; RFC 9113, section 8.2.3.
     else if (lower === 'cookie') cookie = cookie === '' ? value : `${cookie}; ${value}`;
@@ -58,6 +63,7 @@ export function prepareRequestHeaders(rawHeaders: RawHeaders, context: HeaderCon
   if (cookie !== '') result.push('Cookie', cookie);
   forwardedFor.push(context.remoteAddress);
   result.push('X-Forwarded-For', forwardedFor.join(', '));
+  result.push(...context.identity.stamp);
   if (context.peerProxied) result.push('x-kubernetes-peer-proxied', 'true');
   return { kind: 'ok', rawHeaders: result };
 }

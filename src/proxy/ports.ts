@@ -26,6 +26,16 @@ export interface PeerTarget {
   readonly pinned: boolean;
 }
 
+/**
+ * What a connection to a peer proves of this proxy.
+ *
+ * - `anonymous`: nothing; the request's own bearer token, if any, says whose it is.
+ * - `frontProxy`: the front-proxy client certificate, over which `X-Remote-*` is authority. Such connections, their
+ *   pools and their TLS sessions are never shared with anonymous ones, and are made only to servers that an anonymous
+ *   handshake has verified.
+ */
+export type ConnectAs = 'anonymous' | 'frontProxy';
+
 /** What is sent to a peer. Header values are latin1 strings in a flat array. */
 export interface PeerRequest {
   readonly method: string;
@@ -35,6 +45,8 @@ export interface PeerRequest {
   readonly body: AsyncIterable<Uint8Array> | null;
   /** Watches and the like: own connections, no timeouts. */
   readonly longRunning: boolean;
+  /** Without a front-proxy certificate, `frontProxy` is a fault of kind `request`. */
+  readonly connectAs: ConnectAs;
   /** Protocol to switch to, where the client asks for one. */
   readonly upgrade: string | undefined;
 }

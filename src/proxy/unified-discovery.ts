@@ -5,7 +5,7 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Exchange } from './exchange.ts';
 import type { FleetPeer } from './fleet.ts';
 import { headerList, headerValue, prepareRequestHeaders, prepareResponseHeaders } from './headers.ts';
-import type { PeerFault, PeerTarget, PeerTransport } from './ports.ts';
+import type { ConnectAs, PeerFault, PeerTarget, PeerTransport } from './ports.ts';
 import { writeStatus } from './write-status.ts';
 
 const aggregated = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList';
@@ -81,7 +81,7 @@ export function createUnifiedDiscovery({
     answer: async (exchange, document, bundle, homes, onFault) => {
       const identity = identityHeaders(exchange.rawHeaders);
       const key = createHash('sha256')
-        .update(JSON.stringify([document, identity]))
+        .update(JSON.stringify([document, identity, exchange.identity.connectAs, exchange.identity.stamp]))
         .digest('base64');
       if (!isAccepted(key)) {
         const refusal = await askHomes(exchange, document, identity, homes, onFault);
@@ -117,10 +117,16 @@ export function createUnifiedDiscovery({
           ...identity,
           ...(etag === undefined ? [] : ['If-None-Match', etag]),
         ],
-        { remoteAddress: exchange.connection.remoteAddress, peerProxied: false },
+        { remoteAddress: exchange.connection.remoteAddress, peerProxied: false, identity: exchange.identity },
       );
       if (prepared.kind === 'bad') return () => writeStatus(exchange, buildStatus(400, prepared.message));
-      const answer = await fetchWhole(transport, target, `/${document}`, prepared.rawHeaders);
+      const answer = await fetchWhole(
+        transport,
+        target,
+        `/${document}`,
+        prepared.rawHeaders,
+        exchange.identity.connectAs,
+      );
       if (answer.kind === 'fault') {
         onFault(target, answer.fault);
         last = answer.fault;
@@ -178,6 +184,7 @@ function fetchWhole(
   target: PeerTarget,
   path: string,
   rawHeaders: readonly string[],
+  connectAs: ConnectAs,
 ): Promise<WholeAnswer> {
   const bound = 64 * 1024;
   return new Promise((resolve) => {
@@ -187,7 +194,7 @@ function fetchWhole(
     let size = 0;
     transport.dispatch(
       target,
-      { method: 'GET', path, rawHeaders, body: null, longRunning: false, upgrade: undefined },
+      { method: 'GET', path, rawHeaders, body: null, longRunning: false, connectAs, upgrade: undefined },
       {
         onHead: (code, raw) => {
           status = code;

@@ -1,8 +1,13 @@
 import { expect } from 'chai';
 import { prepareRequestHeaders, prepareResponseHeaders } from '../../src/proxy/headers.ts';
+import { passThrough } from '../../src/proxy/request-identity.ts';
 
 function prepare(rawHeaders: readonly string[], peerProxied = false): string[] {
-  const prepared = prepareRequestHeaders(rawHeaders, { remoteAddress: '192.0.2.7', peerProxied });
+  const prepared = prepareRequestHeaders(rawHeaders, {
+    remoteAddress: '192.0.2.7',
+    peerProxied,
+    identity: passThrough,
+  });
   if (prepared.kind === 'bad') throw new Error(prepared.message);
   return prepared.rawHeaders;
 }
@@ -89,7 +94,9 @@ describe('prepareRequestHeaders', () => {
       ['a', 'b\r\nX-Remote-User: c'],
       ['Host', 'a', 'host', 'b'],
     ])
-      expect(prepareRequestHeaders(headers, { remoteAddress: '', peerProxied: false }).kind).to.equal('bad');
+      expect(
+        prepareRequestHeaders(headers, { remoteAddress: '', peerProxied: false, identity: passThrough }).kind,
+      ).to.equal('bad');
   });
 });
 

@@ -1,9 +1,7 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request as httpsRequest } from 'node:https';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { connect as tlsConnect } from 'node:tls';
 import { createAddressPolicy } from '../../src/adapters/peers/address-policy.ts';
+import { createPeerTls } from '../../src/adapters/peers/peer-tls.ts';
 import { createUndiciTransport } from '../../src/adapters/peers/undici-transport.ts';
 import { createProxyMetrics } from '../../src/adapters/telemetry/proxy-metrics.ts';
 import type { RoutingBundle, RoutingTable, TableGroupVersion } from '../../src/domain/routing-table.ts';
@@ -78,14 +76,11 @@ export async function startProxyUnderTest(
   home: LoopbackPeer | undefined,
   { allowCidrs = ['127.0.0.1/32'] }: { readonly allowCidrs?: readonly string[] } = {},
 ): Promise<ProxyUnderTest> {
-  const folder = mkdtempSync(join(tmpdir(), 'proxy-test-'));
-  const peerCaFile = join(folder, 'ca.crt');
-  writeFileSync(peerCaFile, authority.caPem);
   const { certPem, keyPem } = authority.issue({ commonName: 'proxy', dnsNames: ['localhost'] });
   let onBundle: (bundle: RoutingBundle) => void = () => {};
   const proxy = startProxy({
     transport: createUndiciTransport({
-      peerCaFile,
+      tls: createPeerTls({ ca: authority.caPem, frontProxy: undefined }),
       addressPolicy: createAddressPolicy(allowCidrs),
       connectTimeoutMs: 1_000,
     }),
@@ -151,7 +146,6 @@ export async function startProxyUnderTest(
     stop: async () => {
       await proxy.server.drain(0);
       await proxy.stop();
-      rmSync(folder, { recursive: true });
     },
   };
 }

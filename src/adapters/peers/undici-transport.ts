@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import type { ConnectionOptions, SecureContext, TLSSocket } from 'node:tls';
-import { checkServerIdentity, createSecureContext, connect as tlsConnect } from 'node:tls';
+import { checkServerIdentity, connect as tlsConnect } from 'node:tls';
 import type { buildConnector, Dispatcher } from 'undici';
 import { Client, errors } from 'undici';
 import { parseAddress } from '../../domain/address.ts';
@@ -15,11 +14,11 @@ import type {
   PeerTransport,
 } from '../../proxy/ports.ts';
 import type { AddressPolicy } from './address-policy.ts';
+import type { PeerTls, PeerTlsMaterial } from './peer-tls.ts';
 
 /** What the transport needs to know. */
 export interface UndiciTransportOptions {
-  /** PEM bundle of the authorities that peers' certificates must chain to. */
-  readonly peerCaFile: string;
+  readonly tls: PeerTls;
   readonly addressPolicy: AddressPolicy;
   readonly connectTimeoutMs?: number;
   /** How long a connection may be idle before it is closed; below kube-apiserver's 90 s. */
@@ -65,24 +64,25 @@ interface Lanes {
  * Watches and short requests have separate connections. Each request has a connection to itself.
  */
 export function createUndiciTransport(options: UndiciTransportOptions): PeerTransport {
-  const { addressPolicy, connectTimeoutMs = 3_000, idleTimeoutMs = 60_000, shortTimeoutMs = 120_000 } = options;
+  const { tls, addressPolicy, connectTimeoutMs = 3_000, idleTimeoutMs = 60_000, shortTimeoutMs = 120_000 } = options;
   const { maxShortPerPeer = 1_000, maxLongPerPeer = 20_000 } = options;
-  const secureContext = createSecureContext({ ca: readFileSync(options.peerCaFile, 'utf8'), minVersion: 'TLSv1.2' });
   const lanesOf = new Map<string, Lanes>();
-  const sessions = new Map<string, Buffer>();
-  const connectTo = (target: PeerTarget) =>
-    connectVerified({ target, secureContext, addressPolicy, timeoutMs: connectTimeoutMs, sessions });
+  const connectTo = (target: PeerTarget, material: PeerTlsMaterial) =>
+    connectVerified({ target, material, addressPolicy, timeoutMs: connectTimeoutMs });
 
   const sweep = setInterval(() => {
     const before = performance.now() - idleTimeoutMs;
-    for (const { short, long } of lanesOf.values()) for (const lane of [short, long]) closeIdle(lane, before);
+    for (const [key, { short, long }] of lanesOf) {
+      for (const lane of [short, long]) closeIdle(lane, before);
+      if (short.open + long.open === 0) lanesOf.delete(key);
+    }
   }, 15_000);
   sweep.unref();
 
-  const newClient = (target: PeerTarget, lane: Lane): Client => {
+  const newClient = (target: PeerTarget, material: PeerTlsMaterial, lane: Lane): Client => {
     lane.open++;
     const connect: buildConnector.connector = (_options, callback) => {
-      connectTo(target).then(
+      connectTo(target, material).then(
         (socket) => callback(null, socket),
         (error: unknown) => callback(error instanceof Error ? error : new Error(String(error)), null),
       );
@@ -101,7 +101,14 @@ export function createUndiciTransport(options: UndiciTransportOptions): PeerTran
 
   return {
     dispatch: (target, request, handler) => {
-      const key = `${target.address} ${target.serverName} ${target.pinned}`;
+      const { connectAs } = request;
+      const material = tls.material(connectAs);
+      if (material === undefined) {
+        const error = new Error('no front-proxy client certificate is configured');
+        queueMicrotask(() => handler.onFault({ kind: 'request', sent: false, error }));
+        return noCall;
+      }
+      const key = `${target.address} ${target.serverName} ${target.pinned} ${connectAs} ${material.generation}`;
       let lanes = lanesOf.get(key);
       if (lanes === undefined) {
         lanes = {
@@ -121,11 +128,14 @@ export function createUndiciTransport(options: UndiciTransportOptions): PeerTran
         queueMicrotask(() => handler.onFault({ kind: 'saturated', sent: false, error }));
         return noCall;
       }
-      return dispatchOn(idle?.client ?? newClient(target, lane), lane, target, request, handler);
+      return dispatchOn(idle?.client ?? newClient(target, material, lane), lane, target, request, handler);
     },
     probe: async (target) => {
+      const material = tls.material('anonymous');
       try {
-        return await probeReadiness(await connectTo(target), target, connectTimeoutMs);
+        return (
+          material !== undefined && (await probeReadiness(await connectTo(target, material), target, connectTimeoutMs))
+        );
       } catch {
         return false;
       }
@@ -255,19 +265,31 @@ function faultOf(error: unknown, sent: boolean): PeerFault {
 
 interface ConnectOptions {
   readonly target: PeerTarget;
-  readonly secureContext: SecureContext;
+  readonly material: PeerTlsMaterial;
   readonly addressPolicy: AddressPolicy;
   readonly timeoutMs: number;
-  readonly sessions: Map<string, Buffer>;
 }
 
-function connectVerified({
-  target,
-  secureContext,
-  addressPolicy,
-  timeoutMs,
-  sessions,
-}: ConnectOptions): Promise<TLSSocket> {
+/**
+ * A client certificate is part of the handshake, and Node checks the server's certificate only after it. So a
+ * connection with one is made only right after an anonymous one has verified the server, and is verified again.
+ */
+async function connectVerified(options: ConnectOptions): Promise<TLSSocket> {
+  const { anonymous, identified } = options.material;
+  if (identified === undefined) return connectWith(options, anonymous, true);
+  const check = await connectWith(options, anonymous, false);
+  check.on('error', () => {});
+  check.end();
+  check.destroySoon();
+  return connectWith(options, identified, true);
+}
+
+function connectWith(
+  { target, material, addressPolicy, timeoutMs }: ConnectOptions,
+  secureContext: SecureContext,
+  resume: boolean,
+): Promise<TLSSocket> {
+  const { sessions } = material;
   const { address, serverName } = target;
   const parsed = parseAddress(address);
   const verdict = target.pinned ? { ok: true as const } : addressPolicy.check(address);
@@ -275,7 +297,7 @@ function connectVerified({
     return Promise.reject(new ConnectFault('address', `${address}: ${verdict.ok ? 'not host:port' : verdict.reason}`));
   const sessionKey = `${address} ${serverName}`;
   return new Promise((resolve, reject) => {
-    const session = sessions.get(sessionKey);
+    const session = resume ? sessions.get(sessionKey) : undefined;
     const options: ConnectionOptions & { readonly allowHalfOpen: boolean } = {
       host: parsed.host,
       port: parsed.port,
@@ -302,7 +324,7 @@ function connectVerified({
       reject(new ConnectFault(kind, `${address}: ${error.message}`, error));
     };
     socket.once('error', onError);
-    socket.on('session', (fresh) => sessions.set(sessionKey, fresh));
+    if (resume) socket.on('session', (fresh) => sessions.set(sessionKey, fresh));
     socket.once('secureConnect', () => {
       clearTimeout(timer);
       socket.removeListener('error', onError);

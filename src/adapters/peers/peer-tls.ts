@@ -1,0 +1,51 @@
+import type { SecureContext } from 'node:tls';
+import { createSecureContext } from 'node:tls';
+import type { ConnectAs } from '../../proxy/ports.ts';
+
+/** What connections to kube-apiservers are verified with, and what they may prove; all PEM. */
+export interface PeerTlsFiles {
+  readonly ca: string;
+  readonly frontProxy: { readonly cert: string; readonly key: string } | undefined;
+}
+
+/** What one new connection is made with. */
+export interface PeerTlsMaterial {
+  /** Connections of different generations must not be mixed: another CA or another certificate was behind them. */
+  readonly generation: number;
+  /** Verifies the server, and proves nothing. */
+  readonly anonymous: SecureContext;
+  /** Verifies the server and presents the front-proxy certificate; only for a server that `anonymous` has verified. */
+  readonly identified: SecureContext | undefined;
+  /** TLS sessions to resume, by whatever key; one that stood for another identity or CA is never among them. */
+  readonly sessions: Map<string, Buffer>;
+}
+
+/** The TLS side of every connection to a kube-apiserver, replaced whole when files change. */
+export interface PeerTls {
+  /** Undefined where the front-proxy certificate is asked for and none is configured. */
+  material(connectAs: ConnectAs): PeerTlsMaterial | undefined;
+  /** Throws, and changes nothing, if the files cannot be used. Connections that stand are left alone. */
+  replace(files: PeerTlsFiles): void;
+}
+
+/** Makes contexts such that nothing of the front-proxy certificate is in those of anonymous connections. */
+export function createPeerTls(files: PeerTlsFiles): PeerTls {
+  let generation = 0;
+  let current = load(files, generation);
+  return {
+    material: (connectAs) => current[connectAs],
+    replace: (fresh) => {
+      current = load(fresh, generation + 1);
+      generation++;
+    },
+  };
+}
+
+function load({ ca, frontProxy }: PeerTlsFiles, generation: number): Record<ConnectAs, PeerTlsMaterial | undefined> {
+  const anonymous = createSecureContext({ ca, minVersion: 'TLSv1.2' });
+  const identified = frontProxy && createSecureContext({ ca, ...frontProxy, minVersion: 'TLSv1.2' });
+  return {
+    anonymous: { generation, anonymous, identified: undefined, sessions: new Map() },
+    frontProxy: identified && { generation, anonymous, identified, sessions: new Map() },
+  };
+}

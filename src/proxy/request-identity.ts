@@ -1,0 +1,21 @@
+import type { ConnectAs } from './ports.ts';
+
+/** Whose request it is, as far as this proxy knows, and how a kube-apiserver is told. */
+export interface RequestIdentity {
+  /** For logs; never a credential. */
+  readonly who: string;
+  /** The only sort of connection that the request may be sent over. */
+  readonly connectAs: ConnectAs;
+  /** Fields that state the identity; added after everything of the kind was removed. */
+  readonly stamp: readonly string[];
+  /** True where the client's bearer token must not go along: another credential speaks for the request. */
+  readonly replacesToken: boolean;
+}
+
+/** The client's own headers, token or none, speak for it. */
+export const passThrough: RequestIdentity = {
+  who: '',
+  connectAs: 'anonymous',
+  stamp: [],
+  replacesToken: false,
+};
