@@ -16,7 +16,15 @@ export interface BuildOptions {
 }
 
 const here = dirname(fileURLToPath(import.meta.url));
-const programs = ['etcd', 'kube-apiserver', 'kube-controller-manager', 'kubectl', 'merge-oracle'];
+const programs = [
+  'etcd',
+  'kube-apiserver',
+  'kube-controller-manager',
+  'kubectl',
+  'merge-oracle',
+  'fake-kubelet',
+  'informer-watch',
+];
 const progressEveryMs = 15_000;
 
 /**

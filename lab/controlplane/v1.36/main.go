@@ -1,6 +1,6 @@
 // Command controlplane is one multi-call binary with everything that a control plane on one machine needs.
 // It runs the program that its own file name asks for (kube-apiserver, kube-controller-manager, kubectl, etcd,
-// merge-oracle), so that one link step, by far the longest, makes them all.
+// merge-oracle, fake-kubelet, informer-watch), so that one link step, by far the longest, makes them all.
 package main
 
 import (
@@ -30,8 +30,12 @@ func main() {
 		etcdmain.Main(os.Args)
 	case "merge-oracle":
 		mergeOracle()
+	case "fake-kubelet":
+		fail(fakeKubelet())
+	case "informer-watch":
+		fail(informerWatch())
 	default:
-		fmt.Fprintf(os.Stderr, "controlplane: call me as kube-apiserver, kube-controller-manager, kubectl, etcd or merge-oracle, not %q\n", name)
+		fmt.Fprintf(os.Stderr, "controlplane: call me as kube-apiserver, kube-controller-manager, kubectl, etcd, merge-oracle, fake-kubelet or informer-watch, not %q\n", name)
 		os.Exit(2)
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 // oracleRequest is one line of standard input: the id of the local server and every server's own discovery document.
 type oracleRequest struct {
-	Local   string                                            `json:"local"`
+	Local   string                                          `json:"local"`
 	Servers map[string]apidiscoveryv2.APIGroupDiscoveryList `json:"servers"`
 }
 
