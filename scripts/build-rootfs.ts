@@ -1,0 +1,78 @@
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** What a container of the image runs; a Pod's `args` follow. */
+export const entrypoint = ['/usr/bin/node', '/app/dist/bin/peerdiscovery.js'] as const;
+
+/** Runs a program to its end; throws with its output if it fails. */
+function run(command: string, args: readonly string[], cwd: string): string {
+  const path = [join(root, 'node_modules/.bin'), process.env.PATH].join(delimiter);
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
+    cwd,
+    encoding: 'utf8',
+    env: { ...process.env, PATH: path },
+  });
+  if (error !== undefined) throw new Error(`${command} cannot be run`, { cause: error });
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}:\n${stderr}${stdout}`);
+  return stdout;
+}
+
+/** Builds the npm package from the sources into a folder; returns the file. */
+export function packPackage(folder: string): string {
+  mkdirSync(folder, { recursive: true });
+  run('npm', ['pack', '--silent', '--pack-destination', folder], root);
+  const [file] = readdirSync(folder).filter((name) => name.endsWith('.tgz'));
+  if (file === undefined) throw new Error(`npm pack wrote nothing into ${folder}`);
+  return join(folder, file);
+}
+
+/**
+ * Writes the whole file system of the container image into an empty folder: Node with the libraries it links to, the
+ * npm package, its production dependencies as locked, and two accounts. No shell, no package manager, nothing set-uid.
+ */
+export function buildRootfs(target: string): void {
+  if (existsSync(target) && readdirSync(target).length > 0) throw new Error(`${target} is not empty`);
+  const scratch = mkdtempSync(join(tmpdir(), 'peerdiscovery-rootfs-'));
+  try {
+    const app = join(target, 'app');
+    mkdirSync(app, { recursive: true });
+    run('tar', ['-xzf', packPackage(scratch), '--strip-components=1', '--no-same-owner', '-C', app], root);
+    for (const name of ['package.json', 'package-lock.json', '.npmrc']) cpSync(join(root, name), join(scratch, name));
+    // Scripts of packages fetch and compile; production dependencies have none that matter.
+    run('npm', ['ci', '--omit=dev', '--ignore-scripts', '--no-progress', '--loglevel=error'], scratch);
+    cpSync(join(scratch, 'node_modules'), join(app, 'node_modules'), { recursive: true, verbatimSymlinks: true });
+    copyProgram(realpathSync(process.execPath), join(target, 'usr/bin/node'), target);
+    mkdirSync(join(target, 'etc'));
+    const account = (name: string, id: number) => `${name}:x:${id}:${id}::/:/nonexistent`;
+    writeFileSync(join(target, 'etc/passwd'), `${account('root', 0)}\n${account('nonroot', 65532)}\n`);
+    writeFileSync(join(target, 'etc/group'), 'root:x:0:\nnonroot:x:65532:\n');
+    writeFileSync(join(target, 'etc/nsswitch.conf'), 'hosts: files dns\n');
+    for (const name of ['dev', 'proc', 'sys', 'tmp', 'var/run']) mkdirSync(join(target, name), { recursive: true });
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+/** Copies a program and every shared library that it links to, the loader included, to where the loader looks. */
+function copyProgram(program: string, destination: string, target: string): void {
+  cpSync(program, destination, { dereference: true });
+  const libraries = run('ldd', [program], root).matchAll(/(?:=> )?(\/\S+) \(0x/g);
+  for (const [, library = ''] of libraries) {
+    const copy = join(target, library);
+    mkdirSync(dirname(copy), { recursive: true });
+    cpSync(realpathSync(library), copy);
+  }
+}
+
+if (import.meta.main) {
+  const [target] = process.argv.slice(2);
+  if (target === undefined) {
+    process.stderr.write('Usage: node scripts/build-rootfs.ts FOLDER\n');
+    process.exitCode = 2;
+  } else buildRootfs(resolve(target));
+}
