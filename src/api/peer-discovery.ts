@@ -65,9 +65,11 @@ const staticAddress = Type.Object(
       maxLength: 253,
     }),
     address: Type.String({
-      description: 'Where the peer listens, as host:port; an IPv6 address goes in brackets.',
-      pattern: `^(\\[[0-9a-fA-F:.]+\\]|[A-Za-z0-9.-]+):${portPattern}$`,
-      maxLength: 261,
+      description:
+        'Where the peer listens, as IP:port; an IPv6 address goes in brackets. A name is refused, as whoever answers ' +
+        'for it in the DNS would choose the address after it was checked.',
+      pattern: `^(\\[[0-9a-fA-F:.]+\\]|[0-9]{1,3}(\\.[0-9]{1,3}){3}):${portPattern}$`,
+      maxLength: 64,
     }),
   },
   { description: 'One peer and its address.' },
@@ -374,7 +376,7 @@ const statusSchema = Type.Object(
     conditions: Type.Optional(
       Type.Array(conditionSchema, {
         description:
-          'Ready: the routing table is published and current. Stale: the discovery of some live peer is not fresh. ' +
+          'Ready: the routing table is published and current. Stale: the discovery of some peer is not fresh. ' +
           'Converged: all live peers serve the same APIs. Stalled: nothing more will happen until you change something.',
         'x-kubernetes-list-type': 'map',
         'x-kubernetes-list-map-keys': ['type'],

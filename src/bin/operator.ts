@@ -1,13 +1,19 @@
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { createApiClient } from '../adapters/kubernetes/api-client.ts';
+import { type ApiClient, createApiClient } from '../adapters/kubernetes/api-client.ts';
 import { loadKubeConfig } from '../adapters/kubernetes/connect-cluster.ts';
 import { createEventRecorder } from '../adapters/kubernetes/events.ts';
-import { runLeaderElection } from '../adapters/kubernetes/leader-election.ts';
+import { type ElectionTrouble, runLeaderElection } from '../adapters/kubernetes/leader-election.ts';
+import {
+  peerDiscoveriesPath,
+  type StandstillReason,
+  writeStandstill,
+} from '../adapters/kubernetes/peer-discovery-status.ts';
 import { createLog } from '../adapters/telemetry/create-log.ts';
 import { type ReadinessCheck, serveEndpoint } from '../adapters/telemetry/http-endpoint.ts';
 import { createMetrics } from '../adapters/telemetry/metrics.ts';
+import type { PeerDiscovery } from '../api/peer-discovery.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { operatorUsage, parseOperatorFlags } from './operator-flags.ts';
 import { runControllers } from './run-controllers.ts';
@@ -102,13 +108,42 @@ export async function runOperator(args: readonly string[], context: CommandConte
         await lead(signal);
       },
       onStoppedLeading: () => metrics.leader.set({ name: electionLease }, 0),
-      onTrouble: (reason, message) => log.warn('the election Lease cannot be used', { reason, message, namespace }),
+      onTrouble: (reason, message) => {
+        checks.set('leader-election', { name: 'leader-election', ok: reason === undefined, message });
+        const standstill = explainElectionTrouble(reason, message, namespace);
+        if (standstill === undefined) return;
+        reportStandstill(client, standstill, context.signal).catch((error: unknown) =>
+          log.warn('the trouble cannot be written into the status of PeerDiscovery', { error }),
+        );
+      },
     });
   else await lead(context.signal);
   await endpoint?.close();
   await client.close();
   log.info('the operator has ended');
   return 0;
+}
+
+/** What somebody has to change before any replica can lead; undefined for what may pass by itself. */
+function explainElectionTrouble(
+  reason: ElectionTrouble | undefined,
+  message: string,
+  namespace: string,
+): StandstillReason | undefined {
+  if (reason === 'NamespaceMissing')
+    return {
+      reason,
+      message: `no operator can lead, as its namespace ${namespace} does not exist: create it, or set --namespace`,
+    };
+  if (reason === 'Forbidden')
+    return { reason, message: `no operator can lead, as it may not use its election Lease: ${message}` };
+  return undefined;
+}
+
+async function reportStandstill(client: ApiClient, standstill: StandstillReason, signal: AbortSignal): Promise<void> {
+  const { items } = await client.list<PeerDiscovery>(peerDiscoveriesPath, { signal });
+  for (const object of items)
+    await writeStandstill(client, object, { ...standstill, stillReady: false }, systemClock.now(), signal);
 }
 
 async function podNamespace(): Promise<string | undefined> {

@@ -60,4 +60,9 @@ function terminationSignal(): AbortSignal {
   return controller.signal;
 }
 
-process.exitCode = await main(process.argv.slice(2));
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  stderr(`peerdiscovery: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+}

@@ -1,5 +1,5 @@
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
 import { createApiClient } from '../adapters/kubernetes/api-client.ts';
 import { watchBundle } from '../adapters/kubernetes/config-map-bundle.ts';
@@ -24,6 +24,7 @@ import { version } from './version.ts';
 
 const serviceAccountNamespaceFile = '/var/run/secrets/kubernetes.io/serviceaccount/namespace';
 const drainDeadlineMs = 30_000;
+const fileBelievedForMs = 30_000;
 
 /** Runs `peerdiscovery proxy` until its signal aborts, then drains; resolves to the exit code, 2 for bad flags. */
 export async function runProxy(args: readonly string[], context: CommandContext): Promise<number> {
@@ -127,11 +128,15 @@ async function tableSource(flags: ProxyFlags, context: CommandContext, log: Log)
   return {
     start: async (onBundle, onTrouble, signal) => {
       let bundleTrouble: string | undefined;
+      let revision = 0;
       const reflector = watchBundle({
         client,
         namespace,
         name: flags.routingTable,
-        onBundle,
+        onBundle: (bundle) => {
+          revision = bundle.table.revision;
+          onBundle(bundle);
+        },
         onTrouble: (reason, message) => {
           bundleTrouble = reason === undefined ? undefined : `${reason}: ${message}`;
           onTrouble(bundleTrouble);
@@ -143,22 +148,29 @@ async function tableSource(flags: ProxyFlags, context: CommandContext, log: Log)
       });
       const location = { namespace, name: flags.routingTable };
       const doubt = watchConfirmations({ client, ...location, clock: systemClock, log, signal, random: Math.random });
-      // The watches report by what they are, not by call-back.
+      // A confirmation that does not come calls nobody back. A watch that fails for a while is no doubt by itself: what
+      // counts is whether the table is still confirmed, and the Lease that says so is watched by the same client.
       while (!signal.aborted) {
-        await systemClock.sleep(2_000, signal);
-        if (reflector.synced) onTrouble(reflector.failing?.message ?? bundleTrouble ?? doubt());
+        await systemClock.sleep(1_000, signal);
+        if (reflector.synced) onTrouble(bundleTrouble ?? doubt(revision));
       }
       await reflector.stopped;
     },
   };
 }
 
-/** Reads a file again whenever it changes; one that cannot be read leaves the last good table in place. */
+/**
+ * Reads a file again whenever it changes; one that cannot be read leaves the last good table in place.
+ *
+ * Whoever writes it confirms it by writing or touching it; a file older than that is no longer believed to be complete.
+ */
 function fileSource(path: string): RoutingTableSource {
   return {
     start: async (onBundle, onTrouble, signal) => {
+      let trouble: string | undefined;
       const read = async () => {
         const decoded = await readBundleFile(path);
+        trouble = decoded.ok ? undefined : decoded.reason;
         if (decoded.ok) onBundle(decoded.bundle);
         else onTrouble(decoded.reason);
       };
@@ -167,7 +179,14 @@ function fileSource(path: string): RoutingTableSource {
       };
       watchFile(path, { interval: 1_000, persistent: false }, changed);
       await read();
-      await aborted(signal);
+      while (!signal.aborted) {
+        const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: 0 }));
+        const old = systemClock.now() - mtimeMs > fileBelievedForMs;
+        onTrouble(
+          trouble ?? (old ? `${path} was not written or touched for ${fileBelievedForMs / 1_000} s` : undefined),
+        );
+        await systemClock.sleep(1_000, signal);
+      }
       unwatchFile(path, changed);
     },
   };

@@ -1,19 +1,23 @@
 import PQueue from 'p-queue';
-import { type ApiClient, ApiError } from '../adapters/kubernetes/api-client.ts';
-import { publishBundle, readBundle, readHead } from '../adapters/kubernetes/config-map-bundle.ts';
+import type { ApiClient } from '../adapters/kubernetes/api-client.ts';
+import { createBundleStore } from '../adapters/kubernetes/bundle-store.ts';
 import type { EventRecorder } from '../adapters/kubernetes/events.ts';
+import {
+  fieldManager,
+  peerDiscoveriesPath,
+  writeStandstill,
+  writeStatus,
+} from '../adapters/kubernetes/peer-discovery-status.ts';
 import { type Reflector, startReflector, type Watchable } from '../adapters/kubernetes/reflector.ts';
-import { confirmTable } from '../adapters/kubernetes/table-lease.ts';
 import { createAddressPolicy } from '../adapters/peers/address-policy.ts';
 import { createPeerClient } from '../adapters/peers/peer-client.ts';
 import type { ReadinessCheck } from '../adapters/telemetry/http-endpoint.ts';
 import type { Metrics } from '../adapters/telemetry/metrics.ts';
 import { parseDuration } from '../api/duration.ts';
-import { apiVersion, kind, type PeerDiscovery, plural } from '../api/peer-discovery.ts';
+import { apiVersion, kind, type PeerDiscovery } from '../api/peer-discovery.ts';
 import type { ApiServiceObject, CustomResourceDefinitionObject } from '../domain/custom-resources.ts';
 import type { LeaseObject } from '../domain/identity-lease.ts';
-import type { RoutingBundle } from '../domain/routing-table.ts';
-import { type ClusterSets, type Controller, type ControllerSettings, startController } from '../operator/controller.ts';
+import { type ClusterSets, type Controller, startController } from '../operator/controller.ts';
 import type { EndpointSliceObject, NodeObject, PodObject } from '../operator/gather-addresses.ts';
 import { readSettings, type SettingsResult } from '../operator/read-settings.ts';
 import type { Clock } from '../runtime/clock.ts';
@@ -36,8 +40,8 @@ export interface ControllersContext {
   readonly signal: AbortSignal;
 }
 
-const fieldManager = 'peerdiscovery-operator';
-const objectsPath = `/apis/${apiVersion}/${plural}`;
+/** Live servers renew their Leases each 10 s, so a watch of them is not silent for long. */
+const leasesWatchdogMs = 30_000;
 
 interface Running {
   readonly uid: string;
@@ -82,7 +86,7 @@ export async function runControllers(context: ControllersContext): Promise<void>
   let changing = Promise.resolve();
   const objects: Reflector<PeerDiscovery & Watchable> = startReflector<PeerDiscovery & Watchable>({
     client,
-    path: objectsPath,
+    path: peerDiscoveriesPath,
     clock,
     log,
     signal,
@@ -155,6 +159,7 @@ export async function runControllers(context: ControllersContext): Promise<void>
       path: `/apis/coordination.k8s.io/v1/namespaces/${spec.leases.namespace}/leases`,
       labelSelector: spec.leases.labelSelector,
       onChange: () => controller.notify(),
+      watchdogMs: leasesWatchdogMs,
       clock,
       log: ownLog,
       signal: ownSignal,
@@ -166,8 +171,15 @@ export async function runControllers(context: ControllersContext): Promise<void>
       sets,
       client: peers,
       fetches: new PQueue({ concurrency: spec.polling.concurrency }),
-      bundles: bundleStore(settings),
-      status: { write: (status) => writeStatus(name, status) },
+      bundles: createBundleStore({
+        client,
+        location: settings.routingTable,
+        fieldManager,
+        holder: context.identity,
+        clock,
+        signal,
+      }),
+      status: { write: (status) => writeStatus(client, name, status, signal) },
       recordEvent: (type, reason, message) =>
         void context.recorder.record(referenceTo(object), type, reason, message, 'Reconcile'),
       observePass: (views, unified, revision) => context.metrics.observe(name, views, unified, revision),
@@ -190,54 +202,10 @@ export async function runControllers(context: ControllersContext): Promise<void>
     };
   }
 
-  function bundleStore({ routingTable }: ControllerSettings) {
-    return {
-      async read() {
-        const location = { ...routingTable, signal };
-        const found = await readHead(client, location);
-        if (!found.ok) return { revision: 0 };
-        const bundle = await readBundle(client, location, found.head);
-        return { revision: found.head.revision, ...(bundle !== undefined && { bundle }) };
-      },
-      async publish(bundle: RoutingBundle) {
-        const outcome = await publishBundle(client, { ...routingTable, fieldManager, signal }, bundle);
-        return outcome.published ? undefined : { overtakenBy: outcome.revision };
-      },
-      confirm: () =>
-        confirmTable(client, { ...routingTable, fieldManager, holder: context.identity, signal }, clock.now()),
-    };
-  }
-
-  async function writeStatus(name: string, status: Readonly<Record<string, unknown>>): Promise<void> {
-    const object = { apiVersion, kind, metadata: { name }, status };
-    try {
-      await client.apply(`${objectsPath}/${name}`, object, {
-        fieldManager,
-        force: true,
-        subresource: 'status',
-        signal,
-      });
-    } catch (error) {
-      // The object was deleted meanwhile: its controller is about to be stopped.
-      if (error instanceof ApiError && error.code === 404) return;
-      throw error;
-    }
-  }
-
   async function reportInvalidSpec(object: PeerDiscovery, problems: readonly string[], inUse: boolean): Promise<void> {
-    const name = object.metadata?.name ?? '';
-    const kept = inUse ? ' The last good spec stays in use.' : '';
-    const condition = {
-      type: 'Stalled',
-      status: 'True',
-      reason: 'InvalidSpec',
-      message: `${problems.join('; ')}.${kept}`,
-      observedGeneration: object.metadata?.generation ?? 0,
-      lastTransitionTime: new Date(clock.now()).toISOString().replace(/\.\d+Z$/, 'Z'),
-    };
-    log.warn('the spec of a PeerDiscovery is invalid', { name, problems });
-    const others = (object.status?.conditions ?? []).filter(({ type }) => type !== 'Stalled');
-    await writeStatus(name, { ...object.status, conditions: [...others, condition] });
+    log.warn('the spec of a PeerDiscovery is invalid', { name: object.metadata.name, problems });
+    const message = `${problems.join('; ')}.${inUse ? ' The last good spec stays in use.' : ''}`;
+    await writeStandstill(client, object, { reason: 'InvalidSpec', message, stillReady: inUse }, clock.now(), signal);
   }
 
   await new Promise<void>((resolve) => {

@@ -80,21 +80,23 @@ export function assessPeer(
   const { peer, probe, documents, documentsAt } = seen;
   const leaseRenewed = seen.leaseChangedAt !== undefined && leasesAsOf - seen.leaseChangedAt < leaseAbandonedAfterMs;
   const fresh = documents !== undefined && documentsAt !== undefined && now - documentsAt < bounds.staleAfterMs;
+  const away = seen.unreachableSince === undefined ? 0 : now - seen.unreachableSince;
+  // Without a Lease of its own, a server that the administrator or the control plane still lists may be running.
+  const listed = peer.lease === undefined && peer.source !== undefined;
+  const mayRun = leaseRenewed || (listed && away < bounds.goneAfterMs);
   const verdict = (state: PeerState, reason: string, message: string, live: boolean): PeerAssessment => {
-    const away = seen.unreachableSince === undefined ? 0 : now - seen.unreachableSince;
     const retained = documents !== undefined && (live || away < bounds.goneAfterMs);
     return { state, reason, message, live, fresh: fresh && live, retained };
   };
-  if (peer.refused !== undefined) return verdict('Refused', 'AddressRefused', peer.refused, leaseRenewed);
+  if (peer.refused !== undefined) return verdict('Refused', 'AddressRefused', peer.refused, mayRun);
   if (peer.address === undefined)
     return leaseRenewed
       ? verdict('Unresolved', 'NoAddress', unresolvedMessage, true)
       : verdict('Gone', 'LeaseAbandoned', 'its Lease is no longer renewed and no address is known', false);
   if (probe === undefined) return verdict('Stale', 'NotYetProbed', 'it has not been asked yet', true);
-  if (probe.kind === 'refused') return verdict('Refused', 'CertificateRefused', probe.detail, leaseRenewed);
+  if (probe.kind === 'refused') return verdict('Refused', 'CertificateRefused', probe.detail, leaseRenewed || listed);
   if (probe.kind === 'unreachable') {
-    const away = seen.unreachableSince === undefined ? 0 : now - seen.unreachableSince;
-    if (leaseRenewed) return verdict('Unreachable', 'ConnectionFailed', probe.detail, true);
+    if (mayRun) return verdict('Unreachable', 'ConnectionFailed', probe.detail, true);
     if (away >= bounds.goneAfterMs || documents === undefined)
       return verdict('Gone', 'LeaseAbandoned', `no answer and no Lease renewal: ${probe.detail}`, false);
     return verdict('Unreachable', 'LeaseAbandoned', `no answer and no Lease renewal: ${probe.detail}`, false);

@@ -23,10 +23,17 @@ import type { Clock } from '../runtime/clock.ts';
 import { discoveryEtag } from '../runtime/discovery-etag.ts';
 import { identityLeaseName } from '../runtime/identity-lease-name.ts';
 import type { Log } from '../runtime/log.ts';
-import { deriveStatus, statusDiffers } from './derive-status.ts';
+import { deriveStatus, statusDiffers, type Trouble } from './derive-status.ts';
 import { type EndpointSliceObject, gatherAddresses, type NodeObject, type PodObject } from './gather-addresses.ts';
 import { type MonitorTiming, monitorPeer, type PeerMonitor } from './peer-monitor.ts';
-import type { BundleStore, PeerClient, RecordEvent, StatusWriter, WatchedSet } from './ports.ts';
+import {
+  type BundleStore,
+  type PeerClient,
+  type RecordEvent,
+  type StatusWriter,
+  TerminalError,
+  type WatchedSet,
+} from './ports.ts';
 
 /** One PeerDiscovery's spec with its defaults, in the units that the code uses. */
 export interface ControllerSettings {
@@ -96,6 +103,9 @@ const tickMs = 1_000;
 /** How long a new leader waits for first answers before it publishes what it has. */
 const firstAnswersMs = 5_000;
 const maxRetryMs = 10_000;
+/** A watch reconnects within this time; until then nothing is said about it. */
+const leasesGraceMs = 5_000;
+const leasesSilentMs = 30_000;
 
 /** Starts the loop: gather what is known, decide purely, publish what changed, write status if it says something new. */
 export function startController(context: ControllerContext): Controller {
@@ -115,7 +125,7 @@ export function startController(context: ControllerContext): Controller {
   let lastUnified: UnifiedView | undefined;
   let lastStates = new Map<string, string>();
   let failures = 0;
-  let trouble: { readonly reason: string; readonly message: string } | undefined;
+  let trouble: Trouble | undefined;
 
   const notify = () => {
     notified = true;
@@ -162,7 +172,7 @@ export function startController(context: ControllerContext): Controller {
     for (const [id, monitor] of monitors) {
       if (present.has(id)) continue;
       const { peer } = monitor.observation();
-      const { lease: _, ...departed } = peer;
+      const { lease: _lease, source: _source, trust: _trust, ...departed } = peer;
       monitor.update(departed);
       const replaced = addresses.has(peer.address);
       if (replaced || assess(monitor.observation()).state === 'Gone') {
@@ -202,13 +212,33 @@ export function startController(context: ControllerContext): Controller {
       monitors.set(id, monitorPeer(peer, monitorContext, observation));
   }
 
+  async function tryToRecall(): Promise<boolean> {
+    try {
+      await recall();
+      return true;
+    } catch (error) {
+      blame(error, 'what is published cannot be read');
+      return false;
+    }
+  }
+
+  /** Remembers what keeps the table from being published; repetitions are not logged. */
+  function blame(error: unknown, what: string): void {
+    const before = trouble?.message;
+    trouble =
+      error instanceof TerminalError
+        ? { reason: error.reason, message: error.message, terminal: true }
+        : { reason: 'PublishFailed', message: `${what}: ${messageOf(error)}` };
+    if (trouble.message !== before) log.warn(what, { error });
+  }
+
   async function pass(): Promise<void> {
-    if (revision === undefined) await recall();
-    if (!sets.leases.synced) {
-      const failing = sets.leases.failing;
-      if (failing === undefined) return;
-      trouble = { reason: 'LeasesUnknown', message: `the identity Leases cannot be read: ${failing.message}` };
-    } else if (trouble?.reason === 'LeasesUnknown') trouble = undefined;
+    // Without knowing what was published before, nothing may replace it: it may be all that is known of a server.
+    const recalled = revision !== undefined || (await tryToRecall());
+    const leasesUnknown = judgeLeases(sets.leases, clock.now());
+    if (leasesUnknown === 'waiting') return;
+    if (leasesUnknown !== undefined) trouble = { reason: 'LeasesUnknown', message: leasesUnknown };
+    else if (trouble?.reason === 'LeasesUnknown') trouble = undefined;
     const waiting = Object.values(sets).some((set: WatchedSet<unknown>) => !set.synced && set.failing === undefined);
     if (waiting) return;
 
@@ -223,12 +253,12 @@ export function startController(context: ControllerContext): Controller {
     const asking = views.some(({ assessment }) => ['NotYetProbed', 'NotYetFetched'].includes(assessment.reason));
     if (published === undefined && asking && clock.now() - startedAt < firstAnswersMs) return;
     announce(views);
-    const inputs = fingerprint(views, defined, problems);
+    const inputs = `${leasesUnknown ?? ''} ${fingerprint(views, defined, problems)}`;
     if (inputs !== lastInputs || lastUnified === undefined) lastUnified = deriveUnifiedView(views, defined, settings);
-    const unified = lastUnified;
+    const unified = leasesUnknown === undefined ? lastUnified : withDoubt(lastUnified, leasesUnknown);
     const changed = inputs !== lastInputs || trouble !== undefined;
     if (changed) {
-      await publish(unified);
+      if (recalled) await publish(unified);
       await writeStatus(views, unified, problems);
     }
     context.observePass(views, unified, published?.revision ?? 0);
@@ -240,7 +270,7 @@ export function startController(context: ControllerContext): Controller {
   async function confirm(): Promise<void> {
     const at = clock.now();
     if (trouble !== undefined || published === undefined || at - confirmedAt < settings.timing.confirmEveryMs) return;
-    await context.bundles.confirm();
+    await context.bundles.confirm(published.revision);
     confirmedAt = at;
   }
 
@@ -274,11 +304,10 @@ export function startController(context: ControllerContext): Controller {
       }
       revision = next;
       published = { content: content + apisEtag + apiEtag, revision: next, hash: apisEtag.slice(0, 16) };
-      trouble = trouble?.reason === 'PublishFailed' ? undefined : trouble;
+      trouble = trouble?.reason === 'LeasesUnknown' ? trouble : undefined;
       log.info('published the routing table', { revision: next, complete: table.complete, peers: peers.length });
     } catch (error) {
-      trouble = { reason: 'PublishFailed', message: `the routing table cannot be written: ${messageOf(error)}` };
-      log.warn('the routing table cannot be written', { error });
+      blame(error, 'the routing table cannot be written');
     }
   }
 
@@ -368,6 +397,27 @@ export function startController(context: ControllerContext): Controller {
       await running;
     },
   };
+}
+
+/**
+ * Says why the Leases are not known well enough to vouch for a 404, `waiting` before the first list.
+ *
+ * Every live server renews its Lease each 10 s, so a watch that is silent for three renewals has died unnoticed.
+ */
+function judgeLeases(leases: WatchedSet<LeaseObject>, now: number): string | undefined {
+  const { failing, lastContactAtMs } = leases;
+  if (!leases.synced && failing === undefined) return 'waiting';
+  if (failing !== undefined && (!leases.synced || now - failing.since > leasesGraceMs))
+    return `the identity Leases cannot be read: ${failing.message}`;
+  const silentMs = lastContactAtMs === undefined ? 0 : now - lastContactAtMs;
+  // No figure in the text: it would be news in every pass.
+  if (leases.items().size > 0 && silentMs > leasesSilentMs)
+    return 'the watch of the identity Leases is silent, though a live kube-apiserver renews its own every 10 s';
+  return undefined;
+}
+
+function withDoubt(unified: UnifiedView, message: string): UnifiedView {
+  return { ...unified, doubts: [{ peer: '', reason: 'LeasesUnknown', message }, ...unified.doubts] };
 }
 
 /** Everything that a pass's outcome depends on, as text: equal text, equal outcome. */

@@ -11,8 +11,15 @@ export interface StatusInput {
   /** Published revision and hash; absent while nothing could be published. */
   readonly published?: { readonly revision: number; readonly hash: string };
   readonly routingTable: { readonly namespace: string; readonly name: string };
-  /** What keeps the operator from its work, if anything does. */
-  readonly trouble?: { readonly reason: string; readonly message: string };
+  readonly trouble?: Trouble;
+}
+
+/** What keeps the operator from its work. */
+export interface Trouble {
+  readonly reason: string;
+  readonly message: string;
+  /** True if trying again will not help until somebody changes something: kstatus takes it for a failure. */
+  readonly terminal?: boolean;
 }
 
 /** Status is cut to this many bytes of JSON, well below etcd's limit of 1.5 MiB for a whole object. */
@@ -41,19 +48,9 @@ export function deriveStatus(
   const converged = judgeConverged(unified);
   const rows = fit([...listed].sort(byId).map(peerRow), peersBudgetBytes);
   const divergent = fit(unified.divergent, divergentBudgetBytes);
-  const conditions = [
-    judgeReady(input, peerCounts),
-    judgeStale(listed),
-    converged,
-    input.trouble === undefined
-      ? {
-          type: 'Stalled',
-          status: 'False' as const,
-          reason: 'Progressing',
-          message: 'nothing keeps the operator from its work',
-        }
-      : { type: 'Stalled', status: 'True' as const, ...input.trouble },
-  ].map((condition) => withTransition({ ...condition, observedGeneration: generation }, before, now));
+  const conditions = [judgeReady(input, peerCounts), judgeStale(listed), converged, judgeStalled(input.trouble)].map(
+    (condition) => withTransition({ ...condition, observedGeneration: generation }, before, now),
+  );
   const omitted = {
     peers: listed.length - rows.length,
     divergent: unified.divergent.length - divergent.length,
@@ -148,6 +145,15 @@ function judgeReady({ unified, published, trouble }: StatusInput, counts: { tota
     'Complete',
     `every live kube-apiserver's discovery is fresh (${counts.ready} of ${counts.total} peers ready)`,
   );
+}
+
+/** `True` means that waiting is in vain; a trouble that may pass by itself shows in Ready alone. */
+function judgeStalled(trouble: Trouble | undefined): Judgement {
+  if (trouble?.terminal === true)
+    return { type: 'Stalled', status: 'True', reason: trouble.reason, message: trouble.message };
+  const message =
+    trouble === undefined ? 'nothing keeps the operator from its work' : `trying again: ${trouble.message}`;
+  return { type: 'Stalled', status: 'False', reason: trouble?.reason ?? 'Progressing', message };
 }
 
 function judgeStale(listed: readonly PeerView[]): Judgement {

@@ -1,3 +1,4 @@
+import { formatAddress, parseAddress } from '../domain/address.ts';
 import type { AddressFacts, HostAddress } from '../domain/resolve-peers.ts';
 
 /** The fields of a Pod that prove where a kube-apiserver is. */
@@ -10,7 +11,11 @@ export interface PodObject {
       readonly controller?: boolean;
     }[];
   };
-  readonly spec?: { readonly nodeName?: string };
+  readonly spec?: {
+    readonly nodeName?: string;
+    readonly containers?: readonly { readonly command?: readonly string[]; readonly args?: readonly string[] }[];
+  };
+  readonly status?: { readonly hostIP?: string };
 }
 
 /** The fields of a Node that tell where a kube-apiserver may be. */
@@ -37,37 +42,45 @@ export function gatherAddresses(
   endpointSlices: Iterable<EndpointSliceObject>,
   nodePort: number,
 ): Pick<AddressFacts, 'mirrorPods' | 'nodes' | 'endpoints'> {
+  const endpoints = [...endpointSlices].flatMap(endpointAddresses);
+  // A Node has no port; the control plane's own endpoint on that host does, if it lists one.
+  const portOf = new Map(endpoints.map((address) => [parseAddress(address)?.host, parseAddress(address)?.port]));
   return {
-    mirrorPods: [...pods].flatMap(mirrorPodAddress),
-    nodes: [...nodes].flatMap((node) => nodeAddresses(node, nodePort)),
-    endpoints: [...endpointSlices].flatMap(endpointAddresses),
+    mirrorPods: [...pods].flatMap((pod) => mirrorPodAddress(pod, nodePort)),
+    nodes: [...nodes].flatMap((node) => nodeAddresses(node, (ip) => portOf.get(ip) ?? nodePort)),
+    endpoints,
   };
 }
 
 /** A labelled ordinary pod is no proof: only a kubelet, limited to its own node, can write a pod that its Node owns. */
-function mirrorPodAddress({ metadata, spec }: PodObject): HostAddress[] {
-  const address = metadata?.annotations?.[kubeadmEndpoint];
+function mirrorPodAddress({ metadata, spec, status }: PodObject, port: number): HostAddress[] {
+  // kubeadm says it in an annotation; other static pods say it by their flags or by the address of their host.
+  const ip = flagOf(spec, 'advertise-address') ?? status?.hostIP;
+  const byFlags = ip && formatAddress({ host: ip, port: Number(flagOf(spec, 'secure-port') ?? port) });
+  const address = metadata?.annotations?.[kubeadmEndpoint] ?? byFlags;
   const hostname = spec?.nodeName;
   const owned = metadata?.ownerReferences?.some(({ kind, name }) => kind === 'Node' && name === hostname);
   const mirrored = metadata?.annotations?.[mirrorAnnotation] !== undefined;
   return address !== undefined && hostname !== undefined && owned === true && mirrored ? [{ hostname, address }] : [];
 }
 
-function nodeAddresses({ metadata, status }: NodeObject, port: number): HostAddress[] {
+function flagOf(spec: PodObject['spec'], name: string): string | undefined {
+  for (const { command = [], args = [] } of spec?.containers ?? [])
+    for (const word of [...command, ...args]) if (word.startsWith(`--${name}=`)) return word.slice(name.length + 3);
+  return undefined;
+}
+
+function nodeAddresses({ metadata, status }: NodeObject, portOf: (ip: string) => number): HostAddress[] {
   const ip = status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
   if (ip === undefined) return [];
   const hostnames = new Set([metadata?.labels?.['kubernetes.io/hostname'], metadata?.name]);
   return [...hostnames].flatMap((hostname) =>
-    hostname === undefined ? [] : [{ hostname, address: joinHostPort(ip, port) }],
+    hostname === undefined ? [] : [{ hostname, address: formatAddress({ host: ip, port: portOf(ip) }) }],
   );
 }
 
 function endpointAddresses({ endpoints, ports }: EndpointSliceObject): string[] {
   const port = ports?.find(({ name }) => name === 'https')?.port ?? ports?.[0]?.port;
   if (port === undefined) return [];
-  return (endpoints ?? []).flatMap(({ addresses }) => (addresses ?? []).map((ip) => joinHostPort(ip, port)));
-}
-
-function joinHostPort(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+  return (endpoints ?? []).flatMap(({ addresses }) => (addresses ?? []).map((host) => formatAddress({ host, port })));
 }

@@ -2,6 +2,17 @@ import type { PeerDiscoveryStatus } from '../api/peer-discovery.ts';
 import type { PeerDocuments, ProbeResult } from '../domain/assess-peer.ts';
 import type { RoutingBundle } from '../domain/routing-table.ts';
 
+/** A failure that trying again does not mend: somebody has to change something, and the message says what. */
+export class TerminalError extends Error {
+  override readonly name = 'TerminalError';
+  /** For a condition, in one CamelCase word. */
+  readonly reason: string;
+  constructor(reason: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.reason = reason;
+  }
+}
+
 /** Outcome of reading a server's own discovery: whole, or not at all. */
 export type FetchResult =
   | { readonly kind: 'fetched'; readonly documents: PeerDocuments }
@@ -34,7 +45,7 @@ export interface BundleStore {
   /** Undefined if published; else another writer was first, and nothing was changed. */
   publish(bundle: RoutingBundle): Promise<{ readonly overtakenBy: number | undefined } | undefined>;
   /** Tells proxies that what is published is still what would be published now. */
-  confirm(): Promise<void>;
+  confirm(revision: number): Promise<void>;
 }
 
 /** Writes the status of one PeerDiscovery by server-side apply. */

@@ -43,7 +43,6 @@ export function createFleet({
   pinnedHome,
   serverName,
   onHomeChange,
-  tooOldMs = 30_000,
 }: {
   readonly health: PeerHealth;
   readonly clock: Clock;
@@ -52,7 +51,6 @@ export function createFleet({
   /** Name that every server's certificate has to bear; the table's own word for it is data, not authority. */
   readonly serverName: string;
   readonly onHomeChange: (from: string, to: string) => void;
-  readonly tooOldMs?: number;
 }): Fleet {
   const loads = new Map<string, { inFlight: number }>();
   const loadOf = (address: string) => {
@@ -77,7 +75,7 @@ export function createFleet({
         };
   let snapshot: FleetSnapshot = { bundle: undefined, index: undefined, peers: [] };
   let confirmedAt = 0;
-  let distrustedAt: number | undefined;
+  let distrusted = false;
   const usable = (peer: FleetPeer | undefined): peer is FleetPeer =>
     peer !== undefined && (peer.state === 'Ready' || peer.state === 'Stale') && health.isWell(peer.target.address);
   let turn = 0;
@@ -112,20 +110,17 @@ export function createFleet({
       );
       snapshot = { bundle, index: indexTable(table), peers };
       confirmedAt = clock.now();
-      distrustedAt = undefined;
+      distrusted = false;
       const addresses = new Set(peers.flatMap((peer) => (peer === undefined ? [] : [peer.target.address])));
       if (pinnedHome !== undefined) addresses.add(pinnedHome);
       health.forgetAllBut(addresses);
       for (const [address, load] of loads) if (!addresses.has(address) && load.inFlight === 0) loads.delete(address);
     },
     distrust: (doubtful) => {
-      if (doubtful) distrustedAt ??= clock.now();
-      else {
-        distrustedAt = undefined;
-        confirmedAt = clock.now();
-      }
+      distrusted = doubtful;
+      if (!doubtful) confirmedAt = clock.now();
     },
-    tableTooOld: () => distrustedAt !== undefined && clock.now() - distrustedAt > tooOldMs,
+    tableTooOld: () => distrusted,
     tableAgeSeconds: () => (snapshot.bundle === undefined ? -1 : Math.max(0, (clock.now() - confirmedAt) / 1000)),
     usable,
     homeOf: (from, connection) => {

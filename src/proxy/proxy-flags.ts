@@ -67,7 +67,8 @@ Usage: peerdiscovery proxy --tls-cert-file FILE --tls-private-key-file FILE --pe
   --kubeconfig FILE                 kubeconfig to watch the routing table with (default: $KUBECONFIG, else in-cluster)
   --namespace NAME                  namespace of the routing table (default: the Pod's, else peerdiscovery-system)
   --routing-table NAME              name of the routing table (default peerdiscovery-cluster)
-  --routing-table-file FILE         read the routing table from a file instead; re-read when it changes
+  --routing-table-file FILE         read the routing table from a file instead; re-read when it changes. What it does
+                                    not list is 503, not 404, once it was not written or touched for 30 s
   --health-bind-address HOST:PORT   /healthz, /readyz and /metrics over plain HTTP; 0 for none (default 127.0.0.1:8081)
   --log-format json|text            (default json)
   --log-level error|warn|info|debug (default info)

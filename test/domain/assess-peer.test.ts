@@ -67,6 +67,17 @@ describe('assessPeer', () => {
     });
   });
 
+  it('doubts a server that is listed without a Lease and does not answer, until it counts as gone', () => {
+    for (const source of ['Static', 'EndpointSlice'] as const) {
+      const peer = { id: 'x', address: '10.0.0.9:6443', source };
+      const silent = { peer, probe: down, unreachableSince: now - 299_999 };
+      expect(assessPeer(silent, bounds, now)).to.include({ state: 'Unreachable', live: true, fresh: false });
+      expect(assessPeer({ ...silent, unreachableSince: now - 300_000 }, bounds, now)).to.include({ state: 'Gone' });
+      const forged = { peer, probe: { kind: 'refused', detail: 'self-signed' } as const };
+      expect(assessPeer(forged, bounds, now)).to.include({ state: 'Refused', live: true });
+    }
+  });
+
   it('shows a renewed Lease without an address as unresolved, and live', () => {
     const verdict = assessPeer({ peer: { id: 'a' }, leaseChangedAt: now }, bounds, now);
     expect(verdict).to.include({ state: 'Unresolved', live: true, fresh: false });

@@ -186,6 +186,9 @@ describe('the controller of a PeerDiscovery', () => {
     plane.failing.publish = true;
     await plane.advance(3_000);
     expect(plane.bundles).to.have.length(0);
+    expect(conditions(plane)).to.include({ Ready: 'False', Stalled: 'False' });
+    plane.failing.publish = 'terminal';
+    await plane.advance(20_000);
     expect(conditions(plane)).to.include({ Ready: 'False', Stalled: 'True' });
     plane.failing.publish = false;
     await plane.advance(20_000);
@@ -198,6 +201,7 @@ describe('the controller of a PeerDiscovery', () => {
     const plane = mixedPlane();
     await plane.advance(60_000);
     const confirmed = plane.calls.confirm;
+    expect(plane.calls.confirmed).to.equal(plane.table.revision);
     expect(confirmed).to.be.within(5, 7);
     plane.failing.publish = true;
     plane.servers.get(b)?.groups.push(group('batch', 'v1', 'jobs'));
@@ -205,6 +209,27 @@ describe('the controller of a PeerDiscovery', () => {
     if (server) server.groups = [...server.groups];
     await plane.advance(60_000);
     expect(plane.calls.confirm - confirmed).to.be.at.most(2);
+    await plane.controller.stop();
+  });
+
+  it('vouches for no 404 while the Leases cannot be watched or their watch has died in silence', async () => {
+    const plane = mixedPlane();
+    await plane.advance(2_000);
+    plane.failing.leases = { since: plane.now(), message: 'forbidden' };
+    await plane.advance(4_000);
+    expect(plane.table.complete).to.equal(true);
+    await plane.advance(4_000);
+    expect(plane.table.doubts[0]).to.include({ reason: 'LeasesUnknown' });
+    expect(whoServes(plane, 'widgets')).to.deep.equal(['new']);
+    delete plane.failing.leases;
+    await plane.advance(2_000);
+    expect(plane.table.complete).to.equal(true);
+    plane.failing.silentSince = plane.now();
+    await plane.advance(33_000);
+    expect(plane.table.doubts[0]).to.include({ reason: 'LeasesUnknown' });
+    const confirmed = plane.calls.confirm;
+    await plane.advance(30_000);
+    expect(plane.calls.confirm).to.equal(confirmed);
     await plane.controller.stop();
   });
 

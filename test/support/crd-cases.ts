@@ -32,7 +32,7 @@ export const crdCases: readonly CrdCase[] = [
       static: [
         { peer: 'master-1', address: '10.0.0.1:6443' },
         { peer: 'master-2', address: '[fd00::2]:6443' },
-        { peer: 'master-3', address: 'master-3.example.org:65535' },
+        { peer: 'master-3', address: '192.168.255.1:65535' },
       ],
       port: 443,
       allowedCIDRs: ['10.0.0.0/24', 'fd00::/64'],
@@ -79,6 +79,7 @@ export const crdCases: readonly CrdCase[] = [
     staticAddress('https://10.0.0.1:6443'),
     /static\[0\]\.address.*should match/,
   ),
+  refused('a static address that is a name', staticAddress('cp-1:6443'), /static\[0\]\.address.*should match/),
   refused('an IPv6 address without brackets', staticAddress('fd00::2:6443'), /static\[0\]\.address.*should match/),
   refused('a static entry without an address', { addresses: { static: [{ peer: 'a' }] } }, /address: Required value/),
   refused(

@@ -6,7 +6,7 @@ import type { LeaseObject } from '../../src/domain/identity-lease.ts';
 import type { RoutingBundle } from '../../src/domain/routing-table.ts';
 import { type Controller, type ControllerSettings, startController } from '../../src/operator/controller.ts';
 import type { EndpointSliceObject } from '../../src/operator/gather-addresses.ts';
-import type { FetchResult, PeerClient, WatchedSet } from '../../src/operator/ports.ts';
+import { type FetchResult, type PeerClient, TerminalError, type WatchedSet } from '../../src/operator/ports.ts';
 import type { Clock } from '../../src/runtime/clock.ts';
 import { identityLeaseName } from '../../src/runtime/identity-lease-name.ts';
 import { silentLog } from '../../src/runtime/log.ts';
@@ -56,8 +56,11 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
   const endpointSlices = new Map<string, EndpointSliceObject>();
   const bundles: RoutingBundle[] = [];
   const statuses: PeerDiscoveryStatus[] = [];
-  const failing = { publish: false };
-  const calls = { fetch: 0, confirm: 0 };
+  const failing: { publish: boolean | 'terminal'; leases?: WatchedSet<LeaseObject>['failing']; silentSince?: number } =
+    {
+      publish: false,
+    };
+  const calls = { fetch: 0, confirm: 0, confirmed: 0 };
   const set = <T>(items: Map<string, T>): WatchedSet<T> => ({
     items: () => items,
     synced: true,
@@ -116,6 +119,7 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
     servers,
     crds,
     bundles,
+    now: () => now,
     statuses,
     failing,
     calls,
@@ -158,7 +162,15 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
       controller = startController({
         settings: { ...defaults, ...settings },
         sets: {
-          leases: set(leases),
+          leases: {
+            ...set(leases),
+            get failing() {
+              return failing.leases;
+            },
+            get lastContactAtMs() {
+              return failing.silentSince ?? now;
+            },
+          },
           pods: empty,
           nodes: empty,
           endpointSlices: set(endpointSlices),
@@ -173,12 +185,14 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
             ...(before !== undefined && { bundle: before }),
           }),
           async publish(bundle) {
+            if (failing.publish === 'terminal') throw new TerminalError('NamespaceMissing', 'create it');
             if (failing.publish) throw new Error('connection refused');
             bundles.push(bundle);
             return undefined;
           },
-          async confirm() {
+          async confirm(revision) {
             calls.confirm += 1;
+            calls.confirmed = revision;
           },
         },
         status: {

@@ -7,34 +7,42 @@ import { startReflector, type Watchable } from './reflector.ts';
 
 /** How long proxies believe a table that is not confirmed; operators confirm three times as often. */
 const believedForMs = 30_000;
+/** How far the watch of the table may lag behind that of the Lease. */
+const lagMs = 5_000;
+const revisionAnnotation = 'peerdiscovery.dev/revision';
 
 interface LeaseObject extends Watchable {
+  readonly metadata?: Watchable['metadata'] & { readonly annotations?: Readonly<Record<string, string>> };
   readonly spec?: { readonly renewTime?: string };
 }
 
 /**
- * Says that what is published is what the operator would publish now, by renewing a Lease of the table's name.
+ * Says that this revision is what the operator would publish now, by renewing a Lease of the table's name.
  *
  * A table itself does not change while nothing does, so its age says nothing; without this, a proxy could not tell a
- * quiet control plane from an operator that is gone.
+ * quiet control plane from an operator that is gone, nor notice that its own watch of the table has died.
  */
 export async function confirmTable(
   client: ApiClient,
   location: BundleLocation & { readonly fieldManager: string; readonly holder: string; readonly signal?: AbortSignal },
+  revision: number,
   now: number,
 ): Promise<void> {
   const { namespace, name, fieldManager, holder, signal } = location;
   const object = {
     apiVersion: 'coordination.k8s.io/v1',
     kind: 'Lease',
-    metadata: { name, namespace },
+    metadata: { name, namespace, annotations: { [revisionAnnotation]: String(revision) } },
     spec: { holderIdentity: holder, leaseDurationSeconds: believedForMs / 1_000, renewTime: microTime(now) },
   };
   const path = `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases/${name}`;
   await client.apply(path, object, { fieldManager, force: true, signal });
 }
 
-/** Follows the confirmations of a table; the result says why the table is in doubt, or undefined if it is not. */
+/**
+ * Follows the confirmations of a table; the result says why a table of this revision is in doubt, or undefined if it is
+ * not.
+ */
 export function watchConfirmations(
   options: BundleLocation & {
     readonly client: ApiClient;
@@ -43,26 +51,33 @@ export function watchConfirmations(
     readonly signal: AbortSignal;
     readonly random: () => number;
   },
-): () => string | undefined {
+): (revision: number) => string | undefined {
   const { namespace, name, clock } = options;
   let renewTime: string | undefined;
   // Judged by when this process saw it change, never by comparing clocks of machines.
   let changedAt = clock.now();
+  let confirmed = 0;
+  let confirmedSince = changedAt;
   startReflector<LeaseObject>({
     ...options,
     path: `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`,
     fieldSelector: `metadata.name=${name}`,
     onChange: (event) => {
       if (event.type !== 'Added' && event.type !== 'Modified') return;
+      const revision = Number(event.object.metadata?.annotations?.[revisionAnnotation] ?? 0);
+      if (revision !== confirmed) confirmedSince = clock.now();
+      confirmed = revision;
       if (event.object.spec?.renewTime === renewTime) return;
       renewTime = event.object.spec?.renewTime;
       changedAt = clock.now();
     },
   });
-  return () => {
-    const silentMs = clock.now() - changedAt;
-    return silentMs < believedForMs
-      ? undefined
-      : `the operator has not confirmed the table for ${Math.round(silentMs / 1_000)} s (Lease ${namespace}/${name})`;
+  return (revision) => {
+    const now = clock.now();
+    if (now - changedAt >= believedForMs)
+      return `the operator has not confirmed the table for more than ${believedForMs / 1_000} s (Lease ${namespace}/${name})`;
+    if (revision < confirmed && now - confirmedSince >= lagMs)
+      return `the operator confirms revision ${confirmed}, and this proxy has ${revision}`;
+    return undefined;
   };
 }

@@ -1,0 +1,71 @@
+import { apiVersion, type Condition, kind, type PeerDiscovery, plural } from '../../api/peer-discovery.ts';
+import { type ApiClient, ApiError } from './api-client.ts';
+
+/** Path of the collection. */
+export const peerDiscoveriesPath = `/apis/${apiVersion}/${plural}`;
+
+/** The owner of every status field, whichever replica writes it. */
+export const fieldManager = 'peerdiscovery-operator';
+
+/** What keeps the operator from its work on an object until somebody changes something. */
+export interface StandstillReason {
+  /** In one CamelCase word. */
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** Writes the whole status by server-side apply; an object that was deleted meanwhile is no fault. */
+export async function writeStatus(
+  client: ApiClient,
+  name: string,
+  status: Readonly<Record<string, unknown>>,
+  signal?: AbortSignal,
+): Promise<void> {
+  const object = { apiVersion, kind, metadata: { name }, status };
+  try {
+    const path = `${peerDiscoveriesPath}/${name}`;
+    await client.apply(path, object, { fieldManager, force: true, subresource: 'status', signal });
+  } catch (error) {
+    if (error instanceof ApiError && error.code === 404) return;
+    throw error;
+  }
+}
+
+/**
+ * Sets `Stalled`, and `Ready` to false unless a good spec stays in use; everything else in the status stays as it was.
+ *
+ * @param now Milliseconds since the epoch.
+ */
+export async function writeStandstill(
+  client: ApiClient,
+  object: PeerDiscovery,
+  standstill: StandstillReason & { readonly stillReady: boolean },
+  now: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  const { reason, message, stillReady } = standstill;
+  const before = object.status?.conditions ?? [];
+  const condition = (type: string, status: Condition['status']): Condition => {
+    const last = before.find((candidate) => candidate.type === type);
+    const lastTransitionTime =
+      last?.status === status ? last.lastTransitionTime : new Date(now).toISOString().replace(/\.\d+Z$/, 'Z');
+    return {
+      type,
+      status,
+      reason,
+      message,
+      observedGeneration: object.metadata.generation ?? 0,
+      lastTransitionTime,
+    };
+  };
+  const changed = [...(stillReady ? [] : [condition('Ready', 'False')]), condition('Stalled', 'True')];
+  if (
+    changed.every(({ type, ...fields }) => {
+      const last = before.find((candidate) => candidate.type === type);
+      return last?.status === fields.status && last.reason === reason && last.message === message;
+    })
+  )
+    return;
+  const kept = before.filter(({ type }) => !changed.some((candidate) => candidate.type === type));
+  await writeStatus(client, object.metadata.name, { ...object.status, conditions: [...kept, ...changed] }, signal);
+}
