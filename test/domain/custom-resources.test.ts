@@ -1,0 +1,35 @@
+import { expect } from 'chai';
+import { classifyDefined } from '../../src/domain/custom-resources.ts';
+
+const crd = (plural: string, ...versions: { name: string; served: boolean }[]) => ({
+  spec: { group: 'example.com', names: { plural }, versions },
+});
+const aggregated = { spec: { group: 'metrics.k8s.io', version: 'v1', service: { name: 'metrics' } } };
+const local = { spec: { group: 'apps', version: 'v1' } };
+const now = 1_000_000;
+
+describe('classifyDefined', () => {
+  it('knows the served versions of CRDs, and the APIServices that another server backs', () => {
+    const { custom, aggregated: groups } = classifyDefined(
+      [crd('gizmos', { name: 'v1', served: true }, { name: 'v1alpha1', served: false })],
+      [aggregated, local],
+      undefined,
+      now,
+    );
+    expect([...custom]).to.deep.equal(['example.com/v1/gizmos']);
+    expect([...groups]).to.deep.equal(['metrics.k8s.io/v1']);
+  });
+
+  it('remembers for a minute what was deleted, and forgets it at once if it comes back', () => {
+    const first = classifyDefined([crd('gizmos', { name: 'v1', served: true })], [aggregated], undefined, now);
+    const deleted = classifyDefined([], [], first, now + 1_000);
+    expect([...deleted.deletedAt]).to.have.deep.members([
+      ['example.com/v1/gizmos', now + 1_000],
+      ['metrics.k8s.io/v1', now + 1_000],
+    ]);
+    expect([...classifyDefined([], [], deleted, now + 60_000).deletedAt.keys()]).to.have.length(2);
+    expect([...classifyDefined([], [], deleted, now + 61_000).deletedAt.keys()]).to.have.length(0);
+    const again = classifyDefined([crd('gizmos', { name: 'v1', served: true })], [], deleted, now + 2_000);
+    expect([...again.deletedAt.keys()]).to.deep.equal(['metrics.k8s.io/v1']);
+  });
+});

@@ -1,0 +1,70 @@
+import { expect } from 'chai';
+import { rememberPeers } from '../../src/domain/remember-peers.ts';
+import type { RoutingTable } from '../../src/domain/routing-table.ts';
+
+const resource = (name: string, subresources: string[] = []) => ({
+  resource: name,
+  scope: 'Namespaced',
+  singularResource: '',
+  verbs: ['get'],
+  ...(subresources.length > 0 && {
+    subresources: subresources.map((subresource) => ({ subresource, verbs: ['get'] })),
+  }),
+});
+const apis = [
+  { name: 'apps', versions: [{ version: 'v1', resources: [resource('old'), resource('both', ['scale', 'status'])] }] },
+  { name: 'new.example', versions: [{ version: 'v1', resources: [resource('things')] }] },
+];
+const row = (name: string, peers: number[], subresources: Record<string, number[]> = {}) => ({
+  resource: name,
+  peers,
+  subresources,
+});
+const table: RoutingTable = {
+  apiVersion: 'peerdiscovery.dev/v1alpha1',
+  kind: 'RoutingTable',
+  owner: 'cluster',
+  mode: 'Route',
+  revision: 1,
+  serverName: 'kubernetes.default.svc',
+  complete: true,
+  doubts: [],
+  peers: [
+    { id: 'a', address: '10.0.0.1:6443', state: 'Ready', version: 'v1.33.0' },
+    { id: 'b', address: '10.0.0.2:6443', state: 'Unreachable', hostname: 'cp-2' },
+    { id: 'c', state: 'Unresolved' },
+  ],
+  groupVersions: [
+    {
+      group: 'apps',
+      version: 'v1',
+      origin: 'BuiltIn',
+      resources: [row('both', [0, 1], { scale: [0, 1], status: [1] }), row('old', [0])],
+    },
+    { group: 'new.example', version: 'v1', origin: 'BuiltIn', resources: [row('things', [1])] },
+  ],
+};
+
+describe('rememberPeers', () => {
+  const remembered = rememberPeers({ table, apis, api: [] }, 5_000);
+  const listed = (id: string) =>
+    (remembered.get(id)?.documents?.apis ?? []).flatMap(({ name, versions }) =>
+      (versions ?? []).flatMap(({ version, resources }) =>
+        (resources ?? []).map(
+          ({ resource: plural, subresources }) =>
+            `${name}/${version}/${[plural, ...(subresources ?? []).map(({ subresource }) => subresource)].join('+')}`,
+        ),
+      ),
+    );
+
+  it('gives each peer back exactly the resources and subresources that the table gives it', () => {
+    expect(listed('a')).to.deep.equal(['apps/v1/old', 'apps/v1/both+scale']);
+    expect(listed('b')).to.deep.equal(['apps/v1/both+scale+status', 'new.example/v1/things']);
+  });
+
+  it('remembers who is away, takes nothing for fresh, and leaves out who had nothing to remember', () => {
+    expect([...remembered.keys()]).to.deep.equal(['a', 'b']);
+    expect(remembered.get('b')).to.include({ unreachableSince: 5_000 });
+    expect(remembered.get('a')).not.to.have.any.keys('documentsAt', 'probe', 'unreachableSince');
+  });
+});
