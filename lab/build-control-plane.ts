@@ -16,7 +16,8 @@ export interface BuildOptions {
 }
 
 const here = dirname(fileURLToPath(import.meta.url));
-const programs = [
+/** What the binary can be called as. */
+export const programs = [
   'etcd',
   'kube-apiserver',
   'kube-controller-manager',

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ensureControlPlane, type Minor } from './build-control-plane.ts';
+import { ensureControlPlane, type Minor, programs } from './build-control-plane.ts';
 import { inlined, issue, type KeyPair, makeAuthority, makeSigningKey } from './certificates.ts';
 import { waitUntil } from './wait-until.ts';
 
@@ -45,12 +45,14 @@ export interface Outcome {
 /** Real kube-apiservers on one etcd, in the network namespace that this process is in. */
 export interface ControlPlane {
   readonly caFile: string;
+  /** Key that signs ServiceAccount tokens. */
+  readonly serviceAccountKeyFile: string;
   readonly servers: readonly LabServer[];
   readonly tokens: Readonly<Record<'admin' | 'reader' | 'operator' | 'proxy', string>>;
   server(name: string): LabServer;
-  /** Runs a program; `kubectl` is the lab's own. */
+  /** Runs a program; those of the control plane, such as `kubectl`, are the lab's own. */
   exec(command: string, args: readonly string[], options?: { readonly input?: string }): Promise<Outcome>;
-  /** Starts a program whose output goes to a log and that `stop` ends. */
+  /** Starts a program, found the same way, whose output goes to a log and that `stop` ends. */
   spawn(command: string, args: readonly string[], options: { readonly name: string }): ChildProcess;
   /** Writes a kubeconfig and returns its path. */
   kubeconfig(access: { readonly server: string; readonly token: string; readonly name: string }): string;
@@ -72,6 +74,8 @@ export async function startControlPlane(options: {
   const versions = [...new Set<Minor>(['1.36', ...options.servers.map(({ version }) => version)])];
   const folders = await ensureControlPlane({ versions, log: options.log });
   const program = (version: Minor, name: string) => join(folders[version] ?? '', name);
+  const find = (command: string) =>
+    (programs as readonly string[]).includes(command) ? program('1.36', command) : command;
 
   const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-lab-'));
   const children = new Map<string, ChildProcess>();
@@ -108,7 +112,7 @@ export async function startControlPlane(options: {
 
   const exec: ControlPlane['exec'] = (command, args, { input } = {}) =>
     new Promise((resolve, reject) => {
-      const child = spawn(command === 'kubectl' ? program('1.36', 'kubectl') : command, args, {
+      const child = spawn(find(command), args, {
         env: {
           ...process.env,
           HOME: folder,
@@ -268,6 +272,7 @@ export async function startControlPlane(options: {
 
   return {
     caFile: authority.cert,
+    serviceAccountKeyFile: signing.privateKey,
     servers,
     tokens,
     server(name) {
@@ -276,7 +281,7 @@ export async function startControlPlane(options: {
       return found;
     },
     exec,
-    spawn: (command, args, { name }) => launch(name, command, args),
+    spawn: (command, args, { name }) => launch(name, find(command), args),
     kubeconfig({ server, token: bearer, name }) {
       const path = join(folder, `${name}.kubeconfig`);
       const config = {

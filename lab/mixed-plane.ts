@@ -32,6 +32,8 @@ export interface MixedPlane {
   kubeconfigOf(target: string): string;
   startOperator(): ChildProcess;
   startProxy(): ChildProcess;
+  /** Starts a kube-controller-manager with the administrator's rights that uses a server by name, or the proxy. */
+  startControllerManager(target: string, emulatedVersion?: string): ChildProcess;
   stop(): Promise<void>;
 }
 
@@ -128,6 +130,12 @@ async function install(plane: ControlPlane, options: MixedPlaneOptions): Promise
       ];
       const listen = ['--bind-address', proxyAddress, '--secure-port', String(proxyPort), '--home', home.address];
       return node('proxy', ['proxy', ...flags, ...tls, ...listen]);
+    },
+    startControllerManager(target, emulatedVersion) {
+      const keys = ['--service-account-private-key-file', plane.serviceAccountKeyFile, '--root-ca-file', plane.caFile];
+      const emulated = emulatedVersion === undefined ? [] : [`--emulated-version=${emulatedVersion}`];
+      const flags = ['--kubeconfig', kubeconfigOf(target), ...keys, '--leader-elect=false', '--secure-port=0'];
+      return plane.spawn('kube-controller-manager', [...flags, ...emulated], { name: `controllers-${target}` });
     },
     stop: () => plane.stop(),
   };

@@ -1,0 +1,82 @@
+import { once } from 'node:events';
+import type { MixedPlane } from './mixed-plane.ts';
+import type { Narrator } from './narrator.ts';
+import { waitUntil } from './wait-until.ts';
+
+/** A ResourceClaim: an object of an API that only the new servers know. */
+export function resourceClaim(namespace: string, name: string): object {
+  const request = { name: 'gpu', exactly: { deviceClassName: 'gpu.example.com' } };
+  return {
+    apiVersion: 'resource.k8s.io/v1',
+    kind: 'ResourceClaim',
+    metadata: { namespace, name },
+    spec: { devices: { requests: [request] } },
+  };
+}
+
+/** What was seen of a namespace that a kube-controller-manager has finished deleting. */
+export interface NamespaceDeletion {
+  readonly seconds: number;
+  /** True if the claim in it is still stored, in a namespace that does not exist. */
+  readonly leftBehind: boolean;
+}
+
+/** Puts a ResourceClaim into a namespace and deletes that, with a kube-controller-manager that uses `target`. */
+export async function deleteNamespaceWithClaim(
+  mixed: MixedPlane,
+  { target, namespace, witness, narrator }: Record<'target' | 'namespace' | 'witness', string> & { narrator: Narrator },
+): Promise<NamespaceDeletion> {
+  const { show } = narrator;
+  const manager = mixed.startControllerManager(target);
+  try {
+    await show(mixed, witness, ['create', 'namespace', namespace]);
+    const claim = JSON.stringify(resourceClaim(namespace, 'my-gpu'));
+    await show(mixed, witness, ['create', '-f', '-'], { input: claim });
+    // The controller that deletes namespaces has started once the one for ServiceAccounts, which starts after it, acts.
+    await waitUntil('the controller manager to work', async () => {
+      const account = await mixed.kubectl(witness, ['get', 'serviceaccount', 'default', '--namespace', namespace]);
+      return account.code === 0;
+    });
+    const startedAt = Date.now();
+    await show(mixed, witness, ['delete', 'namespace', namespace, '--wait=false']);
+    await waitUntil('the end of the namespace', async () => {
+      const { code, stderr } = await mixed.kubectl(witness, ['get', 'namespace', namespace]);
+      return code !== 0 && stderr.includes('NotFound');
+    });
+    const seconds = (Date.now() - startedAt) / 1000;
+    await show(mixed, witness, ['get', 'namespace', namespace]);
+    const left = await show(mixed, witness, ['get', 'resourceclaims', '--namespace', namespace]);
+    return { seconds, leftBehind: left.stdout.includes('my-gpu') };
+  } finally {
+    const ended = once(manager, 'exit');
+    if (manager.exitCode === null && manager.kill('SIGTERM')) await ended;
+  }
+}
+
+/** The heart of the story: what a wrong 404 does to a namespace, and the same through the proxy. */
+export async function tellNamespaceDeletion(mixed: MixedPlane, narrator: Narrator): Promise<void> {
+  const { say, chapter, check } = narrator;
+  chapter('4. What that 404 does: a namespace is deleted while kube-controller-manager asks the old server');
+  say('   The controller manager of an old control-plane node uses its own, old server, as kubeadm sets it up.');
+  say('   A ResourceClaim, which only the new servers know, lies in the namespace that is about to be deleted.\n');
+  const before = await deleteNamespaceWithClaim(mixed, {
+    target: 'old-1',
+    namespace: 'doomed',
+    witness: 'new-1',
+    narrator,
+  });
+  check(
+    before.leftBehind,
+    `the damage: after ${before.seconds.toFixed(1)} s the namespace is gone and its ResourceClaim is not; nothing failed`,
+  );
+  say('   The controller asked the old server what there is, deleted that, and took the 404 for "there is no more".');
+
+  chapter('5. The same, with nothing changed but the address in the kubeconfig of kube-controller-manager: the proxy');
+  const after = await deleteNamespaceWithClaim(mixed, {
+    target: 'proxy',
+    namespace: 'saved',
+    witness: 'new-1',
+    narrator,
+  });
+  check(!after.leftBehind, `the namespace was deleted fully, in ${after.seconds.toFixed(1)} s; nothing is left behind`);
+}
