@@ -8,7 +8,7 @@ export interface KeyPair {
   readonly key: string;
 }
 
-const days = '2';
+const days = '90';
 
 function openssl(args: readonly string[]): void {
   const { status, stderr, error } = spawnSync('openssl', args, { encoding: 'utf8' });

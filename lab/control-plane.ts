@@ -16,6 +16,8 @@ export interface ServerOptions {
   readonly runtimeConfig?: string;
   /** Turns upstream's own Mixed Version Proxy on. */
   readonly peerCa?: boolean;
+  /** More flags. */
+  readonly flags?: readonly string[];
 }
 
 /** One kube-apiserver of the lab. */
@@ -199,6 +201,7 @@ export async function startControlPlane(options: {
       ...(server.emulatedVersion === undefined ? [] : [`--emulated-version=${server.emulatedVersion}`]),
       ...(server.runtimeConfig === undefined ? [] : [`--runtime-config=${server.runtimeConfig}`]),
       ...(server.peerCa === true ? [`--peer-ca-file=${authority.cert}`] : []),
+      ...(server.flags ?? []),
     ];
     const ready = async () => {
       const probe = [

@@ -8,6 +8,8 @@ import { parse } from 'yaml';
 export interface LoadKubeConfigOptions {
   /** Path from the command line; it wins. */
   readonly kubeconfig?: string | undefined;
+  /** The context to use instead of the kubeconfig's current one. */
+  readonly context?: string | undefined;
   /** The process's environment: `KUBECONFIG`, `KUBERNETES_SERVICE_HOST`, `KUBERNETES_SERVICE_PORT`. */
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Where a Pod finds its ServiceAccount. */
@@ -19,10 +21,10 @@ export interface LoadKubeConfigOptions {
  * else the Pod's ServiceAccount; an error names what to do.
  */
 export function loadKubeConfig(options: LoadKubeConfigOptions): KubeConfig {
-  const { kubeconfig, env, serviceAccountPath = '/var/run/secrets/kubernetes.io/serviceaccount' } = options;
-  if (kubeconfig) return checked(loadFiles([kubeconfig]), `--kubeconfig ${kubeconfig}`);
+  const { kubeconfig, context, env, serviceAccountPath = '/var/run/secrets/kubernetes.io/serviceaccount' } = options;
+  if (kubeconfig) return checked(loadFiles([kubeconfig]), `--kubeconfig ${kubeconfig}`, context);
   const files = (env.KUBECONFIG ?? '').split(delimiter).filter((file) => file !== '');
-  if (files.length > 0) return checked(loadFiles(files), `KUBECONFIG=${env.KUBECONFIG}`);
+  if (files.length > 0) return checked(loadFiles(files), `KUBECONFIG=${env.KUBECONFIG}`, context);
   const tokenFile = `${serviceAccountPath}/token`;
   if (env.KUBERNETES_SERVICE_HOST && env.KUBERNETES_SERVICE_PORT && existsSync(tokenFile)) {
     return loadServiceAccount(serviceAccountPath, env.KUBERNETES_SERVICE_HOST, env.KUBERNETES_SERVICE_PORT);
@@ -111,7 +113,8 @@ function loadServiceAccount(path: string, host: string, port: string): KubeConfi
   return loaded;
 }
 
-function checked(kubeConfig: KubeConfig, source: string): KubeConfig {
+function checked(kubeConfig: KubeConfig, source: string, chosen?: string): KubeConfig {
+  if (chosen !== undefined) kubeConfig.setCurrentContext(chosen);
   const names = kubeConfig.getContexts().map(({ name }) => name);
   const context = kubeConfig.getContextObject(kubeConfig.getCurrentContext());
   if (!context) {

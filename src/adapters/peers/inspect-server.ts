@@ -1,0 +1,58 @@
+import { X509Certificate } from 'node:crypto';
+import { request } from 'node:https';
+import type { TLSSocket } from 'node:tls';
+import { parseAddress } from '../../domain/address.ts';
+import type { ServerInspection } from '../../plugin/ports.ts';
+
+/**
+ * What a server shows to somebody who sends no credential: whether its certificate chains to the CA and bears the
+ * name, how long it is valid, and how far its clock is from ours.
+ */
+export function inspectServer(options: {
+  readonly address: string;
+  readonly serverName: string;
+  readonly caPem: string | undefined;
+  readonly timeoutMs: number;
+  readonly now: () => number;
+}): Promise<ServerInspection> {
+  const { address, serverName, caPem, timeoutMs, now } = options;
+  const target = parseAddress(address);
+  if (target === undefined) return Promise.resolve({ kind: 'unreachable', message: `${address} is no address` });
+  return new Promise((resolve) => {
+    const askedAt = now();
+    const asking = request({
+      host: target.host,
+      port: target.port,
+      servername: serverName,
+      path: '/livez',
+      agent: false,
+      timeout: timeoutMs,
+      checkServerIdentity: (_host, { raw }) => checkName(serverName, new X509Certificate(raw)),
+      ...(caPem !== undefined && { ca: caPem }),
+    });
+    asking.once('response', (response) => {
+      const answeredAt = now();
+      const date = Date.parse(response.headers.date ?? '');
+      const { raw } = (response.socket as TLSSocket).getPeerCertificate();
+      response.destroy();
+      resolve({
+        kind: 'verified',
+        notAfter: Date.parse(new X509Certificate(raw).validTo),
+        // `Date` is cut to the second: on average half of one is missing.
+        skewMs: Number.isNaN(date) ? undefined : date + 500 - (askedAt + answeredAt) / 2,
+      });
+    });
+    asking.once('timeout', () => asking.destroy(new Error(`no answer within ${timeoutMs} ms`)));
+    asking.once('error', (error) => {
+      const refused = Boolean((asking.socket as TLSSocket | null)?.authorizationError);
+      resolve({ kind: refused ? 'refused' : 'unreachable', message: error.message });
+    });
+    asking.end();
+  });
+}
+
+/** Only a DNS SAN counts, as for every connection to a peer. */
+function checkName(serverName: string, certificate: X509Certificate): Error | undefined {
+  if (certificate.checkHost(serverName, { subject: 'never', wildcards: false }) !== undefined) return undefined;
+  return new Error(`the certificate is not for ${serverName} (names: ${certificate.subjectAltName ?? 'none'})`);
+}

@@ -1,0 +1,72 @@
+#!/usr/bin/env node
+import { createReadStream, existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
+import { createApiClient } from '../adapters/kubernetes/api-client.ts';
+import { loadKubeConfig } from '../adapters/kubernetes/connect-cluster.ts';
+import { createPluginCluster } from '../adapters/kubernetes/plugin-cluster.ts';
+import { type PluginContext, PluginError } from '../plugin/ports.ts';
+import { runPlugin } from '../plugin/run-plugin.ts';
+import { systemClock } from '../runtime/clock.ts';
+import { silentLog } from '../runtime/log.ts';
+import { runMerge } from './merge.ts';
+import { version } from './version.ts';
+
+const { env, stdout, stderr } = process;
+const stopped = new AbortController();
+for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stopped.abort());
+// A reader that has seen enough, such as `head`, ends the command.
+stdout.on('error', () => process.exit(0));
+
+const context: PluginContext = {
+  connect({ kubeconfig, context: contextName }) {
+    const own = join(env.HOME ?? homedir(), '.kube', 'config');
+    const fallback = env.KUBECONFIG === undefined && existsSync(own) ? { KUBECONFIG: own } : {};
+    try {
+      const kubeConfig = loadKubeConfig({ kubeconfig, context: contextName, env: { ...env, ...fallback } });
+      const userAgent = `kubectl-peerdiscovery/${version}`;
+      return createPluginCluster(createApiClient(kubeConfig, { timeoutMs: 15_000, log: silentLog, userAgent }));
+    } catch (error) {
+      throw new PluginError(
+        error instanceof Error ? error.message : String(error),
+        'give --kubeconfig FILE and --context NAME, or set KUBECONFIG',
+        { cause: error },
+      );
+    }
+  },
+  readFile: (path) => (path === '-' ? text(process.stdin) : readFile(path, 'utf8')),
+  async *readLines(path) {
+    try {
+      yield* createInterface({ input: path === '-' ? process.stdin : createReadStream(path) });
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      throw new PluginError(`${path} cannot be read: ${why}`, 'check the path and its permissions', { cause: error });
+    }
+  },
+  stdout: (output) => void stdout.write(output),
+  stderr: (output) => void stderr.write(output),
+  color: stdout.isTTY === true && (env.NO_COLOR ?? '') === '' && env.TERM !== 'dumb',
+  terminal: stdout.isTTY === true && env.TERM !== 'dumb',
+  now: () => systemClock.now(),
+  signal: stopped.signal,
+};
+
+async function main(args: readonly string[]): Promise<number> {
+  const code = await runPlugin(args, context);
+  if (code !== undefined) return code;
+  const [command = '', ...rest] = args;
+  if (command === 'merge') return runMerge(rest, context);
+  if (command === 'version' || command === '--version') {
+    context.stdout(`kubectl-peerdiscovery ${version}\n`);
+    return 0;
+  }
+  context.stderr(
+    `error: unknown command ${JSON.stringify(command)}\n  cure: "kubectl peerdiscovery help" lists them\n`,
+  );
+  return 2;
+}
+
+process.exitCode = await main(process.argv.slice(2));

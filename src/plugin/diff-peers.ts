@@ -1,0 +1,92 @@
+import type { RoutingTable } from '../domain/routing-table.ts';
+import { type Comparison, compareServed, servedByDocument, servedByPeer } from './compare-served.ts';
+import { exitCodes } from './exit-codes.ts';
+import { createPaint, type Paint } from './format-table.ts';
+import type { PluginFlags } from './plugin-flags.ts';
+import { type Cluster, type PluginContext, PluginError } from './ports.ts';
+import { printData } from './print-data.ts';
+import { readPublished } from './read-cluster.ts';
+import { readDocument } from './read-document.ts';
+import { formatResource, nameOf } from './show-status.ts';
+
+/** `diff PEER PEER`, or `diff NAME=FILE NAME=FILE` on saved documents: `no` if they differ, as diff and kubectl diff. */
+export async function diffPeers(flags: PluginFlags, connect: () => Cluster, context: PluginContext): Promise<number> {
+  const [left = '', right = ''] = flags.arguments;
+  const files = [left, right].filter((argument) => argument.includes('='));
+  if (files.length === 1)
+    throw new PluginError(
+      `${files[0]} is a saved document and the other one is not`,
+      'give two peers, or two documents as NAME=FILE',
+    );
+  const { titles, comparison } =
+    files.length === 2
+      ? await compareFiles(left, right, context)
+      : await comparePeers(left, right, (await readPublished(connect(), flags)).bundle.table);
+  context.stdout(
+    printData(comparison, flags.output) ?? renderComparison(titles, comparison, createPaint(context.color)),
+  );
+  const { onlyLeft, onlyRight, changed } = comparison;
+  return onlyLeft.length + onlyRight.length + changed.length === 0 ? exitCodes.yes : exitCodes.no;
+}
+
+async function compareFiles(left: string, right: string, context: PluginContext) {
+  const read = async (argument: string) => {
+    const at = argument.indexOf('=');
+    const file = argument.slice(at + 1);
+    if (at < 1 || file === '')
+      throw new PluginError(`${JSON.stringify(argument)} is not NAME=FILE`, 'write it as old=old.json');
+    return { title: argument.slice(0, at), served: servedByDocument(await readDocument(file, context)) };
+  };
+  const [a, b] = [await read(left), await read(right)];
+  return { titles: [a.title, b.title] as const, comparison: compareServed(a.served, b.served) };
+}
+
+function comparePeers(left: string, right: string, table: RoutingTable) {
+  const find = (name: string) => {
+    const at = table.peers.findIndex(
+      ({ id, hostname, address }) => name === id || name === hostname || name === address,
+    );
+    if (at >= 0) return at;
+    const known = table.peers.map(nameOf).join(', ');
+    throw new PluginError(
+      `no peer is called ${JSON.stringify(name)}`,
+      `give a hostname, an id or an address: ${known}`,
+    );
+  };
+  const [a, b] = [find(left), find(right)];
+  const title = (at: number) => {
+    const peer = table.peers[at];
+    return peer === undefined ? '' : `${nameOf(peer)} (${peer.version ?? 'version unknown'}, ${peer.state})`;
+  };
+  return {
+    titles: [title(a), title(b)] as const,
+    comparison: compareServed(servedByPeer(table, a), servedByPeer(table, b)),
+  };
+}
+
+/** As a unified diff: `-` only the left, `+` only the right, `~` both but not alike. */
+function renderComparison(titles: readonly [string, string], comparison: Comparison, paint: Paint): string {
+  const { onlyLeft, onlyRight, changed } = comparison;
+  if (onlyLeft.length + onlyRight.length + changed.length === 0)
+    return `${titles[0]} and ${titles[1]} serve the same.\n`;
+  const lines = [paint('bad', `--- ${titles[0]}`), paint('good', `+++ ${titles[1]}`)];
+  for (const row of onlyLeft) lines.push(paint('bad', `- ${formatServed(row)}`));
+  for (const row of onlyRight) lines.push(paint('good', `+ ${formatServed(row)}`));
+  for (const row of changed) {
+    lines.push(paint('warning', `~ ${formatServed(row)}`));
+    for (const { fact, left, right } of row.changes)
+      lines.push(`    ${fact}: ${left || '(none)'} -> ${right || '(none)'}`);
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+/** `resource.version.group`, with the subresource behind a slash as in `kubectl get --subresource`. */
+export function formatServed(row: {
+  readonly group: string;
+  readonly version: string;
+  readonly resource: string;
+}): string {
+  const [resource = '', subresource] = row.resource.split('/');
+  const name = formatResource({ ...row, resource });
+  return subresource === undefined ? name : `${name}/${subresource}`;
+}

@@ -1,0 +1,155 @@
+import type { PeerDiscovery } from '../api/peer-discovery.ts';
+import { type Check, renderChecks } from './checks.ts';
+import { exitCodes } from './exit-codes.ts';
+import { createPaint } from './format-table.ts';
+import type { PluginFlags } from './plugin-flags.ts';
+import { type Cluster, type PluginContext, PluginError } from './ports.ts';
+import { printData } from './print-data.ts';
+import { confirmationAgeMs, readObject, tableLocation } from './read-cluster.ts';
+import { checkCondition, checkConfirmed } from './readiness-checks.ts';
+import { formatAccess, requiredAccess } from './required-access.ts';
+import { checkAddresses, checkCertificates, checkClocks, checkUpstreamProxy } from './server-checks.ts';
+import { conditionOf, formatAge } from './show-status.ts';
+
+const electionLease = 'peerdiscovery-operator';
+const leaderWithinMs = 60_000;
+
+/** `doctor`: looks at everything that PeerDiscovery depends on; `no` if something is broken. */
+export async function doctor(flags: PluginFlags, cluster: Cluster, context: PluginContext): Promise<number> {
+  const checks: Check[] = [];
+  const version = await cluster.get<{ readonly gitVersion?: string }>('/version');
+  checks.push({
+    name: 'API server',
+    level: 'ok',
+    message: `${cluster.serverUrl}, ${version?.gitVersion ?? 'unknown'}`,
+  });
+  checks.push(await checkDefinition(cluster));
+  if (checks.every(({ level }) => level === 'ok')) checks.push(...(await checkInstallation(flags, cluster, context)));
+  const healthy = checks.every(({ level }) => level !== 'fail');
+  context.stdout(
+    printData({ healthy, checks }, flags.output) ?? renderChecks('CHECK', checks, createPaint(context.color)),
+  );
+  return healthy ? exitCodes.yes : exitCodes.no;
+}
+
+async function checkDefinition(cluster: Cluster): Promise<Check> {
+  const name = 'CustomResourceDefinition';
+  const crd = await cluster.get<{ readonly status?: { readonly conditions?: readonly Record<string, string>[] } }>(
+    '/apis/apiextensions.k8s.io/v1/customresourcedefinitions/peerdiscoveries.peerdiscovery.dev',
+  );
+  if (crd === undefined)
+    return {
+      ...{ name, level: 'fail', message: 'peerdiscoveries.peerdiscovery.dev is not installed' },
+      cure: 'kubectl apply -k config (or the Helm chart); see docs/guides',
+    };
+  const established = crd.status?.conditions?.find(({ type }) => type === 'Established');
+  if (established?.status === 'True') return { name, level: 'ok', message: 'installed and established' };
+  return {
+    ...{ name, level: 'fail', message: `not established: ${established?.message ?? 'no condition yet'}` },
+    cure: 'kubectl describe crd peerdiscoveries.peerdiscovery.dev says why',
+  };
+}
+
+async function checkInstallation(
+  flags: PluginFlags,
+  cluster: Cluster,
+  context: PluginContext,
+): Promise<readonly Check[]> {
+  let object: PeerDiscovery;
+  try {
+    object = await readObject(cluster, flags);
+  } catch (error) {
+    if (!(error instanceof PluginError)) throw error;
+    return [{ name: 'PeerDiscovery', level: 'fail', message: error.message, cure: error.cure }];
+  }
+  const location = tableLocation(object, flags);
+  const namespaces = {
+    own: flags.namespace,
+    leases: object.spec?.leases?.namespace ?? 'kube-system',
+    table: location,
+  };
+  const peers = object.status?.peers ?? [];
+  const { caBundle, serverName = 'kubernetes.default.svc' } = object.spec?.tls ?? {};
+  const caPem = caBundle === undefined ? undefined : Buffer.from(caBundle, 'base64').toString('utf8');
+  const inspected = await Promise.all(
+    peers.map(async (peer) => ({
+      peer,
+      inspection: peer.address === undefined ? undefined : await cluster.inspectServer(peer.address, serverName, caPem),
+    })),
+  );
+  const read = await cluster.readBundle(location);
+  return [
+    await checkLeader(cluster, flags.namespace, context.now()),
+    checkCondition(object),
+    checkStalled(object),
+    read.ok
+      ? { name: 'routing table', level: 'ok', message: `${location.namespace}/${location.name} is whole` }
+      : {
+          ...{ name: 'routing table', level: 'fail', message: read.reason },
+          cure: `delete the ConfigMap ${location.namespace}/${location.name}; the operator writes it anew`,
+        },
+    checkConfirmed(await confirmationAgeMs(cluster, location, context.now())),
+    await checkAccess('operator', cluster, namespaces),
+    await checkAccess('proxy', cluster, namespaces),
+    ...checkAddresses(peers),
+    ...checkCertificates(inspected, context.now()),
+    ...checkClocks(inspected),
+    checkUpstreamProxy(peers),
+  ];
+}
+
+async function checkLeader(cluster: Cluster, namespace: string, now: number): Promise<Check> {
+  const name = 'leader';
+  const path = `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases/${electionLease}`;
+  const lease = await cluster.get<{
+    readonly spec?: { readonly holderIdentity?: string; readonly renewTime?: string };
+  }>(path);
+  const holder = lease?.spec?.holderIdentity ?? '';
+  const age = now - Date.parse(lease?.spec?.renewTime ?? '');
+  if (holder !== '' && age < leaderWithinMs) return { name, level: 'ok', message: `${holder} leads` };
+  return {
+    name,
+    level: 'fail',
+    message:
+      lease === undefined
+        ? `no operator has ever led in namespace ${namespace}`
+        : holder === ''
+          ? 'the last leader resigned and nobody has taken over'
+          : `${holder} has not renewed its Lease for ${formatAge(age)}`,
+    cure: `see that the operator's Pods run: kubectl -n ${namespace} get pods; another namespace is given by -n`,
+  };
+}
+
+function checkStalled(object: PeerDiscovery): Check {
+  const condition = conditionOf(object, 'Stalled');
+  if (condition?.status !== 'True') return { name: 'spec', level: 'ok', message: 'accepted by the operator' };
+  return {
+    ...{ name: 'spec', level: 'fail', message: `${condition.reason}: ${condition.message}` },
+    cure: 'change what the message names; "kubectl explain peerdiscovery.spec" describes each field',
+  };
+}
+
+async function checkAccess(
+  component: 'operator' | 'proxy',
+  cluster: Cluster,
+  namespaces: Parameters<typeof requiredAccess>[1],
+): Promise<Check> {
+  const name = `RBAC of the ${component}`;
+  const questions = requiredAccess(component, namespaces);
+  try {
+    const answers = await Promise.all(questions.map((question) => cluster.may(question)));
+    const missing = questions.filter((_, at) => answers[at] !== true).map(formatAccess);
+    if (missing.length === 0)
+      return { name, level: 'ok', message: `${questions.length} permissions of ${questions[0]?.serviceAccount}` };
+    return {
+      ...{ name, level: 'fail', message: `${questions[0]?.serviceAccount} may not: ${missing.join('; ')}` },
+      cure: 'apply the roles of config/rbac again; if it runs in another namespace, give -n',
+    };
+  } catch (error) {
+    if (!(error instanceof PluginError)) throw error;
+    return {
+      ...{ name, level: 'skip', message: error.message },
+      cure: 'run it as somebody who may create subjectaccessreviews.authorization.k8s.io',
+    };
+  }
+}

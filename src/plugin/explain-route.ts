@@ -1,0 +1,227 @@
+import { parseRequestInfo, type RequestInfo } from '../domain/request-info.ts';
+import { type NotFoundRule, type RouteDecision, routeRequest } from '../domain/route-request.ts';
+import type { PeerSet, RoutingTable, TablePeer } from '../domain/routing-table.ts';
+import { indexTable, type TableIndex } from '../domain/table-index.ts';
+import { exitCodes } from './exit-codes.ts';
+import { findResources } from './find-resource.ts';
+import { type Cell, createPaint, formatTable, type Paint, type Tone } from './format-table.ts';
+import type { PluginFlags } from './plugin-flags.ts';
+import { type Cluster, type PluginContext, PluginError } from './ports.ts';
+import { printData } from './print-data.ts';
+import { confirmationAgeMs, readPublished, tableLocation } from './read-cluster.ts';
+import { confirmedWithinMs } from './readiness-checks.ts';
+import { nameOf, stateTone } from './show-status.ts';
+
+/** What becomes of a request whose home is one certain server. */
+interface Outcome {
+  readonly home: string;
+  readonly goes: 'home' | 'peer' | 'discovery' | 'nowhere';
+  /** Whom it may be sent to, best first. */
+  readonly to: readonly string[];
+  readonly why: string;
+  readonly verdict: 'served' | 'notFound' | 'unknown';
+}
+
+/** A whole explanation. */
+export interface Explanation {
+  readonly method: string;
+  readonly path: string;
+  readonly mode: RoutingTable['mode'];
+  readonly revision: number;
+  readonly request: Pick<RequestInfo, 'isResourceRequest' | 'group' | 'version' | 'resource' | 'subresource' | 'verb'>;
+  readonly servedBy: readonly string[];
+  readonly missingFrom: readonly string[];
+  readonly outcomes: readonly Outcome[];
+  readonly alsoServedAs: readonly string[];
+}
+
+/**
+ * `explain PATH|RESOURCE`: who serves it, where a request goes, and why, by the same code that proxies route with.
+ *
+ * `yes` if it is served, `no` if no server serves it, `unknown` if the answer is in doubt or nobody can serve it now.
+ */
+export async function explainRoute(flags: PluginFlags, cluster: Cluster, context: PluginContext): Promise<number> {
+  const { object, bundle } = await readPublished(cluster, flags);
+  const asked = flags.arguments[0] ?? '';
+  const found = asked.startsWith('/') ? [] : findResources(bundle, asked);
+  const path = asked.startsWith('/') ? asked : found[0]?.path;
+  if (path === undefined) {
+    if (!bundle.table.complete)
+      throw new PluginError(
+        `no peer is known to serve a resource called ${JSON.stringify(asked)}, but not every peer is known well enough`,
+        'wait until "kubectl peerdiscovery status" says Ready, then ask again',
+      );
+    context.stderr(
+      `No server serves a resource called ${JSON.stringify(asked)}: the routing table is complete (revision ${bundle.table.revision}).\n` +
+        'See "kubectl peerdiscovery table" for what is served, or give a path, such as /apis/GROUP/VERSION/RESOURCE.\n',
+    );
+    return exitCodes.no;
+  }
+  const age = await confirmationAgeMs(cluster, tableLocation(object, flags), context.now());
+  const explanation = explain(bundle.table, {
+    method: flags.method,
+    path,
+    tableTooOld: age === undefined || age > confirmedWithinMs,
+    alsoServedAs: found.slice(1).map((other) => other.path),
+  });
+  context.stdout(
+    printData(explanation, flags.output) ?? renderExplanation(explanation, bundle.table, createPaint(context.color)),
+  );
+  const verdicts = explanation.outcomes.map(({ verdict }) => verdict);
+  if (verdicts.length === 0 || verdicts.includes('unknown')) return exitCodes.unknown;
+  return verdicts.includes('notFound') ? exitCodes.no : exitCodes.yes;
+}
+
+/** Explains one request for every server that could be its home. */
+function explain(
+  table: RoutingTable,
+  asked: {
+    readonly method: string;
+    readonly path: string;
+    readonly tableTooOld: boolean;
+    readonly alsoServedAs: readonly string[];
+  },
+): Explanation {
+  const parsed = parseRequestInfo(asked.method, asked.path);
+  if (parsed.kind === 'bad')
+    throw new PluginError(`${asked.path}: ${parsed.message}`, 'give the path as it follows the host in a URL');
+  const { info } = parsed;
+  // In Observe, proxies send everything home; what Route would do is what is worth to know.
+  const index = indexTable({ ...table, mode: 'Route' });
+  const usable = (at: number) => ['Ready', 'Stale'].includes(table.peers[at]?.state ?? '');
+  const serving = servingOf(index, info);
+  const document = info.path === '/apis' || info.path === '/api' ? (info.path.slice(1) as 'apis' | 'api') : undefined;
+  const names = (peers: PeerSet) => peers.map((at) => labelOf(table, at));
+  const outcomes = table.peers.flatMap((peer, home): Outcome[] => {
+    if (!usable(home)) return [];
+    const decision = routeRequest(index, info, { home, usable, tableTooOld: asked.tableTooOld }, document);
+    return [{ home: nameOf(peer), ...describeDecision(decision, peer, names) }];
+  });
+  return {
+    method: asked.method,
+    path: asked.path,
+    mode: table.mode,
+    revision: table.revision,
+    request: pickInfo(info),
+    servedBy: names(serving ?? []),
+    missingFrom:
+      serving === undefined
+        ? []
+        : names(
+            table.peers.map((_, at) => at).filter((at) => !serving.includes(at) && table.peers[at]?.state !== 'Gone'),
+          ),
+    outcomes,
+    alsoServedAs: asked.alsoServedAs,
+  };
+}
+
+function servingOf(index: TableIndex, info: RequestInfo): PeerSet | undefined {
+  if (info.isResourceRequest) return index.resource(info.group, info.version, info.resource, info.subresource) ?? [];
+  const [, prefix, group, version] = info.path.split('/');
+  if (prefix !== 'apis' || group === undefined || group === '') return undefined;
+  return (version === undefined || version === '' ? index.group(group) : index.groupVersion(group, version)) ?? [];
+}
+
+function describeDecision(
+  decision: RouteDecision,
+  home: TablePeer,
+  names: (peers: PeerSet) => readonly string[],
+): Omit<Outcome, 'home'> {
+  switch (decision.kind) {
+    case 'home': {
+      const { why, verdict } = describeHome(decision.notFound, nameOf(home));
+      return { goes: 'home', to: [nameOf(home)], why, verdict };
+    }
+    case 'peer':
+      return {
+        goes: 'peer',
+        to: names(decision.candidates),
+        why: `${nameOf(home)} does not serve it`,
+        verdict: 'served',
+      };
+    case 'discovery':
+      return {
+        goes: 'discovery',
+        to: [],
+        why: 'the proxy answers with the unified document of all servers, if the home server lets the client see discovery',
+        verdict: 'served',
+      };
+    case 'unavailable':
+      return { goes: 'nowhere', to: [], why: `503: ${decision.message}`, verdict: 'unknown' };
+  }
+}
+
+function describeHome(rule: NotFoundRule, home: string): Pick<Outcome, 'why' | 'verdict'> {
+  switch (rule.kind) {
+    case 'listed':
+      return { why: `${home} serves it`, verdict: 'served' };
+    case 'doubt':
+      return { why: `a 404 of ${home} becomes 503: ${rule.message}`, verdict: 'unknown' };
+    case 'trust':
+      return { why: `${home}'s own answer stands`, verdict: 'notFound' };
+  }
+}
+
+function renderExplanation(explanation: Explanation, table: RoutingTable, paint: Paint): string {
+  const { method, path, request, outcomes, servedBy, missingFrom } = explanation;
+  const lines = [`${paint('strong', `${method} ${path}`)}\n`];
+  if (request.isResourceRequest) {
+    const { group, version, resource, subresource, verb } = request;
+    const what = subresource === '' ? resource : `${resource}/${subresource}`;
+    lines.push(`${verb} ${what} of ${group === '' ? version : `${group}/${version}`}\n`);
+  } else lines.push('not about a resource\n');
+  const peers = table.peers.filter(({ id, hostname }) => [...servedBy, ...missingFrom].includes(hostname ?? id));
+  const tables: string[] = [];
+  if (request.isResourceRequest && servedBy.length === 0)
+    tables.push(
+      table.complete
+        ? 'No server serves it, and every live server is known: 404 is the truth.\n'
+        : 'No server is known to serve it, but not every live server is known well enough.\n',
+    );
+  else if (peers.length > 0)
+    tables.push(
+      formatTable(
+        ['PEER', 'SERVES IT', 'VERSION', 'STATE', 'ADDRESS'],
+        peers.map((peer): readonly Cell[] => {
+          const serves = servedBy.includes(nameOf(peer));
+          return [
+            { text: nameOf(peer), tone: 'strong' },
+            { text: serves ? 'yes' : 'no', tone: serves ? 'good' : 'faint' },
+            peer.version ?? '-',
+            { text: peer.state, tone: stateTone(peer.state) },
+            peer.address ?? '-',
+          ];
+        }),
+        paint,
+      ),
+    );
+  if (outcomes.length === 0) tables.push('No server can be home now: every request is answered 503.\n');
+  else
+    tables.push(
+      formatTable(
+        ['IF HOME IS', 'IT GOES TO', 'WHY'],
+        outcomes.map(({ home, goes, to, why, verdict }): readonly Cell[] => {
+          const tone: Tone = verdict === 'served' ? 'good' : verdict === 'unknown' ? 'bad' : 'warning';
+          const where = goes === 'peer' ? to.join(' or ') : goes === 'home' ? to.join('') : 'the proxy itself';
+          return [home, { text: goes === 'nowhere' ? 'nobody' : where, tone }, why];
+        }),
+        paint,
+      ),
+    );
+  if (explanation.mode === 'Observe')
+    tables.push(
+      'This PeerDiscovery is in mode Observe: for now, proxies send every request home. The above is what Route would do;\n' +
+        `turn it on with: kubectl patch peerdiscovery ${table.owner} --type=merge -p '{"spec":{"mode":"Route"}}'\n`,
+    );
+  if (explanation.alsoServedAs.length > 0) tables.push(`Also served as ${explanation.alsoServedAs.join(', ')}.\n`);
+  return `${lines.join('')}\n${tables.join('\n')}`;
+}
+
+function labelOf(table: RoutingTable, at: number): string {
+  const peer = table.peers[at];
+  return peer === undefined ? `peer ${at}` : nameOf(peer);
+}
+
+function pickInfo({ isResourceRequest, group, version, resource, subresource, verb }: RequestInfo) {
+  return { isResourceRequest, group, version, resource, subresource, verb };
+}

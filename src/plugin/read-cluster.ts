@@ -1,0 +1,51 @@
+import { apiVersion, type PeerDiscovery, plural } from '../api/peer-discovery.ts';
+import type { RoutingBundle } from '../domain/routing-table.ts';
+import type { PluginFlags } from './plugin-flags.ts';
+import { type Cluster, PluginError } from './ports.ts';
+
+/** The PeerDiscovery that the flags name. */
+export async function readObject(cluster: Cluster, { name }: Pick<PluginFlags, 'name'>): Promise<PeerDiscovery> {
+  const object = await cluster.get<PeerDiscovery>(`/apis/${apiVersion}/${plural}/${name}`);
+  if (object !== undefined) return object;
+  throw new PluginError(
+    `there is no PeerDiscovery ${JSON.stringify(name)} at ${cluster.serverUrl}`,
+    'install PeerDiscovery and create one (docs/guides), or name another with --name; "kubectl get peerdiscovery" lists them',
+  );
+}
+
+/** Where the routing table of a PeerDiscovery is. */
+export function tableLocation(object: PeerDiscovery, flags: Pick<PluginFlags, 'namespace' | 'name'>) {
+  return (
+    object.status?.routingTable ?? {
+      namespace: object.spec?.routingTable?.namespace ?? flags.namespace,
+      name: object.spec?.routingTable?.name ?? `peerdiscovery-${flags.name}`,
+    }
+  );
+}
+
+/** What the operator has published, whole and checked. */
+export async function readPublished(
+  cluster: Cluster,
+  flags: Pick<PluginFlags, 'namespace' | 'name'>,
+): Promise<{ readonly object: PeerDiscovery; readonly bundle: RoutingBundle }> {
+  const object = await readObject(cluster, flags);
+  const location = tableLocation(object, flags);
+  const read = await cluster.readBundle(location);
+  if (read.ok) return { object, bundle: read.bundle };
+  throw new PluginError(
+    `the routing table ${location.namespace}/${location.name} cannot be used: ${read.reason}`,
+    'see that the operator runs ("kubectl peerdiscovery doctor"); it publishes the table within seconds',
+  );
+}
+
+/** Whether the operator has lately confirmed that the table still holds; undefined if it never has. */
+export async function confirmationAgeMs(
+  cluster: Cluster,
+  location: { readonly namespace: string; readonly name: string },
+  now: number,
+): Promise<number | undefined> {
+  const path = `/apis/coordination.k8s.io/v1/namespaces/${location.namespace}/leases/${location.name}`;
+  const lease = await cluster.get<{ readonly spec?: { readonly renewTime?: string } }>(path);
+  const at = Date.parse(lease?.spec?.renewTime ?? '');
+  return Number.isNaN(at) ? undefined : Math.max(0, now - at);
+}

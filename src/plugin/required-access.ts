@@ -1,0 +1,61 @@
+import type { AccessQuestion } from './ports.ts';
+
+interface Need extends Omit<AccessQuestion, 'verb' | 'serviceAccount'> {
+  readonly verbs: readonly string[];
+}
+
+/** What the operator's and the proxy's ServiceAccounts must be allowed to; a test holds it against `config/rbac`. */
+export function requiredAccess(
+  component: 'operator' | 'proxy',
+  namespaces: {
+    readonly own: string;
+    readonly leases: string;
+    readonly table: { readonly namespace: string; readonly name: string };
+  },
+): readonly AccessQuestion[] {
+  const watch = ['list', 'watch'];
+  const { own, leases, table } = namespaces;
+  const needs: readonly Need[] =
+    component === 'proxy'
+      ? [
+          { resource: 'configmaps', namespace: table.namespace, verbs: watch },
+          {
+            group: 'coordination.k8s.io',
+            resource: 'leases',
+            namespace: table.namespace,
+            name: table.name,
+            verbs: watch,
+          },
+        ]
+      : [
+          { group: 'peerdiscovery.dev', resource: 'peerdiscoveries', verbs: watch },
+          { group: 'peerdiscovery.dev', resource: 'peerdiscoveries', subresource: 'status', verbs: ['patch'] },
+          { resource: 'nodes', verbs: watch },
+          { group: 'apiextensions.k8s.io', resource: 'customresourcedefinitions', verbs: watch },
+          { group: 'apiregistration.k8s.io', resource: 'apiservices', verbs: watch },
+          { group: 'events.k8s.io', resource: 'events', namespace: 'default', verbs: ['create', 'patch'] },
+          { group: 'coordination.k8s.io', resource: 'leases', namespace: leases, verbs: watch },
+          { resource: 'pods', namespace: 'kube-system', verbs: watch },
+          { group: 'discovery.k8s.io', resource: 'endpointslices', namespace: 'default', verbs: watch },
+          { group: 'coordination.k8s.io', resource: 'leases', namespace: own, verbs: ['get', 'create', 'update'] },
+          { group: 'coordination.k8s.io', resource: 'leases', namespace: table.namespace, verbs: ['create', 'patch'] },
+          { resource: 'configmaps', namespace: table.namespace, verbs: ['get', 'list', 'create', 'patch', 'delete'] },
+          ...['/api', '/apis', '/readyz', '/version'].map((nonResourcePath) => ({ nonResourcePath, verbs: ['get'] })),
+        ];
+  const serviceAccount = `${own}:peerdiscovery-${component}`;
+  return needs.flatMap(({ verbs, ...question }) => verbs.map((verb) => ({ ...question, verb, serviceAccount })));
+}
+
+/** The question as `kubectl auth can-i` would be asked. */
+export function formatAccess({
+  verb,
+  group,
+  resource,
+  subresource,
+  namespace,
+  nonResourcePath,
+}: AccessQuestion): string {
+  if (nonResourcePath !== undefined) return `${verb} ${nonResourcePath}`;
+  const what = `${resource}${group === undefined || group === '' ? '' : `.${group}`}`;
+  return `${verb} ${what}${subresource === undefined ? '' : `/${subresource}`}${namespace === undefined ? '' : ` in ${namespace}`}`;
+}

@@ -1,0 +1,185 @@
+import type { Condition, PeerDiscovery, PeerStatus } from '../api/peer-discovery.ts';
+import { exitCodes } from './exit-codes.ts';
+import { type Cell, createPaint, formatTable, type Paint, type Tone } from './format-table.ts';
+import type { Output, PluginFlags } from './plugin-flags.ts';
+import type { Cluster, PluginContext } from './ports.ts';
+import { printData } from './print-data.ts';
+import { readObject } from './read-cluster.ts';
+
+const shortDifferences = 15;
+
+/** `status`: peers and their differences; `no` if the object is not Ready. */
+export async function showStatus(flags: PluginFlags, cluster: Cluster, context: PluginContext): Promise<number> {
+  if (flags.watch) {
+    await watchStatus(flags, cluster, context);
+    return exitCodes.yes;
+  }
+  const object = await readObject(cluster, flags);
+  context.stdout(renderObject(object, flags.output, context));
+  return conditionOf(object, 'Ready')?.status === 'True' ? exitCodes.yes : exitCodes.no;
+}
+
+async function watchStatus(flags: PluginFlags, cluster: Cluster, context: PluginContext): Promise<void> {
+  const { output } = flags;
+  const redraw = context.terminal && (output === 'table' || output === 'wide');
+  let before = '';
+  await cluster.watchObject(
+    flags.name,
+    (object) => {
+      const text =
+        object === undefined
+          ? `there is no PeerDiscovery ${flags.name} yet\n`
+          : output === 'json'
+            ? `${JSON.stringify(object)}\n`
+            : renderObject(object, output, context);
+      if (text === before) return;
+      const separator = before === '' || output === 'json' ? '' : output === 'yaml' ? '---\n' : '\n';
+      context.stdout(redraw ? `\u001b[H\u001b[2J\u001b[3J${text}` : separator + text);
+      before = text;
+    },
+    context.signal,
+  );
+}
+
+function renderObject(object: PeerDiscovery, output: Output, context: PluginContext): string {
+  return (
+    printData(withoutManagedFields(object), output) ??
+    renderStatus(object, { wide: output === 'wide', paint: createPaint(context.color), now: context.now() })
+  );
+}
+
+/** As kubectl leaves them out, for they are for machines. */
+function withoutManagedFields(object: PeerDiscovery): PeerDiscovery {
+  const { managedFields: _, ...metadata } = object.metadata as typeof object.metadata & { managedFields?: unknown };
+  return { ...object, metadata };
+}
+
+/** The status as people read it. */
+function renderStatus(
+  { metadata, spec, status }: PeerDiscovery,
+  { wide, paint, now }: { readonly wide: boolean; readonly paint: Paint; readonly now: number },
+): string {
+  const title = [
+    paint('strong', `PeerDiscovery ${metadata.name}`),
+    `mode ${status?.mode ?? spec?.mode ?? 'Observe'}`,
+    `revision ${status?.revision ?? 'none'}`,
+    `${status?.groups ?? 0} groups`,
+    `${status?.resources ?? 0} resources`,
+  ].join(', ');
+  if (status?.conditions === undefined)
+    return `${title}\n\nThe operator has not looked at it yet; see that it runs: "kubectl peerdiscovery doctor".\n`;
+  const parts = [`${title}\n`, conditionTable(status.conditions, paint)];
+  const peers = status.peers ?? [];
+  if (peers.length > 0) parts.push(peerTable(peers, { wide, paint, now }));
+  if (status.omitted !== undefined && status.omitted.peers > 0)
+    parts.push(`${status.omitted.peers} more peers are left out of the status to keep it small.\n`);
+  const differences = differenceTable(status, wide, paint);
+  if (differences !== '') parts.push(differences);
+  const problems = status.leaseProblems ?? [];
+  if (problems.length > 0)
+    parts.push(
+      formatTable(
+        ['LEASE WITHOUT PEER', 'REASON', 'MESSAGE'],
+        problems.map(({ lease, reason, message }) => [lease, { text: reason, tone: 'warning' }, message]),
+        paint,
+      ),
+    );
+  return parts.join('\n');
+}
+
+function conditionTable(conditions: readonly Condition[], paint: Paint): string {
+  const rows = conditions.map(({ type, status, reason, message }): readonly Cell[] => {
+    const good = type === 'Stale' || type === 'Stalled' ? 'False' : 'True';
+    const tone: Tone = status === good ? 'good' : type === 'Converged' || type === 'Stale' ? 'warning' : 'bad';
+    return [type, { text: status, tone }, reason, message];
+  });
+  return formatTable(['CONDITION', 'STATUS', 'REASON', 'MESSAGE'], rows, paint);
+}
+
+function peerTable(
+  peers: readonly PeerStatus[],
+  { wide, paint, now }: { readonly wide: boolean; readonly paint: Paint; readonly now: number },
+): string {
+  const header = ['PEER', 'VERSION', 'STATE', 'ADDRESS', 'GROUPS', 'RESOURCES'];
+  if (wide) header.push('SOURCE', 'TRUST', 'FORM', 'HASH', 'CHANGED', 'MVP', 'ID');
+  header.push('REASON');
+  const rows = peers.map((peer): readonly Cell[] => {
+    const cells: Cell[] = [
+      { text: nameOf(peer), tone: 'strong' },
+      peer.version ?? '-',
+      { text: peer.state, tone: stateTone(peer.state) },
+      peer.address ?? '-',
+      String(peer.groups ?? '-'),
+      String(peer.resources ?? '-'),
+    ];
+    if (wide)
+      cells.push(
+        peer.addressSource ?? '-',
+        peer.trust ?? '-',
+        peer.documentForm ?? '-',
+        peer.documentHash ?? '-',
+        peer.lastSuccessTime === undefined ? '-' : formatAge(now - Date.parse(peer.lastSuccessTime)),
+        peer.peerAggregated === undefined ? '-' : peer.peerAggregated ? 'yes' : 'no',
+        peer.id,
+      );
+    cells.push(peer.message === undefined ? peer.reason : `${peer.reason}: ${peer.message}`);
+    return cells;
+  });
+  return formatTable(header, rows, paint);
+}
+
+function differenceTable(status: PeerDiscovery['status'], wide: boolean, paint: Paint): string {
+  const divergent = status?.divergent ?? [];
+  if (divergent.length === 0) return '';
+  const names = new Map((status?.peers ?? []).map((peer) => [peer.id, nameOf(peer)]));
+  const named = (ids: readonly string[]) => ids.map((id) => names.get(id) ?? id).join(', ') || '-';
+  const shown = wide ? divergent : divergent.slice(0, shortDifferences);
+  const table = formatTable(
+    ['DIFFERENCE', 'SERVED BY', 'MISSING FROM'],
+    shown.map(({ group, version, resource, subresource, servedBy, missingFrom }) => [
+      `${formatResource({ group, version, resource })}${subresource === undefined ? '' : `/${subresource}`}`,
+      { text: named(servedBy), tone: 'good' },
+      { text: named(missingFrom), tone: 'warning' },
+    ]),
+    paint,
+  );
+  const total = status?.divergentResources ?? divergent.length;
+  const hidden = total - shown.length;
+  if (hidden <= 0) return table;
+  const where =
+    shown.length < divergent.length ? '-o wide lists them' : '"kubectl peerdiscovery diff PEER PEER" lists them';
+  return `${table}… and ${hidden} more; ${where}.\n`;
+}
+
+/** What people call a peer. */
+export function nameOf({ hostname, id }: { readonly hostname?: string; readonly id: string }): string {
+  return hostname ?? id;
+}
+
+/** `resource.version.group`, as kubectl takes it; the core group has none. */
+export function formatResource(of: {
+  readonly group: string;
+  readonly version: string;
+  readonly resource: string;
+}): string {
+  return [of.resource, of.version, of.group].filter((part) => part !== '').join('.');
+}
+
+export function stateTone(state: string): Tone {
+  if (state === 'Ready') return 'good';
+  return state === 'Stale' || state === 'NotReady' ? 'warning' : 'bad';
+}
+
+export function conditionOf(object: PeerDiscovery, type: string): Condition | undefined {
+  return object.status?.conditions?.find((condition) => condition.type === type);
+}
+
+/** As kubectl prints ages: the two largest units at most. */
+export function formatAge(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1_000));
+  if (seconds < 120) return `${seconds}s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 120) return `${minutes}m`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? `${hours}h${minutes % 60 === 0 ? '' : `${minutes % 60}m`}` : `${Math.floor(hours / 24)}d`;
+}

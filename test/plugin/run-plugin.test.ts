@@ -1,0 +1,404 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { parseAllDocuments } from 'yaml';
+import type { PeerDiscovery, PeerStatus } from '../../src/api/peer-discovery.ts';
+import type { GroupDiscovery } from '../../src/domain/discovery-document.ts';
+import { encodeDiscoveryList } from '../../src/domain/encode-discovery.ts';
+import type { RoutingBundle } from '../../src/domain/routing-table.ts';
+import type { AccessQuestion } from '../../src/plugin/ports.ts';
+import { requiredAccess } from '../../src/plugin/required-access.ts';
+import { runPlugin } from '../../src/plugin/run-plugin.ts';
+import { buildGroup, buildVersion } from '../support/discovery-builders.ts';
+import { fakePlugin } from '../support/fake-cluster.ts';
+import { sampleBundle } from '../support/sample-bundle.ts';
+
+const now = Date.parse('2026-11-24T08:00:00Z');
+const objectPath = '/apis/peerdiscovery.dev/v1alpha1/peerdiscoveries/cluster';
+const leasesPath = '/apis/coordination.k8s.io/v1/namespaces/peerdiscovery-system/leases';
+const day = 24 * 60 * 60 * 1_000;
+const saved = (...groups: GroupDiscovery[]) => encodeDiscoveryList(groups, { typeMeta: true });
+
+function peer(hostname: string, over: Partial<PeerStatus> = {}): PeerStatus {
+  return {
+    id: `apiserver-${hostname}`,
+    hostname,
+    address: `${hostname}.example:6443`,
+    addressSource: 'Node',
+    trust: 'Medium',
+    version: 'v1.36.3',
+    state: 'Ready',
+    reason: 'Fresh',
+    peerAggregated: false,
+    ...over,
+  };
+}
+
+function objectWith(peers: readonly PeerStatus[], ready: 'True' | 'False' = 'True', converged = ready): PeerDiscovery {
+  const condition = (type: string, status: 'True' | 'False') => ({
+    ...{ type, status, reason: 'Because', message: `${type} is ${status}`, lastTransitionTime: '2026-11-24T07:00:00Z' },
+  });
+  return {
+    apiVersion: 'peerdiscovery.dev/v1alpha1',
+    kind: 'PeerDiscovery',
+    metadata: { name: 'cluster' },
+    spec: { mode: 'Route' },
+    status: {
+      mode: 'Route',
+      revision: 4,
+      peers,
+      conditions: [condition('Ready', ready), condition('Converged', converged)],
+      divergentResources: 1,
+      divergent: [
+        {
+          group: 'apps',
+          version: 'v1',
+          resource: 'deployments',
+          servedBy: ['apiserver-a'],
+          missingFrom: ['apiserver-b'],
+        },
+      ],
+    },
+  };
+}
+
+function bundleWith(complete = true): RoutingBundle {
+  const base = sampleBundle();
+  const everyone = { subresources: {}, peers: [0, 1] };
+  return {
+    ...base,
+    api: saved(buildGroup('', buildVersion('v1', 'pods'))),
+    apis: saved(buildGroup('apps', buildVersion('v1', 'deployments')), buildGroup('old', buildVersion('v1', 'olds'))),
+    table: {
+      ...base.table,
+      complete,
+      doubts: complete ? [] : base.table.doubts,
+      peers: [
+        { id: 'apiserver-a', hostname: 'a', address: 'a.example:6443', state: 'Ready' },
+        { id: 'apiserver-b', hostname: 'b', address: 'b.example:6443', state: 'Ready' },
+      ],
+      groupVersions: [
+        ...base.table.groupVersions,
+        {
+          ...{ group: 'apps', version: 'v1', origin: 'BuiltIn' },
+          resources: [{ resource: 'deployments', peers: [0], subresources: {} }],
+        },
+        { ...{ group: 'old', version: 'v1', origin: 'BuiltIn' }, resources: [{ resource: 'olds', ...everyone }] },
+        {
+          ...{ group: 'crd', version: 'v1', origin: 'CustomResource' },
+          resources: [{ resource: 'mine', ...everyone }],
+        },
+      ],
+    },
+  };
+}
+
+async function run(
+  args: readonly string[],
+  change: (fake: ReturnType<typeof fakePlugin>['fake']) => void = () => {},
+  files: Readonly<Record<string, string>> = {},
+) {
+  const { fake, context, written } = fakePlugin(now, files);
+  const lease = (seconds: number) => ({
+    spec: { holderIdentity: 'pod_1', renewTime: new Date(now - seconds * 1_000).toISOString() },
+  });
+  fake.objects.set(objectPath, objectWith([peer('a'), peer('b')]));
+  fake.objects.set('/version', { gitVersion: 'v1.36.3' });
+  fake.objects.set(`${leasesPath}/peerdiscovery-operator`, lease(3));
+  fake.objects.set(`${leasesPath}/peerdiscovery-cluster`, lease(5));
+  fake.objects.set('/apis/apiextensions.k8s.io/v1/customresourcedefinitions/peerdiscoveries.peerdiscovery.dev', {
+    status: { conditions: [{ type: 'Established', status: 'True' }] },
+  });
+  fake.bundle = bundleWith();
+  for (const address of ['a.example:6443', 'b.example:6443'])
+    fake.inspections.set(address, { kind: 'verified', notAfter: now + 200 * day, skewMs: 100 });
+  change(fake);
+  const code = await runPlugin(args, context);
+  return { code, ...written };
+}
+
+describe('kubectl peerdiscovery', () => {
+  it('exits with 0 from status if Ready, else with 1', async () => {
+    const well = await run(['status']);
+    expect(well.code).to.equal(0);
+    expect(well.stdout)
+      .to.match(/^a +v1\.36\.3 +Ready +a\.example:6443/m)
+      .and.match(/deployments\.v1\.apps +a +b/);
+    const ill = await run(['status'], ({ objects }) => objects.set(objectPath, objectWith([peer('a')], 'False')));
+    expect(ill.code).to.equal(1);
+  });
+
+  it('never passes control characters of a status on to the terminal', async () => {
+    const { stdout } = await run(['status'], ({ objects }) =>
+      objects.set(objectPath, objectWith([peer('a', { message: 'bad\u001b[2Jthing\nnext' })])),
+    );
+    expect(stdout).to.contain('bad [2Jthing next');
+  });
+
+  it('prints a watched object again only if what is shown has changed', async () => {
+    const first = objectWith([peer('a')]);
+    const second = objectWith([peer('a', { state: 'Unreachable' })]);
+    const { stdout } = await run(['status', '-w'], (fake) => {
+      fake.watched = [undefined, first, { ...first, metadata: { name: 'cluster', resourceVersion: '2' } }, second];
+    });
+    expect(stdout.match(/CONDITION/g)).to.have.length(2);
+    expect(stdout).to.contain('there is no PeerDiscovery cluster yet');
+  });
+
+  it('explains by the same decisions as the proxy makes', async () => {
+    const { stdout, code } = await run(['explain', 'deployments.apps', '-o', 'json']);
+    expect(code).to.equal(0);
+    const { outcomes } = JSON.parse(stdout);
+    expect(outcomes).to.deep.equal([
+      { home: 'a', goes: 'home', to: ['a'], why: 'a serves it', verdict: 'served' },
+      { home: 'b', goes: 'peer', to: ['a'], why: 'b does not serve it', verdict: 'served' },
+    ]);
+  });
+
+  it('explains a missing resource as 404 only where the table is complete and confirmed', async () => {
+    const path = '/apis/nope/v1/things';
+    expect((await run(['explain', path])).code).to.equal(1);
+    const incomplete = await run(['explain', path], (fake) => {
+      fake.bundle = bundleWith(false);
+    });
+    expect(incomplete.code).to.equal(3);
+    const forgotten = await run(['explain', path], ({ objects }) =>
+      objects.delete(`${leasesPath}/peerdiscovery-cluster`),
+    );
+    expect(forgotten.code).to.equal(3);
+    expect(forgotten.stdout).to.contain('a 404 of a becomes 503');
+    const byName = await run(['explain', 'things'], (fake) => {
+      fake.bundle = bundleWith(false);
+    });
+    expect(byName).to.include({ code: 3 });
+    expect(byName.stderr).to.contain('cure: ');
+  });
+
+  it('compares peers by the table and documents in every detail', async () => {
+    const live = await run(['diff', 'a', 'apiserver-b']);
+    expect(live.code).to.equal(1);
+    expect(live.stdout).to.contain('- deployments.v1.apps\n').and.contain('- pods.v1/resize\n');
+    const group = buildGroup('apps', buildVersion('v1', 'deployments'));
+    const text = saved(group);
+    const files = { x: text, y: text.replace('"verbs":["', '"verbs":["extra","') };
+    expect(await run(['diff', 'x=x', 'y=x'], undefined, files)).to.include({ code: 0 });
+    const changed = await run(['diff', 'x=x', 'y=y'], undefined, files);
+    expect(changed.code).to.equal(1);
+    expect(changed.stdout).to.match(/~ deployments\.v1\.apps\n {4}verbs: \S+ -> \S*extra/);
+  });
+
+  const event = (user: string, stage = 'ResponseComplete') =>
+    JSON.stringify({
+      ...{ kind: 'Event', stage, verb: 'list', user: { username: user }, userAgent: 'app/1' },
+      ...{ stageTimestamp: '2026-11-24T06:00:00Z', objectRef: { apiGroup: 'old', apiVersion: 'v1', resource: 'olds' } },
+    });
+  const targetFiles = {
+    target: saved(
+      buildGroup('apps', buildVersion('v1', 'deployments', 'news')),
+      buildGroup('old', buildVersion('v2', 'olds')),
+    ),
+    audit: `${event('alice')}\n${event('alice')}\n${event('bob', 'RequestReceived')}\nnot json\n`,
+    quiet: `${event('alice').replace('"old"', '"apps"')}\n`,
+  };
+
+  it('says before an upgrade what appears, what disappears, and who still uses it', async () => {
+    const { code, stdout } = await run(
+      ['preflight', '--target', 'target', '--audit-log', 'audit', '-o', 'json'],
+      undefined,
+      targetFiles,
+    );
+    const result = JSON.parse(stdout);
+    expect(code).to.equal(1);
+    expect(result.appear).to.deep.equal(['news.v1.apps', 'olds.v2.old']);
+    expect(result.disappear).to.have.length(1);
+    expect(result.disappear[0]).to.include({ resource: 'olds.v1.old', servedInsteadAs: 'olds.v2.old' });
+    expect(result.disappear[0].usedBy).to.deep.equal([
+      {
+        ...{ source: 'audit', user: 'alice', userAgent: 'app/1', verbs: ['list'], requests: 2 },
+        last: '2026-11-24T06:00:00Z',
+      },
+    ]);
+  });
+
+  it('lets an upgrade pass if what disappears is not used, and takes the metrics as a use', async () => {
+    const args = ['preflight', '--target', 'target', '--audit-log', 'quiet', '--target-version', '1.37'];
+    expect((await run(args, undefined, targetFiles)).code).to.equal(0);
+    const used = await run(
+      args,
+      (fake) => {
+        fake.metrics =
+          'apiserver_requested_deprecated_apis{group="old",removed_release="1.37",resource="olds",subresource="",version="v1"} 1\n';
+      },
+      targetFiles,
+    );
+    expect(used.code).to.equal(1);
+    expect(used.stdout).to.contain('somebody, by the metrics');
+  });
+
+  for (const [what, version, message] of [
+    ['a step over a minor version', '1.38', 'skips a minor version'],
+    ['a downgrade', 'v1.35.0', 'is a downgrade'],
+    ['something that is no version', 'latest', 'is no version'],
+  ] as const)
+    it(`refuses ${what}`, async () => {
+      const { code, stdout } = await run(['preflight', '--target-version', version]);
+      expect(code).to.equal(1);
+      expect(stdout).to.contain(message);
+    });
+
+  it('refuses an upgrade while a peer is away, versions are mixed, or nothing is routed', async () => {
+    const object = objectWith([peer('a'), peer('b', { state: 'Unreachable' })], 'True', 'False');
+    const { code, stdout } = await run(['preflight'], ({ objects }) =>
+      objects.set(objectPath, { ...object, status: { ...object.status, mode: 'Observe' } }),
+    );
+    expect(code).to.equal(1);
+    for (const name of ['peers ready', 'converged', 'mode']) expect(stdout).to.match(new RegExp(`${name} +fail`));
+  });
+
+  it('finds nothing broken where nothing is', async () => {
+    const { code, stdout } = await run(['doctor']);
+    expect(code, stdout).to.equal(0);
+    expect(stdout).not.to.match(/ (warn|fail|skip) /);
+  });
+
+  const faults: readonly [string, (fake: ReturnType<typeof fakePlugin>['fake']) => void, RegExp, number][] = [
+    [
+      'no CRD',
+      ({ objects }) =>
+        void objects.delete(
+          '/apis/apiextensions.k8s.io/v1/customresourcedefinitions/peerdiscoveries.peerdiscovery.dev',
+        ),
+      /CustomResourceDefinition +fail/,
+      1,
+    ],
+    [
+      'a leader that is gone',
+      ({ objects }) => objects.delete(`${leasesPath}/peerdiscovery-operator`),
+      /leader +fail/,
+      1,
+    ],
+    [
+      'a table that cannot be read',
+      (fake) => {
+        fake.bundle = undefined;
+      },
+      /routing table +fail/,
+      1,
+    ],
+    [
+      'a missing permission',
+      (fake) => {
+        fake.denies = ({ resource }) => resource === 'nodes';
+      },
+      /may not: list nodes; watch nodes/,
+      1,
+    ],
+    [
+      'a certificate about to expire',
+      ({ inspections }) => inspections.set('a.example:6443', { kind: 'verified', notAfter: now + 3 * day, skewMs: 0 }),
+      /certificate a +fail +verified, valid for 3d/,
+      1,
+    ],
+    [
+      'a certificate that does not verify',
+      ({ inspections }) => inspections.set('a.example:6443', { kind: 'refused', message: 'self-signed' }),
+      /certificate a +fail +self-signed/,
+      1,
+    ],
+    ['servers out of reach from here', ({ inspections }) => inspections.clear(), /certificate a +skip/, 0],
+    [
+      'clocks that are apart',
+      ({ inspections }) =>
+        inspections.set('a.example:6443', { kind: 'verified', notAfter: now + 200 * day, skewMs: -15_000 }),
+      /clocks +fail +servers are within 15\.1 s/,
+      1,
+    ],
+    [
+      'an address of low trust',
+      ({ objects }) => objects.set(objectPath, objectWith([peer('a', { trust: 'Low' })])),
+      /address a +warn/,
+      0,
+    ],
+    [
+      "Kubernetes' own peer proxy everywhere",
+      ({ objects }) => objects.set(objectPath, objectWith([peer('a', { peerAggregated: true })])),
+      /own peer proxy +warn +every server runs it/,
+      0,
+    ],
+  ];
+  for (const [what, change, wanted, code] of faults)
+    it(`finds ${what}`, async () => {
+      const found = await run(['doctor'], change);
+      expect(found.stdout).to.match(wanted);
+      expect(found.code).to.equal(code);
+    });
+
+  it('reports every problem of a command line at once, and exits with 2', async () => {
+    const { code, stderr } = await run(['diff', 'a', '--watch', '-o', 'wide']);
+    expect(code).to.equal(2);
+    expect(stderr).to.contain('unknown flag --watch').and.contain('-o wide').and.contain('give two peers');
+  });
+
+  it('completes what kubectl asks for', async () => {
+    const complete = async (...words: string[]) => (await run(['__complete', ...words])).stdout.trimEnd().split('\n');
+    expect(await complete('do')).to.deep.equal([
+      'doctor\tLook for what keeps PeerDiscovery from its work: RBAC, certificates, addresses, clocks',
+      ':4',
+    ]);
+    expect(await complete('diff', '')).to.deep.equal(['a', 'b', ':4']);
+    expect(await complete('explain', 'dep')).to.deep.equal(['deployments.v1.apps', ':4']);
+    expect(await complete('preflight', '--target', '')).to.deep.equal([':0']);
+    expect(await complete('status', '--name', '')).to.deep.equal(['cluster', ':4']);
+    expect(await complete('nonsense', '')).to.deep.equal([':4']);
+  });
+
+  for (const component of ['operator', 'proxy'] as const)
+    it(`asks for exactly permissions that config/ grants the ${component}`, () => {
+      const rules = grantedRules(component);
+      const namespaces = {
+        own: 'peerdiscovery-system',
+        leases: 'kube-system',
+        table: { namespace: 'peerdiscovery-system', name: 'peerdiscovery-cluster' },
+      };
+      const missing = requiredAccess(component, namespaces).filter(
+        (question) => !rules.some((rule) => grants(rule, question)),
+      );
+      expect(missing).to.deep.equal([]);
+    });
+});
+
+interface Rule {
+  readonly namespace: string | undefined;
+  readonly apiGroups?: readonly string[];
+  readonly resources?: readonly string[];
+  readonly resourceNames?: readonly string[];
+  readonly nonResourceURLs?: readonly string[];
+  readonly verbs: readonly string[];
+}
+
+function grantedRules(component: string): readonly Rule[] {
+  const root = join(import.meta.dirname, '../../config');
+  const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.yaml'));
+  return files
+    .flatMap((file) => parseAllDocuments(readFileSync(join(root, file), 'utf8')).map((document) => document.toJS()))
+    .filter((object) => /^(Cluster)?Role$/.test(object?.kind) && object.metadata.name.includes(component))
+    .flatMap((object) =>
+      object.rules.map((rule: Rule) => ({
+        ...rule,
+        namespace: object.kind === 'Role' ? object.metadata.namespace : undefined,
+      })),
+    );
+}
+
+function grants(rule: Rule, question: AccessQuestion): boolean {
+  if (!rule.verbs.includes(question.verb)) return false;
+  if (question.nonResourcePath !== undefined) return rule.nonResourceURLs?.includes(question.nonResourcePath) === true;
+  const resource =
+    question.subresource === undefined ? question.resource : `${question.resource}/${question.subresource}`;
+  return (
+    (rule.namespace === undefined || rule.namespace === question.namespace) &&
+    (rule.resourceNames === undefined || rule.resourceNames.includes(question.name ?? '')) &&
+    rule.apiGroups?.includes(question.group ?? '') === true &&
+    rule.resources?.includes(resource ?? '') === true
+  );
+}

@@ -1,0 +1,65 @@
+import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
+import type { RoutingBundle } from '../../src/domain/routing-table.ts';
+import type { AccessQuestion, Cluster, PluginContext, ServerInspection } from '../../src/plugin/ports.ts';
+
+/** What a fake cluster holds; tests change it. */
+export interface FakeCluster {
+  readonly objects: Map<string, unknown>;
+  bundle: RoutingBundle | undefined;
+  metrics: string;
+  denies: (question: AccessQuestion) => boolean;
+  inspections: Map<string, ServerInspection>;
+  watched: readonly (PeerDiscovery | undefined)[];
+}
+
+/** A cluster without I/O for the kubectl plugin, and what a run of a command printed. */
+export function fakePlugin(now: number, files: Readonly<Record<string, string>> = {}) {
+  const fake: FakeCluster = {
+    objects: new Map(),
+    bundle: undefined,
+    metrics: '',
+    denies: () => false,
+    inspections: new Map(),
+    watched: [],
+  };
+  const cluster: Cluster = {
+    serverUrl: 'https://api.example:6443',
+    get: async (path) => fake.objects.get(path) as never,
+    list: async (path) =>
+      [...fake.objects].filter(([key]) => key.startsWith(`${path}/`)).map(([, object]) => object) as never,
+    text: async () => fake.metrics,
+    may: async (question) => !fake.denies(question),
+    readBundle: async () =>
+      fake.bundle === undefined ? { ok: false, reason: 'it does not exist' } : { ok: true, bundle: fake.bundle },
+    watchObject: async (_name, onChange) => {
+      for (const object of fake.watched) onChange(object);
+    },
+    inspectServer: async (address) =>
+      fake.inspections.get(address) ?? { kind: 'unreachable', message: 'connect ECONNREFUSED' },
+    close: async () => {},
+  };
+  const written = { stdout: '', stderr: '' };
+  const readFile = async (path: string) => {
+    const text = files[path];
+    if (text === undefined) throw new Error(`ENOENT: ${path}`);
+    return text;
+  };
+  const context: PluginContext = {
+    connect: () => cluster,
+    readFile,
+    async *readLines(path) {
+      yield* (await readFile(path)).split('\n');
+    },
+    stdout: (text) => {
+      written.stdout += text;
+    },
+    stderr: (text) => {
+      written.stderr += text;
+    },
+    color: false,
+    terminal: false,
+    now: () => now,
+    signal: new AbortController().signal,
+  };
+  return { fake, context, written };
+}
