@@ -65,12 +65,14 @@ export async function buildControlPlane(version: Minor, log: (message: string) =
   return folder;
 }
 
-function cacheFolder(): string {
+/** Folder for everything that takes long to build. */
+export function cacheFolder(): string {
   const { PEERDISCOVERY_CACHE, XDG_CACHE_HOME } = process.env;
   return PEERDISCOVERY_CACHE ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'peerdiscovery');
 }
 
-async function hashOf(folder: string): Promise<string> {
+/** Short hash of the files of a folder, by which a build is known. */
+export async function hashOf(folder: string): Promise<string> {
   const hash = createHash('sha256');
   for (const name of (await readdir(folder)).sort())
     hash.update(`${name}\0`).update(await readFile(join(folder, name)));
@@ -83,7 +85,8 @@ async function fullVersion(module: string): Promise<string> {
   return found;
 }
 
-function go(args: readonly string[], cwd: string, log: (message: string) => void): Promise<void> {
+/** Runs go, saying every 15 s that it still does. */
+export function go(args: readonly string[], cwd: string, log: (message: string) => void): Promise<void> {
   return new Promise((resolve, reject) => {
     const startedAt = Date.now();
     const child = spawn('go', args, { cwd, stdio: ['ignore', 'ignore', 'pipe'] });

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import type { GroupDiscovery, ResourceDiscovery } from '../../src/domain/discovery-document.ts';
 import { encodeDiscoveryList } from '../../src/domain/encode-discovery.ts';
-import { mergeDiscovery } from '../../src/domain/merge-discovery.ts';
+import { createMergeMemo, mergeDiscovery } from '../../src/domain/merge-discovery.ts';
 import { parseDiscoveryList } from '../../src/domain/parse-discovery.ts';
 import {
   buildGroup,
@@ -270,3 +270,57 @@ function deepFreeze(servers: Map<string, GroupDiscovery[]>): Map<string, GroupDi
   for (const groups of servers.values()) freeze(groups);
   return servers;
 }
+
+describe('mergeDiscovery with a memo', () => {
+  it('gives what a merge of everything gives, after any sequence of changes', () => {
+    const share = (sets: readonly DocumentSet[]) => {
+      const read = new Map<string, GroupDiscovery>();
+      const shared = (group: GroupDiscovery) => {
+        const key = JSON.stringify(group);
+        const known = read.get(key) ?? group;
+        read.set(key, known);
+        return known;
+      };
+      return sets.map((set) => new Map([...readServers(set)].map(([id, groups]) => [id, groups.map(shared)])));
+    };
+    fc.assert(
+      fc.property(
+        fc.array(nastyDocumentSets(), { minLength: 2, maxLength: 4 }),
+        fc.array(fc.tuple(fc.nat(), fc.nat(), fc.boolean()), { maxLength: 12 }),
+        (sets, changes) => {
+          const documents = share(sets).flatMap((servers) => [...servers.values()]);
+          const servers = new Map(share(sets)[0]);
+          const memo = createMergeMemo();
+          const ids = ['a', 'b', 'c', 'apiserver-9', 'apiserver-10'];
+          for (const [who, which, leaves] of changes) {
+            const id = ids[who % ids.length] ?? '';
+            if (leaves) servers.delete(id);
+            else servers.set(id, documents[which % documents.length] ?? []);
+            expect(encode(mergeDiscovery('a', servers, memo))).to.equal(encode(mergeDiscovery('a', servers)));
+          }
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+
+  it('does nothing again for groups that nobody changed, and returns the same list if there are none other', () => {
+    const [stays, goes] = [buildGroup('stays', buildVersion('v1', 'r')), buildGroup('goes', buildVersion('v1', 'r'))];
+    const other = buildGroup('stays', buildVersion('v1', 's'));
+    const memo = createMergeMemo();
+    const of = (...groups: GroupDiscovery[]) =>
+      mergeDiscovery(
+        'a',
+        new Map([
+          ['a', groups],
+          ['b', [other]],
+        ]),
+        memo,
+      );
+    const before = of(stays, goes);
+    expect(of(stays, goes)).to.equal(before);
+    const after = of(stays);
+    expect(groupNames(after)).to.deep.equal(['stays']);
+    expect(after[0]).to.equal(before.find(({ name }) => name === 'stays'));
+  });
+});

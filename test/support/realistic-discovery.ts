@@ -1,0 +1,40 @@
+import { generateGroups, laggingServer, olderRelease, seededRandom } from '../../lab/generated-discovery.ts';
+import type { GroupDiscovery } from '../../src/domain/discovery-document.ts';
+import type { DocumentSet, RawDiscoveryList } from './discovery-builders.ts';
+
+/**
+ * Sets of documents as fleets have them: most servers of one of two or three releases and word for word alike, some
+ * that lag behind, in an order of ids that mixes them.
+ */
+export function realisticDocumentSets(options: {
+  readonly count: number;
+  readonly servers: number;
+  readonly resources: number;
+  readonly seed: number;
+  /** Sets of exactly this size, instead of up to it. */
+  readonly exactly?: boolean;
+}): readonly DocumentSet[] {
+  const random = seededRandom(options.seed);
+  const upTo = (most: number) => (options.exactly ? most : 1 + Math.floor(random() * most));
+  return Array.from({ length: options.count }, () => {
+    const newest = generateGroups(upTo(options.resources), random);
+    const older = olderRelease(newest, random);
+    const releases = [newest, older, olderRelease(older, random)].map(rawList);
+    const ids = Array.from({ length: upTo(options.servers) }, () => `apiserver-${Math.floor(random() * 1e9)}`);
+    const servers = ids.map((id) => {
+      const release = releases[Math.floor(random() * releases.length)] as RawDiscoveryList;
+      return [id, random() < 0.1 ? rawList(laggingServer(newest, random)) : release] as const;
+    });
+    return { local: ids[Math.floor(random() * ids.length)] ?? '', servers: Object.fromEntries(servers) };
+  });
+}
+
+/** A document as a server sends it. */
+function rawList(groups: readonly GroupDiscovery[]): RawDiscoveryList {
+  return {
+    kind: 'APIGroupDiscoveryList',
+    apiVersion: 'apidiscovery.k8s.io/v2',
+    metadata: {},
+    items: groups.map(({ name, versions }) => ({ metadata: { name }, versions })) as RawDiscoveryList['items'],
+  };
+}
