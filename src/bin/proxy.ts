@@ -1,13 +1,13 @@
-import { readFileSync, unwatchFile, watchFile } from 'node:fs';
+import { unwatchFile, watchFile } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
-import { createSecureContext } from 'node:tls';
+import type { ApiClient } from '../adapters/kubernetes/api-client.ts';
 import { createApiClient } from '../adapters/kubernetes/api-client.ts';
+import { watchClientAuthentication } from '../adapters/kubernetes/client-authentication.ts';
 import { watchBundle } from '../adapters/kubernetes/config-map-bundle.ts';
 import { loadKubeConfig } from '../adapters/kubernetes/connect-cluster.ts';
 import { readBundleFile } from '../adapters/kubernetes/read-bundle-file.ts';
 import { watchConfirmations } from '../adapters/kubernetes/table-lease.ts';
 import { createAddressPolicy } from '../adapters/peers/address-policy.ts';
-import { createPeerTls } from '../adapters/peers/peer-tls.ts';
 import { createUndiciTransport } from '../adapters/peers/undici-transport.ts';
 import { createLog } from '../adapters/telemetry/create-log.ts';
 import { type ReadinessCheck, serveEndpoint } from '../adapters/telemetry/http-endpoint.ts';
@@ -15,15 +15,14 @@ import { createProxyMetrics } from '../adapters/telemetry/proxy-metrics.ts';
 import type { RoutingTableSource } from '../proxy/ports.ts';
 import type { ProxyFlags } from '../proxy/proxy-flags.ts';
 import { parseProxyFlags, proxyUsage } from '../proxy/proxy-flags.ts';
-import type { ServingCertificate } from '../proxy/server.ts';
 import { startProxy } from '../proxy/start-proxy.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { CommandContext } from './operator.ts';
+import { loadCredentials } from './proxy-credentials.ts';
 import { version } from './version.ts';
 
 const serviceAccountNamespaceFile = '/var/run/secrets/kubernetes.io/serviceaccount/namespace';
-const drainDeadlineMs = 30_000;
 const fileBelievedForMs = 30_000;
 
 /** Runs `peerdiscovery proxy` until its signal aborts, then drains; resolves to the exit code, 2 for bad flags. */
@@ -33,45 +32,66 @@ export async function runProxy(args: readonly string[], context: CommandContext)
     context.stdout(proxyUsage);
     return 0;
   }
-  const problems = parsed.kind === 'problems' ? parsed.problems : unreadable(parsed.flags);
-  if (parsed.kind === 'problems' || problems.length > 0) {
+  const problems = parsed.kind === 'problems' ? [...parsed.problems] : [];
+  const loaded = parsed.kind === 'flags' ? loadCredentials(parsed.flags) : undefined;
+  if (loaded?.kind === 'problems') problems.push(...loaded.problems);
+  if (parsed.kind !== 'flags' || loaded?.kind !== 'credentials' || problems.length > 0) {
     context.stderr(problems.map((problem) => `peerdiscovery proxy: ${problem}\n`).join(''));
     return 2;
   }
   const { flags } = parsed;
+  const { credentials } = loaded;
   const log = createLog({ format: flags.logFormat, level: flags.logLevel });
-  const source = await tableSource(flags, context, log);
+  const ended = new AbortController();
+  const client = clientFor(flags, context, log);
+  const source = await tableSource(flags, client, log);
   const proxy = startProxy({
     transport: createUndiciTransport({
-      tls: createPeerTls({ ca: readFileSync(flags.peerCaFile, 'utf8'), frontProxy: undefined }),
+      tls: credentials.peerTls,
       addressPolicy: createAddressPolicy(flags.allowPeerCidrs),
     }),
     source,
     createMetrics: createProxyMetrics,
-    certificate: readCertificate(flags),
+    tls: credentials.frontTls(),
+    authentication: credentials.authentication,
     pinnedHome: flags.home,
     serverName: flags.peerServerName,
     accessLog: flags.accessLog,
     clock: systemClock,
     log,
+    limits: flags.limits,
   });
-  const ended = new AbortController();
-  const reload = () => {
-    try {
-      const certificate = readCertificate(flags);
-      createSecureContext(certificate);
-      proxy.server.replaceCertificate(certificate);
-      log.info('serving certificate re-read', { file: flags.tlsCertFile });
-    } catch (error) {
-      log.warn('serving certificate not re-read; the old one stays', { error: String(error) });
-    }
-  };
-  const files = [flags.tlsCertFile, flags.tlsPrivateKeyFile];
   try {
-    // Polling sees renames and symlink swaps alike, as mounted Secrets do them.
-    for (const file of files) watchFile(file, { interval: 2_000, persistent: false }, reload);
+    credentials.follow({
+      metrics: proxy.metrics,
+      log,
+      now: systemClock.now,
+      onFrontTls: (tls) => proxy.server.replaceTls(tls),
+      signal: ended.signal,
+    });
+    if (client !== undefined && readsAuthorities(flags))
+      watchClientAuthentication({
+        client,
+        onChange: (authorities) => {
+          credentials.replaceAuthorities(authorities);
+          log.info('authorities of client certificates in use', {
+            clientCa: authorities.clientCa.length,
+            requestHeaderCa: authorities.requestHeaderCa.length,
+          });
+        },
+        onTrouble: (why) => log.warn('authorities of client certificates not taken; the last good ones stay', { why }),
+        clock: systemClock,
+        log,
+        signal: ended.signal,
+        random: Math.random,
+      });
     const checks = (): ReadinessCheck[] => [
       ...proxy.checks(),
+      {
+        name: 'client-ca',
+        ok: credentials.ready(),
+        message: 'kube-system/extension-apiserver-authentication has not been read; see --client-ca-file',
+      },
       { name: 'shutdown', ok: !context.signal.aborted, message: 'shutting down' },
     ];
     if (flags.healthBindAddress !== undefined)
@@ -84,12 +104,11 @@ export async function runProxy(args: readonly string[], context: CommandContext)
     await aborted(context.signal);
     log.info('the proxy drains', { inFlight: proxy.inFlight() });
     await systemClock.sleep(flags.shutdownDelayMs);
-    await proxy.server.drain(drainDeadlineMs);
+    await proxy.server.drain({ watchGraceMs: flags.shutdownWatchGraceMs, deadlineMs: flags.shutdownTimeoutMs });
   } catch (error) {
     log.error('the proxy cannot run', { error: error instanceof Error ? error.message : String(error) });
     return 1;
   } finally {
-    for (const file of files) unwatchFile(file, reload);
     ended.abort();
     await proxy.stop();
   }
@@ -97,33 +116,20 @@ export async function runProxy(args: readonly string[], context: CommandContext)
   return 0;
 }
 
-/** Looks at every file that was named before anything listens. */
-function unreadable(flags: ProxyFlags): string[] {
-  const problems: string[] = [];
-  const attempt = (what: string, look: () => unknown) => {
-    try {
-      look();
-    } catch (error) {
-      problems.push(`${what}: ${error instanceof Error ? error.message : String(error)}`);
-    }
-  };
-  attempt('--tls-cert-file and --tls-private-key-file', () => createSecureContext(readCertificate(flags)));
-  attempt('--peer-ca-file', () => {
-    if (!readFileSync(flags.peerCaFile, 'utf8').includes('-----BEGIN CERTIFICATE-----'))
-      throw new Error(`no certificate in ${flags.peerCaFile}`);
-  });
-  attempt('--allow-peer-cidrs', () => createAddressPolicy(flags.allowPeerCidrs));
-  return problems;
+/** Whether clients' authorities come from the API. */
+function readsAuthorities({ authenticationMode, clientCaFile }: ProxyFlags): boolean {
+  return authenticationMode !== 'TokenPassthrough' && clientCaFile === undefined;
 }
 
-function readCertificate(flags: ProxyFlags): ServingCertificate {
-  return { cert: readFileSync(flags.tlsCertFile, 'utf8'), key: readFileSync(flags.tlsPrivateKeyFile, 'utf8') };
-}
-
-async function tableSource(flags: ProxyFlags, context: CommandContext, log: Log): Promise<RoutingTableSource> {
-  if (flags.routingTableFile !== undefined) return fileSource(flags.routingTableFile);
+/** Undefined where nothing is read from the API. */
+function clientFor(flags: ProxyFlags, context: CommandContext, log: Log): ApiClient | undefined {
+  if (flags.routingTableFile !== undefined && !readsAuthorities(flags)) return undefined;
   const kubeConfig = loadKubeConfig({ kubeconfig: flags.kubeconfig, env: context.env });
-  const client = createApiClient(kubeConfig, { timeoutMs: 10_000, log, userAgent: `peerdiscovery-proxy/${version}` });
+  return createApiClient(kubeConfig, { timeoutMs: 10_000, log, userAgent: `peerdiscovery-proxy/${version}` });
+}
+
+async function tableSource(flags: ProxyFlags, client: ApiClient | undefined, log: Log): Promise<RoutingTableSource> {
+  if (flags.routingTableFile !== undefined || client === undefined) return fileSource(flags.routingTableFile ?? '');
   const namespace = flags.namespace ?? (await podNamespace()) ?? 'peerdiscovery-system';
   return {
     start: async (onBundle, onTrouble, signal) => {

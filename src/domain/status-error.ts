@@ -12,6 +12,8 @@ export interface StatusError {
 
 const reasons: Readonly<Record<number, string>> = {
   400: 'BadRequest',
+  401: 'Unauthorized',
+  403: 'Forbidden',
   404: 'NotFound',
   408: 'Timeout',
   413: 'RequestEntityTooLarge',

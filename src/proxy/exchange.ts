@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { constants } from 'node:http2';
+import type { ClientCertificate } from './client-certificate.ts';
 import type { RawHeaders } from './headers.ts';
 import { headerValue } from './headers.ts';
 import type { RequestIdentity } from './request-identity.ts';
@@ -9,6 +10,8 @@ import { passThrough } from './request-identity.ts';
 /** What is remembered of one client connection, so that its reads do not go back in time between servers. */
 export interface ClientConnection {
   readonly remoteAddress: string;
+  /** What the client showed in the handshake, where it was asked for. */
+  readonly certificate: ClientCertificate | undefined;
   /** Address of the home server that was chosen for it. */
   home: string | undefined;
   /** Group, version and resource to the address of the peer that serves it here. */
@@ -24,9 +27,11 @@ export interface Exchange {
   readonly rawHeaders: RawHeaders;
   readonly protocol: 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2';
   readonly connection: ClientConnection;
-  /** Every request that is sent on behalf of this one bears it: stamp, and sort of connection. */
-  readonly identity: RequestIdentity;
+  /** Every request that is sent on behalf of this one bears it: stamp, and sort of connection. Set by the handler. */
+  identity: RequestIdentity;
   readonly hasBody: boolean;
+  /** True once the last byte of the body has come. */
+  bodyComplete(): boolean;
   /** Null without a body. Reading starts with iteration, and stopping early does not end the exchange. */
   body(): AsyncIterable<Uint8Array> | null;
   /** True once an answer has begun. */
@@ -48,10 +53,13 @@ export function http1Exchange(
   response: ServerResponse,
   connection: ClientConnection,
   isDraining: () => boolean,
+  waitsForContinue: boolean,
 ): Exchange {
   const { rawHeaders } = request;
   response.sendDate = false;
   let written = false;
+  let ended = false;
+  let waiting = waitsForContinue;
   const hasBody =
     request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? '0') > 0;
   return {
@@ -62,9 +70,17 @@ export function http1Exchange(
     connection,
     identity: passThrough,
     hasBody,
-    body: () => (hasBody ? request.iterator({ destroyOnReturn: false }) : null),
+    bodyComplete: () => !hasBody || request.complete,
+    body: () => {
+      if (!hasBody) return null;
+      // Called for when a server is there to take it. RFC 9110, section 10.1.1.
+      if (waiting && !response.headersSent) response.writeContinue();
+      waiting = false;
+      return request.iterator({ destroyOnReturn: false });
+    },
     responded: () => response.headersSent,
     respond: (status, headers) => {
+      if (response.headersSent) return;
       // A flat array passes through with repeated fields intact.
       const flat = [...headers];
       // A body that was not read would be taken for the next request.
@@ -76,10 +92,13 @@ export function http1Exchange(
       });
     },
     write: (chunk) => {
+      if (ended) return true;
       written = true;
       return response.write(chunk);
     },
     end: (chunk, rawTrailers) => {
+      if (ended) return;
+      ended = true;
       written = true;
       if (rawTrailers !== undefined && rawTrailers.length > 0) response.addTrailers(pairs(rawTrailers));
       if (chunk === undefined) response.end();
@@ -121,6 +140,7 @@ export function http2Exchange(
   stream.on('error', () => {});
   let trailers: readonly string[] | undefined;
   let announced = false;
+  let waiting = headerValue(headers, 'expect')?.toLowerCase() === '100-continue';
   return {
     method,
     target,
@@ -129,10 +149,17 @@ export function http2Exchange(
     connection,
     identity: passThrough,
     hasBody: !endOfStream,
-    body: () => (endOfStream ? null : stream.iterator({ destroyOnReturn: false })),
+    bodyComplete: () => endOfStream || stream.readableEnded,
+    body: () => {
+      if (endOfStream) return null;
+      if (waiting && !stream.destroyed && !stream.headersSent)
+        stream.additionalHeaders({ ':status': constants.HTTP_STATUS_CONTINUE });
+      waiting = false;
+      return stream.iterator({ destroyOnReturn: false });
+    },
     responded: () => stream.headersSent,
     respond: (status, outgoing) => {
-      if (stream.destroyed || stream.closed) return;
+      if (stream.destroyed || stream.closed || stream.headersSent) return;
       announced = headerValue(outgoing, 'trailer') !== undefined && method !== 'HEAD';
       if (announced)
         stream.once('wantTrailers', () => {
@@ -140,9 +167,9 @@ export function http2Exchange(
         });
       stream.respond(http2Headers(status, outgoing), { waitForTrailers: announced });
     },
-    write: (chunk) => stream.destroyed || stream.write(chunk),
+    write: (chunk) => stream.destroyed || stream.writableEnded || stream.write(chunk),
     end: (chunk, rawTrailers) => {
-      if (stream.destroyed) return;
+      if (stream.destroyed || stream.writableEnded) return;
       trailers = rawTrailers;
       if (chunk === undefined) stream.end();
       else stream.end(chunk);

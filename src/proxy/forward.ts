@@ -56,7 +56,8 @@ export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTr
   let bodyRead = false;
   exchange.onClose((complete) => {
     closed = true;
-    if (!complete) call?.abort(new Error('the client has left'));
+    // A no-op once the peer's answer has ended; an answer of our own ends before it.
+    call?.abort(new Error(complete ? 'the request has been answered' : 'the client has left'));
   });
   const outOfReach = (fault: PeerFault | undefined, target: ForwardTarget) => {
     const { id } = target.peer.target;

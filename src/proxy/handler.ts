@@ -6,6 +6,8 @@ import { routeRequest } from '../domain/route-request.ts';
 import type { StatusError } from '../domain/status-error.ts';
 import { buildStatus } from '../domain/status-error.ts';
 import type { Log } from '../runtime/log.ts';
+import type { Admission } from './admission.ts';
+import type { Authenticate } from './authenticate.ts';
 import type { Exchange } from './exchange.ts';
 import type { Fleet, FleetPeer, FleetSnapshot } from './fleet.ts';
 import type { ForwardEvents, ForwardTarget } from './forward.ts';
@@ -32,30 +34,26 @@ export interface HandlerContext {
   readonly metrics: ProxyMetrics;
   readonly log: Log;
   readonly accessLog: boolean;
+  readonly authenticate: Authenticate;
+  readonly admission: Admission;
 }
 
 /** Answers one request. */
 export interface RequestHandler {
   handle(exchange: Exchange, upgrade?: UpgradeRequest): void;
-  /** Ends every watch as a server does that has had enough of it, so that clients resume elsewhere. */
-  endLongRunning(): void;
+  /** Ends watches evenly over this time, so that clients resume elsewhere. */
+  endLongRunning(graceMs: number, signal: AbortSignal): Promise<void>;
   inFlight(): number;
 }
 
 /** The one place where a request meets the table: parse, decide, answer. */
 export function createHandler(context: HandlerContext): RequestHandler {
   const { fleet, metrics } = context;
-  const longRunning = new Set<Exchange>();
   let inFlight = 0;
   let turn = 0;
   return {
     inFlight: () => inFlight,
-    endLongRunning: () => {
-      for (const exchange of longRunning) {
-        if (exchange.responded()) exchange.end();
-        else exchange.destroy();
-      }
-    },
+    endLongRunning: (graceMs, signal) => context.admission.endLongRunning(graceMs, signal),
     handle: (exchange, upgrade) => {
       const startedAt = performance.now();
       const record: AccessRecord = { route: 'rejected', peer: '', code: 0, reason: '' };
@@ -65,7 +63,6 @@ export function createHandler(context: HandlerContext): RequestHandler {
       exchange.onClose(() => {
         inFlight--;
         metrics.inFlight.dec();
-        longRunning.delete(exchange);
         if (!isLong) metrics.duration.observe({ route: record.route }, (performance.now() - startedAt) / 1000);
         if (context.accessLog) logAccess(context.log, exchange, record, performance.now() - startedAt);
       });
@@ -74,11 +71,16 @@ export function createHandler(context: HandlerContext): RequestHandler {
         record.reason = status.message;
         writeStatus(exchange, status);
       };
+      const authentication = context.authenticate(exchange);
+      if (authentication.kind === 'refused') return reject(authentication.status);
+      const { identity } = authentication;
+      exchange.identity = identity;
       const parsed = parseRequestInfo(exchange.method, exchange.target);
       if (parsed.kind === 'bad') return reject(buildStatus(400, parsed.message));
       const { info } = parsed;
       isLong = upgrade !== undefined || isLongRunning(info, exchange.target);
-      if (isLong) longRunning.add(exchange);
+      const over = context.admission.enter(exchange, isLong);
+      if (over !== undefined) return reject(over);
       const snapshot = fleet.current();
       const home = fleet.homeOf(snapshot, exchange.connection);
       const homeAt = home === undefined ? undefined : snapshot.index?.peerAt(home.target.address);
@@ -90,6 +92,7 @@ export function createHandler(context: HandlerContext): RequestHandler {
       );
       if (decision.kind === 'unavailable')
         return reject(buildStatus(503, decision.message, decision.retryAfterSeconds, decision.reason));
+      if (identity.alreadyRouted && decision.kind === 'peer') return reject(buildStatus(503, routedAlready, 1));
       if (home === undefined && decision.kind !== 'peer') return reject(buildStatus(503, noHome(snapshot), 1));
       if (decision.kind === 'discovery' && snapshot.bundle !== undefined) {
         record.route = 'discovery';
@@ -100,7 +103,9 @@ export function createHandler(context: HandlerContext): RequestHandler {
         return;
       }
       record.route = decision.kind === 'peer' ? 'peer' : 'home';
-      const targets = listTargets(fleet, snapshot, home, decision, exchange, info, turn++);
+      const targets = identity.alreadyRouted
+        ? targetsOfRouted(home)
+        : listTargets(fleet, snapshot, home, decision, exchange, info, turn++);
       const plan = { targets, longRunning: isLong, opaqueNotFound: isOpaque(info), upgrade };
       forward(exchange, plan, context.transport, createEvents(context, info, record, exchange, reject));
     },
@@ -182,6 +187,14 @@ function listTargets(
   return [first, ...others.map((peer) => ({ peer, notFound, peerProxied: instead !== 'any' }))];
 }
 
+const routedAlready = 'another proxy has sent the request here, and this server does not serve it';
+
+/** Only home, and where that does not know the resource, nobody can tell here who does. */
+function targetsOfRouted(home: FleetPeer | undefined): ForwardTarget[] {
+  if (home === undefined) return [];
+  return [{ peer: home, notFound: { kind: 'doubt', message: routedAlready }, peerProxied: true }];
+}
+
 function homesFor(fleet: Fleet, snapshot: FleetSnapshot, home: FleetPeer | undefined): FleetPeer[] {
   if (home === undefined) return [];
   const others = snapshot.peers.filter((peer) => fleet.usable(peer) && peer.target.address !== home.target.address);
@@ -252,6 +265,7 @@ function logAccess(log: Log, exchange: Exchange, record: AccessRecord, durationM
     path: queryAt < 0 ? target : target.slice(0, queryAt),
     protocol,
     client: connection.remoteAddress,
+    who: exchange.identity.who,
     userAgent: headerValue(rawHeaders, 'user-agent') ?? '',
     auditId: headerValue(rawHeaders, 'audit-id') ?? '',
     route: record.route,

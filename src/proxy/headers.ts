@@ -41,6 +41,7 @@ const hopByHop: ReadonlySet<string> = new Set([
  * Repeated fields stay repeated.
  */
 export function prepareRequestHeaders(rawHeaders: RawHeaders, context: HeaderContext): OutgoingHeaders {
+  const { identity } = context;
   const named = namedInConnection(rawHeaders);
   const result: string[] = [];
   const forwardedFor: string[] = [];
@@ -54,7 +55,13 @@ export function prepareRequestHeaders(rawHeaders: RawHeaders, context: HeaderCon
     if (/[\0\r\n]/.test(value)) return { kind: 'bad', message: `the value of header ${name} has a forbidden byte` };
     if (lower === 'host' && ++hosts > 1) return { kind: 'bad', message: 'more than one Host header' };
     if (hopByHop.has(lower) || isForged(lower) || named?.has(lower)) continue;
-    if (context.identity.replacesToken && lower === 'authorization') continue;
+    if (identity.forged?.(lower) === true) continue;
+    if (identity.replacesToken && lower === 'authorization') continue;
+    if (identity.replacesToken && lower === 'sec-websocket-protocol') {
+      const kept = withoutTokens(value);
+      if (kept !== '') result.push(name, kept);
+      continue;
+    }
     if (lower === 'x-forwarded-for') forwardedFor.push(value);
     // HTTP/2 may split cookies; RFC 9113, section 8.2.3.
     else if (lower === 'cookie') cookie = cookie === '' ? value : `${cookie}; ${value}`;
@@ -63,8 +70,8 @@ export function prepareRequestHeaders(rawHeaders: RawHeaders, context: HeaderCon
   if (cookie !== '') result.push('Cookie', cookie);
   forwardedFor.push(context.remoteAddress);
   result.push('X-Forwarded-For', forwardedFor.join(', '));
-  result.push(...context.identity.stamp);
-  if (context.peerProxied) result.push('x-kubernetes-peer-proxied', 'true');
+  result.push(...identity.stamp);
+  if (context.peerProxied || identity.alreadyRouted) result.push('x-kubernetes-peer-proxied', 'true');
   return { kind: 'ok', rawHeaders: result };
 }
 
@@ -105,6 +112,15 @@ function isForged(lower: string): boolean {
   if (lower.charCodeAt(0) !== 0x78) return false;
   const name = lower.indexOf('_') < 0 ? lower : lower.replaceAll('_', '-');
   return name.startsWith('x-remote-') || name === 'x-kubernetes-peer-proxied';
+}
+
+/** WebSocket clients may bring their token as a protocol; another credential speaks for this request. */
+function withoutTokens(protocols: string): string {
+  return protocols
+    .split(',')
+    .map((protocol) => protocol.trim())
+    .filter((protocol) => !protocol.startsWith('base64url.bearer.authorization.k8s.io.'))
+    .join(', ');
 }
 
 /** The framing and the name of the server are not the client's to remove. */

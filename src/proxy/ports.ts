@@ -1,3 +1,4 @@
+import type { X509Certificate } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import type { RoutingBundle } from '../domain/routing-table.ts';
 
@@ -13,6 +14,25 @@ export interface RoutingTableSource {
     onTrouble: (message: string | undefined) => void,
     signal: AbortSignal,
   ): Promise<void>;
+}
+
+/** Names of the fields that state a user; the first of each is written, all of them are read and removed. */
+export interface RequestHeaderNames {
+  readonly user: readonly string[];
+  readonly uid: readonly string[];
+  readonly group: readonly string[];
+  readonly extraPrefix: readonly string[];
+}
+
+/** Who may vouch for clients; replaced whole when a file or the ConfigMap changes. */
+export interface ClientAuthorities {
+  /** Certificates of users chain to one of these; empty until they are known. */
+  readonly clientCa: readonly X509Certificate[];
+  /** Certificates of other proxies chain to one of these; may be empty. */
+  readonly requestHeaderCa: readonly X509Certificate[];
+  /** Common names of those proxies; empty allows any, as kube-apiserver has it. */
+  readonly allowedNames: readonly string[];
+  readonly headerNames: RequestHeaderNames;
 }
 
 /** One kube-apiserver to connect to. */
@@ -94,6 +114,7 @@ export interface PeerHandler {
 export interface PeerCall {
   pause(): void;
   resume(): void;
+  /** Does nothing once the handler was told of the end. */
   abort(reason: Error): void;
 }
 
@@ -117,6 +138,11 @@ export interface ProxyMetrics {
   readonly tableRevision: { set(revision: number): void };
   readonly failovers: { inc(): void };
   readonly homeChanges: { inc(): void };
+  /** Requests and connections that a limit ended or refused. */
+  readonly limited: { inc(labels: { readonly limit: string }): void };
+  /** When what is in use of each sort of certificate expires, in seconds since the epoch. */
+  readonly certificateExpiry: { set(labels: { readonly certificate: string }, seconds: number): void };
+  readonly reloadFailures: { inc(labels: { readonly certificate: string }): void };
   readonly duration: { observe(labels: { readonly route: Route }, seconds: number): void };
   /** All of it in Prometheus' text format. */
   text(): Promise<string>;
@@ -124,6 +150,7 @@ export interface ProxyMetrics {
 
 /** What is asked for when metrics are read. */
 export interface MetricSources {
+  clientConnections(): { readonly http1: number; readonly http2: number };
   /** -1 without a table. */
   tableAgeSeconds(): number;
   connections(): { readonly short: number; readonly long: number };

@@ -1,9 +1,13 @@
 import { BlockList, isIP } from 'node:net';
 import { parseArgs } from 'node:util';
 import { parseAddress } from '../domain/address.ts';
+import type { IdentityFlags } from './identity-flags.ts';
+import { identityOptions, identityUsage, readIdentityFlags } from './identity-flags.ts';
+import { limitOptions, limitUsage, readLimitFlags } from './limit-flags.ts';
+import type { ProxyLimits } from './limits.ts';
 
 /** What `peerdiscovery proxy` was asked for. */
-export interface ProxyFlags {
+export interface ProxyFlags extends IdentityFlags {
   readonly bindAddress: string;
   readonly securePort: number;
   readonly tlsCertFile: string;
@@ -22,6 +26,9 @@ export interface ProxyFlags {
   readonly logLevel: 'error' | 'warn' | 'info' | 'debug';
   readonly accessLog: boolean;
   readonly shutdownDelayMs: number;
+  readonly shutdownWatchGraceMs: number;
+  readonly shutdownTimeoutMs: number;
+  readonly limits: ProxyLimits;
 }
 
 /** Flags, a request for help, or every problem at once. */
@@ -48,6 +55,10 @@ const options = {
   'log-level': { type: 'string', default: 'info' },
   'access-log': { type: 'boolean', default: false },
   'shutdown-delay-duration': { type: 'string', default: '0s' },
+  'shutdown-watch-termination-grace-period': { type: 'string', default: '5s' },
+  'shutdown-timeout': { type: 'string', default: '30s' },
+  ...identityOptions,
+  ...limitOptions,
   help: { type: 'boolean', short: 'h', default: false },
 } as const;
 
@@ -74,9 +85,16 @@ Usage: peerdiscovery proxy --tls-cert-file FILE --tls-private-key-file FILE --pe
   --log-level error|warn|info|debug (default info)
   --access-log                      log a line for each request
   --shutdown-delay-duration TIME    keep serving, though not ready, after SIGTERM; such as 5s (default 0s)
+  --shutdown-watch-termination-grace-period TIME
+                                    then end watches evenly over this time (default 5s)
+  --shutdown-timeout TIME           for requests to finish once no new ones are taken (default 30s)
 
-Bearer tokens are passed to the verified kube-apiserver; client certificates are not asked for.
-`;
+Identity:
+
+${identityUsage}
+Limits (for each process):
+
+${limitUsage}`;
 
 /** Reads the flags of `peerdiscovery proxy`; it reports every bad one, each with its cure. */
 export function parseProxyFlags(args: readonly string[]): ProxyFlagsResult {
@@ -126,9 +144,21 @@ export function parseProxyFlags(args: readonly string[]): ProxyFlagsResult {
   const health = text('health-bind-address') ?? '';
   if (health !== '0' && !/^(?:\[[0-9a-f:.]+\]|[^\s:[\]]*):[0-9]{1,5}$/i.test(health))
     problems.push('--health-bind-address must be HOST:PORT, or 0 for none');
-  const shutdownDelayMs = parseDuration(text('shutdown-delay-duration') ?? '');
-  if (shutdownDelayMs === undefined)
-    problems.push('--shutdown-delay-duration must be a duration such as 5s, 500ms or 1m30s');
+  const duration = (flag: keyof typeof options): number => {
+    const parsed = parseDuration(text(flag) ?? '');
+    if (parsed === undefined) problems.push(`--${flag} must be a duration such as 5s, 500ms or 1m30s`);
+    return parsed ?? 0;
+  };
+  const shutdownDelayMs = duration('shutdown-delay-duration');
+  const shutdownWatchGraceMs = duration('shutdown-watch-termination-grace-period');
+  const shutdownTimeoutMs = duration('shutdown-timeout');
+  if (shutdownWatchGraceMs > shutdownTimeoutMs)
+    problems.push('--shutdown-watch-termination-grace-period must not be longer than --shutdown-timeout');
+  const identity = readIdentityFlags(
+    (flag) => [values[flag] ?? []].flat().filter((value) => typeof value === 'string' && value !== '') as string[],
+    problems,
+  );
+  const limits = readLimitFlags((flag) => text(flag), parseDuration, problems);
   const logFormat = oneOf('log-format', ['text', 'json']);
   const logLevel = oneOf('log-level', ['error', 'warn', 'info', 'debug']);
   const tlsCertFile = required('tls-cert-file');
@@ -152,7 +182,11 @@ export function parseProxyFlags(args: readonly string[]): ProxyFlagsResult {
     logFormat: logFormat ?? 'json',
     logLevel: logLevel ?? 'info',
     accessLog: values['access-log'] === true,
-    shutdownDelayMs: shutdownDelayMs ?? 0,
+    shutdownDelayMs,
+    shutdownWatchGraceMs,
+    shutdownTimeoutMs,
+    limits,
+    ...identity,
   };
   return { kind: 'flags', flags };
 }

@@ -10,6 +10,10 @@ export interface RequestIdentity {
   readonly stamp: readonly string[];
   /** True where the client's bearer token must not go along: another credential speaks for the request. */
   readonly replacesToken: boolean;
+  /** True if an authenticated proxy has chosen this hop already: the request must not be routed again. */
+  readonly alreadyRouted: boolean;
+  /** Further fields, by lower-case name, that would forge what is stamped; undefined where the usual ones are all. */
+  readonly forged: ((lower: string) => boolean) | undefined;
 }
 
 /** The client's own headers, token or none, speak for it. */
@@ -18,4 +22,6 @@ export const passThrough: RequestIdentity = {
   connectAs: 'anonymous',
   stamp: [],
   replacesToken: false,
+  alreadyRouted: false,
+  forged: undefined,
 };

@@ -1,81 +1,92 @@
 import type { IncomingMessage } from 'node:http';
 import { ServerResponse } from 'node:http';
-import type { ServerHttp2Session } from 'node:http2';
-import { performServerHandshake } from 'node:http2';
 import type { Server, ServerOptions } from 'node:https';
 import { createServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { buildStatus } from '../domain/status-error.ts';
+import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
+import { readClientCertificate } from './client-certificate.ts';
 import type { ClientConnection } from './exchange.ts';
-import { http1Exchange, http2Exchange } from './exchange.ts';
+import { http1Exchange } from './exchange.ts';
 import type { RequestHandler } from './handler.ts';
 import { headerValue } from './headers.ts';
+import { createHttp2Front } from './http2-front.ts';
+import type { FrontLimits } from './limits.ts';
+import { objectToHead, objectToUpgrade } from './objections.ts';
+import type { ProxyMetrics } from './ports.ts';
+import { splice } from './splice.ts';
 import { writeStatus } from './write-status.ts';
 
-/** A certificate with its key, as PEM. */
-export interface ServingCertificate {
+/** What the TLS front proves, and whom it believes; all PEM. */
+export interface FrontTls {
   readonly cert: string;
   readonly key: string;
+  /** Authorities of client certificates; undefined does not ask clients for any. An empty list believes nobody. */
+  readonly clientCa: readonly string[] | undefined;
 }
 
 /** The listener and its limits. */
 export interface ProxyServerOptions {
   readonly handler: RequestHandler;
-  readonly certificate: ServingCertificate;
+  readonly tls: FrontTls;
   readonly log: Log;
-  readonly maxHeadBytes?: number;
-  readonly maxHeaders?: number;
-  readonly maxStreamsPerConnection?: number;
-  readonly maxConnections?: number;
-  readonly headersTimeoutMs?: number;
-  readonly idleTimeoutMs?: number;
+  readonly clock: Clock;
+  readonly metrics: Pick<ProxyMetrics, 'limited'>;
+  readonly limits: FrontLimits;
+}
+
+/** How long each part of an orderly end may take. */
+export interface DrainTimes {
+  /** Watches run on for this long and are ended evenly over it, so that clients do not all come back at once. */
+  readonly watchGraceMs: number;
+  /** Then whatever still runs is cut. */
+  readonly deadlineMs: number;
 }
 
 /** One TLS port for HTTP/1.1 and HTTP/2. */
 export interface ProxyServer {
   listen(port: number, host: string): Promise<AddressInfo>;
-  /** New connections get the new certificate; those that stand are left alone. */
-  replaceCertificate(certificate: ServingCertificate): void;
-  /** Stops accepting, tells clients to go, ends watches, lets the rest finish until the deadline. */
-  drain(deadlineMs: number): Promise<void>;
+  /** New connections get the new certificate and authorities; those that stand are left alone. */
+  replaceTls(tls: FrontTls): void;
+  /** Client connections now. */
+  connections(): { readonly http1: number; readonly http2: number };
+  /** Stops accepting, tells clients to go, lets requests finish and watches end until the deadlines. */
+  drain(times: DrainTimes): Promise<void>;
 }
 
-/**
- * Serves HTTP/2 and HTTP/1.1 on one port by ALPN, and refuses what two servers could read in two ways.
- *
- * Beyond Node's strict parser: exactly one Host, origin-form target, no Transfer-Encoding on HTTP/1.0, and none beside
- * Content-Length. RFC 9112, sections 3.2 and 6.
- */
+/** Serves HTTP/2 and HTTP/1.1 on one port by ALPN, within limits, and refuses what two servers could read in two ways. */
 export function createProxyServer(options: ProxyServerOptions): ProxyServer {
-  const { handler, certificate, log, maxHeadBytes = 64 * 1024, maxHeaders = 200 } = options;
-  const { maxStreamsPerConnection = 250, headersTimeoutMs = 20_000, idleTimeoutMs = 120_000 } = options;
+  const { handler, tls, log, clock, metrics, limits } = options;
   const connections = new WeakMap<Duplex, ClientConnection>();
-  const sessions = new Set<ServerHttp2Session>();
   const sockets = new Set<Socket>();
   let draining = false;
   const connectionOf = (socket: Duplex): ClientConnection => {
     const existing = connections.get(socket);
     if (existing !== undefined) return existing;
     const remoteAddress = (socket as Socket).remoteAddress ?? 'unknown';
-    const created: ClientConnection = { remoteAddress, home: undefined, sticky: new Map() };
+    const certificate = tls.clientCa === undefined ? undefined : readClientCertificate(socket as TLSSocket);
+    const created: ClientConnection = { remoteAddress, certificate, home: undefined, sticky: new Map() };
     connections.set(socket, created);
     return created;
   };
   const listenerOptions: ServerOptions & { readonly allowHalfOpen: boolean } = {
-    ...certificate,
-    minVersion: 'TLSv1.2',
+    ...contextOptions(tls),
+    // As kube-apiserver: asked for, not needed, and judged with each request rather than in the handshake.
+    requestCert: tls.clientCa !== undefined,
+    rejectUnauthorized: false,
     ALPNProtocols: ['h2', 'http/1.1'],
     handshakeTimeout: 10_000,
     // An upgraded connection may be half closed; Node's HTTP server ends the others itself.
     allowHalfOpen: true,
-    maxHeaderSize: maxHeadBytes,
-    headersTimeout: headersTimeoutMs,
-    // Whole requests may take as long as their body does; only the head is bounded.
+    maxHeaderSize: limits.maxHeaderBytes,
+    headersTimeout: limits.readHeaderTimeoutMs,
+    // Whole requests are bounded by the handler, which knows the long-running ones.
     requestTimeout: 0,
-    keepAliveTimeout: idleTimeoutMs,
+    connectionsCheckingInterval: Math.min(2_000, limits.readHeaderTimeoutMs),
+    keepAliveTimeout: limits.idleTimeoutMs,
     requireHostHeader: true,
     insecureHTTPParser: false,
     noDelay: true,
@@ -83,39 +94,57 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
     keepAliveInitialDelay: 15_000,
   };
   const server: Server = createServer(listenerOptions);
-  server.maxHeadersCount = maxHeaders;
-  if (options.maxConnections !== undefined) server.maxConnections = options.maxConnections;
+  // Node stops reading fields at this count without a word, so it reads one more than is allowed.
+  server.maxHeadersCount = limits.maxHeaderFields + 1;
+  server.maxConnections = limits.maxConnections;
+  server.on('drop', () => metrics.limited.inc({ limit: 'connections' }));
   server.on('tlsClientError', (error) => log.debug('TLS handshake failed', { error: error.message }));
   server.on('clientError', (error: Error & { code?: string }, socket: Duplex) => {
     log.debug('malformed request', { error: error.message });
+    const { limit, line } = explainClientError(error.code);
+    if (error.code !== 'ECONNRESET') metrics.limited.inc({ limit });
     if (!socket.writable || error.code === 'ECONNRESET') {
       socket.destroy();
       return;
     }
-    const code = error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request';
-    socket.end(`HTTP/1.1 ${code}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+    socket.end(`HTTP/1.1 ${line}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+    (socket as Socket).destroySoon();
   });
   server.on('connection', (socket: Socket) => {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
   });
-  server.on('request', (request, response) => {
-    const exchange = http1Exchange(request, response, connectionOf(request.socket), () => draining);
-    const objection = objectTo(request, maxHeaders);
+  const refuse = (request: IncomingMessage): { code: number; message: string } | undefined => {
+    if (request.rawHeaders.length / 2 > limits.maxHeaderFields) {
+      metrics.limited.inc({ limit: 'header_fields' });
+      return { code: 431, message: `more than ${limits.maxHeaderFields} header fields` };
+    }
+    const message = objectToHead(request);
+    if (message !== undefined) metrics.limited.inc({ limit: 'ambiguous' });
+    return message === undefined ? undefined : { code: 400, message };
+  };
+  const onRequest = (request: IncomingMessage, response: ServerResponse, continues: boolean) => {
+    const exchange = http1Exchange(request, response, connectionOf(request.socket), () => draining, continues);
+    const objection = refuse(request);
     if (objection === undefined) return handler.handle(exchange);
-    writeStatus(exchange, buildStatus(400, objection), ['Connection', 'close']);
+    writeStatus(exchange, buildStatus(objection.code, objection.message), ['Connection', 'close']);
     response.once('finish', () => request.socket.destroySoon());
-  });
+  };
+  server.on('request', (request, response) => onRequest(request, response, false));
+  // The client waits for a word before it sends its body; it gets it when the body is wanted. RFC 9110, 10.1.1.
+  server.on('checkContinue', (request, response) => onRequest(request, response, true));
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', () => {});
     const response = new ServerResponse(request);
     response.shouldKeepAlive = false;
     response.assignSocket(socket as Socket);
     response.once('finish', () => socket.end());
-    const exchange = http1Exchange(request, response, connectionOf(socket), () => true);
+    const exchange = http1Exchange(request, response, connectionOf(socket), () => true, false);
     const protocol = headerValue(request.rawHeaders, 'upgrade') ?? '';
-    const objection = objectTo(request, maxHeaders) ?? objectToUpgrade(protocol, exchange.hasBody);
-    if (objection !== undefined) return writeStatus(exchange, buildStatus(400, objection));
+    const objection = refuse(request);
+    if (objection !== undefined) return writeStatus(exchange, buildStatus(objection.code, objection.message));
+    const upgradeObjection = objectToUpgrade(protocol, exchange.hasBody);
+    if (upgradeObjection !== undefined) return writeStatus(exchange, buildStatus(400, upgradeObjection));
     handler.handle(exchange, {
       protocol,
       accept: (rawHeaders, peer) => {
@@ -125,31 +154,8 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
       },
     });
   });
-  serveHttp2(server, (socket) => {
-    const session = performServerHandshake(socket, {
-      maxHeaderListPairs: maxHeaders + 4,
-      maxSessionMemory: 64,
-      settings: {
-        maxConcurrentStreams: maxStreamsPerConnection,
-        maxHeaderListSize: maxHeadBytes,
-        initialWindowSize: 256 * 1024,
-        enablePush: false,
-      },
-    });
-    sessions.add(session);
-    if (draining) session.close();
-    const connection = connectionOf(socket);
-    session.once('close', () => sessions.delete(session));
-    session.on('error', (error) => log.debug('HTTP/2 session failed', { error: error.message }));
-    session.setTimeout(idleTimeoutMs * 5, () => session.close());
-    session.on('stream', (stream, _headers, _flags, rawHeaders) => {
-      const raw = Array.isArray(rawHeaders) ? (rawHeaders as string[]) : [];
-      const exchange = http2Exchange(stream, raw, stream.endAfterHeaders, connection);
-      const objection = objectToTarget(exchange.method, exchange.target) ?? objectToHost(exchange.rawHeaders);
-      if (objection === undefined) handler.handle(exchange);
-      else writeStatus(exchange, buildStatus(400, objection));
-    });
-  });
+  const http2 = createHttp2Front({ handler, limits, log, metrics, connectionOf });
+  serveHttp2(server, (socket) => http2.accept(socket));
   return {
     listen: (port, host) =>
       new Promise((resolve, reject) => {
@@ -160,22 +166,45 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
           resolve(server.address() as AddressInfo);
         });
       }),
-    replaceCertificate: (fresh) => server.setSecureContext({ ...fresh, minVersion: 'TLSv1.2' }),
-    drain: async (deadlineMs) => {
+    replaceTls: (fresh) => server.setSecureContext(contextOptions(fresh)),
+    connections: () => ({ http1: sockets.size - http2.sessions(), http2: http2.sessions() }),
+    drain: async ({ watchGraceMs, deadlineMs }) => {
       draining = true;
+      const ended = new AbortController();
       const closed = new Promise<void>((resolve) => {
         server.close(() => resolve());
-      });
-      for (const session of sessions) session.close();
-      handler.endLongRunning();
+      }).then(() => ended.abort());
+      http2.drain();
       server.closeIdleConnections();
-      const deadline = setTimeout(() => {
-        for (const socket of sockets) socket.destroy();
-      }, deadlineMs);
+      await handler.endLongRunning(watchGraceMs, ended.signal);
+      await clock.sleep(Math.max(0, deadlineMs - watchGraceMs), ended.signal);
+      for (const socket of sockets) socket.destroy();
       await closed;
-      clearTimeout(deadline);
     },
   };
+}
+
+const noTicket = 1 << 14;
+
+function contextOptions({ cert, key, clientCa }: FrontTls) {
+  if (clientCa === undefined) return { cert, key, minVersion: 'TLSv1.2' as const };
+  return {
+    cert,
+    key,
+    minVersion: 'TLSv1.2' as const,
+    // Without any, Node would believe the public authorities; this server's own certificate vouches for nobody.
+    ca: clientCa.length === 0 ? [cert] : [...clientCa],
+    // Go takes an intermediate authority for a root where it is listed.
+    allowPartialTrustChain: true,
+    // SSL_OP_NO_TICKET: a resumed session would carry a verdict over from other authorities and another time.
+    secureOptions: noTicket,
+  };
+}
+
+function explainClientError(code: string | undefined): { limit: string; line: string } {
+  if (code === 'HPE_HEADER_OVERFLOW') return { limit: 'header_bytes', line: '431 Request Header Fields Too Large' };
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return { limit: 'header_timeout', line: '408 Request Timeout' };
+  return { limit: 'ambiguous', line: '400 Bad Request' };
 }
 
 /** Hands `h2` connections over, and leaves the rest to the HTTP/1.1 server that `server` is. */
@@ -186,50 +215,4 @@ function serveHttp2(server: Server, accept: (socket: TLSSocket) => void): void {
     if (socket.alpnProtocol === 'h2') return accept(socket);
     for (const listener of http1) listener.call(server, socket);
   });
-}
-
-function objectTo(request: IncomingMessage, maxHeaders: number): string | undefined {
-  const { rawHeaders, method = '', url = '' } = request;
-  if (rawHeaders.length / 2 > maxHeaders - 1) return 'too many header fields';
-  const encoding = headerValue(rawHeaders, 'transfer-encoding');
-  if (encoding !== undefined && request.httpVersion !== '1.1') return 'Transfer-Encoding needs HTTP/1.1';
-  if (encoding !== undefined && headerValue(rawHeaders, 'content-length') !== undefined)
-    return 'Content-Length and Transfer-Encoding together';
-  if (request.httpVersion !== '1.1' && request.httpVersion !== '1.0') return 'unknown version of HTTP';
-  return objectToTarget(method, url) ?? objectToHost(rawHeaders);
-}
-
-function objectToTarget(method: string, target: string): string | undefined {
-  if (method === 'CONNECT' || method === 'TRACE') return `${method} is not served`;
-  return target.startsWith('/') ? undefined : 'the request target is not in origin form';
-}
-
-function objectToHost(rawHeaders: readonly string[]): string | undefined {
-  let hosts = 0;
-  for (let at = 0; at < rawHeaders.length; at += 2) if (rawHeaders[at]?.toLowerCase() === 'host') hosts++;
-  return hosts === 1 ? undefined : 'exactly one Host is needed';
-}
-
-function objectToUpgrade(protocol: string, hasBody: boolean): string | undefined {
-  if (hasBody) return 'a request to upgrade must not have a body';
-  return /^(websocket|spdy\/3\.1)$/i.test(protocol) ? undefined : 'only websocket and SPDY/3.1 can be upgraded to';
-}
-
-/** Joins both sides; the end of one side is passed on without closing the other direction. */
-function splice(client: Duplex, head: Buffer, rawHeaders: readonly string[], peer: Duplex): void {
-  const lines = ['HTTP/1.1 101 Switching Protocols'];
-  for (let at = 0; at + 1 < rawHeaders.length; at += 2) lines.push(`${rawHeaders[at]}: ${rawHeaders[at + 1]}`);
-  client.write(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
-  if (head.length > 0) peer.write(head);
-  const cut = () => {
-    client.destroy();
-    peer.destroy();
-  };
-  for (const side of [client, peer]) side.on('error', cut);
-  client.once('close', () => peer.destroy());
-  peer.once('close', () => {
-    if (!client.writableEnded) client.end();
-  });
-  client.pipe(peer);
-  peer.pipe(client);
 }

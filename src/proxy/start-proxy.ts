@@ -1,10 +1,14 @@
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
+import { createAdmission } from './admission.ts';
+import type { AuthenticationMode } from './authenticate.ts';
+import { createAuthenticate } from './authenticate.ts';
 import { createFleet } from './fleet.ts';
 import { createHandler } from './handler.ts';
+import type { ProxyLimits } from './limits.ts';
 import { createPeerHealth } from './peer-health.ts';
 import type { MetricSources, PeerTransport, ProxyMetrics, RoutingTableSource } from './ports.ts';
-import type { ProxyServer, ProxyServerOptions, ServingCertificate } from './server.ts';
+import type { FrontTls, ProxyServer } from './server.ts';
 import { createProxyServer } from './server.ts';
 import { createUnifiedDiscovery } from './unified-discovery.ts';
 
@@ -13,16 +17,14 @@ export interface ProxyOptions {
   readonly transport: PeerTransport;
   readonly source: RoutingTableSource;
   readonly createMetrics: (sources: MetricSources) => ProxyMetrics;
-  readonly certificate: ServingCertificate;
+  readonly tls: FrontTls;
+  readonly authentication: AuthenticationMode;
   readonly pinnedHome: string | undefined;
   readonly serverName: string;
   readonly accessLog: boolean;
   readonly clock: Clock;
   readonly log: Log;
-  readonly limits?: Pick<
-    ProxyServerOptions,
-    'maxHeadBytes' | 'maxHeaders' | 'maxStreamsPerConnection' | 'maxConnections'
-  >;
+  readonly limits: ProxyLimits;
 }
 
 /** A proxy that follows its table; its server is yet to listen. */
@@ -38,7 +40,7 @@ export interface RunningProxy {
 
 /** Puts the proxy's parts together and starts to follow the routing table. */
 export function startProxy(options: ProxyOptions): RunningProxy {
-  const { transport, source, certificate, pinnedHome, serverName, accessLog, clock, log, limits } = options;
+  const { transport, source, tls, pinnedHome, serverName, accessLog, clock, log, limits } = options;
   const stopping = new AbortController();
   const health = createPeerHealth({ transport, clock, log, signal: stopping.signal });
   const fleet = createFleet({
@@ -54,9 +56,23 @@ export function startProxy(options: ProxyOptions): RunningProxy {
   const metrics = options.createMetrics({
     tableAgeSeconds: () => fleet.tableAgeSeconds(),
     connections: () => transport.connections(),
+    clientConnections: () => server.connections(),
   });
   const discovery = createUnifiedDiscovery({ transport, clock });
-  const handler = createHandler({ fleet, health, transport, discovery, metrics, log, accessLog });
+  const admission = createAdmission({ limits, clock, metrics, signal: stopping.signal });
+  const authenticate = createAuthenticate(options.authentication, clock);
+  const handler = createHandler({
+    fleet,
+    health,
+    transport,
+    discovery,
+    metrics,
+    log,
+    accessLog,
+    authenticate,
+    admission,
+  });
+  const server = createProxyServer({ limits, handler, tls, log, clock, metrics });
   let trouble: string | undefined;
   const following = source
     .start(
@@ -80,7 +96,7 @@ export function startProxy(options: ProxyOptions): RunningProxy {
       log.error('following the routing table failed', { error: trouble });
     });
   return {
-    server: createProxyServer({ ...limits, handler, certificate, log }),
+    server,
     metrics,
     inFlight: () => handler.inFlight(),
     checks: () => {

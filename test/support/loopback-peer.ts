@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type ServerOptions } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import type { TestAuthority } from './test-certificates.ts';
 
 /** A request that a peer has seen. */
@@ -9,6 +10,8 @@ export interface SeenRequest {
   readonly url: string;
   readonly rawHeaders: readonly string[];
   readonly headers: IncomingMessage['headers'];
+  /** Subject's common name of the client certificate that it came with. */
+  readonly clientName: string | undefined;
 }
 
 /** A TLS server on loopback that stands for a kube-apiserver. */
@@ -35,11 +38,14 @@ export async function startLoopbackPeer(
     cert: certPem,
     key: keyPem,
     allowHalfOpen: true,
+    requestCert: true,
+    rejectUnauthorized: false,
   };
   const server = createServer(options, (request, response) => {
     if (request.url === '/readyz') return response.end('ok');
     const { method = '', url = '', rawHeaders, headers } = request;
-    seen.push({ method, url, rawHeaders, headers });
+    const subject = (request.socket as TLSSocket).getPeerX509Certificate()?.subject;
+    seen.push({ method, url, rawHeaders, headers, clientName: subject?.replace('CN=', '') });
     return peer.answer(request, response);
   });
   server.on('connection', (socket) => {

@@ -5,12 +5,14 @@ import { createPeerTls } from '../../src/adapters/peers/peer-tls.ts';
 import { createUndiciTransport } from '../../src/adapters/peers/undici-transport.ts';
 import { createProxyMetrics } from '../../src/adapters/telemetry/proxy-metrics.ts';
 import type { RoutingBundle, RoutingTable, TableGroupVersion } from '../../src/domain/routing-table.ts';
+import type { AuthenticationMode } from '../../src/proxy/authenticate.ts';
+import { defaultLimits, type ProxyLimits } from '../../src/proxy/limits.ts';
 import type { RunningProxy } from '../../src/proxy/start-proxy.ts';
 import { startProxy } from '../../src/proxy/start-proxy.ts';
-import { systemClock } from '../../src/runtime/clock.ts';
-import { silentLog } from '../../src/runtime/log.ts';
+import { type Clock, systemClock } from '../../src/runtime/clock.ts';
+import { type Log, silentLog } from '../../src/runtime/log.ts';
 import type { LoopbackPeer } from './loopback-peer.ts';
-import type { TestAuthority } from './test-certificates.ts';
+import type { TestAuthority, TestCertificate } from './test-certificates.ts';
 
 /** A group-version whose resources are served by these peers. */
 export function groupVersion(name: string, resources: Readonly<Record<string, readonly number[]>>): TableGroupVersion {
@@ -64,24 +66,37 @@ export interface ProxyUnderTest {
     headers?: Readonly<Record<string, string | string[]>>,
     method?: string,
     body?: string,
+    certificate?: TestCertificate,
   ): Promise<ClientAnswer>;
   /** Sends bytes as they are over TLS, and gives back all that comes until the end. */
   sendRaw(text: string, alpn?: readonly string[]): Promise<string>;
   stop(): Promise<void>;
 }
 
+/** What differs from a proxy that passes tokens through. */
+export interface ProxyUnderTestOptions {
+  readonly allowCidrs?: readonly string[];
+  readonly clientCa?: readonly string[];
+  readonly authentication?: AuthenticationMode;
+  readonly frontProxy?: { readonly cert: string; readonly key: string };
+  readonly limits?: Partial<ProxyLimits>;
+  readonly clock?: Clock;
+  /** With one, each request is logged. */
+  readonly log?: Log;
+}
+
 /** Starts a proxy whose home is `home`, and that trusts `authority` for its peers. */
 export async function startProxyUnderTest(
   authority: TestAuthority,
   home: LoopbackPeer | undefined,
-  { allowCidrs = ['127.0.0.1/32'] }: { readonly allowCidrs?: readonly string[] } = {},
+  options: ProxyUnderTestOptions = {},
 ): Promise<ProxyUnderTest> {
   const { certPem, keyPem } = authority.issue({ commonName: 'proxy', dnsNames: ['localhost'] });
   let onBundle: (bundle: RoutingBundle) => void = () => {};
   const proxy = startProxy({
     transport: createUndiciTransport({
-      tls: createPeerTls({ ca: authority.caPem, frontProxy: undefined }),
-      addressPolicy: createAddressPolicy(allowCidrs),
+      tls: createPeerTls({ ca: authority.caPem, frontProxy: options.frontProxy }),
+      addressPolicy: createAddressPolicy(options.allowCidrs ?? ['127.0.0.1/32']),
       connectTimeoutMs: 1_000,
     }),
     source: {
@@ -91,12 +106,14 @@ export async function startProxyUnderTest(
       },
     },
     createMetrics: createProxyMetrics,
-    certificate: { cert: certPem, key: keyPem },
+    tls: { cert: certPem, key: keyPem, clientCa: options.clientCa },
+    authentication: options.authentication ?? { kind: 'TokenPassthrough' },
     pinnedHome: home?.address,
     serverName: 'kubernetes.default.svc',
-    accessLog: false,
-    clock: systemClock,
-    log: silentLog,
+    accessLog: options.log !== undefined,
+    clock: options.clock ?? systemClock,
+    log: options.log ?? silentLog,
+    limits: { ...defaultLimits, ...options.limits },
   });
   const { port } = await proxy.server.listen(0, '127.0.0.1');
   const ca = authority.caPem;
@@ -105,10 +122,13 @@ export async function startProxyUnderTest(
     caPem: ca,
     proxy,
     use: (table) => onBundle(routingBundle(table)),
-    get: (path, headers = {}, method = 'GET', body) =>
+    get: (path, headers = {}, method = 'GET', body, certificate) =>
       new Promise((resolve, reject) => {
         const request = httpsRequest(
-          { host: '127.0.0.1', port, path, method, headers, ca, servername: 'localhost', agent: false },
+          {
+            ...(certificate !== undefined && { cert: certificate.certPem, key: certificate.keyPem }),
+            ...{ host: '127.0.0.1', port, path, method, headers, ca, servername: 'localhost', agent: false },
+          },
           (response) => {
             const chunks: Buffer[] = [];
             response.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -144,7 +164,7 @@ export async function startProxyUnderTest(
         socket.once('close', () => resolve(received));
       }),
     stop: async () => {
-      await proxy.server.drain(0);
+      await proxy.server.drain({ watchGraceMs: 0, deadlineMs: 0 });
       await proxy.stop();
     },
   };

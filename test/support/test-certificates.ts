@@ -11,11 +11,15 @@ export interface TestCertificate {
 
 export interface TestCertificateRequest {
   readonly commonName: string;
+  readonly organizations?: readonly string[];
+  readonly uid?: string;
   readonly dnsNames?: readonly string[];
   readonly usage?: 'serverAuth' | 'clientAuth';
   /** No SAN extension at all. */
   readonly withoutNames?: boolean;
   readonly expired?: boolean;
+  /** Says nothing of the issuer's key, so that only the signature tells authorities of one name apart. */
+  readonly withoutKeyId?: boolean;
 }
 
 /** A certificate authority for one test file. */
@@ -37,7 +41,7 @@ export function createTestAuthority(commonName: string): TestAuthority {
       inFolder((folder) => {
         writeFileSync(join(folder, 'ca.crt'), ca.certPem);
         writeFileSync(join(folder, 'ca.key'), ca.keyPem);
-        writeFileSync(join(folder, 'request.cnf'), requestConfig(request.commonName, leafExtensions(request)));
+        writeFileSync(join(folder, 'request.cnf'), requestConfig(request.commonName, leafExtensions(request), request));
         openssl(folder, ['req', '-new', ...newKey, '-out', 'request.csr']);
         const issuer = ['-CA', 'ca.crt', '-CAkey', 'ca.key', '-CAcreateserial'];
         const extensions = ['-extfile', 'request.cnf', '-extensions', 'extensions'];
@@ -48,20 +52,37 @@ export function createTestAuthority(commonName: string): TestAuthority {
   };
 }
 
-function leafExtensions({ dnsNames = [], usage = 'serverAuth', withoutNames }: TestCertificateRequest): string[] {
+function leafExtensions({
+  dnsNames = [],
+  usage = 'serverAuth',
+  withoutNames,
+  withoutKeyId,
+}: TestCertificateRequest): string[] {
   const names = ['IP:127.0.0.1', ...dnsNames.map((name) => `DNS:${name}`)].join(',');
   const extensions = ['basicConstraints=CA:FALSE', `extendedKeyUsage=${usage}`];
+  if (withoutKeyId === true) extensions.push('authorityKeyIdentifier=none');
   return withoutNames === true ? extensions : [...extensions, `subjectAltName=${names}`];
 }
 
-function requestConfig(commonName: string, extensions: readonly string[]): string {
+function requestConfig(
+  commonName: string,
+  extensions: readonly string[],
+  { organizations = [], uid }: Partial<TestCertificateRequest> = {},
+): string {
   return [
+    'oid_section=oids',
+    '[oids]',
+    'userUid=1.3.6.1.4.1.57683.2',
     '[req]',
+    'utf8=yes',
+    'string_mask=utf8only',
     'distinguished_name=name',
     'prompt=no',
     'x509_extensions=extensions',
     '[name]',
-    `CN=${commonName}`,
+    ...organizations.map((organization, at) => `${at}.O="${organization}"`),
+    ...(uid === undefined ? [] : [`userUid=${uid}`]),
+    ...(commonName === '' ? ['OU=none'] : [`CN="${commonName}"`]),
     '[extensions]',
     ...extensions,
     '',

@@ -2,7 +2,7 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { MetricSources, ProxyMetrics } from '../../proxy/ports.ts';
 
 /** Makes the proxy's metrics in a registry of their own; upstream's names where they mean the same. */
-export function createProxyMetrics({ tableAgeSeconds, connections }: MetricSources): ProxyMetrics {
+export function createProxyMetrics({ tableAgeSeconds, connections, clientConnections }: MetricSources): ProxyMetrics {
   const registry = new Registry();
   const registers = [registry];
   new Gauge({
@@ -22,6 +22,17 @@ export function createProxyMetrics({ tableAgeSeconds, connections }: MetricSourc
       const { short, long } = connections();
       this.set({ lane: 'short' }, short);
       this.set({ lane: 'long' }, long);
+    },
+  });
+  new Gauge({
+    name: 'peerdiscovery_proxy_client_connections',
+    help: 'Connections of clients, by version of HTTP; upgraded ones and those in their handshake are among HTTP/1.1.',
+    labelNames: ['protocol'],
+    registers,
+    collect() {
+      const { http1, http2 } = clientConnections();
+      this.set({ protocol: 'HTTP/1.1' }, http1);
+      this.set({ protocol: 'HTTP/2' }, http2);
     },
   });
   return {
@@ -56,6 +67,24 @@ export function createProxyMetrics({ tableAgeSeconds, connections }: MetricSourc
     homeChanges: new Counter({
       name: 'peerdiscovery_proxy_home_changes_total',
       help: 'Client connections that lost their home server and got a new one.',
+      registers,
+    }),
+    limited: new Counter({
+      name: 'peerdiscovery_proxy_limited_total',
+      help: 'Requests and connections that a limit of the proxy refused or ended.',
+      labelNames: ['limit'],
+      registers,
+    }),
+    certificateExpiry: new Gauge({
+      name: 'peerdiscovery_proxy_certificate_expiration_timestamp_seconds',
+      help: 'When the certificate in use expires; of a bundle, the one that expires first.',
+      labelNames: ['certificate'],
+      registers,
+    }),
+    reloadFailures: new Counter({
+      name: 'peerdiscovery_proxy_certificate_reload_failures_total',
+      help: 'Changed certificate files that could not be used, so that the last good ones stay in use.',
+      labelNames: ['certificate'],
       registers,
     }),
     duration: new Histogram({

@@ -31,10 +31,17 @@ describe('connections with the front-proxy certificate', function () {
   let tls: PeerTls;
   let transport: PeerTransport;
 
-  async function start({ certPem, keyPem }: { certPem: string; keyPem: string }) {
+  async function start({ certPem, keyPem }: { certPem: string; keyPem: string }, maxVersion?: 'TLSv1.2') {
     connections = [];
     server = createServer(
-      { cert: certPem, key: keyPem, ca: frontProxyAuthority.caPem, requestCert: true, rejectUnauthorized: false },
+      {
+        cert: certPem,
+        key: keyPem,
+        ca: frontProxyAuthority.caPem,
+        requestCert: true,
+        rejectUnauthorized: false,
+        ...(maxVersion !== undefined && { maxVersion }),
+      },
       (socket: TLSSocket) => {
         const subject = socket.getPeerX509Certificate()?.subject;
         const seen = { commonName: subject?.replace('CN=', ''), resumed: socket.isSessionReused(), requests: 0 };
@@ -97,8 +104,11 @@ describe('connections with the front-proxy certificate', function () {
   });
 
   it('are not made to a server whose certificate does not verify', async () => {
-    await start(wrong);
+    // Under TLS 1.2 the server sees all of the client's handshake before the client looks at the server's name.
+    await start(wrong, 'TLSv1.2');
     expect(await send('frontProxy')).to.include({ kind: 'certificate', sent: false });
+    // The server sees a client certificate only after the client has gone.
+    await new Promise<void>((resolve) => server.close(() => resolve()));
     expect(connections.map(({ commonName }) => commonName)).not.to.include('front-proxy-client');
   });
 

@@ -1,0 +1,213 @@
+import { readFileSync, unwatchFile, watchFile } from 'node:fs';
+import { createSecureContext } from 'node:tls';
+import type { PeerTls } from '../adapters/peers/peer-tls.ts';
+import { createPeerTls } from '../adapters/peers/peer-tls.ts';
+import type { AuthenticationMode } from '../proxy/authenticate.ts';
+import type { ClientAuthorities, ProxyMetrics } from '../proxy/ports.ts';
+import type { ProxyFlags } from '../proxy/proxy-flags.ts';
+import type { FrontTls } from '../proxy/server.ts';
+import { readCertificates } from '../runtime/certificates.ts';
+import type { Log } from '../runtime/log.ts';
+
+/** Everything that this proxy proves and believes, from files that may change at any time. */
+export interface ProxyCredentials {
+  readonly peerTls: PeerTls;
+  readonly authentication: AuthenticationMode;
+  frontTls(): FrontTls;
+  /** True once the authorities of client certificates are known, or none are needed. */
+  ready(): boolean;
+  /** From the ConfigMap, where no file was named. */
+  replaceAuthorities(authorities: ClientAuthorities): void;
+  /** Re-reads what changes until `signal` aborts; a file that cannot be used leaves the last good one in use. */
+  follow(options: {
+    readonly metrics: Pick<ProxyMetrics, 'certificateExpiry' | 'reloadFailures'>;
+    readonly log: Log;
+    readonly now: () => number;
+    readonly onFrontTls: (tls: FrontTls) => void;
+    readonly signal: AbortSignal;
+  }): void;
+}
+
+/** Either the credentials, or what is wrong with each file that was named. */
+export type LoadedCredentials =
+  | { readonly kind: 'credentials'; readonly credentials: ProxyCredentials }
+  | { readonly kind: 'problems'; readonly problems: readonly string[] };
+
+interface Source {
+  /** For metrics and logs. */
+  readonly certificate: string;
+  readonly flags: string;
+  readonly files: readonly string[];
+  /** Reads the files anew and puts them to use, or throws and changes nothing; returns the certificates, as PEM. */
+  readonly load: () => string;
+}
+
+/** Reads every file that was named, before anything listens. */
+export function loadCredentials(flags: ProxyFlags): LoadedCredentials {
+  const read = (file: string) => readFileSync(file, 'utf8');
+  let front: { cert: string; key: string } = { cert: '', key: '' };
+  let authorities: ClientAuthorities = {
+    clientCa: [],
+    requestHeaderCa: [],
+    allowedNames: flags.requestHeader.allowedNames,
+    headerNames: flags.requestHeader.headerNames,
+  };
+  let peerCa = '';
+  let frontProxy: { cert: string; key: string } | undefined;
+  let token: string | undefined;
+  let peerTls: PeerTls | undefined;
+  const usePeerTls = (ca: string, pair: typeof frontProxy) => {
+    if (ca === '') return;
+    if (peerTls === undefined) peerTls = createPeerTls({ ca, frontProxy: pair });
+    else peerTls.replace({ ca, frontProxy: pair });
+  };
+  const sources: Source[] = [
+    {
+      certificate: 'serving',
+      flags: '--tls-cert-file and --tls-private-key-file',
+      files: [flags.tlsCertFile, flags.tlsPrivateKeyFile],
+      load: () => {
+        const pair = { cert: read(flags.tlsCertFile), key: read(flags.tlsPrivateKeyFile) };
+        createSecureContext(pair);
+        front = pair;
+        return pair.cert;
+      },
+    },
+    {
+      certificate: 'peer-ca',
+      flags: '--peer-ca-file',
+      files: [flags.peerCaFile],
+      load: () => {
+        const ca = read(flags.peerCaFile);
+        readCertificates(ca);
+        usePeerTls(ca, frontProxy);
+        peerCa = ca;
+        return ca;
+      },
+    },
+  ];
+  const { proxyClientCertFile, proxyClientKeyFile, clientCaFile, impersonationTokenFile } = flags;
+  if (proxyClientCertFile !== undefined && proxyClientKeyFile !== undefined)
+    sources.push({
+      certificate: 'front-proxy',
+      flags: '--proxy-client-cert-file and --proxy-client-key-file',
+      files: [proxyClientCertFile, proxyClientKeyFile],
+      load: () => {
+        const pair = { cert: read(proxyClientCertFile), key: read(proxyClientKeyFile) };
+        createSecureContext(pair);
+        usePeerTls(peerCa, pair);
+        frontProxy = pair;
+        return pair.cert;
+      },
+    });
+  if (clientCaFile !== undefined)
+    sources.push({
+      certificate: 'client-ca',
+      flags: '--client-ca-file',
+      files: [clientCaFile],
+      load: () => {
+        const ca = read(clientCaFile);
+        authorities = { ...authorities, clientCa: readCertificates(ca) };
+        return ca;
+      },
+    });
+  const requestHeaderCaFile = flags.requestHeader.clientCaFile;
+  if (requestHeaderCaFile !== undefined)
+    sources.push({
+      certificate: 'requestheader-client-ca',
+      flags: '--requestheader-client-ca-file',
+      files: [requestHeaderCaFile],
+      load: () => {
+        const ca = read(requestHeaderCaFile);
+        authorities = { ...authorities, requestHeaderCa: readCertificates(ca) };
+        return ca;
+      },
+    });
+  if (impersonationTokenFile !== undefined)
+    sources.push({
+      certificate: 'impersonation-token',
+      flags: '--impersonation-token-file',
+      files: [impersonationTokenFile],
+      load: () => {
+        const text = read(impersonationTokenFile).trim();
+        if (!/^[\x21-\x7e]+$/.test(text)) throw new Error('it is not a token on one line');
+        token = text;
+        return '';
+      },
+    });
+
+  const problems: string[] = [];
+  const loadedAt = new Map<Source, number>();
+  const pems = new Map<Source, string>();
+  for (const source of sources) {
+    try {
+      pems.set(source, source.load());
+    } catch (error) {
+      problems.push(`${source.flags}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+  if (problems.length > 0 || peerTls === undefined) return { kind: 'problems', problems };
+
+  const asksClients = flags.authenticationMode !== 'TokenPassthrough';
+  const pem = () =>
+    [...authorities.clientCa, ...authorities.requestHeaderCa].map((certificate) => certificate.toString());
+  const frontTls = (): FrontTls => ({ ...front, clientCa: asksClients ? pem() : undefined });
+  let useFrontTls: (tls: FrontTls) => void = () => {};
+  let noteExpiry: (certificate: string, certificates: ReturnType<typeof readCertificates>) => void = () => {};
+  const authentication: AuthenticationMode =
+    flags.authenticationMode === 'TokenPassthrough'
+      ? { kind: 'TokenPassthrough' }
+      : flags.authenticationMode === 'RequestHeader'
+        ? { kind: 'RequestHeader', authorities: () => authorities }
+        : { kind: 'Impersonation', authorities: () => authorities, token: () => token };
+  const credentials: ProxyCredentials = {
+    peerTls,
+    authentication,
+    frontTls,
+    ready: () => !asksClients || authorities.clientCa.length > 0,
+    replaceAuthorities: (fresh) => {
+      authorities = fresh;
+      useFrontTls(frontTls());
+      noteExpiry('client-ca', [...fresh.clientCa]);
+      if (fresh.requestHeaderCa.length > 0) noteExpiry('requestheader-client-ca', [...fresh.requestHeaderCa]);
+    },
+    follow: ({ metrics, log, now, onFrontTls, signal }) => {
+      useFrontTls = onFrontTls;
+      noteExpiry = (certificate, certificates) => {
+        const expiry = Math.min(...certificates.map(({ validToDate }) => validToDate.getTime()));
+        metrics.certificateExpiry.set({ certificate }, expiry / 1_000);
+      };
+      for (const source of sources) {
+        const { certificate, flags: named, files } = source;
+        const loaded = (text: string) => {
+          loadedAt.set(source, now());
+          if (text !== '') noteExpiry(certificate, readCertificates(text));
+        };
+        loaded(pems.get(source) ?? '');
+        const reload = () => {
+          try {
+            loaded(source.load());
+            if (certificate !== 'peer-ca' && certificate !== 'front-proxy') useFrontTls(frontTls());
+            log.info('re-read what has changed', { certificate, files });
+          } catch (error) {
+            metrics.reloadFailures.inc({ certificate });
+            const inUseForSeconds = Math.round((now() - (loadedAt.get(source) ?? 0)) / 1_000);
+            const why = error instanceof Error ? error.message : String(error);
+            log.warn(`${named}: what has changed cannot be used; the last good one stays in use`, {
+              certificate,
+              files,
+              inUseForSeconds,
+              why,
+            });
+          }
+        };
+        // Polling sees renames and symlink swaps alike, as mounted Secrets do them.
+        for (const file of files) watchFile(file, { interval: 2_000, persistent: false }, reload);
+        signal.addEventListener('abort', () => {
+          for (const file of files) unwatchFile(file, reload);
+        });
+      }
+    },
+  };
+  return { kind: 'credentials', credentials };
+}

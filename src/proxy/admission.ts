@@ -1,0 +1,87 @@
+import type { StatusError } from '../domain/status-error.ts';
+import { buildStatus } from '../domain/status-error.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Exchange } from './exchange.ts';
+import type { RequestLimits } from './limits.ts';
+import type { ProxyMetrics } from './ports.ts';
+import { writeStatus } from './write-status.ts';
+
+/** Keeps requests within their number and their time. */
+export interface Admission {
+  /** Undefined if the request may run, until its exchange closes; else how it is refused. */
+  enter(exchange: Exchange, longRunning: boolean): StatusError | undefined;
+  /** Ends watches evenly over this time, as a server does that has had enough of them; resolves when all are told. */
+  endLongRunning(graceMs: number, signal: AbortSignal): Promise<void>;
+}
+
+/**
+ * Answers 429 with `Retry-After` beyond the limits, and 504 (or 408, while the body is late) to what takes too long.
+ *
+ * One look a second at the oldest finds what is overdue, so that requests need no timers of their own.
+ */
+export function createAdmission({
+  limits,
+  clock,
+  metrics,
+  signal,
+}: {
+  readonly limits: RequestLimits;
+  readonly clock: Clock;
+  readonly metrics: Pick<ProxyMetrics, 'limited'>;
+  readonly signal: AbortSignal;
+}): Admission {
+  // Insertion order is order of deadlines.
+  const short = new Map<Exchange, number>();
+  const long = new Set<Exchange>();
+  const cutOverdue = () => {
+    const before = clock.now() - limits.requestTimeoutMs;
+    for (const [exchange, startedAt] of short) {
+      if (startedAt > before) break;
+      short.delete(exchange);
+      metrics.limited.inc({ limit: 'request_timeout' });
+      if (exchange.responded()) exchange.destroy();
+      else if (exchange.hasBody && !exchange.bodyComplete())
+        writeStatus(exchange, buildStatus(408, 'the body of the request did not come in time'));
+      else writeStatus(exchange, buildStatus(504, 'no answer within the time that a request may take'));
+    }
+  };
+  const sweep = async () => {
+    while (!signal.aborted) {
+      await clock.sleep(1_000, signal);
+      cutOverdue();
+    }
+  };
+  sweep().catch(() => {});
+  return {
+    enter: (exchange, longRunning) => {
+      const running = longRunning ? long.size : short.size;
+      if (running >= (longRunning ? limits.maxLongRunning : limits.maxRequests)) {
+        metrics.limited.inc({ limit: longRunning ? 'long_running_requests' : 'requests' });
+        return buildStatus(429, 'too many requests at once at this proxy, please try again later', 1);
+      }
+      if (longRunning) long.add(exchange);
+      else short.set(exchange, clock.now());
+      exchange.onClose(() => {
+        if (longRunning) long.delete(exchange);
+        else short.delete(exchange);
+      });
+      return undefined;
+    },
+    endLongRunning: async (graceMs, ended) => {
+      const startedAt = clock.now();
+      for (;;) {
+        const left = graceMs - (clock.now() - startedAt);
+        const count = left <= 0 ? long.size : Math.ceil((long.size * stepMs) / (left + stepMs));
+        for (const exchange of [...long].slice(0, count)) {
+          long.delete(exchange);
+          if (exchange.responded()) exchange.end();
+          else exchange.destroy();
+        }
+        if (left <= 0 || ended.aborted) return;
+        await clock.sleep(Math.min(stepMs, left), ended);
+      }
+    },
+  };
+}
+
+const stepMs = 100;

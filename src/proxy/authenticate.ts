@@ -1,0 +1,169 @@
+import type { StatusError } from '../domain/status-error.ts';
+import { buildStatus } from '../domain/status-error.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { ClientCertificate } from './client-certificate.ts';
+import { isAnchored } from './client-certificate.ts';
+import type { Exchange } from './exchange.ts';
+import type { RawHeaders } from './headers.ts';
+import { headerValue } from './headers.ts';
+import type { ClientAuthorities, RequestHeaderNames } from './ports.ts';
+import type { RequestIdentity } from './request-identity.ts';
+import { passThrough } from './request-identity.ts';
+import type { UserInfo } from './user-info.ts';
+import { statesUser, userHeaders, userOfCertificate, userOfHeaders } from './user-info.ts';
+
+/** How a user that this proxy has verified is made known to kube-apiserver. */
+export type AuthenticationMode =
+  | { readonly kind: 'TokenPassthrough' }
+  | { readonly kind: 'RequestHeader'; readonly authorities: () => ClientAuthorities }
+  | {
+      readonly kind: 'Impersonation';
+      readonly authorities: () => ClientAuthorities;
+      /** The proxy's own credential, undefined while there is none. */
+      readonly token: () => string | undefined;
+    };
+
+/** Whose request it is, or why it is refused. */
+export type Authentication =
+  | { readonly kind: 'identified'; readonly identity: RequestIdentity }
+  | { readonly kind: 'refused'; readonly status: StatusError };
+
+/** Decides whose a request is. */
+export type Authenticate = (exchange: Pick<Exchange, 'connection' | 'rawHeaders'>) => Authentication;
+
+const impersonationNames: RequestHeaderNames = {
+  user: ['Impersonate-User'],
+  uid: ['Impersonate-Uid'],
+  group: ['Impersonate-Group'],
+  extraPrefix: ['Impersonate-Extra-'],
+};
+
+/**
+ * Authenticates in kube-apiserver's order: the word of an authenticated proxy, client certificate, token, anonymous.
+ *
+ * A certificate outranks a token, and the token is then not sent on. One that does not verify is an error that a token
+ * makes up for, and nothing else. Tokens are for the kube-apiserver to judge. Source: `Config.New` in
+ * pkg/kubeapiserver/authenticator, and `union` and `x509` of k8s.io/apiserver.
+ */
+export function createAuthenticate(mode: AuthenticationMode, clock: Clock): Authenticate {
+  const anonymous = { kind: 'identified', identity: { ...passThrough, who: 'anonymous' } } as const;
+  const byToken = { kind: 'identified', identity: { ...passThrough, who: 'token' } } as const;
+  if (mode.kind === 'TokenPassthrough') return ({ rawHeaders }) => (hasToken(rawHeaders) ? byToken : anonymous);
+  const convey = mode.kind === 'RequestHeader' ? stampHeaders : impersonate(mode.token);
+  return ({ connection, rawHeaders }) => {
+    const { certificate } = connection;
+    if (certificate === undefined) return hasToken(rawHeaders) ? byToken : anonymous;
+    const authorities = mode.authorities();
+    const found = userOf(certificate, rawHeaders, authorities, clock.now());
+    if (found.kind === 'user') return convey(found, rawHeaders, authorities);
+    const own = hasToken(rawHeaders) ? byToken : anonymous;
+    if (found.kind === 'none' || own === byToken)
+      return { ...own, identity: { ...own.identity, alreadyRouted: found.routed } };
+    return authorities.clientCa.length === 0
+      ? refuse(503, 'the authority of client certificates is not known yet', 1)
+      : refuse(401, 'Unauthorized');
+  };
+}
+
+/** What a certificate says about who is asking. */
+type Found =
+  | { readonly kind: 'user'; readonly user: UserInfo; readonly by: 'certificate' | 'proxy'; readonly routed: boolean }
+  | { readonly kind: 'none'; readonly routed: boolean }
+  | { readonly kind: 'error'; readonly routed: boolean };
+
+function userOf(
+  certificate: ClientCertificate,
+  rawHeaders: RawHeaders,
+  { clientCa, requestHeaderCa, allowedNames, headerNames }: ClientAuthorities,
+  now: number,
+): Found {
+  let routed = false;
+  if (isAnchored(certificate, requestHeaderCa, now)) {
+    const proxy = userOfCertificate(certificate.leaf, certificate.sha256);
+    const commonName = proxy === undefined || 'error' in proxy ? '' : proxy.name;
+    if (allowedNames.length === 0 || allowedNames.includes(commonName)) {
+      const user = userOfHeaders(rawHeaders, headerNames);
+      routed = headerValue(rawHeaders, 'x-kubernetes-peer-proxied') !== undefined;
+      if (user !== undefined) return { kind: 'user', user, by: 'proxy', routed };
+    }
+  }
+  if (!isAnchored(certificate, clientCa, now)) return { kind: 'error', routed };
+  const user = userOfCertificate(certificate.leaf, certificate.sha256);
+  if (user === undefined) return { kind: 'none', routed };
+  return 'error' in user ? { kind: 'error', routed } : { kind: 'user', user, by: 'certificate', routed };
+}
+
+function stampHeaders(
+  { user, by, routed }: Extract<Found, { kind: 'user' }>,
+  _rawHeaders: RawHeaders,
+  { headerNames }: ClientAuthorities,
+): Authentication {
+  const stamp = userHeaders(user, headerNames);
+  if (stamp === undefined) return refuse(403, unfaithful);
+  return {
+    kind: 'identified',
+    identity: {
+      who: `${by}:${user.name}`,
+      connectAs: 'frontProxy',
+      stamp,
+      replacesToken: true,
+      alreadyRouted: routed,
+      forged: (lower) => statesUser(lower, headerNames),
+    },
+  };
+}
+
+/**
+ * Groups are always stated, if only the one that every user has: without any, a user that is named like a ServiceAccount
+ * would be given that ServiceAccount's groups. Source: `WithImpersonation` of k8s.io/apiserver.
+ */
+function impersonate(token: () => string | undefined): typeof stampHeaders {
+  return ({ user, by, routed }, rawHeaders) => {
+    if (namesImpersonation(rawHeaders))
+      return refuse(
+        403,
+        'this proxy makes users of client certificates known by impersonation and cannot impersonate on top of it: ' +
+          'use a token, or connect to a kube-apiserver directly',
+      );
+    const bearer = token();
+    if (bearer === undefined) return refuse(503, 'this proxy has no credential to impersonate with', 1);
+    const everybody = user.name === 'system:anonymous' ? 'system:unauthenticated' : 'system:authenticated';
+    const stated = user.groups.some((group) => group === 'system:authenticated' || group === 'system:unauthenticated');
+    const groups = stated ? user.groups : [...user.groups, everybody];
+    const stamp = userHeaders({ ...user, groups }, impersonationNames);
+    if (stamp === undefined) return refuse(403, unfaithful);
+    return {
+      kind: 'identified',
+      identity: {
+        who: `${by}:${user.name}`,
+        connectAs: 'anonymous',
+        stamp: ['Authorization', `Bearer ${bearer}`, ...stamp],
+        replacesToken: true,
+        alreadyRouted: routed,
+        forged: (lower) => lower.startsWith('impersonate-'),
+      },
+    };
+  };
+}
+
+const unfaithful =
+  'the user of this client certificate has a name, group or UID that HTTP cannot carry unchanged: ' +
+  'use a token, or connect to a kube-apiserver directly';
+
+const socketTokenPrefix = 'base64url.bearer.authorization.k8s.io.';
+
+/** As kube-apiserver looks for tokens: in `Authorization`, and among the protocols of a WebSocket. */
+function hasToken(rawHeaders: RawHeaders): boolean {
+  if (/^bearer\s/i.test(headerValue(rawHeaders, 'authorization')?.trim() ?? '')) return true;
+  return headerValue(rawHeaders, 'sec-websocket-protocol')?.includes(socketTokenPrefix) === true;
+}
+
+function namesImpersonation(rawHeaders: RawHeaders): boolean {
+  for (let at = 0; at < rawHeaders.length; at += 2)
+    if (rawHeaders[at]?.toLowerCase().startsWith('impersonate-')) return true;
+  return false;
+}
+
+function refuse(code: number, message: string, retryAfterSeconds?: number): Authentication {
+  return { kind: 'refused', status: buildStatus(code, message, retryAfterSeconds) };
+}

@@ -1,0 +1,58 @@
+import type { X509Certificate } from 'node:crypto';
+import type { TLSSocket } from 'node:tls';
+
+/** What a client showed in its TLS handshake. */
+export interface ClientCertificate {
+  readonly leaf: X509Certificate;
+  /** What came with it, as the client ordered it; nothing of it is trusted by itself. */
+  readonly intermediates: readonly X509Certificate[];
+  /** True if OpenSSL built a chain for client authentication to any authority that was configured at the handshake. */
+  readonly chained: boolean;
+  readonly sha256: string;
+}
+
+/** Reads what the client showed, once per connection; undefined without a certificate. */
+export function readClientCertificate(socket: TLSSocket): ClientCertificate | undefined {
+  const leaf = socket.getPeerX509Certificate();
+  if (leaf === undefined) return undefined;
+  const intermediates: X509Certificate[] = [];
+  for (let issuer = leaf.issuerCertificate; issuer !== undefined; issuer = issuer.issuerCertificate) {
+    if (intermediates.length === maxDepth || intermediates.some(({ raw }) => issuer?.raw.equals(raw))) break;
+    intermediates.push(issuer);
+  }
+  const sha256 = leaf.fingerprint256.replaceAll(':', '').toLowerCase();
+  return { leaf, intermediates, chained: socket.authorized, sha256 };
+}
+
+const maxDepth = 8;
+
+/**
+ * Whether the certificate is good for one of these authorities at this time, by signatures all the way.
+ *
+ * OpenSSL has verified the chain at the handshake, but against all authorities together and those of that moment. So
+ * each request asks anew: a certificate that has expired since, or whose authority was taken away, is no longer good,
+ * as kube-apiserver verifies it with each request. Source: `x509.Authenticator` of k8s.io/apiserver.
+ */
+export function isAnchored(
+  { leaf, intermediates, chained }: ClientCertificate,
+  anchors: readonly X509Certificate[],
+  now: number,
+): boolean {
+  if (!chained) return false;
+  const reach = (certificate: X509Certificate, depth: number): boolean => {
+    if (!isCurrent(certificate, now)) return false;
+    if (anchors.some((anchor) => anchor.raw.equals(certificate.raw))) return true;
+    if (anchors.some((anchor) => isCurrent(anchor, now) && issued(anchor, certificate))) return true;
+    if (depth === maxDepth) return false;
+    return intermediates.some((issuer) => issuer.ca && issued(issuer, certificate) && reach(issuer, depth + 1));
+  };
+  return reach(leaf, 0);
+}
+
+function isCurrent({ validFromDate, validToDate }: X509Certificate, now: number): boolean {
+  return validFromDate.getTime() <= now && now <= validToDate.getTime();
+}
+
+function issued(issuer: X509Certificate, certificate: X509Certificate): boolean {
+  return certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey);
+}

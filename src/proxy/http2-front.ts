@@ -1,0 +1,99 @@
+import type { ServerHttp2Session } from 'node:http2';
+import { constants, performServerHandshake } from 'node:http2';
+import type { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
+import { buildStatus } from '../domain/status-error.ts';
+import type { Log } from '../runtime/log.ts';
+import type { ClientConnection } from './exchange.ts';
+import { http2Exchange } from './exchange.ts';
+import type { RequestHandler } from './handler.ts';
+import type { FrontLimits } from './limits.ts';
+import { objectToTarget } from './objections.ts';
+import type { ProxyMetrics } from './ports.ts';
+import { writeStatus } from './write-status.ts';
+
+/** The HTTP/2 side of the front. */
+export interface Http2Front {
+  accept(socket: TLSSocket): void;
+  sessions(): number;
+  /** Sends GOAWAY; streams that stand finish. */
+  drain(): void;
+}
+
+/**
+ * Serves HTTP/2 sessions within their limits.
+ *
+ * nghttp2 bounds what a client can make it remember: concurrent streams, resets (1000 at once, 33 a second after that:
+ * CVE-2023-44487), CONTINUATION frames (CVE-2024-28182), unanswered SETTINGS and PINGs; such a session is closed.
+ */
+export function createHttp2Front({
+  handler,
+  limits,
+  log,
+  metrics,
+  connectionOf,
+}: {
+  readonly handler: RequestHandler;
+  readonly limits: FrontLimits;
+  readonly log: Log;
+  readonly metrics: Pick<ProxyMetrics, 'limited'>;
+  readonly connectionOf: (socket: Duplex) => ClientConnection;
+}): Http2Front {
+  const sessions = new Set<ServerHttp2Session>();
+  let draining = false;
+  const goAway = (session: ServerHttp2Session) => {
+    if (session.destroyed || session.closed) return;
+    // First a notice that refuses nothing, so that no request is lost that is on its way. RFC 9113, section 6.8.
+    session.goaway(constants.NGHTTP2_NO_ERROR, 2 ** 31 - 1);
+    const final = setTimeout(() => session.close(), 1_000);
+    session.once('close', () => clearTimeout(final));
+  };
+  return {
+    sessions: () => sessions.size,
+    drain: () => {
+      draining = true;
+      for (const session of sessions) goAway(session);
+    },
+    accept: (socket) => {
+      const session = performServerHandshake(socket, {
+        maxHeaderListPairs: limits.maxHeaderFields + 4,
+        maxSessionMemory: 64,
+        maxSettings: 32,
+        maxOutstandingPings: 10,
+        maxSessionInvalidFrames: 100,
+        maxSessionRejectedStreams: 100,
+        streamResetBurst: 1_000,
+        streamResetRate: 33,
+        settings: {
+          maxConcurrentStreams: limits.maxStreamsPerConnection,
+          maxHeaderListSize: limits.maxHeaderBytes,
+          initialWindowSize: 256 * 1024,
+          enablePush: false,
+        },
+      });
+      sessions.add(session);
+      if (draining) session.close();
+      const connection = connectionOf(socket);
+      session.once('close', () => sessions.delete(session));
+      session.on('error', (error) => {
+        metrics.limited.inc({ limit: 'http2_session' });
+        log.debug('HTTP/2 session failed', { error: error.message, client: connection.remoteAddress });
+      });
+      // Frames of any kind count, so PINGs keep a session; streams keep theirs by their own limits.
+      session.setTimeout(limits.idleTimeoutMs, () => {
+        if (openStreams === 0) session.close();
+      });
+      let openStreams = 0;
+      session.on('stream', (stream, _headers, _flags, rawHeaders) => {
+        openStreams++;
+        stream.once('close', () => openStreams--);
+        const raw = Array.isArray(rawHeaders) ? (rawHeaders as string[]) : [];
+        const exchange = http2Exchange(stream, raw, stream.endAfterHeaders, connection);
+        const objection = objectToTarget(exchange.method, exchange.target, exchange.rawHeaders);
+        if (objection === undefined) return handler.handle(exchange);
+        metrics.limited.inc({ limit: 'ambiguous' });
+        writeStatus(exchange, buildStatus(400, objection));
+      });
+    },
+  };
+}

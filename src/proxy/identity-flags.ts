@@ -1,0 +1,126 @@
+import type { RequestHeaderNames } from './ports.ts';
+
+/** How users of client certificates are made known to kube-apiserver. */
+export interface IdentityFlags {
+  readonly authenticationMode: 'TokenPassthrough' | 'RequestHeader' | 'Impersonation';
+  /** Undefined takes all about clients from `kube-system/extension-apiserver-authentication`. */
+  readonly clientCaFile: string | undefined;
+  readonly requestHeader: {
+    readonly clientCaFile: string | undefined;
+    readonly allowedNames: readonly string[];
+    readonly headerNames: RequestHeaderNames;
+  };
+  readonly proxyClientCertFile: string | undefined;
+  readonly proxyClientKeyFile: string | undefined;
+  /** Set in mode Impersonation only. */
+  readonly impersonationTokenFile: string | undefined;
+}
+
+export const identityOptions = {
+  'authentication-mode': { type: 'string', default: 'TokenPassthrough' },
+  'client-ca-file': { type: 'string' },
+  'proxy-client-cert-file': { type: 'string' },
+  'proxy-client-key-file': { type: 'string' },
+  'requestheader-client-ca-file': { type: 'string' },
+  'requestheader-allowed-names': { type: 'string', multiple: true },
+  'requestheader-username-headers': { type: 'string', multiple: true },
+  'requestheader-uid-headers': { type: 'string', multiple: true },
+  'requestheader-group-headers': { type: 'string', multiple: true },
+  'requestheader-extra-headers-prefix': { type: 'string', multiple: true },
+  'impersonation-token-file': { type: 'string' },
+} as const;
+
+export const identityUsage = `\
+  --authentication-mode MODE        how users of client certificates are made known to kube-apiserver; bearer tokens
+                                    are passed on in every mode (default TokenPassthrough)
+                                      TokenPassthrough  not at all: client certificates are not asked for
+                                      RequestHeader     by X-Remote-* over the front-proxy client certificate
+                                      Impersonation     by Impersonate-* with this proxy's own token
+  --client-ca-file FILE             authorities of client certificates; re-read when it changes (default: all about
+                                    clients from ConfigMap kube-system/extension-apiserver-authentication)
+  --proxy-client-cert-file FILE     front-proxy client certificate; re-read when it changes (RequestHeader)
+  --proxy-client-key-file FILE      its key
+  --requestheader-client-ca-file FILE
+                                    authorities of other proxies, whose X-Remote-* is believed
+  --requestheader-allowed-names NAME,...
+                                    common names of those proxies; empty allows any of them
+  --requestheader-username-headers NAME,...     (default X-Remote-User)
+  --requestheader-uid-headers NAME,...          (default X-Remote-Uid)
+  --requestheader-group-headers NAME,...        (default X-Remote-Group)
+  --requestheader-extra-headers-prefix NAME,... (default X-Remote-Extra-)
+  --impersonation-token-file FILE   token to impersonate with; re-read when it changes
+                                    (default: the Pod's ServiceAccount token)
+`;
+
+const serviceAccountTokenFile = '/var/run/secrets/kubernetes.io/serviceaccount/token';
+
+/** Reads what was given; every problem names the flag and its cure. */
+export function readIdentityFlags(
+  given: (flag: keyof typeof identityOptions) => readonly string[],
+  problems: string[],
+): IdentityFlags {
+  const one = (flag: keyof typeof identityOptions) => given(flag)[0];
+  const list = (flag: keyof typeof identityOptions, otherwise: readonly string[]) => {
+    const names = given(flag).flatMap((value) => value.split(',').map((name) => name.trim()));
+    if (flag !== 'requestheader-allowed-names')
+      for (const name of names)
+        if (!/^[0-9A-Za-z!#$&'*+.^`|~-]+$/.test(name))
+          problems.push(`--${flag}: ${JSON.stringify(name)} is not a header name`);
+    return names.length === 0 ? otherwise : names;
+  };
+  const modes = ['TokenPassthrough', 'RequestHeader', 'Impersonation'] as const;
+  const mode = modes.find((known) => known === one('authentication-mode'));
+  if (mode === undefined) problems.push(`--authentication-mode must be one of ${modes.join(', ')}`);
+
+  const proxyClientCertFile = one('proxy-client-cert-file');
+  const proxyClientKeyFile = one('proxy-client-key-file');
+  const clientCaFile = one('client-ca-file');
+  const needs = (flag: keyof typeof identityOptions, wanted: string, cure: string) => {
+    if (given(flag).length > 0) problems.push(`--${flag} is for ${wanted}: ${cure}`);
+  };
+  if (mode === 'RequestHeader') {
+    for (const flag of ['proxy-client-cert-file', 'proxy-client-key-file'] as const)
+      if (one(flag) === undefined)
+        problems.push(
+          `--authentication-mode=RequestHeader needs --${flag}: give the front-proxy client certificate, or use Impersonation`,
+        );
+  } else if (mode !== undefined) {
+    const cure = 'leave it out, or set --authentication-mode=RequestHeader';
+    needs('proxy-client-cert-file', 'mode RequestHeader', cure);
+    needs('proxy-client-key-file', 'mode RequestHeader', cure);
+  }
+  if (mode !== undefined && mode !== 'Impersonation')
+    needs('impersonation-token-file', 'mode Impersonation', 'leave it out, or set --authentication-mode=Impersonation');
+  const requestHeaderFlags = [
+    'requestheader-client-ca-file',
+    'requestheader-allowed-names',
+    'requestheader-username-headers',
+    'requestheader-uid-headers',
+    'requestheader-group-headers',
+    'requestheader-extra-headers-prefix',
+  ] as const;
+  if (mode === 'TokenPassthrough')
+    for (const flag of ['client-ca-file', ...requestHeaderFlags] as const)
+      needs(flag, 'modes that verify clients', 'leave it out, or set --authentication-mode');
+  else if (clientCaFile === undefined)
+    for (const flag of requestHeaderFlags)
+      needs(flag, 'use with --client-ca-file', 'give that too, or take all from the ConfigMap by leaving it out');
+  return {
+    authenticationMode: mode ?? 'TokenPassthrough',
+    clientCaFile,
+    requestHeader: {
+      clientCaFile: one('requestheader-client-ca-file'),
+      allowedNames: list('requestheader-allowed-names', []),
+      headerNames: {
+        user: list('requestheader-username-headers', ['X-Remote-User']),
+        uid: list('requestheader-uid-headers', ['X-Remote-Uid']),
+        group: list('requestheader-group-headers', ['X-Remote-Group']),
+        extraPrefix: list('requestheader-extra-headers-prefix', ['X-Remote-Extra-']),
+      },
+    },
+    proxyClientCertFile,
+    proxyClientKeyFile,
+    impersonationTokenFile:
+      mode === 'Impersonation' ? (one('impersonation-token-file') ?? serviceAccountTokenFile) : undefined,
+  };
+}

@@ -1,0 +1,68 @@
+import type { ProxyLimits } from './limits.ts';
+import { defaultLimits } from './limits.ts';
+
+const numbers = {
+  'max-connections': 'maxConnections',
+  'max-requests-inflight': 'maxRequests',
+  'max-long-running-requests': 'maxLongRunning',
+  'http2-max-streams-per-connection': 'maxStreamsPerConnection',
+  'max-header-bytes': 'maxHeaderBytes',
+  'max-header-fields': 'maxHeaderFields',
+} as const satisfies Readonly<Record<string, keyof ProxyLimits>>;
+
+const durations = {
+  'request-timeout': 'requestTimeoutMs',
+  'read-header-timeout': 'readHeaderTimeoutMs',
+  'idle-timeout': 'idleTimeoutMs',
+} as const satisfies Readonly<Record<string, keyof ProxyLimits>>;
+
+type LimitFlag = keyof typeof numbers | keyof typeof durations;
+
+export const limitOptions = {
+  'max-connections': { type: 'string' },
+  'max-requests-inflight': { type: 'string' },
+  'max-long-running-requests': { type: 'string' },
+  'http2-max-streams-per-connection': { type: 'string' },
+  'max-header-bytes': { type: 'string' },
+  'max-header-fields': { type: 'string' },
+  'request-timeout': { type: 'string' },
+  'read-header-timeout': { type: 'string' },
+  'idle-timeout': { type: 'string' },
+} as const;
+
+export const limitUsage = `\
+  --max-connections N               client connections at once; more are closed (default ${defaultLimits.maxConnections})
+  --max-requests-inflight N         requests at once, long-running ones apart; more get 429 (default ${defaultLimits.maxRequests})
+  --max-long-running-requests N     watches, exec and the like at once; more get 429 (default ${defaultLimits.maxLongRunning})
+  --http2-max-streams-per-connection N
+                                    requests at once on one HTTP/2 connection (default ${defaultLimits.maxStreamsPerConnection})
+  --max-header-bytes N              size of a request's head (default ${defaultLimits.maxHeaderBytes})
+  --max-header-fields N             header fields of a request (default ${defaultLimits.maxHeaderFields})
+  --request-timeout TIME            for one request with its answer, long-running ones apart; give more than
+                                    kube-apiserver's own, which is 1m (default 1m30s)
+  --read-header-timeout TIME        for the head of a request to come (default 20s)
+  --idle-timeout TIME               for a connection without requests (default 3m)
+`;
+
+/** Reads what was given over the defaults; every problem names the flag and its cure. */
+export function readLimitFlags(
+  text: (flag: LimitFlag) => string | undefined,
+  parseDuration: (text: string) => number | undefined,
+  problems: string[],
+): ProxyLimits {
+  const limits: Record<keyof ProxyLimits, number> = { ...defaultLimits };
+  for (const [flag, limit] of Object.entries(numbers)) {
+    const given = text(flag as LimitFlag);
+    if (given === undefined) continue;
+    if (!/^[1-9][0-9]{0,8}$/.test(given)) problems.push(`--${flag} must be a whole number above 0`);
+    else limits[limit] = Number(given);
+  }
+  for (const [flag, limit] of Object.entries(durations)) {
+    const given = text(flag as LimitFlag);
+    if (given === undefined) continue;
+    const parsed = parseDuration(given);
+    if (parsed === undefined || parsed <= 0) problems.push(`--${flag} must be a duration such as 30s or 1m30s`);
+    else limits[limit] = parsed;
+  }
+  return limits;
+}

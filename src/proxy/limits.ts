@@ -1,0 +1,36 @@
+/** Bounds of connections and heads. */
+export interface FrontLimits {
+  readonly maxConnections: number;
+  readonly maxHeaderBytes: number;
+  readonly maxHeaderFields: number;
+  readonly maxStreamsPerConnection: number;
+  /** From the connection, or the first byte of a head, to its last. */
+  readonly readHeaderTimeoutMs: number;
+  /** How long a connection may be without a request. */
+  readonly idleTimeoutMs: number;
+}
+
+/** Bounds of requests. */
+export interface RequestLimits {
+  readonly maxRequests: number;
+  /** Watches, upgrades and the like, which are not among `maxRequests`. */
+  readonly maxLongRunning: number;
+  /** From the head of a request to the last byte of its answer; none for long-running ones. */
+  readonly requestTimeoutMs: number;
+}
+
+/** All bounds. */
+export type ProxyLimits = FrontLimits & RequestLimits;
+
+/** What holds where no flag says otherwise. */
+export const defaultLimits: ProxyLimits = {
+  maxConnections: 10_000,
+  maxHeaderBytes: 64 * 1024,
+  maxHeaderFields: 200,
+  maxStreamsPerConnection: 250,
+  readHeaderTimeoutMs: 20_000,
+  idleTimeoutMs: 180_000,
+  maxRequests: 2_000,
+  maxLongRunning: 20_000,
+  requestTimeoutMs: 90_000,
+};
