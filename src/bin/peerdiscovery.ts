@@ -1,9 +1,6 @@
 #!/usr/bin/env node
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
-import { runMerge } from './merge.ts';
-import { runOperator } from './operator.ts';
-import { runProxy } from './proxy.ts';
 import { version } from './version.ts';
 
 const usage = `peerdiscovery makes a control plane of mixed kube-apiserver versions answer as one.
@@ -20,15 +17,26 @@ Usage:
 const stdout = (output: string) => void process.stdout.write(output);
 const stderr = (output: string) => void process.stderr.write(output);
 
+/** Loads the chosen command alone: an operator need not hold the proxy's code in memory, nor the other way round. */
 async function main(args: readonly string[]): Promise<number> {
   const [command, ...rest] = args;
   switch (command) {
     case 'operator':
-      return runOperator(rest, { env: process.env, stdout, stderr, signal: terminationSignal() });
+      return (await import('./operator.ts')).runOperator(rest, {
+        env: process.env,
+        stdout,
+        stderr,
+        signal: terminationSignal(),
+      });
     case 'proxy':
-      return runProxy(rest, { env: process.env, stdout, stderr, signal: terminationSignal() });
+      return (await import('./proxy.ts')).runProxy(rest, {
+        env: process.env,
+        stdout,
+        stderr,
+        signal: terminationSignal(),
+      });
     case 'merge':
-      return runMerge(rest, {
+      return (await import('./merge.ts')).runMerge(rest, {
         readFile: (path) => (path === '-' ? text(process.stdin) : readFile(path, 'utf8')),
         stdout,
         stderr,

@@ -93,7 +93,8 @@ export function assessPeer(
     return leaseRenewed
       ? verdict('Unresolved', 'NoAddress', unresolvedMessage, true)
       : verdict('Gone', 'LeaseAbandoned', 'its Lease is no longer renewed and no address is known', false);
-  if (probe === undefined) return verdict('Stale', 'NotYetProbed', 'it has not been asked yet', true);
+  // After a restart it listens before it is ready, so it gets no work until it says that it is.
+  if (probe === undefined) return verdict('NotReady', 'NotYetProbed', 'it has not been asked yet', true);
   if (probe.kind === 'refused') return verdict('Refused', 'CertificateRefused', probe.detail, leaseRenewed || listed);
   if (probe.kind === 'unreachable') {
     if (mayRun) return verdict('Unreachable', 'ConnectionFailed', probe.detail, true);

@@ -56,6 +56,11 @@ describe('assessPeer', () => {
     expect(assessPeer(silent, bounds, now)).to.include({ live: false });
   });
 
+  it('gives no work to a server that was restarted and has not yet been asked', () => {
+    const { documentsAt: _at, probe: _probe, ...restarted } = well;
+    expect(assessPeer(restarted, bounds, now)).to.include({ state: 'NotReady', live: true, fresh: false });
+  });
+
   it('doubts documents from before a restart', () => {
     const { documentsAt: _, ...restarted } = well;
     expect(assessPeer(restarted, bounds, now)).to.include({
