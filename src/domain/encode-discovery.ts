@@ -23,9 +23,13 @@ export function encodeDiscoveryList(
   return `${encodeAsGo({ kind: 'APIGroupDiscoveryList', apiVersion: 'apidiscovery.k8s.io/v2', ...list })}\n`;
 }
 
-/** The characters occur only inside strings, so that the whole text can be escaped at once. */
-function encodeAsGo(value: object): string {
-  return JSON.stringify(value).replace(
+/**
+ * JSON with the escapes of Go's `encoding/json`, indented as `MarshalIndent` does if asked to.
+ *
+ * The characters occur only inside strings, so that the whole text can be escaped at once.
+ */
+export function encodeAsGo(value: object, indent?: number): string {
+  return JSON.stringify(value, undefined, indent).replace(
     /[<>&\u2028\u2029]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );

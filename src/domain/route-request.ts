@@ -33,7 +33,7 @@ export type RouteDecision =
       readonly instead: 'any' | PeerSet;
     }
   | { readonly kind: 'peer'; readonly candidates: PeerSet }
-  | { readonly kind: 'discovery'; readonly document: 'apis' | 'api' }
+  | { readonly kind: 'discovery' }
   | {
       readonly kind: 'unavailable';
       readonly reason: string;
@@ -56,17 +56,17 @@ const homeNoTable: RouteDecision = {
 /**
  * Decides where a request goes: home if home serves it, else to a peer that does, and never to a wrong 404.
  *
- * `discovery` is the caller's word that the request asks for the unified aggregated document.
+ * `discovery` is the caller's word that the request asks for a document that is one over all servers.
  */
 export function routeRequest(
   index: TableIndex | undefined,
   info: RequestInfo,
   view: RouteView,
-  discovery: 'apis' | 'api' | undefined,
+  discovery: boolean,
 ): RouteDecision {
   if (index === undefined) return homeNoTable;
   if (index.table.mode === 'Observe') return homeTrusted;
-  if (discovery !== undefined) return { kind: 'discovery', document: discovery };
+  if (discovery) return { kind: 'discovery' };
   if (!info.isResourceRequest) return routeNonResource(index, info.path, view);
   const serving = index.resource(info.group, info.version, info.resource, info.subresource);
   if (serving === undefined || serving.length === 0) return unlisted(index, view);

@@ -90,11 +90,11 @@ function explain(
   const index = indexTable({ ...table, mode: 'Route' });
   const usable = (at: number) => ['Ready', 'Stale'].includes(table.peers[at]?.state ?? '');
   const serving = servingOf(index, info);
-  const document = info.path === '/apis' || info.path === '/api' ? (info.path.slice(1) as 'apis' | 'api') : undefined;
+  const discovery = info.path === '/apis' || info.path === '/api';
   const names = (peers: PeerSet) => peers.map((at) => labelOf(table, at));
   const outcomes = table.peers.flatMap((peer, home): Outcome[] => {
     if (!usable(home)) return [];
-    const decision = routeRequest(index, info, { home, usable, tableTooOld: asked.tableTooOld }, document);
+    const decision = routeRequest(index, info, { home, usable, tableTooOld: asked.tableTooOld }, discovery);
     return [{ home: nameOf(peer), ...describeDecision(decision, peer, names) }];
   });
   return {

@@ -16,7 +16,6 @@ import { headerValue } from './headers.ts';
 import type { PeerHealth } from './peer-health.ts';
 import type { PeerFault, PeerTarget, PeerTransport, ProxyMetrics, Route } from './ports.ts';
 import type { UnifiedDiscovery } from './unified-discovery.ts';
-import { wantsUnified } from './unified-discovery.ts';
 import { writeStatus } from './write-status.ts';
 
 /** A request to switch protocols, and how to hand the client's side over. */
@@ -84,30 +83,43 @@ export function createHandler(context: HandlerContext): RequestHandler {
       const snapshot = fleet.current();
       const home = fleet.homeOf(snapshot, exchange.connection);
       const homeAt = home === undefined ? undefined : snapshot.index?.peerAt(home.target.address);
+      // What another proxy has routed here already is about this server alone.
+      const routable = upgrade === undefined && !identity.alreadyRouted;
+      const question = routable ? context.discovery.read(exchange, snapshot) : undefined;
       const decision = routeRequest(
         snapshot.index,
         info,
         { home: homeAt, usable: (peer) => fleet.usable(snapshot.peers[peer]), tableTooOld: fleet.tableTooOld() },
-        wantsUnified(exchange.method, exchange.target, exchange.rawHeaders),
+        question !== undefined,
       );
       if (decision.kind === 'unavailable')
         return reject(buildStatus(503, decision.message, decision.retryAfterSeconds, decision.reason));
       if (identity.alreadyRouted && decision.kind === 'peer') return reject(buildStatus(503, routedAlready, 1));
       if (home === undefined && decision.kind !== 'peer') return reject(buildStatus(503, noHome(snapshot), 1));
-      if (decision.kind === 'discovery' && snapshot.bundle !== undefined) {
+      const send = (targets: readonly ForwardTarget[]) => {
+        const plan = { targets, longRunning: isLong, opaqueNotFound: isOpaque(info), upgrade };
+        forward(exchange, plan, context.transport, createEvents(context, info, record, exchange, reject));
+      };
+      if (question !== undefined && decision.kind === 'discovery') {
         record.route = 'discovery';
-        const onFault = (target: PeerTarget, fault: PeerFault) => noteFault(context, target, fault);
-        context.discovery
-          .answer(exchange, decision.document, snapshot.bundle, homesFor(fleet, snapshot, home), onFault)
-          .catch((error: unknown) => reject(buildStatus(500, `discovery failed: ${String(error)}`)));
+        const answering = context.discovery.answer(exchange, question, {
+          snapshot,
+          homes: homesFor(fleet, snapshot, home),
+          usable: (peer) => fleet.usable(peer),
+          doubt: doubtOf(snapshot, fleet),
+          onFault: (target, fault) => noteFault(context, target, fault),
+          pass: (peers) =>
+            send(peers.map((peer) => ({ peer, notFound: { kind: 'trust' }, peerProxied: peer !== home }))),
+        });
+        answering.catch((error: unknown) => reject(buildStatus(500, `discovery failed: ${String(error)}`)));
         return;
       }
       record.route = decision.kind === 'peer' ? 'peer' : 'home';
-      const targets = identity.alreadyRouted
-        ? targetsOfRouted(home)
-        : listTargets(fleet, snapshot, home, decision, exchange, info, turn++);
-      const plan = { targets, longRunning: isLong, opaqueNotFound: isOpaque(info), upgrade };
-      forward(exchange, plan, context.transport, createEvents(context, info, record, exchange, reject));
+      send(
+        identity.alreadyRouted
+          ? targetsOfRouted(home)
+          : listTargets(fleet, snapshot, home, decision, exchange, info, turn++),
+      );
     },
   };
 }
@@ -228,6 +240,11 @@ function stickyFirst(peers: FleetPeer[], exchange: Exchange, info: RequestInfo):
     sticky.set(key, chosen.target.address);
   }
   return ordered;
+}
+
+function doubtOf({ bundle }: FleetSnapshot, fleet: Fleet): string | undefined {
+  if (bundle === undefined || fleet.tableTooOld()) return 'the routing table has not been confirmed for too long';
+  return bundle.table.complete ? undefined : 'not every kube-apiserver is known well enough';
 }
 
 function noHome({ bundle }: FleetSnapshot): string {

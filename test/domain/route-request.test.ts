@@ -13,7 +13,7 @@ function route(target: string, overrides: Partial<RoutingTable> = {}, view: Part
   const parsed = parseRequestInfo(method, target);
   if (parsed.kind !== 'ok') throw new Error(parsed.message);
   const index = indexTable(routingTable({ peers, groupVersions, ...overrides }));
-  return routeRequest(index, parsed.info, { home: 0, usable: () => true, tableTooOld: false, ...view }, undefined);
+  return routeRequest(index, parsed.info, { home: 0, usable: () => true, tableTooOld: false, ...view }, false);
 }
 
 describe('routeRequest', () => {
@@ -50,7 +50,7 @@ describe('routeRequest', () => {
       undefined,
       parsed.info,
       { home: undefined, usable: () => true, tableTooOld: false },
-      undefined,
+      false,
     );
     expect(decision).to.have.nested.property('notFound.kind', 'doubt');
   });

@@ -1,0 +1,58 @@
+import { compareUtf8 } from './compare-utf8.ts';
+
+/** The index of `/openapi/v3`: paths such as `apis/apps/v1` to the URL of their document, its hash included. */
+export type OpenApiIndex = ReadonlyMap<string, string>;
+
+/** Reads what a server answers to `/openapi/v3`; undefined for anything else. */
+export function parseOpenApiIndex(value: unknown): OpenApiIndex | undefined {
+  const paths = asRecord(asRecord(value)?.paths);
+  if (paths === undefined) return undefined;
+  const index = new Map<string, string>();
+  for (const [key, entry] of Object.entries(paths)) {
+    const url = asRecord(entry)?.serverRelativeURL;
+    if (typeof url !== 'string' || !url.startsWith('/openapi/v3/')) return undefined;
+    index.set(key, url);
+  }
+  return index;
+}
+
+/**
+ * The union of servers' indexes; of several documents for one path, that of the first server. Sorted, as Go sorts maps.
+ */
+export function mergeOpenApiIndexes(indexes: readonly OpenApiIndex[]): OpenApiIndex {
+  const merged = new Map<string, string>();
+  for (const index of indexes) for (const [key, url] of index) if (!merged.has(key)) merged.set(key, url);
+  return new Map([...merged].sort(([a], [b]) => compareUtf8(a, b)));
+}
+
+/** The body that a kube-apiserver gives for an index. */
+export function formatOpenApiIndex(index: OpenApiIndex): string {
+  const paths = [...index].map(([key, serverRelativeURL]) => [key, { serverRelativeURL }] as const);
+  return JSON.stringify({ paths: Object.fromEntries(paths) });
+}
+
+/** A Swagger 2.0 document, as far as merging needs to know. */
+export type SwaggerDocument = Readonly<Record<string, unknown>>;
+
+/**
+ * Adds the paths and definitions of `more` that `base` does not have; everything else is of `base`.
+ *
+ * A definition is taken whole or not at all: one that two versions describe differently cannot be both.
+ */
+export function mergeSwagger(base: SwaggerDocument, more: SwaggerDocument): SwaggerDocument {
+  const merged: Record<string, unknown> = { ...base };
+  for (const part of ['paths', 'definitions'] as const) {
+    const added = asRecord(more[part]);
+    if (added !== undefined) merged[part] = sortKeys({ ...added, ...asRecord(base[part]) });
+  }
+  return merged;
+}
+
+function sortKeys(record: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(record).sort(([a], [b]) => compareUtf8(a, b)));
+}
+
+function asRecord(value: unknown): Readonly<Record<string, unknown>> | undefined {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  return value as Record<string, unknown>;
+}

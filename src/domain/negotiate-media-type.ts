@@ -1,0 +1,142 @@
+/** How a discovery document is written. */
+export type Encoding = 'json' | 'yaml' | 'protobuf';
+
+/** Version of aggregated discovery. */
+export type AggregatedVersion = 'v2' | 'v2beta1';
+
+/** What a client accepts, as a kube-apiserver would choose it. */
+export interface MediaTypeChoice {
+  readonly encoding: Encoding;
+  /** Undefined for the legacy form. */
+  readonly aggregated: AggregatedVersion | undefined;
+  /** `pretty=1` as a parameter of the media type. */
+  readonly pretty: boolean;
+  /** `nopeer` asks for one server's own document. */
+  readonly profile: string;
+}
+
+const supported: readonly (readonly [type: string, subtype: string, encoding: Encoding])[] = [
+  ['application', 'json', 'json'],
+  ['application', 'yaml', 'yaml'],
+  ['application', 'vnd.kubernetes.protobuf', 'protobuf'],
+];
+
+/**
+ * Chooses the aggregated form for an Accept header, or undefined if no clause asks for one of `versions`.
+ *
+ * Only clauses that name aggregated discovery count, whatever the others' q-values. Source: `NegotiateMediaTypeOptions`
+ * in `pkg/endpoints/handlers/negotiation` and `discoveryEndpointRestrictions` of k8s.io/apiserver 0.36.
+ */
+export function negotiateAggregated(
+  accept: string,
+  versions: readonly AggregatedVersion[],
+): MediaTypeChoice | undefined {
+  if (accept.indexOf('apidiscovery.k8s.io') < 0) return undefined;
+  return negotiate(accept, ({ g, v, as }) => {
+    const version = versions.find((candidate) => candidate === v);
+    return g === 'apidiscovery.k8s.io' && as === 'APIGroupDiscoveryList' && version !== undefined
+      ? { aggregated: version }
+      : undefined;
+  });
+}
+
+/**
+ * Chooses the encoding of the legacy form, or undefined where a kube-apiserver answers 406; no header means JSON.
+ *
+ * Source: as {@link negotiateAggregated}, with `emptyEndpointRestrictions`.
+ */
+export function negotiateLegacy(accept: string): MediaTypeChoice | undefined {
+  if (accept === '') return { encoding: 'json', aggregated: undefined, pretty: false, profile: '' };
+  return negotiate(accept, ({ g, v, as }) =>
+    g === undefined && v === undefined && as === undefined ? { aggregated: undefined } : undefined,
+  );
+}
+
+/**
+ * Whether the router in front of most discovery paths lets an Accept header through: it looks for the exact types or
+ * any type, and knows neither `application/*` nor `*`. Source: `matchesAccept` in go-restful v3.
+ */
+export function passesRouter(accept: string): boolean {
+  if (accept === '') return true;
+  return accept.split(',').some((clause) => {
+    const type = trimSpaces(clause.split(';', 1)[0] ?? '');
+    return type === '*/*' || supported.some(([major, minor]) => type === `${major}/${minor}`);
+  });
+}
+
+type Parameters = Readonly<Record<string, string | undefined>>;
+
+function negotiate(
+  accept: string,
+  transform: (parameters: Parameters) => { readonly aggregated: AggregatedVersion | undefined } | undefined,
+): MediaTypeChoice | undefined {
+  for (const { type, subtype, parameters } of parseAccept(accept))
+    for (const [major, minor, encoding] of supported) {
+      const any = subtype === '*' && (type === '*' || type === major);
+      if (!any && (type !== major || subtype !== minor)) continue;
+      const { sv, stream, pretty, profile } = parameters;
+      if (sv !== undefined && sv !== '') continue;
+      if (stream !== undefined && stream !== '' && stream !== 'watch') continue;
+      const allowed = transform(parameters);
+      if (allowed !== undefined) return { encoding, ...allowed, pretty: pretty === '1', profile: profile ?? '' };
+    }
+  return undefined;
+}
+
+interface Clause {
+  readonly type: string;
+  readonly subtype: string;
+  readonly q: number;
+  readonly parameters: Parameters;
+}
+
+/** As `ParseAccept` of github.com/munnerz/goautoneg, its odd order of clauses included. */
+function parseAccept(header: string): Clause[] {
+  const clauses: Clause[] = [];
+  for (const part of header.split(',')) {
+    const [range = '', ...parameters] = trimSpaces(part).split(';');
+    const [type = '', subtype, more] = range.split('/');
+    const bare = subtype === undefined || subtype === '';
+    if ((bare && trimSpaces(type) !== '*') || (more !== undefined && more !== '')) continue;
+    clauses.push({
+      type: trimSpaces(type),
+      subtype: bare ? '*' : trimSpaces(subtype),
+      ...readParameters(parameters),
+    });
+  }
+  return sortAsGo(clauses);
+}
+
+function readParameters(parts: readonly string[]): Pick<Clause, 'q' | 'parameters'> {
+  const parameters: Record<string, string> = Object.create(null) as Record<string, string>;
+  let q = 1;
+  for (const part of parts) {
+    const [name = '', value = '', more = ''] = part.split('=');
+    if (value === '' || more !== '') continue;
+    const token = trimSpaces(name);
+    if (token === 'q') q = Number.parseFloat(value) || 0;
+    else parameters[token] = trimSpaces(value);
+  }
+  return { q, parameters };
+}
+
+/** `sort.Sort` over so few entries is an insertion sort; it matters, as the comparison is no strict order. */
+function sortAsGo(clauses: Clause[]): Clause[] {
+  for (let end = 1; end < clauses.length; end++)
+    for (let at = end; at > 0; at--) {
+      const [a, b] = [clauses[at - 1], clauses[at]];
+      if (a === undefined || b === undefined || !comesBefore(b, a)) break;
+      clauses[at - 1] = b;
+      clauses[at] = a;
+    }
+  return clauses;
+}
+
+function comesBefore(a: Clause, b: Clause): boolean {
+  return a.q > b.q || (a.type !== '*' && b.type === '*') || (a.subtype !== '*' && b.subtype === '*');
+}
+
+/** Spaces only; a tab is part of the name. */
+function trimSpaces(text: string): string {
+  return text.replace(/^ +| +$/g, '');
+}

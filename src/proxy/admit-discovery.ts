@@ -1,0 +1,131 @@
+import { createHash } from 'node:crypto';
+import { buildStatus } from '../domain/status-error.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Exchange } from './exchange.ts';
+import { fetchWhole, identityHeaders } from './fetch-whole.ts';
+import type { FleetPeer } from './fleet.ts';
+import { headerValue } from './headers.ts';
+import type { PeerFault, PeerTarget, PeerTransport } from './ports.ts';
+import { writeStatus } from './write-status.ts';
+
+/** Whom to ask, in this order, and whom to tell of a server that failed. */
+export interface Homes {
+  readonly homes: readonly FleetPeer[];
+  readonly onFault: (target: PeerTarget, fault: PeerFault) => void;
+}
+
+/** How to say no. */
+export type Refusal = (exchange: Exchange) => void;
+
+/** Decides who may see discovery. */
+export interface DiscoveryAdmission {
+  /** Undefined if the client may have what the path has. `aggregated`: the path is asked for in that form. */
+  admit(exchange: Exchange, path: string, aggregated: boolean, homes: Homes): Promise<Refusal | undefined>;
+}
+
+const nopeer = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList;profile=nopeer';
+const maxRemembered = 20_000;
+
+/**
+ * Lets in whom the home server lets in: it is asked for the same path by the same method with the client's own
+ * credentials, and anything that comes after its authorisation, a 404 for a group that it does not know included, is
+ * a yes.
+ *
+ * A yes is remembered for ten seconds, by the hash of method, path and everything that says who is asking; a no is
+ * never remembered. Requests by the same client that wait for the same answer share it.
+ */
+export function createDiscoveryAdmission({
+  transport,
+  clock,
+  admittedForMs = 10_000,
+}: {
+  readonly transport: PeerTransport;
+  readonly clock: Clock;
+  readonly admittedForMs?: number;
+}): DiscoveryAdmission {
+  const admittedUntil = new Map<string, number>();
+  const asking = new Map<string, Promise<Refusal | undefined>>();
+  const etags = new Map<string, string>();
+  const remember = (key: string) => {
+    // Oldest first, so a bounded map is a queue.
+    for (const oldest of admittedUntil.keys()) {
+      if (admittedUntil.size < maxRemembered) break;
+      admittedUntil.delete(oldest);
+    }
+    admittedUntil.delete(key);
+    admittedUntil.set(key, clock.now() + admittedForMs);
+  };
+  return {
+    admit: async (exchange, path, aggregated, homes) => {
+      const key = keyOf(exchange, path);
+      if ((admittedUntil.get(key) ?? 0) > clock.now()) return undefined;
+      const running = asking.get(key);
+      if (running !== undefined) return running;
+      const answer = askHomes(exchange, path, aggregated, homes);
+      asking.set(key, answer);
+      try {
+        const refusal = await answer;
+        if (refusal === undefined) remember(key);
+        return refusal;
+      } finally {
+        asking.delete(key);
+      }
+    },
+  };
+
+  async function askHomes(
+    exchange: Exchange,
+    path: string,
+    aggregated: boolean,
+    { homes, onFault }: Homes,
+  ): Promise<Refusal | undefined> {
+    let refusal: Refusal = unavailable('there is none');
+    for (const { target } of homes) {
+      const etagKey = `${target.address} ${path}`;
+      const condition = path.startsWith('/openapi/') ? '*' : aggregated ? etags.get(etagKey) : undefined;
+      const answer = await fetchWhole(transport, target, exchange, {
+        method: exchange.method,
+        path,
+        headers: [
+          'Accept',
+          aggregated ? nopeer : 'application/json',
+          ...(condition === undefined ? [] : ['If-None-Match', condition]),
+        ],
+        maxBytes: 64 * 1024,
+      });
+      if (answer.kind === 'fault') {
+        if (answer.fault.kind === 'request')
+          return (asker) => writeStatus(asker, buildStatus(400, answer.fault.error.message));
+        onFault(target, answer.fault);
+        refusal = unavailable(answer.fault.error.message);
+        continue;
+      }
+      const { status, headers, body } = answer;
+      const etag = headerValue(headers, 'etag');
+      if (aggregated && status === 200 && etag !== undefined) {
+        if (etags.size >= 1_000) etags.clear();
+        etags.set(etagKey, etag);
+      }
+      if (status !== 401 && status !== 403 && status !== 429 && status < 500) return undefined;
+      refusal = (asker) => {
+        asker.respond(status, headers);
+        asker.end(asker.method === 'HEAD' ? undefined : body);
+      };
+      // It knows the client well enough to say no; a server that is in trouble says nothing about the client.
+      if (status === 401 || status === 403) return refusal;
+    }
+    return refusal;
+  }
+}
+
+function unavailable(why: string): Refusal {
+  return (exchange) =>
+    writeStatus(exchange, buildStatus(503, `no home kube-apiserver can be asked whether this is allowed: ${why}`, 1));
+}
+
+/** A hash, so that no credential stays in memory. */
+function keyOf({ method, rawHeaders, identity }: Exchange, path: string): string {
+  return createHash('sha256')
+    .update(JSON.stringify([method, path, identityHeaders(rawHeaders), identity.connectAs, identity.stamp]))
+    .digest('base64');
+}

@@ -1,0 +1,55 @@
+/** A path of discovery that kube-apiserver has a document for. */
+export type DiscoveryPath =
+  | { readonly kind: 'core' }
+  | { readonly kind: 'groups' }
+  | { readonly kind: 'group'; readonly group: string }
+  /** `group` is empty for the core group. */
+  | { readonly kind: 'groupVersion'; readonly group: string; readonly version: string };
+
+const core: DiscoveryPath = { kind: 'core' };
+const groups: DiscoveryPath = { kind: 'groups' };
+
+/** The path of a request target, still encoded. */
+export function pathOf(target: string): string {
+  const queryAt = target.indexOf('?');
+  return queryAt < 0 ? target : target.slice(0, queryAt);
+}
+
+/**
+ * Tells discovery from everything else: `/api`, `/apis`, `/api/<version>`, `/apis/<group>` and
+ * `/apis/<group>/<version>`, each with or without a slash at its end. Spellings that need decoding are not discovery.
+ */
+export function parseDiscoveryPath(path: string): DiscoveryPath | undefined {
+  if (!path.startsWith('/api') || hasMoreSlashes(path, 4) || path.length > 400 || path.includes('%')) return undefined;
+  const [, prefix, first = '', second = '', ...more] = path.split('/', 6);
+  if (more.some((part) => part !== '') || more.length > 1) return undefined;
+  if (first === '' && (second !== '' || more.length > 0)) return undefined;
+  if (prefix === 'api') {
+    if (first === '') return core;
+    return second === '' && more.length === 0 ? { kind: 'groupVersion', group: '', version: first } : undefined;
+  }
+  if (prefix !== 'apis') return undefined;
+  if (first === '') return groups;
+  if (second === '') return more.length === 0 ? { kind: 'group', group: first } : undefined;
+  return { kind: 'groupVersion', group: first, version: second };
+}
+
+/** Most requests are for resources, and are told from discovery here at the least cost. */
+function hasMoreSlashes(path: string, count: number): boolean {
+  let at = -1;
+  for (let found = 0; found <= count; found++) {
+    at = path.indexOf('/', at + 1);
+    if (at < 0) return false;
+  }
+  return true;
+}
+
+/** Whether a client is taken for a person. Source: `isPrettyPrint` in `negotiate.go` of k8s.io/apiserver 0.36. */
+export function wantsPretty(target: string, userAgent: string): boolean {
+  const queryAt = target.indexOf('?');
+  if (queryAt >= 0 && target.indexOf('pretty', queryAt) >= 0) {
+    const asked = new URLSearchParams(target.slice(queryAt + 1)).get('pretty');
+    if (asked !== null && asked !== '') return /^(1|t|T|TRUE|true|True)$/.test(asked);
+  }
+  return userAgent.startsWith('curl') || userAgent.startsWith('Wget') || userAgent.startsWith('Mozilla/5.0');
+}

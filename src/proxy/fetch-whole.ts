@@ -1,0 +1,91 @@
+import type { Exchange } from './exchange.ts';
+import { headerValue, prepareRequestHeaders, prepareResponseHeaders } from './headers.ts';
+import type { PeerFault, PeerTarget, PeerTransport } from './ports.ts';
+
+/** A peer's whole answer, or why there is none. */
+export type WholeAnswer =
+  | {
+      readonly kind: 'answer';
+      readonly status: number;
+      readonly headers: readonly string[];
+      readonly body: Buffer;
+      /** True if the answer was longer than the bound, so that `body` is only its beginning. */
+      readonly cut: boolean;
+    }
+  | { readonly kind: 'fault'; readonly fault: PeerFault };
+
+/** A request of the proxy's own on behalf of a client's. */
+export interface WholeRequest {
+  readonly method: string;
+  readonly path: string;
+  /** Besides what says who is asking. */
+  readonly headers: readonly string[];
+  readonly maxBytes: number;
+}
+
+/** Asks a peer something with the credentials of the client's request and nothing else of it. */
+export function fetchWhole(
+  transport: PeerTransport,
+  target: PeerTarget,
+  exchange: Exchange,
+  { method, path, headers: extra, maxBytes }: WholeRequest,
+): Promise<WholeAnswer> {
+  const { rawHeaders, identity, connection } = exchange;
+  const prepared = prepareRequestHeaders(
+    [
+      'Host',
+      headerValue(rawHeaders, 'host') ?? target.address,
+      'User-Agent',
+      headerValue(rawHeaders, 'user-agent') ?? 'peerdiscovery',
+      ...identityHeaders(rawHeaders),
+      ...extra,
+    ],
+    { remoteAddress: connection.remoteAddress, peerProxied: false, identity },
+  );
+  if (prepared.kind === 'bad')
+    return Promise.resolve({
+      kind: 'fault',
+      fault: { kind: 'request', sent: false, error: new Error(prepared.message) },
+    });
+  return new Promise((resolve) => {
+    let status = 0;
+    let headers: readonly string[] = [];
+    const chunks: Buffer[] = [];
+    let size = 0;
+    transport.dispatch(
+      target,
+      {
+        method,
+        path,
+        rawHeaders: prepared.rawHeaders,
+        body: null,
+        longRunning: false,
+        connectAs: identity.connectAs,
+        upgrade: undefined,
+      },
+      {
+        onHead: (code, raw) => {
+          status = code;
+          headers = prepareResponseHeaders(raw);
+        },
+        onData: (chunk) => {
+          size += chunk.length;
+          if (size <= maxBytes) chunks.push(chunk);
+        },
+        onEnd: () => resolve({ kind: 'answer', status, headers, body: Buffer.concat(chunks), cut: size > maxBytes }),
+        onFault: (fault) => resolve({ kind: 'fault', fault }),
+        onUpgrade: (_headers, socket) => socket.destroy(),
+      },
+    );
+  });
+}
+
+/** Everything in a request's own header fields that says who is asking. */
+export function identityHeaders(rawHeaders: readonly string[]): string[] {
+  const identity: string[] = [];
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at]?.toLowerCase() ?? '';
+    if (name === 'authorization' || name.startsWith('impersonate-')) identity.push(name, rawHeaders[at + 1] ?? '');
+  }
+  return identity;
+}

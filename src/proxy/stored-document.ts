@@ -1,0 +1,79 @@
+import { createHash } from 'node:crypto';
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
+import type { Exchange } from './exchange.ts';
+import { headerList, headerValue } from './headers.ts';
+
+const gzipAsync = promisify(gzip);
+
+/** A document in one form, kept as it goes over the wire. */
+export interface StoredDocument {
+  readonly body: Buffer;
+  /** Header fields of every answer with it, the 304 included. */
+  readonly headers: readonly string[];
+  readonly contentType: string;
+  /** With its quotes. */
+  readonly etag: string;
+  /** The compressed body, made at the first call; undefined for one that is not worth it. */
+  gzipped(): Promise<Buffer> | undefined;
+}
+
+/** What makes up a document. */
+export interface DocumentParts {
+  readonly body: Buffer;
+  readonly contentType: string;
+  /** Without quotes; that of the bytes unless told. */
+  readonly etag?: string;
+  readonly cacheControl: string;
+  readonly vary: boolean;
+  /** Shortest body that is compressed. */
+  readonly gzipFrom?: number;
+}
+
+/** kube-apiserver compresses longer answers only. Source: `writers.go` in `responsewriters` of k8s.io/apiserver 0.36. */
+const defaultGzipFrom = 128 * 1024 + 1;
+
+/** Keeps a document ready to be sent, plain and, once somebody asks for it, compressed. */
+export function storeDocument(parts: DocumentParts): StoredDocument {
+  const { body, contentType, cacheControl, vary, gzipFrom = defaultGzipFrom } = parts;
+  const etag = `"${parts.etag ?? strongEtag(body)}"`;
+  let compressed: Promise<Buffer> | undefined;
+  return {
+    body,
+    contentType,
+    etag,
+    headers: ['Cache-Control', cacheControl, 'Etag', etag, ...(vary ? ['Vary', 'Accept'] : [])],
+    gzipped: () => {
+      if (body.length < gzipFrom) return undefined;
+      compressed ??= gzipAsync(body, { level: 1 });
+      return compressed;
+    },
+  };
+}
+
+/** Upper-case hex SHA-512, as kube-apiserver makes its ETags. */
+export function strongEtag(bytes: Uint8Array | string): string {
+  return createHash('sha512').update(bytes).digest('hex').toUpperCase();
+}
+
+/** Answers with a document: 304 where the client has it, compressed where it asks for that. */
+export async function writeDocument(exchange: Exchange, document: StoredDocument): Promise<void> {
+  const match = headerList(exchange.rawHeaders, 'if-none-match');
+  if (match?.split(',').some((tag) => tag.trim() === document.etag)) {
+    exchange.respond(304, document.headers);
+    exchange.end();
+    return;
+  }
+  const compressed = acceptsGzip(exchange) ? document.gzipped() : undefined;
+  const body = compressed === undefined ? document.body : await compressed;
+  const headers = ['Content-Type', document.contentType, 'Content-Length', String(body.length), ...document.headers];
+  if (compressed !== undefined) headers.push('Content-Encoding', 'gzip', 'Vary', 'Accept-Encoding');
+  exchange.respond(200, headers);
+  if (exchange.method === 'HEAD') exchange.end();
+  else exchange.end(body);
+}
+
+function acceptsGzip({ rawHeaders }: Exchange): boolean {
+  const encodings = headerValue(rawHeaders, 'accept-encoding');
+  return encodings?.split(',').some((encoding) => encoding.trim() === 'gzip') === true;
+}

@@ -1,0 +1,92 @@
+import { expect } from 'chai';
+import {
+  legacyApiVersions,
+  legacyGroup,
+  legacyGroupList,
+  legacyResourceList,
+} from '../../src/domain/discovery-legacy-lists.ts';
+import { legacyToGroup } from '../../src/domain/legacy-to-groups.ts';
+import { buildGroup, buildResource, buildVersion } from '../support/discovery-builders.ts';
+
+const kind = (name: string, group = '', version = '') => ({ group, version, kind: name });
+
+describe('legacy lists of a unified document', () => {
+  it('write fields in the order of kube-apiserver, group and version only where they differ', () => {
+    const deployments = buildResource('deployments', {
+      singularResource: 'deployment',
+      responseKind: kind('Deployment'),
+      shortNames: ['deploy'],
+      categories: ['all'],
+      subresources: [{ subresource: 'scale', responseKind: kind('Scale', 'autoscaling', 'v1'), verbs: ['get'] }],
+    });
+    expect(JSON.stringify(legacyResourceList('apps', buildVersion('v1', deployments)))).to.equal(
+      '{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"apps/v1","resources":[' +
+        '{"name":"deployments","singularName":"deployment","namespaced":true,"kind":"Deployment","verbs":["get","list"],"shortNames":["deploy"],"categories":["all"]},' +
+        '{"name":"deployments/scale","singularName":"","namespaced":true,"group":"autoscaling","version":"v1","kind":"Scale","verbs":["get"]}]}',
+    );
+  });
+
+  it('leave out a group and version that are those of the list, as for CRDs', () => {
+    const widgets = buildResource('widgets', { responseKind: kind('Widget', 'example.com', 'v1') });
+    const list = JSON.stringify(legacyResourceList('example.com', buildVersion('v1', widgets)));
+    expect(list).to.contain('"namespaced":true,"kind":"Widget"');
+  });
+
+  it('have no apiVersion for the core group', () => {
+    expect(JSON.stringify(legacyResourceList('', buildVersion('v1')))).to.equal(
+      '{"kind":"APIResourceList","groupVersion":"v1","resources":[]}',
+    );
+    expect(JSON.stringify(legacyApiVersions([buildGroup('', buildVersion('v1'))]))).to.equal(
+      '{"kind":"APIVersions","versions":["v1"],"serverAddressByClientCIDRs":[]}',
+    );
+  });
+
+  it('prefer the first version, and list dead ones', () => {
+    const group = buildGroup('autoscaling', buildVersion('v2'), { version: 'v1', freshness: 'Stale' });
+    const expected = {
+      name: 'autoscaling',
+      versions: [
+        { groupVersion: 'autoscaling/v2', version: 'v2' },
+        { groupVersion: 'autoscaling/v1', version: 'v1' },
+      ],
+      preferredVersion: { groupVersion: 'autoscaling/v2', version: 'v2' },
+    };
+    expect(legacyGroupList([group, buildGroup('empty')])).to.deep.equal({
+      kind: 'APIGroupList',
+      apiVersion: 'v1',
+      groups: [expected],
+    });
+    expect(legacyGroup(group)).to.deep.equal({ kind: 'APIGroup', apiVersion: 'v1', ...expected });
+    expect(legacyGroup(buildGroup('empty'))).to.equal(undefined);
+  });
+
+  it('leave out a parent that was invented for its subresources', () => {
+    const orphan = buildResource('orphans', {
+      responseKind: kind(''),
+      verbs: null,
+      subresources: [{ subresource: 'status', responseKind: kind('Orphan'), verbs: ['get'] }],
+    });
+    const list = legacyResourceList('g', buildVersion('v1', orphan));
+    expect(list).to.have.property('resources').with.length(1);
+    expect(list).to.have.nested.property('resources[0].name', 'orphans/status');
+  });
+
+  it('are what the aggregated form is made of: there and back is the same', () => {
+    const group = buildGroup(
+      'g',
+      buildVersion(
+        'v1',
+        buildResource('a', {
+          responseKind: kind('A'),
+          subresources: [{ subresource: 's', responseKind: kind('A'), verbs: ['get'] }],
+        }),
+      ),
+    );
+    const [version = buildVersion('v1')] = group.versions ?? [];
+    const back = legacyToGroup({ name: 'g', versions: ['v1'] }, () => ({
+      kind: 'list',
+      list: legacyResourceList('g', version),
+    }));
+    expect(back).to.deep.equal(group);
+  });
+});

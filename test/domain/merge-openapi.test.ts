@@ -1,0 +1,83 @@
+import { expect } from 'chai';
+import {
+  formatOpenApiIndex,
+  mergeOpenApiIndexes,
+  mergeSwagger,
+  parseOpenApiIndex,
+} from '../../src/domain/merge-openapi.ts';
+import { InvalidProtobufError, mergeSwaggerProtobuf } from '../../src/domain/merge-openapi-protobuf.ts';
+import { bytesField, message } from '../../src/domain/protobuf-writer.ts';
+
+const indexOf = (paths: Readonly<Record<string, string>>) => new Map(Object.entries(paths));
+
+describe('mergeOpenApiIndexes', () => {
+  it('is the union, sorted, the first server first', () => {
+    const merged = mergeOpenApiIndexes([
+      indexOf({ b: '/openapi/v3/b?hash=1', c: '/openapi/v3/c?hash=1' }),
+      indexOf({ a: '/openapi/v3/a?hash=2', b: '/openapi/v3/b?hash=2' }),
+    ]);
+    expect(formatOpenApiIndex(merged)).to.equal(
+      '{"paths":{"a":{"serverRelativeURL":"/openapi/v3/a?hash=2"},"b":{"serverRelativeURL":"/openapi/v3/b?hash=1"},"c":{"serverRelativeURL":"/openapi/v3/c?hash=1"}}}',
+    );
+  });
+
+  it('reads what it writes, and nothing that points elsewhere', () => {
+    const index = indexOf({ 'api/v1': '/openapi/v3/api/v1?hash=A' });
+    expect(parseOpenApiIndex(JSON.parse(formatOpenApiIndex(index)))).to.deep.equal(index);
+    for (const value of [
+      null,
+      [],
+      {},
+      { paths: [] },
+      { paths: { a: 'x' } },
+      { paths: { a: { serverRelativeURL: 'https://elsewhere/' } } },
+    ])
+      expect(parseOpenApiIndex(value)).to.equal(undefined);
+  });
+});
+
+describe('mergeSwagger', () => {
+  it('adds what is missing and changes nothing', () => {
+    const base = { swagger: '2.0', info: { version: 'new' }, paths: { '/b': 1 }, definitions: { B: 1 } };
+    const more = { swagger: '2.0', info: { version: 'old' }, paths: { '/a': 2, '/b': 2 }, definitions: { A: 2, B: 2 } };
+    expect(JSON.stringify(mergeSwagger(base, more))).to.equal(
+      '{"swagger":"2.0","info":{"version":"new"},"paths":{"/a":2,"/b":1},"definitions":{"A":2,"B":1}}',
+    );
+  });
+});
+
+describe('mergeSwaggerProtobuf', () => {
+  const pair = (name: string, value: string) => message(bytesField(1, name), bytesField(2, value));
+  const document = (version: string, paths: readonly string[], definitions: readonly string[]) =>
+    message(
+      bytesField(1, '2.0'),
+      bytesField(2, version),
+      bytesField(8, message(...paths.map((path) => bytesField(2, pair(path, version))))),
+      bytesField(9, message(...definitions.map((name) => bytesField(1, pair(name, version))))),
+      bytesField(12, 'after'),
+    );
+
+  it('adds pairs that are missing and keeps every other byte', () => {
+    const merged = mergeSwaggerProtobuf([document('new', ['/b'], ['B']), document('old', ['/a', '/b'], ['A'])]);
+    expect(merged).to.deep.equal(
+      message(
+        bytesField(1, '2.0'),
+        bytesField(2, 'new'),
+        bytesField(8, message(bytesField(2, pair('/b', 'new')), bytesField(2, pair('/a', 'old')))),
+        bytesField(9, message(bytesField(1, pair('B', 'new')), bytesField(1, pair('A', 'old')))),
+        bytesField(12, 'after'),
+      ),
+    );
+  });
+
+  it('returns the first document as it is when the others add nothing', () => {
+    const base = document('new', ['/a', '/b'], ['A']);
+    expect(mergeSwaggerProtobuf([base, document('old', ['/a'], ['A'])])).to.equal(base);
+  });
+
+  it('refuses what is no message', () => {
+    const whole = document('new', ['/a'], []);
+    expect(() => mergeSwaggerProtobuf([whole, whole.subarray(0, whole.length - 1)])).to.throw(InvalidProtobufError);
+    expect(() => mergeSwaggerProtobuf([whole, Uint8Array.of(0x0b)])).to.throw(InvalidProtobufError);
+  });
+});
