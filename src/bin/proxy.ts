@@ -8,7 +8,7 @@ import { loadKubeConfig } from '../adapters/kubernetes/connect-cluster.ts';
 import { readBundleFile } from '../adapters/kubernetes/read-bundle-file.ts';
 import { watchConfirmations } from '../adapters/kubernetes/table-lease.ts';
 import { createAddressPolicy } from '../adapters/peers/address-policy.ts';
-import { createUndiciTransport } from '../adapters/peers/undici-transport.ts';
+import { createPeerTransport } from '../adapters/peers/peer-transport.ts';
 import { createLog } from '../adapters/telemetry/create-log.ts';
 import { type ReadinessCheck, serveEndpoint } from '../adapters/telemetry/http-endpoint.ts';
 import { createProxyMetrics } from '../adapters/telemetry/proxy-metrics.ts';
@@ -46,7 +46,7 @@ export async function runProxy(args: readonly string[], context: CommandContext)
   const client = clientFor(flags, context, log);
   const source = await tableSource(flags, client, log);
   const proxy = startProxy({
-    transport: createUndiciTransport({
+    transport: createPeerTransport({
       tls: credentials.peerTls,
       addressPolicy: createAddressPolicy(flags.allowPeerCidrs),
     }),

@@ -128,7 +128,7 @@ export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTr
         onData: (chunk) => {
           if (closed) return;
           if (held === undefined) return send(chunk);
-          // undici reuses nothing of the chunk's memory, so it may be kept.
+          // The transport reuses nothing of the chunk's memory, so it may be kept.
           held.chunks.push(chunk);
           held.size += chunk.length;
           if (held.size <= classifiableBytes) return;

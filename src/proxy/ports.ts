@@ -100,8 +100,10 @@ export interface PeerFault {
   readonly error: Error;
 }
 
-/** Takes a peer's answer: `onHead`, then data, then `onEnd`; or `onFault`, once, at any point. */
+/** Takes a peer's answer: any number of `onInterim`, `onHead`, then data, then `onEnd`; or `onFault`, once, at any point. */
 export interface PeerHandler {
+  /** An interim answer came: 100 to a request with `Expect`, whose body is read meanwhile, or another 1xx. */
+  onInterim?(status: number, rawHeaders: string[]): void;
   onHead(status: number, rawHeaders: string[]): void;
   onData(chunk: Buffer): void;
   onEnd(rawTrailers: string[]): void;

@@ -2,7 +2,7 @@ import { request as httpsRequest } from 'node:https';
 import { connect as tlsConnect } from 'node:tls';
 import { createAddressPolicy } from '../../src/adapters/peers/address-policy.ts';
 import { createPeerTls } from '../../src/adapters/peers/peer-tls.ts';
-import { createUndiciTransport } from '../../src/adapters/peers/undici-transport.ts';
+import { createPeerTransport } from '../../src/adapters/peers/peer-transport.ts';
 import { createProxyMetrics } from '../../src/adapters/telemetry/proxy-metrics.ts';
 import type { RoutingBundle, RoutingTable, TableGroupVersion } from '../../src/domain/routing-table.ts';
 import type { AuthenticationMode } from '../../src/proxy/authenticate.ts';
@@ -94,7 +94,7 @@ export async function startProxyUnderTest(
   const { certPem, keyPem } = authority.issue({ commonName: 'proxy', dnsNames: ['localhost'] });
   let onBundle: (bundle: RoutingBundle) => void = () => {};
   const proxy = startProxy({
-    transport: createUndiciTransport({
+    transport: createPeerTransport({
       tls: createPeerTls({ ca: authority.caPem, frontProxy: options.frontProxy }),
       addressPolicy: createAddressPolicy(options.allowCidrs ?? ['127.0.0.1/32']),
       connectTimeoutMs: 1_000,

@@ -1,4 +1,5 @@
 import { X509Certificate } from 'node:crypto';
+import { isIP } from 'node:net';
 import { connect, type SecureContext, type TLSSocket } from 'node:tls';
 
 /** Why nothing usable came from a peer. */
@@ -62,7 +63,7 @@ function openConnection(options: VerifiedConnectionOptions, secureContext: Secur
       rejectUnauthorized: true,
       minVersion: 'TLSv1.2',
       ALPNProtocols: ['http/1.1'],
-      checkServerIdentity: (_host, certificate) => checkDnsName(serverName, certificate.raw),
+      checkServerIdentity: (_host, certificate) => checkPeerName(serverName, certificate.raw),
     });
     const timer = setTimeout(() => {
       socket.destroy(new PeerFault('Timeout', `no TLS connection within ${timeoutMs} ms`));
@@ -97,11 +98,15 @@ function openConnection(options: VerifiedConnectionOptions, secureContext: Secur
   });
 }
 
-/** Only a DNS SAN counts; Node alone would fall back to the subject's common name. */
-function checkDnsName(serverName: string, rawCertificate: Buffer | undefined): Error | undefined {
+/** Only a SAN counts; Node alone would fall back to the subject's common name. */
+export function checkPeerName(serverName: string, rawCertificate: Buffer | undefined): Error | undefined {
   if (rawCertificate === undefined) return new Error('no certificate');
   const certificate = new X509Certificate(rawCertificate);
-  if (certificate.checkHost(serverName, { subject: 'never', wildcards: false }) !== undefined) return undefined;
+  const found =
+    isIP(serverName) === 0
+      ? certificate.checkHost(serverName, { subject: 'never', wildcards: false })
+      : certificate.checkIP(serverName);
+  if (found !== undefined) return undefined;
   const names = certificate.subjectAltName ?? 'none';
   return new Error(`not for ${serverName} (names: ${names.replace(/[^\x20-\x7e]/g, '?').slice(0, 200)})`);
 }

@@ -3,7 +3,7 @@ import { createServer, type Server, type TLSSocket } from 'node:tls';
 import { expect } from 'chai';
 import { createAddressPolicy } from '../../../src/adapters/peers/address-policy.ts';
 import { createPeerTls, type PeerTls } from '../../../src/adapters/peers/peer-tls.ts';
-import { createUndiciTransport } from '../../../src/adapters/peers/undici-transport.ts';
+import { createPeerTransport } from '../../../src/adapters/peers/peer-transport.ts';
 import type { ConnectAs, PeerFault, PeerTransport } from '../../../src/proxy/ports.ts';
 import { createTestAuthority } from '../../support/test-certificates.ts';
 
@@ -78,7 +78,7 @@ describe('connections with the front-proxy certificate', function () {
 
   beforeEach(() => {
     tls = createPeerTls({ ca: authority.caPem, frontProxy: first });
-    transport = createUndiciTransport({ tls, addressPolicy: createAddressPolicy([]) });
+    transport = createPeerTransport({ tls, addressPolicy: createAddressPolicy([]) });
   });
   afterEach(async () => {
     await transport.close();
@@ -94,6 +94,7 @@ describe('connections with the front-proxy certificate', function () {
       ['front-proxy-client', 2],
     ]);
     await transport.close();
+    transport = createPeerTransport({ tls, addressPolicy: createAddressPolicy([]) });
     await send('anonymous');
     await send('frontProxy');
     expect(

@@ -1,0 +1,290 @@
+import type { TLSSocket } from 'node:tls';
+import type { PeerFaultKind, PeerHandler, PeerRequest } from '../../proxy/ports.ts';
+import { MalformedResponse, type ResponseParser } from './response-parser.ts';
+
+/** What one request is on its connection; `sent` and `settled` are the connection's to set. */
+export interface Http1Attempt {
+  readonly request: PeerRequest;
+  readonly handler: PeerHandler;
+  /** True if a byte of the request may have reached the peer. */
+  sent: boolean;
+  settled: boolean;
+}
+
+/** What a connection tells its pool. */
+export interface Http1Owner {
+  /** The connection can take the next request. */
+  onIdle(connection: Http1Connection): void;
+  /** The connection is of no use any more. */
+  onClosed(connection: Http1Connection): void;
+}
+
+/** Interim answers before the final one; each is small, but there is no end to them otherwise. */
+const maxInterim = 16;
+
+/**
+ * One verified TLS connection, with at most one request on it at a time.
+ *
+ * It is reused only after an answer that was complete, unambiguous and kept alive, to a request that was sent whole;
+ * any byte that nobody asked for ends it. Pipelining is not done.
+ */
+export class Http1Connection {
+  /** When it became idle, or made progress, in the owner's sweeps. */
+  seenInSweep = 0;
+  readonly #socket: TLSSocket;
+  readonly #parser: ResponseParser;
+  readonly #owner: Http1Owner;
+  #attempt: Http1Attempt | undefined;
+  /** Of a body of known length, what is still to come. */
+  #left = 0;
+  #interim = 0;
+  #requestComplete = true;
+  #keepAlive = false;
+  #dead = false;
+  #closed = false;
+
+  constructor(socket: TLSSocket, parser: ResponseParser, owner: Http1Owner) {
+    this.#socket = socket;
+    this.#parser = parser;
+    this.#owner = owner;
+    socket.on('data', this.#onData);
+    socket.on('end', this.#onEnd);
+    socket.on('error', this.#onError);
+    socket.on('close', this.#onClose);
+  }
+
+  get dead(): boolean {
+    return this.#dead;
+  }
+
+  get busy(): boolean {
+    return this.#attempt !== undefined;
+  }
+
+  /** Sends a request whose head is `head`; the connection must be idle. */
+  start(attempt: Http1Attempt, head: string): void {
+    this.#attempt = attempt;
+    this.#left = 0;
+    this.#interim = 0;
+    this.#keepAlive = false;
+    this.#parser.reset(attempt.request.method === 'HEAD');
+    attempt.sent = true;
+    const { body } = attempt.request;
+    this.#requestComplete = body === null;
+    this.#socket.write(head, 'latin1');
+    if (body !== null) this.#sendBody(attempt, body).catch(() => {});
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /** Ends the connection, and the request on it with a fault. */
+  destroy(kind: PeerFaultKind, error: Error): void {
+    this.#fail(kind, error);
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    const attempt = this.#attempt;
+    if (attempt === undefined) {
+      this.#fail('reset', new Error('bytes that nobody asked for'));
+      return;
+    }
+    this.seenInSweep = -1;
+    if (this.#left > 0) {
+      this.#takeCounted(attempt, chunk, 0);
+      return;
+    }
+    try {
+      this.#parse(attempt, chunk);
+    } catch (error) {
+      if (!(error instanceof MalformedResponse)) throw error;
+      this.#fail('reset', error);
+    }
+  };
+
+  #parse(attempt: Http1Attempt, chunk: Buffer): void {
+    const parser = this.#parser;
+    let at = 0;
+    while (at < chunk.length) {
+      const hadHead = parser.headComplete && !parser.messageComplete;
+      at = parser.read(chunk, at);
+      const { pieces } = parser;
+      for (let index = 0; index + 1 < pieces.length; index += 2) {
+        attempt.handler.onData(chunk.subarray(pieces[index], pieces[index + 1]));
+        if (this.#attempt !== attempt) return;
+      }
+      if (!hadHead && parser.headComplete) {
+        if (this.#takeHead(attempt, chunk, at)) return;
+      } else if (hadHead && parser.messageComplete) {
+        this.#complete(attempt, at < chunk.length, trailers(parser));
+        return;
+      }
+    }
+  }
+
+  /** True if the rest of the chunk has been dealt with. */
+  #takeHead(attempt: Http1Attempt, chunk: Buffer, at: number): boolean {
+    const { status, framing, keepAlive, length } = this.#parser;
+    if (status < 200) return this.#takeInterim(attempt, status, chunk, at);
+    // A connection's end proves nothing; only a refused upgrade is answered so by Go's hijacked connections.
+    if (framing === 'close' && attempt.request.upgrade === undefined)
+      throw new MalformedResponse('an answer that does not tell its length');
+    this.#keepAlive = keepAlive && framing !== 'close';
+    if (framing === 'length') this.#left = length;
+    else if (framing === 'close') this.#left = Number.POSITIVE_INFINITY;
+    attempt.handler.onHead(status, this.#parser.takeFields());
+    if (this.#attempt !== attempt) return true;
+    if (framing === 'chunked') return false;
+    if (this.#left === 0) this.#complete(attempt, at < chunk.length, []);
+    else if (at < chunk.length) this.#takeCounted(attempt, chunk, at);
+    return true;
+  }
+
+  #takeInterim(attempt: Http1Attempt, status: number, chunk: Buffer, at: number): boolean {
+    if (status !== 101) {
+      if (++this.#interim > maxInterim) throw new MalformedResponse('too many interim answers');
+      attempt.handler.onInterim?.(status, this.#parser.takeFields());
+      return false;
+    }
+    if (attempt.request.upgrade === undefined) throw new MalformedResponse('a switch of protocols nobody asked for');
+    const socket = this.#socket;
+    attempt.settled = true;
+    this.#attempt = undefined;
+    this.#dead = true;
+    this.#parser.free();
+    socket.off('data', this.#onData);
+    socket.off('end', this.#onEnd);
+    socket.off('error', this.#onError);
+    socket.pause();
+    if (at < chunk.length) socket.unshift(chunk.subarray(at));
+    attempt.handler.onUpgrade(this.#parser.takeFields(), socket);
+    return true;
+  }
+
+  #takeCounted(attempt: Http1Attempt, chunk: Buffer, from: number): void {
+    const length = chunk.length - from;
+    if (length <= this.#left) {
+      this.#left -= length;
+      attempt.handler.onData(from === 0 ? chunk : chunk.subarray(from));
+      if (this.#left === 0 && this.#attempt === attempt) this.#complete(attempt, false, []);
+      return;
+    }
+    const end = from + this.#left;
+    this.#left = 0;
+    attempt.handler.onData(chunk.subarray(from, end));
+    if (this.#attempt === attempt) this.#complete(attempt, true, []);
+  }
+
+  #complete(attempt: Http1Attempt, hasExtra: boolean, rawTrailers: string[]): void {
+    attempt.settled = true;
+    this.#attempt = undefined;
+    if (this.#keepAlive && this.#requestComplete && !hasExtra) {
+      this.#socket.resume();
+      this.#owner.onIdle(this);
+    } else this.#discard();
+    attempt.handler.onEnd(rawTrailers);
+  }
+
+  #fail(kind: PeerFaultKind, error: Error): void {
+    const attempt = this.#attempt;
+    this.#attempt = undefined;
+    this.#discard();
+    if (attempt === undefined || attempt.settled) return;
+    attempt.settled = true;
+    attempt.handler.onFault({ kind, sent: attempt.sent, error });
+  }
+
+  #discard(): void {
+    if (this.#dead) return;
+    this.#dead = true;
+    this.#parser.free();
+    this.#socket.destroy();
+  }
+
+  readonly #onEnd = (): void => {
+    const attempt = this.#attempt;
+    // What is delimited by the connection's end.
+    if (attempt !== undefined && this.#left === Number.POSITIVE_INFINITY) this.#complete(attempt, false, []);
+    else this.#fail('reset', new Error('the server closed the connection'));
+  };
+
+  readonly #onError = (error: Error): void => {
+    this.#fail('reset', error);
+  };
+
+  readonly #onClose = (): void => {
+    this.#fail('reset', new Error('the connection was closed'));
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#owner.onClosed(this);
+  };
+
+  async #sendBody(attempt: Http1Attempt, body: AsyncIterable<Uint8Array>): Promise<void> {
+    const length = declaredLength(attempt.request.rawHeaders);
+    const socket = this.#socket;
+    let sent = 0;
+    try {
+      for await (const chunk of body) {
+        if (this.#attempt !== attempt) return;
+        if (chunk.length === 0) continue;
+        this.seenInSweep = -1;
+        sent += chunk.length;
+        if (length !== undefined && sent > length) throw new Error('the body is longer than Content-Length');
+        if (!this.#writePiece(chunk, length === undefined)) await drained(socket);
+      }
+      if (this.#attempt !== attempt) return;
+      if (length !== undefined && sent < length) throw new Error('the body is shorter than Content-Length');
+      if (length === undefined) socket.write('0\r\n\r\n', 'latin1');
+      this.#requestComplete = true;
+    } catch (error) {
+      if (this.#attempt === attempt) this.#fail('aborted', error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  #writePiece(chunk: Uint8Array, chunked: boolean): boolean {
+    const socket = this.#socket;
+    if (!chunked) return socket.write(chunk);
+    socket.cork();
+    socket.write(`${chunk.length.toString(16)}\r\n`, 'latin1');
+    socket.write(chunk);
+    const more = socket.write('\r\n', 'latin1');
+    socket.uncork();
+    return more;
+  }
+}
+
+/** Resolves when the socket takes more, or will never again. */
+function drained(socket: TLSSocket): Promise<void> {
+  if (socket.destroyed || !socket.writableNeedDrain) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = () => {
+      socket.off('drain', done);
+      socket.off('close', done);
+      resolve();
+    };
+    socket.on('drain', done);
+    socket.on('close', done);
+  });
+}
+
+function declaredLength(rawHeaders: readonly string[]): number | undefined {
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2)
+    if (rawHeaders[at]?.length === 14 && rawHeaders[at]?.toLowerCase() === 'content-length')
+      return Number(rawHeaders[at + 1]);
+  return undefined;
+}
+
+/** Framing is no business of trailers. RFC 9110, section 6.5.1. */
+function trailers(parser: ResponseParser): string[] {
+  const fields = parser.takeFields();
+  const kept: string[] = [];
+  for (let at = 0; at + 1 < fields.length; at += 2)
+    if (!/^(?:content-length|transfer-encoding|host|connection)$/i.test(fields[at] ?? ''))
+      kept.push(fields[at] ?? '', fields[at + 1] ?? '');
+  return kept;
+}

@@ -1,0 +1,152 @@
+import type { TLSSocket } from 'node:tls';
+import type { PeerCall, PeerFaultKind, PeerHandler, PeerRequest, PeerTarget } from '../../proxy/ports.ts';
+import { ConnectFault } from './connect-peer.ts';
+import { type Http1Attempt, Http1Connection } from './http1-connection.ts';
+import { writeRequestHead } from './request-head.ts';
+import type { ResponseParsers } from './response-parser.ts';
+
+/** How many connections, and how long they may say nothing. */
+export interface Http1PoolLimits {
+  readonly maxConnections: number;
+  /** How long an answer may wait for its head or between two pieces of its body; undefined for ever. */
+  readonly answerTimeoutMs: number | undefined;
+  readonly idleTimeoutMs: number;
+}
+
+/** HTTP/1.1 connections to one peer, all of one sort and one identity. */
+export interface Http1Pool {
+  dispatch(request: PeerRequest, handler: PeerHandler): PeerCall;
+  /** Connections that stand or are being made. */
+  open(): number;
+  /** Ends what has been silent for too long; to be called every `sweepMs`. */
+  sweep(): void;
+  /** Ends idle connections, and the rest as they become idle. */
+  close(): void;
+}
+
+/** One sweep ends connections for every pool: no timers per request. */
+export const sweepMs = 1_000;
+
+/**
+ * Gives each request a connection to itself: the one that became idle last, else a new one.
+ *
+ * Finding one costs the same however many there are.
+ */
+export function createHttp1Pool(
+  target: PeerTarget,
+  connect: () => Promise<TLSSocket>,
+  parsers: ResponseParsers,
+  limits: Http1PoolLimits,
+): Http1Pool {
+  const { maxConnections, answerTimeoutMs, idleTimeoutMs } = limits;
+  const idle: Http1Connection[] = [];
+  const all = new Set<Http1Connection>();
+  let connecting = 0;
+  let closed = false;
+  let sweeps = 0;
+  const owner = {
+    onIdle: (connection: Http1Connection) => {
+      connection.seenInSweep = sweeps;
+      if (closed) connection.destroy('aborted', new Error('the pool is closed'));
+      else idle.push(connection);
+    },
+    onClosed: (connection: Http1Connection) => {
+      all.delete(connection);
+    },
+  };
+  const connectFor = async (attempt: Attempt, head: string) => {
+    connecting++;
+    try {
+      const connection = new Http1Connection(await connect(), parsers.create(), owner);
+      all.add(connection);
+      connection.seenInSweep = sweeps;
+      // Whoever waited for it may have left; the next one will use it.
+      if (closed) attempt.fail('aborted', new Error('the pool is closed'));
+      if (attempt.settled) owner.onIdle(connection);
+      else attempt.startOn(connection, head);
+    } catch (error) {
+      attempt.fail(error instanceof ConnectFault ? error.kind : 'connect', error as Error);
+    } finally {
+      connecting--;
+    }
+  };
+  return {
+    dispatch: (request, handler) => {
+      const attempt = new Attempt(request, handler);
+      const head = writeRequestHead(target, request);
+      if (head.kind === 'bad') {
+        queueMicrotask(() => attempt.fail('request', new Error(head.message)));
+        return attempt;
+      }
+      let connection = idle.pop();
+      while (connection?.dead) connection = idle.pop();
+      if (connection !== undefined) attempt.startOn(connection, head.text);
+      else if (all.size + connecting >= maxConnections) {
+        const error = new Error(`all ${maxConnections} connections to ${target.address} are in use`);
+        queueMicrotask(() => attempt.fail('saturated', error));
+      } else void connectFor(attempt, head.text);
+      return attempt;
+    },
+    open: () => all.size + connecting,
+    sweep: () => {
+      sweeps++;
+      const answerSweeps = answerTimeoutMs === undefined ? Number.POSITIVE_INFINITY : answerTimeoutMs / sweepMs;
+      for (const connection of all) {
+        if (connection.seenInSweep === -1) connection.seenInSweep = sweeps;
+        const silent = sweeps - connection.seenInSweep;
+        if (connection.busy && silent > answerSweeps)
+          connection.destroy('timeout', new Error(`${target.address}: nothing for ${answerTimeoutMs} ms`));
+        else if (!connection.busy && silent > idleTimeoutMs / sweepMs)
+          connection.destroy('aborted', new Error('idle for too long'));
+      }
+      // The dead are at the front: the oldest die first.
+      let count = 0;
+      while (idle[count]?.dead) count++;
+      if (count > 0) idle.splice(0, count);
+    },
+    close: () => {
+      closed = true;
+      for (const connection of idle.splice(0)) connection.destroy('aborted', new Error('the pool is closed'));
+    },
+  };
+}
+
+/** One request from dispatch to its end; a call on it does nothing once it is settled. */
+class Attempt implements Http1Attempt, PeerCall {
+  readonly request: PeerRequest;
+  readonly handler: PeerHandler;
+  sent = false;
+  settled = false;
+  #connection: Http1Connection | undefined;
+
+  constructor(request: PeerRequest, handler: PeerHandler) {
+    this.request = request;
+    this.handler = handler;
+  }
+
+  startOn(connection: Http1Connection, head: string): void {
+    this.#connection = connection;
+    connection.seenInSweep = -1;
+    connection.start(this, head);
+  }
+
+  fail(kind: PeerFaultKind, error: Error): void {
+    if (this.settled) return;
+    this.settled = true;
+    this.handler.onFault({ kind, sent: this.sent, error });
+  }
+
+  pause(): void {
+    if (!this.settled) this.#connection?.pause();
+  }
+
+  resume(): void {
+    if (!this.settled) this.#connection?.resume();
+  }
+
+  abort(reason: Error): void {
+    if (this.settled) return;
+    if (this.#connection === undefined) this.fail('aborted', reason);
+    else this.#connection.destroy('aborted', reason);
+  }
+}

@@ -1,0 +1,129 @@
+import type { PeerCall, PeerTarget, PeerTransport } from '../../proxy/ports.ts';
+import type { AddressPolicy } from './address-policy.ts';
+import { createPeerConnector } from './connect-peer.ts';
+import { createHttp1Pool, type Http1Pool, type Http1PoolLimits, sweepMs } from './http1-pool.ts';
+import type { PeerTls, PeerTlsMaterial } from './peer-tls.ts';
+import { loadResponseParsers } from './response-parser.ts';
+
+/** What the transport needs to know. */
+export interface PeerTransportOptions {
+  readonly tls: PeerTls;
+  readonly addressPolicy: AddressPolicy;
+  readonly connectTimeoutMs?: number;
+  /** How long a connection may be idle before it is closed; below kube-apiserver's 90 s. */
+  readonly idleTimeoutMs?: number;
+  /** How long a short request may wait for its head or between two pieces of its body. */
+  readonly shortTimeoutMs?: number;
+  readonly maxShortPerPeer?: number;
+  readonly maxLongPerPeer?: number;
+}
+
+/** Connections of one peer, made with one material; watches and short requests never share one. */
+interface Lanes {
+  readonly short: Http1Pool;
+  readonly long: Http1Pool;
+}
+
+/**
+ * Sends requests over connections none of which carries a byte before the peer's certificate was verified.
+ *
+ * Connections made with one material are never used for requests that are to go with another: neither for the other
+ * identity, nor after the authorities or the certificate have changed. Those that stand are left alone.
+ */
+export function createPeerTransport(options: PeerTransportOptions): PeerTransport {
+  const { tls, connectTimeoutMs = 3_000, idleTimeoutMs = 60_000, shortTimeoutMs = 120_000 } = options;
+  const { maxShortPerPeer = 1_000, maxLongPerPeer = 20_000 } = options;
+  const connector = createPeerConnector(options.addressPolicy, connectTimeoutMs);
+  const parsers = loadResponseParsers();
+  const shortLimits = { maxConnections: maxShortPerPeer, answerTimeoutMs: shortTimeoutMs, idleTimeoutMs };
+  const longLimits = { maxConnections: maxLongPerPeer, answerTimeoutMs: undefined, idleTimeoutMs };
+  const lanesOf = new Map<string, Lanes>();
+  /** Both are few and live long; a look-up by the objects spares making the key. */
+  const known = new WeakMap<PeerTlsMaterial, WeakMap<PeerTarget, Lanes>>();
+  const createPool = (target: PeerTarget, material: PeerTlsMaterial, limits: Http1PoolLimits) =>
+    createHttp1Pool(target, () => connector.connect(target, material, 'http/1.1'), parsers, limits);
+  const find = (target: PeerTarget, material: PeerTlsMaterial): Lanes => {
+    const { generation, identified } = material;
+    const { address, serverName, pinned } = target;
+    const key = `${address} ${serverName} ${pinned} ${identified !== undefined} ${generation}`;
+    let lanes = lanesOf.get(key);
+    if (lanes === undefined) {
+      const [short, long] = [createPool(target, material, shortLimits), createPool(target, material, longLimits)];
+      lanes = { short, long };
+      lanesOf.set(key, lanes);
+    }
+    const ofMaterial = known.get(material) ?? new WeakMap<PeerTarget, Lanes>();
+    known.set(material, ofMaterial);
+    ofMaterial.set(target, lanes);
+    return lanes;
+  };
+  const sweep = setInterval(() => {
+    for (const { short, long } of lanesOf.values()) {
+      short.sweep();
+      long.sweep();
+    }
+  }, sweepMs);
+  sweep.unref();
+  return {
+    dispatch: (target, request, handler) => {
+      const material = tls.material(request.connectAs);
+      if (material === undefined) {
+        const error = new Error('no front-proxy client certificate is configured');
+        queueMicrotask(() => handler.onFault({ kind: 'request', sent: false, error }));
+        return noCall;
+      }
+      const lanes = known.get(material)?.get(target) ?? find(target, material);
+      return (request.longRunning ? lanes.long : lanes.short).dispatch(request, handler);
+    },
+    probe: (target) => {
+      const material = tls.material('anonymous');
+      if (material === undefined) return Promise.resolve(false);
+      const limits = { maxConnections: 1, answerTimeoutMs: connectTimeoutMs, idleTimeoutMs };
+      return probeReadiness(createPool(target, material, limits), 2 * connectTimeoutMs);
+    },
+    connections: () => {
+      let short = 0;
+      let long = 0;
+      for (const lanes of lanesOf.values()) {
+        short += lanes.short.open();
+        long += lanes.long.open();
+      }
+      return { short, long };
+    },
+    close: async () => {
+      clearInterval(sweep);
+      for (const { short, long } of lanesOf.values()) {
+        short.close();
+        long.close();
+      }
+    },
+  };
+}
+
+const noCall: PeerCall = { pause() {}, resume() {}, abort() {} };
+
+function probeReadiness(pool: Http1Pool, timeoutMs: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => call.abort(new Error('not ready in time')), timeoutMs);
+    const settle = (ready: boolean) => {
+      clearTimeout(timer);
+      pool.close();
+      resolve(ready);
+    };
+    let status = 0;
+    const request = { method: 'GET', path: '/readyz', rawHeaders: [], body: null, longRunning: false } as const;
+    const call = pool.dispatch(
+      { ...request, connectAs: 'anonymous', upgrade: undefined },
+      {
+        onHead: (code) => {
+          status = code;
+        },
+        onData: () => {},
+        // Where anonymous requests are not allowed, a refusal is all there is; it comes from a working server.
+        onEnd: () => settle(status === 200 || status === 401 || status === 403),
+        onFault: () => settle(false),
+        onUpgrade: (_headers, socket) => socket.destroy(),
+      },
+    );
+  });
+}

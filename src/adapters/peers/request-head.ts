@@ -1,0 +1,69 @@
+import type { PeerRequest, PeerTarget } from '../../proxy/ports.ts';
+
+/** The bytes of a head as latin1, or why the request cannot be sent. */
+export type RequestHead =
+  | { readonly kind: 'ok'; readonly text: string }
+  | { readonly kind: 'bad'; readonly message: string };
+
+const token = /^[!#$%&'*+.^`|~0-9A-Za-z_-]+$/;
+/** RFC 9110, section 5.5. Anything above latin1 would be cut to another byte, a line feed maybe. */
+const badValue = /[^\t\x20-\x7e\x80-\xff]/;
+const badTarget = /[^\x21-\x7e\x80-\xff]/;
+
+/**
+ * Writes a request's head so that no two servers can read it differently, whatever the caller checked before.
+ *
+ * A token never goes with the front proxy's certificate: there, a stray `X-Remote-User` would outrank it.
+ */
+export function writeRequestHead(target: PeerTarget, request: PeerRequest): RequestHead {
+  const { method, path, rawHeaders, body, upgrade, connectAs } = request;
+  if (!token.test(method)) return bad('the method is not a token');
+  if (path.charCodeAt(0) !== 0x2f || badTarget.test(path)) return bad('the request target has a forbidden byte');
+  let text = `${method} ${path} HTTP/1.1\r\n`;
+  let hosts = 0;
+  let length: string | undefined;
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] ?? '';
+    const value = rawHeaders[at + 1] ?? '';
+    if (!token.test(name)) return bad('a header name is not a token');
+    if (badValue.test(value)) return bad(`the value of header ${name} has a forbidden byte`);
+    switch (name.length) {
+      case 4:
+        if (isNamed(name, 'host') && ++hosts > 1) return bad('more than one Host');
+        break;
+      case 7:
+        if (isNamed(name, 'upgrade')) return bad('Upgrade belongs to the connection');
+        break;
+      case 10:
+        if (isNamed(name, 'connection')) return bad('Connection belongs to the connection');
+        break;
+      case 13:
+        if (connectAs === 'frontProxy' && isNamed(name, 'authorization'))
+          return bad('a token cannot go over a front-proxy connection');
+        break;
+      case 14:
+        if (!isNamed(name, 'content-length')) break;
+        if (length !== undefined) return bad('more than one Content-Length');
+        if (!/^[0-9]{1,15}$/.test(value)) return bad('an invalid Content-Length');
+        length = value;
+        break;
+      case 17:
+        if (isNamed(name, 'transfer-encoding')) return bad('Transfer-Encoding belongs to the connection');
+        break;
+      default:
+    }
+    text += `${name}: ${value}\r\n`;
+  }
+  if (body === null && length !== undefined && Number(length) > 0) return bad('a Content-Length without a body');
+  if (upgrade !== undefined && (body !== null || !/^[\w./-]+$/.test(upgrade))) return bad('an upgrade like this');
+  if (hosts === 0) text += `Host: ${target.address}\r\n`;
+  if (body !== null && length === undefined) text += 'Transfer-Encoding: chunked\r\n';
+  if (upgrade !== undefined) text += `Connection: Upgrade\r\nUpgrade: ${upgrade}\r\n`;
+  return { kind: 'ok', text: `${text}\r\n` };
+}
+
+const isNamed = (name: string, lower: string) => name.toLowerCase() === lower;
+
+function bad(message: string): RequestHead {
+  return { kind: 'bad', message };
+}

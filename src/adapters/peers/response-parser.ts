@@ -1,0 +1,276 @@
+import { createRequire } from 'node:module';
+
+/** Node's types leave it out; it is part of every Node. */
+declare const WebAssembly: {
+  readonly Module: new (bytes: Uint8Array) => object;
+  readonly Instance: new (module: object, imports: object) => { readonly exports: unknown };
+};
+
+/** How the body of an answer is delimited; `close` is a connection's end, which proves nothing. */
+export type BodyFraming = 'none' | 'length' | 'chunked' | 'close';
+
+/** An answer that is not HTTP/1.1, or that two readers could read in two ways. */
+export class MalformedResponse extends Error {
+  override readonly name = 'MalformedResponse';
+}
+
+/** Reads the answers of one connection, one after another, with llhttp in its strict form. */
+export interface ResponseParser {
+  /** Makes ready for the next answer; a HEAD request's has no body whatever its header fields say. */
+  reset(isHead: boolean): void;
+  /**
+   * Reads from `chunk` at `from` until the head or the message is complete, or the chunk is used up; gives the offset
+   * that it got to. Throws MalformedResponse.
+   *
+   * Only heads and chunked bodies are read here: a body of known length is counted by the caller.
+   */
+  read(chunk: Buffer, from: number): number;
+  readonly headComplete: boolean;
+  readonly messageComplete: boolean;
+  readonly status: number;
+  /** Hands over the fields read since it was last called: the head's, or a chunked body's trailers, flat. */
+  takeFields(): string[];
+  readonly keepAlive: boolean;
+  readonly framing: BodyFraming;
+  /** Bytes of the body where `framing` is `length`. */
+  readonly length: number;
+  /** Pieces of a chunked body found by the last `read`, as start, end, start, end in its chunk. */
+  readonly pieces: readonly number[];
+  /** Frees the parser's memory; it must not be used again. */
+  free(): void;
+}
+
+/** Makes parsers that share one instance of llhttp. */
+export interface ResponseParsers {
+  create(): ResponseParser;
+}
+
+interface Llhttp {
+  _initialize(): void;
+  readonly memory: { readonly buffer: ArrayBuffer };
+  llhttp_alloc(type: number): number;
+  llhttp_free(parser: number): void;
+  llhttp_reset(parser: number): void;
+  llhttp_resume(parser: number): void;
+  llhttp_execute(parser: number, data: number, length: number): number;
+  llhttp_get_error_pos(parser: number): number;
+  llhttp_get_error_reason(parser: number): number;
+  llhttp_get_http_major(parser: number): number;
+  llhttp_get_http_minor(parser: number): number;
+  malloc(size: number): number;
+}
+
+const responses = 2;
+const ok = 0;
+const paused = 21;
+const pausedUpgrade = 22;
+const skipBody = 1;
+const windowBytes = 64 * 1024;
+const maxHeadBytes = 256 * 1024;
+const maxFields = 1_000;
+
+/**
+ * Loads the llhttp that undici ships as WebAssembly: strict, and without Node's undocumented `HTTPParser`.
+ *
+ * llhttp's calls only note what was found. Nothing of ours that could throw or read again runs inside of them.
+ */
+export function loadResponseParsers(): ResponseParsers {
+  const module = new WebAssembly.Module(readWasm());
+  let active: Parser | undefined;
+  const instance = new WebAssembly.Instance(module, {
+    env: {
+      wasm_on_message_begin: () => ok,
+      wasm_on_url: () => ok,
+      wasm_on_status: (_parser: number, _at: number, length: number) => active?.count(length),
+      wasm_on_header_field: (_parser: number, at: number, length: number) => active?.onName(at, length),
+      wasm_on_header_value: (_parser: number, at: number, length: number) => active?.onValue(at, length),
+      wasm_on_headers_complete: (_parser: number, status: number, _upgrade: number, keepAlive: number) =>
+        active?.onHead(status, keepAlive === 1),
+      wasm_on_body: (_parser: number, at: number, length: number) => active?.onBody(at, length),
+      wasm_on_message_complete: () => active?.onComplete(),
+    },
+  });
+  const llhttp = instance.exports as Llhttp;
+  llhttp._initialize();
+  const window = llhttp.malloc(windowBytes);
+  let view = new Uint8Array(llhttp.memory.buffer);
+  const text = (at: number) => {
+    if (at === 0) return 'malformed';
+    return Buffer.from(llhttp.memory.buffer, at, view.indexOf(0, at) - at).toString('latin1');
+  };
+
+  class Parser implements ResponseParser {
+    headComplete = false;
+    messageComplete = false;
+    status = 0;
+    #fields: string[] = [];
+    keepAlive = false;
+    framing: BodyFraming = 'none';
+    length = 0;
+    pieces: number[] = [];
+    readonly #pointer = llhttp.llhttp_alloc(responses);
+    #isHead = false;
+    #inValue = false;
+    #fieldBytes = 0;
+    #isPaused = false;
+    #problem: string | undefined;
+    /** What is read now, and where its first byte would be in llhttp's memory. */
+    #chunk: Buffer = Buffer.alloc(0);
+    #origin = 0;
+
+    reset(isHead: boolean): void {
+      llhttp.llhttp_reset(this.#pointer);
+      this.#isHead = isHead;
+      this.#isPaused = false;
+      this.#problem = undefined;
+      this.#startHead();
+    }
+
+    #startHead(): void {
+      this.headComplete = false;
+      this.messageComplete = false;
+      this.#fields = [];
+      this.#inValue = true;
+      this.#fieldBytes = 0;
+    }
+
+    takeFields(): string[] {
+      const taken = this.#fields;
+      this.#fields = [];
+      return taken;
+    }
+
+    read(chunk: Buffer, from: number): number {
+      if (this.pieces.length > 0) this.pieces = [];
+      // An interim answer is over; the final one follows on the same parser.
+      if (this.messageComplete) this.#startHead();
+      let at = from;
+      const hadHead = this.headComplete;
+      while (at < chunk.length && !this.messageComplete && this.headComplete === hadHead) {
+        const size = Math.min(chunk.length - at, windowBytes);
+        at += this.#execute(chunk, at, size);
+      }
+      return at;
+    }
+
+    #execute(chunk: Buffer, at: number, size: number): number {
+      if (this.#isPaused) llhttp.llhttp_resume(this.#pointer);
+      this.#isPaused = false;
+      if (view.buffer !== llhttp.memory.buffer) view = new Uint8Array(llhttp.memory.buffer);
+      chunk.copy(view, window, at, at + size);
+      this.#chunk = chunk;
+      this.#origin = window - at;
+      active = this;
+      let result: number;
+      try {
+        result = llhttp.llhttp_execute(this.#pointer, window, size);
+      } finally {
+        active = undefined;
+      }
+      if (this.#problem !== undefined) throw new MalformedResponse(this.#problem);
+      if (result === ok) return size;
+      if (result !== paused && result !== pausedUpgrade)
+        throw new MalformedResponse(text(llhttp.llhttp_get_error_reason(this.#pointer)));
+      this.#isPaused = true;
+      return llhttp.llhttp_get_error_pos(this.#pointer) - window;
+    }
+
+    #slice(at: number, length: number): string {
+      const start = at - this.#origin;
+      return this.#chunk.toString('latin1', start, start + length);
+    }
+
+    onName(at: number, length: number): number {
+      const name = this.#slice(at, length);
+      if (this.#inValue) {
+        this.#inValue = false;
+        this.#fields.push(name);
+        if (this.#fields.length > 2 * maxFields) return this.#fail('too many header fields');
+      } else this.#fields[this.#fields.length - 1] += name;
+      return this.count(length);
+    }
+
+    onValue(at: number, length: number): number {
+      const value = this.#slice(at, length);
+      if (this.#inValue) this.#fields[this.#fields.length - 1] += value;
+      else {
+        this.#inValue = true;
+        this.#fields.push(value);
+      }
+      return this.count(length);
+    }
+
+    count(length: number): number {
+      this.#fieldBytes += length;
+      return this.#fieldBytes > maxHeadBytes ? this.#fail('too long a head') : ok;
+    }
+
+    onHead(status: number, keepAlive: boolean): number {
+      this.status = status;
+      this.keepAlive = keepAlive;
+      if (llhttp.llhttp_get_http_major(this.#pointer) !== 1 || llhttp.llhttp_get_http_minor(this.#pointer) > 1)
+        return this.#fail('not HTTP/1.1');
+      const problem = this.#frame(llhttp.llhttp_get_http_minor(this.#pointer) === 0);
+      if (problem !== undefined) return this.#fail(problem);
+      this.headComplete = true;
+      // What has no body, or one of known length, is over for llhttp.
+      return this.framing === 'chunked' ? paused : skipBody;
+    }
+
+    /** RFC 9112, section 6.3; what it leaves open to doubt is an objection. */
+    #frame(isHttp10: boolean): string | undefined {
+      let length: string | undefined;
+      let coding: string | undefined;
+      for (let at = 0; at + 1 < this.#fields.length; at += 2) {
+        const name = this.#fields[at] ?? '';
+        if (name.length !== 14 && name.length !== 17) continue;
+        const lower = name.toLowerCase();
+        if (lower === 'content-length') {
+          if (length !== undefined) return 'more than one Content-Length';
+          length = this.#fields[at + 1];
+        } else if (lower === 'transfer-encoding') {
+          if (coding !== undefined) return 'more than one Transfer-Encoding';
+          coding = this.#fields[at + 1];
+        }
+      }
+      if (coding !== undefined && (isHttp10 || length !== undefined || coding.trim().toLowerCase() !== 'chunked'))
+        return 'an ambiguous Transfer-Encoding';
+      if (length !== undefined && !/^[0-9]{1,15}$/.test(length)) return 'an invalid Content-Length';
+      this.length = 0;
+      if (this.#isHead || this.status < 200 || this.status === 204 || this.status === 304) this.framing = 'none';
+      else if (coding !== undefined) this.framing = 'chunked';
+      else if (length === undefined) this.framing = 'close';
+      else {
+        this.length = Number(length);
+        this.framing = this.length === 0 ? 'none' : 'length';
+      }
+      return undefined;
+    }
+
+    onBody(at: number, length: number): number {
+      const start = at - this.#origin;
+      this.pieces.push(start, start + length);
+      return ok;
+    }
+
+    onComplete(): number {
+      this.messageComplete = true;
+      return paused;
+    }
+
+    #fail(problem: string): number {
+      this.#problem = problem;
+      return -1;
+    }
+
+    free(): void {
+      llhttp.llhttp_free(this.#pointer);
+    }
+  }
+  return { create: () => new Parser() };
+}
+
+function readWasm(): Uint8Array {
+  const require = createRequire(import.meta.url);
+  return require('undici/lib/llhttp/llhttp_simd-wasm.js') as Uint8Array;
+}

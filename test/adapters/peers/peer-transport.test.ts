@@ -1,0 +1,438 @@
+import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { createServer, type TLSSocket } from 'node:tls';
+import { expect } from 'chai';
+import { createAddressPolicy } from '../../../src/adapters/peers/address-policy.ts';
+import { createPeerTls } from '../../../src/adapters/peers/peer-tls.ts';
+import { createPeerTransport } from '../../../src/adapters/peers/peer-transport.ts';
+import type { PeerCall, PeerFault, PeerRequest, PeerTransport } from '../../../src/proxy/ports.ts';
+import { eventually } from '../../support/manual-clock.ts';
+import { createTestAuthority } from '../../support/test-certificates.ts';
+
+/** What came of one request. */
+interface Outcome {
+  interim: number[];
+  status: number;
+  rawHeaders: string[];
+  body: string;
+  trailers: string[] | undefined;
+  fault: PeerFault | undefined;
+  upgraded: Duplex | undefined;
+}
+
+const get = { method: 'GET', path: '/x', rawHeaders: [], body: null, longRunning: false, upgrade: undefined } as const;
+
+describe('the HTTP/1.1 client for kube-apiservers', function () {
+  this.timeout(20_000);
+  const authority = createTestAuthority('peers');
+  const { certPem, keyPem } = authority.issue({ commonName: 'peer', dnsNames: ['kubernetes.default.svc'] });
+  let transport: PeerTransport;
+  let sockets: TLSSocket[] = [];
+  /** Everything that each connection has received. */
+  let received: string[] = [];
+  /** Called with each piece, and with what its connection has received before and with it. */
+  let script: (socket: TLSSocket, all: string, connection: number) => void;
+  const server = createServer({ cert: certPem, key: keyPem, allowHalfOpen: true }, (socket) => {
+    const at = sockets.push(socket) - 1;
+    received[at] = '';
+    socket.on('error', () => {});
+    socket.on('data', (chunk: Buffer) => {
+      received[at] += chunk.toString('latin1');
+      script(socket, received[at] ?? '', at);
+    });
+  });
+  const connections = new Set<Socket>();
+  server.on('connection', (socket: Socket) => connections.add(socket));
+  const target = () => ({
+    id: 'peer',
+    address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    serverName: 'kubernetes.default.svc',
+    pinned: true,
+  });
+  const start = (request: Partial<PeerRequest> = {}): { call: PeerCall; outcome: Promise<Outcome>; seen: Outcome } => {
+    const seen: Outcome = {
+      interim: [],
+      status: 0,
+      rawHeaders: [],
+      body: '',
+      trailers: undefined,
+      fault: undefined,
+      upgraded: undefined,
+    };
+    let call: PeerCall | undefined;
+    const outcome = new Promise<Outcome>((resolve) => {
+      call = transport.dispatch(
+        target(),
+        { ...get, connectAs: 'anonymous', ...request },
+        {
+          onInterim: (status) => seen.interim.push(status),
+          onHead: (status, rawHeaders) => Object.assign(seen, { status, rawHeaders }),
+          onData: (chunk) => {
+            seen.body += chunk.toString('latin1');
+          },
+          onEnd: (trailers) => resolve(Object.assign(seen, { trailers })),
+          onFault: (fault) => resolve(Object.assign(seen, { fault })),
+          onUpgrade: (rawHeaders, upgraded) => resolve(Object.assign(seen, { rawHeaders, upgraded })),
+        },
+      );
+    });
+    if (call === undefined) throw new Error('no call');
+    return { call, outcome, seen };
+  };
+  const ask = (request: Partial<PeerRequest> = {}) => start(request).outcome;
+  /** Answers every whole head with these bytes. */
+  const answer =
+    (text: string): typeof script =>
+    (socket, all) => {
+      if (all.endsWith('\r\n\r\n')) socket.write(text, 'latin1');
+    };
+  const okAnswer = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
+  async function* pieces(...parts: readonly string[]): AsyncGenerator<Buffer> {
+    for (const part of parts) yield Buffer.from(part);
+  }
+
+  before(() => new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve)));
+  beforeEach(() => {
+    sockets = [];
+    received = [];
+    transport = createPeerTransport({
+      tls: createPeerTls({ ca: authority.caPem, frontProxy: undefined }),
+      addressPolicy: createAddressPolicy([]),
+      shortTimeoutMs: 2_000,
+    });
+  });
+  afterEach(async () => {
+    await transport.close();
+    for (const socket of connections) socket.destroy();
+    connections.clear();
+  });
+  after(() => new Promise((resolve) => server.close(resolve)));
+
+  it('reuses the connection that became idle last, and sends nothing that was not asked for', async () => {
+    script = answer(okAnswer);
+    expect(await ask({ rawHeaders: ['Host', 'h', 'X', ''] })).to.include({ status: 200, body: 'ok', fault: undefined });
+    await ask();
+    expect(sockets).to.have.length(1);
+    expect(received[0]).to.equal(
+      `GET /x HTTP/1.1\r\nHost: h\r\nX: \r\n\r\nGET /x HTTP/1.1\r\nHost: ${target().address}\r\n\r\n`,
+    );
+  });
+
+  it('gives concurrent requests a connection each, and keeps watches and short requests apart', async () => {
+    script = answer(okAnswer);
+    await Promise.all([ask(), ask()]);
+    await ask({ longRunning: true });
+    expect(sockets).to.have.length(3);
+    expect(transport.connections()).to.deep.equal({ short: 2, long: 1 });
+  });
+
+  it('reads an answer that comes byte by byte, empty values and repeated fields included', async () => {
+    script = (socket) => {
+      const text =
+        'HTTP/1.1 200 OK\r\nA: 1\r\nE:\r\nF: \r\nA: 2\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nT: t\r\n\r\n';
+      const next = (at: number): void => {
+        if (at < text.length) socket.write(text[at] ?? '', () => next(at + 1));
+      };
+      next(0);
+    };
+    const { rawHeaders, body, trailers } = await ask();
+    expect(rawHeaders).to.deep.equal(['A', '1', 'E', '', 'F', '', 'A', '2', 'Transfer-Encoding', 'chunked']);
+    expect({ body, trailers }).to.deep.equal({ body: 'hello', trailers: ['T', 't'] });
+    script = answer(okAnswer);
+    await ask();
+    expect(sockets).to.have.length(1);
+  });
+
+  it('reads chunks of all sizes across pieces of all sizes', async () => {
+    const body = 'abcdefghij'.repeat(20_000);
+    let text = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n';
+    for (let at = 0, size = 1; at < body.length; at += size, size = (size * 7 + 3) % 50_000) {
+      if (size === 0) size = 1;
+      const part = body.slice(at, at + size);
+      text += `${part.length.toString(16)}\r\n${part}\r\n`;
+    }
+    script = answer(`${text}0\r\n\r\n`);
+    expect((await ask()).body === body).to.equal(true);
+  });
+
+  it('drops framing from trailers', async () => {
+    script = answer(
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 5\r\nHost: h\r\nX: y\r\n\r\n',
+    );
+    const { trailers, fault } = await ask();
+    expect(fault === undefined ? trailers : ['X', 'y']).to.deep.equal(['X', 'y']);
+  });
+
+  it('knows the answers that have no body', async () => {
+    script = (socket, all) => {
+      if (all.endsWith('\r\n\r\n')) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n');
+    };
+    expect(await ask({ method: 'HEAD' })).to.include({ status: 200, body: '', fault: undefined });
+    for (const status of [204, 304]) {
+      script = answer(`HTTP/1.1 ${status} X\r\nContent-Length: 7\r\n\r\n`);
+      expect(await ask()).to.include({ status, body: '', fault: undefined });
+    }
+    script = answer('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n');
+    expect(await ask()).to.include({ status: 200, body: '' });
+    expect(sockets).to.have.length(1);
+  });
+
+  it('does not use a connection again that the server wants closed', async () => {
+    for (const text of [
+      'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok',
+      'HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok',
+    ]) {
+      script = answer(text);
+      expect((await ask()).body).to.equal('ok');
+    }
+    expect(sockets).to.have.length(2);
+  });
+
+  const extra: Readonly<Record<string, string>> = {
+    'a byte after a body of known length': `${okAnswer}x`,
+    'a second answer in one write': okAnswer + okAnswer.replace('200', '201'),
+    'a byte after the last chunk': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nx',
+    'a body where there must be none': 'HTTP/1.1 204 No Content\r\n\r\nok',
+  };
+  for (const [what, text] of Object.entries(extra))
+    it(`never uses a connection again after ${what}`, async () => {
+      script = answer(text);
+      expect((await ask()).fault).to.equal(undefined);
+      script = answer(okAnswer);
+      expect(await ask()).to.include({ status: 200, body: 'ok' });
+      expect(sockets).to.have.length(2);
+    });
+
+  it('never uses a connection again that spoke while it was idle', async () => {
+    script = answer(okAnswer);
+    await ask();
+    const closed = new Promise((resolve) => sockets[0]?.once('end', resolve));
+    sockets[0]?.write('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil');
+    await closed;
+    expect((await ask()).body).to.equal('ok');
+    expect(sockets).to.have.length(2);
+  });
+
+  const broken: Readonly<Record<string, string>> = {
+    garbage: 'SSH-2.0-OpenSSH\r\n\r\n',
+    'two lengths': 'HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab',
+    'the same length twice': 'HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na',
+    'a list of lengths': 'HTTP/1.1 200 OK\r\nContent-Length: 1, 1\r\n\r\na',
+    'a signed length': 'HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\na',
+    'a length beside chunks': 'HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+    'chunks beside a length': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n0\r\n\r\n',
+    'an unknown coding': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nx',
+    'chunked in two fields':
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+    'chunked in HTTP/1.0': 'HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+    'chunked that is not last': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n',
+    'a space before the colon': 'HTTP/1.1 200 OK\r\nContent-Length : 1\r\n\r\na',
+    'a folded field': 'HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 1\r\n\r\na',
+    'a bare carriage return': 'HTTP/1.1 200 OK\r\nX: a\rY: b\r\nContent-Length: 1\r\n\r\na',
+    'a bare line feed': 'HTTP/1.1 200 OK\nContent-Length: 1\n\na',
+    'a NUL': 'HTTP/1.1 200 OK\r\nX: a\0\r\nContent-Length: 1\r\n\r\na',
+    'no length': 'HTTP/1.1 200 OK\r\n\r\nwhole?',
+    'an odd version': 'HTTP/2.0 200 OK\r\nContent-Length: 1\r\n\r\na',
+    'a bad chunk size': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n\r\n',
+    'a chunk longer than it says': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n',
+    'a switch of protocols nobody asked for': 'HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n',
+    'a head without end': `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(300_000)}`,
+    'a reason without end': `HTTP/1.1 200 ${'x'.repeat(300_000)}`,
+    'too many fields': `HTTP/1.1 200 OK\r\n${'X: y\r\n'.repeat(2_000)}\r\n`,
+    'interim answers without end': 'HTTP/1.1 103 X\r\n\r\n'.repeat(50),
+  };
+  for (const [what, text] of Object.entries(broken))
+    it(`takes ${what} for a broken connection`, async () => {
+      script = answer(text);
+      const { fault } = await ask();
+      expect(fault).to.include({ kind: 'reset', sent: true });
+      script = answer(okAnswer);
+      expect((await ask()).body).to.equal('ok');
+      expect(sockets).to.have.length(2);
+    });
+
+  it('says that a truncated answer is one, however it is delimited', async () => {
+    for (const text of [
+      'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nha',
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nha',
+      'HTTP/1.1 200 OK\r\nContent-',
+    ]) {
+      script = (socket) => socket.end(text);
+      expect((await ask()).fault).to.include({ kind: 'reset', sent: true });
+    }
+  });
+
+  it('says that nothing was sent where nothing could be', async () => {
+    const away = { ...target(), address: '127.0.0.1:1' };
+    const fault = await new Promise<PeerFault>((resolve) => {
+      const nothing = () => {};
+      const handler = { onHead: nothing, onData: nothing, onEnd: nothing, onUpgrade: nothing, onFault: resolve };
+      transport.dispatch(away, { ...get, connectAs: 'anonymous' }, handler);
+    });
+    expect(fault).to.include({ kind: 'connect', sent: false });
+  });
+
+  const unfit: Readonly<Record<string, Partial<PeerRequest>>> = {
+    'a line break in a value': { rawHeaders: ['X', 'a\r\nX-Remote-User: root'] },
+    'a character whose low byte is a line break': { rawHeaders: ['X', 'a\u010aX-Remote-User: root'] },
+    'a name that is no token': { rawHeaders: ['X: y\r\nZ', 'a'] },
+    'a target with a space': { path: '/x HTTP/1.1\r\nX: y' },
+    'a target that is none': { path: 'https://other/' },
+    'a method that is no token': { method: 'GET /y' },
+    'two lengths': { rawHeaders: ['Content-Length', '1', 'content-length', '2'], body: pieces('x') },
+    'a length without a body': { rawHeaders: ['Content-Length', '1'] },
+    'a coding of its own': { rawHeaders: ['Transfer-Encoding', 'chunked'] },
+    'two hosts': { rawHeaders: ['Host', 'a', 'host', 'b'] },
+    'a connection option': { rawHeaders: ['Connection', 'X'] },
+  };
+  for (const [what, request] of Object.entries(unfit))
+    it(`refuses to send ${what}`, async () => {
+      expect((await ask(request)).fault).to.include({ kind: 'request', sent: false });
+      expect(sockets).to.have.length(0);
+    });
+
+  it('sends bodies of known length as they are, and others in chunks', async () => {
+    script = (socket, all) => {
+      if (all.endsWith('0\r\n\r\n') || all.endsWith('hello')) socket.write(okAnswer);
+    };
+    await ask({ method: 'PUT', rawHeaders: ['Host', 'h', 'Content-Length', '5'], body: pieces('he', '', 'llo') });
+    expect(received[0]).to.equal('PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello');
+    await ask({ method: 'PUT', rawHeaders: ['Host', 'h'], body: pieces('he', '', 'llo') });
+    expect(received[0]).to.match(/\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n$/);
+    expect(sockets).to.have.length(1);
+  });
+
+  it('ends a request whose body does not keep its word, and the connection with it', async () => {
+    script = () => {};
+    for (const length of ['3', '9']) {
+      const body = pieces('he', 'llo');
+      const { fault } = await ask({ method: 'PUT', rawHeaders: ['Content-Length', length], body });
+      expect(fault?.sent).to.equal(true);
+    }
+    await eventually(() => sockets.every((socket) => socket.destroyed || socket.readableEnded));
+    expect(received.join()).not.to.include('hello');
+  });
+
+  it('reads a body only as fast as the server takes it', async () => {
+    script = (socket) => socket.pause();
+    let taken = 0;
+    async function* endless(): AsyncGenerator<Buffer> {
+      for (;;) {
+        taken++;
+        yield Buffer.alloc(64 * 1024);
+      }
+    }
+    const { call, outcome } = start({ method: 'PUT', body: endless() });
+    let before = -1;
+    while (before !== taken || taken === 0) {
+      before = taken;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    expect(taken).to.be.below(500);
+    call.abort(new Error('enough'));
+    expect((await outcome).fault).to.include({ kind: 'aborted', sent: true });
+  });
+
+  it('does not use a connection again whose request was answered before it was sent', async () => {
+    script = (socket) => socket.write('HTTP/1.1 413 X\r\nContent-Length: 0\r\n\r\n');
+    let release = () => {};
+    async function* stuck(): AsyncGenerator<Buffer> {
+      yield Buffer.from('x');
+      await new Promise<void>((resolve) => {
+        release = resolve;
+      });
+    }
+    expect((await ask({ method: 'PUT', body: stuck() })).status).to.equal(413);
+    release();
+    script = answer(okAnswer);
+    await ask();
+    expect(sockets).to.have.length(2);
+  });
+
+  it('passes interim answers on, and waits for 100 where the body does', async () => {
+    let goOn = () => {};
+    async function* patient(): AsyncGenerator<Buffer> {
+      await new Promise<void>((resolve) => {
+        goOn = resolve;
+      });
+      yield Buffer.from('body!');
+    }
+    script = (socket, all) => {
+      if (all.endsWith('\r\n\r\n')) socket.write('HTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n');
+      if (all.endsWith('body!')) socket.write(okAnswer);
+    };
+    const rawHeaders = ['Expect', '100-continue', 'Content-Length', '5'];
+    const { outcome, seen } = start({ method: 'PUT', rawHeaders, body: patient() });
+    await eventually(() => seen.interim.includes(100));
+    expect(seen.interim).to.deep.equal([103, 100]);
+    goOn();
+    expect(await outcome).to.include({ status: 200, body: 'ok' });
+  });
+
+  it('hands the socket of an upgrade over with what has come already, half-close kept', async () => {
+    script = (socket, all) => {
+      if (all.includes('Upgrade: spdy') && all.endsWith('\r\n\r\n'))
+        socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: spdy\r\n\r\nfirst');
+      if (all.endsWith('question')) socket.once('end', () => socket.end('answer'));
+    };
+    const { upgraded } = await ask({ upgrade: 'spdy', longRunning: true });
+    let text = '';
+    upgraded?.resume();
+    upgraded?.on('data', (chunk: Buffer) => {
+      text += String(chunk);
+      if (text === 'first') upgraded.end('question');
+    });
+    await new Promise((resolve) => upgraded?.once('end', resolve));
+    expect(text).to.equal('firstanswer');
+    upgraded?.destroy();
+    await eventually(() => transport.connections().long === 0);
+  });
+
+  it('holds the server back while paused', async () => {
+    let written = 0;
+    script = (socket) => {
+      socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n');
+      const more = () => {
+        while (written < 64 * 1024 * 1024) {
+          written += 65_536;
+          if (!socket.write(`10000\r\n${'x'.repeat(65_536)}\r\n`)) return void socket.once('drain', more);
+        }
+      };
+      more();
+    };
+    const { call, outcome, seen } = start();
+    await eventually(() => seen.status === 200);
+    call.pause();
+    let before = -1;
+    while (before !== written) {
+      before = written;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    expect(written).to.be.below(32 * 1024 * 1024);
+    call.abort(new Error('enough'));
+    expect((await outcome).fault?.kind).to.equal('aborted');
+  });
+
+  it('gives up on a short request that gets no answer, and waits for a watch', async () => {
+    script = () => {};
+    const watch = start({ longRunning: true });
+    expect((await ask()).fault).to.include({ kind: 'timeout', sent: true });
+    expect(watch.seen.fault).to.equal(undefined);
+    watch.call.abort(new Error('enough'));
+    await watch.outcome;
+  });
+
+  it('probes with no credential, and takes a refusal for a working server', async () => {
+    for (const [status, ready] of [
+      [200, true],
+      [401, true],
+      [403, true],
+      [500, false],
+    ] as const) {
+      script = answer(`HTTP/1.1 ${status} X\r\nContent-Length: 0\r\n\r\n`);
+      expect(await transport.probe(target())).to.equal(ready);
+    }
+    expect(received[0]).to.match(/^GET \/readyz HTTP\/1\.1\r\nHost: [^\r]+\r\n\r\n$/);
+    await eventually(() => sockets.every((socket: Socket) => socket.destroyed || socket.readableEnded));
+  });
+});
