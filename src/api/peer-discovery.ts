@@ -1,4 +1,5 @@
 import Type, { type Static, type TObjectOptions, type TProperties } from 'typebox';
+import type { Difference } from '../domain/find-divergences.ts';
 import type { AddressSource, Trust } from '../domain/resolve-peers.ts';
 import type { Mode, PeerState } from '../domain/routing-table.ts';
 import { durationPattern } from './duration.ts';
@@ -312,6 +313,36 @@ const peerStatusSchema = Type.Object(
   { description: 'One kube-apiserver.' },
 );
 
+const differenceSchema = Type.Object(
+  {
+    field: oneOf<Difference['field']>('What differs.', {
+      scope: 'Namespaced or Cluster',
+      kind: 'the kind that the endpoint returns',
+      singularName: 'the singular name',
+      verbs: 'what can be done with it',
+      shortNames: 'short names, as kubectl takes them',
+      categories: 'categories, such as all',
+      acceptedTypes: 'the kinds that a subresource accepts',
+    }),
+    values: Type.Array(
+      Type.Object(
+        {
+          value: Type.String({ description: 'What these peers say; lists are sorted, and a long text is cut.' }),
+          peers: Type.Array(Type.String({ description: 'Id of a peer.' }), {
+            description: 'Peers that say so, at most 20.',
+            'x-kubernetes-list-type': 'atomic',
+          }),
+          count: count('How many peers say so.'),
+        },
+        { description: 'One value and who says it.' },
+      ),
+      { description: 'What the peers say, at most 5 values.', 'x-kubernetes-list-type': 'atomic' },
+    ),
+    omittedValues: Type.Optional(count('Number of further values.')),
+  },
+  { description: 'One field that peers describe differently.' },
+);
+
 const divergentResourceSchema = Type.Object(
   {
     group: Type.String({ description: 'API group; empty for the core group.' }),
@@ -319,15 +350,22 @@ const divergentResourceSchema = Type.Object(
     resource: Type.String({ description: 'Plural name of the resource.' }),
     subresource: Type.Optional(Type.String({ description: 'Name of the subresource, if it is one.' })),
     servedBy: Type.Array(Type.String({ description: 'Id of a peer.' }), {
-      description: 'Peers that serve it.',
+      description: 'Peers that serve it, at most 20.',
       'x-kubernetes-list-type': 'atomic',
     }),
     missingFrom: Type.Array(Type.String({ description: 'Id of a peer.' }), {
-      description: 'Peers that do not serve it.',
+      description: 'Peers that do not serve it, at most 20.',
       'x-kubernetes-list-type': 'atomic',
     }),
+    omittedPeers: Type.Optional(count('Number of ids left out of the two lists above.')),
+    differences: Type.Optional(
+      Type.Array(differenceSchema, {
+        description: 'What those that serve it describe differently.',
+        'x-kubernetes-list-type': 'atomic',
+      }),
+    ),
   },
-  { description: 'One resource that some peers serve and others do not.' },
+  { description: 'One resource that some peers serve and others do not, or that they describe differently.' },
 );
 
 const leaseProblemSchema = Type.Object(
@@ -364,7 +402,9 @@ const statusSchema = Type.Object(
     groups: Type.Optional(count('Number of API groups in the unified document, the core group among them.')),
     resources: Type.Optional(count('Number of resources in the unified document; subresources are not counted.')),
     divergentResources: Type.Optional(
-      count('Number of resources and subresources that some live peers serve and others do not.'),
+      count(
+        'Number of resources and subresources that some live peers serve and others do not, or describe differently.',
+      ),
     ),
     converged: Type.Optional(
       Type.Unsafe<'True' | 'False' | 'Unknown'>({
@@ -391,7 +431,7 @@ const statusSchema = Type.Object(
     ),
     divergent: Type.Optional(
       Type.Array(divergentResourceSchema, {
-        description: 'What the peers disagree about.',
+        description: 'What the peers disagree about: resources by group, version and name, then subresources.',
         'x-kubernetes-list-type': 'atomic',
       }),
     ),
@@ -469,6 +509,8 @@ export type PeerDiscoverySpec = Immutable<Static<typeof specSchema>>;
 export type PeerDiscoveryStatus = Immutable<Static<typeof statusSchema>>;
 /** One peer in the status. */
 export type PeerStatus = Immutable<Static<typeof peerStatusSchema>>;
+/** One resource about which peers disagree, in the status. */
+export type DivergentResource = Immutable<Static<typeof divergentResourceSchema>>;
 /** One condition in the status, in the standard form of Kubernetes. */
 export type Condition = Immutable<Static<typeof conditionSchema>>;
 

@@ -5,6 +5,8 @@ const PeerSetSchema = Type.Array(Type.Integer({ minimum: 0 }), {
   description: 'Indexes into peers, ascending.',
 });
 
+const PeerSetIndexSchema = Type.Integer({ minimum: 0, description: 'Who serves it: index into peerSets.' });
+
 const PeerSchema = Type.Object({
   id: Type.String({ minLength: 1, description: 'Name of its identity Lease, or its address.' }),
   hostname: Type.Optional(Type.String()),
@@ -17,8 +19,8 @@ const PeerSchema = Type.Object({
 
 const ResourceSchema = Type.Object({
   resource: Type.String({ minLength: 1 }),
-  peers: PeerSetSchema,
-  subresources: Type.Record(Type.String(), PeerSetSchema),
+  peers: PeerSetIndexSchema,
+  subresources: Type.Record(Type.String(), PeerSetIndexSchema),
 });
 
 const GroupVersionSchema = Type.Object({
@@ -42,6 +44,7 @@ const RoutingTableSchema = Type.Object({
     description: 'Empty if and only if complete.',
   }),
   peers: Type.Array(PeerSchema),
+  peerSets: Type.Array(PeerSetSchema, { description: 'Each set of peers that serve something, once.' }),
   groupVersions: Type.Array(GroupVersionSchema),
 });
 

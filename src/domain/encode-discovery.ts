@@ -18,9 +18,18 @@ export function encodeDiscoveryList(
   groups: readonly GroupDiscovery[],
   { typeMeta }: { readonly typeMeta: boolean },
 ): string {
-  const list = { metadata: {}, items: groups.map(writeGroup) };
-  if (!typeMeta) return encodeAsGo(list);
-  return `${encodeAsGo({ kind: 'APIGroupDiscoveryList', apiVersion: 'apidiscovery.k8s.io/v2', ...list })}\n`;
+  return joinGroups(groups.map(encodeGroup), { typeMeta });
+}
+
+/** The document of groups that {@link encodeGroup} has written, so that only those that changed are written anew. */
+export function joinGroups(groups: readonly string[], { typeMeta }: { readonly typeMeta: boolean }): string {
+  const list = `"metadata":{},"items":[${groups.join()}]}`;
+  return typeMeta ? `{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/v2",${list}\n` : `{${list}`;
+}
+
+/** One group, as {@link encodeDiscoveryList} writes it. */
+export function encodeGroup(group: GroupDiscovery): string {
+  return encodeAsGo(writeGroup(group));
 }
 
 /**

@@ -7,8 +7,7 @@ import {
   classifyDefined,
   type DefinedResources,
 } from '../domain/custom-resources.ts';
-import { deriveUnifiedView, type PeerView, type UnifiedView } from '../domain/derive-bundle.ts';
-import { encodeDiscoveryList } from '../domain/encode-discovery.ts';
+import { createDeriveMemo, deriveUnifiedView, type PeerView, type UnifiedView } from '../domain/derive-bundle.ts';
 import {
   type IdentityLease,
   type LeaseObject,
@@ -18,12 +17,12 @@ import {
 import { parseDiscoveryList } from '../domain/parse-discovery.ts';
 import { rememberPeers } from '../domain/remember-peers.ts';
 import { type AddressSource, type ResolvedPeer, resolvePeers } from '../domain/resolve-peers.ts';
-import type { Mode, RoutingTable } from '../domain/routing-table.ts';
+import type { Mode, RoutingTable, TableGroupVersion } from '../domain/routing-table.ts';
 import type { Clock } from '../runtime/clock.ts';
-import { discoveryEtag } from '../runtime/discovery-etag.ts';
 import { identityLeaseName } from '../runtime/identity-lease-name.ts';
 import type { Log } from '../runtime/log.ts';
 import { deriveStatus, statusDiffers, type Trouble } from './derive-status.ts';
+import { createDocumentEncoder } from './encode-documents.ts';
 import { type EndpointSliceObject, gatherAddresses, type NodeObject, type PodObject } from './gather-addresses.ts';
 import { type MonitorTiming, monitorPeer, type PeerMonitor } from './peer-monitor.ts';
 import {
@@ -119,7 +118,9 @@ export function startController(context: ControllerContext): Controller {
   let known = context.known;
   let confirmedAt = 0;
   const startedAt = clock.now();
-  let published: { readonly content: string; readonly revision: number; readonly hash: string } | undefined;
+  const memo = createDeriveMemo();
+  const encode = createDocumentEncoder();
+  let published: (Content & { readonly revision: number; readonly hash: string }) | undefined;
   let lastStatus = context.initialStatus;
   let lastInputs = '';
   let lastUnified: UnifiedView | undefined;
@@ -254,7 +255,8 @@ export function startController(context: ControllerContext): Controller {
     if (published === undefined && asking && clock.now() - startedAt < firstAnswersMs) return;
     announce(views);
     const inputs = `${leasesUnknown ?? ''} ${fingerprint(views, defined, problems)}`;
-    if (inputs !== lastInputs || lastUnified === undefined) lastUnified = deriveUnifiedView(views, defined, settings);
+    if (inputs !== lastInputs || lastUnified === undefined)
+      lastUnified = deriveUnifiedView(views, defined, settings, memo);
     const unified = leasesUnknown === undefined ? lastUnified : withDoubt(lastUnified, leasesUnknown);
     const changed = inputs !== lastInputs || trouble !== undefined;
     if (changed) {
@@ -276,12 +278,11 @@ export function startController(context: ControllerContext): Controller {
 
   async function publish(unified: UnifiedView): Promise<void> {
     const { mode, serverName, peers, groupVersions, doubts } = unified;
-    const content = JSON.stringify({ mode, serverName, peers, groupVersions, doubts });
-    const apis = encodeDiscoveryList(unified.apis, { typeMeta: true });
-    const api = encodeDiscoveryList(unified.api, { typeMeta: true });
-    const apisEtag = discoveryEtag(unified.apis);
-    const apiEtag = discoveryEtag(unified.api);
-    if (published?.content === content + apisEtag + apiEtag) return;
+    const apis = encode(unified.apis);
+    const api = encode(unified.api);
+    const etags = `${apis.etag} ${api.etag}`;
+    const content: Content = { head: JSON.stringify({ mode, serverName, peers, doubts, etags }), groupVersions };
+    if (published !== undefined && sameContent(published, content)) return;
     try {
       revision ??= (await context.bundles.read()).revision;
       const next = revision + 1;
@@ -297,13 +298,19 @@ export function startController(context: ControllerContext): Controller {
         peers,
         groupVersions,
       };
-      const overtaken = await context.bundles.publish({ table, apis, apisEtag, api, apiEtag });
+      const overtaken = await context.bundles.publish({
+        table,
+        apis: apis.text,
+        apisEtag: apis.etag,
+        api: api.text,
+        apiEtag: api.etag,
+      });
       if (overtaken !== undefined) {
         revision = undefined;
         throw new Error(`another writer has published revision ${overtaken.overtakenBy ?? 'meanwhile'}`);
       }
       revision = next;
-      published = { content: content + apisEtag + apiEtag, revision: next, hash: apisEtag.slice(0, 16) };
+      published = { ...content, revision: next, hash: apis.etag.slice(0, 16) };
       trouble = trouble?.reason === 'LeasesUnknown' ? trouble : undefined;
       log.info('published the routing table', { revision: next, complete: table.complete, peers: peers.length });
     } catch (error) {
@@ -418,6 +425,25 @@ function judgeLeases(leases: WatchedSet<LeaseObject>, now: number): string | und
 
 function withDoubt(unified: UnifiedView, message: string): UnifiedView {
   return { ...unified, doubts: [{ peer: '', reason: 'LeasesUnknown', message }, ...unified.doubts] };
+}
+
+/** What a publication says. */
+interface Content {
+  /** All of it but the rows, as text. */
+  readonly head: string;
+  readonly groupVersions: readonly TableGroupVersion[];
+}
+
+/** Rows that nobody changed are the same objects; only the others are compared word for word. */
+function sameContent(a: Content, b: Content): boolean {
+  return (
+    a.head === b.head &&
+    a.groupVersions.length === b.groupVersions.length &&
+    a.groupVersions.every((row, index) => {
+      const other = b.groupVersions[index];
+      return row === other || JSON.stringify(row) === JSON.stringify(other);
+    })
+  );
 }
 
 /** Everything that a pass's outcome depends on, as text: equal text, equal outcome. */

@@ -1,5 +1,6 @@
-import type { Condition, PeerDiscoveryStatus, PeerStatus } from '../api/peer-discovery.ts';
+import type { Condition, DivergentResource, PeerDiscoveryStatus, PeerStatus } from '../api/peer-discovery.ts';
 import type { PeerView, UnifiedView } from '../domain/derive-bundle.ts';
+import type { Divergence } from '../domain/find-divergences.ts';
 import type { LeaseProblem } from '../domain/identity-lease.ts';
 
 /** What one pass has to say in status. */
@@ -25,6 +26,10 @@ export interface Trouble {
 /** Status is cut to this many bytes of JSON, well below etcd's limit of 1.5 MiB for a whole object. */
 const peersBudgetBytes = 384 * 1024;
 const divergentBudgetBytes = 384 * 1024;
+/** So that one resource on 100 peers leaves room for others. */
+const maxIdsListed = 20;
+const maxValuesListed = 5;
+const maxValueLength = 300;
 
 /**
  * Builds the whole status; `before` lends its transition times, and the times of peers that are well.
@@ -46,8 +51,8 @@ export function deriveStatus(
     unreachable: count(({ assessment }) => ['Unreachable', 'Unresolved', 'Refused'].includes(assessment.state)),
   };
   const converged = judgeConverged(unified);
-  const rows = fit([...listed].sort(byId).map(peerRow), peersBudgetBytes);
-  const divergent = fit(unified.divergent, divergentBudgetBytes);
+  const rows = fit([...listed].sort(byId), peersBudgetBytes, peerRow);
+  const divergent = fit(unified.divergent, divergentBudgetBytes, divergentRow);
   const conditions = [judgeReady(input, peerCounts), judgeStale(listed), converged, judgeStalled(input.trouble)].map(
     (condition) => withTransition({ ...condition, observedGeneration: generation }, before, now),
   );
@@ -183,7 +188,7 @@ function judgeConverged({ doubts, divergent }: UnifiedView): Judgement {
       type: 'Converged',
       status: 'False',
       reason: 'Divergent',
-      message: `${divergent.length} resources are not served by every peer`,
+      message: `${divergent.length} resources or subresources are not served by every peer in the same way`,
     };
   return { type: 'Converged', status: 'True', reason: 'SameAPIs', message: 'all live peers serve the same APIs' };
 }
@@ -198,13 +203,37 @@ function withTransition(
   return { ...condition, lastTransitionTime: kept ?? rfc3339(now) };
 }
 
-function fit<T>(rows: readonly T[], budgetBytes: number): readonly T[] {
+function divergentRow({ servedBy, missingFrom, differences, ...where }: Divergence): DivergentResource {
+  const shown = differences.map(({ field, values }) => ({
+    field,
+    values: values.slice(0, maxValuesListed).map(({ value, peers }) => ({
+      value: cut(value, maxValueLength),
+      peers: peers.slice(0, maxIdsListed),
+      count: peers.length,
+    })),
+    ...(values.length > maxValuesListed && { omittedValues: values.length - maxValuesListed }),
+  }));
+  const omittedPeers = [servedBy, missingFrom].reduce((sum, ids) => sum + Math.max(0, ids.length - maxIdsListed), 0);
+  return {
+    ...where,
+    servedBy: servedBy.slice(0, maxIdsListed),
+    missingFrom: missingFrom.slice(0, maxIdsListed),
+    ...(omittedPeers > 0 && { omittedPeers }),
+    ...(shown.length > 0 && { differences: shown }),
+  };
+}
+
+/** As many rows from the start as fit; what comes after is not even made. */
+function fit<Item, Row>(items: readonly Item[], budgetBytes: number, rowOf: (item: Item) => Row): readonly Row[] {
+  const rows: Row[] = [];
   let used = 0;
-  const end = rows.findIndex((row) => {
+  for (const item of items) {
+    const row = rowOf(item);
     used += Buffer.byteLength(JSON.stringify(row)) + 1;
-    return used > budgetBytes;
-  });
-  return end === -1 ? rows : rows.slice(0, end);
+    if (used > budgetBytes) break;
+    rows.push(row);
+  }
+  return rows;
 }
 
 function byId(a: PeerView, b: PeerView): number {

@@ -136,10 +136,16 @@ function differenceTable(status: PeerDiscovery['status'], wide: boolean, paint: 
   const shown = wide ? divergent : divergent.slice(0, shortDifferences);
   const table = formatTable(
     ['DIFFERENCE', 'SERVED BY', 'MISSING FROM'],
-    shown.map(({ group, version, resource, subresource, servedBy, missingFrom }) => [
+    shown.map(({ group, version, resource, subresource, servedBy, missingFrom, differences = [] }) => [
       `${formatResource({ group, version, resource })}${subresource === undefined ? '' : `/${subresource}`}`,
       { text: named(servedBy), tone: 'good' },
-      { text: named(missingFrom), tone: 'warning' },
+      {
+        text: [
+          ...(missingFrom.length > 0 ? [named(missingFrom)] : []),
+          ...differences.map(({ field }) => `differ in ${field}`),
+        ].join('; '),
+        tone: 'warning',
+      },
     ]),
     paint,
   );

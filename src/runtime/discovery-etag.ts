@@ -10,8 +10,10 @@ import { encodeDiscoveryList } from '../domain/encode-discovery.ts';
  * Source: `calculateETag` in `pkg/endpoints/discovery/aggregated/etag.go` of k8s.io/apiserver 0.36.
  */
 export function discoveryEtag(groups: readonly GroupDiscovery[]): string {
-  return createHash('sha512')
-    .update(encodeDiscoveryList(groups, { typeMeta: false }))
-    .digest('hex')
-    .toUpperCase();
+  return etagOf(encodeDiscoveryList(groups, { typeMeta: false }));
+}
+
+/** The ETag of a document that has been encoded without its kind and apiVersion. */
+export function etagOf(text: string): string {
+  return createHash('sha512').update(text).digest('hex').toUpperCase();
 }

@@ -3,6 +3,7 @@ import { promisify } from 'node:util';
 import { gunzip, gzip } from 'node:zlib';
 import { describeStructureFault } from '../../api/routing-bundle-schema.ts';
 import type { RoutingBundle } from '../../domain/routing-table.ts';
+import { type PackedBundle, packBundle, unpackPeerSets } from './pack-bundle.ts';
 
 const gzipAsync = promisify(gzip);
 const gunzipAsync = promisify(gunzip);
@@ -55,7 +56,7 @@ export async function encodeBundle(
   bundle: RoutingBundle,
   maxShardBytes = MAX_SHARD_BYTES,
 ): Promise<EncodedBundle> {
-  const compressed = await gzipAsync(JSON.stringify(bundle));
+  const compressed = await gzipAsync(JSON.stringify(packBundle(bundle)));
   const sha256 = hashOf(compressed);
   const shards: BundleShard[] = [];
   for (let start = 0; start < compressed.length; start += maxShardBytes) {
@@ -107,26 +108,21 @@ export async function unpackBundle(bytes: Uint8Array, maxBytes = MAX_BUNDLE_BYTE
   return validateBundle(value);
 }
 
-/** Checks the structure, and what a schema cannot say: peer indexes in range and ascending, doubts exactly if incomplete. */
+/** Checks the structure, and what a schema cannot say: indexes in range, sets ascending, doubts exactly if incomplete. */
 export function validateBundle(value: unknown): DecodedBundle {
   const fault = describeStructureFault(value);
   if (fault) return { ok: false, reason: fault };
-  const bundle = value as RoutingBundle;
-  const { table } = bundle;
+  const packed = value as PackedBundle;
+  const { table } = packed;
   if (table.complete !== (table.doubts.length === 0)) {
     return { ok: false, reason: 'table.complete has to be true exactly if table.doubts is empty' };
   }
   const peerCount = table.peers.length;
-  for (const [g, { resources }] of table.groupVersions.entries()) {
-    for (const [r, resource] of resources.entries()) {
-      const field = `table.groupVersions.${g}.resources.${r}`;
-      if (!isPeerSet(resource.peers, peerCount)) return wrongPeerSet(`${field}.peers`, peerCount);
-      for (const [subresource, peers] of Object.entries(resource.subresources)) {
-        if (!isPeerSet(peers, peerCount)) return wrongPeerSet(`${field}.subresources.${subresource}`, peerCount);
-      }
-    }
+  const wrong = table.peerSets.findIndex((peers) => !isPeerSet(peers, peerCount));
+  if (wrong !== -1) {
+    return { ok: false, reason: `table.peerSets.${wrong} has to be ascending indexes below ${peerCount}` };
   }
-  return { ok: true, bundle };
+  return unpackPeerSets(packed);
 }
 
 /** The head that the data of a ConfigMap describes, or what is wrong with it. */
@@ -172,10 +168,6 @@ function isPeerSet(peers: readonly number[], peerCount: number): boolean {
     before = peer;
   }
   return true;
-}
-
-function wrongPeerSet(field: string, peerCount: number): DecodedBundle {
-  return { ok: false, reason: `${field} has to be ascending indexes below ${peerCount}` };
 }
 
 function isSha256(value: unknown): value is string {

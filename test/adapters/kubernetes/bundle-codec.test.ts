@@ -12,6 +12,7 @@ import {
   unpackBundle,
   validateBundle,
 } from '../../../src/adapters/kubernetes/bundle-codec.ts';
+import { packBundle } from '../../../src/adapters/kubernetes/pack-bundle.ts';
 import { readBundleFile } from '../../../src/adapters/kubernetes/read-bundle-file.ts';
 import { RoutingBundleSchema } from '../../../src/api/routing-bundle-schema.ts';
 import { sampleBundle } from '../../support/sample-bundle.ts';
@@ -67,11 +68,12 @@ describe('bundle codec', () => {
       [(b) => Object.assign(b, { apiEtag: 'x' }), 'apiEtag'],
       [(b) => Object.assign(b.table, { kind: 'Other' }), 'table.kind'],
       [(b) => Object.assign(b.table, { complete: true }), 'table.complete'],
-      [(b) => b.table.groupVersions[0]?.resources[0]?.peers.push(2), 'table.groupVersions.0.resources.0.peers'],
-      [(b) => b.table.groupVersions[0]?.resources[0]?.peers.push(0), 'table.groupVersions.0.resources.0.peers'],
+      [(b) => b.table.peerSets[0]?.push(2), 'table.peerSets.0'],
+      [(b) => b.table.peerSets[0]?.push(0), 'table.peerSets.0'],
+      [(b) => Object.assign(b.table.groupVersions[0]?.resources[0] ?? {}, { peers: 2 }), 'resources.0'],
       [
-        (b) => Object.assign(b.table.groupVersions[0]?.resources[0]?.subresources ?? {}, { resize: [9] }),
-        'table.groupVersions.0.resources.0.subresources.resize',
+        (b) => Object.assign(b.table.groupVersions[0]?.resources[0]?.subresources ?? {}, { resize: 9 }),
+        'table.groupVersions.0.resources.0',
       ],
     ];
     for (const [change, field] of wrong) {
@@ -84,8 +86,31 @@ describe('bundle codec', () => {
     for (const value of [null, 5, 'x', [], {}]) expect(validateBundle(value).ok).to.equal(false);
   });
 
+  it('writes each set of peers once, so that size hardly grows with the number of peers', async () => {
+    const everyone = Array.from({ length: 100 }, (_, index) => index);
+    const resources = Array.from({ length: 10_000 }, (_, index) => ({
+      resource: `r${index}`,
+      // Equal sets are written once whether or not they are one object.
+      peers: index % 2 === 0 ? everyone : [...everyone],
+      subresources: { status: everyone.slice(1) },
+    }));
+    const { table, ...documents } = sampleBundle();
+    const peers = everyone.map((index) => ({ id: `p${index}`, state: 'Ready' as const }));
+    const groupVersions = [{ group: 'g', version: 'v1', origin: 'BuiltIn' as const, resources }];
+    const bundle = { ...documents, table: { ...table, peers, groupVersions } };
+    const packed = packBundle(bundle);
+    expect(packed.table.peerSets).to.deep.equal([everyone, everyone.slice(1)]);
+    const { head, shards } = await encodeBundle('table', bundle);
+    expect(shards).to.have.length(1);
+    const decoded = await decodeBundle(head, shards);
+    expect(decoded).to.deep.equal({ ok: true, bundle });
+    if (!decoded.ok) throw new Error(decoded.reason);
+    const rows = decoded.bundle.table.groupVersions[0]?.resources ?? [];
+    expect(new Set(rows.map((row) => row.peers)).size).to.equal(1);
+  });
+
   it('accepts fields that it does not know, so that newer writers can be read', () => {
-    expect(validateBundle({ ...sampleBundle(), extra: true }).ok).to.equal(true);
+    expect(validateBundle({ ...packBundle(sampleBundle()), extra: true }).ok).to.equal(true);
   });
 
   it('refuses heads that are not what they should be', async () => {
@@ -109,9 +134,9 @@ describe('bundle codec', () => {
     try {
       const bundle = sampleBundle(3);
       const file = join(directory, 'bundle');
-      await writeFile(file, JSON.stringify(bundle));
+      await writeFile(file, JSON.stringify(packBundle(bundle)));
       expect(await readBundleFile(file)).to.deep.equal({ ok: true, bundle });
-      await writeFile(file, gzipSync(JSON.stringify(bundle)));
+      await writeFile(file, gzipSync(JSON.stringify(packBundle(bundle))));
       expect(await readBundleFile(file)).to.deep.equal({ ok: true, bundle });
       expect((await readBundleFile(join(directory, 'absent'))).ok).to.equal(false);
     } finally {
@@ -127,11 +152,12 @@ describe('bundle codec', () => {
 
 /** A sample that may be spoilt. */
 function mutable() {
-  return JSON.parse(JSON.stringify(sampleBundle())) as {
+  return JSON.parse(JSON.stringify(packBundle(sampleBundle()))) as {
     apiEtag: string;
     table: {
       peers: object[];
-      groupVersions: { resources: { peers: number[]; subresources: Record<string, number[]> }[] }[];
+      peerSets: number[][];
+      groupVersions: { resources: { peers: number; subresources: Record<string, number> }[] }[];
     };
   };
 }

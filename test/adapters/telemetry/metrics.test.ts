@@ -30,7 +30,14 @@ describe('createMetrics', () => {
     };
     expect(await converged(unified)).to.equal('1');
     expect(await converged({ ...unified, doubts: [{ peer: 'a', reason: 'x', message: 'x' }] })).to.equal('0');
-    const divergence = { group: '', version: 'v1', resource: 'pods', servedBy: ['a'], missingFrom: ['b'] };
+    const divergence = {
+      group: '',
+      version: 'v1',
+      resource: 'pods',
+      servedBy: ['a'],
+      missingFrom: ['b'],
+      differences: [],
+    };
     expect(await converged({ ...unified, divergent: [divergence] })).to.equal('0');
     expect(await series(metrics.render(), 'peerdiscovery_')).to.include.members([
       'peerdiscovery_routing_table_revision{peerdiscovery="cluster"} 7',

@@ -1,0 +1,175 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import {
+  generateGroups,
+  laggingServer,
+  olderRelease,
+  seededRandom,
+  withNewResource,
+} from '../../lab/generated-discovery.ts';
+import type { PeerDocuments } from '../../src/domain/assess-peer.ts';
+import type { DefinedResources } from '../../src/domain/custom-resources.ts';
+import { createTableMemo, deriveTable } from '../../src/domain/derive-table.ts';
+import type { GroupDiscovery } from '../../src/domain/discovery-document.ts';
+import { createDivergenceMemo, findDivergences } from '../../src/domain/find-divergences.ts';
+import { buildGroup, buildResource, buildVersion } from '../support/discovery-builders.ts';
+
+const documentOf = (apis: readonly GroupDiscovery[]): PeerDocuments => ({
+  form: 'v2',
+  api: [],
+  apis,
+  etags: {},
+  hash: '',
+});
+const defined: DefinedResources = { custom: new Set(), aggregated: new Set(), deletedAt: new Map() };
+const derive = (lists: readonly (readonly GroupDiscovery[] | undefined)[], memo = createTableMemo()) =>
+  deriveTable(
+    lists.map((list) => (list === undefined ? undefined : documentOf(list))),
+    defined,
+    memo,
+  );
+
+/** Who serves what, computed the slow and obvious way. */
+function servedOneByOne(lists: readonly (readonly GroupDiscovery[] | undefined)[]): Record<string, number[]> {
+  const served: Record<string, number[]> = {};
+  lists.forEach((groups, peer) => {
+    const keys = new Set<string>();
+    for (const { name, versions } of groups ?? [])
+      for (const { version, resources } of versions ?? [])
+        for (const { resource, subresources } of resources ?? [])
+          for (const sub of ['', ...(subresources ?? []).map(({ subresource }) => `/${subresource}`)])
+            keys.add(`${name}/${version}/${resource}${sub}`);
+    for (const key of keys) served[key] = [...(served[key] ?? []), peer];
+  });
+  return served;
+}
+
+function flatten(served: ReturnType<typeof derive>): Record<string, readonly number[]> {
+  const flat: Record<string, readonly number[]> = {};
+  for (const { row } of served)
+    for (const { resource, peers, subresources } of row.resources) {
+      flat[`${row.group}/${row.version}/${resource}`] = peers;
+      for (const [name, set] of Object.entries(subresources))
+        flat[`${row.group}/${row.version}/${resource}/${name}`] = set;
+    }
+  return flat;
+}
+
+describe('deriveTable', () => {
+  it('says who serves what, with and without a memo, after any sequence of changes', () => {
+    const random = seededRandom(5);
+    const newest = generateGroups(60, random);
+    const older = olderRelease(newest, random);
+    const documents = [newest, older, laggingServer(newest, random), withNewResource(newest, 'widgets'), [], undefined];
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.nat(4), fc.nat(documents.length - 1)), { maxLength: 12 }), (changes) => {
+        const lists: (readonly GroupDiscovery[] | undefined)[] = [newest, newest, older, undefined, newest];
+        const [table, divergences] = [createTableMemo(), createDivergenceMemo()];
+        for (const [peer, which] of changes) {
+          lists[peer] = documents[which];
+          const served = derive(lists, table);
+          expect(flatten(served)).to.deep.equal(servedOneByOne(lists));
+          expect(served.map(({ row }) => row)).to.deep.equal(derive(lists).map(({ row }) => row));
+          const compared = lists.flatMap((list, index) => (list === undefined ? [] : [index]));
+          const ids = ['a', 'b', 'c', 'd', 'e'];
+          expect(findDivergences(served, ids, compared, divergences)).to.deep.equal(
+            findDivergences(derive(lists), ids, compared, createDivergenceMemo()),
+          );
+        }
+      }),
+    );
+  });
+
+  it('keeps the rows of group-versions that nobody changed, and one object for each set of peers', () => {
+    const random = seededRandom(6);
+    const newest = generateGroups(200, random);
+    const memo = createTableMemo();
+    const before = derive([newest, newest, newest], memo);
+    const after = derive([newest, withNewResource(newest, 'widgets'), newest], memo);
+    const kept = after.filter(({ row }) => before.some((entry) => entry.row === row));
+    expect(kept).to.have.length(before.length - 1);
+    const sets = new Set(
+      after.flatMap(({ row }) =>
+        row.resources.flatMap(({ peers, subresources }) => [peers, ...Object.values(subresources)]),
+      ),
+    );
+    expect(sets.size).to.equal(2);
+  });
+});
+
+describe('findDivergences', () => {
+  const compare = (lists: readonly (readonly GroupDiscovery[])[], compared = lists.map((_, index) => index)) =>
+    findDivergences(derive(lists), ['a', 'b', 'c'], compared, createDivergenceMemo());
+  const one = (more: Parameters<typeof buildResource>[1]) => [
+    buildGroup('g', buildVersion('v1', buildResource('r', more))),
+  ];
+
+  it('says which field differs and which peers say what', () => {
+    const found = compare([one({}), one({ verbs: ['list', 'get', 'watch'], scope: 'Cluster' }), one({})]);
+    expect(found).to.deep.equal([
+      {
+        group: 'g',
+        version: 'v1',
+        resource: 'r',
+        servedBy: ['a', 'b', 'c'],
+        missingFrom: [],
+        differences: [
+          {
+            field: 'scope',
+            values: [
+              { value: 'Cluster', peers: ['b'] },
+              { value: 'Namespaced', peers: ['a', 'c'] },
+            ],
+          },
+          {
+            field: 'verbs',
+            values: [
+              { value: 'get,list', peers: ['a', 'c'] },
+              { value: 'get,list,watch', peers: ['b'] },
+            ],
+          },
+        ],
+      },
+    ]);
+  });
+
+  it('notices every field, also of a subresource, but not the order of a list or what is the same', () => {
+    const kind = { group: 'g', version: 'v1', kind: 'K' };
+    const status = { subresource: 'status', responseKind: kind, acceptedTypes: [kind], verbs: ['get'] };
+    const base = { responseKind: kind, shortNames: ['s', 't'], categories: ['c'], subresources: [status] };
+    const fieldsOf = (other: object) =>
+      compare([one(base), one({ ...base, ...other })]).map(({ subresource = '', differences }) => [
+        subresource,
+        ...differences.map(({ field }) => field),
+      ]);
+    expect(fieldsOf(structuredClone(base))).to.deep.equal([]);
+    expect(fieldsOf({ verbs: ['list', 'get'], shortNames: ['t', 's'] })).to.deep.equal([]);
+    expect(fieldsOf({ responseKind: { ...kind, kind: 'L' } })).to.deep.equal([['', 'kind']]);
+    expect(fieldsOf({ singularResource: 'x' })).to.deep.equal([['', 'singularName']]);
+    expect(fieldsOf({ shortNames: ['s'] })).to.deep.equal([['', 'shortNames']]);
+    expect(fieldsOf({ categories: [] })).to.deep.equal([['', 'categories']]);
+    expect(fieldsOf({ subresources: [{ ...status, verbs: [] }] })).to.deep.equal([['status', 'verbs']]);
+    expect(fieldsOf({ subresources: [{ ...status, acceptedTypes: [] }] })).to.deep.equal([['status', 'acceptedTypes']]);
+    expect(fieldsOf({ subresources: [{ ...status, responseKind: undefined }] })).to.deep.equal([['status', 'kind']]);
+    expect(fieldsOf({ subresources: [] })).to.deep.equal([['status']]);
+  });
+
+  it('lists whole resources before subresources, and compares only the peers that it is told to', () => {
+    const list = (...names: string[]) => [
+      buildGroup(
+        'g',
+        buildVersion(
+          'v1',
+          buildResource('a', { subresources: names.map((subresource) => ({ subresource, verbs: [] })) }),
+          ...(names.length > 1 ? ['z'] : []),
+        ),
+      ),
+    ];
+    const lists = [list('status', 'scale'), list('status')];
+    expect(compare(lists).map(({ resource, subresource }) => [resource, subresource])).to.deep.equal([
+      ['z', undefined],
+      ['a', 'scale'],
+    ]);
+    expect(compare(lists, [0])).to.deep.equal([]);
+  });
+});
