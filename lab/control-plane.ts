@@ -44,6 +44,12 @@ export interface Outcome {
   readonly stderr: string;
 }
 
+/** What a command gets besides its arguments. */
+export interface ExecOptions {
+  readonly input?: string;
+  readonly env?: NodeJS.ProcessEnv;
+}
+
 /** Real kube-apiservers on one etcd, in the network namespace that this process is in. */
 export interface ControlPlane {
   readonly caFile: string;
@@ -53,9 +59,15 @@ export interface ControlPlane {
   readonly tokens: Readonly<Record<'admin' | 'reader' | 'operator' | 'proxy', string>>;
   server(name: string): LabServer;
   /** Runs a program; those of the control plane, such as `kubectl`, are the lab's own. */
-  exec(command: string, args: readonly string[], options?: { readonly input?: string }): Promise<Outcome>;
+  exec(command: string, args: readonly string[], options?: ExecOptions): Promise<Outcome>;
   /** Starts a program, found the same way, whose output goes to a log and that `stop` ends. */
-  spawn(command: string, args: readonly string[], options: { readonly name: string }): ChildProcess;
+  spawn(
+    command: string,
+    args: readonly string[],
+    options: { readonly name: string; readonly env?: NodeJS.ProcessEnv },
+  ): ChildProcess;
+  /** What a program that was spawned under this name has written so far. */
+  readLog(name: string): string;
   /** Writes a kubeconfig and returns its path. */
   kubeconfig(access: { readonly server: string; readonly token: string; readonly name: string }): string;
   issueServingCert(name: string, dns: readonly string[], ips: readonly string[]): KeyPair;
@@ -88,11 +100,11 @@ export async function startControlPlane(options: {
   };
   process.once('exit', killAll);
 
-  function launch(name: string, command: string, args: readonly string[]): ChildProcess {
+  function launch(name: string, command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
     const path = join(folder, `${name}.log`);
     logs.add(name);
     const output = openSync(path, 'a');
-    const child = spawn(command, args, { stdio: ['ignore', output, output] });
+    const child = spawn(command, args, { stdio: ['ignore', output, output], env: { ...process.env, ...env } });
     closeSync(output);
     children.set(name, child);
     child.once('exit', () => {
@@ -112,13 +124,14 @@ export async function startControlPlane(options: {
     clearTimeout(impatient);
   }
 
-  const exec: ControlPlane['exec'] = (command, args, { input } = {}) =>
+  const exec: ControlPlane['exec'] = (command, args, { input, env } = {}) =>
     new Promise((resolve, reject) => {
       const child = spawn(find(command), args, {
         env: {
           ...process.env,
           HOME: folder,
           KUBECACHEDIR: join(folder, 'kubectl-cache', randomBytes(4).toString('hex')),
+          ...env,
         },
       });
       let stdout = '';
@@ -284,7 +297,8 @@ export async function startControlPlane(options: {
       return found;
     },
     exec,
-    spawn: (command, args, { name }) => launch(name, find(command), args),
+    spawn: (command, args, { name, env }) => launch(name, find(command), args, env),
+    readLog: (name) => readFileSync(join(folder, `${name}.log`), 'utf8'),
     kubeconfig({ server, token: bearer, name }) {
       const path = join(folder, `${name}.kubeconfig`);
       const config = {

@@ -2,6 +2,7 @@ import { unwatchFile, watchFile } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import type { ApiClient } from '../adapters/kubernetes/api-client.ts';
 import { createApiClient } from '../adapters/kubernetes/api-client.ts';
+import { createBehindReporter } from '../adapters/kubernetes/behind-report.ts';
 import { watchClientAuthentication } from '../adapters/kubernetes/client-authentication.ts';
 import { watchBundle } from '../adapters/kubernetes/config-map-bundle.ts';
 import { loadKubeConfig } from '../adapters/kubernetes/connect-cluster.ts';
@@ -44,13 +45,14 @@ export async function runProxy(args: readonly string[], context: CommandContext)
   const log = createLog({ format: flags.logFormat, level: flags.logLevel });
   const ended = new AbortController();
   const client = clientFor(flags, context, log);
-  const source = await tableSource(flags, client, log);
+  const { source, reportBehind } = await accessTable(flags, client, log);
   const proxy = startProxy({
     transport: createPeerTransport({
       tls: credentials.peerTls,
       addressPolicy: createAddressPolicy(flags.allowPeerCidrs),
     }),
     source,
+    reportBehind,
     createMetrics: createProxyMetrics,
     tls: credentials.frontTls(),
     authentication: credentials.authentication,
@@ -128,10 +130,19 @@ function clientFor(flags: ProxyFlags, context: CommandContext, log: Log): ApiCli
   return createApiClient(kubeConfig, { timeoutMs: 10_000, log, userAgent: `peerdiscovery-proxy/${version}` });
 }
 
-async function tableSource(flags: ProxyFlags, client: ApiClient | undefined, log: Log): Promise<RoutingTableSource> {
-  if (flags.routingTableFile !== undefined || client === undefined) return fileSource(flags.routingTableFile ?? '');
+/** Where the table comes from, and how its owner is told that it is behind. */
+interface TableAccess {
+  readonly source: RoutingTableSource;
+  readonly reportBehind: (address: string) => void;
+}
+
+async function accessTable(flags: ProxyFlags, client: ApiClient | undefined, log: Log): Promise<TableAccess> {
+  if (flags.routingTableFile !== undefined || client === undefined)
+    return { source: fileSource(flags.routingTableFile ?? ''), reportBehind: () => {} };
   const namespace = flags.namespace ?? (await podNamespace()) ?? 'peerdiscovery-system';
-  return {
+  const location = { namespace, name: flags.routingTable };
+  const reportBehind = createBehindReporter(client, location, { clock: systemClock, log });
+  const source: RoutingTableSource = {
     start: async (onBundle, onTrouble, signal) => {
       let bundleTrouble: string | undefined;
       let revision = 0;
@@ -152,7 +163,6 @@ async function tableSource(flags: ProxyFlags, client: ApiClient | undefined, log
         signal,
         random: Math.random,
       });
-      const location = { namespace, name: flags.routingTable };
       const doubt = watchConfirmations({ client, ...location, clock: systemClock, log, signal, random: Math.random });
       // A confirmation that does not come calls nobody back. A watch that fails for a while is no doubt by itself: what
       // counts is whether the table is still confirmed, and the Lease that says so is watched by the same client.
@@ -163,6 +173,7 @@ async function tableSource(flags: ProxyFlags, client: ApiClient | undefined, log
       await reflector.stopped;
     },
   };
+  return { source, reportBehind };
 }
 
 /**

@@ -1,5 +1,6 @@
 import PQueue from 'p-queue';
 import type { ApiClient } from '../adapters/kubernetes/api-client.ts';
+import { watchBehindReports } from '../adapters/kubernetes/behind-report.ts';
 import { createBundleStore } from '../adapters/kubernetes/bundle-store.ts';
 import type { EventRecorder } from '../adapters/kubernetes/events.ts';
 import {
@@ -190,6 +191,16 @@ export async function runControllers(context: ControllersContext): Promise<void>
       ...(known !== undefined && { known }),
       initialStatus: object.status,
     });
+    watchBehindReports({
+      client,
+      ...settings.routingTable,
+      fieldManager,
+      onBehind: (address) => controller.connectionLost(address),
+      clock,
+      log: ownLog,
+      signal: ownSignal,
+      random,
+    }).catch((error: unknown) => ownLog.debug('proxies cannot report that the table is behind', { error }));
     return {
       uid: object.metadata?.uid ?? '',
       generation: settings.generation,

@@ -8,6 +8,8 @@ export interface RouteView {
   readonly home: number | undefined;
   /** Whether the peer is ready by the table and well by what this proxy has seen itself. */
   usable(peer: number): boolean;
+  /** Whether a peer that is not usable is worth a try before saying 503. */
+  lastResort(peer: number): boolean;
   /** True if the table has not been confirmed for so long that absence from it proves nothing. */
   readonly tableTooOld: boolean;
 }
@@ -97,7 +99,10 @@ function unlisted(index: TableIndex, view: RouteView): RouteDecision {
 
 function routeListed(index: TableIndex, serving: PeerSet, view: RouteView, what: string): RouteDecision {
   const { home } = view;
-  const capable = serving.filter((peer) => peer !== home && view.usable(peer));
+  const others = serving.filter((peer) => peer !== home);
+  const well = others.filter((peer) => view.usable(peer));
+  // A 503 here is never wrong, but a peer that lost one idle connection may be there for the next.
+  const capable = well.length > 0 ? well : others.filter((peer) => view.lastResort(peer));
   if (home !== undefined ? serving.includes(home) : everyLivePeerServes(index, serving))
     return { kind: 'home', notFound: listed, instead: capable };
   if (capable.length > 0) return { kind: 'peer', candidates: capable };

@@ -94,7 +94,12 @@ function explain(
   const names = (peers: PeerSet) => peers.map((at) => labelOf(table, at));
   const outcomes = table.peers.flatMap((peer, home): Outcome[] => {
     if (!usable(home)) return [];
-    const decision = routeRequest(index, info, { home, usable, tableTooOld: asked.tableTooOld }, discovery);
+    const decision = routeRequest(
+      index,
+      info,
+      { home, usable, lastResort: () => false, tableTooOld: asked.tableTooOld },
+      discovery,
+    );
     return [{ home: nameOf(peer), ...describeDecision(decision, peer, names) }];
   });
   return {

@@ -31,9 +31,14 @@ export interface Fleet {
   tableTooOld(): boolean;
   /** -1 without a table. */
   tableAgeSeconds(): number;
+  /** Ready by the table, and well by what this proxy has seen. */
   usable(peer: FleetPeer | undefined): peer is FleetPeer;
+  /** Not usable, but worth a try before saying 503: it failed here just now, or the table is too old to rule it out. */
+  lastResort(peer: FleetPeer | undefined): peer is FleetPeer;
   /** The home of a client connection: the pinned one, else one that is chosen once and kept while it is well. */
   homeOf(snapshot: FleetSnapshot, connection: ClientConnection): FleetPeer | undefined;
+  /** Makes the server that stood in for a lost home the connection's home, so that its reads do not go back in time. */
+  adoptHome(connection: ClientConnection, peer: FleetPeer): void;
 }
 
 /** Holds the table in use, and chooses homes. */
@@ -77,15 +82,24 @@ export function createFleet({
   let confirmedAt = 0;
   let distrusted = false;
   const usable = (peer: FleetPeer | undefined): peer is FleetPeer =>
-    peer !== undefined && (peer.state === 'Ready' || peer.state === 'Stale') && health.isWell(peer.target.address);
+    peer !== undefined && takesWork(peer.state) && health.isWell(peer.target.address);
+  const lastResort = (peer: FleetPeer | undefined): peer is FleetPeer =>
+    peer !== undefined && (takesWork(peer.state) || (distrusted && peer.state !== 'Refused' && peer.state !== 'Gone'));
+  // Drained by the table's word, unless that is old: then it may have come back unseen.
+  const pinnedTakesWork = ({ index, peers }: FleetSnapshot) => {
+    if (pinned === undefined || !health.isWell(pinned.target.address)) return false;
+    const at = index?.peerAt(pinned.target.address);
+    const listed = at === undefined ? undefined : peers[at];
+    return distrusted || listed === undefined || takesWork(listed.state);
+  };
   let turn = 0;
   // It starts at another peer each time, so that equals are chosen in turn.
-  const best = (peers: FleetSnapshot['peers']) => {
+  const best = (peers: FleetSnapshot['peers'], mayBe: (peer: FleetPeer | undefined) => peer is FleetPeer) => {
     let found: FleetPeer | undefined;
     turn++;
     for (let step = 0; step < peers.length; step++) {
       const peer = peers[(turn + step) % peers.length];
-      if (!usable(peer)) continue;
+      if (!mayBe(peer)) continue;
       if (
         found === undefined ||
         rank(peer) < rank(found) ||
@@ -123,22 +137,37 @@ export function createFleet({
     tableTooOld: () => distrusted,
     tableAgeSeconds: () => (snapshot.bundle === undefined ? -1 : Math.max(0, (clock.now() - confirmedAt) / 1000)),
     usable,
+    lastResort,
     homeOf: (from, connection) => {
-      if (pinned !== undefined && health.isWell(pinned.target.address)) return pinned;
+      if (pinned !== undefined && pinnedTakesWork(from)) {
+        connection.home = undefined;
+        return pinned;
+      }
       if (connection.home !== undefined) {
         const at = from.index?.peerAt(connection.home);
         const kept = at === undefined ? undefined : from.peers[at];
         if (usable(kept)) return kept;
       }
-      const chosen = best(from.peers);
-      if (chosen !== undefined) {
-        if (connection.home !== undefined || pinned !== undefined)
-          onHomeChange(connection.home ?? pinnedHome ?? '', chosen.target.address);
-        connection.home = chosen.target.address;
-      }
-      return chosen ?? pinned;
+      const chosen = best(from.peers, usable);
+      if (chosen === undefined) return pinned ?? best(from.peers, lastResort);
+      settle(connection, chosen);
+      return chosen;
+    },
+    adoptHome: (connection, peer) => {
+      if (usable(peer)) settle(connection, peer);
     },
   };
+
+  function settle(connection: ClientConnection, { target }: FleetPeer): void {
+    const before = connection.home ?? pinnedHome;
+    connection.home = target.address;
+    if (before !== undefined && before !== target.address) onHomeChange(before, target.address);
+  }
+}
+
+/** Draining and starting servers get no new work. */
+function takesWork(state: PeerState): boolean {
+  return state === 'Ready' || state === 'Stale';
 }
 
 function rank({ state }: FleetPeer): number {

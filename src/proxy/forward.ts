@@ -6,6 +6,7 @@ import { classifiableBytes, classifyNotFound } from './classify-not-found.ts';
 import type { Exchange } from './exchange.ts';
 import type { FleetPeer } from './fleet.ts';
 import { headerValue, prepareRequestHeaders, prepareResponseHeaders } from './headers.ts';
+import { keepBody } from './kept-body.ts';
 import type { PeerCall, PeerFault, PeerTransport } from './ports.ts';
 
 /** One server to try. */
@@ -20,6 +21,8 @@ export interface ForwardTarget {
 export interface ForwardPlan {
   readonly targets: readonly ForwardTarget[];
   readonly longRunning: boolean;
+  /** True for a read that may be sent twice. */
+  readonly repeatable: boolean;
   /** True where a 404 may come from something behind the server (`proxy` subresources), so that it tells nothing. */
   readonly opaqueNotFound: boolean;
   readonly upgrade:
@@ -33,27 +36,34 @@ export interface ForwardEvents {
   onFailover(target: ForwardTarget): void;
   /** A server said that it does not know a resource that the table says it serves. */
   onTableBehind(target: ForwardTarget): void;
-  onHead(target: ForwardTarget, status: number): void;
+  /** An answer is passed on; it was waited for `waitedMs` since it was asked for. */
+  onHead(target: ForwardTarget, status: number, waitedMs: number): void;
   reject(status: StatusError): void;
 }
+
+/** Bodies up to this size are kept while another server may have to be tried: most objects, and no upload. */
+const keptBodyBytes = 256 * 1024;
 
 /**
  * Streams one request to the first server that can take it, and its answer back, without ever repeating a write.
  *
  * Before a byte was sent the next server is tried, always. A GET or HEAD without a body that has had no byte of an
- * answer is sent once more, to another server where there is one. Everything else is answered by a Status: one that
- * may have been carried out by 504 without `Retry-After`, so that no client repeats it by itself.
+ * answer is sent once more, to another server where there is one. A 404 by which a server says that it does not know
+ * the resource, although the table says that it does, proves that nothing was carried out: the next server is tried, for
+ * writes too while their body is still whole (docs/decisions/0005-failover.md). Everything else is answered by a Status:
+ * one that may have been carried out by 504 without `Retry-After`, so that no client repeats it by itself.
  */
 export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTransport, events: ForwardEvents): void {
-  const { targets, longRunning } = plan;
+  const { targets, longRunning, repeatable } = plan;
   const { method } = exchange;
-  const replayable = (method === 'GET' || method === 'HEAD') && !exchange.hasBody && plan.upgrade === undefined;
   let call: PeerCall | undefined;
   let closed = false;
   let drains = false;
   let at = 0;
   let repeats = 1;
-  let bodyRead = false;
+  const body = exchange.hasBody
+    ? keepBody(() => exchange.body() ?? emptyBody(), targets.length > 1 ? keptBodyBytes : 0)
+    : undefined;
   exchange.onClose((complete) => {
     closed = true;
     // A no-op once the peer's answer has ended; an answer of our own ends before it.
@@ -63,7 +73,7 @@ export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTr
     const { id } = target.peer.target;
     if (fault?.kind === 'request')
       return events.reject(buildStatus(400, `the request cannot be sent: ${fault.error.message}`));
-    if (fault?.sent && !replayable)
+    if (fault?.sent && !repeatable)
       return events.reject(
         buildStatus(
           504,
@@ -76,6 +86,8 @@ export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTr
   };
   const attempt = (target: ForwardTarget) => {
     const { peer, peerProxied, notFound } = target;
+    // What is behind a server that knows the resource may answer as it likes; one that does not know it has nothing behind.
+    const mayBeWrong = notFound.kind === 'doubt' || (notFound.kind === 'listed' && !plan.opaqueNotFound);
     const prepared = prepareRequestHeaders(exchange.rawHeaders, {
       remoteAddress: exchange.connection.remoteAddress,
       peerProxied,
@@ -84,10 +96,11 @@ export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTr
     if (prepared.kind === 'bad') return events.reject(buildStatus(400, prepared.message));
     let held: { status: number; headers: string[]; chunks: Buffer[]; size: number } | undefined;
     let started = false;
+    const askedAt = performance.now();
     peer.load.inFlight++;
     const start = (status: number, headers: string[]) => {
       started = true;
-      events.onHead(target, status);
+      events.onHead(target, status, performance.now() - askedAt);
       exchange.respond(status, headers);
     };
     const send = (chunk: Buffer) => {
@@ -110,9 +123,7 @@ export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTr
         method,
         path: exchange.target,
         rawHeaders: prepared.rawHeaders,
-        body: trackedBody(exchange, () => {
-          bodyRead = true;
-        }),
+        body: body?.open() ?? null,
         longRunning,
         connectAs: exchange.identity.connectAs,
         upgrade: plan.upgrade?.protocol,
@@ -121,8 +132,7 @@ export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTr
         onHead: (status, rawHeaders) => {
           if (closed) return;
           const headers = prepareResponseHeaders(rawHeaders);
-          if (status === 404 && notFound.kind !== 'trust' && !plan.opaqueNotFound)
-            held = { status, headers, chunks: [], size: 0 };
+          if (status === 404 && mayBeWrong) held = { status, headers, chunks: [], size: 0 };
           else start(status, headers);
         },
         onData: (chunk) => {
@@ -157,7 +167,7 @@ export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTr
             socket.destroy();
             return;
           }
-          events.onHead(target, 101);
+          events.onHead(target, 101, performance.now() - askedAt);
           socket.once('close', () => {
             peer.load.inFlight--;
           });
@@ -174,7 +184,7 @@ export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTr
       if (notFound.kind === 'doubt') return rejectDoubtful(notFound);
       events.onTableBehind(target);
       const other = targets[at + 1];
-      if (!replayable || other === undefined) return rejectDoubtful(notFound);
+      if (other === undefined || body?.whole === false) return rejectDoubtful(notFound);
       at++;
       events.onFailover(other);
       attempt({ ...other, peerProxied: true });
@@ -182,8 +192,8 @@ export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTr
   };
   const next = (target: ForwardTarget, fault: PeerFault) => {
     if (fault.kind === 'request') return outOfReach(fault, target);
-    const untouched = !fault.sent && !bodyRead;
-    if (!untouched && !(replayable && repeats-- > 0)) return outOfReach(fault, target);
+    const untouched = !fault.sent && body?.begun !== true;
+    if (!untouched && !(repeatable && repeats-- > 0)) return outOfReach(fault, target);
     // A lone server gets a second chance after a reset: an idle connection may close just as it is used.
     const other = targets[at + 1] ?? (fault.sent ? target : undefined);
     if (other === undefined) return outOfReach(fault, target);
@@ -203,16 +213,6 @@ function isWrongNotFound(
   const type = headerValue(held.headers, 'content-type') ?? '';
   const kind = classifyNotFound(type, headerValue(held.headers, 'content-encoding'), Buffer.concat(held.chunks));
   return kind === 'resource' || (kind === 'unknown' && rule.kind === 'doubt');
-}
-
-function trackedBody(exchange: Exchange, onRead: () => void): AsyncIterable<Uint8Array> | null {
-  if (!exchange.hasBody) return null;
-  return {
-    [Symbol.asyncIterator]: () => {
-      onRead();
-      return (exchange.body() ?? emptyBody())[Symbol.asyncIterator]();
-    },
-  };
 }
 
 async function* emptyBody(): AsyncGenerator<Uint8Array> {}

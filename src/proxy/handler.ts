@@ -31,6 +31,8 @@ export interface HandlerContext {
   readonly transport: PeerTransport;
   readonly discovery: UnifiedDiscovery;
   readonly metrics: ProxyMetrics;
+  /** Tells the table's owner that the server at this address does not serve what the table says. */
+  readonly reportBehind: (address: string) => void;
   readonly log: Log;
   readonly accessLog: boolean;
   readonly authenticate: Authenticate;
@@ -89,7 +91,12 @@ export function createHandler(context: HandlerContext): RequestHandler {
       const decision = routeRequest(
         snapshot.index,
         info,
-        { home: homeAt, usable: (peer) => fleet.usable(snapshot.peers[peer]), tableTooOld: fleet.tableTooOld() },
+        {
+          home: homeAt,
+          usable: (peer) => fleet.usable(snapshot.peers[peer]),
+          lastResort: (peer) => fleet.lastResort(snapshot.peers[peer]),
+          tableTooOld: fleet.tableTooOld(),
+        },
         question !== undefined,
       );
       if (decision.kind === 'unavailable')
@@ -97,8 +104,13 @@ export function createHandler(context: HandlerContext): RequestHandler {
       if (identity.alreadyRouted && decision.kind === 'peer') return reject(buildStatus(503, routedAlready, 1));
       if (home === undefined && decision.kind !== 'peer') return reject(buildStatus(503, noHome(snapshot), 1));
       const send = (targets: readonly ForwardTarget[]) => {
-        const plan = { targets, longRunning: isLong, opaqueNotFound: isOpaque(info), upgrade };
-        forward(exchange, plan, context.transport, createEvents(context, info, record, exchange, reject));
+        const { method, hasBody } = exchange;
+        const reads = (method === 'GET' || method === 'HEAD') && !hasBody;
+        // An upgrade may run a command; only that to a watch is a read.
+        const repeatable = reads && (upgrade === undefined || info.verb === 'watch');
+        const plan = { targets, longRunning: isLong, repeatable, opaqueNotFound: isOpaque(info), upgrade };
+        const request = { exchange, info, record, decision, home, startedAt, isLong };
+        forward(exchange, plan, context.transport, createEvents(context, request, reject));
       };
       if (question !== undefined && decision.kind === 'discovery') {
         record.route = 'discovery';
@@ -131,33 +143,48 @@ interface AccessRecord {
   reason: string;
 }
 
+/** What is known of a request while it is forwarded. */
+interface ForwardedRequest {
+  readonly exchange: Exchange;
+  readonly info: RequestInfo;
+  readonly record: AccessRecord;
+  readonly decision: RouteDecision;
+  readonly home: FleetPeer | undefined;
+  readonly startedAt: number;
+  readonly isLong: boolean;
+}
+
 function createEvents(
   context: HandlerContext,
-  info: RequestInfo,
-  record: AccessRecord,
-  exchange: Exchange,
+  { exchange, info, record, decision, home, startedAt, isLong }: ForwardedRequest,
   reject: (status: StatusError) => void,
 ): ForwardEvents {
-  const { metrics, log } = context;
+  const { metrics, log, fleet } = context;
+  let homeLacksIt = decision.kind === 'peer';
   return {
     reject: (status) => {
       record.route = 'rejected';
       reject(status);
     },
-    onFault: ({ peer }, fault) => {
-      if (exchange.connection.home === peer.target.address && fault.kind !== 'timeout')
-        exchange.connection.home = undefined;
-      noteFault(context, peer.target, fault);
-    },
+    onFault: ({ peer }, fault) => noteFault(context, peer.target, fault),
     onFailover: () => metrics.failovers.inc(),
-    onTableBehind: ({ peer }) =>
+    onTableBehind: ({ peer }) => {
+      homeLacksIt = true;
+      metrics.tableBehind.inc();
+      const { id, address } = peer.target;
       log.warn('a kube-apiserver does not know a resource that the routing table says it serves', {
-        peer: peer.target.id,
+        peer: id,
         path: info.path,
-      }),
-    onHead: ({ peer, peerProxied }, status) => {
+      });
+      context.reportBehind(address);
+    },
+    onHead: ({ peer, peerProxied }, status, waitedMs) => {
       record.peer = peer.target.id;
       record.code = status;
+      if (!isLong) metrics.overhead.observe(Math.max(0, performance.now() - startedAt - waitedMs) / 1000);
+      // Whoever answers stays: neither the next read of the resource nor the next request for home goes back in time.
+      if (homeLacksIt) stick(exchange, info, peer);
+      else if (decision.kind === 'home' && peer !== home) fleet.adoptHome(exchange.connection, peer);
       if (!peerProxied) return;
       record.route = 'peer';
       const { group, version, resource } = info;
@@ -169,7 +196,7 @@ function createEvents(
 function noteFault({ health, metrics }: HandlerContext, target: PeerTarget, fault: PeerFault): void {
   if (fault.kind === 'aborted' || fault.kind === 'request') return;
   metrics.peerErrors.inc({ type: fault.kind === 'address' ? 'endpoint_resolution' : 'proxy_transport' });
-  if (fault.kind === 'saturated' || fault.kind === 'timeout') return;
+  if (fault.kind === 'saturated') return;
   health.markDown(target, fault.error.message);
 }
 
@@ -184,18 +211,19 @@ function listTargets(
   turn: number,
 ): ForwardTarget[] {
   const listed: NotFoundRule = { kind: 'listed' };
-  if (decision.kind === 'peer')
-    return stickyFirst(rotate(peersOf(snapshot, decision.candidates), turn), exchange, info).map((peer) => ({
-      peer,
-      notFound: listed,
-      peerProxied: true,
-    }));
+  if (decision.kind === 'peer') {
+    const peers = stickyFirst(rotate(peersOf(snapshot, decision.candidates), turn), exchange, info);
+    if (peers[0] !== undefined) stick(exchange, info, peers[0]);
+    return peers.map((peer) => ({ peer, notFound: listed, peerProxied: true }));
+  }
   if (decision.kind !== 'home' || home === undefined) return [];
   const { notFound, instead } = decision;
   const first: ForwardTarget = { peer: home, notFound, peerProxied: false };
   // A stand-in for home is home for this request; only one that is chosen for what it serves is told not to route on.
   const others =
-    instead === 'any' ? homesFor(fleet, snapshot, home).slice(1) : byLoad(rotate(peersOf(snapshot, instead), turn));
+    instead === 'any'
+      ? homesFor(fleet, snapshot, home).slice(1)
+      : stickyFirst(rotate(peersOf(snapshot, instead), turn), exchange, info);
   return [first, ...others.map((peer) => ({ peer, notFound, peerProxied: instead !== 'any' }))];
 }
 
@@ -227,19 +255,23 @@ function byLoad(peers: FleetPeer[]): FleetPeer[] {
 }
 
 /** The peer that this client connection was sent to before comes first, so that its reads do not go back in time. */
-function stickyFirst(peers: FleetPeer[], exchange: Exchange, info: RequestInfo): FleetPeer[] {
-  const { sticky } = exchange.connection;
-  const key = `${info.group}/${info.version}/${info.resource}`;
-  const before = sticky.get(key);
+function stickyFirst(peers: FleetPeer[], { connection }: Exchange, info: RequestInfo): FleetPeer[] {
+  const before = connection.sticky.get(stickyKey(info));
   const ordered = byLoad(peers);
   const at = before === undefined ? -1 : ordered.findIndex(({ target }) => target.address === before);
   if (at > 0) ordered.unshift(...ordered.splice(at, 1));
-  const chosen = ordered[0];
-  if (at < 0 && chosen !== undefined) {
-    if (sticky.size >= 1_000) sticky.clear();
-    sticky.set(key, chosen.target.address);
-  }
   return ordered;
+}
+
+function stick({ connection: { sticky } }: Exchange, info: RequestInfo, { target }: FleetPeer): void {
+  if (!info.isResourceRequest) return;
+  const key = stickyKey(info);
+  if (sticky.size >= 1_000 && !sticky.has(key)) sticky.clear();
+  sticky.set(key, target.address);
+}
+
+function stickyKey({ group, version, resource }: RequestInfo): string {
+  return `${group}/${version}/${resource}`;
 }
 
 function doubtOf({ bundle }: FleetSnapshot, fleet: Fleet): string | undefined {

@@ -145,6 +145,8 @@ export interface ProxyMetrics {
   /** When what is in use of each sort of certificate expires, in seconds since the epoch. */
   readonly certificateExpiry: { set(labels: { readonly certificate: string }, seconds: number): void };
   readonly reloadFailures: { inc(labels: { readonly certificate: string }): void };
+  readonly tableBehind: { inc(): void };
+  readonly overhead: { observe(seconds: number): void };
   readonly duration: { observe(labels: { readonly route: Route }, seconds: number): void };
   /** All of it in Prometheus' text format. */
   text(): Promise<string>;

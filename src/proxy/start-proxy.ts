@@ -16,6 +16,8 @@ import { createUnifiedDiscovery } from './unified-discovery.ts';
 export interface ProxyOptions {
   readonly transport: PeerTransport;
   readonly source: RoutingTableSource;
+  /** Tells the table's owner that the server at this address does not serve what the table says. */
+  readonly reportBehind: (address: string) => void;
   readonly createMetrics: (sources: MetricSources) => ProxyMetrics;
   readonly tls: FrontTls;
   readonly authentication: AuthenticationMode;
@@ -33,7 +35,13 @@ export interface RunningProxy {
   readonly metrics: ProxyMetrics;
   inFlight(): number;
   /** What readiness depends on, each with its reason. */
-  checks(): { readonly name: string; readonly ok: boolean; readonly message: string }[];
+  checks(): {
+    readonly name: string;
+    readonly ok: boolean;
+    readonly message: string;
+    /** Shown, but not counted. */
+    readonly informational?: boolean;
+  }[];
   /** Stops following the table and closes connections to servers. */
   stop(): Promise<void>;
 }
@@ -42,6 +50,7 @@ export interface RunningProxy {
 export function startProxy(options: ProxyOptions): RunningProxy {
   const { transport, source, tls, pinnedHome, serverName, accessLog, clock, log, limits } = options;
   const stopping = new AbortController();
+  let lost = { from: '', at: 0 };
   const health = createPeerHealth({ transport, clock, log, signal: stopping.signal });
   const fleet = createFleet({
     health,
@@ -50,7 +59,11 @@ export function startProxy(options: ProxyOptions): RunningProxy {
     serverName,
     onHomeChange: (from, to) => {
       metrics.homeChanges.inc();
-      log.debug('a client connection has a new home', { from, to });
+      // One server's end moves many connections; that is said once.
+      const now = clock.now();
+      const level = lost.from === from && now - lost.at < 10_000 ? 'debug' : 'warn';
+      lost = { from, at: now };
+      log[level]('home was lost; client connections that had it get a new one', { from, to });
     },
   });
   const metrics = options.createMetrics({
@@ -67,6 +80,7 @@ export function startProxy(options: ProxyOptions): RunningProxy {
     transport,
     discovery,
     metrics,
+    reportBehind: options.reportBehind,
     log,
     accessLog,
     authenticate,
@@ -106,6 +120,14 @@ export function startProxy(options: ProxyOptions): RunningProxy {
       const table = snapshot.bundle !== undefined;
       return [
         { name: 'table', ok: table, message: trouble ?? 'no routing table has been received yet' },
+        // A proxy serves on its last good table: to take all proxies out at once because the operator is gone would turn a
+        // doubt about a few resources into an outage of all. So this is shown, and not counted.
+        {
+          name: 'table-fresh',
+          ok: table && !fleet.tableTooOld(),
+          message: trouble ?? 'the routing table is not confirmed',
+          informational: true,
+        },
         { name: 'home', ok: homeWell, message: 'no kube-apiserver can be home now' },
       ];
     },

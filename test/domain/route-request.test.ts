@@ -13,7 +13,12 @@ function route(target: string, overrides: Partial<RoutingTable> = {}, view: Part
   const parsed = parseRequestInfo(method, target);
   if (parsed.kind !== 'ok') throw new Error(parsed.message);
   const index = indexTable(routingTable({ peers, groupVersions, ...overrides }));
-  return routeRequest(index, parsed.info, { home: 0, usable: () => true, tableTooOld: false, ...view }, false);
+  return routeRequest(
+    index,
+    parsed.info,
+    { home: 0, usable: () => true, lastResort: () => false, tableTooOld: false, ...view },
+    false,
+  );
 }
 
 describe('routeRequest', () => {
@@ -49,7 +54,7 @@ describe('routeRequest', () => {
     const decision = routeRequest(
       undefined,
       parsed.info,
-      { home: undefined, usable: () => true, tableTooOld: false },
+      { home: undefined, usable: () => true, lastResort: () => false, tableTooOld: false },
       false,
     );
     expect(decision).to.have.nested.property('notFound.kind', 'doubt');

@@ -149,9 +149,143 @@ describe('the proxy', function () {
     expect((await proxy.get('/api/v1/namespaces/a/pods/x')).status).to.equal(404);
     notFound(home, unknownResource);
     expect((await proxy.get('/api/v1/pods')).body).to.be.oneOf(['other', 'third']);
-    const write = await proxy.get('/api/v1/pods', { 'Content-Length': '1' }, 'POST', 'x');
-    expect(write.status).to.equal(503);
-    expect(other.seen.length + third.seen.length).to.equal(1);
+    expect(proxy.behind).to.deep.equal([home.address]);
+  });
+
+  it('takes a write elsewhere whose 404 proves that it was not carried out, while its body is whole', async () => {
+    notFound(home, unknownResource);
+    for (const peer of [other, third])
+      peer.answer = (request, response) => {
+        request.pipe(response);
+      };
+    expect((await proxy.get('/api/v1/pods', { 'Content-Length': '5' }, 'POST', 'hello')).body).to.equal('hello');
+    const chunked = { 'Transfer-Encoding': 'chunked' };
+    expect((await proxy.get('/api/v1/pods', chunked, 'POST', 'again')).body).to.equal('again');
+    home.answer = (request, response) => {
+      request.resume();
+      request.once('end', () => response.writeHead(404, { 'Content-Type': 'application/json' }).end(unknownResource));
+    };
+    expect((await proxy.get('/api/v1/pods', chunked, 'POST', 'late')).body).to.equal('late');
+    const before = other.seen.length + third.seen.length;
+    const upload = 'x'.repeat(300_000);
+    const refused = await proxy.get('/api/v1/pods', { 'Content-Length': String(upload.length) }, 'POST', upload);
+    expect(refused.status).to.equal(503);
+    expect(refused.headers['retry-after']).to.equal('1');
+    expect(other.seen.length + third.seen.length).to.equal(before);
+  });
+
+  it('gives 503 when every server that the table names says that it does not know the resource', async () => {
+    for (const peer of [home, other, third]) notFound(peer, unknownResource);
+    expect((await proxy.get('/api/v1/pods')).status).to.equal(503);
+    expect((await proxy.get('/apis/new.io/v1/things', { 'Content-Length': '1' }, 'POST', 'x')).status).to.equal(503);
+  });
+
+  it("passes on what is behind a server's proxy subresource, but no 404 of a server that may know no such thing", async () => {
+    notFound(home, '404 page not found\n', 'text/plain');
+    const pods = groupVersion('v1', { pods: [0, 1, 2] });
+    const resources = pods.resources.map((row) => ({ ...row, subresources: { proxy: [0, 1, 2] } }));
+    proxy.use(
+      table({
+        groupVersions: [{ ...pods, resources }],
+        complete: false,
+        doubts: [{ peer: 'p', reason: 'r', message: 'm' }],
+      }),
+    );
+    expect((await proxy.get('/api/v1/namespaces/a/pods/x/proxy/some/path')).status).to.equal(404);
+    expect((await proxy.get('/apis/nope.io/v1/namespaces/a/things/x/proxy/some/path')).status).to.equal(503);
+  });
+
+  it('gives a home that drains or starts no new work, unless nobody else is there', async () => {
+    const draining = (states: readonly string[]) => {
+      const { peers, ...rest } = table();
+      return { ...rest, peers: peers.map((peer, at) => ({ ...peer, state: states[at] })) } as ReturnType<typeof table>;
+    };
+    proxy.use(draining(['NotReady', 'Ready', 'Ready']));
+    expect((await proxy.get('/api/v1/pods')).body).to.be.oneOf(['other', 'third']);
+    proxy.use(draining(['NotReady', 'NotReady', 'Unreachable']));
+    expect((await proxy.get('/api/v1/pods')).body).to.equal('home');
+  });
+
+  it('keeps the home of a client connection, gives it one new home when that is lost, and counts it', async () => {
+    const unpinned = await startProxyUnderTest(authority, undefined);
+    unpinned.use(table());
+    const session = http2Connect(`https://localhost:${unpinned.port}`, { ca: unpinned.caPem });
+    const first = await getOver(session, '/version');
+    for (let round = 0; round < 4; round++) expect(await getOver(session, '/version')).to.equal(first);
+    await ({ home, other, third }[first] as LoopbackPeer).kill();
+    const second = await getOver(session, '/version');
+    expect(second).not.to.equal(first);
+    for (let round = 0; round < 4; round++) expect(await getOver(session, '/version')).to.equal(second);
+    session.close();
+    expect(await unpinned.proxy.metrics.text()).to.match(/peerdiscovery_proxy_home_changes_total 1\n/);
+    await unpinned.stop();
+  });
+
+  it('stays with the peer that a read of a resource was failed over to', async () => {
+    proxy.use(table({ groupVersions: [groupVersion('new.io/v1', { things: [1, 2] })] }));
+    const session = http2Connect(`https://localhost:${proxy.port}`, { ca: proxy.caPem });
+    const first = await getOver(session, '/apis/new.io/v1/things');
+    const broken = first === 'other' ? other : third;
+    broken.answer = (request) => request.socket.destroy();
+    const second = await getOver(session, '/apis/new.io/v1/things');
+    expect(second).not.to.equal(first);
+    broken.answer = (_request, response) => response.end(first);
+    await eventually(() => proxy.proxy.checks().every(({ ok }) => ok));
+    for (let round = 0; round < 4; round++) expect(await getOver(session, '/apis/new.io/v1/things')).to.equal(second);
+    session.close();
+  });
+
+  it('tries the only capable peer again at once after it has lost a connection', async () => {
+    other.answer = (request) => request.socket.destroy();
+    expect((await proxy.get('/apis/new.io/v1/lone', { 'Content-Length': '1' }, 'POST', 'x')).status).to.equal(504);
+    other.answer = (_request, response) => response.end('other');
+    expect((await proxy.get('/apis/new.io/v1/lone')).body).to.equal('other');
+  });
+
+  it("leaves a server's own refusals alone, with their Retry-After, and forwards the trace context", async () => {
+    home.answer = (_request, response) => response.writeHead(429, { 'Retry-After': '7' }).end('slow down');
+    const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+    const answer = await proxy.get('/api/v1/pods', { traceparent, tracestate: 'a=b' });
+    expect(answer).to.include({ status: 429, body: 'slow down' });
+    expect(answer.headers['retry-after']).to.equal('7');
+    expect(home.seen[0]?.headers).to.include({ traceparent, tracestate: 'a=b' });
+    expect(other.seen.length + third.seen.length).to.equal(0);
+  });
+
+  it('moves new requests at once to where a new table says, and cuts no running watch', async () => {
+    let event = (_text: string) => {};
+    other.answer = (_request, response) => {
+      response.writeHead(200).flushHeaders();
+      event = (text) => response.write(text);
+    };
+    const session = http2Connect(`https://localhost:${proxy.port}`, { ca: proxy.caPem });
+    const watch = session.request({ ':path': '/apis/new.io/v1/lone?watch=1' });
+    await once(watch, 'response');
+    proxy.use(table({ groupVersions: [groupVersion('new.io/v1', { lone: [2] })], revision: 2 }));
+    expect(await getOver(session, '/apis/new.io/v1/lone')).to.equal('third');
+    event('still here');
+    expect(String((await once(watch, 'data'))[0])).to.equal('still here');
+    watch.close();
+    session.close();
+  });
+
+  it('shows what readiness depends on, and counts no table that is merely old', async () => {
+    const bare = await startProxyUnderTest(authority, home);
+    const failing = () =>
+      bare.proxy
+        .checks()
+        .filter(({ ok, informational }) => !ok && informational !== true)
+        .map(({ name }) => name);
+    expect(failing()).to.deep.equal(['table']);
+    bare.use(table());
+    expect(failing()).to.deep.equal([]);
+    bare.doubt('the operator is gone');
+    expect(failing()).to.deep.equal([]);
+    expect(bare.proxy.checks().find(({ name }) => name === 'table-fresh')).to.deep.include({
+      ok: false,
+      message: 'the operator is gone',
+    });
+    await bare.stop();
   });
 
   it('answers 503 with a negotiated Status when those that have the resource cannot take requests', async () => {

@@ -60,7 +60,11 @@ export interface ProxyUnderTest {
   readonly port: number;
   readonly caPem: string;
   readonly proxy: RunningProxy;
+  /** Addresses that the table's owner was told of. */
+  readonly behind: string[];
   use(table: RoutingTable): void;
+  /** The table's source says that it may be behind. */
+  doubt(why: string | undefined): void;
   get(
     path: string,
     headers?: Readonly<Record<string, string | string[]>>,
@@ -92,6 +96,8 @@ export async function startProxyUnderTest(
   options: ProxyUnderTestOptions = {},
 ): Promise<ProxyUnderTest> {
   const { certPem, keyPem } = authority.issue({ commonName: 'proxy', dnsNames: ['localhost'] });
+  const behind: string[] = [];
+  let doubt: (why: string | undefined) => void = () => {};
   let onBundle: (bundle: RoutingBundle) => void = () => {};
   const proxy = startProxy({
     transport: createPeerTransport({
@@ -100,11 +106,13 @@ export async function startProxyUnderTest(
       connectTimeoutMs: 1_000,
     }),
     source: {
-      start: (take, _onTrouble, signal) => {
+      start: (take, onTrouble, signal) => {
         onBundle = take;
+        doubt = onTrouble;
         return new Promise((resolve) => signal.addEventListener('abort', () => resolve()));
       },
     },
+    reportBehind: (address) => behind.push(address),
     createMetrics: createProxyMetrics,
     tls: { cert: certPem, key: keyPem, clientCa: options.clientCa },
     authentication: options.authentication ?? { kind: 'TokenPassthrough' },
@@ -121,7 +129,9 @@ export async function startProxyUnderTest(
     port,
     caPem: ca,
     proxy,
+    behind,
     use: (table) => onBundle(routingBundle(table)),
+    doubt: (why) => doubt(why),
     get: (path, headers = {}, method = 'GET', body, certificate) =>
       new Promise((resolve, reject) => {
         const request = httpsRequest(

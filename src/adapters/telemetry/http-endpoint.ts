@@ -8,6 +8,8 @@ export interface ReadinessCheck {
   readonly ok: boolean;
   /** For people; shown where the check fails. */
   readonly message: string;
+  /** Shown, and failing on its own path, but not counted for the whole. */
+  readonly informational?: boolean;
 }
 
 export type EndpointRoute = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
@@ -100,13 +102,14 @@ function sendReport(
   parameters: URLSearchParams,
 ): void {
   const excluded = new Set(parameters.getAll('exclude'));
-  const failing = checks.some(({ name, ok }) => !ok && !excluded.has(name));
+  const failing = checks.some(({ name, ok, informational }) => !ok && informational !== true && !excluded.has(name));
   if (!failing && !parameters.has('verbose')) {
     sendText(response, 200, 'ok');
     return;
   }
-  const lines = checks.map(({ name, ok, message }) => {
+  const lines = checks.map(({ name, ok, message, informational }) => {
     if (excluded.has(name)) return `[+]${name} excluded: ok`;
+    if (!ok && informational === true) return `[!]${name} does not hold, but is not counted: ${oneLine(message)}`;
     return ok ? `[+]${name} ok` : `[-]${name} failed: ${oneLine(message)}`;
   });
   sendText(response, failing ? 500 : 200, `${lines.join('\n')}\n${root} check ${failing ? 'failed' : 'passed'}\n`);

@@ -87,6 +87,17 @@ export function createProxyMetrics({ tableAgeSeconds, connections, clientConnect
       labelNames: ['certificate'],
       registers,
     }),
+    tableBehind: new Counter({
+      name: 'peerdiscovery_proxy_table_behind_total',
+      help: 'Answers by which a kube-apiserver said that it does not know a resource that the table says it serves.',
+      registers,
+    }),
+    overhead: new Histogram({
+      name: 'peerdiscovery_proxy_added_duration_seconds',
+      help: 'From the head of a request to the head of its answer, less the wait for the kube-apiserver that answered.',
+      buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+      registers,
+    }),
     duration: new Histogram({
       name: 'peerdiscovery_proxy_request_duration_seconds',
       help: 'From the head of a request to the end of its answer; watches are left out.',

@@ -1,0 +1,76 @@
+import type { Clock } from '../../runtime/clock.ts';
+import type { Log } from '../../runtime/log.ts';
+import type { ApiClient } from './api-client.ts';
+import type { BundleLocation } from './config-map-bundle.ts';
+import { microTime } from './leader-election.ts';
+import { startReflector, type Watchable } from './reflector.ts';
+
+const addressAnnotation = 'peerdiscovery.dev/behind';
+/** How often one server is reported at most, by each proxy. */
+const reportEveryMs = 5_000;
+
+interface BehindLease extends Watchable {
+  readonly metadata?: Watchable['metadata'] & { readonly annotations?: Readonly<Record<string, string>> };
+  readonly spec?: { readonly renewTime?: string };
+}
+
+const leasesPath = ({ namespace }: BundleLocation) => `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`;
+const leaseName = ({ name }: BundleLocation) => `${name}-behind`;
+
+/**
+ * A function that tells the table's owner that the server at an address does not serve what the table says.
+ *
+ * It patches a Lease that the operator made and watches, so that a proxy needs no right but to patch that one object,
+ * and cannot touch the Lease that confirms the table. A report that cannot be made is dropped: the operator polls anyway.
+ */
+export function createBehindReporter(
+  client: ApiClient,
+  location: BundleLocation,
+  { clock, log }: { readonly clock: Clock; readonly log: Log },
+): (address: string) => void {
+  const reportedAt = new Map<string, number>();
+  return (address) => {
+    const now = clock.now();
+    if (now - (reportedAt.get(address) ?? -reportEveryMs) < reportEveryMs) return;
+    reportedAt.set(address, now);
+    const patch = { metadata: { annotations: { [addressAnnotation]: address } }, spec: { renewTime: microTime(now) } };
+    client
+      .patchMerge(`${leasesPath(location)}/${leaseName(location)}`, patch)
+      .catch((error: unknown) => log.debug('the operator could not be told that the table is behind', { error }));
+  };
+}
+
+/** Makes the Lease that proxies report by, and calls back at every report that comes from now on. */
+export async function watchBehindReports(
+  options: BundleLocation & {
+    readonly client: ApiClient;
+    readonly fieldManager: string;
+    readonly onBehind: (address: string) => void;
+    readonly clock: Clock;
+    readonly log: Log;
+    readonly signal: AbortSignal;
+    readonly random: () => number;
+  },
+): Promise<void> {
+  const { client, fieldManager, onBehind, log, signal } = options;
+  const name = leaseName(options);
+  let seen: string | undefined;
+  startReflector<BehindLease>({
+    ...options,
+    path: leasesPath(options),
+    fieldSelector: `metadata.name=${name}`,
+    onChange: (event) => {
+      if (event.type !== 'Added' && event.type !== 'Modified') return;
+      const { renewTime } = event.object.spec ?? {};
+      const address = event.object.metadata?.annotations?.[addressAnnotation];
+      const news = renewTime !== undefined && renewTime !== seen && event.type === 'Modified';
+      seen = renewTime;
+      if (!news || address === undefined) return;
+      log.info('a proxy found the table behind; the server is read again', { address });
+      onBehind(address);
+    },
+  });
+  const metadata = { name, namespace: options.namespace };
+  const object = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata, spec: { leaseDurationSeconds: 1 } };
+  await client.apply(`${leasesPath(options)}/${name}`, object, { fieldManager, force: true, signal });
+}

@@ -1,0 +1,59 @@
+/** A request body that can be sent again while it is short enough to have been kept. */
+export interface KeptBody {
+  /** The body from its first byte; at most one of the readers that were opened goes on reading. */
+  open(): AsyncIterable<Uint8Array>;
+  /** True until more was read than is kept. */
+  readonly whole: boolean;
+  /** True once a reader has begun. */
+  readonly begun: boolean;
+}
+
+/**
+ * Keeps what is read of a body up to `limitBytes`, so that a server that proves not to have executed the request can be
+ * followed by another.
+ *
+ * An earlier reader that is still waiting for a chunk takes nothing away from a later one: both see the same pull.
+ */
+export function keepBody(source: () => AsyncIterable<Uint8Array>, limitBytes: number): KeptBody {
+  const kept: (Uint8Array | undefined)[] = [];
+  let size = 0;
+  let whole = true;
+  let begun = false;
+  let done = false;
+  let iterator: AsyncIterator<Uint8Array> | undefined;
+  let pulling: Promise<void> | undefined;
+  const pull = async () => {
+    iterator ??= source()[Symbol.asyncIterator]();
+    const next = await iterator.next();
+    pulling = undefined;
+    if (next.done === true) {
+      done = true;
+      return;
+    }
+    kept.push(next.value);
+    size += next.value.length;
+    if (size > limitBytes) whole = false;
+  };
+  async function* read(): AsyncGenerator<Uint8Array> {
+    begun = true;
+    for (let at = 0; ; at++) {
+      while (at >= kept.length) {
+        if (done) return;
+        pulling ??= pull();
+        await pulling;
+      }
+      const chunk = kept[at];
+      if (!whole) kept[at] = undefined;
+      if (chunk !== undefined) yield chunk;
+    }
+  }
+  return {
+    open: () => ({ [Symbol.asyncIterator]: read }),
+    get whole() {
+      return whole;
+    },
+    get begun() {
+      return begun;
+    },
+  };
+}

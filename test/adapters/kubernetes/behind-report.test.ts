@@ -1,0 +1,70 @@
+import { expect } from 'chai';
+import { type ApiClient, createApiClient } from '../../../src/adapters/kubernetes/api-client.ts';
+import { createBehindReporter, watchBehindReports } from '../../../src/adapters/kubernetes/behind-report.ts';
+import { silentLog } from '../../../src/runtime/log.ts';
+import { createManualClock, eventually, type ManualClock } from '../../support/manual-clock.ts';
+import { type ScriptedApiserver, startScriptedApiserver } from '../../support/scripted-apiserver.ts';
+
+const location = { namespace: 'ns', name: 'table' };
+const path = '/apis/coordination.k8s.io/v1/namespaces/ns/leases/table-behind';
+
+describe('reports that the table is behind', () => {
+  let server: ScriptedApiserver;
+  let client: ApiClient;
+  let clock: ManualClock;
+
+  beforeEach(async () => {
+    server = await startScriptedApiserver();
+    client = createApiClient(server.kubeConfig(), { timeoutMs: 1000, log: silentLog });
+    clock = createManualClock();
+  });
+
+  afterEach(async () => {
+    await client.close();
+    await server.close();
+  });
+
+  it('are patches of one Lease, at most one per server in 5 s', async () => {
+    const report = createBehindReporter(client, location, { clock, log: silentLog });
+    report('192.0.2.1:6443');
+    report('192.0.2.1:6443');
+    report('192.0.2.2:6443');
+    await eventually(() => server.requests.length === 2);
+    await clock.advance(5_000);
+    report('192.0.2.1:6443');
+    await eventually(() => server.requests.length === 3);
+    for (const request of server.requests) expect(request).to.include({ method: 'PATCH', path });
+    expect(server.requests.map(({ body }) => JSON.stringify(body)).join()).to.include(
+      '"peerdiscovery.dev/behind":"192.0.2.2:6443"',
+    );
+  });
+
+  it('reach the operator, each once, and none from before it started', async () => {
+    const stop = new AbortController();
+    const behind: string[] = [];
+    const lease = (address: string, renewTime: string) => ({
+      apiVersion: 'coordination.k8s.io/v1',
+      kind: 'Lease',
+      metadata: { name: 'table-behind', namespace: 'ns', annotations: { 'peerdiscovery.dev/behind': address } },
+      spec: { renewTime },
+    });
+    server.put(path, lease('old', '1'));
+    await watchBehindReports({
+      ...location,
+      client,
+      fieldManager: 'test',
+      onBehind: (address) => behind.push(address),
+      clock,
+      log: silentLog,
+      signal: stop.signal,
+      random: () => 0.5,
+    }).catch(() => {});
+    await eventually(() => server.watches.length > 0);
+    server.put(path, lease('192.0.2.1:6443', '2'));
+    server.put(path, lease('192.0.2.1:6443', '2'));
+    server.put(path, lease('192.0.2.2:6443', '3'));
+    await eventually(() => behind.length === 2);
+    expect(behind).to.deep.equal(['192.0.2.1:6443', '192.0.2.2:6443']);
+    stop.abort();
+  });
+});

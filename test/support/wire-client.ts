@@ -1,0 +1,86 @@
+import { type ClientHttp2Session, connect as http2Connect } from 'node:http2';
+import { Agent, request as httpsRequest } from 'node:https';
+
+/** An answer as it came over the wire: nothing decoded, no header joined. */
+export interface WireAnswer {
+  readonly status: number;
+  /** Name and value in turn. */
+  readonly rawHeaders: readonly string[];
+  readonly rawTrailers: readonly string[];
+  readonly body: Buffer;
+}
+
+/** One request; headers as a flat list of name and value. */
+export interface WireRequest {
+  readonly method?: string;
+  readonly path: string;
+  readonly headers?: readonly string[];
+  readonly body?: string;
+}
+
+/** Sends requests to one server and gives the answers untouched. */
+export interface WireClient {
+  http1(request: WireRequest): Promise<WireAnswer>;
+  http2(request: WireRequest): Promise<WireAnswer>;
+  close(): void;
+}
+
+/** A client that keeps connections, for a server whose certificate `ca` vouches for. */
+export function createWireClient({
+  url,
+  ca,
+  token,
+}: {
+  readonly url: string;
+  readonly ca: string;
+  readonly token: string;
+}): WireClient {
+  const { hostname, port, host } = new URL(url);
+  const agent = new Agent({ keepAlive: true, ca, maxSockets: 32 });
+  let session: ClientHttp2Session | undefined;
+  const alive = () => {
+    if (session === undefined || session.destroyed || session.closed) session = http2Connect(url, { ca });
+    session.on('error', () => {});
+    return session;
+  };
+  return {
+    http1: ({ method = 'GET', path, headers = [], body }) =>
+      new Promise((resolve, reject) => {
+        const sent = [...headers, 'Host', host, 'Authorization', `Bearer ${token}`];
+        if (body !== undefined) sent.push('Content-Length', String(Buffer.byteLength(body)));
+        const request = httpsRequest({ hostname, port, path, method, agent, headers: sent }, (response) => {
+          const chunks: Buffer[] = [];
+          response.on('data', (chunk: Buffer) => chunks.push(chunk));
+          response.once('error', reject);
+          response.once('end', () => {
+            const { statusCode: status = 0, rawHeaders, rawTrailers } = response;
+            resolve({ status, rawHeaders, rawTrailers, body: Buffer.concat(chunks) });
+          });
+        });
+        request.once('error', reject);
+        request.end(body);
+      }),
+    http2: ({ method = 'GET', path, headers = [], body }) =>
+      new Promise((resolve, reject) => {
+        const fields: Record<string, string> = { ':method': method, ':path': path, authorization: `Bearer ${token}` };
+        for (let at = 0; at + 1 < headers.length; at += 2)
+          fields[(headers[at] ?? '').toLowerCase()] = headers[at + 1] ?? '';
+        const stream = alive().request(fields);
+        const chunks: Buffer[] = [];
+        let status = 0;
+        let rawHeaders: readonly string[] = [];
+        stream.once('response', (parsed, _flags, raw) => {
+          status = Number(parsed[':status']);
+          rawHeaders = raw.filter((_, at) => !raw[at - (at % 2)]?.startsWith(':'));
+        });
+        stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+        stream.once('error', reject);
+        stream.once('end', () => resolve({ status, rawHeaders, rawTrailers: [], body: Buffer.concat(chunks) }));
+        stream.end(body);
+      }),
+    close: () => {
+      agent.destroy();
+      session?.destroy();
+    },
+  };
+}
