@@ -70,6 +70,10 @@ export interface ControlPlane {
   readLog(name: string): string;
   /** Writes a kubeconfig and returns its path. */
   kubeconfig(access: { readonly server: string; readonly token: string; readonly name: string }): string;
+  /** The front-proxy certificate that every server believes. */
+  readonly frontProxyClient: KeyPair;
+  /** A client certificate for a subject such as `/O=dev/CN=jane`. */
+  issueClientCert(name: string, subject: string): KeyPair;
   issueServingCert(name: string, dns: readonly string[], ips: readonly string[]): KeyPair;
   /** The last lines of every log. */
   logTails(lines: number): string;
@@ -312,6 +316,8 @@ export async function startControlPlane(options: {
       writeFileSync(path, JSON.stringify(config, undefined, 2), { mode: 0o600 });
       return path;
     },
+    frontProxyClient,
+    issueClientCert: (name, subject) => issue(folder, `client-${name}`, authority, subject),
     issueServingCert,
     logTails,
     stop,

@@ -24,9 +24,13 @@ export interface ProxyCredentials {
     readonly log: Log;
     readonly now: () => number;
     readonly onFrontTls: (tls: FrontTls) => void;
+    readonly watch?: WatchFiles;
     readonly signal: AbortSignal;
   }): void;
 }
+
+/** Calls back whenever one of the files may have changed, until `signal` aborts. */
+export type WatchFiles = (files: readonly string[], onChange: () => void, signal: AbortSignal) => void;
 
 /** Either the credentials, or what is wrong with each file that was named. */
 export type LoadedCredentials =
@@ -41,6 +45,14 @@ interface Source {
   /** Reads the files anew and puts them to use, or throws and changes nothing; returns the certificates, as PEM. */
   readonly load: () => string;
 }
+
+/** Polling sees renames and symlink swaps alike, as mounted Secrets do them. */
+const pollFiles: WatchFiles = (files, onChange, signal) => {
+  for (const file of files) watchFile(file, { interval: 2_000, persistent: false }, onChange);
+  signal.addEventListener('abort', () => {
+    for (const file of files) unwatchFile(file, onChange);
+  });
+};
 
 /** Reads every file that was named, before anything listens. */
 export function loadCredentials(flags: ProxyFlags): LoadedCredentials {
@@ -171,7 +183,7 @@ export function loadCredentials(flags: ProxyFlags): LoadedCredentials {
       noteExpiry('client-ca', [...fresh.clientCa]);
       if (fresh.requestHeaderCa.length > 0) noteExpiry('requestheader-client-ca', [...fresh.requestHeaderCa]);
     },
-    follow: ({ metrics, log, now, onFrontTls, signal }) => {
+    follow: ({ metrics, log, now, onFrontTls, signal, watch = pollFiles }) => {
       useFrontTls = onFrontTls;
       noteExpiry = (certificate, certificates) => {
         const expiry = Math.min(...certificates.map(({ validToDate }) => validToDate.getTime()));
@@ -201,11 +213,7 @@ export function loadCredentials(flags: ProxyFlags): LoadedCredentials {
             });
           }
         };
-        // Polling sees renames and symlink swaps alike, as mounted Secrets do them.
-        for (const file of files) watchFile(file, { interval: 2_000, persistent: false }, reload);
-        signal.addEventListener('abort', () => {
-          for (const file of files) unwatchFile(file, reload);
-        });
+        watch(files, reload, signal);
       }
     },
   };

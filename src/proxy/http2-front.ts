@@ -1,5 +1,5 @@
 import type { ServerHttp2Session } from 'node:http2';
-import { constants, performServerHandshake } from 'node:http2';
+import { performServerHandshake } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { buildStatus } from '../domain/status-error.ts';
@@ -16,15 +16,19 @@ import { writeStatus } from './write-status.ts';
 export interface Http2Front {
   accept(socket: TLSSocket): void;
   sessions(): number;
-  /** Sends GOAWAY; streams that stand finish. */
+  /**
+   * Sends GOAWAY; streams that stand finish. It names the last stream that was taken up, so that clients send what came
+   * after it elsewhere. RFC 9113, section 6.8. (A first notice that refuses nothing cannot be sent with Node.)
+   */
   drain(): void;
 }
 
 /**
  * Serves HTTP/2 sessions within their limits.
  *
- * nghttp2 bounds what a client can make it remember: concurrent streams, resets (1000 at once, 33 a second after that:
- * CVE-2023-44487), CONTINUATION frames (CVE-2024-28182), unanswered SETTINGS and PINGs; such a session is closed.
+ * nghttp2 bounds what a client can make it remember: concurrent streams, resets (two full sets of streams
+ * at once, 33 a second after that: CVE-2023-44487), CONTINUATION frames (CVE-2024-28182), unanswered SETTINGS and PINGs;
+ * such a session is closed.
  */
 export function createHttp2Front({
   handler,
@@ -41,18 +45,11 @@ export function createHttp2Front({
 }): Http2Front {
   const sessions = new Set<ServerHttp2Session>();
   let draining = false;
-  const goAway = (session: ServerHttp2Session) => {
-    if (session.destroyed || session.closed) return;
-    // First a notice that refuses nothing, so that no request is lost that is on its way. RFC 9113, section 6.8.
-    session.goaway(constants.NGHTTP2_NO_ERROR, 2 ** 31 - 1);
-    const final = setTimeout(() => session.close(), 1_000);
-    session.once('close', () => clearTimeout(final));
-  };
   return {
     sessions: () => sessions.size,
     drain: () => {
       draining = true;
-      for (const session of sessions) goAway(session);
+      for (const session of sessions) session.close();
     },
     accept: (socket) => {
       const session = performServerHandshake(socket, {
@@ -62,7 +59,7 @@ export function createHttp2Front({
         maxOutstandingPings: 10,
         maxSessionInvalidFrames: 100,
         maxSessionRejectedStreams: 100,
-        streamResetBurst: 1_000,
+        streamResetBurst: 2 * limits.maxStreamsPerConnection,
         streamResetRate: 33,
         settings: {
           maxConcurrentStreams: limits.maxStreamsPerConnection,

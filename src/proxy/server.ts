@@ -123,16 +123,26 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
     if (message !== undefined) metrics.limited.inc({ limit: 'ambiguous' });
     return message === undefined ? undefined : { code: 400, message };
   };
+  // What follows a refused head on its connection may be a part of it that was read in another way.
+  const refused = new WeakSet<Socket>();
   const onRequest = (request: IncomingMessage, response: ServerResponse, continues: boolean) => {
+    if (refused.has(request.socket)) return;
     const exchange = http1Exchange(request, response, connectionOf(request.socket), () => draining, continues);
     const objection = refuse(request);
     if (objection === undefined) return handler.handle(exchange);
+    refused.add(request.socket);
     writeStatus(exchange, buildStatus(objection.code, objection.message), ['Connection', 'close']);
     response.once('finish', () => request.socket.destroySoon());
   };
   server.on('request', (request, response) => onRequest(request, response, false));
   // The client waits for a word before it sends its body; it gets it when the body is wanted. RFC 9110, 10.1.1.
   server.on('checkContinue', (request, response) => onRequest(request, response, true));
+  server.on('connect', (_request: IncomingMessage, socket: Socket) => {
+    metrics.limited.inc({ limit: 'ambiguous' });
+    socket.on('error', () => {});
+    socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+    socket.destroySoon();
+  });
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', () => {});
     const response = new ServerResponse(request);

@@ -24,6 +24,30 @@ const attacks: Readonly<Record<string, string>> = {
   'a NUL in a value': 'GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n',
   'a bare line feed': 'GET / HTTP/1.1\nHost: a\nX: b\n\n',
   'an escape that is none': 'GET /api/v1/%zz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n',
+  'a control character in the target': 'GET /version\x01 HTTP/1.1\r\nHost: a\r\n\r\n',
+  'a raw byte beyond ASCII in the target': 'GET /version\xff HTTP/1.1\r\nHost: a\r\n\r\n',
+  'a fragment in the target': 'GET /version#/api/v1/secrets HTTP/1.1\r\nHost: a\r\n\r\n',
+  'a backslash in the target': 'GET /api\\v1 HTTP/1.1\r\nHost: a\r\n\r\n',
+  'two targets': 'GET /version /api HTTP/1.1\r\nHost: a\r\n\r\n',
+  'HTTP/1.2': 'GET /version HTTP/1.2\r\nHost: a\r\n\r\n',
+  'a tab before the version': 'GET /version\tHTTP/1.1\r\nHost: a\r\n\r\n',
+  'an empty name of a field': 'GET /version HTTP/1.1\r\nHost: a\r\n: X-Remote-User\r\n\r\n',
+  'a space within the name of a field': 'GET /version HTTP/1.1\r\nHost: a\r\nX-Remote-User root: b\r\n\r\n',
+  'a field before the first': 'GET /version HTTP/1.1\r\n X-Remote-User: root\r\nHost: a\r\n\r\n',
+  'a Content-Length in hexadecimal': 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x1\r\n\r\nx',
+  'a list of Content-Length': 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\nx',
+  'a negative Content-Length': 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\nx',
+  'a Content-Length of too many digits':
+    'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\nx',
+  'Transfer-Encoding twice':
+    'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n',
+  'a Transfer-Encoding folded over two lines':
+    'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n',
+  'a Transfer-Encoding with a vertical tab':
+    'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n',
+  'a Transfer-Encoding in quotes': 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "chunked"\r\n\r\n0\r\n\r\n',
+  'chunked twice': 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n',
+  CONNECT: 'CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n',
   TRACE: 'TRACE / HTTP/1.1\r\nHost: a\r\n\r\n',
   'an upgrade to h2c': 'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n',
   'an upgrade with a body':
@@ -39,6 +63,10 @@ describe('ambiguous requests', function () {
     home = await startLoopbackPeer('home', authority);
     proxy = await startProxyUnderTest(authority, home);
   });
+  beforeEach(() => {
+    home.seen.length = 0;
+    home.answer = (_request, response) => response.end('home');
+  });
   after(async () => {
     await proxy.stop();
     await home.kill();
@@ -49,6 +77,73 @@ describe('ambiguous requests', function () {
       expect(await proxy.sendRaw(text)).to.match(/^HTTP\/1\.1 400 /);
       expect(home.seen).to.have.length(0);
     });
+
+  const chunked = 'POST /api/v1/pods HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n';
+  const brokenBodies: Readonly<Record<string, string>> = {
+    'a chunk whose size is no number': `${chunked}zz\r\nhello\r\n0\r\n\r\n`,
+    'a chunk whose size has a sign': `${chunked}+5\r\nhello\r\n0\r\n\r\n`,
+    'a chunk whose size has a prefix': `${chunked}0x5\r\nhello\r\n0\r\n\r\n`,
+    'a chunk whose size overflows': `${chunked}fffffffffffffffff\r\nhello\r\n0\r\n\r\n`,
+    'a chunk that is longer than it says': `${chunked}3\r\nhello\r\n0\r\n\r\n`,
+    'a chunk that ends with a bare line feed': `${chunked}5\nhello\r\n0\r\n\r\n`,
+    'a chunk extension with a line feed': `${chunked}5;a="\n"\r\nhello\r\n0\r\n\r\n`,
+  };
+  for (const [name, text] of Object.entries(brokenBodies))
+    it(`ends a connection on ${name}, and takes no next request from it`, async () => {
+      const smuggled = 'GET /smuggled HTTP/1.1\r\nHost: a\r\nX-Remote-User: root\r\n\r\n';
+      const complete: string[] = [];
+      home.answer = (request, response) => {
+        request.on('error', () => {});
+        request.resume().once('end', () => {
+          complete.push(request.url ?? '');
+          response.end('home');
+        });
+      };
+      await proxy.sendRaw(text + smuggled);
+      expect(complete).to.deep.equal([]);
+      expect(home.seen.map(({ url }) => url)).not.to.include('/smuggled');
+    });
+
+  it('takes what is in a body for a body, whatever it looks like', async () => {
+    const inner = 'GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n';
+    const bodies: string[] = [];
+    home.answer = (request, response) => {
+      let body = '';
+      request.on('data', (chunk) => (body += String(chunk)));
+      request.once('end', () => {
+        bodies.push(body);
+        response.end('home');
+      });
+    };
+    const close = 'GET /version HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n';
+    const length = `POST /api/v1/pods HTTP/1.1\r\nHost: a\r\nContent-Length: ${inner.length}\r\n\r\n${inner}`;
+    await proxy.sendRaw(length + close);
+    await proxy.sendRaw(`${chunked}${inner.length.toString(16)}\r\n${inner}\r\n0\r\n\r\n${close}`);
+    expect(bodies.sort()).to.deep.equal(['', '', inner, inner]);
+    expect(home.seen.map(({ url }) => url)).not.to.include('/smuggled');
+  });
+
+  it('does not answer what follows a request that it refused', async () => {
+    const text = 'TRACE / HTTP/1.1\r\nHost: a\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n';
+    const received = await proxy.sendRaw(text);
+    expect(received.match(/HTTP\/1\.1 /g)).to.have.length(1);
+    expect(home.seen.map(({ url }) => url)).not.to.include('/smuggled');
+  });
+
+  it('lets no trailer of a request say who is asking', async () => {
+    const trailers = 'X-Remote-User: root\r\nImpersonate-User: root';
+    let seen: unknown;
+    home.answer = (request, response) => {
+      request.resume().once('end', () => {
+        seen = request.rawTrailers;
+        response.end('home');
+      });
+    };
+    const last = 'GET /version HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n';
+    await proxy.sendRaw(`${chunked}5\r\nhello\r\n0\r\n${trailers}\r\n\r\n${last}`);
+    expect(seen).to.deep.equal([]);
+    expect(home.seen[0]?.rawHeaders.join('\n')).not.to.match(/remote|impersonate/i);
+  });
 
   it('refuses a head that is too long', async () => {
     expect(await proxy.sendRaw(`GET / HTTP/1.1\r\nHost: a\r\nX: ${'a'.repeat(70_000)}\r\n\r\n`)).to.match(

@@ -1,0 +1,256 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { ensureControlPlane } from '../../lab/build-control-plane.ts';
+import type { KeyPair } from '../../lab/certificates.ts';
+import { type MixedPlane, repository, startMixedPlane } from '../../lab/mixed-plane.ts';
+import { waitUntil } from '../../lab/wait-until.ts';
+
+const account = { kind: 'ServiceAccount', name: 'peerdiscovery-proxy', namespace: 'peerdiscovery-system' };
+const rbac = 'rbac.authorization.k8s.io';
+
+/** What the guide says that an administrator grants for each mode, for the users of this test. */
+const grants = {
+  apiVersion: 'v1',
+  kind: 'List',
+  items: [
+    {
+      apiVersion: `${rbac}/v1`,
+      kind: 'RoleBinding',
+      metadata: { name: 'peerdiscovery-proxy-authentication-reader', namespace: 'kube-system' },
+      roleRef: { apiGroup: rbac, kind: 'Role', name: 'extension-apiserver-authentication-reader' },
+      subjects: [account],
+    },
+    {
+      apiVersion: `${rbac}/v1`,
+      kind: 'ClusterRole',
+      metadata: { name: 'peerdiscovery-proxy-impersonator' },
+      rules: [
+        { apiGroups: [''], resources: ['users'], resourceNames: ['jane', 'root'], verbs: ['impersonate'] },
+        {
+          apiGroups: [''],
+          resources: ['groups'],
+          resourceNames: ['dev', 'a, b', 'system:authenticated'],
+          verbs: ['impersonate'],
+        },
+        {
+          apiGroups: ['authentication.k8s.io'],
+          resources: ['userextras/authentication.kubernetes.io/credential-id', 'uids'],
+          verbs: ['impersonate'],
+        },
+      ],
+    },
+    {
+      apiVersion: `${rbac}/v1`,
+      kind: 'ClusterRoleBinding',
+      metadata: { name: 'peerdiscovery-proxy-impersonator' },
+      roleRef: { apiGroup: rbac, kind: 'ClusterRole', name: 'peerdiscovery-proxy-impersonator' },
+      subjects: [account],
+    },
+    {
+      apiVersion: `${rbac}/v1`,
+      kind: 'ClusterRoleBinding',
+      metadata: { name: 'dev-reads-claims' },
+      roleRef: { apiGroup: rbac, kind: 'ClusterRole', name: 'claim-reader' },
+      subjects: [{ apiGroup: rbac, kind: 'Group', name: 'dev' }],
+    },
+    {
+      apiVersion: `${rbac}/v1`,
+      kind: 'ClusterRole',
+      metadata: { name: 'claim-reader' },
+      rules: [{ apiGroups: ['resource.k8s.io'], resources: ['resourceclaims'], verbs: ['list'] }],
+    },
+  ],
+};
+
+describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
+  this.timeout(300_000);
+  const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-identity-'));
+  const proxies = { TokenPassthrough: 7443, RequestHeader: 7444, Impersonation: 7445 } as const;
+  type Mode = keyof typeof proxies;
+  let mixed: MixedPlane;
+  let jane: KeyPair;
+  let root: KeyPair;
+  let pretender: KeyPair;
+  const urlOf = (target: 'direct' | Mode) =>
+    target === 'direct' ? mixed.plane.server('old-1').url : `https://10.77.0.30:${proxies[target]}`;
+
+  before(async () => {
+    const log = (message: string) => void process.stdout.write(`      … ${message}\n`);
+    await ensureControlPlane({ versions: ['1.36'], log });
+    mixed = await startMixedPlane({
+      servers: [
+        { name: 'old-1', version: '1.36', emulatedVersion: '1.33' },
+        { name: 'new-1', version: '1.36' },
+      ],
+      home: 'old-1',
+      log,
+    });
+    const { plane } = mixed;
+    const { code, stderr } = await mixed.kubectl('old-1', ['apply', '-f', '-'], JSON.stringify(grants));
+    if (code !== 0) throw new Error(stderr);
+    mixed.startOperator();
+    jane = plane.issueClientCert('jane', '/O=dev/O=a, b/CN=jane');
+    root = plane.issueClientCert('root', '/O=system:masters/CN=root');
+    pretender = plane.issueClientCert('pretender', '/CN=front-proxy-client');
+    const tokenFile = join(folder, 'token');
+    writeFileSync(tokenFile, plane.tokens.proxy, { mode: 0o600 });
+    const serving = plane.issueServingCert('identity', ['localhost'], ['10.77.0.30']);
+    const kubeconfig = plane.kubeconfig({ server: plane.server('old-1').url, token: plane.tokens.proxy, name: 'id' });
+    const { cert, key } = plane.frontProxyClient;
+    const flagsOf: Record<Mode, string[]> = {
+      TokenPassthrough: [],
+      RequestHeader: ['--proxy-client-cert-file', cert, '--proxy-client-key-file', key],
+      Impersonation: ['--impersonation-token-file', tokenFile, '--client-ca-file', plane.caFile],
+    };
+    for (const [mode, port] of Object.entries(proxies))
+      plane.spawn(
+        process.execPath,
+        [
+          join(repository, 'src', 'bin', 'peerdiscovery.ts'),
+          'proxy',
+          ...['--authentication-mode', mode, ...flagsOf[mode as Mode], '--access-log', '--log-format', 'text'],
+          ...['--tls-cert-file', serving.cert, '--tls-private-key-file', serving.key, '--peer-ca-file', plane.caFile],
+          ...['--kubeconfig', kubeconfig, '--namespace', 'peerdiscovery-system'],
+          ...['--bind-address', '10.77.0.30', '--secure-port', String(port), '--home', plane.server('old-1').address],
+          ...['--health-bind-address', `127.0.0.1:${port + 1000}`],
+        ],
+        { name: `proxy-${mode}` },
+      );
+    for (const [mode, port] of Object.entries(proxies)) {
+      let seen = '';
+      await waitUntil(
+        `the proxy in mode ${mode} to be ready and to know the new server`,
+        async () => {
+          const ready = await plane.exec('curl', [
+            '-sS',
+            '-w',
+            '%{http_code}',
+            `http://127.0.0.1:${port + 1000}/readyz`,
+          ]);
+          const claims = await curl(mode as Mode, claimsPath, ['-H', `Authorization: Bearer ${plane.tokens.admin}`]);
+          seen = `${ready.stdout}${ready.stderr}\n${claims}`;
+          return ready.stdout.endsWith('200') && claims === '200';
+        },
+        { seen: () => seen },
+      );
+    }
+  });
+
+  after(async () => {
+    await mixed?.stop();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  afterEach(function () {
+    if (this.currentTest?.state === 'failed') process.stdout.write(`${mixed?.plane.logTails(12)}\n`);
+  });
+
+  const claimsPath = '/apis/resource.k8s.io/v1/resourceclaims';
+  const secretsPath = '/api/v1/secrets';
+
+  /** The status of a GET. */
+  async function curl(target: 'direct' | Mode, path: string, args: readonly string[]): Promise<string> {
+    const common = ['-sS', '-o', '/dev/null', '-w', '%{http_code}', '--cacert', mixed.plane.caFile];
+    const { stdout, stderr } = await mixed.plane.exec('curl', [...common, ...args, `${urlOf(target)}${path}`]);
+    return stdout === '000' ? stderr : stdout;
+  }
+
+  const withToken = (name: 'admin' | 'reader') => ['--token', mixed.plane.tokens[name]];
+  const withCertificate = ({ cert, key }: KeyPair) => ['--client-certificate', cert, '--client-key', key];
+
+  /** `kubectl auth whoami`, or what it says instead. */
+  async function whoami(target: 'direct' | Mode, args: readonly string[]): Promise<unknown> {
+    const access = [
+      '--kubeconfig',
+      '/dev/null',
+      '--server',
+      urlOf(target),
+      '--certificate-authority',
+      mixed.plane.caFile,
+    ];
+    const { code, stdout, stderr } = await mixed.plane.exec('kubectl', [
+      ...['auth', 'whoami', '-o', 'json', ...access, ...args],
+    ]);
+    return code === 0 ? (JSON.parse(stdout) as { status: { userInfo: unknown } }).status.userInfo : stderr.trim();
+  }
+
+  const impersonation = ['--as=bob', '--as-group=g1', '--as-group=g2', '--as-uid=u-1', '--as-user-extra=acme.com/k=v'];
+
+  for (const mode of Object.keys(proxies) as Mode[])
+    describe(`in mode ${mode}`, () => {
+      it('is with a token who it is directly, impersonated or not', async () => {
+        for (const args of [withToken('admin'), withToken('reader'), [...withToken('admin'), ...impersonation]]) {
+          const direct = await whoami('direct', args);
+          expect(await whoami(mode, args)).to.deep.equal(direct);
+          expect(direct).to.be.an('object');
+        }
+        expect(await whoami(mode, [...withToken('admin'), ...impersonation])).to.deep.include({
+          username: 'bob',
+          uid: 'u-1',
+          groups: ['g1', 'g2', 'system:authenticated'],
+          extra: { 'acme.com/k': ['v'] },
+        });
+      });
+
+      it('gives nobody anything for X-Remote-*', async () => {
+        const { tokens } = mixed.plane;
+        const forged = ['-H', 'X-Remote-User: admin', '-H', 'X-Remote-Group: system:masters'];
+        const clients: Record<string, string[]> = {
+          nobody: [],
+          reader: ['-H', `Authorization: Bearer ${tokens.reader}`],
+          jane: ['--cert', jane.cert, '--key', jane.key],
+          pretender: ['--cert', pretender.cert, '--key', pretender.key],
+        };
+        for (const [client, args] of Object.entries(clients))
+          for (const extra of [forged, [...forged, '--http1.1'], [...forged, '-H', 'Connection: X-Remote-User']])
+            expect(await curl(mode, secretsPath, [...args, ...extra]), client).to.be.oneOf(['401', '403']);
+        expect(await curl(mode, secretsPath, ['-H', `Authorization: Bearer ${tokens.admin}`])).to.equal('200');
+      });
+    });
+
+  for (const mode of ['RequestHeader', 'Impersonation'] as const)
+    it(`is with a certificate who it is directly, in mode ${mode}`, async () => {
+      const direct = await whoami('direct', withCertificate(jane));
+      expect(direct).to.deep.include({ username: 'jane', groups: ['dev', 'a, b', 'system:authenticated'] });
+      expect(direct).to.have.nested.property('extra.authentication\\.kubernetes\\.io/credential-id');
+      expect(await whoami(mode, withCertificate(jane))).to.deep.equal(direct);
+    });
+
+  it('has with a certificate its rights at the other server too', async () => {
+    const { cert, key } = jane;
+    for (const mode of ['RequestHeader', 'Impersonation'] as const) {
+      expect(await curl(mode, claimsPath, ['--cert', cert, '--key', key])).to.equal('200');
+      expect(await curl(mode, secretsPath, ['--cert', cert, '--key', key])).to.equal('403');
+    }
+    expect(await curl('direct', claimsPath, ['--cert', cert, '--key', key])).to.equal('404');
+  });
+
+  it('has the rights of system:masters, and impersonates, by request headers as directly', async () => {
+    const args = [...withCertificate(root), ...impersonation];
+    const direct = await whoami('direct', args);
+    expect(direct).to.be.an('object');
+    expect(await whoami('RequestHeader', args)).to.deep.equal(direct);
+    expect(await curl('RequestHeader', secretsPath, ['--cert', root.cert, '--key', root.key])).to.equal('200');
+  });
+
+  it('has no more by impersonation than the account of the proxy may give, and is told so', async () => {
+    const read = async ({ cert, key }: KeyPair, ...args: string[]) =>
+      (
+        await mixed.plane.exec('curl', [
+          ...['-sS', '--cacert', mixed.plane.caFile, '--cert', cert, '--key', key, ...args],
+          `${urlOf('Impersonation')}${secretsPath}`,
+        ])
+      ).stdout;
+    expect(await read(root)).to.match(/groups.*system:masters.*cannot impersonate/);
+    expect(await read(jane, '-H', 'Impersonate-User: bob')).to.match(/cannot impersonate on top of it.*Forbidden/s);
+  });
+
+  it('is nobody with a certificate that only looks like one', async () => {
+    const strange = mixed.plane.frontProxyClient;
+    for (const mode of ['RequestHeader', 'Impersonation'] as const)
+      expect(await curl(mode, '/version', ['--cert', strange.cert, '--key', strange.key])).to.equal('401');
+    expect(await curl('direct', '/version', ['--cert', strange.cert, '--key', strange.key])).to.equal('401');
+  });
+});

@@ -1,0 +1,91 @@
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import { connect as http2Connect } from 'node:http2';
+import { connect as tlsConnect } from 'node:tls';
+import { expect } from 'chai';
+import type { LoopbackPeer } from '../support/loopback-peer.ts';
+import { startLoopbackPeer } from '../support/loopback-peer.ts';
+import { eventually } from '../support/manual-clock.ts';
+import type { ProxyUnderTest } from '../support/proxy-under-test.ts';
+import { startProxyUnderTest } from '../support/proxy-under-test.ts';
+import { connectRawHttp2, flags, frame, frameTypes, literals, requestFields } from '../support/raw-http2.ts';
+import { createTestAuthority } from '../support/test-certificates.ts';
+
+describe('the end of a proxy', function () {
+  this.timeout(30_000);
+  const authority = createTestAuthority('peers');
+  let home: LoopbackPeer;
+  let proxy: ProxyUnderTest;
+  beforeEach(async () => {
+    home = await startLoopbackPeer('home', authority);
+    proxy = await startProxyUnderTest(authority, home);
+  });
+  afterEach(async () => {
+    await proxy.stop();
+    await home.kill();
+  });
+  const drain = (watchGraceMs: number) => proxy.proxy.server.drain({ watchGraceMs, deadlineMs: 10_000 });
+
+  it('lets a request finish, and takes no new connection', async () => {
+    let held: ServerResponse | undefined;
+    home.answer = (_request, response) => {
+      held = response;
+    };
+    const answer = proxy.get('/api/v1/pods');
+    await eventually(() => held !== undefined);
+    const drained = drain(0);
+    const refused = await proxy.get('/version').then(
+      () => 'served',
+      (error: Error & { code: string }) => error.code,
+    );
+    expect(refused).to.equal('ECONNREFUSED');
+    held?.end('late');
+    const { status, body, headers } = await answer;
+    expect([status, body, headers.connection]).to.deep.equal([200, 'late', 'close']);
+    await drained;
+  });
+
+  it('ends watches whole, over HTTP/1.1 and HTTP/2, within their time', async () => {
+    home.answer = (_request, response) => response.write('{"type":"ADDED"}\n');
+    const session = http2Connect(`https://localhost:${proxy.port}`, { ca: authority.caPem });
+    const stream = session.request({ ':path': '/api/v1/pods?watch=1' });
+    const socket = tlsConnect({ host: '127.0.0.1', port: proxy.port, ca: authority.caPem, servername: 'localhost' });
+    let received = '';
+    socket.on('data', (chunk: Buffer) => {
+      received += chunk.toString();
+    });
+    socket.once('secureConnect', () => socket.write('GET /api/v1/pods?watch=1 HTTP/1.1\r\nHost: a\r\n\r\n'));
+    await once(stream, 'response');
+    await eventually(() => received.includes('ADDED'));
+    stream.resume();
+    const [ended] = [once(stream, 'end'), once(session, 'close'), once(socket, 'close')];
+    await drain(300);
+    await ended;
+    expect(stream.rstCode).to.equal(0);
+    expect(received).to.match(/\r\n0\r\n\r\n$/);
+  });
+
+  it('finishes what it has taken up over HTTP/2, and names it, so that clients send the rest elsewhere', async () => {
+    let held: ServerResponse | undefined;
+    home.answer = (_request, response) => {
+      held = response;
+    };
+    const client = await connectRawHttp2(proxy.port, authority.caPem);
+    const head = literals(requestFields());
+    const whole = flags.endHeaders | flags.endStream;
+    client.write(frame(frameTypes.headers, whole, 1, head));
+    await eventually(() => held !== undefined);
+    const drained = drain(0);
+    await eventually(() => client.seen.some(({ type }) => type === frameTypes.goaway));
+    const goodbye = client.seen.find(({ type }) => type === frameTypes.goaway)?.payload;
+    expect([goodbye?.readUInt32BE(0), goodbye?.readUInt32BE(4)]).to.deep.equal([1, 0]);
+    client.write(frame(frameTypes.headers, whole, 3, head));
+    held?.end('late');
+    await client.closed;
+    await drained;
+    expect(client.seen.some(({ stream, flags: bits }) => stream === 1 && (bits & flags.endStream) !== 0)).to.equal(
+      true,
+    );
+    expect(home.seen).to.have.length(1);
+  });
+});

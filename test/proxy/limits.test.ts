@@ -1,0 +1,213 @@
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import { connect as http2Connect } from 'node:http2';
+import { connect as tcpConnect } from 'node:net';
+import { type TLSSocket, connect as tlsConnect } from 'node:tls';
+import { expect } from 'chai';
+import type { ProxyLimits } from '../../src/proxy/limits.ts';
+import type { LoopbackPeer } from '../support/loopback-peer.ts';
+import { startLoopbackPeer } from '../support/loopback-peer.ts';
+import { createManualClock, eventually, type ManualClock } from '../support/manual-clock.ts';
+import type { ProxyUnderTest } from '../support/proxy-under-test.ts';
+import { startProxyUnderTest } from '../support/proxy-under-test.ts';
+import { createTestAuthority } from '../support/test-certificates.ts';
+
+describe('limits', function () {
+  this.timeout(30_000);
+  const authority = createTestAuthority('peers');
+  let home: LoopbackPeer;
+  let proxy: ProxyUnderTest;
+  let clock: ManualClock;
+  let open: TLSSocket[];
+  const start = async (limits: Partial<ProxyLimits>) => {
+    clock = createManualClock();
+    proxy = await startProxyUnderTest(authority, home, { limits, clock });
+  };
+  beforeEach(async () => {
+    open = [];
+    home = await startLoopbackPeer('home', authority);
+  });
+  afterEach(async () => {
+    for (const socket of open) socket.destroy();
+    await proxy.stop();
+    await home.kill();
+  });
+
+  /** A connection that says what it is told to; `received` grows with what comes. */
+  async function connect(text = ''): Promise<{ socket: TLSSocket; received: () => string; closed: Promise<unknown> }> {
+    const socket = tlsConnect({ host: '127.0.0.1', port: proxy.port, ca: authority.caPem, servername: 'localhost' });
+    open.push(socket);
+    let received = '';
+    socket.on('error', () => {});
+    socket.on('data', (chunk: Buffer) => {
+      received += chunk.toString('latin1');
+    });
+    const closed = once(socket, 'close');
+    await once(socket, 'secureConnect');
+    socket.write(text);
+    return { socket, received: () => received, closed };
+  }
+  const limited = async (limit: string) =>
+    Number(new RegExp(`limited_total\\{limit="${limit}"\\} (\\d+)`).exec(await proxy.proxy.metrics.text())?.[1] ?? 0);
+
+  it('answers 429 with Retry-After beyond the requests at once, in the encoding asked for, and then serves on', async () => {
+    await start({ maxRequests: 2 });
+    const held: ServerResponse[] = [];
+    home.answer = (_request, response) => held.push(response);
+    const running = [proxy.get('/api/v1/pods'), proxy.get('/api/v1/pods')];
+    await eventually(() => held.length === 2);
+    const { status, headers, body } = await proxy.get('/api/v1/pods', { Accept: 'application/yaml' });
+    expect([status, headers['retry-after'], headers['content-type']]).to.deep.equal([429, '1', 'application/yaml']);
+    expect(body).to.match(/reason: TooManyRequests/);
+    expect(await limited('requests')).to.equal(1);
+    for (const response of held) response.end('done');
+    expect((await Promise.all(running)).map(({ status: code }) => code)).to.deep.equal([200, 200]);
+    home.answer = (_request, response) => response.end('home');
+    expect((await proxy.get('/api/v1/pods')).status).to.equal(200);
+  });
+
+  it('counts watches apart, so that they starve no short request', async () => {
+    await start({ maxLongRunning: 1, maxRequests: 1 });
+    home.answer = (request, response) => {
+      if (request.url?.includes('watch')) response.write('{}\n');
+      else response.end('home');
+    };
+    const { received } = await connect('GET /api/v1/pods?watch=1 HTTP/1.1\r\nHost: a\r\n\r\n');
+    await eventually(() => received().includes('200 OK'));
+    expect((await proxy.get('/api/v1/pods?watch=1')).status).to.equal(429);
+    expect(await limited('long_running_requests')).to.equal(1);
+    expect((await proxy.get('/api/v1/pods')).status).to.equal(200);
+  });
+
+  it('closes connections beyond their number, and takes new ones when others go', async () => {
+    await start({ maxConnections: 2 });
+    const [first] = [await connect(), await connect()];
+    const third = tcpConnect(proxy.port, '127.0.0.1');
+    third.on('error', () => {});
+    third.resume();
+    await once(third, 'close');
+    expect(await limited('connections')).to.equal(1);
+    first.socket.destroy();
+    await eventually(() => proxy.proxy.server.connections().http1 === 1);
+    expect((await proxy.get('/version')).status).to.equal(200);
+  });
+
+  it('ends a connection whose head does not come, whether a byte has come or not', async () => {
+    await start({ readHeaderTimeoutMs: 100 });
+    for (const text of ['', 'GET / HTTP/1.1\r\nHost: a\r\n']) {
+      const { received, closed } = await connect(text);
+      await closed;
+      expect(received()).to.match(/^HTTP\/1\.1 408 /);
+    }
+    expect(await limited('header_timeout')).to.equal(2);
+    expect(home.seen).to.have.length(0);
+  });
+
+  it('ends connections that are idle', async () => {
+    await start({ idleTimeoutMs: 100 });
+    const { received, closed } = await connect('GET /version HTTP/1.1\r\nHost: a\r\n\r\n');
+    await closed;
+    expect(received()).to.match(/^HTTP\/1\.1 200 /);
+    const session = http2Connect(`https://localhost:${proxy.port}`, { ca: authority.caPem });
+    await once(session, 'close');
+  });
+
+  it('answers 408 to a body that does not come, and stops the request at the server', async () => {
+    await start({ requestTimeoutMs: 60_000 });
+    let cut = false;
+    home.answer = (request) => request.resume().once('close', () => (cut = true));
+    const { received, closed } = await connect(
+      'POST /api/v1/pods HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nslow',
+    );
+    await eventually(() => home.seen.length === 1);
+    await clock.advance(59_000);
+    expect(received()).to.equal('');
+    await clock.advance(3_000);
+    await closed;
+    expect(received()).to.match(/^HTTP\/1\.1 408 /);
+    await eventually(() => cut);
+    expect(await limited('request_timeout')).to.equal(1);
+  });
+
+  it('answers 504 when the server does not, and leaves watches alone', async () => {
+    await start({ requestTimeoutMs: 60_000 });
+    home.answer = (request, response) => {
+      if (request.url?.includes('watch')) response.write('{}\n');
+    };
+    const watch = await connect('GET /api/v1/pods?watch=1 HTTP/1.1\r\nHost: a\r\n\r\n');
+    const answer = proxy.get('/api/v1/pods');
+    await eventually(() => home.seen.length === 2);
+    await clock.advance(120_000);
+    expect((await answer).status).to.equal(504);
+    expect(watch.received()).to.match(/^HTTP\/1\.1 200 /);
+    expect(watch.socket.closed).to.equal(false);
+  });
+
+  it('cuts off a client that does not read its answer, and holds little of it meanwhile', async () => {
+    await start({ requestTimeoutMs: 60_000 });
+    let sent = 0;
+    home.answer = (_request, response) => {
+      const more = () => {
+        while (!response.destroyed) {
+          sent += 65_536;
+          if (!response.write(Buffer.alloc(65_536))) break;
+        }
+      };
+      response.on('drain', more);
+      more();
+    };
+    const { socket, closed } = await connect();
+    socket.pause();
+    socket.write('GET /api/v1/pods HTTP/1.1\r\nHost: a\r\n\r\n');
+    let before = -1;
+    // Full once nothing has moved for a while of turns.
+    for (let still = 0; still < 2_000; ) {
+      still = sent === before ? still + 1 : 0;
+      before = sent;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(sent).to.be.above(0);
+    expect(sent).to.be.below(32 * 1024 * 1024);
+    await clock.advance(62_000);
+    await eventually(() => proxy.proxy.inFlight() === 0);
+    socket.resume();
+    await closed;
+    expect(await limited('request_timeout')).to.equal(1);
+  });
+
+  it('answers 431 beyond the size and the number of header fields, over HTTP/1.1', async () => {
+    await start({ maxHeaderBytes: 16_384, maxHeaderFields: 50 });
+    expect(await proxy.sendRaw(`GET / HTTP/1.1\r\nHost: a\r\nX: ${'a'.repeat(20_000)}\r\n\r\n`)).to.match(
+      /^HTTP\/1\.1 431 /,
+    );
+    expect(await proxy.sendRaw(`GET / HTTP/1.1\r\nHost: a\r\n${'X: a\r\n'.repeat(50)}\r\n`)).to.match(
+      /^HTTP\/1\.1 431 /,
+    );
+    expect([await limited('header_bytes'), await limited('header_fields')]).to.deep.equal([1, 1]);
+    const close = 'Connection: close\r\n';
+    const most = `GET /version HTTP/1.1\r\nHost: a\r\n${close}${'X: a\r\n'.repeat(48)}\r\n`;
+    expect(await proxy.sendRaw(most)).to.match(/^HTTP\/1\.1 200 /);
+  });
+
+  it('asks for a body only when a server is there to take it', async () => {
+    await start({});
+    home.answer = (request, response) => {
+      let body = '';
+      request.on('data', (chunk) => (body += String(chunk)));
+      request.on('end', () => response.end(body));
+    };
+    const expects = 'Host: a\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n';
+    const wanted = await connect(`POST /api/v1/pods HTTP/1.1\r\n${expects}`);
+    await eventually(() => wanted.received().includes('\r\n\r\n'));
+    expect(wanted.received()).to.match(/^HTTP\/1\.1 100 /);
+    wanted.socket.write('body');
+    await wanted.closed;
+    expect(wanted.received()).to.match(/HTTP\/1\.1 200 .*body/s);
+    const refused = await connect(`TRACE / HTTP/1.1\r\n${expects}`);
+    await refused.closed;
+    expect(refused.received()).to.match(/^HTTP\/1\.1 400 /);
+    expect(await proxy.sendRaw(`POST / HTTP/1.1\r\n${expects.replace('100-continue', '200-ok')}`)).to.match(
+      /^HTTP\/1\.1 417 /,
+    );
+  });
+});
