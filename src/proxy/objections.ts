@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { headerValue } from './headers.ts';
+import { headerList, headerValue } from './headers.ts';
 
 /**
  * Why an HTTP/1.x head is refused though Node's strict parser let it through, or undefined.
@@ -9,8 +9,10 @@ import { headerValue } from './headers.ts';
  */
 export function objectToHead(request: IncomingMessage): string | undefined {
   const { rawHeaders, method = '', url = '' } = request;
-  const encoding = headerValue(rawHeaders, 'transfer-encoding');
+  const encoding = headerList(rawHeaders, 'transfer-encoding');
   if (encoding !== undefined && request.httpVersion !== '1.1') return 'Transfer-Encoding needs HTTP/1.1';
+  // Node's parser refuses others too, but only after it has handed the head over.
+  if (encoding !== undefined && encoding.toLowerCase() !== 'chunked') return 'Transfer-Encoding must be chunked, once';
   if (encoding !== undefined && headerValue(rawHeaders, 'content-length') !== undefined)
     return 'Content-Length and Transfer-Encoding together';
   if (request.httpVersion !== '1.1' && request.httpVersion !== '1.0') return 'unknown version of HTTP';
