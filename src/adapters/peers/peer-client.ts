@@ -7,6 +7,7 @@ import type { LegacyResources } from '../../domain/legacy-to-groups.ts';
 import { parseDiscoveryList } from '../../domain/parse-discovery.ts';
 import type { FetchResult, PeerClient as PeerClientPort } from '../../operator/ports.ts';
 import type { Log } from '../../runtime/log.ts';
+import { createDocumentPool, type DocumentPool } from './document-pool.ts';
 import { walkLegacyDiscovery } from './legacy-discovery.ts';
 import { openPeerSession, type PeerAnswer, type PeerCredentials, type PeerSession } from './peer-session.ts';
 import { PeerFault } from './verified-connection.ts';
@@ -58,6 +59,7 @@ export function createPeerClient(options: PeerClientOptions): PeerClient {
   const sessions = new Map<string, PeerSession>();
   const lostReports = new Map<string, NodeJS.Timeout>();
   const lostAgain = new Set<string>();
+  const pool = createDocumentPool();
   let closed = false;
 
   function reportLost(address: string): void {
@@ -169,8 +171,11 @@ export function createPeerClient(options: PeerClientOptions): PeerClient {
         address,
         signal,
         async (get) => {
-          const [api, apis] = await Promise.all([fetchRoot(get, 'api', previous), fetchRoot(get, 'apis', previous)]);
-          return decideFetch(api, apis, previous);
+          const [api, apis] = await Promise.all([
+            fetchRoot(get, 'api', previous, pool),
+            fetchRoot(get, 'apis', previous, pool),
+          ]);
+          return decideFetch(api, apis, previous, pool);
         },
         ({ reason, message }) => ({ kind: 'failed', reason, message: cleanText(message, 300) }),
       ),
@@ -189,7 +194,8 @@ export function createPeerClient(options: PeerClientOptions): PeerClient {
           if (merged.status !== 200) return undefined;
           const groups = parseRoot(merged.body, 'apis');
           if (groups.form !== 'v2') return undefined;
-          if (isDeepStrictEqual(parseDiscoveryList(groups.value), documents.apis)) return false;
+          // A leader's memory of a peer is not of the pool.
+          if (isDeepStrictEqual(pool.share(parseDiscoveryList(groups.value)), documents.apis)) return false;
           // The difference may be news of the server's own; then its own document is no longer the known one.
           const own = await get('/apis', [], { ...headers, accept: `${aggregated};profile=nopeer` });
           return own.status === 304 ? true : undefined;
@@ -239,18 +245,31 @@ type Root =
       readonly etag: string | undefined;
     };
 
-async function fetchRoot(get: Get, name: RootName, previous: PeerDocuments | undefined): Promise<Root> {
+async function fetchRoot(
+  get: Get,
+  name: RootName,
+  previous: PeerDocuments | undefined,
+  pool: DocumentPool,
+): Promise<Root> {
   const path = `/${name}`;
   const etag = previous?.etags[name];
   const condition = etag === undefined ? {} : { 'if-none-match': etag };
   let answer = await get(path, [200], { accept: ownDiscovery, ...condition });
   if (answer.status === 406) answer = await get(path, [200], { accept: 'application/json' });
   if (answer.status === 304 && etag !== undefined) return { kind: 'kept' };
-  const { form, value } = parseRoot(expectOk(answer, path), name);
-  if (form !== 'legacy') return { kind: 'read', form, groups: parseDiscoveryList(value), etag: answer.etag };
+  const body = expectOk(answer, path);
+  const textHash = `${name} ${createHash('sha256').update(body).digest('base64')}`;
+  const known = pool.recall(textHash);
+  if (known !== undefined) return { kind: 'read', ...known, etag: answer.etag };
+  const { form, value } = parseRoot(body, name);
+  if (form !== 'legacy') {
+    const groups = pool.share(parseDiscoveryList(value));
+    pool.remember(textHash, form, groups);
+    return { kind: 'read', form, groups, etag: answer.etag };
+  }
   const groups = await walkLegacyDiscovery(value, (listPath) => fetchLegacyList(get, listPath));
   // The ETag of the list of groups says nothing about their resources.
-  return { kind: 'read', form, groups, etag: undefined };
+  return { kind: 'read', form, groups: pool.share(groups), etag: undefined };
 }
 
 async function fetchLegacyList(get: Get, path: string): Promise<LegacyResources> {
@@ -260,7 +279,7 @@ async function fetchLegacyList(get: Get, path: string): Promise<LegacyResources>
 }
 
 /** Puts both roots together; content that equals the previous one is the previous one. */
-function decideFetch(api: Root, apis: Root, previous: PeerDocuments | undefined): FetchResult {
+function decideFetch(api: Root, apis: Root, previous: PeerDocuments | undefined, pool: DocumentPool): FetchResult {
   if (previous !== undefined && api.kind === 'kept' && apis.kind === 'kept')
     return { kind: 'unchanged', documents: previous };
   const kept = (groups: readonly GroupDiscovery[] | undefined, etag: string | undefined) => ({
@@ -279,7 +298,8 @@ function decideFetch(api: Root, apis: Root, previous: PeerDocuments | undefined)
       ...(named.etag === undefined ? {} : { apis: named.etag }),
     },
     hash: createHash('sha256')
-      .update(JSON.stringify([core.groups, named.groups]))
+      .update(pool.hashOf(core.groups))
+      .update(pool.hashOf(named.groups))
       .digest('hex')
       .slice(0, 16),
   };
