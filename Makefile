@@ -25,6 +25,7 @@ build: install ## Build plain JavaScript into dist/
 generate: install ## Write the files that are generated from the sources
 	node scripts/generate-crd.ts
 	node scripts/generate-schemas.ts
+	node scripts/generate-chart.ts
 
 .PHONY: check
 check: install ## Check format, lint, import direction, types, unused code and generated files
@@ -32,6 +33,7 @@ check: install ## Check format, lint, import direction, types, unused code and g
 	tsc --noEmit -p tsconfig.json
 	knip
 	node scripts/generate-crd.ts --check
+	node scripts/generate-chart.ts --check
 	@before=$$(cat docs/schemas/* | sha256sum) && node scripts/generate-schemas.ts && \
 	[ "$$before" = "$$(cat docs/schemas/* | sha256sum)" ] || { echo 'docs/schemas was out of date: commit what was generated now' >&2; exit 1; }
 

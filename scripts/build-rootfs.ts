@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, dirname, join, resolve } from 'node:path';
+import { delimiter, dirname, join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -42,10 +42,8 @@ export function buildRootfs(target: string): void {
     const app = join(target, 'app');
     mkdirSync(app, { recursive: true });
     run('tar', ['-xzf', packPackage(scratch), '--strip-components=1', '--no-same-owner', '-C', app], root);
-    for (const name of ['package.json', 'package-lock.json', '.npmrc']) cpSync(join(root, name), join(scratch, name));
-    // Scripts of packages fetch and compile; production dependencies have none that matter.
-    run('npm', ['ci', '--omit=dev', '--ignore-scripts', '--no-progress', '--loglevel=error'], scratch);
-    cpSync(join(scratch, 'node_modules'), join(app, 'node_modules'), { recursive: true, verbatimSymlinks: true });
+    for (const path of productionPackages())
+      cpSync(join(root, path), join(app, path), { recursive: true, filter: (source) => !isNested(source, path) });
     copyProgram(realpathSync(process.execPath), join(target, 'usr/bin/node'), target);
     mkdirSync(join(target, 'etc'));
     const account = (name: string, id: number) => `${name}:x:${id}:${id}::/:/nonexistent`;
@@ -56,6 +54,17 @@ export function buildRootfs(target: string): void {
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
+}
+
+/** Folders of the production dependencies, as `npm ci` has laid them by the lock file, relative to the repository. */
+function productionPackages(): string[] {
+  const listed = run('npm', ['ls', '--omit=dev', '--all', '--parseable'], root).trim().split('\n');
+  return listed.map((path) => relative(root, path)).filter((path) => path !== '');
+}
+
+/** True for a package within a package, which is listed by itself. */
+function isNested(source: string, path: string): boolean {
+  return relative(join(root, path), source).split(sep)[0] === 'node_modules';
 }
 
 /** Copies a program and every shared library that it links to, the loader included, to where the loader looks. */

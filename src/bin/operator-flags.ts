@@ -65,8 +65,8 @@ export function parseOperatorFlags(args: readonly string[]): OperatorFlagsResult
   const logFormat = oneOf('log-format', ['json', 'text']);
   const logLevel = oneOf('log-level', ['info', 'error', 'warn', 'debug']);
   const health = String(values['health-bind-address']);
-  if (health !== '0' && !/^.+:\d{1,5}$/.test(health))
-    problems.push(`--health-bind-address is ${JSON.stringify(health)}; give HOST:PORT, or 0 for none`);
+  if (health !== '0' && !/^(?:\[[0-9a-f:.]+\]|[^\s:[\]]*):[0-9]{1,5}$/i.test(health))
+    problems.push(`--health-bind-address is ${JSON.stringify(health)}; give HOST:PORT, :PORT, or 0 for none`);
   if (problems.length > 0) return { kind: 'problems', problems };
   const text = (value: unknown) => (typeof value === 'string' ? value : undefined);
   return {
