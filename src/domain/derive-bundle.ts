@@ -5,6 +5,7 @@ import type { GroupDiscovery } from './discovery-document.ts';
 import { createDivergenceMemo, type Divergence, type DivergenceMemo, findDivergences } from './find-divergences.ts';
 import { createMergeMemo, type MergeMemo, mergeDiscovery } from './merge-discovery.ts';
 import type { Doubt, Mode, TableGroupVersion, TablePeer } from './routing-table.ts';
+import { settleFreshness } from './settle-freshness.ts';
 
 /** One peer as a pass sees it. */
 export interface PeerView {
@@ -89,7 +90,11 @@ export function deriveUnifiedView(
     return documentsOf.has(view.seen.peer.id);
   }
 
-  const apis = merged('apis');
+  const live = listed.flatMap(({ seen, assessment }) => (assessment.live ? (documentsOf.get(seen.peer.id) ?? []) : []));
+  const apis = settleFreshness(
+    merged('apis'),
+    live.map((documents) => documents.apis),
+  );
   const api = merged('api');
   return {
     ...settings,

@@ -385,6 +385,39 @@ describe('discovery over 1.33, 1.35 and 1.36', function () {
     await waitUntil('404 for its list', async () => (await ask('proxy', path)).status === 404);
   });
 
+  it('passes on that an aggregated API is dead', async () => {
+    const apiService = {
+      apiVersion: 'apiregistration.k8s.io/v1',
+      kind: 'APIService',
+      metadata: { name: 'v1.dead.example.com' },
+      spec: {
+        group: 'dead.example.com',
+        version: 'v1',
+        groupPriorityMinimum: 1000,
+        versionPriority: 15,
+        insecureSkipTLSVerify: true,
+        service: { name: 'none', namespace: 'default' },
+      },
+    };
+    await mixed.kubectl('new-1', ['apply', '-f', '-'], JSON.stringify(apiService));
+    const stale = '{"version":"v1","freshness":"Stale"}';
+    await waitUntil('it as Stale', async () => {
+      const { body } = await ask('proxy', '/apis', aggregatedV2);
+      return (
+        body.includes(`{"metadata":{"name":"dead.example.com","creationTimestamp":null},"versions":[${stale}]}`) ||
+        body.includes(`{"metadata":{"name":"dead.example.com"},"versions":[${stale}]}`)
+      );
+    });
+    expect((await ask('proxy', '/apis')).body.includes('dead.example.com/v1')).to.equal(true);
+    for (const target of ['old-1', 'proxy'])
+      expect((await ask(target, '/apis/dead.example.com/v1')).status, target).to.equal(503);
+    await mixed.kubectl('new-1', ['delete', 'apiservice', 'v1.dead.example.com']);
+    await waitUntil(
+      'its end',
+      async () => !(await ask('proxy', '/apis', aggregatedV2)).body.includes('dead.example.com'),
+    );
+  });
+
   it('keeps what only lost servers have in every form, and answers 503 for it', async () => {
     await Promise.all(['mid-1', 'new-1'].map((name) => mixed.plane.server(name).kill()));
     await waitUntil('503', async () => (await ask('proxy', '/apis/resource.k8s.io/v1/resourceclaims')).status === 503);
