@@ -1,6 +1,27 @@
 import { parseDuration } from '../api/duration.ts';
 import { type CompleteSpec, type PeerDiscovery, withDefaults } from '../api/peer-discovery.ts';
-import type { ControllerSettings } from './controller.ts';
+import type { AddressSource } from '../domain/resolve-peers.ts';
+import type { Mode } from '../domain/routing-table.ts';
+import type { MonitorTiming } from './peer-monitor.ts';
+
+/** One PeerDiscovery's spec with its defaults, in the units that the code uses. */
+export interface ControllerSettings {
+  /** Name of the PeerDiscovery. */
+  readonly name: string;
+  readonly generation: number;
+  readonly mode: Mode;
+  readonly serverName: string;
+  /** True if the Leases are kube-apiservers' own, whose names can be checked against their hostnames. */
+  readonly checkLeaseNames: boolean;
+  readonly sources: readonly AddressSource[];
+  readonly staticEntries: readonly { readonly peer: string; readonly address: string }[];
+  readonly nodePort: number;
+  readonly checkAddress: (address: string) => { readonly ok: true } | { readonly ok: false; readonly reason: string };
+  readonly staleAfterMs: number;
+  readonly goneAfterMs: number;
+  readonly timing: MonitorTiming;
+  readonly routingTable: { readonly namespace: string; readonly name: string };
+}
 
 /** What settings need from around the object. */
 export interface SettingsContext {

@@ -4,9 +4,10 @@ import type { PeerDocuments, ProbeResult } from '../../src/domain/assess-peer.ts
 import type { GroupDiscovery } from '../../src/domain/discovery-document.ts';
 import type { LeaseObject } from '../../src/domain/identity-lease.ts';
 import type { RoutingBundle } from '../../src/domain/routing-table.ts';
-import { type Controller, type ControllerSettings, startController } from '../../src/operator/controller.ts';
+import { type Controller, startController } from '../../src/operator/controller.ts';
 import type { EndpointSliceObject } from '../../src/operator/gather-addresses.ts';
 import { type FetchResult, type PeerClient, TerminalError, type WatchedSet } from '../../src/operator/ports.ts';
+import type { ControllerSettings } from '../../src/operator/read-settings.ts';
 import type { Clock } from '../../src/runtime/clock.ts';
 import { identityLeaseName } from '../../src/runtime/identity-lease-name.ts';
 import { silentLog } from '../../src/runtime/log.ts';

@@ -1,0 +1,90 @@
+import { expect } from 'chai';
+import type { UnifiedView } from '../../src/domain/derive-bundle.ts';
+import type { RoutingBundle } from '../../src/domain/routing-table.ts';
+import { TerminalError } from '../../src/operator/ports.ts';
+import { createPublisher } from '../../src/operator/publish-table.ts';
+import { silentLog } from '../../src/runtime/log.ts';
+import { createManualClock } from '../support/manual-clock.ts';
+
+const view = (mode: 'Route' | 'Observe'): UnifiedView => ({
+  mode,
+  serverName: 'kubernetes.default.svc',
+  peers: [],
+  groupVersions: [],
+  doubts: [],
+  apis: [],
+  api: [],
+  groups: 0,
+  resources: 0,
+  divergent: [],
+  documentsOf: new Map(),
+});
+
+function publisherOver(answers: ('ok' | 'overtaken' | Error)[]) {
+  const bundles: RoutingBundle[] = [];
+  const confirmed: number[] = [];
+  let stored = 7;
+  const publisher = createPublisher({
+    owner: 'cluster',
+    confirmEveryMs: 0,
+    clock: createManualClock(),
+    log: silentLog,
+    bundles: {
+      read: async () => ({ revision: stored }),
+      async publish(bundle) {
+        const answer = answers.shift() ?? 'ok';
+        if (answer instanceof Error) throw answer;
+        if (answer === 'overtaken') {
+          stored = 20;
+          return { overtakenBy: 20 };
+        }
+        bundles.push(bundle);
+        stored = bundle.table.revision;
+        return undefined;
+      },
+      async confirm(revision) {
+        confirmed.push(revision);
+      },
+    },
+  });
+  return { publisher, revisions: () => bundles.map(({ table }) => table.revision), confirmed };
+}
+
+describe('createPublisher', () => {
+  it('publishes what changed and nothing else, with revisions that follow on those that are there', async () => {
+    const { publisher, revisions } = publisherOver([]);
+    for (const mode of ['Observe', 'Observe', 'Route', 'Route'] as const) await publisher.publish(view(mode));
+    expect(revisions()).to.deep.equal([8, 9]);
+  });
+
+  it('is out of trouble when what it could not write is no longer wanted', async () => {
+    const { publisher, confirmed } = publisherOver(['ok', new Error('connection refused')]);
+    await publisher.publish(view('Observe'));
+    await publisher.publish(view('Route'));
+    await publisher.confirm();
+    expect(publisher.trouble).to.include({ reason: 'PublishFailed' });
+    expect(confirmed).to.deep.equal([]);
+    await publisher.publish(view('Observe'));
+    await publisher.confirm();
+    expect(publisher.trouble).to.equal(undefined);
+    expect(confirmed).to.deep.equal([8]);
+  });
+
+  it('never takes what another writer has put there for its own', async () => {
+    const { publisher, revisions, confirmed } = publisherOver(['ok', 'overtaken']);
+    await publisher.publish(view('Observe'));
+    await publisher.publish(view('Route'));
+    await publisher.confirm();
+    expect(confirmed).to.deep.equal([]);
+    await publisher.publish(view('Observe'));
+    await publisher.confirm();
+    expect(revisions()).to.deep.equal([8, 21]);
+    expect(confirmed).to.deep.equal([21]);
+  });
+
+  it('says by its class what waiting does not mend', async () => {
+    const { publisher } = publisherOver([new TerminalError('NamespaceMissing', 'create it')]);
+    await publisher.publish(view('Route'));
+    expect(publisher.trouble).to.deep.equal({ reason: 'NamespaceMissing', message: 'create it', terminal: true });
+  });
+});
