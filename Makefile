@@ -26,6 +26,7 @@ generate: install ## Write the files that are generated from the sources
 	node scripts/generate-crd.ts
 	node scripts/generate-schemas.ts
 	node scripts/generate-chart.ts
+	node scripts/generate-proxy-flags.ts
 
 .PHONY: check
 check: install ## Check format, lint, import direction, types, unused code and generated files
@@ -34,6 +35,7 @@ check: install ## Check format, lint, import direction, types, unused code and g
 	knip
 	node scripts/generate-crd.ts --check
 	node scripts/generate-chart.ts --check
+	node scripts/generate-proxy-flags.ts --check
 	@before=$$(cat docs/schemas/* | sha256sum) && node scripts/generate-schemas.ts && \
 	[ "$$before" = "$$(cat docs/schemas/* | sha256sum)" ] || { echo 'docs/schemas was out of date: commit what was generated now' >&2; exit 1; }
 

@@ -57,7 +57,7 @@ export function createHandler(context: HandlerContext): RequestHandler {
     endLongRunning: (graceMs, signal) => context.admission.endLongRunning(graceMs, signal),
     handle: (exchange, upgrade) => {
       const startedAt = performance.now();
-      const record: AccessRecord = { route: 'rejected', peer: '', code: 0, reason: '' };
+      const record: AccessRecord = { route: 'rejected', peer: '', code: 0, reason: '', failed: [] };
       let isLong = false;
       inFlight++;
       metrics.inFlight.inc();
@@ -127,6 +127,7 @@ export function createHandler(context: HandlerContext): RequestHandler {
         return;
       }
       record.route = decision.kind === 'peer' ? 'peer' : 'home';
+      record.reason = explain(decision, identity.alreadyRouted);
       send(
         identity.alreadyRouted
           ? targetsOfRouted(home)
@@ -140,7 +141,10 @@ interface AccessRecord {
   route: Route;
   peer: string;
   code: number;
+  /** Why it went where it went, or was refused. */
   reason: string;
+  /** Servers that were tried before, each with what was wrong. */
+  readonly failed: string[];
 }
 
 /** What is known of a request while it is forwarded. */
@@ -166,7 +170,10 @@ function createEvents(
       record.route = 'rejected';
       reject(status);
     },
-    onFault: ({ peer }, fault) => noteFault(context, peer.target, fault),
+    onFault: ({ peer }, fault) => {
+      record.failed.push(`${peer.target.id}: ${fault.kind}`);
+      noteFault(context, peer.target, fault);
+    },
     onFailover: () => metrics.failovers.inc(),
     onTableBehind: ({ peer }) => {
       homeLacksIt = true;
@@ -305,6 +312,20 @@ function isLongRunning({ verb, subresource }: RequestInfo, target: string): bool
   }
 }
 
+function explain(decision: RouteDecision, alreadyRouted: boolean): string {
+  if (alreadyRouted) return 'another proxy has routed it here';
+  if (decision.kind === 'peer') return 'home does not serve it';
+  if (decision.kind !== 'home') return '';
+  switch (decision.notFound.kind) {
+    case 'listed':
+      return 'home serves it';
+    case 'trust':
+      return 'for home, whatever it says';
+    case 'doubt':
+      return 'for home, but not its 404';
+  }
+}
+
 function logAccess(log: Log, exchange: Exchange, record: AccessRecord, durationMs: number): void {
   const { method, target, protocol, connection, rawHeaders } = exchange;
   // Query strings may carry tokens of websocket clients; the path says enough.
@@ -314,13 +335,14 @@ function logAccess(log: Log, exchange: Exchange, record: AccessRecord, durationM
     path: queryAt < 0 ? target : target.slice(0, queryAt),
     protocol,
     client: connection.remoteAddress,
-    who: exchange.identity.who,
+    who: exchange.identity.who || 'unauthenticated',
     userAgent: headerValue(rawHeaders, 'user-agent') ?? '',
     auditId: headerValue(rawHeaders, 'audit-id') ?? '',
     route: record.route,
     peer: record.peer,
     code: record.code,
     ...(record.reason !== '' && { reason: record.reason }),
+    ...(record.failed.length > 0 && { failed: record.failed.join(', ') }),
     durationMs: Math.round(durationMs * 10) / 10,
   });
 }

@@ -4,6 +4,7 @@ import { connect as http2Connect } from 'node:http2';
 import { expect } from 'chai';
 import type { AuthenticationMode } from '../../src/proxy/authenticate.ts';
 import type { ClientAuthorities } from '../../src/proxy/ports.ts';
+import { type Log, silentLog } from '../../src/runtime/log.ts';
 import type { LoopbackPeer } from '../support/loopback-peer.ts';
 import { startLoopbackPeer } from '../support/loopback-peer.ts';
 import type { ProxyUnderTest, ProxyUnderTestOptions } from '../support/proxy-under-test.ts';
@@ -234,6 +235,34 @@ describe('who a client is', function () {
       home.answer = (_request, response) => response.writeHead(404).end('404 page not found\n');
       expect((await get(frontProxy, marked, '/apis/what.io/v1/things')).status).to.equal(503);
       expect(other.seen).to.have.length(0);
+    });
+
+    it('is in the access log with what, where and why, and no credential is', async () => {
+      await proxy.stop();
+      const lines: string[] = [];
+      const log: Log = {
+        ...silentLog,
+        info: (message, fields) => void (message === 'request' && lines.push(JSON.stringify(fields))),
+      };
+      await start('RequestHeader', { log });
+      await get(jane, {}, '/apis/new.io/v1/things?token=secret');
+      await get(undefined, { Authorization: 'Bearer secret', 'Audit-ID': 'audit-7' });
+      await get(strangers.issue({ commonName: 'jane', usage: 'clientAuth' }));
+      const [first = '', second = '', third = ''] = lines;
+      expect(JSON.parse(first)).to.deep.include({
+        who: 'certificate:jane',
+        method: 'GET',
+        path: '/apis/new.io/v1/things',
+        peer: 'peer-1',
+        route: 'peer',
+        reason: 'home does not serve it',
+        code: 200,
+      });
+      expect(JSON.parse(first)).to.have.property('durationMs');
+      expect(JSON.parse(second)).to.deep.include({ who: 'token', auditId: 'audit-7', reason: 'home serves it' });
+      expect(JSON.parse(third)).to.deep.include({ who: 'unauthenticated', code: 401, reason: 'Unauthorized' });
+      expect(lines.join('')).not.to.contain('secret');
+      expect(seen('audit-id')).to.deep.equal(['audit-7']);
     });
 
     it('takes no such mark from anybody else', async () => {

@@ -45,6 +45,29 @@ describe('the end of a proxy', function () {
     await drained;
   });
 
+  it('is not needed to change the certificate: running connections go on, new ones get the new one', async () => {
+    let watch: ServerResponse | undefined;
+    home.answer = (_request, response) => {
+      watch = response;
+      response.write('one\n');
+    };
+    const session = http2Connect(`https://localhost:${proxy.port}`, { ca: authority.caPem });
+    const stream = session.request({ ':path': '/api/v1/pods?watch=1' });
+    let received = '';
+    stream.on('data', (chunk) => (received += String(chunk)));
+    await eventually(() => received === 'one\n');
+    const fresh = authority.issue({ commonName: 'renewed', dnsNames: ['localhost'] });
+    proxy.proxy.server.replaceTls({ cert: fresh.certPem, key: fresh.keyPem, clientCa: undefined });
+    const socket = tlsConnect({ host: '127.0.0.1', port: proxy.port, ca: authority.caPem, servername: 'localhost' });
+    await once(socket, 'secureConnect');
+    expect(socket.getPeerX509Certificate()?.subject).to.equal('CN=renewed');
+    socket.destroy();
+    watch?.end('two\n');
+    await once(stream, 'end');
+    expect(received).to.equal('one\ntwo\n');
+    session.destroy();
+  });
+
   it('ends watches whole, over HTTP/1.1 and HTTP/2, within their time', async () => {
     home.answer = (_request, response) => response.write('{"type":"ADDED"}\n');
     const session = http2Connect(`https://localhost:${proxy.port}`, { ca: authority.caPem });
