@@ -10,7 +10,7 @@ import type { ClientAuthorities, RequestHeaderNames } from './ports.ts';
 import type { RequestIdentity } from './request-identity.ts';
 import { passThrough } from './request-identity.ts';
 import type { UserInfo } from './user-info.ts';
-import { statesUser, userHeaders, userOfCertificate, userOfHeaders } from './user-info.ts';
+import { createUserMatcher, userHeaders, userOfCertificate, userOfHeaders } from './user-info.ts';
 
 /** How a user that this proxy has verified is made known to kube-apiserver. */
 export type AuthenticationMode =
@@ -49,12 +49,13 @@ export function createAuthenticate(mode: AuthenticationMode, clock: Clock): Auth
   const anonymous = { kind: 'identified', identity: { ...passThrough, who: 'anonymous' } } as const;
   const byToken = { kind: 'identified', identity: { ...passThrough, who: 'token' } } as const;
   if (mode.kind === 'TokenPassthrough') return ({ rawHeaders }) => (hasToken(rawHeaders) ? byToken : anonymous);
-  const convey = mode.kind === 'RequestHeader' ? stampHeaders : impersonate(mode.token);
+  const convey = mode.kind === 'RequestHeader' ? createStamper() : impersonate(mode.token);
+  const judge = createJudge();
   return ({ connection, rawHeaders }) => {
     const { certificate } = connection;
     if (certificate === undefined) return hasToken(rawHeaders) ? byToken : anonymous;
     const authorities = mode.authorities();
-    const found = userOf(certificate, rawHeaders, authorities, clock.now());
+    const found = userOf(judge(certificate, authorities, clock.now()), rawHeaders, authorities);
     if (found.kind === 'user') return convey(found, rawHeaders, authorities);
     const own = hasToken(rawHeaders) ? byToken : anonymous;
     if (found.kind === 'none' || own === byToken)
@@ -71,31 +72,71 @@ type Found =
   | { readonly kind: 'none'; readonly routed: boolean }
   | { readonly kind: 'error'; readonly routed: boolean };
 
-function userOf(
-  certificate: ClientCertificate,
-  rawHeaders: RawHeaders,
-  { clientCa, requestHeaderCa, allowedNames, headerNames }: ClientAuthorities,
-  now: number,
-): Found {
-  let routed = false;
-  if (isAnchored(certificate, requestHeaderCa, now)) {
-    const proxy = userOfCertificate(certificate.leaf, certificate.sha256);
-    const commonName = proxy === undefined || 'error' in proxy ? '' : proxy.name;
-    if (allowedNames.length === 0 || allowedNames.includes(commonName)) {
-      const user = userOfHeaders(rawHeaders, headerNames);
-      routed = headerValue(rawHeaders, 'x-kubernetes-peer-proxied') !== undefined;
-      if (user !== undefined) return { kind: 'user', user, by: 'proxy', routed };
+/** What a certificate is good for, while authorities and time leave it so. */
+interface Verdict {
+  readonly authorities: ClientAuthorities;
+  readonly from: number;
+  readonly until: number;
+  readonly isProxy: boolean;
+  /** Without regard to headers. */
+  readonly own: Found;
+}
+
+/** Verifies signatures once per connection and authorities, and again whenever some certificate begins or expires. */
+function createJudge(): (certificate: ClientCertificate, authorities: ClientAuthorities, now: number) => Verdict {
+  const verdicts = new WeakMap<ClientCertificate, Verdict>();
+  return (certificate, authorities, now) => {
+    const known = verdicts.get(certificate);
+    if (known?.authorities === authorities && known.from <= now && now < known.until) return known;
+    const { leaf, intermediates, sha256 } = certificate;
+    const { clientCa, requestHeaderCa, allowedNames } = authorities;
+    const user = userOfCertificate(leaf, sha256);
+    const commonName = user === undefined || 'error' in user ? '' : user.name;
+    const isProxy =
+      isAnchored(certificate, requestHeaderCa, now) && (allowedNames.length === 0 || allowedNames.includes(commonName));
+    let own: Found = { kind: 'error', routed: false };
+    if (isAnchored(certificate, clientCa, now)) {
+      if (user === undefined) own = { kind: 'none', routed: false };
+      else if (!('error' in user)) own = { kind: 'user', user, by: 'certificate', routed: false };
     }
-  }
-  if (!isAnchored(certificate, clientCa, now)) return { kind: 'error', routed };
-  const user = userOfCertificate(certificate.leaf, certificate.sha256);
-  if (user === undefined) return { kind: 'none', routed };
-  return 'error' in user ? { kind: 'error', routed } : { kind: 'user', user, by: 'certificate', routed };
+    const changes = [leaf, ...intermediates, ...clientCa, ...requestHeaderCa].flatMap(
+      // A certificate is good to the end of its last second.
+      ({ validFromDate, validToDate }) => [validFromDate.getTime(), validToDate.getTime() + 1],
+    );
+    const from = Math.max(0, ...changes.filter((at) => at <= now));
+    const verdict = { authorities, from, until: Math.min(...changes.filter((at) => at > now)), isProxy, own };
+    verdicts.set(certificate, verdict);
+    return verdict;
+  };
+}
+
+function userOf({ isProxy, own }: Verdict, rawHeaders: RawHeaders, { headerNames }: ClientAuthorities): Found {
+  if (!isProxy) return own;
+  const routed = headerValue(rawHeaders, 'x-kubernetes-peer-proxied') !== undefined;
+  const user = userOfHeaders(rawHeaders, headerNames);
+  return user === undefined ? { ...own, routed } : { kind: 'user', user, by: 'proxy', routed };
+}
+
+type Convey = (
+  found: Extract<Found, { kind: 'user' }>,
+  rawHeaders: RawHeaders,
+  authorities: ClientAuthorities,
+) => Authentication;
+
+/** Makes what is stamped once per verdict, since that is what most requests of a connection have in common. */
+function createStamper(): Convey {
+  const made = new WeakMap<Found, Authentication>();
+  return (found, _rawHeaders, authorities) => {
+    const known = made.get(found);
+    if (known !== undefined) return known;
+    const stamped = stampHeaders(found, authorities);
+    made.set(found, stamped);
+    return stamped;
+  };
 }
 
 function stampHeaders(
   { user, by, routed }: Extract<Found, { kind: 'user' }>,
-  _rawHeaders: RawHeaders,
   { headerNames }: ClientAuthorities,
 ): Authentication {
   const stamp = userHeaders(user, headerNames);
@@ -108,7 +149,7 @@ function stampHeaders(
       stamp,
       replacesToken: true,
       alreadyRouted: routed,
-      forged: (lower) => statesUser(lower, headerNames),
+      forged: createUserMatcher(headerNames),
     },
   };
 }
@@ -117,7 +158,7 @@ function stampHeaders(
  * Groups are always stated, if only the one that every user has: without any, a user that is named like a ServiceAccount
  * would be given that ServiceAccount's groups. Source: `WithImpersonation` of k8s.io/apiserver.
  */
-function impersonate(token: () => string | undefined): typeof stampHeaders {
+function impersonate(token: () => string | undefined): Convey {
   return ({ user, by, routed }, rawHeaders) => {
     if (namesImpersonation(rawHeaders))
       return refuse(

@@ -79,16 +79,15 @@ export function userHeaders(user: UserInfo, names: RequestHeaderNames): string[]
   return faithful && user.name !== '' ? result : undefined;
 }
 
-/** Whether a name, in lower case, is one of those fields. */
-export function statesUser(lower: string, { user, uid, group, extraPrefix }: RequestHeaderNames): boolean {
-  const name = lower.replaceAll('_', '-');
-  const same = (field: string) => field.toLowerCase().replaceAll('_', '-') === name;
-  return (
-    user.some(same) ||
-    uid.some(same) ||
-    group.some(same) ||
-    extraPrefix.some((prefix) => name.startsWith(prefix.toLowerCase().replaceAll('_', '-')))
-  );
+/** Tells whether a name, in lower case, is one of those fields; `_` is read as `-`, as some servers do. */
+export function createUserMatcher({ user, uid, group, extraPrefix }: RequestHeaderNames): (lower: string) => boolean {
+  const plain = (name: string) => name.toLowerCase().replaceAll('_', '-');
+  const names = new Set([...user, ...uid, ...group].map(plain));
+  const prefixes = extraPrefix.map(plain);
+  return (lower) => {
+    const name = lower.includes('_') ? lower.replaceAll('_', '-') : lower;
+    return names.has(name) || prefixes.some((prefix) => name.startsWith(prefix));
+  };
 }
 
 function pairsOf(rawHeaders: RawHeaders): [name: string, value: string][] {

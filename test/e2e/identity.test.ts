@@ -6,6 +6,7 @@ import { ensureControlPlane } from '../../lab/build-control-plane.ts';
 import type { KeyPair } from '../../lab/certificates.ts';
 import { type MixedPlane, repository, startMixedPlane } from '../../lab/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
+import { startFakePod } from '../support/fake-pod.ts';
 
 const account = { kind: 'ServiceAccount', name: 'peerdiscovery-proxy', namespace: 'peerdiscovery-system' };
 const rbac = 'rbac.authorization.k8s.io';
@@ -59,7 +60,10 @@ const grants = {
       apiVersion: `${rbac}/v1`,
       kind: 'ClusterRole',
       metadata: { name: 'claim-reader' },
-      rules: [{ apiGroups: ['resource.k8s.io'], resources: ['resourceclaims'], verbs: ['list'] }],
+      rules: [
+        { apiGroups: ['resource.k8s.io'], resources: ['resourceclaims'], verbs: ['list'] },
+        { apiGroups: [''], resources: ['pods', 'pods/exec'], verbs: ['get', 'create'] },
+      ],
     },
   ],
 };
@@ -91,6 +95,7 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
     const { code, stderr } = await mixed.kubectl('old-1', ['apply', '-f', '-'], JSON.stringify(grants));
     if (code !== 0) throw new Error(stderr);
     mixed.startOperator();
+    await startFakePod(mixed);
     jane = plane.issueClientCert('jane', '/O=dev/O=a, b/CN=jane');
     root = plane.issueClientCert('root', '/O=system:masters/CN=root');
     pretender = plane.issueClientCert('pretender', '/CN=front-proxy-client');
@@ -246,6 +251,26 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
     expect(await read(root)).to.match(/groups.*system:masters.*cannot impersonate/);
     expect(await read(jane, '-H', 'Impersonate-User: bob')).to.match(/cannot impersonate on top of it.*Forbidden/s);
   });
+
+  for (const protocol of ['WebSocket', 'SPDY'])
+    it(`streams with a certificate over ${protocol}, in both modes`, async () => {
+      const isWebSocket = String(protocol === 'WebSocket');
+      const env = { KUBECTL_REMOTE_COMMAND_WEBSOCKETS: isWebSocket };
+      const exec = (mode: Mode, pair: KeyPair) =>
+        mixed.plane.exec(
+          'kubectl',
+          [
+            ...['--kubeconfig', '/dev/null', '--server', urlOf(mode), '--certificate-authority', mixed.plane.caFile],
+            ...[...withCertificate(pair), 'exec', '-i', 'web', '--', 'sh', '-c', 'cat; exit 7'],
+          ],
+          { input: 'to-stdin', env },
+        );
+      for (const mode of ['RequestHeader', 'Impersonation'] as const) {
+        const { code, stdout, stderr } = await exec(mode, jane);
+        expect([stdout, code], stderr).to.deep.equal(['to-stdin', 7]);
+        expect((await exec(mode, pretender)).stderr).to.match(/forbidden|Forbidden/);
+      }
+    });
 
   it('is nobody with a certificate that only looks like one', async () => {
     const strange = mixed.plane.frontProxyClient;

@@ -9,9 +9,8 @@ import { Agent, WebSocket } from 'undici';
 import { ensureControlPlane } from '../../lab/build-control-plane.ts';
 import { type MixedPlane, startMixedPlane } from '../../lab/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
+import { startFakePod } from '../support/fake-pod.ts';
 import { createWireClient, type WireAnswer, type WireClient, type WireRequest } from '../support/wire-client.ts';
-
-const kubeletAddress = '10.77.0.38';
 
 /** `old-1`, which is home, emulates 1.33. The kubelet is the lab's; what it runs, it runs on this machine. */
 describe('kubectl and other clients through the proxy', function () {
@@ -34,7 +33,7 @@ describe('kubectl and other clients through the proxy', function () {
     folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-streaming-'));
     const { plane } = mixed;
     developer = plane.kubeconfig({ server: mixed.proxyUrl, token: plane.tokens.reader, name: 'developer' });
-    await startPod();
+    await startFakePod(mixed);
     const claims = ['get', '--raw', '/apis/resource.k8s.io/v1/resourceclaims'];
     await waitUntil('a routed answer', async () => (await mixed.kubectl('proxy', claims)).code === 0);
   });
@@ -52,31 +51,6 @@ describe('kubectl and other clients through the proxy', function () {
     const { code, stdout, stderr } = await mixed.kubectl('old-1', args, input && JSON.stringify(input));
     expect(code, `kubectl ${args.join(' ')}: ${stderr}`).to.equal(0);
     return stdout;
-  }
-
-  async function startPod(): Promise<void> {
-    const { cert, key } = mixed.plane.issueServingCert('kubelet', ['worker'], [kubeletAddress]);
-    const tls = ['--tls-cert-file', cert, '--tls-private-key-file', key];
-    mixed.plane.spawn('fake-kubelet', ['--address', `${kubeletAddress}:10250`, ...tls], { name: 'kubelet' });
-    await must(['create', '-f', '-'], { apiVersion: 'v1', kind: 'Node', metadata: { name: 'worker' } });
-    const node = {
-      status: {
-        addresses: [{ type: 'InternalIP', address: kubeletAddress }],
-        daemonEndpoints: { kubeletEndpoint: { Port: 10250 } },
-      },
-    };
-    await must(['patch', 'node', 'worker', '--subresource=status', '--type=merge', '-p', JSON.stringify(node)]);
-    await must(['create', 'serviceaccount', 'default']);
-    const spec = {
-      nodeName: 'worker',
-      automountServiceAccountToken: false,
-      containers: [{ name: 'main', image: 'none' }],
-    };
-    await must(['create', '-f', '-'], { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'web' }, spec });
-    const state = { running: { startedAt: '2026-01-01T00:00:00Z' } };
-    const status = { name: 'main', ready: true, restartCount: 0, image: 'none', imageID: '', state };
-    const running = { status: { phase: 'Running', containerStatuses: [status] } };
-    await must(['patch', 'pod', 'web', '--subresource=status', '--type=merge', '-p', JSON.stringify(running)]);
   }
 
   const asDeveloper = (args: readonly string[], options = {}) =>

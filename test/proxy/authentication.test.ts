@@ -7,6 +7,7 @@ import type { ClientAuthorities } from '../../src/proxy/ports.ts';
 import { type Log, silentLog } from '../../src/runtime/log.ts';
 import type { LoopbackPeer } from '../support/loopback-peer.ts';
 import { startLoopbackPeer } from '../support/loopback-peer.ts';
+import { createManualClock } from '../support/manual-clock.ts';
 import type { ProxyUnderTest, ProxyUnderTestOptions } from '../support/proxy-under-test.ts';
 import { groupVersion, routingTable, startProxyUnderTest } from '../support/proxy-under-test.ts';
 import { createTestAuthority, type TestCertificate } from '../support/test-certificates.ts';
@@ -181,6 +182,28 @@ describe('who a client is', function () {
       };
       expect(await statusOf()).to.equal(200);
       authorities = { ...authorities, clientCa: [new X509Certificate(strangers.caPem)] };
+      expect(await statusOf()).to.equal(401);
+      session.destroy();
+    });
+
+    it('is nobody any more when the certificate expires, on the connection that stands too', async () => {
+      await proxy.stop();
+      const clock = createManualClock(Date.now());
+      await start('RequestHeader', { clock });
+      const session = http2Connect(`https://localhost:${proxy.port}`, {
+        ca: peers.caPem,
+        cert: jane.certPem,
+        key: jane.keyPem,
+      });
+      const statusOf = async () => {
+        const stream = session.request({ ':path': '/api/v1/pods' });
+        const [answer] = (await once(stream, 'response')) as [Record<string, unknown>];
+        return answer[':status'];
+      };
+      expect(await statusOf()).to.equal(200);
+      await clock.advance(47 * 3_600_000);
+      expect(await statusOf()).to.equal(200);
+      await clock.advance(2 * 3_600_000);
       expect(await statusOf()).to.equal(401);
       session.destroy();
     });
