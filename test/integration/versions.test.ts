@@ -1,0 +1,69 @@
+import { expect } from 'chai';
+import { type FleetUnderTest, startFleetUnderTest } from '../support/fleet-under-test.ts';
+
+const claims = '/apis/resource.k8s.io/v1/resourceclaims';
+
+describe('operator and proxy over simulated servers of all ages', function () {
+  this.timeout(60_000);
+  let fleet: FleetUnderTest;
+
+  before(async () => {
+    fleet = await startFleetUnderTest({
+      servers: [
+        { name: 'v127', version: '1.27' },
+        { name: 'legacy', version: '1.29', legacyOnly: true },
+        { name: 'v135', version: '1.35' },
+        { name: 'v136', version: '1.36' },
+      ],
+      home: 'v127',
+    });
+    await fleet.until('four ready peers', () => fleet.status()?.peerCounts?.ready === 4);
+    await fleet.until('their versions', () => fleet.status()?.peers?.every(({ version }) => version !== undefined));
+    await fleet.until('the table', async () => (await fleet.get(claims)).status === 200);
+  });
+  after(() => fleet?.stop());
+
+  it('finds each of them by its Node, with or without an address on its Lease', () => {
+    const peers = fleet.status()?.peers ?? [];
+    expect(Object.fromEntries(peers.map(({ hostname, version }) => [hostname, version]))).to.deep.equal({
+      v127: 'v1.27.0',
+      legacy: 'v1.29.0',
+      v135: 'v1.35.0',
+      v136: 'v1.36.3',
+    });
+    expect(peers.map(({ addressSource }) => addressSource)).to.deep.equal(['Node', 'Node', 'Node', 'Node']);
+  });
+
+  it('counts exactly what each serves, in whatever form it lists it', () => {
+    for (const { hostname = '', resources, groups } of fleet.status()?.peers ?? []) {
+      const served = fleet.plane.server(hostname).serves();
+      const count = served.flatMap(({ versions = [] }) =>
+        versions.flatMap((version) => version.resources ?? []),
+      ).length;
+      expect({ groups, resources }, hostname).to.deep.equal({ groups: served.length, resources: count });
+    }
+  });
+
+  it('serves at home what home has, and elsewhere what it has not', async () => {
+    expect((await fleet.get(claims, { from: fleet.plane.server('v127').url })).status).to.equal(404);
+    const paths = [claims, '/apis/flowcontrol.apiserver.k8s.io/v1beta2/flowschemas'];
+    for (const path of [...paths, '/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas'])
+      expect((await fleet.get(path)).status, path).to.equal(200);
+  });
+
+  it('says 404 for what none of them serves', async () => {
+    await fleet.until('a complete table', () => fleet.status()?.peerCounts?.stale === 0);
+    expect((await fleet.get('/apis/nope.example/v1/things')).status).to.equal(404);
+    expect((await fleet.get('/apis/apps/v1/nothings')).status).to.equal(404);
+  });
+
+  it('writes objects of a resource that home does not know', async () => {
+    const object = { apiVersion: 'resource.k8s.io/v1', kind: 'ResourceClaim', metadata: { name: 'one' }, spec: {} };
+    const collection = '/apis/resource.k8s.io/v1/namespaces/default/resourceclaims';
+    expect((await fleet.send('POST', collection, object)).status).to.equal(201);
+    expect(JSON.parse((await fleet.get(`${collection}/one`)).body)).to.have.nested.property('metadata.name', 'one');
+    const missing = await fleet.get(`${collection}/two`);
+    expect(missing.status).to.equal(404);
+    expect(JSON.parse(missing.body)).to.have.nested.property('details.name', 'two');
+  });
+});
