@@ -186,7 +186,10 @@ function patch(request: SimulatedRequest, context: AnswerContext, target: Target
     });
     if (result.kind === 'applied') return store(context, target, before, result.object);
     const message = `Apply failed with 1 conflict: conflict with "${result.manager}": ${result.path}`;
-    return answerStatus(409, 'Conflict', message, detailsOf(target));
+    const causes = [
+      { reason: 'FieldManagerConflict', message: `conflict with "${result.manager}"`, field: result.path },
+    ];
+    return answerStatus(409, 'Conflict', message, { causes });
   }
   if (before === undefined) return objectNotFound(target);
   const custom = context.apis.isCustom(target.group, target.resource);

@@ -123,8 +123,9 @@ describe('the simulated fleet', function () {
   before(async () => {
     real = await startControlPlane({
       servers: [
-        { name: 'new', version: '1.36' },
+        // The other way round the old one, when it starts, removes what it does not know from the new one's legacy list.
         { name: 'old', version: '1.36', emulatedVersion: '1.33' },
+        { name: 'new', version: '1.36' },
       ],
       log: () => {},
     });
@@ -143,6 +144,10 @@ describe('the simulated fleet', function () {
   for (const name of ['new', 'old'])
     it(`answers as a real kube-apiserver does: ${name}`, async () => {
       for (const sent of requests) {
+        // A real server's own legacy list has what any server of the control plane has registered; see the guide.
+        if (name === 'old' && sent.path === '/apis' && !(sent.headers?.accept ?? '').includes(aggregated)) continue;
+        // Real servers remember nothing from before their start.
+        simulated.store.compact();
         const what = `${sent.method ?? 'GET'} ${sent.path} ${JSON.stringify(sent.headers ?? {})}`;
         const expected = await ask(real.server(name).url, readFileSync(real.caFile, 'utf8'), real.tokens.admin, sent);
         const { caFile, tokens } = simulated;
