@@ -56,8 +56,8 @@ controlplane: install ## Get kube-apiserver, etcd and kubectl (KUBEBUILDER_ASSET
 	@node lab/build-control-plane.ts
 
 .PHONY: demo
-demo: install ## Show the story on a real mixed control plane (ARGS=--once to run through and exit)
-	@node lab/enter-netns.ts -- node lab/demo.ts $(ARGS)
+demo: install ## Show the story on a mixed control plane (ARGS=--once to run through and exit, ARGS=--simulated)
+	@node lab/run-demo.ts $(ARGS)
 
 .PHONY: bench
 bench: install ## Measure against Kubernetes' own peer proxy

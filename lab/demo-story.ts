@@ -1,25 +1,40 @@
 import { dirname } from 'node:path';
-import { tellNamespaceDeletion } from './demo-namespace.ts';
+import type { LabServer } from './control-plane.ts';
 import type { MixedPlane } from './mixed-plane.ts';
 import type { Narrator } from './narrator.ts';
 import { waitUntil } from './wait-until.ts';
 
 const claims = '/apis/resource.k8s.io/v1/resourceclaims';
 
-async function peerStates(mixed: MixedPlane): Promise<Record<string, string>> {
+/** What the story needs of a control plane, real or simulated. */
+export interface StoryPlane extends Pick<MixedPlane, 'kubectl' | 'proxyUrl' | 'proxyKubeconfig'> {
+  readonly plane: {
+    readonly servers: readonly Pick<LabServer, 'hostname' | 'version' | 'url'>[];
+    server(name: string): Pick<LabServer, 'start' | 'kill'>;
+    logTails(lines: number): string;
+  };
+  startOperator(): void;
+  startProxy(): void;
+}
+
+async function peerStates(mixed: StoryPlane): Promise<Record<string, string>> {
   const { stdout } = await mixed.kubectl('old-1', ['get', 'peerdiscovery', 'cluster', '-o', 'json']);
   const peers: { hostname?: string; id: string; state: string }[] =
     stdout === '' ? [] : (JSON.parse(stdout).status?.peers ?? []);
   return Object.fromEntries(peers.map(({ hostname, id, state }) => [hostname ?? id, state]));
 }
 
-async function threeReady(mixed: MixedPlane): Promise<boolean> {
+async function threeReady(mixed: StoryPlane): Promise<boolean> {
   const states = Object.values(await peerStates(mixed));
   return states.length === 3 && states.every((state) => state === 'Ready');
 }
 
 /** Tells the whole story on a control plane of `old-1`, `new-1` and `new-2` whose proxy has `old-1` for home. */
-export async function tellStory(mixed: MixedPlane, narrator: Narrator): Promise<void> {
+export async function tellStory(
+  mixed: StoryPlane,
+  narrator: Narrator,
+  tellDeletion: () => Promise<void>,
+): Promise<void> {
   const { say, chapter, check, show } = narrator;
   chapter('1. Three kube-apiservers of two versions share one etcd, as in the middle of an upgrade');
   for (const server of mixed.plane.servers)
@@ -44,11 +59,11 @@ export async function tellStory(mixed: MixedPlane, narrator: Narrator): Promise<
   const listed = await show(mixed, 'proxy', ['get', 'resourceclaims', '--all-namespaces']);
   check(listed.code === 0, 'kubectl finds the resource in the unified discovery and lists it');
 
-  await tellNamespaceDeletion(mixed, narrator);
+  await tellDeletion();
   await tellFailures(mixed, narrator);
 }
 
-async function tellFailures(mixed: MixedPlane, { say, chapter, check, show }: Narrator): Promise<void> {
+async function tellFailures(mixed: StoryPlane, { say, chapter, check, show }: Narrator): Promise<void> {
   chapter('6. One of the two new servers is killed with SIGKILL');
   await mixed.plane.server('new-1').kill();
   const killedAt = Date.now();

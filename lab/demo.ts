@@ -1,9 +1,34 @@
 import { ensureControlPlane } from './build-control-plane.ts';
-import { tellStory } from './demo-story.ts';
+import { tellNamespaceDeletion } from './demo-namespace.ts';
+import { createSimulatedNarrator, tellSimulatedStory } from './demo-simulated.ts';
+import { type StoryPlane, tellStory } from './demo-story.ts';
 import { type MixedPlane, startMixedPlane } from './mixed-plane.ts';
 import { createNarrator, type Narrator } from './narrator.ts';
+import { startSimulatedPlane } from './simulated-plane.ts';
 
 const once = process.argv.includes('--once');
+const simulated = process.argv.includes('--simulated');
+
+/** A control plane with its story. */
+interface Show {
+  readonly mixed: StoryPlane & { stop(): Promise<void> };
+  readonly tell: () => Promise<void>;
+  /** How to reach it from another terminal. */
+  readonly enter: string;
+}
+
+async function startReal(narrator: Narrator): Promise<Show> {
+  narrator.chapter('0. A real control plane on this machine');
+  const mixed = await startRealPlane(narrator);
+  const tell = () => tellStory(mixed, narrator, () => tellNamespaceDeletion(mixed, narrator));
+  return { mixed, tell, enter: `nsenter --target ${process.pid} --net ` };
+}
+
+async function startSimulated(narrator: Narrator): Promise<Show> {
+  narrator.chapter('0. A control plane on this machine');
+  const mixed = await startSimulatedPlane();
+  return { mixed, tell: () => tellSimulatedStory(mixed, narrator), enter: '' };
+}
 
 /** A real control plane: built from Go modules, or found in `KUBEBUILDER_ASSETS`. */
 async function startRealPlane({ progress }: Narrator): Promise<MixedPlane> {
@@ -33,20 +58,19 @@ function untilTold(): Promise<void> {
 }
 
 async function main(): Promise<number> {
-  const narrator = createNarrator();
+  const narrator = simulated ? createSimulatedNarrator() : createNarrator();
   const { say, chapter, broken } = narrator;
   chapter('PeerDiscovery: a control plane of mixed versions that answers as one');
-  chapter('0. A real control plane on this machine');
-  const mixed = await startRealPlane(narrator);
+  const { mixed, tell, enter } = simulated ? await startSimulated(narrator) : await startReal(narrator);
   try {
-    await tellStory(mixed, narrator);
+    await tell();
     if (broken.length > 0) say(`\nThe story did not hold:\n${broken.map((claim) => `  - ${claim}\n`).join('')}`);
-    else say('\nThe story held.');
+    else say(`\nThe story held${simulated ? ' (simulated)' : ''}.`);
     if (!once) {
       say(`\nThe proxy:   ${mixed.proxyUrl}`);
       say(`kubeconfig:  ${mixed.proxyKubeconfig}`);
-      say(`From another terminal, enter the demo's network first:`);
-      say(`  nsenter --target ${process.pid} --net kubectl --kubeconfig ${mixed.proxyKubeconfig} get peerdiscovery`);
+      say(enter === '' ? 'From another terminal:' : `From another terminal, in the demo's network:`);
+      say(`  ${enter}kubectl --kubeconfig ${mixed.proxyKubeconfig} get peerdiscovery`);
       say('Ctrl-C stops everything and leaves nothing behind.');
       await untilTold();
       say('\nstopping …');

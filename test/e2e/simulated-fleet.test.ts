@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
-import { request as httpsRequest } from 'node:https';
 import { expect } from 'chai';
 import { type ControlPlane, startControlPlane } from '../../lab/control-plane.ts';
+import { sendRequest } from '../../lab/simulated/send-request.ts';
 import { type SimulatedControlPlane, startSimulatedControlPlane } from '../../lab/simulated/simulated-control-plane.ts';
 
 interface Sent {
@@ -70,25 +70,10 @@ const requests: readonly Sent[] = [
 ];
 
 /** What matters of an answer: not times, names that are made up, or what only schemas and defaults could know. */
-function ask(base: string, ca: string, token: string, { method = 'GET', path, headers, body }: Sent): Promise<object> {
-  return new Promise((resolve, reject) => {
-    const all = { authorization: `Bearer ${token}`, 'user-agent': 'test', ...headers };
-    const options = { method, ca, headers: all, servername: 'kubernetes.default.svc', agent: false };
-    const request = httpsRequest(base + path, options, (response) => {
-      let text = '';
-      response.setEncoding('utf8').on('data', (chunk: string) => {
-        text += chunk;
-      });
-      response.once('error', reject);
-      response.once('end', () => {
-        const { etag, vary } = response.headers;
-        const type = response.headers['content-type'];
-        resolve({ status: response.statusCode, type, etag, vary, body: essence(text) });
-      });
-    });
-    request.once('error', reject);
-    request.end(body);
-  });
+async function ask(base: string, ca: string, token: string, { path, ...sent }: Sent): Promise<object> {
+  const answer = await sendRequest({ url: base + path, ca, token, serverName: 'kubernetes.default.svc', ...sent });
+  const { etag, vary, 'content-type': type } = answer.headers;
+  return { status: answer.status, type, etag, vary, body: essence(answer.body) };
 }
 
 function essence(text: string): unknown {

@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import { builtInGroups } from '../../lab/simulated/built-in-apis.ts';
 import type { Fault, GarbageBody } from '../../lab/simulated/faults.ts';
-import { type FleetAnswer, type FleetUnderTest, startFleetUnderTest } from '../support/fleet-under-test.ts';
+import type { WholeAnswer } from '../../lab/simulated/send-request.ts';
+import { type FleetUnderTest, startFleetUnderTest } from '../support/fleet-under-test.ts';
 
 const claims = '/apis/resource.k8s.io/v1/resourceclaims';
 const widgets = '/apis/example.com/v1/widgets';
@@ -46,8 +47,8 @@ describe('the proxy while servers fail', function () {
   after(() => fleet?.stop());
 
   /** Asks again and again until something has happened; every answer counts. */
-  async function askWhile(path: string, happens: Promise<unknown>): Promise<FleetAnswer[]> {
-    const answers: FleetAnswer[] = [];
+  async function askWhile(path: string, happens: Promise<unknown>): Promise<WholeAnswer[]> {
+    const answers: WholeAnswer[] = [];
     let over = false;
     const end = happens.finally(() => {
       over = true;
@@ -60,7 +61,7 @@ describe('the proxy while servers fail', function () {
     return answers;
   }
 
-  function expectUnavailable(answer: FleetAnswer): void {
+  function expectUnavailable(answer: WholeAnswer): void {
     expect(answer.status).to.equal(503);
     expect(Number(answer.headers['retry-after'])).to.be.at.least(1);
     expect(JSON.parse(answer.body)).to.include({ kind: 'Status', reason: 'ServiceUnavailable', code: 503 });

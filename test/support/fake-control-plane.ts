@@ -113,7 +113,7 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
 
   /** Lets everything that is not waiting for time run. */
   async function settle(): Promise<void> {
-    for (let turn = 0; turn < 50; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
   }
 
   return {

@@ -1,32 +1,25 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
-import { Agent, request as httpsRequest } from 'node:https';
-import { createServer } from 'node:net';
+import { Agent } from 'node:https';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { freePort, installProduct, productNamespace as namespace } from '../../lab/simulated/install-product.ts';
+import { sendRequest, type WholeAnswer } from '../../lab/simulated/send-request.ts';
 import type { SimulatedServerOptions } from '../../lab/simulated/simulated-apiserver.ts';
 import { type SimulatedControlPlane, startSimulatedControlPlane } from '../../lab/simulated/simulated-control-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
-import { customResourceDefinition } from '../../src/api/custom-resource-definition.ts';
 import type { PeerDiscoveryStatus } from '../../src/api/peer-discovery.ts';
 import type { Clock } from '../../src/runtime/clock.ts';
-
-/** An answer, read whole. */
-export interface FleetAnswer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
-  readonly body: string;
-}
 
 /** A simulated control plane with the unmodified operator and proxy running as processes. */
 export interface FleetUnderTest {
   readonly plane: SimulatedControlPlane;
   readonly proxyUrl: string;
   /** A GET with the administrator's token at the proxy, or at another URL. */
-  get(path: string, options?: { readonly from?: string; readonly accept?: string }): Promise<FleetAnswer>;
+  get(path: string, options?: { readonly from?: string; readonly accept?: string }): Promise<WholeAnswer>;
   /** Sends an object with the administrator's token to the proxy, or to another URL. */
-  send(method: string, path: string, body: object, from?: string): Promise<FleetAnswer>;
+  send(method: string, path: string, body: object, from?: string): Promise<WholeAnswer>;
   status(): PeerDiscoveryStatus | undefined;
   /** State of each peer by hostname, or by id where it has none. */
   states(): Readonly<Record<string, string>>;
@@ -49,14 +42,13 @@ export interface FleetOptions {
 }
 
 const program = fileURLToPath(new URL('../../src/bin/peerdiscovery.ts', import.meta.url));
-const namespace = 'peerdiscovery-system';
 const impatience = { boundMs: 20_000, everyMs: 20 };
 
 /** Starts everything; resolves when the proxy has a table in which every server that runs is ready. */
 export async function startFleetUnderTest(options: FleetOptions): Promise<FleetUnderTest> {
   const plane = await startSimulatedControlPlane(options);
   const children: ChildProcess[] = [];
-  const agent = new Agent({ keepAlive: true, ca: readFileSync(plane.caFile), servername: 'kubernetes.default.svc' });
+  const agent = new Agent({ keepAlive: true });
   const start = (name: string, args: readonly string[]) => {
     const output = openSync(join(plane.folder, `${name}.log`), 'a');
     const child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', output, output] });
@@ -79,7 +71,12 @@ export async function startFleetUnderTest(options: FleetOptions): Promise<FleetU
       | undefined;
 
   try {
-    installProduct(plane, options.spec);
+    installProduct(plane, {
+      polling: { interval: '300ms', timeout: '1s' },
+      staleAfter: '3s',
+      goneAfter: '1m',
+      ...options.spec,
+    });
     options.prepare?.(plane);
     const home = plane.server(options.home);
     const proxyPort = await freePort();
@@ -101,28 +98,21 @@ export async function startFleetUnderTest(options: FleetOptions): Promise<FleetU
     const allow = ['--allow-peer-cidrs', '127.0.0.0/8'];
     start('proxy', ['proxy', '--kubeconfig', kubeconfig('proxy'), ...common, ...tls, ...listen, ...allow]);
 
-    const exchange = (method: string, url: string, headers: Record<string, string>, body?: string) =>
-      new Promise<FleetAnswer>((resolve, reject) => {
-        const all = { authorization: `Bearer ${plane.tokens.admin}`, ...headers };
-        const request = httpsRequest(url, { method, agent, headers: all }, (response) => {
-          let text = '';
-          response.setEncoding('utf8').on('data', (chunk: string) => {
-            text += chunk;
-          });
-          response.once('error', reject);
-          response.once('end', () =>
-            resolve({ status: response.statusCode ?? 0, headers: response.headers, body: text }),
-          );
-        });
-        request.once('error', reject);
-        request.end(body);
-      });
+    const ca = readFileSync(plane.caFile);
+    const known = { ca, serverName: 'kubernetes.default.svc', token: plane.tokens.admin, agent };
     const fleet: FleetUnderTest = {
       plane,
       proxyUrl,
-      get: (path, { from = proxyUrl, accept = 'application/json' } = {}) => exchange('GET', from + path, { accept }),
+      get: (path, { from = proxyUrl, accept = 'application/json' } = {}) =>
+        sendRequest({ ...known, url: from + path, headers: { accept } }),
       send: (method, path, body, from = proxyUrl) =>
-        exchange(method, from + path, { 'content-type': 'application/json' }, JSON.stringify(body)),
+        sendRequest({
+          ...known,
+          url: from + path,
+          method,
+          headers: { 'content-type': 'application/json' },
+          body: JSON.stringify(body),
+        }),
       status,
       states: () =>
         Object.fromEntries((status()?.peers ?? []).map(({ id, hostname, state }) => [hostname ?? id, state])),
@@ -145,42 +135,9 @@ export async function startFleetUnderTest(options: FleetOptions): Promise<FleetU
   }
 }
 
-/** The definition, the namespace and the PeerDiscovery, as `kubectl apply -k config` and a sample would. */
-function installProduct({ store, servers }: SimulatedControlPlane, spec: object | undefined): void {
-  const definition = customResourceDefinition();
-  const { name } = definition.metadata;
-  store.put({ resource: 'apiextensions.k8s.io/customresourcedefinitions', namespace: '', name }, definition);
-  store.put({ resource: '/namespaces', namespace: '', name: namespace }, { metadata: { name: namespace }, spec: {} });
-  store.put(
-    { resource: 'peerdiscovery.dev/peerdiscoveries', namespace: '', name: 'cluster' },
-    {
-      metadata: { name: 'cluster', generation: 1 },
-      spec: {
-        mode: 'Route',
-        addresses: { allowedCIDRs: ['127.0.0.0/8'], port: Number(servers[0]?.address.split(':')[1]) },
-        polling: { interval: '300ms', timeout: '1s' },
-        staleAfter: '3s',
-        goneAfter: '1m',
-        ...spec,
-      },
-    },
-  );
-}
-
 async function endProcess(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const exited = once(child, 'exit');
   child.kill('SIGKILL');
   await exited;
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { readonly port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }

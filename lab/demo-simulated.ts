@@ -1,0 +1,104 @@
+import { readFileSync } from 'node:fs';
+import { Agent } from 'node:https';
+import { tellStory } from './demo-story.ts';
+import { createNarrator, type Narrator } from './narrator.ts';
+import { sendRequest } from './simulated/send-request.ts';
+import type { SimulatedPlane } from './simulated-plane.ts';
+import { waitUntil } from './wait-until.ts';
+
+/** A narrator each of whose chapters says that what it tells is simulated, and that shows curl where kubectl is missing. */
+export function createSimulatedNarrator(): Narrator {
+  const narrator = createNarrator();
+  return {
+    ...narrator,
+    chapter: (title) => narrator.chapter(`${title} (simulated)`),
+  };
+}
+
+/** Tells the same story as on a real control plane, with a small controller in place of kube-controller-manager. */
+export async function tellSimulatedStory(mixed: SimulatedPlane, narrator: Narrator): Promise<void> {
+  const { builtIn } = mixed;
+  narrator.say(
+    '   The kube-apiservers of this demo are SIMULATED, in one process; the operator and the proxy are the real ones.',
+  );
+  const described: Narrator =
+    builtIn === undefined
+      ? narrator
+      : {
+          ...narrator,
+          show: async (_, target, args, { lines = 40 } = {}) => {
+            narrator.say(`   $ ${builtIn.describe(target, args)}`);
+            const result = await builtIn.run(target, args);
+            const output = `${result.stdout}${result.stderr}`.trimEnd().split('\n');
+            for (const line of output.slice(0, lines)) narrator.say(`     ${line}`);
+            if (output.length > lines) narrator.say(`     … (${output.length - lines} more lines)`);
+            return result;
+          },
+        };
+  await tellStory(mixed, described, () => tellDeletion(mixed, described));
+}
+
+/** What a wrong 404 does to a namespace, and the same through the proxy. */
+async function tellDeletion(mixed: SimulatedPlane, narrator: Narrator): Promise<void> {
+  const { say, chapter, check } = narrator;
+  chapter('4. What that 404 does: a namespace is deleted by a controller that asks the old server');
+  say('   A ResourceClaim, which only the new servers know, lies in the namespace that is about to be deleted.');
+  say('   The controller asks its server what there is, deletes all of that, and then the namespace.\n');
+  const left = await deleteNamespace(mixed, narrator, 'old-1', 'doomed');
+  check(left, 'the damage: the namespace is gone and its ResourceClaim is not; nothing failed');
+  chapter('5. The same, with nothing changed but the address that the controller uses: the proxy');
+  const leftBehind = await deleteNamespace(mixed, narrator, 'proxy', 'saved');
+  check(!leftBehind, 'the namespace was deleted fully; nothing is left behind');
+}
+
+async function deleteNamespace(mixed: SimulatedPlane, { show }: Narrator, target: string, namespace: string) {
+  const { store } = mixed.fleet;
+  store.put({ resource: '/namespaces', namespace: '', name: namespace }, { metadata: { name: namespace }, spec: {} });
+  store.put(
+    { resource: 'resource.k8s.io/resourceclaims', namespace, name: 'my-gpu' },
+    { metadata: { name: 'my-gpu', namespace }, spec: {} },
+  );
+  await show(mixed, 'new-1', ['get', 'resourceclaims', '--namespace', namespace]);
+  await waitUntil('the controller', () => deleteContent(mixed, target, namespace));
+  store.delete({ resource: '/namespaces', namespace: '', name: namespace });
+  await show(mixed, 'new-1', ['get', 'namespace', namespace]);
+  const left = await show(mixed, 'new-1', ['get', 'resourceclaims', '--namespace', namespace]);
+  return left.stdout.includes('my-gpu');
+}
+
+interface Discovery {
+  readonly items: readonly {
+    readonly metadata: { readonly name?: string };
+    readonly versions: readonly {
+      readonly version: string;
+      readonly resources?: readonly { readonly resource: string; readonly scope: string; readonly verbs: string[] }[];
+    }[];
+  }[];
+}
+
+/** As the namespace controller: discovers, and deletes every collection; false if anything but 200 or 404 came back. */
+async function deleteContent({ fleet, proxyUrl }: SimulatedPlane, target: string, namespace: string): Promise<boolean> {
+  const agent = new Agent({ keepAlive: true });
+  const base = target === 'proxy' ? proxyUrl : fleet.server(target).url;
+  const accept = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json';
+  const common = { ca: readFileSync(fleet.caFile), token: fleet.tokens.admin, headers: { accept }, agent };
+  const serverName = target === 'proxy' ? 'localhost' : 'kubernetes.default.svc';
+  const send = (method: string, path: string) => sendRequest({ ...common, url: base + path, method, serverName });
+  try {
+    let whole = true;
+    for (const root of ['/api', '/apis']) {
+      const { items } = JSON.parse((await send('GET', root)).body) as Discovery;
+      for (const { metadata, versions } of items)
+        for (const { version, resources = [] } of versions)
+          for (const { resource, scope, verbs } of resources) {
+            if (scope !== 'Namespaced' || !verbs.includes('deletecollection')) continue;
+            const prefix = metadata.name === undefined ? `/api/${version}` : `/apis/${metadata.name}/${version}`;
+            const { status } = await send('DELETE', `${prefix}/namespaces/${namespace}/${resource}`);
+            whole &&= status === 200 || status === 404;
+          }
+    }
+    return whole;
+  } finally {
+    agent.destroy();
+  }
+}
