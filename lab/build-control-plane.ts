@@ -118,6 +118,11 @@ export function go(args: readonly string[], cwd: string, log: (message: string) 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const versions = process.argv.slice(2) as Minor[];
   const log = (message: string) => void process.stderr.write(`${message}\n`);
-  const folders = await ensureControlPlane({ versions: versions.length > 0 ? versions : ['1.36', '1.35'], log });
-  for (const [version, folder] of Object.entries(folders)) process.stdout.write(`${version} ${folder}\n`);
+  try {
+    const folders = await ensureControlPlane({ versions: versions.length > 0 ? versions : ['1.36', '1.35'], log });
+    for (const [version, folder] of Object.entries(folders)) process.stdout.write(`${version} ${folder}\n`);
+  } catch (error) {
+    log(`There is no control plane: ${error instanceof Error ? error.message : String(error)}`);
+    process.exitCode = 1;
+  }
 }

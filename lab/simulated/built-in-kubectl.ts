@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { sendRequest } from './send-request.ts';
 import type { SimulatedControlPlane } from './simulated-control-plane.ts';
@@ -28,6 +29,7 @@ interface Table {
 /** Knows `get RESOURCE [NAME] [-o wide|yaml|json] [--namespace NS]` and `get --raw PATH`; the server makes the tables. */
 export function createBuiltInKubectl(fleet: SimulatedControlPlane, urlOf: (target: string) => string): Kubectl {
   const ca = readFileSync(fleet.caFile);
+  writeFileSync(join(fleet.folder, 'token'), fleet.tokens.admin, { mode: 0o600 });
   const get = (target: string, path: string, accept: string) =>
     sendRequest({
       url: urlOf(target) + path,
@@ -47,7 +49,7 @@ export function createBuiltInKubectl(fleet: SimulatedControlPlane, urlOf: (targe
     },
     describe(target, args) {
       const { path, accept } = readArgs(args);
-      return `curl --cacert $LAB/ca.crt -H "Authorization: Bearer $TOKEN" -H 'Accept: ${accept}' ${urlOf(target)}${path}`;
+      return `curl --cacert $LAB/ca.crt -H "Authorization: Bearer $(cat $LAB/token)" -H 'Accept: ${accept}' ${urlOf(target)}${path}`;
     },
   };
 }
