@@ -79,7 +79,7 @@ export function createHandler(context: HandlerContext): RequestHandler {
       const parsed = parseRequestInfo(exchange.method, exchange.target);
       if (parsed.kind === 'bad') return reject(buildStatus(400, parsed.message));
       const { info } = parsed;
-      isLong = upgrade !== undefined || isLongRunning(info, exchange.target);
+      isLong = upgrade !== undefined || isLongRunning(info);
       const over = context.admission.enter(exchange, isLong);
       if (over !== undefined) return reject(over);
       const snapshot = fleet.current();
@@ -297,18 +297,17 @@ function isOpaque({ verb, subresource }: RequestInfo): boolean {
 }
 
 /** As kube-apiserver: watches, and subresources that stream. Source: `BasicLongRunningRequestCheck`. */
-function isLongRunning({ verb, subresource }: RequestInfo, target: string): boolean {
+function isLongRunning({ verb, subresource, isResourceRequest, path }: RequestInfo): boolean {
   if (verb === 'watch' || verb === 'proxy') return true;
   switch (subresource) {
     case 'attach':
     case 'exec':
+    case 'log':
     case 'proxy':
     case 'portforward':
       return true;
-    case 'log':
-      return /[?&]follow=(?!false|0)/.test(target);
     default:
-      return false;
+      return !isResourceRequest && path.startsWith('/debug/pprof/');
   }
 }
 

@@ -1,3 +1,5 @@
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -77,6 +79,8 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
   let jane: KeyPair;
   let root: KeyPair;
   let pretender: KeyPair;
+  /** The proxy that the last test ends. */
+  let stopping: ChildProcess;
   const urlOf = (target: 'direct' | Mode) =>
     target === 'direct' ? mixed.plane.server('old-1').url : `https://10.77.0.30:${proxies[target]}`;
 
@@ -105,12 +109,12 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
     const kubeconfig = plane.kubeconfig({ server: plane.server('old-1').url, token: plane.tokens.proxy, name: 'id' });
     const { cert, key } = plane.frontProxyClient;
     const flagsOf: Record<Mode, string[]> = {
-      TokenPassthrough: [],
+      TokenPassthrough: ['--shutdown-delay-duration', '3s'],
       RequestHeader: ['--proxy-client-cert-file', cert, '--proxy-client-key-file', key],
       Impersonation: ['--impersonation-token-file', tokenFile, '--client-ca-file', plane.caFile],
     };
-    for (const [mode, port] of Object.entries(proxies))
-      plane.spawn(
+    for (const [mode, port] of Object.entries(proxies)) {
+      const child = plane.spawn(
         process.execPath,
         [
           join(repository, 'src', 'bin', 'peerdiscovery.ts'),
@@ -123,6 +127,8 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
         ],
         { name: `proxy-${mode}` },
       );
+      if (mode === 'TokenPassthrough') stopping = child;
+    }
     for (const [mode, port] of Object.entries(proxies)) {
       let seen = '';
       await waitUntil(
@@ -277,5 +283,38 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
     for (const mode of ['RequestHeader', 'Impersonation'] as const)
       expect(await curl(mode, '/version', ['--cert', strange.cert, '--key', strange.key])).to.equal('401');
     expect(await curl('direct', '/version', ['--cert', strange.cert, '--key', strange.key])).to.equal('401');
+  });
+
+  // A suite of its own, so that it comes after the others.
+  describe('at its end', () => {
+    it('a proxy is not ready first, then no new connections, watches whole, requests to their end', async () => {
+      const { plane } = mixed;
+      const port = proxies.TokenPassthrough;
+      const watch = ['-sS', '-N', '--cacert', plane.caFile, '-H', `Authorization: Bearer ${plane.tokens.admin}`];
+      const watching = plane.spawn('curl', [...watch, `${urlOf('TokenPassthrough')}/api/v1/namespaces?watch=1`], {
+        name: 'watch-at-the-end',
+      });
+      const ended = new Promise<number | null>((resolve) => watching.once('exit', (code) => resolve(code)));
+      await waitUntil('an event', async () => plane.readLog('watch-at-the-end').includes('"ADDED"'));
+      stopping.kill('SIGTERM');
+      await waitUntil('the proxy not to be ready', async () => {
+        const { stdout } = await plane.exec('curl', [
+          '-sS',
+          '-w',
+          '%{http_code}',
+          `http://127.0.0.1:${port + 1000}/readyz`,
+        ]);
+        return stdout.endsWith('503');
+      });
+      const admin = ['-H', `Authorization: Bearer ${plane.tokens.admin}`];
+      expect(await curl('TokenPassthrough', '/version', admin)).to.equal('200');
+      await waitUntil('no new connections', async () =>
+        (await curl('TokenPassthrough', '/version', admin)).includes("Couldn't connect"),
+      );
+      // 18 would be a transfer that was cut.
+      expect(await ended).to.equal(0);
+      if (stopping.exitCode === null) await once(stopping, 'exit');
+      expect(stopping.exitCode).to.equal(0);
+    });
   });
 });

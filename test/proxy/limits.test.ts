@@ -129,18 +129,19 @@ describe('limits', function () {
     expect(await limited('request_timeout')).to.equal(1);
   });
 
-  it('answers 504 when the server does not, and leaves watches alone', async () => {
+  it('answers 504 when the server does not, and leaves watches and logs alone', async () => {
     await start({ requestTimeoutMs: 60_000 });
     home.answer = (request, response) => {
       if (request.url?.includes('watch')) response.write('{}\n');
     };
     const watch = await connect('GET /api/v1/pods?watch=1 HTTP/1.1\r\nHost: a\r\n\r\n');
+    const logs = await connect('GET /api/v1/namespaces/a/pods/b/log HTTP/1.1\r\nHost: a\r\n\r\n');
     const answer = proxy.get('/api/v1/pods');
-    await eventually(() => home.seen.length === 2);
+    await eventually(() => home.seen.length === 3);
     await clock.advance(120_000);
     expect((await answer).status).to.equal(504);
     expect(watch.received()).to.match(/^HTTP\/1\.1 200 /);
-    expect(watch.socket.closed).to.equal(false);
+    expect([watch.socket.closed, logs.socket.closed]).to.deep.equal([false, false]);
   });
 
   it('cuts off a client that does not read its answer, and holds little of it meanwhile', async () => {
