@@ -30,7 +30,7 @@ export const defaultLimits: ProxyLimits = {
   maxStreamsPerConnection: 250,
   readHeaderTimeoutMs: 20_000,
   idleTimeoutMs: 180_000,
-  maxRequests: 2_000,
+  maxRequests: 1_000,
   maxLongRunning: 20_000,
   requestTimeoutMs: 90_000,
 };

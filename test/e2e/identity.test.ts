@@ -304,7 +304,7 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
           '%{http_code}',
           `http://127.0.0.1:${port + 1000}/readyz`,
         ]);
-        return stdout.endsWith('503');
+        return stdout.includes('[-]shutdown') && stdout.endsWith('500');
       });
       const admin = ['-H', `Authorization: Bearer ${plane.tokens.admin}`];
       expect(await curl('TokenPassthrough', '/version', admin)).to.equal('200');
