@@ -123,7 +123,7 @@ export async function startControlPlane(options: {
     if (child === undefined) return;
     const exited = new Promise((resolve) => child.once('exit', resolve));
     child.kill(signal);
-    const impatient = setTimeout(() => child.kill('SIGKILL'), 30_000);
+    const impatient = setTimeout(() => child.kill('SIGKILL'), 10_000);
     await exited;
     clearTimeout(impatient);
   }

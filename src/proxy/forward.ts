@@ -3,6 +3,7 @@ import type { NotFoundRule } from '../domain/route-request.ts';
 import type { StatusError } from '../domain/status-error.ts';
 import { buildStatus } from '../domain/status-error.ts';
 import { classifiableBytes, classifyNotFound } from './classify-not-found.ts';
+import { isShutdownRefusal } from './classify-refusal.ts';
 import type { Exchange } from './exchange.ts';
 import type { FleetPeer } from './fleet.ts';
 import { headerValue, prepareRequestHeaders, prepareResponseHeaders } from './headers.ts';
@@ -37,6 +38,8 @@ export interface ForwardEvents {
   /** A server said that it does not know a resource that the table says it serves. */
   onTableBehind(target: ForwardTarget): void;
   /** An answer is passed on; it was waited for `waitedMs` since it was asked for. */
+  /** A server said that it is shutting down, and refused the request unseen. */
+  onShutdown(target: ForwardTarget): void;
   onHead(target: ForwardTarget, status: number, waitedMs: number): void;
   reject(status: StatusError): void;
 }
@@ -50,7 +53,8 @@ const keptBodyBytes = 256 * 1024;
  * Before a byte was sent the next server is tried, always. A GET or HEAD without a body that has had no byte of an
  * answer is sent once more, to another server where there is one. A 404 by which a server says that it does not know
  * the resource, although the table says that it does, proves that nothing was carried out: the next server is tried, for
- * writes too while their body is still whole (docs/decisions/0005-failover.md). Everything else is answered by a Status:
+ * writes too while their body is still whole, and likewise where a server refuses everything because it is shutting down
+ * (docs/decisions/0005-failover.md). Everything else is answered by a Status:
  * one that may have been carried out by 504 without `Retry-After`, so that no client repeats it by itself.
  */
 export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTransport, events: ForwardEvents): void {
@@ -94,6 +98,12 @@ export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTr
       identity: exchange.identity,
     });
     if (prepared.kind === 'bad') return events.reject(buildStatus(400, prepared.message));
+    // Only where another server could be asked instead, and where it is the server's own word.
+    const mayBeShuttingDown = (status: number, headers: readonly string[]) =>
+      (status === 503 || status === 429) &&
+      targets[at + 1] !== undefined &&
+      !plan.opaqueNotFound &&
+      headerValue(headers, 'retry-after') !== undefined;
     let held: { status: number; headers: string[]; chunks: Buffer[]; size: number } | undefined;
     let started = false;
     const askedAt = performance.now();
@@ -132,7 +142,8 @@ export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTr
         onHead: (status, rawHeaders) => {
           if (closed) return;
           const headers = prepareResponseHeaders(rawHeaders);
-          if (status === 404 && mayBeWrong) held = { status, headers, chunks: [], size: 0 };
+          if ((status === 404 && mayBeWrong) || mayBeShuttingDown(status, headers))
+            held = { status, headers, chunks: [], size: 0 };
           else start(status, headers);
         },
         onData: (chunk) => {
@@ -142,7 +153,7 @@ export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTr
           held.chunks.push(chunk);
           held.size += chunk.length;
           if (held.size <= classifiableBytes) return;
-          if (notFound.kind === 'listed') return releaseHeld();
+          if (held.status !== 404 || notFound.kind === 'listed') return releaseHeld();
           held = undefined;
           call?.abort(new Error('a 404 that cannot be told'));
           rejectDoubtful(notFound);
@@ -150,7 +161,11 @@ export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTr
         onEnd: (rawTrailers) => {
           peer.load.inFlight--;
           if (closed) return;
-          if (held !== undefined && isWrongNotFound(held, notFound)) return onWrongNotFound();
+          if (held?.status === 404 && isWrongNotFound(held, notFound)) return onWrongNotFound();
+          if (held !== undefined && isShutdownRefusal(held.status, Buffer.concat(held.chunks))) {
+            events.onShutdown(target);
+            if (tryNext((other) => other)) return;
+          }
           releaseHeld();
           exchange.end(undefined, prepareResponseHeaders(rawTrailers));
         },
@@ -183,12 +198,17 @@ export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTr
       held = undefined;
       if (notFound.kind === 'doubt') return rejectDoubtful(notFound);
       events.onTableBehind(target);
-      const other = targets[at + 1];
-      if (other === undefined || body?.whole === false) return rejectDoubtful(notFound);
-      at++;
-      events.onFailover(other);
-      attempt({ ...other, peerProxied: true });
+      if (!tryNext((other) => ({ ...other, peerProxied: true }))) rejectDoubtful(notFound);
     };
+  };
+  /** After an answer which proves that nothing was carried out; false if there is no other server, or no body left. */
+  const tryNext = (as: (other: ForwardTarget) => ForwardTarget): boolean => {
+    const other = targets[at + 1];
+    if (other === undefined || body?.whole === false) return false;
+    at++;
+    events.onFailover(other);
+    attempt(as(other));
+    return true;
   };
   const next = (target: ForwardTarget, fault: PeerFault) => {
     if (fault.kind === 'request') return outOfReach(fault, target);

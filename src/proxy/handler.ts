@@ -174,6 +174,10 @@ function createEvents(
       record.failed.push(`${peer.target.id}: ${fault.kind}`);
       noteFault(context, peer.target, fault);
     },
+    onShutdown: ({ peer }) => {
+      record.failed.push(`${peer.target.id}: shutting down`);
+      context.health.markDown(peer.target, 'it is shutting down');
+    },
     onFailover: () => metrics.failovers.inc(),
     onTableBehind: ({ peer }) => {
       homeLacksIt = true;

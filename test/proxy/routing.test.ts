@@ -252,6 +252,24 @@ describe('the proxy', function () {
     expect(other.seen.length + third.seen.length).to.equal(0);
   });
 
+  it('takes what a server refuses because it is shutting down to another, writes too, and leaves that server alone', async () => {
+    const refusal = { kind: 'Status', status: 'Failure', message: 'apiserver is shutting down', code: 503 };
+    const refuse: LoopbackPeer['answer'] = (_request, response) =>
+      response
+        .writeHead(503, { 'Retry-After': '1', 'Content-Type': 'application/json' })
+        .end(`${JSON.stringify(refusal)}\n\n`);
+    other.answer = refuse;
+    third.answer = refuse;
+    expect((await proxy.get('/apis/new.io/v1/lone')).body).to.include('apiserver is shutting down');
+    third.answer = (request, response) => {
+      request.pipe(response);
+    };
+    const write = await proxy.get('/apis/new.io/v1/things', { 'Content-Length': '5' }, 'POST', 'hello');
+    expect(write.body).to.equal('hello');
+    expect((await proxy.get('/apis/new.io/v1/things')).status).to.equal(200);
+    expect(await proxy.proxy.metrics.text()).to.match(/peerdiscovery_proxy_failovers_total [12]\n/);
+  });
+
   it('moves new requests at once to where a new table says, and cuts no running watch', async () => {
     let event = (_text: string) => {};
     other.answer = (_request, response) => {
