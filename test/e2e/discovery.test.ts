@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { request as httpsRequest } from 'node:https';
+import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { expect } from 'chai';
 import { parse } from 'yaml';
+import { buildClients, clientMinors } from '../../lab/build-clients.ts';
 import { ensureControlPlane } from '../../lab/build-control-plane.ts';
 import { type MixedPlane, startMixedPlane } from '../../lab/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
@@ -355,6 +357,59 @@ describe('discovery over 1.33, 1.35 and 1.36', function () {
       (await mixed.kubectl('old-1', ['apply', '--server-side', '-f', '-'], JSON.stringify(claim))).code,
     ).not.to.equal(0);
   });
+
+  for (const minor of clientMinors)
+    it(`is to kubectl and client-go ${minor} what an all-new control plane is`, async function () {
+      // Building it the first time takes a minute or two.
+      this.timeout(900_000);
+      const folder = await buildClients(minor, (message) => void process.stdout.write(`      … ${message}\n`));
+      const run = async (program: string, args: readonly string[], input?: string) => {
+        const outcome = await mixed.plane.exec(join(folder, program), args, input === undefined ? {} : { input });
+        return { ...outcome, what: `${program} ${minor} ${args.join(' ')}: ${outcome.stderr}` };
+      };
+      const both = async (args: readonly string[], input?: string) => {
+        const [ours, theirs] = await Promise.all(
+          ['proxy', 'new-1'].map((target) =>
+            run('kubectl', ['--kubeconfig', mixed.kubeconfigOf(target), ...args], input),
+          ),
+        );
+        expect(theirs?.code, theirs?.what).to.equal(0);
+        expect(ours?.code, ours?.what).to.equal(0);
+        expect(ours?.stdout, ours?.what).to.equal(theirs?.stdout);
+        return ours?.stdout ?? '';
+      };
+      const found = await run('discovery-client', [mixed.kubeconfigOf('proxy')]);
+      const wanted = await run('discovery-client', [mixed.kubeconfigOf('new-1')]);
+      expect(found.code, found.what).to.equal(0);
+      expect(JSON.parse(found.stdout)).to.deep.equal(JSON.parse(wanted.stdout));
+      expect(found.stdout).to.contain('resource.k8s.io/v1, Kind=ResourceClaim is');
+      // The old server alone is another matter.
+      expect((await run('discovery-client', [mixed.kubeconfigOf('old-1')])).stdout).not.to.contain(
+        'Kind=ResourceClaim is',
+      );
+      expect(await both(['api-resources', '--sort-by=name'])).to.contain('resourceclaims');
+      expect(await both(['api-versions'])).to.contain('resource.k8s.io/v1');
+      expect(await both(['explain', 'resourceclaims', '--api-version=resource.k8s.io/v1'])).to.contain('ResourceClaim');
+      const claim = JSON.stringify({
+        apiVersion: 'resource.k8s.io/v1',
+        kind: 'ResourceClaim',
+        metadata: { name: `claim-${minor.replace('.', '-')}`, namespace: 'default' },
+        spec: {},
+      });
+      // What `helm template --validate` does: map every kind, and hold the manifest against the schema.
+      await both(['create', '--dry-run=client', '--validate=true', '-o', 'name', '-f', '-'], claim);
+      for (const args of [
+        ['apply', '--server-side', '-f', '-'],
+        ['apply', '--force-conflicts', '--server-side', '-f', '-'],
+        ['delete', '-f', '-'],
+        ['apply', '-f', '-'],
+        ['apply', '-f', '-'],
+        ['delete', '-f', '-'],
+      ]) {
+        const { code, what } = await run('kubectl', ['--kubeconfig', mixed.kubeconfigOf('proxy'), ...args], claim);
+        expect(code, what).to.equal(0);
+      }
+    });
 
   it('routes a new CRD at once, and forgets a deleted one everywhere at once', async () => {
     const name = 'widgets.discovery.example.com';
