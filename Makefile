@@ -60,8 +60,8 @@ demo: install ## Show the story on a mixed control plane (ARGS=--once to run thr
 	@node lab/run-demo.ts $(ARGS)
 
 .PHONY: bench
-bench: install ## Measure against Kubernetes' own peer proxy
-	@node lab/enter-netns.ts -- node lab/bench.ts $(ARGS)
+bench: install ## Measure against Kubernetes' own peer proxy (ARGS=merge: the merge against its own merge)
+	@$(if $(filter merge,$(ARGS)),node lab/bench-merge.ts,node lab/enter-netns.ts -- node lab/bench.ts $(ARGS))
 
 .PHONY: clean
 clean: ## Remove what was built; node_modules and the control plane stay

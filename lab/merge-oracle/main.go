@@ -42,6 +42,7 @@ type plan struct {
 
 // timing is one line of standard output of `merge-oracle time`.
 type timing struct {
+	ReadMs    float64   `json:"readMs"`
 	MergeMs   []float64 `json:"mergeMs"`
 	EncodeMs  []float64 `json:"encodeMs"`
 	ChangedMs []float64 `json:"changedMs"`
@@ -94,6 +95,7 @@ func timeLine(line []byte) (any, error) {
 	}
 	before := heapBytes()
 	servers := map[string]groups{}
+	reading := time.Now()
 	for id, file := range asked.Files {
 		list, err := readList(file)
 		if err != nil {
@@ -101,7 +103,7 @@ func timeLine(line []byte) (any, error) {
 		}
 		servers[id] = list
 	}
-	var result timing
+	result := timing{ReadMs: milliseconds(reading)}
 	var merged groups
 	var memory runtime.MemStats
 	for turn := 0; turn < asked.Repeat; turn++ {

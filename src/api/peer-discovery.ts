@@ -368,6 +368,28 @@ const divergentResourceSchema = Type.Object(
   { description: 'One resource that some peers serve and others do not, or that they describe differently.' },
 );
 
+const schemaDifferenceSchema = Type.Object(
+  {
+    group: Type.String({ description: 'API group; empty for the core group.' }),
+    version: Type.String({ description: 'API version.' }),
+    schemas: Type.Array(
+      Type.Object(
+        {
+          hash: Type.String({ description: 'Start of the hash that /openapi/v3 gives the schemas.' }),
+          peers: Type.Array(Type.String({ description: 'Id of a peer.' }), {
+            description: 'Peers that give this hash, at most 20.',
+            'x-kubernetes-list-type': 'atomic',
+          }),
+          count: count('How many peers give this hash.'),
+        },
+        { description: 'One hash and who gives it.' },
+      ),
+      { description: 'The hashes, at most 5.', 'x-kubernetes-list-type': 'atomic' },
+    ),
+  },
+  { description: 'One group-version whose OpenAPI schemas are not the same everywhere.' },
+);
+
 const leaseProblemSchema = Type.Object(
   {
     lease: Type.String({ description: 'Name of the Lease.' }),
@@ -435,9 +457,18 @@ const statusSchema = Type.Object(
         'x-kubernetes-list-type': 'atomic',
       }),
     ),
+    schemaDifferences: Type.Optional(
+      Type.Array(schemaDifferenceSchema, {
+        description:
+          'Group-versions whose OpenAPI schemas differ between live peers, so that a field may be known to some only. ' +
+          'Normal during an upgrade; Converged does not depend on it.',
+        'x-kubernetes-list-type': 'atomic',
+      }),
+    ),
     omitted: Type.Optional(
       Type.Object(
         {
+          schemaDifferences: Type.Optional(count('Number of schema differences left out of the list.')),
           peers: count('Number of peers left out of the list.'),
           divergent: count('Number of divergent resources left out of the list.'),
         },
@@ -509,6 +540,8 @@ export type PeerDiscoverySpec = Immutable<Static<typeof specSchema>>;
 export type PeerDiscoveryStatus = Immutable<Static<typeof statusSchema>>;
 /** One peer in the status. */
 export type PeerStatus = Immutable<Static<typeof peerStatusSchema>>;
+/** One group-version whose schemas differ, in the status. */
+export type SchemaDifferenceStatus = Immutable<Static<typeof schemaDifferenceSchema>>;
 /** One resource about which peers disagree, in the status. */
 export type DivergentResource = Immutable<Static<typeof divergentResourceSchema>>;
 /** One condition in the status, in the standard form of Kubernetes. */

@@ -1,3 +1,4 @@
+import type { SchemaIndex } from './compare-schemas.ts';
 import type { GroupDiscovery } from './discovery-document.ts';
 import type { ResolvedPeer } from './resolve-peers.ts';
 import type { PeerState } from './routing-table.ts';
@@ -37,6 +38,7 @@ export interface PeerObservation {
   readonly fetchFailure?: { readonly reason: string; readonly message: string };
   readonly version?: string;
   readonly peerAggregated?: boolean;
+  readonly schemas?: SchemaIndex;
 }
 
 /** Bounds, in milliseconds. */

@@ -1,4 +1,5 @@
 import type { PeerAssessment, PeerDocuments, PeerObservation } from './assess-peer.ts';
+import { compareSchemas, type SchemaDifference } from './compare-schemas.ts';
 import { type DefinedResources, resourceKey } from './custom-resources.ts';
 import { createTableMemo, deriveTable, type TableMemo } from './derive-table.ts';
 import type { GroupDiscovery } from './discovery-document.ts';
@@ -26,6 +27,7 @@ export interface UnifiedView {
   /** Number of group/version/resource triples, subresources not counted. */
   readonly resources: number;
   readonly divergent: readonly Divergence[];
+  readonly schemaDifferences: readonly SchemaDifference[];
   readonly documentsOf: ReadonlyMap<string, PeerDocuments>;
 }
 
@@ -91,10 +93,7 @@ export function deriveUnifiedView(
   }
 
   const live = listed.flatMap(({ seen, assessment }) => (assessment.live ? (documentsOf.get(seen.peer.id) ?? []) : []));
-  const apis = settleFreshness(
-    merged('apis'),
-    live.map((documents) => documents.apis),
-  );
+  const apis = settleFreshness(merged('apis'), new Set(live.map((documents) => documents.apis)));
   const api = merged('api');
   return {
     ...settings,
@@ -105,6 +104,11 @@ export function deriveUnifiedView(
     api,
     groups: apis.length + api.length,
     resources: groupVersions.reduce((sum, { resources }) => sum + resources.length, 0),
+    schemaDifferences: compareSchemas(
+      listed.flatMap(({ seen: { peer, schemas }, assessment }) =>
+        assessment.live && schemas !== undefined ? [{ id: peer.id, schemas }] : [],
+      ),
+    ),
     divergent: findDivergences(served, ids, compared, memo.divergences),
     documentsOf,
   };

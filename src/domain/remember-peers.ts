@@ -1,5 +1,5 @@
 import type { PeerDocuments, PeerObservation } from './assess-peer.ts';
-import type { GroupDiscovery, ResourceDiscovery } from './discovery-document.ts';
+import type { GroupDiscovery, ResourceDiscovery, VersionDiscovery } from './discovery-document.ts';
 import type { RoutingTable, TableResource } from './routing-table.ts';
 
 /** What an earlier operator published. */
@@ -14,16 +14,18 @@ export interface PublishedView {
  * What an earlier operator knew of each peer, so that a new leader does not forget a server that is away just now.
  *
  * A peer's document is taken back out of the merged one: its resources are exactly those that the table gives it, their
- * descriptions may be another peer's. It never counts as fresh.
+ * descriptions may be another peer's. It never counts as fresh. Peers that the table does not tell apart share theirs.
  */
 export function rememberPeers(published: PublishedView, now: number): ReadonlyMap<string, PeerObservation> {
   const remembered = new Map<string, PeerObservation>();
   const rows = new Map<string, TableResource>();
   for (const { group, version, resources } of published.table.groupVersions)
     for (const row of resources) rows.set(`${group}/${version}/${row.resource}`, row);
+  const takeApis = takerOfGroups(published.apis, rows);
+  const takeApi = takerOfGroups(published.api, rows);
   published.table.peers.forEach(({ id, hostname, address, version, state }, index) => {
-    const apis = documentOf(published.apis, rows, index);
-    const api = documentOf(published.api, rows, index);
+    const apis = takeApis(index).part;
+    const api = takeApi(index).part;
     if (address === undefined || apis.length + api.length === 0) return;
     const documents: PeerDocuments = { form: 'v2', apis, api, etags: {}, hash: 'remembered' };
     remembered.set(id, {
@@ -36,28 +38,64 @@ export function rememberPeers(published: PublishedView, now: number): ReadonlyMa
   return remembered;
 }
 
-function documentOf(
-  groups: readonly GroupDiscovery[],
-  rows: ReadonlyMap<string, TableResource>,
-  peer: number,
-): readonly GroupDiscovery[] {
-  const kept: GroupDiscovery[] = [];
-  for (const group of groups) {
-    const versions = (group.versions ?? []).flatMap((version) => {
-      const resources = (version.resources ?? []).flatMap((resource) => {
-        const row = rows.get(`${group.name}/${version.version}/${resource.resource}`);
-        return row?.peers.includes(peer) === true ? [withSubresourcesOf(resource, row, peer)] : [];
-      });
-      return resources.length > 0 ? [{ ...version, resources }] : [];
-    });
-    if (versions.length > 0) kept.push({ ...group, versions });
-  }
-  return kept;
+type Rows = ReadonlyMap<string, TableResource>;
+
+/** Takes a peer's part out of something merged; parts with equal keys are one object. */
+type Take<Part> = (peer: number) => { readonly key: string; readonly part: Part };
+
+function takerOfGroups(groups: readonly GroupDiscovery[], rows: Rows): Take<readonly GroupDiscovery[]> {
+  return takerOfAll(
+    groups.map((group) => takerOfGroup(group, rows)),
+    (parts) => parts.filter((part) => part !== undefined),
+  );
+}
+
+function takerOfGroup(group: GroupDiscovery, rows: Rows): Take<GroupDiscovery | undefined> {
+  const takers = (group.versions ?? []).map((version) => takerOfVersion(group.name, version, rows));
+  return takerOfAll(takers, (parts) => {
+    const versions = parts.filter((part) => part !== undefined);
+    return versions.length > 0 ? { ...group, versions } : undefined;
+  });
+}
+
+function takerOfAll<Part, Whole>(takers: readonly Take<Part>[], join: (parts: readonly Part[]) => Whole): Take<Whole> {
+  return takerByKey(
+    (peer) => takers.map((take) => take(peer).key).join(' '),
+    (peer) => join(takers.map((take) => take(peer).part)),
+  );
+}
+
+function takerOfVersion(group: string, version: VersionDiscovery, rows: Rows): Take<VersionDiscovery | undefined> {
+  const listed = (version.resources ?? []).flatMap((resource) => {
+    const row = rows.get(`${group}/${version.version}/${resource.resource}`);
+    return row === undefined ? [] : [{ resource, row }];
+  });
+  // Of 100 peers' rows nearly all refer to the same few sets.
+  const sets = new Set(listed.flatMap(({ row }) => [row.peers, ...Object.values(row.subresources)]));
+  const members = [...sets].map((peers) => new Set(peers));
+  return takerByKey(
+    (peer) => members.map((peers) => (peers.has(peer) ? '1' : '0')).join(''),
+    (peer) => {
+      const resources = listed.flatMap(({ resource, row }) =>
+        row.peers.includes(peer) ? [withSubresourcesOf(resource, row, peer)] : [],
+      );
+      return resources.length > 0 ? { ...version, resources } : undefined;
+    },
+  );
+}
+
+function takerByKey<Part>(keyOf: (peer: number) => string, build: (peer: number) => Part): Take<Part> {
+  const known = new Map<string, { readonly key: string; readonly part: Part }>();
+  return (peer) => {
+    const key = keyOf(peer);
+    const taken = known.get(key) ?? { key, part: build(peer) };
+    known.set(key, taken);
+    return taken;
+  };
 }
 
 function withSubresourcesOf(resource: ResourceDiscovery, row: TableResource, peer: number): ResourceDiscovery {
-  const subresources = resource.subresources?.filter(({ subresource }) =>
-    row.subresources[subresource]?.includes(peer),
-  );
-  return subresources === undefined ? resource : { ...resource, subresources };
+  const { subresources } = resource;
+  const kept = subresources?.filter(({ subresource }) => row.subresources[subresource]?.includes(peer));
+  return kept === undefined || kept.length === subresources?.length ? resource : { ...resource, subresources: kept };
 }

@@ -228,8 +228,17 @@ function fingerprint(views: readonly PeerView[], defined: DefinedResources, prob
   const pending = defined.deletedAt.size > 0;
   const rows = views.map(({ seen, assessment }) => {
     const { lease: _, ...peer } = seen.peer;
-    const { documents, documentsAt, version, peerAggregated } = seen;
-    return [peer, assessment, documents?.hash, documents?.etags, version, peerAggregated, pending && documentsAt];
+    const { documents, documentsAt, version, peerAggregated, schemas } = seen;
+    return [
+      peer,
+      assessment,
+      documents?.hash,
+      documents?.etags,
+      version,
+      peerAggregated,
+      schemas?.digest,
+      pending && documentsAt,
+    ];
   });
   return JSON.stringify([rows, [...defined.custom], [...defined.aggregated], [...defined.deletedAt], problems]);
 }

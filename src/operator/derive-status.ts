@@ -1,4 +1,11 @@
-import type { Condition, DivergentResource, PeerDiscoveryStatus, PeerStatus } from '../api/peer-discovery.ts';
+import type {
+  Condition,
+  DivergentResource,
+  PeerDiscoveryStatus,
+  PeerStatus,
+  SchemaDifferenceStatus,
+} from '../api/peer-discovery.ts';
+import type { SchemaDifference } from '../domain/compare-schemas.ts';
 import type { PeerView, UnifiedView } from '../domain/derive-bundle.ts';
 import type { Divergence } from '../domain/find-divergences.ts';
 import type { LeaseProblem } from '../domain/identity-lease.ts';
@@ -26,6 +33,7 @@ export interface Trouble {
 /** Status is cut to this many bytes of JSON, well below etcd's limit of 1.5 MiB for a whole object. */
 const peersBudgetBytes = 384 * 1024;
 const divergentBudgetBytes = 384 * 1024;
+const schemasBudgetBytes = 64 * 1024;
 /** So that one resource on 100 peers leaves room for others. */
 const maxIdsListed = 20;
 const maxValuesListed = 5;
@@ -56,9 +64,13 @@ export function deriveStatus(
   const conditions = [judgeReady(input, peerCounts), judgeStale(listed), converged, judgeStalled(input.trouble)].map(
     (condition) => withTransition({ ...condition, observedGeneration: generation }, before, now),
   );
+  const schemas = fit(unified.schemaDifferences, schemasBudgetBytes, schemaRow);
   const omitted = {
     peers: listed.length - rows.length,
     divergent: unified.divergent.length - divergent.length,
+    ...(unified.schemaDifferences.length > schemas.length && {
+      schemaDifferences: unified.schemaDifferences.length - schemas.length,
+    }),
   };
   return {
     observedGeneration: generation,
@@ -72,7 +84,8 @@ export function deriveStatus(
     conditions,
     peers: rows,
     divergent,
-    ...((omitted.peers > 0 || omitted.divergent > 0) && { omitted }),
+    ...(schemas.length > 0 && { schemaDifferences: schemas }),
+    ...(Object.values(omitted).some((left) => left > 0) && { omitted }),
     ...(input.leaseProblems.length > 0 && { leaseProblems: input.leaseProblems.slice(0, 50) }),
     routingTable: input.routingTable,
   };
@@ -221,6 +234,15 @@ function divergentRow({ servedBy, missingFrom, differences, ...where }: Divergen
     ...(omittedPeers > 0 && { omittedPeers }),
     ...(shown.length > 0 && { differences: shown }),
   };
+}
+
+function schemaRow({ group, version, schemas }: SchemaDifference): SchemaDifferenceStatus {
+  const shown = schemas.slice(0, maxValuesListed).map(({ hash, peers }) => ({
+    hash,
+    peers: peers.slice(0, maxIdsListed),
+    count: peers.length,
+  }));
+  return { group, version, schemas: shown };
 }
 
 /** As many rows from the start as fit; what comes after is not even made. */

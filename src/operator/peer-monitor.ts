@@ -41,6 +41,9 @@ export interface PeerMonitor {
   stop(): void;
 }
 
+/** Schemas change with their server's version, or with a CRD's; nothing but a line in status depends on them. */
+const schemaIntervalMs = 300_000;
+
 /** Starts watching one peer: a failure is an observation, never an exception, and retries never end. */
 export function monitorPeer(
   peer: ResolvedPeer,
@@ -55,6 +58,7 @@ export function monitorPeer(
     ...(peer.lease !== undefined && { leaseChangedAt: clock.now() }),
   };
   let fetchDueAt = 0;
+  let schemasDueAt = 0;
   let failures = 0;
   let pokes = 0;
   let wake = new AbortController();
@@ -95,6 +99,14 @@ export function monitorPeer(
     const { fetchFailure: _, ...rest } = seen;
     change({ ...rest, documents: result.documents, documentsAt: startedAt }, news);
     if (news) await learnMore(address, result.documents);
+    if (news || clock.now() >= schemasDueAt) await learnSchemas(address);
+  }
+
+  async function learnSchemas(address: string): Promise<void> {
+    schemasDueAt = clock.now() + schemaIntervalMs * (0.8 + 0.4 * context.random());
+    const schemas = await client.fetchSchemas(address, seen.schemas, stopping.signal);
+    if (stopping.signal.aborted || schemas === undefined || seen.peer.address !== address) return;
+    change({ ...seen, schemas }, schemas.digest !== seen.schemas?.digest);
   }
 
   async function learnMore(address: string, documents: PeerDocuments): Promise<void> {

@@ -1,5 +1,6 @@
 import type { PeerDiscoveryStatus } from '../api/peer-discovery.ts';
 import type { PeerDocuments, ProbeResult } from '../domain/assess-peer.ts';
+import type { SchemaIndex } from '../domain/compare-schemas.ts';
 import type { RoutingBundle } from '../domain/routing-table.ts';
 
 /** A failure that trying again does not mend: somebody has to change something, and the message says what. */
@@ -24,6 +25,12 @@ export interface PeerClient {
   probe(address: string, signal: AbortSignal): Promise<ProbeResult>;
   fetchDiscovery(address: string, previous: PeerDocuments | undefined, signal: AbortSignal): Promise<FetchResult>;
   fetchVersion(address: string, signal: AbortSignal): Promise<string | undefined>;
+  /** The hashes of its OpenAPI schemas; `previous` itself if it says that nothing changed, undefined if it gives none. */
+  fetchSchemas(
+    address: string,
+    previous: SchemaIndex | undefined,
+    signal: AbortSignal,
+  ): Promise<SchemaIndex | undefined>;
   /** True if the server itself merges its peers' discovery (upstream's Mixed Version Proxy). */
   detectPeerAggregation(address: string, documents: PeerDocuments, signal: AbortSignal): Promise<boolean | undefined>;
   close(): void;

@@ -68,3 +68,32 @@ describe('rememberPeers', () => {
     expect(remembered.get('a')).not.to.have.any.keys('documentsAt', 'probe', 'unreachableSince');
   });
 });
+
+describe('rememberPeers at scale', () => {
+  it('gives peers that serve the same one document, whatever objects the sets are', () => {
+    const peers = Array.from({ length: 50 }, (_, index) => ({
+      id: `p${index}`,
+      address: `10.0.0.${index}:6443`,
+      state: 'Ready' as const,
+    }));
+    const everyone = peers.map((_, index) => index);
+    const odd = everyone.filter((index) => index % 2 === 1);
+    const groupVersions = [
+      {
+        group: 'apps',
+        version: 'v1',
+        origin: 'BuiltIn' as const,
+        resources: [row('both', [...everyone], { scale: [...odd], status: [...everyone] }), row('old', odd)],
+      },
+    ];
+    const remembered = rememberPeers({ table: { ...table, peers, groupVersions }, apis, api: [] }, 0);
+    const documents = [...remembered.values()].map((seen) => seen.documents?.apis);
+    expect(new Set(documents).size).to.equal(2);
+    expect(documents[1]?.[0]?.versions?.[0]?.resources?.map((entry) => entry.subresources?.length ?? 0)).to.deep.equal([
+      0, 2,
+    ]);
+    expect(documents[0]?.[0]?.versions?.[0]?.resources?.map((entry) => entry.subresources?.length)).to.deep.equal([1]);
+    // A resource of which nothing is left out is the very one that was published.
+    expect(documents[1]?.[0]?.versions?.[0]?.resources?.[1]).to.equal(apis[0]?.versions[0]?.resources[1]);
+  });
+});

@@ -127,6 +127,11 @@ describe('a real control plane of 1.33, 1.35 and 1.36', function () {
     );
     expect(missing?.servedBy).to.have.length(2);
     expect(missing?.missingFrom).to.have.length(1);
+    // Releases differ in more than which resources there are: a field of 1.36 changes the schemas of its group-version.
+    await waitUntil('schema differences in status', async () => {
+      const differences = (await readObject()).status?.schemaDifferences ?? [];
+      return differences.some(({ group, version }) => `${group}/${version}` === 'apps/v1');
+    });
   });
 
   it('turns the wrong 404 of the old server into the right answer', async () => {

@@ -52,6 +52,33 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
+  it('reports schemas that differ, looked at every few minutes, and converges in spite of them', async () => {
+    const plane = mixedPlane();
+    const [old, young] = [plane.servers.get(a), plane.servers.get(b)];
+    if (old === undefined || young === undefined) throw new Error('no servers');
+    young.groups = old.groups;
+    old.schemas = { hashes: new Map([['apps/v1', 'A1']]), digest: 'A1' };
+    young.schemas = { hashes: new Map([['apps/v1', 'B1']]), digest: 'B1' };
+    await plane.advance(2_000);
+    const status = plane.statuses.at(-1);
+    expect(status?.schemaDifferences?.map(({ group, version }) => `${group}/${version}`)).to.deep.equal(['apps/v1']);
+    expect(status?.schemaDifferences?.[0]?.schemas.map(({ hash, count }) => [hash, count])).to.deep.equal([
+      ['A1', 1],
+      ['B1', 1],
+    ]);
+    expect(conditions(plane).Converged).to.equal('True');
+    const { revision } = plane.table;
+    old.schemas = young.schemas;
+    for (let turn = 0; turn < 40; turn += 1) {
+      plane.renew('old', a);
+      plane.renew('new', b);
+      await plane.advance(10_000);
+    }
+    expect(plane.statuses.at(-1)?.schemaDifferences).to.equal(undefined);
+    expect(plane.table.revision).to.equal(revision);
+    await plane.controller.stop();
+  });
+
   it('routes to a new server as soon as it is ready, and doubts until then', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);

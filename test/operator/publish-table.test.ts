@@ -17,6 +17,7 @@ const view = (mode: 'Route' | 'Observe'): UnifiedView => ({
   groups: 0,
   resources: 0,
   divergent: [],
+  schemaDifferences: [],
   documentsOf: new Map(),
 });
 

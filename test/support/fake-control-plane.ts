@@ -1,6 +1,7 @@
 import PQueue from 'p-queue';
 import type { PeerDiscoveryStatus } from '../../src/api/peer-discovery.ts';
 import type { PeerDocuments, ProbeResult } from '../../src/domain/assess-peer.ts';
+import type { SchemaIndex } from '../../src/domain/compare-schemas.ts';
 import type { GroupDiscovery } from '../../src/domain/discovery-document.ts';
 import type { LeaseObject } from '../../src/domain/identity-lease.ts';
 import type { RoutingBundle } from '../../src/domain/routing-table.ts';
@@ -35,6 +36,7 @@ interface FakeServer {
   probe: ProbeResult;
   groups: GroupDiscovery[];
   failure?: FetchResult & { kind: 'failed' };
+  schemas?: SchemaIndex;
 }
 
 /** Servers, Leases and a store that exist only in memory; time moves only by `advance`. */
@@ -84,6 +86,7 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
       return { kind: 'fetched', documents };
     },
     fetchVersion: async () => 'v1.36.3',
+    fetchSchemas: async (address) => servers.get(address)?.schemas,
     detectPeerAggregation: async () => false,
     close() {},
   };

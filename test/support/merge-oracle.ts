@@ -16,7 +16,7 @@ export async function mergeWithOracle(binary: string, sets: readonly DocumentSet
 }
 
 /** Feeds the program one line of JSON per input, and gives one value per line of its output. */
-async function runOracle(
+export async function runOracle(
   binary: string,
   args: readonly string[],
   inputs: readonly unknown[],

@@ -30,7 +30,7 @@ export function realisticDocumentSets(options: {
 }
 
 /** A document as a server sends it. */
-function rawList(groups: readonly GroupDiscovery[]): RawDiscoveryList {
+export function rawList(groups: readonly GroupDiscovery[]): RawDiscoveryList {
   return {
     kind: 'APIGroupDiscoveryList',
     apiVersion: 'apidiscovery.k8s.io/v2',

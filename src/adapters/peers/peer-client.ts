@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { parseAddress } from '../../domain/address.ts';
 import type { PeerDocuments, ProbeResult } from '../../domain/assess-peer.ts';
+import type { SchemaIndex } from '../../domain/compare-schemas.ts';
 import type { GroupDiscovery } from '../../domain/discovery-document.ts';
 import type { LegacyResources } from '../../domain/legacy-to-groups.ts';
 import { parseDiscoveryList } from '../../domain/parse-discovery.ts';
@@ -10,6 +11,7 @@ import type { Log } from '../../runtime/log.ts';
 import { createDocumentPool, type DocumentPool } from './document-pool.ts';
 import { walkLegacyDiscovery } from './legacy-discovery.ts';
 import { openPeerSession, type PeerAnswer, type PeerCredentials, type PeerSession } from './peer-session.ts';
+import { readSchemaIndex } from './read-schema-index.ts';
 import { PeerFault } from './verified-connection.ts';
 
 /** The operator's port, and what an owner of addresses needs besides. */
@@ -212,6 +214,20 @@ export function createPeerClient(options: PeerClientOptions): PeerClient {
           if (answer.status !== 200) return undefined;
           const version = (parseJson(answer.body, '/version') as { gitVersion?: unknown } | null)?.gitVersion;
           return typeof version === 'string' && /^[\w.+-]{1,64}$/.test(version) ? version : undefined;
+        },
+        () => undefined,
+      ),
+
+    fetchSchemas: (address, previous, signal) =>
+      operate<SchemaIndex | undefined>(
+        address,
+        signal,
+        async (get) => {
+          const condition = previous?.etag === undefined ? {} : { 'if-none-match': previous.etag };
+          const answer = await get('/openapi/v3', [200], { accept: 'application/json', ...condition });
+          if (answer.status === 304) return previous;
+          if (answer.status !== 200) return undefined;
+          return readSchemaIndex(parseJson(answer.body, '/openapi/v3'), answer.etag);
         },
         () => undefined,
       ),

@@ -465,6 +465,43 @@ describe('createPeerClient', () => {
     });
   });
 
+  describe('fetchSchemas', () => {
+    const hash = 'A'.repeat(128);
+    const index = {
+      paths: {
+        '.well-known/openid-configuration': { serverRelativeURL: `/openapi/v3/x?hash=${hash}` },
+        'api/v1': { serverRelativeURL: `/openapi/v3/api/v1?hash=${hash}` },
+        'apis/apps/v1': { serverRelativeURL: '/openapi/v3/apis/apps/v1?hash=B1' },
+        'apis/apps': { serverRelativeURL: '/openapi/v3/apis/apps?hash=C1' },
+        'apis/odd/v1': { serverRelativeURL: 7 },
+        'apis/null/v1': null,
+      },
+    };
+
+    it('gives the hash of each group-version, and what is known if nothing changed', async () => {
+      const peer = await startPeer({ '/openapi/v3': sendJson(index, '"one"') });
+      const schemas = await newClient().fetchSchemas(peer.address, undefined, signal);
+      expect([...(schemas?.hashes ?? [])]).to.deep.equal([
+        ['/v1', 'A'.repeat(16)],
+        ['apps/v1', 'B1'],
+      ]);
+      expect(await newClient().fetchSchemas(peer.address, schemas, signal)).to.equal(schemas);
+    });
+
+    it('gives nothing for what is no index', async () => {
+      for (const respond of [
+        sendJson({ paths: null }),
+        sendJson([]),
+        sendJson(null),
+        sendText(403, ''),
+        sendText(200, '{'),
+      ]) {
+        const { address } = await startPeer({ '/openapi/v3': respond });
+        expect(await newClient().fetchSchemas(address, undefined, signal)).to.equal(undefined);
+      }
+    });
+  });
+
   describe('onConnectionLost', () => {
     it('is called when a peer dies between two requests', async () => {
       const peer = await startPeer({ '/readyz': sendText(200, 'ok') });

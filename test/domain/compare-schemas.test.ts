@@ -1,0 +1,42 @@
+import { expect } from 'chai';
+import { compareSchemas } from '../../src/domain/compare-schemas.ts';
+
+const indexOf = (hashes: Record<string, string>) => ({
+  hashes: new Map(Object.entries(hashes)),
+  digest: JSON.stringify(hashes),
+});
+
+describe('compareSchemas', () => {
+  it('names the group-versions whose hashes differ, and who gives which', () => {
+    const old = indexOf({ '/v1': '1', 'apps/v1': '2', 'gone/v1': '3' });
+    const young = indexOf({ '/v1': '9', 'apps/v1': '2', 'new/v1': '4' });
+    expect(
+      compareSchemas([
+        { id: 'a', schemas: old },
+        { id: 'b', schemas: young },
+        { id: 'c', schemas: old },
+      ]),
+    ).to.deep.equal([
+      {
+        group: '',
+        version: 'v1',
+        schemas: [
+          { hash: '1', peers: ['a', 'c'] },
+          { hash: '9', peers: ['b'] },
+        ],
+      },
+    ]);
+  });
+
+  it('says nothing of one peer, or of peers that all give the same', () => {
+    const schemas = indexOf({ 'apps/v1': '2' });
+    expect(compareSchemas([])).to.deep.equal([]);
+    expect(compareSchemas([{ id: 'a', schemas }])).to.deep.equal([]);
+    expect(
+      compareSchemas([
+        { id: 'a', schemas },
+        { id: 'b', schemas: indexOf({ 'apps/v1': '2' }) },
+      ]),
+    ).to.deep.equal([]);
+  });
+});
