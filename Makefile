@@ -63,6 +63,16 @@ demo: install ## Show the story on a mixed control plane (ARGS=--once to run thr
 bench: install ## Measure against Kubernetes' own peer proxy (ARGS=merge: the merge against its own merge)
 	@$(if $(filter merge,$(ARGS)),node lab/bench-merge.ts,node lab/enter-netns.ts -- node lab/bench.ts $(ARGS))
 
+.PHONY: rootfs
+rootfs: install ## Build the container image's file system into .rootfs/, without a container daemon
+	rm -rf .rootfs && node scripts/build-rootfs.ts .rootfs
+
+.PHONY: sbom
+sbom: install ## Write SBOMs of what is shipped into dist/ (CycloneDX and SPDX)
+	@mkdir -p dist
+	npm sbom --omit=dev --sbom-format=cyclonedx > dist/sbom.cdx.json
+	npm sbom --omit=dev --sbom-format=spdx > dist/sbom.spdx.json
+
 .PHONY: clean
 clean: ## Remove what was built; node_modules and the control plane stay
 	rm -rf dist

@@ -18,6 +18,7 @@ export interface AuditEvent {
   readonly verb: string;
   readonly requestURI: string;
   readonly user: { readonly username: string };
+  readonly impersonatedUser?: object;
   readonly objectRef?: {
     readonly apiGroup?: string;
     readonly resource?: string;
