@@ -15,7 +15,7 @@ const documents = readdirSync(config, { recursive: true, encoding: 'utf8' })
     parseAllDocuments(readFileSync(join(config, name), 'utf8')).map((one) => ({ name, object: one.toJS() })),
   );
 const workloads = documents
-  .filter(({ object }) => ['Deployment', 'DaemonSet'].includes(object?.kind))
+  .filter(({ name }) => /\/(deployment|daemonset)\.yaml$/.test(name))
   .map(({ object }) => object as V1Deployment | V1DaemonSet);
 const podOf = (workload: V1Deployment | V1DaemonSet) => workload.spec?.template.spec;
 
