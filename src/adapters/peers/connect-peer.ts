@@ -10,6 +10,8 @@ import { checkPeerName } from './verified-connection.ts';
 export class ConnectFault extends Error {
   override readonly name = 'ConnectFault';
   readonly kind: PeerFaultKind;
+  /** True if all that was wrong is that a verified server speaks HTTP/1.1 only. */
+  speaksHttp1 = false;
   constructor(kind: PeerFaultKind, message: string, cause?: unknown) {
     super(message, { cause });
     this.kind = kind;
@@ -69,11 +71,11 @@ function openVerified(options: OpenOptions): Promise<TLSSocket> {
       host: parsed.host,
       port: parsed.port,
       // An upgraded connection may be half closed; the others are ended by their owner.
-      allowHalfOpen: true,
+      allowHalfOpen: protocol === 'http/1.1',
       highWaterMark: 256 * 1024,
       secureContext,
       rejectUnauthorized: true,
-      ALPNProtocols: [protocol],
+      ALPNProtocols: protocol === 'h2' ? ['h2', 'http/1.1'] : ['http/1.1'],
       ...(isIP(serverName) === 0 && { servername: serverName }),
       checkServerIdentity: (_host, certificate) => checkPeerName(serverName, certificate.raw),
       ...(session !== undefined && { session }),
@@ -102,8 +104,11 @@ function openVerified(options: OpenOptions): Promise<TLSSocket> {
       if (!socket.authorized) return fail(new ConnectFault('certificate', `${address}: certificate not verified`));
       const spoken = socket.alpnProtocol;
       // An HTTP/1.1 server need not know ALPN; HTTP/2 over TLS does. RFC 9113, section 3.2.
-      if (spoken !== protocol && !(spoken === false && protocol === 'http/1.1'))
-        return fail(new ConnectFault('connect', `${address}: does not speak ${protocol}`));
+      if (spoken !== protocol && !(spoken === false && protocol === 'http/1.1')) {
+        const fault = new ConnectFault('connect', `${address}: does not speak ${protocol}`);
+        fault.speaksHttp1 = protocol === 'h2';
+        return fail(fault);
+      }
       clearTimeout(timer);
       socket.off('error', fail);
       socket.off('close', closed);

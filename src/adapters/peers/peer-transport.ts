@@ -2,6 +2,7 @@ import type { PeerCall, PeerTarget, PeerTransport } from '../../proxy/ports.ts';
 import type { AddressPolicy } from './address-policy.ts';
 import { createPeerConnector } from './connect-peer.ts';
 import { createHttp1Pool, type Http1Pool, type Http1PoolLimits, sweepMs } from './http1-pool.ts';
+import { createHttp2Sessions, type Http2Sessions } from './http2-sessions.ts';
 import type { PeerTls, PeerTlsMaterial } from './peer-tls.ts';
 import { loadResponseParsers } from './response-parser.ts';
 
@@ -21,7 +22,10 @@ export interface PeerTransportOptions {
 /** Connections of one peer, made with one material; watches and short requests never share one. */
 interface Lanes {
   readonly short: Http1Pool;
+  /** Long requests with a body, to switch protocols, or to a peer that does not speak HTTP/2. */
   readonly long: Http1Pool;
+  /** Long requests without a body: a stream takes a small part of a connection's memory. */
+  readonly watches: Http2Sessions;
 }
 
 /**
@@ -37,6 +41,7 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
   const parsers = loadResponseParsers();
   const shortLimits = { maxConnections: maxShortPerPeer, answerTimeoutMs: shortTimeoutMs, idleTimeoutMs };
   const longLimits = { maxConnections: maxLongPerPeer, answerTimeoutMs: undefined, idleTimeoutMs };
+  const watchLimits = { maxStreams: maxLongPerPeer, idleTimeoutMs, pingEveryMs: 30_000 };
   const lanesOf = new Map<string, Lanes>();
   /** Both are few and live long; a look-up by the objects spares making the key. */
   const known = new WeakMap<PeerTlsMaterial, WeakMap<PeerTarget, Lanes>>();
@@ -48,8 +53,11 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
     const key = `${address} ${serverName} ${pinned} ${identified !== undefined} ${generation}`;
     let lanes = lanesOf.get(key);
     if (lanes === undefined) {
-      const [short, long] = [createPool(target, material, shortLimits), createPool(target, material, longLimits)];
-      lanes = { short, long };
+      lanes = {
+        short: createPool(target, material, shortLimits),
+        long: createPool(target, material, longLimits),
+        watches: createHttp2Sessions(target, () => connector.connect(target, material, 'h2'), watchLimits),
+      };
       lanesOf.set(key, lanes);
     }
     const ofMaterial = known.get(material) ?? new WeakMap<PeerTarget, Lanes>();
@@ -58,9 +66,10 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
     return lanes;
   };
   const sweep = setInterval(() => {
-    for (const { short, long } of lanesOf.values()) {
+    for (const { short, long, watches } of lanesOf.values()) {
       short.sweep();
       long.sweep();
+      watches.sweep();
     }
   }, sweepMs);
   sweep.unref();
@@ -73,7 +82,11 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
         return noCall;
       }
       const lanes = known.get(material)?.get(target) ?? find(target, material);
-      return (request.longRunning ? lanes.long : lanes.short).dispatch(request, handler);
+      if (!request.longRunning) return lanes.short.dispatch(request, handler);
+      const { long, watches } = lanes;
+      if (!watches.usable || request.body !== null || request.upgrade !== undefined)
+        return long.dispatch(request, handler);
+      return watches.dispatch(request, handler, () => long.dispatch(request, handler));
     },
     probe: (target) => {
       const material = tls.material('anonymous');
@@ -86,15 +99,16 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
       let long = 0;
       for (const lanes of lanesOf.values()) {
         short += lanes.short.open();
-        long += lanes.long.open();
+        long += lanes.long.open() + lanes.watches.open();
       }
       return { short, long };
     },
     close: async () => {
       clearInterval(sweep);
-      for (const { short, long } of lanesOf.values()) {
+      for (const { short, long, watches } of lanesOf.values()) {
         short.close();
         long.close();
+        watches.close();
       }
     },
   };

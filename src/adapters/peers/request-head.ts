@@ -62,8 +62,31 @@ export function writeRequestHead(target: PeerTarget, request: PeerRequest): Requ
   return { kind: 'ok', text: `${text}\r\n` };
 }
 
+/** Header fields of HTTP/2, flat, with the pseudo fields in front. */
+export type Http2RequestHeaders =
+  | { readonly kind: 'ok'; readonly rawHeaders: string[] }
+  | { readonly kind: 'bad'; readonly message: string };
+
+/** The same request, checked in the same way, for HTTP/2; only for requests without a body. */
+export function toHttp2Headers(target: PeerTarget, request: PeerRequest): Http2RequestHeaders {
+  const head = writeRequestHead(target, request);
+  if (head.kind === 'bad') return head;
+  if (request.body !== null || request.upgrade !== undefined) return bad('a body or an upgrade over HTTP/2');
+  const { method, path, rawHeaders } = request;
+  let authority = target.address;
+  const fields: string[] = [];
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const name = (rawHeaders[at] ?? '').toLowerCase();
+    const value = rawHeaders[at + 1] ?? '';
+    if (name === 'host') authority = value;
+    else if (name !== 'keep-alive' && name !== 'proxy-connection') fields.push(name, value);
+  }
+  const pseudo = [':method', method, ':scheme', 'https', ':authority', authority, ':path', path];
+  return { kind: 'ok', rawHeaders: [...pseudo, ...fields] };
+}
+
 const isNamed = (name: string, lower: string) => name.toLowerCase() === lower;
 
-function bad(message: string): RequestHead {
+function bad(message: string): { readonly kind: 'bad'; readonly message: string } {
   return { kind: 'bad', message };
 }

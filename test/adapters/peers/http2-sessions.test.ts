@@ -1,0 +1,209 @@
+import {
+  createSecureServer,
+  type Http2SecureServer,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
+import type { AddressInfo, Socket } from 'node:net';
+import { expect } from 'chai';
+import { createAddressPolicy } from '../../../src/adapters/peers/address-policy.ts';
+import { createPeerTls } from '../../../src/adapters/peers/peer-tls.ts';
+import { createPeerTransport } from '../../../src/adapters/peers/peer-transport.ts';
+import type { PeerFault, PeerRequest, PeerTransport } from '../../../src/proxy/ports.ts';
+import { eventually } from '../../support/manual-clock.ts';
+import { createTestAuthority } from '../../support/test-certificates.ts';
+
+interface Outcome {
+  status: number;
+  rawHeaders: string[];
+  body: string;
+  trailers: string[] | undefined;
+  fault: PeerFault | undefined;
+}
+
+describe('watches over HTTP/2', function () {
+  this.timeout(20_000);
+  const authority = createTestAuthority('peers');
+  const { certPem, keyPem } = authority.issue({ commonName: 'peer', dnsNames: ['kubernetes.default.svc'] });
+  let server: Http2SecureServer;
+  let transport: PeerTransport;
+  let sessions: ServerHttp2Session[];
+  let streams: { stream: ServerHttp2Stream; rawHeaders: string[] }[];
+  let connections: Set<Socket>;
+  let onStream: (stream: ServerHttp2Stream) => void;
+
+  const ask = (request: Partial<PeerRequest> = {}) => {
+    const seen: Outcome = { status: 0, rawHeaders: [], body: '', trailers: undefined, fault: undefined };
+    const call = transport.dispatch(
+      {
+        id: 'peer',
+        address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+        serverName: 'kubernetes.default.svc',
+        pinned: true,
+      },
+      {
+        method: 'GET',
+        path: '/api/v1/pods?watch=1',
+        rawHeaders: ['Host', 'h', 'X-Remote-Group', 'a', 'X-Remote-Group', 'b'],
+        body: null,
+        longRunning: true,
+        connectAs: 'anonymous',
+        upgrade: undefined,
+        ...request,
+      },
+      {
+        onHead: (status, rawHeaders) => Object.assign(seen, { status, rawHeaders }),
+        onData: (chunk) => {
+          seen.body += String(chunk);
+        },
+        onEnd: (trailers) => Object.assign(seen, { trailers }),
+        onFault: (fault) => Object.assign(seen, { fault }),
+        onUpgrade: () => {},
+      },
+    );
+    return { call, seen };
+  };
+
+  beforeEach(async () => {
+    sessions = [];
+    streams = [];
+    connections = new Set();
+    onStream = (stream) => {
+      stream.respond([':status', '200', 'x-list', 'a', 'x-list', 'b']);
+      stream.write('event');
+    };
+    server = createSecureServer({ cert: certPem, key: keyPem, allowHTTP1: true });
+    server.on('connection', (socket: Socket) => connections.add(socket));
+    server.on('session', (session) => {
+      session.on('error', () => {});
+      sessions.push(session);
+    });
+    server.on('stream', (stream: ServerHttp2Stream, _headers, _flags, rawHeaders) => {
+      stream.on('error', () => {});
+      streams.push({ stream, rawHeaders: [...(rawHeaders as unknown as string[])] });
+      onStream(stream);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    transport = createPeerTransport({
+      tls: createPeerTls({ ca: authority.caPem, frontProxy: undefined }),
+      addressPolicy: createAddressPolicy([]),
+    });
+  });
+  afterEach(async () => {
+    await transport.close();
+    for (const socket of connections) socket.destroy();
+    await new Promise((resolve) => server.close(resolve));
+  });
+
+  it('share a connection, with repeated fields kept both ways', async () => {
+    const watches = Array.from({ length: 90 }, () => ask());
+    await eventually(() => watches.every(({ seen }) => seen.body === 'event'));
+    expect(sessions).to.have.length(1);
+    expect(transport.connections().long).to.equal(1);
+    expect(watches[0]?.seen.rawHeaders.slice(0, 4)).to.deep.equal(['x-list', 'a', 'x-list', 'b']);
+    const { rawHeaders = [] } = streams[0] ?? {};
+    expect(rawHeaders.join(' ')).to.include('x-remote-group a x-remote-group b');
+    expect(rawHeaders[rawHeaders.indexOf(':authority') + 1]).to.equal('h');
+    for (const { call } of watches) call.abort(new Error('enough'));
+    await eventually(() => streams.every(({ stream }) => stream.destroyed));
+  });
+
+  it('get a further connection when one is full, by our measure', async () => {
+    const watches = Array.from({ length: 120 }, () => ask());
+    await eventually(() => watches.every(({ seen }) => seen.body === 'event'));
+    expect(sessions).to.have.length(2);
+  });
+
+  it('respect how many streams the server allows', async () => {
+    server.updateSettings({ maxConcurrentStreams: 2 });
+    const first = ask();
+    await eventually(() => first.seen.body === 'event');
+    const watches = Array.from({ length: 5 }, () => ask());
+    await eventually(() => watches.every(({ seen }) => seen.body === 'event'));
+    expect(sessions.length).to.be.greaterThan(2);
+  });
+
+  it('end as the server ends them, with trailers', async () => {
+    onStream = (stream) => {
+      stream.respond({ ':status': 200 }, { waitForTrailers: true });
+      stream.once('wantTrailers', () => stream.sendTrailers({ 'x-sum': '1' }));
+      stream.end('last');
+    };
+    const { seen } = ask();
+    await eventually(() => seen.trailers !== undefined);
+    expect(seen).to.deep.include({ status: 200, body: 'last', trailers: ['x-sum', '1'], fault: undefined });
+  });
+
+  it('are told apart when cut off, and when refused before the server looked at them', async () => {
+    onStream = (stream) => {
+      stream.respond({ ':status': 200 });
+      stream.write('half', () => stream.destroy(new Error('cut')));
+    };
+    const cut = ask();
+    await eventually(() => cut.seen.fault !== undefined);
+    expect(cut.seen.fault).to.include({ kind: 'reset', sent: true });
+    onStream = (stream) => stream.close(7);
+    const refused = ask();
+    await eventually(() => refused.seen.fault !== undefined);
+    expect(refused.seen.fault).to.include({ kind: 'reset', sent: false });
+  });
+
+  it('survive GOAWAY, while new ones go over a new connection', async () => {
+    const before = ask();
+    await eventually(() => before.seen.body === 'event');
+    sessions[0]?.goaway(0);
+    await eventually(() => {
+      const { call } = ask();
+      if (sessions.length > 1) return true;
+      call.abort(new Error('too early'));
+      return false;
+    });
+    streams[0]?.stream.write(' more');
+    await eventually(() => before.seen.body === 'event more');
+    expect(before.seen.fault).to.equal(undefined);
+  });
+
+  it('end with a fault when the connection breaks', async () => {
+    const { seen } = ask();
+    await eventually(() => seen.body === 'event');
+    sessions[0]?.destroy();
+    await eventually(() => seen.fault !== undefined || seen.trailers !== undefined);
+    expect(seen.fault).to.include({ kind: 'reset', sent: true });
+  });
+
+  it('do not hold each other up when one is not read', async () => {
+    onStream = (stream) => {
+      stream.respond({ ':status': 200 });
+      stream.write(Buffer.alloc(100 * 1024));
+    };
+    const slow = Array.from({ length: 60 }, () => ask());
+    for (const { call } of slow) call.pause();
+    await eventually(() => slow.every(({ seen }) => seen.status === 200));
+    for (const { call } of slow) call.pause();
+    const { seen } = ask();
+    await eventually(() => seen.body.length === 100 * 1024);
+    expect(sessions).to.have.length(1);
+  });
+
+  it('use HTTP/1.1 for bodies, and never share with short requests', async () => {
+    server.on('request', (request, response) => {
+      if (request.httpVersionMajor === 1) request.pipe(response);
+    });
+    async function* body(): AsyncGenerator<Buffer> {
+      yield Buffer.from('hello');
+    }
+    const posted = ask({ method: 'POST', body: body() });
+    await eventually(() => posted.seen.trailers !== undefined);
+    expect(posted.seen.body).to.equal('hello');
+    const short = ask({ longRunning: false });
+    await eventually(() => short.seen.trailers !== undefined);
+    expect(sessions).to.have.length(0);
+    expect(transport.connections()).to.deep.equal({ short: 1, long: 1 });
+  });
+
+  it('refuse what HTTP/1.1 refuses', async () => {
+    const { seen } = ask({ rawHeaders: ['X', 'a\nb'] });
+    await eventually(() => seen.fault !== undefined);
+    expect(seen.fault).to.include({ kind: 'request', sent: false });
+  });
+});
