@@ -222,7 +222,10 @@ class Http2Attempt implements PeerCall {
     this.#release = () => {};
     if (this.settled) return;
     this.settled = true;
-    if (this.#ended && stream.rstCode === constants.NGHTTP2_NO_ERROR) return this.#handler.onEnd(this.#trailers);
+    if (this.#ended && stream.rstCode === constants.NGHTTP2_NO_ERROR) {
+      this.#handler.onEnd(this.#trailers);
+      return;
+    }
     // A refused stream was not looked at. RFC 9113, section 8.7.
     const sent = stream.rstCode !== constants.NGHTTP2_REFUSED_STREAM;
     const error = new Error(`${this.#target.address}: the HTTP/2 stream ended with code ${stream.rstCode}`);
@@ -256,7 +259,7 @@ class Http2Attempt implements PeerCall {
   }
 
   abort(reason: Error): void {
-    if (this.#instead !== undefined) return this.#instead.abort(reason);
+    this.#instead?.abort(reason);
     if (this.settled) return;
     this.settled = true;
     this.#stream?.close(constants.NGHTTP2_CANCEL);

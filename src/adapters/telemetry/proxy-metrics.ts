@@ -1,4 +1,4 @@
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { MetricSources, ProxyMetrics } from '../../proxy/ports.ts';
 
 /** Makes the proxy's metrics in a registry of their own; upstream's names where they mean the same. */
@@ -8,6 +8,7 @@ export function createProxyMetrics({ tableAgeSeconds, connections, clientConnect
   new Gauge({
     name: 'peerdiscovery_proxy_table_age_seconds',
     help: 'Seconds since the routing table was received or last confirmed; -1 without one.',
+    aggregator: 'max',
     registers,
     collect() {
       this.set(tableAgeSeconds());
@@ -37,6 +38,7 @@ export function createProxyMetrics({ tableAgeSeconds, connections, clientConnect
   });
   return {
     text: () => registry.metrics(),
+    json: () => registry.getMetricsAsJSON(),
     rerouted: new Counter({
       name: 'apiserver_rerouted_request_total',
       help: 'Requests that were sent to a kube-apiserver other than their home.',
@@ -57,6 +59,7 @@ export function createProxyMetrics({ tableAgeSeconds, connections, clientConnect
     tableRevision: new Gauge({
       name: 'peerdiscovery_proxy_table_revision',
       help: 'Revision of the routing table in use; 0 without one.',
+      aggregator: 'min',
       registers,
     }),
     failovers: new Counter({
@@ -106,4 +109,9 @@ export function createProxyMetrics({ tableAgeSeconds, connections, clientConnect
       registers,
     }),
   };
+}
+
+/** Metrics of several processes as one, in Prometheus' text format: sums, the oldest table and the lowest revision. */
+export function aggregateMetrics(processes: readonly (readonly object[])[]): Promise<string> {
+  return AggregatorRegistry.aggregate(processes as Parameters<typeof AggregatorRegistry.aggregate>[0]).metrics();
 }
