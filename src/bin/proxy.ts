@@ -21,6 +21,7 @@ import { systemClock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { CommandContext } from './operator.ts';
 import { loadCredentials } from './proxy-credentials.ts';
+import { type ProxyWorkers, serveParent, startWorkers, tellParentUp, workerVariable } from './proxy-workers.ts';
 import { version } from './version.ts';
 
 const serviceAccountNamespaceFile = '/var/run/secrets/kubernetes.io/serviceaccount/namespace';
@@ -42,8 +43,12 @@ export async function runProxy(args: readonly string[], context: CommandContext)
   }
   const { flags } = parsed;
   const { credentials } = loaded;
+  const isWorker = context.env[workerVariable] === '1' && process.send !== undefined;
+  const orphaned = new AbortController();
+  const stopping = AbortSignal.any([context.signal, orphaned.signal]);
   const log = createLog({ format: flags.logFormat, level: flags.logLevel });
   const ended = new AbortController();
+  let workers: ProxyWorkers | undefined;
   const client = clientFor(flags, context, log);
   const { source, reportBehind } = await accessTable(flags, client, log);
   const proxy = startProxy({
@@ -94,19 +99,39 @@ export async function runProxy(args: readonly string[], context: CommandContext)
         ok: credentials.ready(),
         message: 'kube-system/extension-apiserver-authentication has not been read; see --client-ca-file',
       },
-      { name: 'shutdown', ok: !context.signal.aborted, message: 'shutting down' },
+      { name: 'shutdown', ok: !stopping.aborted, message: 'shutting down' },
+      ...(workers?.checks() ?? []),
     ];
+    const metrics = async () => workers?.metrics(await proxy.metrics.json()) ?? proxy.metrics.text();
+    if (isWorker) {
+      const duties = {
+        report: async () => ({ metrics: await proxy.metrics.json(), checks: checks() }),
+        useTicketKeys: (keys: Buffer) => proxy.server.useTicketKeys(keys),
+      };
+      const release = serveParent(duties, () => orphaned.abort());
+      ended.signal.addEventListener('abort', release, { once: true });
+    }
     if (flags.healthBindAddress !== undefined)
-      await serveEndpoint(
-        { bindAddress: flags.healthBindAddress, checks, metrics: () => proxy.metrics.text() },
-        ended.signal,
-      );
-    const { address, port } = await proxy.server.listen(flags.securePort, flags.bindAddress);
+      await serveEndpoint({ bindAddress: flags.healthBindAddress, checks, metrics }, ended.signal);
+    const shared = isWorker || flags.workers > 1;
+    const { address, port } = await proxy.server.listen(flags.securePort, flags.bindAddress, shared);
+    if (isWorker) tellParentUp();
+    if (flags.workers > 1)
+      workers = startWorkers({
+        count: flags.workers - 1,
+        args,
+        port,
+        ticketKeys: proxy.server.ticketKeys(),
+        clock: systemClock,
+        log,
+      });
     log.info('the proxy serves', { version, address, port, home: flags.home ?? 'one per client connection' });
-    await aborted(context.signal);
+    await aborted(stopping);
     log.info('the proxy drains', { inFlight: proxy.inFlight() });
+    const workersEnded = workers?.stop();
     await systemClock.sleep(flags.shutdownDelayMs);
     await proxy.server.drain({ watchGraceMs: flags.shutdownWatchGraceMs, deadlineMs: flags.shutdownTimeoutMs });
+    await workersEnded;
   } catch (error) {
     log.error('the proxy cannot run', { error: error instanceof Error ? error.message : String(error) });
     return 1;

@@ -150,6 +150,8 @@ export interface ProxyMetrics {
   readonly duration: { observe(labels: { readonly route: Route }, seconds: number): void };
   /** All of it in Prometheus' text format. */
   text(): Promise<string>;
+  /** The same as values, to be added up with those of other processes. */
+  json(): Promise<readonly object[]>;
 }
 
 /** What is asked for when metrics are read. */

@@ -25,6 +25,8 @@ export interface ProxyFlags extends IdentityFlags {
   readonly logFormat: 'text' | 'json';
   readonly logLevel: 'error' | 'warn' | 'info' | 'debug';
   readonly accessLog: boolean;
+  /** Processes that share the port. */
+  readonly workers: number;
   readonly shutdownDelayMs: number;
   readonly shutdownWatchGraceMs: number;
   readonly shutdownTimeoutMs: number;
@@ -53,6 +55,7 @@ const options = {
   'health-bind-address': { type: 'string', default: '127.0.0.1:8081' },
   'log-format': { type: 'string', default: 'json' },
   'log-level': { type: 'string', default: 'info' },
+  workers: { type: 'string', default: '1' },
   'access-log': { type: 'boolean', default: false },
   'shutdown-delay-duration': { type: 'string', default: '0s' },
   'shutdown-watch-termination-grace-period': { type: 'string', default: '5s' },
@@ -83,6 +86,7 @@ Usage: peerdiscovery proxy --tls-cert-file FILE --tls-private-key-file FILE --pe
   --health-bind-address HOST:PORT   /healthz, /readyz and /metrics over plain HTTP; 0 for none (default 127.0.0.1:8081)
   --log-format json|text            (default json)
   --log-level error|warn|info|debug (default info)
+  --workers NUMBER                  processes that share the port, one for each core that is to be used (default 1)
   --access-log                      log a line for each request
   --shutdown-delay-duration TIME    keep serving, though not ready, after SIGTERM; such as 5s (default 0s)
   --shutdown-watch-termination-grace-period TIME
@@ -132,6 +136,9 @@ export function parseProxyFlags(args: readonly string[]): ProxyFlagsResult {
   const port = Number(text('secure-port'));
   if (!Number.isInteger(port) || port < 0 || port > 65535)
     problems.push('--secure-port must be a port from 0 to 65535');
+  const workers = Number(text('workers'));
+  if (!Number.isInteger(workers) || workers < 1 || workers > 128)
+    problems.push('--workers must be a number from 1 to 128');
   const bindAddress = text('bind-address') ?? '';
   if (isIP(bindAddress) === 0) problems.push('--bind-address must be an IP address');
   const home = text('home');
@@ -181,6 +188,7 @@ export function parseProxyFlags(args: readonly string[]): ProxyFlagsResult {
     healthBindAddress: health === '0' ? undefined : health,
     logFormat: logFormat ?? 'json',
     logLevel: logLevel ?? 'info',
+    workers,
     accessLog: values['access-log'] === true,
     shutdownDelayMs,
     shutdownWatchGraceMs,

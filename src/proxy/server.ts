@@ -48,7 +48,11 @@ export interface DrainTimes {
 
 /** One TLS port for HTTP/1.1 and HTTP/2. */
 export interface ProxyServer {
-  listen(port: number, host: string): Promise<AddressInfo>;
+  /** `shared`: other processes may listen on the same port, and the kernel spreads connections over them. */
+  listen(port: number, host: string, shared?: boolean): Promise<AddressInfo>;
+  /** Keys of TLS session tickets, to be used by other processes on the same port. */
+  ticketKeys(): Buffer;
+  useTicketKeys(keys: Buffer): void;
   /** New connections get the new certificate and authorities; those that stand are left alone. */
   replaceTls(tls: FrontTls): void;
   /** Client connections now. */
@@ -167,16 +171,25 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
   const http2 = createHttp2Front({ handler, limits, log, metrics, connectionOf });
   serveHttp2(server, (socket) => http2.accept(socket));
   return {
-    listen: (port, host) =>
+    listen: (port, host, shared = false) =>
       new Promise((resolve, reject) => {
         server.once('error', reject);
-        server.listen(port, host, () => {
+        server.listen({ port, host, reusePort: shared }, () => {
           server.removeListener('error', reject);
           server.on('error', (error) => log.error('listener failed', { error: error.message }));
           resolve(server.address() as AddressInfo);
         });
       }),
-    replaceTls: (fresh) => server.setSecureContext(contextOptions(fresh)),
+    ticketKeys: () => server.getTicketKeys(),
+    useTicketKeys: (keys) => {
+      server.setTicketKeys(keys);
+    },
+    replaceTls: (fresh) => {
+      // A new context would have keys of its own.
+      const keys = server.getTicketKeys();
+      server.setSecureContext(contextOptions(fresh));
+      server.setTicketKeys(keys);
+    },
     connections: () => ({ http1: sockets.size - http2.sessions(), http2: http2.sessions() }),
     drain: async ({ watchGraceMs, deadlineMs }) => {
       draining = true;
@@ -197,10 +210,11 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
 const noTicket = 1 << 14;
 
 function contextOptions({ cert, key, clientCa }: FrontTls) {
-  if (clientCa === undefined) return { cert, key, minVersion: 'TLSv1.2' as const };
+  // Node's default is a hash of the command line, which differs between the processes that share a port.
+  const own = { cert, key, sessionIdContext: 'peerdiscovery proxy' };
+  if (clientCa === undefined) return { ...own, minVersion: 'TLSv1.2' as const };
   return {
-    cert,
-    key,
+    ...own,
     minVersion: 'TLSv1.2' as const,
     // Without any, Node would believe the public authorities; this server's own certificate vouches for nobody.
     ca: clientCa.length === 0 ? [cert] : [...clientCa],
