@@ -12,6 +12,8 @@ export interface RequestToSend {
   readonly body?: string;
   /** Connections to keep; one of its own unless given. */
   readonly agent?: Agent;
+  /** Ends it early. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** An answer, read whole. */
@@ -23,10 +25,10 @@ export interface WholeAnswer {
 
 /** Sends one request with a bearer token over TLS and reads the answer. */
 export function sendRequest(options: RequestToSend): Promise<WholeAnswer> {
-  const { url, method = 'GET', ca, serverName, token, headers, body, agent } = options;
+  const { url, method = 'GET', ca, serverName, token, headers, body, agent, signal } = options;
   return new Promise((resolve, reject) => {
     const all = { authorization: `Bearer ${token}`, 'user-agent': 'simulated-fleet', ...headers };
-    const settings = { method, ca, servername: serverName, headers: all, agent: agent ?? false };
+    const settings = { method, ca, servername: serverName, headers: all, agent: agent ?? false, signal };
     const request = httpsRequest(url, settings, (response) => {
       let text = '';
       response.setEncoding('utf8').on('data', (chunk: string) => {

@@ -5,7 +5,13 @@ import { createFakeControlPlane, group } from './fake-control-plane.ts';
 /** One thing that happens to a control plane; servers and definitions are named by number. */
 export type HistoryStep =
   | { readonly kind: 'wait'; readonly seconds: number }
-  | { readonly kind: 'start'; readonly server: number; readonly version: number }
+  | {
+      readonly kind: 'start';
+      readonly server: number;
+      readonly version: number;
+      /** In trouble from its first moment. */
+      readonly trouble: Trouble | undefined;
+    }
   | { readonly kind: 'crash'; readonly server: number }
   | { readonly kind: 'stop'; readonly server: number }
   | { readonly kind: 'fault'; readonly server: number; readonly fault: Trouble }
@@ -19,22 +25,35 @@ export type Trouble = 'hang' | 'garbage' | 'notReady' | 'unauthorized';
 /** A history, and how many servers it is about. */
 export interface History {
   readonly servers: number;
+  /** How many resources each server has besides those that the history is about. */
+  readonly moreResources: number;
   readonly steps: readonly HistoryStep[];
 }
 
-const maxServers = 5;
 const definitions = 3;
 
 /** Histories of upgrades, crashes, drains, faults and definitions that come and go, in any order. */
-export function controlPlaneHistories(maxSteps: number): fc.Arbitrary<History> {
+export function controlPlaneHistories(
+  maxSteps: number,
+  { maxServers, moreResources }: { readonly maxServers: number; readonly moreResources: number },
+): fc.Arbitrary<History> {
   const server = fc.nat(maxServers - 1);
   const definition = fc.nat(definitions - 1);
+  const trouble = fc.constantFrom<Trouble>('hang', 'garbage', 'notReady', 'unauthorized');
   const step = fc.oneof(
     {
       weight: 4,
       arbitrary: fc.record({ kind: fc.constant('wait' as const), seconds: fc.constantFrom(0.5, 2, 7, 15, 40) }),
     },
-    { weight: 3, arbitrary: fc.record({ kind: fc.constant('start' as const), server, version: fc.nat(3) }) },
+    {
+      weight: 3,
+      arbitrary: fc.record({
+        kind: fc.constant('start' as const),
+        server,
+        version: fc.nat(3),
+        trouble: fc.option(trouble, { nil: undefined, freq: 2 }),
+      }),
+    },
     { weight: 2, arbitrary: fc.record({ kind: fc.constant('crash' as const), server }) },
     { weight: 2, arbitrary: fc.record({ kind: fc.constant('stop' as const), server }) },
     {
@@ -42,7 +61,7 @@ export function controlPlaneHistories(maxSteps: number): fc.Arbitrary<History> {
       arbitrary: fc.record({
         kind: fc.constant('fault' as const),
         server,
-        fault: fc.constantFrom('hang' as const, 'garbage' as const, 'notReady' as const, 'unauthorized' as const),
+        fault: trouble,
       }),
     },
     { weight: 2, arbitrary: fc.record({ kind: fc.constant('heal' as const), server }) },
@@ -51,13 +70,14 @@ export function controlPlaneHistories(maxSteps: number): fc.Arbitrary<History> {
       arbitrary: fc.record({
         kind: fc.constant('define' as const),
         definition,
-        delays: fc.array(fc.constantFrom(0, 0.2, 1, 5), { minLength: maxServers, maxLength: maxServers }),
+        delays: fc.array(fc.constantFrom(0, 0.2, 1, 5), { minLength: 5, maxLength: 5 }),
       }),
     },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('undefine' as const), definition }) },
   );
   return fc.record({
     servers: fc.integer({ min: 1, max: maxServers }),
+    moreResources: fc.constant(moreResources),
     steps: fc.array(step, { maxLength: maxSteps }),
   });
 }
@@ -80,7 +100,7 @@ export const historyBounds = { staleAfterMs: 20_000, goneAfterMs: 60_000 };
 
 /** A controller over a fake control plane to which a history happens; `atEveryMoment` is called after each second and step. */
 export async function runHistory(
-  { servers: count, steps }: History,
+  { servers: count, moreResources, steps }: History,
   atEveryMoment: (moment: Moment) => void,
 ): Promise<Moment> {
   const plane = createFakeControlPlane({
@@ -97,7 +117,7 @@ export async function runHistory(
   let starts = 0;
   const truth: TrueServer[] = Array.from({ length: count }, (_, index) => ({
     name: `server-${index}`,
-    address: `10.0.0.${index + 1}:6443`,
+    address: `10.0.${index >> 8}.${index & 255}:6443`,
     running: false,
     version: 0,
     trouble: undefined,
@@ -105,8 +125,19 @@ export async function runHistory(
     serves: new Map(),
   }));
   const defined = new Map<number, { readonly sinceMs: number; readonly delays: readonly number[] }>();
-  const undefinedAt = new Map<number, number>();
   const holders = new Map<string, string>();
+
+  /** Documents by what makes them, so that servers that serve the same have the same one. */
+  const documents = new Map<string, GroupDiscovery[]>();
+  function documentOf(version: number, visible: readonly number[]): GroupDiscovery[] {
+    const key = `${version}:${visible.join()}`;
+    const known = documents.get(key);
+    if (known !== undefined) return known;
+    const custom = visible.map((definition) => group(`d${definition}.example`, 'v1', 'things'));
+    const made = [...builtIn(version, moreResources), ...custom];
+    documents.set(key, made);
+    return made;
+  }
 
   /** Brings what each server serves, and what a client of it would see, up to the present. */
   function update(): void {
@@ -116,15 +147,18 @@ export async function runHistory(
         plane.servers.delete(server.address);
         return;
       }
-      const groups = builtIn(server.version);
-      for (const [definition, { sinceMs, delays }] of defined)
-        if (nowMs >= sinceMs + (delays[index] ?? 0) * 1_000)
-          groups.push(group(`d${definition}.example`, 'v1', 'things'));
-      const keys = new Set(keysOf(groups));
-      for (const key of server.serves.keys()) if (!keys.has(key)) server.serves.delete(key);
-      for (const key of keys) if (!server.serves.has(key)) server.serves.set(key, nowMs);
+      const visible = [...defined].flatMap(([definition, { sinceMs, delays }]) =>
+        nowMs >= sinceMs + (delays[index % delays.length] ?? 0) * 1_000 ? [definition] : [],
+      );
+      const groups = documentOf(server.version, visible.sort());
+      if (server.serves.size === 0 || plane.servers.get(server.address)?.groups !== groups) {
+        const keys = new Set(keysOf(groups));
+        for (const key of server.serves.keys()) if (!keys.has(key)) server.serves.delete(key);
+        for (const key of keys) if (!server.serves.has(key)) server.serves.set(key, nowMs);
+      }
       plane.servers.set(server.address, {
         groups,
+        hash: `${server.version}:${visible.join()}`,
         probe: probeOf(server.trouble),
         ...(server.trouble !== undefined &&
           server.trouble !== 'notReady' && {
@@ -142,7 +176,7 @@ export async function runHistory(
         starts += 1;
         server.running = true;
         server.version = step.version;
-        server.trouble = undefined;
+        server.trouble = step.trouble;
         server.wellSinceMs = nowMs;
         server.serves.clear();
         holders.set(server.name, `start-${starts}`);
@@ -179,7 +213,6 @@ export async function runHistory(
         return;
       case 'undefine':
         if (!defined.delete(step.definition)) return;
-        undefinedAt.set(step.definition, nowMs);
         plane.crds.delete(`d${step.definition}`);
         update();
         plane.controller.definitionsChanged();
@@ -201,7 +234,7 @@ export async function runHistory(
     }
   }
 
-  apply({ kind: 'start', server: 0, version: 0 });
+  apply({ kind: 'start', server: 0, version: 0, trouble: undefined });
   plane.start();
   try {
     await pass(6);
@@ -231,11 +264,19 @@ export interface Moment {
 }
 
 /** Each version has something of its own, something new that stays, and something old that goes. */
-function builtIn(version: number): GroupDiscovery[] {
+function builtIn(version: number, more: number): GroupDiscovery[] {
+  const groups = Array.from({ length: Math.ceil(more / 100) }, (_, at) =>
+    group(
+      `g${at}.example`,
+      'v1',
+      ...Array.from({ length: Math.min(100, more - at * 100) }, (__, row) => `r${at}x${row}`),
+    ),
+  );
   return [
     group('apps', 'v1', 'deployments', ...(version >= 1 ? ['widgets'] : []), ...(version < 2 ? ['relics'] : [])),
     ...(version >= 2 ? [group('resource.k8s.io', 'v1', 'claims')] : []),
     ...(version === 3 ? [group('resource.k8s.io', 'v2', 'claims', 'slices')] : []),
+    ...groups,
   ];
 }
 

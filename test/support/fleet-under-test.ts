@@ -17,7 +17,10 @@ export interface FleetUnderTest {
   readonly plane: SimulatedControlPlane;
   readonly proxyUrl: string;
   /** A GET with the administrator's token at the proxy, or at another URL. */
-  get(path: string, options?: { readonly from?: string; readonly accept?: string }): Promise<WholeAnswer>;
+  get(
+    path: string,
+    options?: { readonly from?: string; readonly accept?: string; readonly signal?: AbortSignal },
+  ): Promise<WholeAnswer>;
   /** Sends an object with the administrator's token to the proxy, or to another URL. */
   send(method: string, path: string, body: object, from?: string): Promise<WholeAnswer>;
   status(): PeerDiscoveryStatus | undefined;
@@ -103,8 +106,8 @@ export async function startFleetUnderTest(options: FleetOptions): Promise<FleetU
     const fleet: FleetUnderTest = {
       plane,
       proxyUrl,
-      get: (path, { from = proxyUrl, accept = 'application/json' } = {}) =>
-        sendRequest({ ...known, url: from + path, headers: { accept } }),
+      get: (path, { from = proxyUrl, accept = 'application/json', signal } = {}) =>
+        sendRequest({ ...known, url: from + path, headers: { accept }, signal }),
       send: (method, path, body, from = proxyUrl) =>
         sendRequest({
           ...known,
