@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, release, tmpdir } from 'node:os';
@@ -255,5 +256,7 @@ const setting = [
 mkdirSync(folder, { recursive: true });
 writeFileSync(join(folder, 'merge.svg'), writeChart(measurements));
 const text = writeMergeReport(setting, measurements);
-writeFileSync(join(folder, 'merge.md'), text);
+const report = join(folder, 'merge.md');
+writeFileSync(report, text);
+spawnSync('biome', ['format', '--write', report]);
 process.stdout.write(`\n${text}`);

@@ -21,13 +21,17 @@ export function indexTable(table: RoutingTable): TableIndex {
   for (const { group, version, resources: rows } of table.groupVersions) {
     const ofVersion = setOf(groupVersions, `${group}/${version}`);
     const ofGroup = setOf(groups, group);
+    let before: PeerSet | undefined;
     for (const row of rows) {
       const key = `${group}/${version}/${row.resource}`;
       resources.set(key, row.peers);
-      for (const peer of row.peers) {
-        ofVersion.add(peer);
-        ofGroup.add(peer);
-      }
+      // Nearly all rows refer to the same few sets.
+      if (row.peers !== before)
+        for (const peer of row.peers) {
+          ofVersion.add(peer);
+          ofGroup.add(peer);
+        }
+      before = row.peers;
       for (const name of Object.keys(row.subresources)) resources.set(`${key}/${name}`, row.subresources[name] ?? []);
     }
   }
