@@ -196,6 +196,7 @@ try {
   const text = writeReport(results, (JSON.parse(stdout) as { gitVersion: string }).gitVersion);
   mkdirSync(dirname(report), { recursive: true });
   writeFileSync(report, text);
+  execFileSync('biome', ['format', '--write', report], { stdio: 'ignore' });
   process.stdout.write(`\n${text}\n`);
 } catch (error) {
   process.stderr.write(`${mixed.plane.logTails(20)}\n`);

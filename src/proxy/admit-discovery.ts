@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { buildStatus } from '../domain/status-error.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Exchange } from './exchange.ts';
@@ -10,7 +10,8 @@ import { writeStatus } from './write-status.ts';
 
 /** Whom to ask, in this order, and whom to tell of a server that failed. */
 export interface Homes {
-  readonly homes: readonly FleetPeer[];
+  /** Asked for only when somebody has to be asked. */
+  readonly homes: () => readonly FleetPeer[];
   readonly onFault: (target: PeerTarget, fault: PeerFault) => void;
 }
 
@@ -19,8 +20,11 @@ export type Refusal = (exchange: Exchange) => void;
 
 /** Decides who may see discovery. */
 export interface DiscoveryAdmission {
-  /** Undefined if the client may have what the path has. `aggregated`: the path is asked for in that form. */
-  admit(exchange: Exchange, path: string, aggregated: boolean, homes: Homes): Promise<Refusal | undefined>;
+  /**
+   * Undefined if the client may have what the path has, at once where that is remembered. `aggregated`: the path is asked
+   * for in that form.
+   */
+  admit(exchange: Exchange, path: string, aggregated: boolean, homes: Homes): undefined | Promise<Refusal | undefined>;
 }
 
 const nopeer = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList;profile=nopeer';
@@ -56,20 +60,19 @@ export function createDiscoveryAdmission({
     admittedUntil.set(key, clock.now() + admittedForMs);
   };
   return {
-    admit: async (exchange, path, aggregated, homes) => {
+    admit: (exchange, path, aggregated, homes) => {
       const key = keyOf(exchange, path);
       if ((admittedUntil.get(key) ?? 0) > clock.now()) return undefined;
       const running = asking.get(key);
       if (running !== undefined) return running;
-      const answer = askHomes(exchange, path, aggregated, homes);
+      const answer = askHomes(exchange, path, aggregated, homes)
+        .then((refusal) => {
+          if (refusal === undefined) remember(key);
+          return refusal;
+        })
+        .finally(() => asking.delete(key));
       asking.set(key, answer);
-      try {
-        const refusal = await answer;
-        if (refusal === undefined) remember(key);
-        return refusal;
-      } finally {
-        asking.delete(key);
-      }
+      return answer;
     },
   };
 
@@ -80,7 +83,7 @@ export function createDiscoveryAdmission({
     { homes, onFault }: Homes,
   ): Promise<Refusal | undefined> {
     let refusal: Refusal = unavailable('there is none');
-    for (const { target } of homes) {
+    for (const { target } of homes()) {
       const etagKey = `${target.address} ${path}`;
       const condition = path.startsWith('/openapi/') ? '*' : aggregated ? etags.get(etagKey) : undefined;
       const answer = await fetchWhole(transport, target, exchange, {
@@ -125,7 +128,6 @@ function unavailable(why: string): Refusal {
 
 /** A hash, so that no credential stays in memory. */
 function keyOf({ method, rawHeaders, identity }: Exchange, path: string): string {
-  return createHash('sha256')
-    .update(JSON.stringify([method, path, identityHeaders(rawHeaders), identity.connectAs, identity.stamp]))
-    .digest('base64');
+  const asker = JSON.stringify([method, path, identityHeaders(rawHeaders), identity.connectAs, identity.stamp]);
+  return hash('sha256', asker, 'base64');
 }

@@ -116,14 +116,14 @@ export function createHandler(context: HandlerContext): RequestHandler {
         record.route = 'discovery';
         const answering = context.discovery.answer(exchange, question, {
           snapshot,
-          homes: homesFor(fleet, snapshot, home),
+          homes: () => homesFor(fleet, snapshot, home),
           usable: (peer) => fleet.usable(peer),
           doubt: doubtOf(snapshot, fleet),
           onFault: (target, fault) => noteFault(context, target, fault),
           pass: (peers) =>
             send(peers.map((peer) => ({ peer, notFound: { kind: 'trust' }, peerProxied: peer !== home }))),
         });
-        answering.catch((error: unknown) => reject(buildStatus(500, `discovery failed: ${String(error)}`)));
+        answering?.catch((error: unknown) => reject(buildStatus(500, `discovery failed: ${String(error)}`)));
         return;
       }
       record.route = decision.kind === 'peer' ? 'peer' : 'home';

@@ -56,18 +56,23 @@ export function strongEtag(bytes: Uint8Array | string): string {
   return createHash('sha512').update(bytes).digest('hex').toUpperCase();
 }
 
-/** Answers with a document: 304 where the client has it, compressed where it asks for that. */
-export async function writeDocument(exchange: Exchange, document: StoredDocument): Promise<void> {
+/** Answers with a document: 304 where the client has it, compressed where it asks for that; at once where it can. */
+export function writeDocument(exchange: Exchange, document: StoredDocument): undefined | Promise<void> {
   const match = headerList(exchange.rawHeaders, 'if-none-match');
-  if (match?.split(',').some((tag) => tag.trim() === document.etag)) {
+  if (match === document.etag || match?.split(',').some((tag) => tag.trim() === document.etag)) {
     exchange.respond(304, document.headers);
     exchange.end();
-    return;
+    return undefined;
   }
   const compressed = acceptsGzip(exchange) ? document.gzipped() : undefined;
-  const body = compressed === undefined ? document.body : await compressed;
+  if (compressed !== undefined) return compressed.then((body) => writeBody(exchange, document, body, true));
+  writeBody(exchange, document, document.body, false);
+  return undefined;
+}
+
+function writeBody(exchange: Exchange, document: StoredDocument, body: Buffer, isGzip: boolean): void {
   const headers = ['Content-Type', document.contentType, 'Content-Length', String(body.length), ...document.headers];
-  if (compressed !== undefined) headers.push('Content-Encoding', 'gzip', 'Vary', 'Accept-Encoding');
+  if (isGzip) headers.push('Content-Encoding', 'gzip', 'Vary', 'Accept-Encoding');
   exchange.respond(200, headers);
   if (exchange.method === 'HEAD') exchange.end();
   else exchange.end(body);

@@ -35,8 +35,8 @@ export interface DiscoveryContext extends Homes {
 export interface UnifiedDiscovery {
   /** What is asked, or undefined for a request that is to be routed like any other. */
   read(exchange: Exchange, snapshot: FleetSnapshot): DiscoveryQuestion | undefined;
-  /** Resolves once answered or passed on. */
-  answer(exchange: Exchange, question: DiscoveryQuestion, context: DiscoveryContext): Promise<void>;
+  /** Answers or passes on; undefined where that is done at once, as for a client that was let in a moment ago. */
+  answer(exchange: Exchange, question: DiscoveryQuestion, context: DiscoveryContext): undefined | Promise<void>;
 }
 
 const openApiV3 = '/openapi/v3';
@@ -68,23 +68,43 @@ export function createUnifiedDiscovery(parts: {
       const found = documents(bundle).find(method, pathOf(target), acceptOf(rawHeaders), pretty);
       return found === undefined ? undefined : { kind: 'document', found };
     },
-    answer: async (exchange, question, context) => {
+    answer: (exchange, question, context) => {
       const aggregated = question.kind === 'document' && question.found.aggregated;
-      const refusal = await admission.admit(exchange, pathOf(exchange.target), aggregated, context);
-      if (refusal !== undefined) return refusal(exchange);
-      if (question.kind === 'openApiDocument') return passOpenApiDocument(exchange, question.key, context);
-      if (question.kind === 'document') return writeDocument(exchange, question.found.load());
-      const sources = orderOpenApiSources(context.snapshot, context.usable);
-      if (question.kind === 'openApiIndex') {
-        const view = await indexes.read(exchange, sources, context.onFault);
-        if (view.indexes.length > 0) return writeDocument(exchange, storeOpenApiIndex(view));
-      } else {
-        const document = await swagger.read(exchange, question.form, sources, context.onFault);
-        if (document !== undefined) return writeDocument(exchange, document);
-      }
-      writeStatus(exchange, buildStatus(503, 'no kube-apiserver can give its OpenAPI document now', 1));
+      const admitted = admission.admit(exchange, pathOf(exchange.target), aggregated, context);
+      if (admitted === undefined) return give(exchange, question, context);
+      return admitted.then((refusal) =>
+        refusal === undefined ? give(exchange, question, context) : refusal(exchange),
+      );
     },
   };
+
+  function give(exchange: Exchange, question: DiscoveryQuestion, context: DiscoveryContext): undefined | Promise<void> {
+    switch (question.kind) {
+      case 'document':
+        return writeDocument(exchange, question.found.load());
+      case 'openApiDocument':
+        return passOpenApiDocument(exchange, question.key, context);
+      case 'openApiIndex':
+      case 'swagger':
+        return giveOpenApi(exchange, question, context);
+    }
+  }
+
+  async function giveOpenApi(
+    exchange: Exchange,
+    question: DiscoveryQuestion & { readonly kind: 'openApiIndex' | 'swagger' },
+    context: DiscoveryContext,
+  ): Promise<void> {
+    const sources = orderOpenApiSources(context.snapshot, context.usable);
+    if (question.kind === 'openApiIndex') {
+      const view = await indexes.read(exchange, sources, context.onFault);
+      if (view.indexes.length > 0) return writeDocument(exchange, storeOpenApiIndex(view));
+    } else {
+      const document = await swagger.read(exchange, question.form, sources, context.onFault);
+      if (document !== undefined) return writeDocument(exchange, document);
+    }
+    writeStatus(exchange, buildStatus(503, 'no kube-apiserver can give its OpenAPI document now', 1));
+  }
 
   async function passOpenApiDocument(exchange: Exchange, key: string, context: DiscoveryContext): Promise<void> {
     const { snapshot, homes, doubt } = context;
@@ -97,7 +117,7 @@ export function createUnifiedDiscovery(parts: {
         ? doubt
         : 'the kube-apiservers that serve it cannot give its schema now'
       : 'not every kube-apiserver has told which schemas it has';
-    if (why === undefined) return context.pass(homes);
+    if (why === undefined) return context.pass(homes());
     writeStatus(exchange, buildStatus(503, `there may be an OpenAPI document for ${key}: ${why}`, 1));
   }
 }

@@ -79,7 +79,7 @@ function homesOf(...ids: readonly string[]): Homes & { readonly faults: string[]
       load: { inFlight: 0 },
     }),
   );
-  return { homes, faults, onFault: ({ id }) => faults.push(id) };
+  return { homes: () => homes, faults, onFault: ({ id }) => faults.push(id) };
 }
 
 const yes: Scripted = { status: 200, headers: ['Etag', '"h"'] };
