@@ -30,8 +30,8 @@ export interface MixedPlane {
     input?: string,
   ): Promise<{ code: number; stdout: string; stderr: string }>;
   kubeconfigOf(target: string): string;
-  startOperator(): ChildProcess;
-  startProxy(): ChildProcess;
+  startOperator(flags?: readonly string[]): ChildProcess;
+  startProxy(flags?: readonly string[]): ChildProcess;
   /** Starts a kube-controller-manager with the administrator's rights that uses a server by name, or the proxy. */
   startControllerManager(target: string, emulatedVersion?: string): ChildProcess;
   stop(): Promise<void>;
@@ -114,11 +114,11 @@ async function install(plane: ControlPlane, options: MixedPlaneOptions): Promise
     proxyKubeconfig,
     kubectl,
     kubeconfigOf,
-    startOperator() {
+    startOperator(more = []) {
       const flags = ['--kubeconfig', serviceKubeconfig('operator'), '--namespace', namespace, '--log-format', 'text'];
-      return node('operator', ['operator', ...flags]);
+      return node('operator', ['operator', ...flags, ...more]);
     },
-    startProxy() {
+    startProxy(more = []) {
       const flags = ['--kubeconfig', serviceKubeconfig('proxy'), '--namespace', namespace, '--log-format', 'text'];
       const tls = [
         '--tls-cert-file',
@@ -129,7 +129,7 @@ async function install(plane: ControlPlane, options: MixedPlaneOptions): Promise
         plane.caFile,
       ];
       const listen = ['--bind-address', proxyAddress, '--secure-port', String(proxyPort), '--home', home.address];
-      return node('proxy', ['proxy', ...flags, ...tls, ...listen]);
+      return node('proxy', ['proxy', ...flags, ...tls, ...listen, ...more]);
     },
     startControllerManager(target, emulatedVersion) {
       const keys = ['--service-account-private-key-file', plane.serviceAccountKeyFile, '--root-ca-file', plane.caFile];

@@ -7,6 +7,11 @@ export interface OperatorFlags {
   readonly leaderElect: boolean;
   /** `host:port`, or undefined for none. */
   readonly healthBindAddress: string | undefined;
+  readonly metricsBindAddress: string | undefined;
+  readonly metricsSecure: boolean;
+  /** Certificate and key of the metrics' TLS; both or neither. */
+  readonly tlsCertFile: string | undefined;
+  readonly tlsPrivateKeyFile: string | undefined;
   readonly logFormat: 'text' | 'json';
   readonly logLevel: 'error' | 'warn' | 'info' | 'debug';
 }
@@ -22,6 +27,10 @@ const options = {
   namespace: { type: 'string' },
   'leader-elect': { type: 'string', default: 'true' },
   'health-bind-address': { type: 'string', default: '127.0.0.1:8080' },
+  'metrics-bind-address': { type: 'string', default: '0' },
+  'metrics-secure': { type: 'string', default: 'true' },
+  'tls-cert-file': { type: 'string' },
+  'tls-private-key-file': { type: 'string' },
   'log-format': { type: 'string', default: 'json' },
   'log-level': { type: 'string', default: 'info' },
   help: { type: 'boolean', short: 'h', default: false },
@@ -36,7 +45,11 @@ Usage: peerdiscovery operator [flags]
   --namespace NAME                  own namespace, for the election Lease and routing tables
                                     (default: the Pod's, else peerdiscovery-system)
   --leader-elect true|false         work only while holding the election Lease (default true)
-  --health-bind-address HOST:PORT   /healthz, /readyz and /metrics over plain HTTP; 0 for none (default 127.0.0.1:8080)
+  --health-bind-address HOST:PORT   /healthz, /livez and /readyz over plain HTTP; 0 for none (default 127.0.0.1:8080)
+  --metrics-bind-address HOST:PORT  /metrics, such as :8443; 0 for none (default 0)
+  --metrics-secure true|false       serve metrics over TLS, to whom the cluster lets get /metrics (default true)
+  --tls-cert-file FILE              certificate to serve metrics with; re-read when it changes (default: self-signed)
+  --tls-private-key-file FILE       its key
   --log-format json|text            (default json)
   --log-level error|warn|info|debug (default info)
 `;
@@ -64,9 +77,17 @@ export function parseOperatorFlags(args: readonly string[]): OperatorFlagsResult
   const leaderElect = oneOf('leader-elect', ['true', 'false']) === 'true';
   const logFormat = oneOf('log-format', ['json', 'text']);
   const logLevel = oneOf('log-level', ['info', 'error', 'warn', 'debug']);
-  const health = String(values['health-bind-address']);
-  if (health !== '0' && !/^(?:\[[0-9a-f:.]+\]|[^\s:[\]]*):[0-9]{1,5}$/i.test(health))
-    problems.push(`--health-bind-address is ${JSON.stringify(health)}; give HOST:PORT, :PORT, or 0 for none`);
+  const metricsSecure = oneOf('metrics-secure', ['true', 'false']) === 'true';
+  const address = (flag: 'health-bind-address' | 'metrics-bind-address'): string | undefined => {
+    const value = String(values[flag]);
+    if (value !== '0' && !/^(?:\[[0-9a-f:.]+\]|[^\s:[\]]*):[0-9]{1,5}$/i.test(value))
+      problems.push(`--${flag} is ${JSON.stringify(value)}; give HOST:PORT, :PORT, or 0 for none`);
+    return value === '0' ? undefined : value;
+  };
+  const healthBindAddress = address('health-bind-address');
+  const metricsBindAddress = address('metrics-bind-address');
+  if ((values['tls-cert-file'] === undefined) !== (values['tls-private-key-file'] === undefined))
+    problems.push('--tls-cert-file and --tls-private-key-file go together; give both or neither');
   if (problems.length > 0) return { kind: 'problems', problems };
   const text = (value: unknown) => (typeof value === 'string' ? value : undefined);
   return {
@@ -75,7 +96,11 @@ export function parseOperatorFlags(args: readonly string[]): OperatorFlagsResult
       kubeconfig: text(values.kubeconfig),
       namespace: text(values.namespace),
       leaderElect,
-      healthBindAddress: health === '0' ? undefined : health,
+      healthBindAddress,
+      metricsBindAddress,
+      metricsSecure,
+      tlsCertFile: text(values['tls-cert-file']),
+      tlsPrivateKeyFile: text(values['tls-private-key-file']),
       logFormat,
       logLevel,
     },

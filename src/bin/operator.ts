@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
@@ -18,6 +19,7 @@ import type { PeerDiscovery } from '../api/peer-discovery.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { operatorUsage, parseOperatorFlags } from './operator-flags.ts';
 import { runControllers } from './run-controllers.ts';
+import { serveMetrics } from './serve-metrics.ts';
 import { version } from './version.ts';
 
 /** What a command needs of the process around it. */
@@ -45,6 +47,7 @@ export async function runOperator(args: readonly string[], context: CommandConte
     return 2;
   }
   const { flags } = parsed;
+  const { tlsCertFile, tlsPrivateKeyFile } = flags;
   // An idle operator makes little garbage; V8's usual 16 MiB for the young would only stay resident.
   setFlagsFromString('--max-semi-space-size=1');
   const log = createLog({ format: flags.logFormat, level: flags.logLevel });
@@ -65,16 +68,31 @@ export async function runOperator(args: readonly string[], context: CommandConte
           {
             bindAddress: flags.healthBindAddress,
             checks: () => [...checks.values()],
-            metrics: () => metrics.render(),
           },
           context.signal,
         );
+  const metricsEndpoint = await serveMetrics(
+    flags,
+    {
+      metrics: () => metrics.render(),
+      client: () => client,
+      ...(tlsCertFile !== undefined &&
+        tlsPrivateKeyFile !== undefined && {
+          certificate: () => ({
+            cert: readFileSync(tlsCertFile, 'utf8'),
+            key: readFileSync(tlsPrivateKeyFile, 'utf8'),
+          }),
+        }),
+    },
+    context.signal,
+  );
   log.info('the operator starts', {
     version,
     namespace,
     identity,
     apiServer: client.serverUrl,
     health: endpoint?.address,
+    metrics: metricsEndpoint?.address,
   });
   const recorder = createEventRecorder({
     client,
@@ -122,6 +140,7 @@ export async function runOperator(args: readonly string[], context: CommandConte
     });
   else await lead(context.signal);
   await endpoint?.close();
+  await metricsEndpoint?.close();
   await client.close();
   log.info('the operator has ended');
   return 0;

@@ -76,7 +76,16 @@ export function startWorkers(options: WorkerOptions): ProxyWorkers {
     });
   };
   const start = (worker: Worker) => {
-    const own = ['--workers', '1', '--secure-port', String(port), '--health-bind-address', '0'];
+    const own = [
+      '--workers',
+      '1',
+      '--secure-port',
+      String(port),
+      '--health-bind-address',
+      '0',
+      '--metrics-bind-address',
+      '0',
+    ];
     const child = fork(process.argv[1] ?? '', ['proxy', ...args, ...own], {
       env: { ...process.env, [workerVariable]: '1' },
     });

@@ -1,4 +1,4 @@
-import { unwatchFile, watchFile } from 'node:fs';
+import { readFileSync, unwatchFile, watchFile } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import type { ApiClient } from '../adapters/kubernetes/api-client.ts';
 import { createApiClient } from '../adapters/kubernetes/api-client.ts';
@@ -22,6 +22,7 @@ import type { Log } from '../runtime/log.ts';
 import type { CommandContext } from './operator.ts';
 import { loadCredentials } from './proxy-credentials.ts';
 import { type ProxyWorkers, serveParent, startWorkers, tellParentUp, workerVariable } from './proxy-workers.ts';
+import { serveMetrics } from './serve-metrics.ts';
 import { version } from './version.ts';
 
 const serviceAccountNamespaceFile = '/var/run/secrets/kubernetes.io/serviceaccount/namespace';
@@ -112,7 +113,20 @@ export async function runProxy(args: readonly string[], context: CommandContext)
       ended.signal.addEventListener('abort', release, { once: true });
     }
     if (flags.healthBindAddress !== undefined)
-      await serveEndpoint({ bindAddress: flags.healthBindAddress, checks, metrics }, ended.signal);
+      await serveEndpoint({ bindAddress: flags.healthBindAddress, checks }, ended.signal);
+    const reviewer = () => client ?? connect(flags, context, log);
+    await serveMetrics(
+      flags,
+      {
+        metrics,
+        client: reviewer,
+        certificate: () => ({
+          cert: readFileSync(flags.tlsCertFile, 'utf8'),
+          key: readFileSync(flags.tlsPrivateKeyFile, 'utf8'),
+        }),
+      },
+      ended.signal,
+    );
     const shared = isWorker || flags.workers > 1;
     const { address, port } = await proxy.server.listen(flags.securePort, flags.bindAddress, shared);
     if (isWorker) tellParentUp();
@@ -151,6 +165,10 @@ function readsAuthorities({ authenticationMode, clientCaFile }: ProxyFlags): boo
 /** Undefined where nothing is read from the API. */
 function clientFor(flags: ProxyFlags, context: CommandContext, log: Log): ApiClient | undefined {
   if (flags.routingTableFile !== undefined && !readsAuthorities(flags)) return undefined;
+  return connect(flags, context, log);
+}
+
+function connect(flags: ProxyFlags, context: CommandContext, log: Log): ApiClient {
   const kubeConfig = loadKubeConfig({ kubeconfig: flags.kubeconfig, env: context.env });
   return createApiClient(kubeConfig, { timeoutMs: 10_000, log, userAgent: `peerdiscovery-proxy/${version}` });
 }

@@ -154,6 +154,7 @@ export async function runControllers(context: ControllersContext): Promise<void>
       timeoutMs: parseDuration(spec.polling.timeout),
       userAgent: fieldManager,
       onConnectionLost: (address: string) => controller.connectionLost(address),
+      onCertificate: (address, notAfter) => context.metrics.observeCertificate(name, address, notAfter),
       log: ownLog,
     });
     const leases = startReflector<LeaseObject & Watchable>({
@@ -171,7 +172,14 @@ export async function runControllers(context: ControllersContext): Promise<void>
     const controller = startController({
       settings,
       sets,
-      client: peers,
+      client: {
+        ...peers,
+        async fetchDiscovery(address, previous, aborted) {
+          const result = await peers.fetchDiscovery(address, previous, aborted);
+          if (result.kind === 'failed' && !aborted.aborted) context.metrics.countFetchFailure();
+          return result;
+        },
+      },
       fetches: new PQueue({ concurrency: spec.polling.concurrency }),
       bundles: createBundleStore({
         client,
@@ -226,6 +234,8 @@ export async function runControllers(context: ControllersContext): Promise<void>
   });
   await changing;
   await Promise.all([...running.values()].map(({ stop }) => stop()));
+  // Who no longer leads knows nothing more of the peers.
+  for (const name of running.keys()) context.metrics.forget(name);
   context.checks.delete('peerdiscoveries');
 }
 

@@ -8,7 +8,7 @@ import type { Exchange } from './exchange.ts';
 import type { FleetPeer } from './fleet.ts';
 import { headerValue, prepareRequestHeaders, prepareResponseHeaders } from './headers.ts';
 import { keepBody } from './kept-body.ts';
-import type { PeerCall, PeerFault, PeerTransport } from './ports.ts';
+import type { PeerCall, PeerFault, PeerTransport, UnavailableReason } from './ports.ts';
 
 /** One server to try. */
 export interface ForwardTarget {
@@ -41,7 +41,7 @@ export interface ForwardEvents {
   /** A server said that it is shutting down, and refused the request unseen. */
   onShutdown(target: ForwardTarget): void;
   onHead(target: ForwardTarget, status: number, waitedMs: number): void;
-  reject(status: StatusError): void;
+  reject(status: StatusError, why?: UnavailableReason): void;
 }
 
 /** Bodies up to this size are kept while another server may have to be tried: most objects, and no upload. */
@@ -86,6 +86,7 @@ export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTr
       );
     events.reject(
       buildStatus(503, `kube-apiserver ${id} cannot be reached: ${fault?.error.message ?? 'no answer'}`, 1),
+      fault?.kind === 'saturated' ? 'saturated' : 'unreachable',
     );
   };
   const attempt = (target: ForwardTarget) => {
@@ -192,7 +193,7 @@ export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTr
     );
     const rejectDoubtful = (rule: NotFoundRule) => {
       const why = rule.kind === 'doubt' ? rule.message : 'the routing table is behind';
-      events.reject(buildStatus(503, `whether any kube-apiserver serves this is unknown: ${why}`, 1));
+      events.reject(buildStatus(503, `whether any kube-apiserver serves this is unknown: ${why}`, 1), 'doubt');
     };
     const onWrongNotFound = () => {
       held = undefined;
@@ -222,7 +223,8 @@ export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTr
     attempt(other);
   };
   const first = targets[0];
-  if (first === undefined) events.reject(buildStatus(503, 'no kube-apiserver can take requests now', 1));
+  if (first === undefined)
+    events.reject(buildStatus(503, 'no kube-apiserver can take requests now', 1), 'no_ready_server');
   else attempt(first);
 }
 

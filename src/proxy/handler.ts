@@ -14,7 +14,7 @@ import type { ForwardEvents, ForwardTarget } from './forward.ts';
 import { forward } from './forward.ts';
 import { headerValue } from './headers.ts';
 import type { PeerHealth } from './peer-health.ts';
-import type { PeerFault, PeerTarget, PeerTransport, ProxyMetrics, Route } from './ports.ts';
+import type { PeerFault, PeerTarget, PeerTransport, ProxyMetrics, Route, UnavailableReason } from './ports.ts';
 import type { UnifiedDiscovery } from './unified-discovery.ts';
 import { writeStatus } from './write-status.ts';
 
@@ -67,7 +67,8 @@ export function createHandler(context: HandlerContext): RequestHandler {
         if (!isLong) metrics.duration.observe({ route: record.route }, (performance.now() - startedAt) / 1000);
         if (context.accessLog) logAccess(context.log, exchange, record, performance.now() - startedAt);
       });
-      const reject = (status: StatusError) => {
+      const reject = (status: StatusError, why: UnavailableReason = 'other') => {
+        if (status.code === 503) metrics.unavailable.inc({ reason: why });
         record.code = status.code;
         record.reason = status.message;
         writeStatus(exchange, status);
@@ -100,9 +101,17 @@ export function createHandler(context: HandlerContext): RequestHandler {
         question !== undefined,
       );
       if (decision.kind === 'unavailable')
-        return reject(buildStatus(503, decision.message, decision.retryAfterSeconds, decision.reason));
-      if (identity.alreadyRouted && decision.kind === 'peer') return reject(buildStatus(503, routedAlready, 1));
-      if (home === undefined && decision.kind !== 'peer') return reject(buildStatus(503, noHome(snapshot), 1));
+        return reject(
+          buildStatus(503, decision.message, decision.retryAfterSeconds, decision.reason),
+          'no_capable_server',
+        );
+      if (identity.alreadyRouted && decision.kind === 'peer')
+        return reject(buildStatus(503, routedAlready, 1), 'doubt');
+      if (home === undefined && decision.kind !== 'peer')
+        return reject(
+          buildStatus(503, noHome(snapshot), 1),
+          snapshot.bundle === undefined ? 'no_table' : 'no_ready_server',
+        );
       const send = (targets: readonly ForwardTarget[]) => {
         const { method, hasBody } = exchange;
         const reads = (method === 'GET' || method === 'HEAD') && !hasBody;
@@ -161,14 +170,14 @@ interface ForwardedRequest {
 function createEvents(
   context: HandlerContext,
   { exchange, info, record, decision, home, startedAt, isLong }: ForwardedRequest,
-  reject: (status: StatusError) => void,
+  reject: (status: StatusError, why?: UnavailableReason) => void,
 ): ForwardEvents {
   const { metrics, log, fleet } = context;
   let homeLacksIt = decision.kind === 'peer';
   return {
-    reject: (status) => {
+    reject: (status, why) => {
       record.route = 'rejected';
-      reject(status);
+      reject(status, why);
     },
     onFault: ({ peer }, fault) => {
       record.failed.push(`${peer.target.id}: ${fault.kind}`);

@@ -132,10 +132,34 @@ export interface PeerTransport {
 /** How a request was answered. */
 export type Route = 'home' | 'peer' | 'discovery' | 'rejected';
 
+/**
+ * Why the proxy itself answers 503.
+ *
+ * - `no_table`: no routing table has been received yet.
+ * - `no_capable_server`: servers that have the resource are known, and none can take requests now.
+ * - `no_ready_server`: no server at all can take requests now.
+ * - `unreachable`: the servers that were tried did not answer.
+ * - `saturated`: the servers that were tried have as many connections of this proxy as it opens.
+ * - `doubt`: a server said 404, and nobody can tell that no other has it.
+ * - `other`: anything else.
+ */
+export type UnavailableReason = (typeof unavailableReasons)[number];
+
+export const unavailableReasons = [
+  'no_table',
+  'no_capable_server',
+  'no_ready_server',
+  'unreachable',
+  'saturated',
+  'doubt',
+  'other',
+] as const;
+
 /** What the proxy counts; implemented over prom-client in `adapters/telemetry`. */
 export interface ProxyMetrics {
   readonly rerouted: { inc(labels: Readonly<Record<'code' | 'group' | 'version' | 'resource', string>>): void };
   readonly peerErrors: { inc(labels: { readonly type: string }): void };
+  readonly unavailable: { inc(labels: { readonly reason: UnavailableReason }): void };
   readonly inFlight: { inc(): void; dec(): void };
   readonly tableRevision: { set(revision: number): void };
   readonly failovers: { inc(): void };

@@ -22,6 +22,8 @@ export interface ProxyFlags extends IdentityFlags {
   readonly routingTableFile: string | undefined;
   /** `host:port`, or undefined for none. */
   readonly healthBindAddress: string | undefined;
+  readonly metricsBindAddress: string | undefined;
+  readonly metricsSecure: boolean;
   readonly logFormat: 'text' | 'json';
   readonly logLevel: 'error' | 'warn' | 'info' | 'debug';
   readonly accessLog: boolean;
@@ -53,6 +55,8 @@ const options = {
   'routing-table': { type: 'string', default: 'peerdiscovery-cluster' },
   'routing-table-file': { type: 'string' },
   'health-bind-address': { type: 'string', default: '127.0.0.1:8081' },
+  'metrics-bind-address': { type: 'string', default: '0' },
+  'metrics-secure': { type: 'string', default: 'true' },
   'log-format': { type: 'string', default: 'json' },
   'log-level': { type: 'string', default: 'info' },
   workers: { type: 'string', default: '1' },
@@ -83,7 +87,9 @@ Usage: peerdiscovery proxy --tls-cert-file FILE --tls-private-key-file FILE --pe
   --routing-table NAME              name of the routing table (default peerdiscovery-cluster)
   --routing-table-file FILE         read the routing table from a file instead; re-read when it changes. What it does
                                     not list is 503, not 404, once it was not written or touched for 30 s
-  --health-bind-address HOST:PORT   /healthz, /readyz and /metrics over plain HTTP; 0 for none (default 127.0.0.1:8081)
+  --health-bind-address HOST:PORT   /healthz, /livez and /readyz over plain HTTP; 0 for none (default 127.0.0.1:8081)
+  --metrics-bind-address HOST:PORT  /metrics, such as :8443; 0 for none (default 0)
+  --metrics-secure true|false       serve metrics over TLS, to whom the cluster lets get /metrics (default true)
   --log-format json|text            (default json)
   --log-level error|warn|info|debug (default info)
   --workers NUMBER                  processes that share the port, one for each core that is to be used (default 1)
@@ -148,9 +154,15 @@ export function parseProxyFlags(args: readonly string[]): ProxyFlagsResult {
     .flatMap((list) => (typeof list === 'string' ? list.split(',') : []));
   for (const cidr of cidrs)
     if (!isCidr(cidr)) problems.push(`--allow-peer-cidrs: ${JSON.stringify(cidr)} is not a CIDR`);
-  const health = text('health-bind-address') ?? '';
-  if (health !== '0' && !/^(?:\[[0-9a-f:.]+\]|[^\s:[\]]*):[0-9]{1,5}$/i.test(health))
-    problems.push('--health-bind-address must be HOST:PORT, or 0 for none');
+  const endpoint = (flag: 'health-bind-address' | 'metrics-bind-address'): string | undefined => {
+    const value = text(flag) ?? '';
+    if (value !== '0' && !/^(?:\[[0-9a-f:.]+\]|[^\s:[\]]*):[0-9]{1,5}$/i.test(value))
+      problems.push(`--${flag} must be HOST:PORT, or 0 for none`);
+    return value === '0' ? undefined : value;
+  };
+  const healthBindAddress = endpoint('health-bind-address');
+  const metricsBindAddress = endpoint('metrics-bind-address');
+  const metricsSecure = oneOf('metrics-secure', ['true', 'false']) === 'true';
   const duration = (flag: keyof typeof options): number => {
     const parsed = parseDuration(text(flag) ?? '');
     if (parsed === undefined) problems.push(`--${flag} must be a duration such as 5s, 500ms or 1m30s`);
@@ -185,7 +197,9 @@ export function parseProxyFlags(args: readonly string[]): ProxyFlagsResult {
     namespace: text('namespace'),
     routingTable: text('routing-table') ?? '',
     routingTableFile: text('routing-table-file'),
-    healthBindAddress: health === '0' ? undefined : health,
+    healthBindAddress,
+    metricsBindAddress,
+    metricsSecure,
     logFormat: logFormat ?? 'json',
     logLevel: logLevel ?? 'info',
     workers,

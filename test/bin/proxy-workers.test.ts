@@ -25,7 +25,8 @@ describe('peerdiscovery proxy --workers', function () {
     const table = ['--peer-ca-file', `${folder}/ca.crt`, '--routing-table-file', `${folder}/none.json`];
     const listen = ['--bind-address', '127.0.0.1', '--secure-port', '0', '--home', home.address, '--workers', '2'];
     const endpoint = `127.0.0.1:${20_000 + (process.pid % 20_000)}`;
-    const flags = [...tls, ...table, ...listen, '--health-bind-address', endpoint, '--log-format', 'json'];
+    const watched = ['--health-bind-address', '0', '--metrics-bind-address', endpoint, '--metrics-secure', 'false'];
+    const flags = [...tls, ...table, ...listen, ...watched, '--log-format', 'json'];
     const proxy = spawn(process.execPath, [program, 'proxy', ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
     const log = follow(proxy);
     try {

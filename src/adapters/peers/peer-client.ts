@@ -38,6 +38,8 @@ export interface PeerClientOptions {
    * killed process shows that way within milliseconds. At most once a second per peer; the last one is never lost.
    */
   readonly onConnectionLost?: (address: string) => void;
+  /** Called with every connection: when the verified certificate of that address expires, in milliseconds since the epoch. */
+  readonly onCertificate?: (address: string, notAfter: number) => void;
 }
 
 type DiscoveryForm = PeerDocuments['form'];
@@ -102,6 +104,7 @@ export function createPeerClient(options: PeerClientOptions): PeerClient {
       identity: { caPem, certPem, keyPem },
       timeoutMs,
       onConnectionLost: () => reportLost(address),
+      onCertificate: (notAfter) => options.onCertificate?.(address, notAfter),
     });
     sessions.set(address, session);
     return session;

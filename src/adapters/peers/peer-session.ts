@@ -52,6 +52,8 @@ export interface PeerSessionOptions {
   readonly identity: PeerIdentity;
   readonly timeoutMs: number;
   readonly onConnectionLost: () => void;
+  /** When the verified certificate of the server expires, in milliseconds since the epoch; once per connection. */
+  readonly onCertificate?: ((notAfter: number) => void) | undefined;
 }
 
 const dayMs = 24 * 3600 * 1000;
@@ -95,6 +97,8 @@ export function openPeerSession(options: PeerSessionOptions): PeerSession {
           socket.once('error', (error: NodeJS.ErrnoException) => {
             if (error.code?.startsWith('E') === true) lost();
           });
+          const certificate = socket.getPeerX509Certificate();
+          if (certificate !== undefined) options.onCertificate?.(Date.parse(certificate.validTo));
           callback(null, socket);
         },
         (error: unknown) => callback(error instanceof Error ? error : new Error(String(error)), null),

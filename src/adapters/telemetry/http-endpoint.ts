@@ -1,6 +1,9 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { formatAddress } from '../../domain/address.ts';
+import type { AccessVerdict, ReviewAccess } from './review-access.ts';
+import type { CertificatePair } from './self-signed-certificate.ts';
 
 /** One line of a health report. */
 export interface ReadinessCheck {
@@ -17,10 +20,14 @@ export type EndpointRoute = (request: IncomingMessage, response: ServerResponse)
 export interface EndpointOptions {
   /** `host:port`, `[ipv6]:port`, or `:port` for all interfaces; port 0 takes a free one. */
   readonly bindAddress: string;
-  /** What `/readyz` depends on. `/healthz` and `/livez` only say that the process answers. */
-  readonly checks: () => readonly ReadinessCheck[];
-  /** The text of `/metrics`. */
-  readonly metrics: () => Promise<string>;
+  /** What `/readyz` depends on; without it there is no `/readyz`, `/healthz` and `/livez`, which say that the process answers. */
+  readonly checks?: () => readonly ReadinessCheck[];
+  /** The text of `/metrics`; without it there is none. */
+  readonly metrics?: () => Promise<string>;
+  /** Serves HTTPS by this certificate, asked for again every minute, so that it may be replaced. */
+  readonly certificate?: () => CertificatePair;
+  /** Who may read anything here; everybody without it. */
+  readonly reviewAccess?: ReviewAccess;
   /** More paths. */
   readonly extra?: Readonly<Record<string, EndpointRoute>>;
 }
@@ -38,17 +45,26 @@ export interface Endpoint {
  *
  * `/readyz` answers 200 `ok`, or 500 with a line per check (`[+]name ok`, `[-]name failed: message`); `?verbose` lists
  * the checks in either case, `?exclude=name` leaves one out, `/readyz/name` asks for one. Source:
- * https://kubernetes.io/docs/reference/using-api/health-checks/. Plain HTTP and no authentication: it carries no
- * secrets.
+ * https://kubernetes.io/docs/reference/using-api/health-checks/. Health is plain HTTP for everybody, as kubelets
+ * ask for it; metrics are to have a certificate and a review of access.
  */
 export async function serveEndpoint(options: EndpointOptions, signal: AbortSignal): Promise<Endpoint> {
   signal.throwIfAborted();
-  const server = createServer({ requestTimeout: 10_000, headersTimeout: 5_000 }, (request, response) => {
+  const listener = (request: IncomingMessage, response: ServerResponse) => {
     answer(options, request, response).catch(() => {
       if (response.headersSent) response.destroy();
       else sendText(response, 500, 'internal error\n');
     });
-  });
+  };
+  const timeouts = { requestTimeout: 10_000, headersTimeout: 5_000 };
+  const { certificate } = options;
+  const server =
+    certificate === undefined
+      ? createServer(timeouts, listener)
+      : serveSecurely(
+          createSecureServer({ ...timeouts, ...certificate(), minVersion: 'TLSv1.2' }, listener),
+          certificate,
+        );
   server.maxConnections = 256;
   const { host, port } = parseBindAddress(options.bindAddress);
   await new Promise<void>((resolve, reject) => {
@@ -71,8 +87,26 @@ export async function serveEndpoint(options: EndpointOptions, signal: AbortSigna
   return { address: formatAddress({ host: bound.address, port: bound.port }), close };
 }
 
+/** Takes a renewed certificate over within a minute; one that cannot be read leaves the last good one in use. */
+function serveSecurely(server: SecureServer, certificate: () => CertificatePair): SecureServer {
+  const renewal = setInterval(() => {
+    try {
+      server.setSecureContext({ ...certificate(), minVersion: 'TLSv1.2' });
+    } catch {
+      // The expiry of what is in use has a metric and an alert.
+    }
+  }, 60_000);
+  renewal.unref();
+  server.once('close', () => clearInterval(renewal));
+  return server;
+}
+
 async function answer(options: EndpointOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const url = new URL(`http://endpoint${request.url?.startsWith('/') === true ? request.url : '/'}`);
+  if (options.reviewAccess !== undefined) {
+    const verdict = await options.reviewAccess(request.headers.authorization, url.pathname);
+    if (verdict !== 'allowed') return refuse(response, verdict);
+  }
   const route = Object.hasOwn(options.extra ?? {}, url.pathname) ? options.extra?.[url.pathname] : undefined;
   if (route !== undefined) return route(request, response);
   if (request.method !== 'GET' && request.method !== 'HEAD') {
@@ -80,10 +114,10 @@ async function answer(options: EndpointOptions, request: IncomingMessage, respon
     return sendText(response, 405, 'method not allowed\n');
   }
   const [, root = '', name, ...rest] = url.pathname.split('/');
-  if (root === 'metrics' && name === undefined) {
+  if (root === 'metrics' && name === undefined && options.metrics !== undefined) {
     return sendText(response, 200, await options.metrics(), 'text/plain; version=0.0.4; charset=utf-8');
   }
-  if (!['healthz', 'livez', 'readyz'].includes(root) || rest.length > 0) {
+  if (options.checks === undefined || !['healthz', 'livez', 'readyz'].includes(root) || rest.length > 0) {
     return sendText(response, 404, '404 page not found\n');
   }
   const ping = { name: 'ping', ok: true, message: '' };
@@ -93,6 +127,18 @@ async function answer(options: EndpointOptions, request: IncomingMessage, respon
   if (single === undefined) return sendText(response, 404, '404 page not found\n');
   if (single.ok) return sendText(response, 200, 'ok');
   return sendText(response, 500, `internal server error: ${oneLine(single.message)}\n`);
+}
+
+function refuse(response: ServerResponse, verdict: Exclude<AccessVerdict, 'allowed'>): void {
+  if (verdict === 'unauthenticated') {
+    response.setHeader('WWW-Authenticate', 'Bearer realm="peerdiscovery"');
+    sendText(response, 401, 'Unauthorized: give a bearer token that the cluster knows\n');
+  } else if (verdict === 'forbidden')
+    sendText(response, 403, 'Forbidden: bind ClusterRole peerdiscovery-metrics-reader to who asks\n');
+  else {
+    response.setHeader('Retry-After', '5');
+    sendText(response, 503, 'the API server could not be asked whether you may read this\n');
+  }
 }
 
 function sendReport(

@@ -5,20 +5,17 @@ import type { PeerView, UnifiedView } from '../../domain/derive-bundle.ts';
 /** How a reconcile ended; the values of controller-runtime's `result` label. */
 export type ReconcileOutcome = 'success' | 'error' | 'requeue' | 'requeue_after';
 
-/** Why peers' discovery could not be brought up to date; upstream's values of the `type` label. */
-export type SyncErrorType = 'lease_list' | 'hostport_resolution' | 'fetch_discovery';
-
-/** What the operator and the proxy count. */
+/** What the operator counts. */
 export interface Metrics {
   /** For metrics that a part defines by itself. */
   readonly registry: Registry;
   /** `leader_election_master_status`: 1 while this process leads. */
   readonly leader: Gauge<'name'>;
   observeReconcile(controller: string, result: ReconcileOutcome, seconds: number): void;
-  setQueueDepth(name: string, depth: number): void;
-  countQueueAdd(name: string): void;
-  countQueueRetry(name: string): void;
-  countSyncError(type: SyncErrorType): void;
+  /** A peer's discovery was asked for in vain; upstream counts it under the same name and label. */
+  countFetchFailure(): void;
+  /** When the certificate that an address last presented expires, in milliseconds since the epoch. */
+  observeCertificate(peerdiscovery: string, address: string, notAfter: number): void;
   /** Shows what a pass over a PeerDiscovery found; series of peers that it does not list disappear. */
   observe(
     peerdiscovery: string,
@@ -66,9 +63,6 @@ export function createMetrics(): Metrics {
     buckets: reconcileBuckets,
     registers,
   });
-  const queueDepth = gauge('workqueue_depth', 'Keys that wait in the queue', ['name']);
-  const queueAdds = counter('workqueue_adds_total', 'Keys added to the queue', ['name']);
-  const queueRetries = counter('workqueue_retries_total', 'Keys added again after a failure', ['name']);
   const leader = gauge('leader_election_master_status', '1 if this process leads', ['name']);
   const syncErrors = counter(
     'apiserver_peer_discovery_sync_errors_total',
@@ -85,6 +79,11 @@ export function createMetrics(): Metrics {
     'When the discovery of a peer was last confirmed',
     ['peerdiscovery', 'peer'],
   );
+  const certificateExpiry = gauge(
+    'peerdiscovery_peer_certificate_expiration_timestamp_seconds',
+    'When the serving certificate of a peer expires',
+    ['peerdiscovery', 'peer'],
+  );
   const revision = gauge('peerdiscovery_routing_table_revision', 'Revision of the published routing table', [
     'peerdiscovery',
   ]);
@@ -94,11 +93,13 @@ export function createMetrics(): Metrics {
     'peerdiscovery',
   ]);
 
+  const certificates = new Map<string, Map<string, number>>();
   const shown = new Map<string, ReadonlyMap<string, string>>();
   const removePeers = (peerdiscovery: string) => {
     for (const [peer, state] of shown.get(peerdiscovery) ?? []) {
       peerState.remove({ peerdiscovery, peer, state });
       lastSuccess.remove({ peerdiscovery, peer });
+      certificateExpiry.remove({ peerdiscovery, peer });
     }
     shown.delete(peerdiscovery);
   };
@@ -111,15 +112,18 @@ export function createMetrics(): Metrics {
       reconcileErrors.inc({ controller }, result === 'error' ? 1 : 0);
       reconcileTime.observe({ controller }, seconds);
     },
-    setQueueDepth: (name, depth) => queueDepth.set({ name }, depth),
-    countQueueAdd: (name) => queueAdds.inc({ name }),
-    countQueueRetry: (name) => queueRetries.inc({ name }),
-    countSyncError: (type) => syncErrors.inc({ type }),
+    countFetchFailure: () => syncErrors.inc({ type: 'fetch_discovery' }),
+    observeCertificate: (peerdiscovery, address, notAfter) => {
+      const known = certificates.get(peerdiscovery) ?? new Map<string, number>();
+      certificates.set(peerdiscovery, known.set(address, notAfter));
+    },
     observe(peerdiscovery, views, unified, tableRevision) {
       removePeers(peerdiscovery);
       for (const { seen, assessment } of views) {
         const peer = seen.peer.id;
         peerState.set({ peerdiscovery, peer, state: assessment.state }, 1);
+        const notAfter = certificates.get(peerdiscovery)?.get(seen.peer.address ?? '');
+        if (notAfter !== undefined) certificateExpiry.set({ peerdiscovery, peer }, notAfter / 1000);
         if (seen.documentsAt !== undefined) lastSuccess.set({ peerdiscovery, peer }, seen.documentsAt / 1000);
       }
       shown.set(peerdiscovery, new Map(views.map(({ seen, assessment }) => [seen.peer.id, assessment.state])));
@@ -130,13 +134,15 @@ export function createMetrics(): Metrics {
     },
     forget(peerdiscovery) {
       removePeers(peerdiscovery);
+      certificates.delete(peerdiscovery);
       for (const metric of [revision, converged, resources, divergent]) metric.remove({ peerdiscovery });
     },
     render: () => registry.metrics(),
   };
 }
 
-function addProcessMetrics(registry: Registry): void {
+/** What every process tells of itself, read when it is asked for. */
+export function addProcessMetrics(registry: Registry): void {
   const registers = [registry];
   const read = (name: string, help: string, value: () => number) =>
     new Gauge({
@@ -160,7 +166,15 @@ function addProcessMetrics(registry: Registry): void {
   read('process_resident_memory_bytes', 'Resident memory', () => process.memoryUsage.rss());
   read('process_start_time_seconds', 'When the process started', () => performance.timeOrigin / 1000);
   read('nodejs_heap_size_used_bytes', 'Used part of the JavaScript heap', () => process.memoryUsage().heapUsed);
-  read('nodejs_eventloop_utilization', 'Busy share of the event loop since the process started', () => {
-    return performance.eventLoopUtilization().utilization;
+  new Counter({
+    name: 'nodejs_eventloop_active_seconds_total',
+    help: 'Time that the event loop was busy; its rate is the share of the one core that it can use',
+    // Of several workers, the busiest.
+    aggregator: 'max',
+    registers,
+    collect() {
+      this.reset();
+      this.inc(performance.eventLoopUtilization().active / 1_000);
+    },
   });
 }

@@ -1,10 +1,12 @@
 import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { MetricSources, ProxyMetrics } from '../../proxy/ports.ts';
+import { type MetricSources, type ProxyMetrics, unavailableReasons } from '../../proxy/ports.ts';
+import { addProcessMetrics } from './metrics.ts';
 
 /** Makes the proxy's metrics in a registry of their own; upstream's names where they mean the same. */
 export function createProxyMetrics({ tableAgeSeconds, connections, clientConnections }: MetricSources): ProxyMetrics {
   const registry = new Registry();
   const registers = [registry];
+  addProcessMetrics(registry);
   new Gauge({
     name: 'peerdiscovery_proxy_table_age_seconds',
     help: 'Seconds since the routing table was received or last confirmed; -1 without one.',
@@ -36,6 +38,21 @@ export function createProxyMetrics({ tableAgeSeconds, connections, clientConnect
       this.set({ protocol: 'HTTP/2' }, http2);
     },
   });
+  const unavailable = new Counter({
+    name: 'peerdiscovery_proxy_unavailable_total',
+    help: 'Requests that the proxy itself answered 503, by why it could not do better.',
+    labelNames: ['reason'],
+    registers,
+  });
+  const peerErrors = new Counter({
+    name: 'apiserver_peer_proxy_errors_total',
+    help: 'Failed attempts to send a request to a kube-apiserver.',
+    labelNames: ['type'],
+    registers,
+  });
+  // From zero, so that the first one is an increase.
+  for (const reason of unavailableReasons) unavailable.inc({ reason }, 0);
+  for (const type of ['endpoint_resolution', 'proxy_transport']) peerErrors.inc({ type }, 0);
   return {
     text: () => registry.metrics(),
     json: () => registry.getMetricsAsJSON(),
@@ -45,12 +62,8 @@ export function createProxyMetrics({ tableAgeSeconds, connections, clientConnect
       labelNames: ['code', 'group', 'version', 'resource'],
       registers,
     }),
-    peerErrors: new Counter({
-      name: 'apiserver_peer_proxy_errors_total',
-      help: 'Failed attempts to send a request to a kube-apiserver.',
-      labelNames: ['type'],
-      registers,
-    }),
+    peerErrors,
+    unavailable,
     inFlight: new Gauge({
       name: 'peerdiscovery_proxy_requests_in_flight',
       help: 'Requests that are being answered, watches included.',

@@ -60,18 +60,12 @@ describe('createMetrics', () => {
     const metrics = createMetrics();
     metrics.observeReconcile('peerdiscovery', 'success', 0.2);
     metrics.observeReconcile('peerdiscovery', 'error', 0.2);
-    metrics.setQueueDepth('peerdiscovery', 2);
-    metrics.countQueueAdd('peerdiscovery');
-    metrics.countQueueRetry('peerdiscovery');
     metrics.leader.set({ name: 'peerdiscovery-operator' }, 1);
-    metrics.countSyncError('fetch_discovery');
+    metrics.countFetchFailure();
     expect(await series(metrics.render(), '')).to.include.members([
       'controller_runtime_reconcile_total{controller="peerdiscovery",result="success"} 1',
       'controller_runtime_reconcile_errors_total{controller="peerdiscovery"} 1',
       'controller_runtime_reconcile_time_seconds_count{controller="peerdiscovery"} 2',
-      'workqueue_depth{name="peerdiscovery"} 2',
-      'workqueue_adds_total{name="peerdiscovery"} 1',
-      'workqueue_retries_total{name="peerdiscovery"} 1',
       'leader_election_master_status{name="peerdiscovery-operator"} 1',
       'apiserver_peer_discovery_sync_errors_total{type="fetch_discovery"} 1',
     ]);

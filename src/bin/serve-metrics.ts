@@ -1,0 +1,35 @@
+import { hostname } from 'node:os';
+import type { ApiClient } from '../adapters/kubernetes/api-client.ts';
+import { type Endpoint, type EndpointOptions, serveEndpoint } from '../adapters/telemetry/http-endpoint.ts';
+import { createReviewAccess } from '../adapters/telemetry/review-access.ts';
+import { type CertificatePair, createSelfSignedCertificate } from '../adapters/telemetry/self-signed-certificate.ts';
+import { systemClock } from '../runtime/clock.ts';
+
+/** Where metrics are served, and to whom. */
+export interface MetricsFlags {
+  /** `host:port`, or undefined for nowhere. */
+  readonly metricsBindAddress: string | undefined;
+  /** HTTPS and a review of access, or plain HTTP for everybody. */
+  readonly metricsSecure: boolean;
+}
+
+/** Serves metrics as the flags say: over TLS, to those whom the cluster lets `get /metrics`. */
+export async function serveMetrics(
+  flags: MetricsFlags,
+  options: Pick<EndpointOptions, 'metrics' | 'extra'> & {
+    /** Asked who a token is; connected only where access is reviewed. */
+    readonly client: () => Pick<ApiClient, 'create'>;
+    /** Without one, the process signs its own. */
+    readonly certificate?: () => CertificatePair;
+  },
+  signal: AbortSignal,
+): Promise<Endpoint | undefined> {
+  const { client, certificate, ...content } = options;
+  if (flags.metricsBindAddress === undefined) return undefined;
+  const bindAddress = flags.metricsBindAddress;
+  if (!flags.metricsSecure) return serveEndpoint({ bindAddress, ...content }, signal);
+  const own = certificate === undefined ? createSelfSignedCertificate(hostname(), systemClock.now()) : undefined;
+  const reviewAccess = createReviewAccess(client(), systemClock);
+  const secured = { bindAddress, reviewAccess, certificate: () => own ?? (certificate as () => CertificatePair)() };
+  return serveEndpoint({ ...secured, ...content }, signal);
+}

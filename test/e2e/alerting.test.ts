@@ -1,0 +1,335 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import { expect } from 'chai';
+import { parse, parseAllDocuments, stringify } from 'yaml';
+import { ensureControlPlane } from '../../lab/build-control-plane.ts';
+import { type MixedPlane, repository, startMixedPlane } from '../../lab/mixed-plane.ts';
+import { waitUntil } from '../../lab/wait-until.ts';
+
+const claims = '/apis/resource.k8s.io/v1/resourceclaims';
+const monitoring = join(repository, 'config/monitoring');
+
+interface Rule {
+  readonly alert: string;
+  readonly expr: string;
+  readonly for: string;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+interface RuleFile {
+  readonly groups: readonly { readonly name: string; readonly rules: readonly Rule[] }[];
+}
+
+function readRules(): RuleFile {
+  return (parse(readFileSync(join(monitoring, 'prometheus-rule.yaml'), 'utf8')) as { spec: RuleFile }).spec;
+}
+
+function kustomize(overlay: string, kubectl: string): readonly Record<string, unknown>[] {
+  const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-kustomize-'));
+  const from = (path: string) => relative(folder, join(repository, path));
+  const kustomization = {
+    apiVersion: 'kustomize.config.k8s.io/v1beta1',
+    kind: 'Kustomization',
+    resources: [from(overlay)],
+    components: [from('config/monitoring')],
+  };
+  writeFileSync(join(folder, 'kustomization.yaml'), stringify(kustomization));
+  const output = execFileSync(kubectl, ['kustomize', folder], { encoding: 'utf8' });
+  rmSync(folder, { recursive: true });
+  return parseAllDocuments(output).map((document) => document.toJS() as Record<string, unknown>);
+}
+
+describe('alert rules', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-rules-'));
+  after(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('fire and stay silent as promtool is told, each of them', () => {
+    const rules = readRules();
+    writeFileSync(join(folder, 'rules.yaml'), stringify(rules));
+    const cases = readFileSync(join(repository, 'test/e2e/alert-rules.promtool.yaml'), 'utf8');
+    writeFileSync(join(folder, 'cases.yaml'), cases);
+    execFileSync('promtool', ['check', 'rules', join(folder, 'rules.yaml')]);
+    expect(execFileSync('promtool', ['test', 'rules', 'cases.yaml'], { cwd: folder, encoding: 'utf8' })).to.contain(
+      'SUCCESS',
+    );
+    for (const { alert } of rules.groups.flatMap((group) => group.rules)) {
+      const { tests } = parse(cases) as { tests: { name: string; alert_rule_test: { exp_alerts: unknown[] }[] }[] };
+      const own = tests.filter(({ name }) => name.startsWith(`${alert} `));
+      expect(own.map(({ alert_rule_test: [first] }) => (first?.exp_alerts.length ?? 0) > 0)).to.have.members([
+        true,
+        false,
+      ]);
+    }
+  });
+
+  it('have a runbook each, and every runbook an alert', () => {
+    const named = readRules().groups.flatMap(({ rules }) => rules.map(({ annotations }) => annotations.runbook ?? ''));
+    for (const path of named) expect(existsSync(join(repository, path)), path).to.equal(true);
+    const pages = readdirSync(join(repository, 'docs/runbooks')).map((file) => `docs/runbooks/${file}`);
+    expect([...new Set(named)]).to.have.members(pages);
+  });
+});
+
+describe('a real Prometheus on a real operator and proxy', function () {
+  this.timeout(300_000);
+  const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-prometheus-'));
+  const operatorMetrics = '10.77.0.11:9443';
+  const proxyMetrics = '10.77.0.30:9443';
+  let mixed: MixedPlane;
+  let kubectlPath: string;
+  let operator: ReturnType<MixedPlane['startOperator']>;
+
+  before(async () => {
+    const log = (message: string) => void process.stdout.write(`      … ${message}\n`);
+    const folders = await ensureControlPlane({ versions: ['1.36'], log });
+    kubectlPath = join(folders['1.36'] ?? '', 'kubectl');
+    mixed = await startMixedPlane({
+      servers: [
+        { name: 'old-1', version: '1.36', emulatedVersion: '1.33' },
+        { name: 'new-1', version: '1.36' },
+      ],
+      home: 'old-1',
+      log,
+      spec: { polling: { interval: '2s' }, staleAfter: '20s' },
+    });
+    await must(['apply', '-f', join(monitoring, 'rbac.yaml')]);
+    await must([
+      'create',
+      'clusterrolebinding',
+      'scraper',
+      '--clusterrole=peerdiscovery-metrics-reader',
+      '--user=reader',
+    ]);
+    const { cert, key } = mixed.plane.issueServingCert('operator-metrics', ['operator-metrics'], []);
+    operator = mixed.startOperator([
+      '--metrics-bind-address',
+      operatorMetrics,
+      '--tls-cert-file',
+      cert,
+      '--tls-private-key-file',
+      key,
+    ]);
+    mixed.startProxy(['--metrics-bind-address', proxyMetrics]);
+    startPrometheus();
+    await waitUntil('Prometheus', async () => (await curl('http://127.0.0.1:9090/-/ready')) === '200');
+  });
+
+  after(async () => {
+    await mixed?.stop();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  afterEach(function () {
+    if (this.currentTest?.state === 'failed') process.stdout.write(`${mixed?.plane.logTails(25)}\n`);
+  });
+
+  async function must(args: readonly string[], input?: string): Promise<void> {
+    const { code, stderr } = await mixed.kubectl('old-1', args, input);
+    if (code !== 0) throw new Error(stderr);
+  }
+
+  /** The very rules of `config/monitoring`, but with every wait cut to seconds so that a test can see them fire. */
+  function hurriedRules(): RuleFile {
+    const hurry = (expr: string) =>
+      expr
+        .replaceAll('[5m]', '[20s]')
+        .replace('> 120', '> 10')
+        .replace('> 60', '> 20')
+        .replace('[20s]) > 5', '[20s]) > 1');
+    return {
+      groups: readRules().groups.map((group) => ({
+        ...group,
+        rules: group.rules.map((rule) => ({ ...rule, for: '2s', expr: hurry(rule.expr) })),
+      })),
+    };
+  }
+
+  function startPrometheus(): void {
+    writeFileSync(join(folder, 'rules.yaml'), stringify(hurriedRules()));
+    writeFileSync(join(folder, 'token'), mixed.plane.tokens.reader, { mode: 0o600 });
+    const job = (name: string, target: string, server_name: string) => ({
+      job_name: name,
+      scheme: 'https',
+      authorization: { type: 'Bearer', credentials_file: join(folder, 'token') },
+      tls_config: { ca_file: mixed.plane.caFile, server_name },
+      static_configs: [{ targets: [target] }],
+    });
+    const config = {
+      global: { scrape_interval: '1s', evaluation_interval: '1s' },
+      rule_files: [join(folder, 'rules.yaml')],
+      scrape_configs: [job('operator', operatorMetrics, 'operator-metrics'), job('proxy', proxyMetrics, 'localhost')],
+    };
+    writeFileSync(join(folder, 'prometheus.yaml'), stringify(config));
+    const flags = ['--config.file', join(folder, 'prometheus.yaml'), '--storage.tsdb.path', join(folder, 'data')];
+    mixed.plane.spawn('prometheus', [...flags, '--web.listen-address', '127.0.0.1:9090'], { name: 'prometheus' });
+  }
+
+  async function ask<T>(path: string): Promise<T> {
+    const { stdout } = await mixed.plane.exec('curl', ['-sS', `http://127.0.0.1:9090/api/v1/${path}`]);
+    return (JSON.parse(stdout) as { data: T }).data;
+  }
+
+  async function query(expr: string): Promise<readonly { metric: Record<string, string> }[]> {
+    return (await ask<{ result: { metric: Record<string, string> }[] }>(`query?query=${encodeURIComponent(expr)}`))
+      .result;
+  }
+
+  async function firing(): Promise<readonly string[]> {
+    const { alerts } = await ask<{ alerts: { state: string; labels: { alertname: string } }[] }>('alerts');
+    return alerts.filter(({ state }) => state === 'firing').map(({ labels }) => labels.alertname);
+  }
+
+  const waitFor = (alert: string, wanted: boolean) =>
+    waitUntil(`${alert} to ${wanted ? 'fire' : 'resolve'}`, async () => (await firing()).includes(alert) === wanted, {
+      everyMs: 500,
+    });
+
+  async function curl(url: string, ...args: readonly string[]): Promise<string> {
+    const flags = ['-sk', '--max-time', '10', '-o', '/dev/null', '-w', '%{http_code}', ...args];
+    return (await mixed.plane.exec('curl', [...flags, url])).stdout;
+  }
+
+  const bearer = (token: string) => ['-H', `Authorization: Bearer ${token}`];
+
+  it('scrapes both over TLS, and nobody else may', async () => {
+    await waitUntil('both targets', async () => (await query('up == 1')).length === 2, {
+      seen: () => mixed.plane.logTails(3),
+    });
+    for (const address of [operatorMetrics, proxyMetrics]) {
+      const url = `https://${address}/metrics`;
+      expect(await curl(url)).to.equal('401');
+      expect(await curl(url, ...bearer('stranger'))).to.equal('401');
+      expect(await curl(url, ...bearer(mixed.plane.tokens.proxy))).to.equal('403');
+      expect(await curl(url, ...bearer(mixed.plane.tokens.reader))).to.equal('200');
+    }
+    expect(await curl('http://127.0.0.1:8080/metrics')).to.equal('404');
+    expect(await curl('http://127.0.0.1:8080/readyz')).to.equal('200');
+  });
+
+  it('is quiet about a control plane that is well but for its versions', async () => {
+    await waitFor('PeerDiscoveryDiverged', true);
+    await waitUntil('the peers', async () => (await query('peerdiscovery_peer_state{state="Ready"}')).length === 2);
+    await waitUntil('quiet', async () => (await firing()).every((alert) => alert === 'PeerDiscoveryDiverged'));
+  });
+
+  it('fires while a server is dead, and resolves when it is back', async () => {
+    await mixed.plane.server('new-1').kill();
+    const asking = setInterval(() => {
+      void curl(`${mixed.proxyUrl}${claims}`, ...bearer(mixed.plane.tokens.admin)).catch(() => {});
+    }, 500);
+    try {
+      await waitFor('PeerDiscoveryPeerUnreachable', true);
+      await waitFor('PeerDiscoveryUnavailable', true);
+      await waitFor('PeerDiscoveryPeerStale', true);
+      expect((await query('peerdiscovery_proxy_unavailable_total{reason="no_capable_server"} > 0')).length).to.equal(1);
+    } finally {
+      clearInterval(asking);
+    }
+    await mixed.plane.server('new-1').start();
+    await waitFor('PeerDiscoveryPeerStale', false);
+    await waitFor('PeerDiscoveryPeerUnreachable', false);
+    await waitFor('PeerDiscoveryUnavailable', false);
+  });
+
+  it('tells the people of it by Events that they can read, one for a change', async () => {
+    const { stdout } = await mixed.kubectl('old-1', ['get', 'events.v1.events.k8s.io', '-A', '-o', 'json']);
+    const events = (
+      JSON.parse(stdout) as { items: { regarding: { kind: string }; reason: string; note: string; type: string }[] }
+    ).items;
+    const own = events.filter(({ regarding }) => regarding.kind === 'PeerDiscovery');
+    const away = own.filter(({ reason }) => reason === 'PeerUnreachable');
+    expect(away).to.have.length(1);
+    expect(away[0]).to.include({ type: 'Warning' });
+    expect(away[0]?.note).to.match(/^new-1 \(10\.77\.0\.12:6443\): /);
+    const back = own.filter(({ reason, note }) => reason === 'PeerReady' && note.startsWith('new-1'));
+    expect(back.length).to.be.within(1, 2);
+    const described = await mixed.kubectl('old-1', ['describe', 'peerdiscovery', 'cluster']);
+    expect(described.stdout).to.match(/Warning +PeerUnreachable .* new-1/);
+  });
+
+  it('shows every proxy on the published table', async () => {
+    const behind = 'max(peerdiscovery_routing_table_revision) - min(peerdiscovery_proxy_table_revision)';
+    await waitUntil('the same revision', async () => (await query(`${behind} == 0`)).length === 1);
+  });
+
+  it('has series for every query of the dashboard', async () => {
+    const { panels } = JSON.parse(readFileSync(join(monitoring, 'dashboard.json'), 'utf8')) as {
+      panels: { title: string; targets?: { expr: string }[] }[];
+    };
+    const expressions = panels.flatMap(({ targets }) => targets?.map(({ expr }) => expr) ?? []);
+    expect(expressions).to.have.length.greaterThan(20);
+    const readAll = async () => {
+      await curl(`${mixed.proxyUrl}${claims}`, ...bearer(mixed.plane.tokens.admin));
+      const empty: string[] = [];
+      for (const expr of expressions) if ((await query(expr)).length === 0) empty.push(expr);
+      return empty;
+    };
+    let empty: readonly string[] = expressions;
+    const check = async () => {
+      empty = await readAll();
+      return empty.length === 0;
+    };
+    await waitUntil('series', check, { seen: () => empty.join('\n') });
+  });
+
+  it('fires when the operator may no longer write the table', async () => {
+    const role = await mixed.kubectl('old-1', [
+      'get',
+      'role',
+      'peerdiscovery-operator',
+      '-n',
+      'peerdiscovery-system',
+      '-o',
+      'json',
+    ]);
+    const stored = JSON.parse(role.stdout) as { rules: { resources: string[] }[]; metadata: object };
+    const rules = stored.rules.filter(({ resources }) => !resources.includes('configmaps'));
+    await must([
+      'patch',
+      'role',
+      'peerdiscovery-operator',
+      '-n',
+      'peerdiscovery-system',
+      '--type=merge',
+      '-p',
+      JSON.stringify({ rules }),
+    ]);
+    await must(['patch', 'peerdiscovery', 'cluster', '--type=merge', '-p', '{"spec":{"mode":"Observe"}}']);
+    await waitFor('PeerDiscoveryReconcileErrors', true);
+    await must([
+      'patch',
+      'role',
+      'peerdiscovery-operator',
+      '-n',
+      'peerdiscovery-system',
+      '--type=merge',
+      '-p',
+      JSON.stringify({ rules: stored.rules }),
+    ]);
+    await waitFor('PeerDiscoveryReconcileErrors', false);
+  });
+
+  it('fires when nobody leads, and when the table of a proxy grows old', async () => {
+    operator.kill('SIGKILL');
+    await waitFor('PeerDiscoveryNoLeader', true);
+    await waitFor('PeerDiscoveryTableOld', true);
+    operator = mixed.startOperator(['--metrics-bind-address', operatorMetrics, '--metrics-secure=false']);
+    await waitFor('PeerDiscoveryTableOld', false);
+  });
+
+  it('comes with a kustomize component that the control plane accepts', async () => {
+    const objects = kustomize('config/overlays/routing', kubectlPath);
+    const find = (kind: string, name: string) =>
+      objects.find((object) => object.kind === kind && (object.metadata as { name: string }).name === name);
+    for (const component of ['operator', 'proxy']) {
+      const deployment = JSON.stringify(find('Deployment', `peerdiscovery-${component}`));
+      expect(deployment).to.contain('"--metrics-bind-address=:8443"').and.contain('"containerPort":8443');
+      expect(find('ServiceMonitor', `peerdiscovery-${component}`)).to.be.an('object');
+    }
+    expect(find('ConfigMap', 'peerdiscovery-dashboard')).to.be.an('object');
+    const known = objects.filter(({ apiVersion }) => apiVersion !== 'monitoring.coreos.com/v1');
+    await must(['apply', '--dry-run=server', '-f', '-'], known.map((object) => stringify(object)).join('---\n'));
+  });
+});
