@@ -44,12 +44,18 @@ async function startRealPlane({ progress }: Narrator): Promise<MixedPlane> {
   });
 }
 
+const endings = ['SIGINT', 'SIGTERM'] as const;
+
+/** A signal in the middle of the story; what the lab does at `exit` ends every process and removes every file. */
+const interrupt = () => process.exit(130);
+
 /** Resolves at Ctrl-C or SIGTERM. */
 function untilTold(): Promise<void> {
   return new Promise((resolve) => {
+    for (const name of endings) process.off(name, interrupt);
     // An open timer keeps the process alive until a signal comes.
     const alive = setInterval(() => {}, 60_000);
-    for (const name of ['SIGINT', 'SIGTERM'] as const)
+    for (const name of endings)
       process.once(name, () => {
         clearInterval(alive);
         resolve();
@@ -58,6 +64,7 @@ function untilTold(): Promise<void> {
 }
 
 async function main(): Promise<number> {
+  for (const name of endings) process.on(name, interrupt);
   const narrator = simulated ? createSimulatedNarrator() : createNarrator();
   const { say, chapter, broken } = narrator;
   chapter('PeerDiscovery: a control plane of mixed versions that answers as one');

@@ -40,6 +40,13 @@ describe('routeRequest', () => {
     expect(decision).to.have.property('message').that.includes('things of new.io/v1');
   });
 
+  it('tries, before saying 503, those that failed here just now, and no others', () => {
+    const down = { usable: () => false, lastResort: (peer: number) => peer === 2 };
+    expect(route('/apis/new.io/v1/things', {}, down)).to.deep.equal({ kind: 'peer', candidates: [2] });
+    const one = { usable: (peer: number) => peer === 1, lastResort: () => true };
+    expect(route('/apis/new.io/v1/things', {}, one)).to.deep.equal({ kind: 'peer', candidates: [1] });
+  });
+
   it("lets home's 404 stand for what is not listed only if the table is complete and confirmed", () => {
     expect(route('/apis/nope.io/v1/x')).to.have.nested.property('notFound.kind', 'trust');
     expect(route('/apis/nope.io/v1/x', {}, { tableTooOld: true })).to.have.nested.property('notFound.kind', 'doubt');

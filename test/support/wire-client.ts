@@ -39,8 +39,11 @@ export function createWireClient({
   const agent = new Agent({ keepAlive: true, ca, maxSockets: 32 });
   let session: ClientHttp2Session | undefined;
   const alive = () => {
-    if (session === undefined || session.destroyed || session.closed) session = http2Connect(url, { ca });
-    session.on('error', () => {});
+    if (session === undefined || session.destroyed || session.closed) {
+      session = http2Connect(url, { ca });
+      // Its streams fail too, and those tell.
+      session.on('error', () => {});
+    }
     return session;
   };
   return {
