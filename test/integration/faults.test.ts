@@ -19,7 +19,7 @@ function definition(plural: string): object {
 }
 
 describe('the proxy while servers fail', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let fleet: FleetUnderTest;
   let serial = 0;
 

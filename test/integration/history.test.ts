@@ -31,7 +31,7 @@ const asked: readonly (readonly [group: string, version: string, resource: strin
   ['example.com', 'v1', 'things'],
 ];
 /** News may take this long to come from a server through operator and table to the proxy, on a busy machine. */
-const newsAfterMs = 5_000;
+const newsAfterMs = 8_000;
 
 type Act = { readonly server: number; readonly waitMs: number } & (
   | { readonly kind: 'kill' | 'stop' | 'heal' | 'define' | 'undefine' }

@@ -28,7 +28,7 @@ function putLease(
 const holder = (name: string) => ({ holderIdentity: `${name}_x`, renewTime: '2026-11-24T00:00:00.000000Z' });
 
 describe('what identity Leases and certificates must prove', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let fleet: FleetUnderTest;
   let connections = 0;
   const forbidden = createServer((socket) => {

@@ -4,7 +4,7 @@ import { type FleetUnderTest, startFleetUnderTest } from '../support/fleet-under
 const claims = '/apis/resource.k8s.io/v1/resourceclaims';
 
 describe('operator and proxy over simulated servers of all ages', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let fleet: FleetUnderTest;
 
   before(async () => {

@@ -45,7 +45,7 @@ export interface FleetOptions {
 }
 
 const program = fileURLToPath(new URL('../../src/bin/peerdiscovery.ts', import.meta.url));
-const impatience = { boundMs: 20_000, everyMs: 20 };
+const impatience = { boundMs: 60_000, everyMs: 20 };
 
 /** Starts everything; resolves when the proxy has a table in which every server that runs is ready. */
 export async function startFleetUnderTest(options: FleetOptions): Promise<FleetUnderTest> {
