@@ -1,0 +1,17 @@
+import { readFileSync } from 'node:fs';
+import { createSecureServer } from 'node:http2';
+
+/** Back end of idle watches: answers each request with one event, and keeps it open. HTTP/2 and HTTP/1.1. */
+const [, , port = '', cert = '', key = ''] = process.argv;
+const event = `{"type":"ADDED","object":{"padding":"${'x'.repeat(460)}"}}\n`;
+const server = createSecureServer({
+  cert: readFileSync(cert),
+  key: readFileSync(key),
+  allowHTTP1: true,
+  settings: { maxConcurrentStreams: 250 },
+});
+server.on('request', (_request, response) => {
+  response.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'no-cache, private' });
+  response.write(event);
+});
+server.listen(Number(port), '127.0.0.1');
