@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { FrontSetting, Listening } from './bench-fronts.ts';
@@ -144,7 +144,9 @@ function pidOf(address: string): number {
     if (!/^[0-9]+$/.test(name)) continue;
     try {
       const words = readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0');
-      if (words[0]?.endsWith('kube-apiserver') && words.includes(flag)) return Number(name);
+      if (!words[0]?.endsWith('kube-apiserver') || !words.includes(flag)) continue;
+      // Another lab on this machine may use the same address in a network namespace of its own.
+      if (readlinkSync(`/proc/${name}/ns/net`) === readlinkSync('/proc/self/ns/net')) return Number(name);
     } catch {
       // It has ended meanwhile.
     }
