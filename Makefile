@@ -60,10 +60,10 @@ demo: install ## Show the story on a mixed control plane (ARGS=--once to run thr
 	@node lab/run-demo.ts $(ARGS)
 
 .PHONY: bench
-bench: install ## Measure against Kubernetes' own peer proxy (ARGS=proxy|operator|merge: one part)
-	@$(if $(filter-out operator merge,$(or $(ARGS),proxy)),node lab/enter-netns.ts -- node lab/bench-proxy.ts $(filter-out proxy,$(ARGS)))
-	@$(if $(filter-out proxy fixed watches real merge,$(or $(ARGS),operator)),node lab/enter-netns.ts -- node lab/bench.ts $(filter-out operator,$(ARGS)))
-	@$(if $(filter merge,$(ARGS)),node lab/bench-merge.ts)
+bench: install ## Measure, a report each in docs/benchmarks/ (ARGS=operator|proxy|discovery|merge: one of them)
+	@set -e; for part in $(or $(ARGS),operator proxy discovery merge); do \
+	  case $$part in merge) node lab/bench-merge.ts;; *) node lab/enter-netns.ts -- node lab/bench-$$part.ts;; esac; \
+	done
 
 .PHONY: rootfs
 rootfs: install ## Build the container image's file system into .rootfs/, without a container daemon

@@ -152,7 +152,7 @@ function writeReport(results: readonly Result[], gitVersion: string): string {
   return `${[
     '# Discovery through the proxy beside kube-apiserver’s own',
     '',
-    'Written by `node lab/enter-netns.ts -- node lab/bench-discovery.ts`. Figures are of one machine: compare ratios, and run it on yours.',
+    'Written by `make bench ARGS=discovery`. Figures are of one machine: compare ratios, and run it on yours.',
     '',
     `- ${availableParallelism()} cores shared by etcd, two kube-apiservers ${gitVersion}, the operator, the proxy and the measuring client`,
     `- Linux ${release().split('-')[0]}, Node ${process.version}, loopback, HTTP/1.1 over TLS, ${connections} connections`,

@@ -125,7 +125,7 @@ export function writeReport(measured: Measurements): string {
   return `${[
     '# The operator beside Kubernetes’ own peer proxy',
     '',
-    'Written by `make bench`. Figures are of one machine: compare ratios, and run it on yours.',
+    'Written by `make bench ARGS=operator`. Figures are of one machine: compare ratios, and run it on yours.',
     '',
     ...setting.map((line) => `- ${line}`),
     '',

@@ -484,13 +484,15 @@ describe('discovery over 1.33, 1.35 and 1.36', function () {
     ] as const)
       expect((await ask('proxy', path, accept)).body.toString(), path).to.contain('resource.k8s.io');
     expect((await ask('proxy', '/openapi/v3/apis/resource.k8s.io/v1')).status).to.equal(503);
-    const { stdout } = await mixed.kubectl('old-1', [
-      'get',
-      'peerdiscovery',
-      'cluster',
-      '-o',
-      'jsonpath={.status.peers[*].state}',
-    ]);
-    expect(stdout.split(' ').sort()).to.deep.equal(['Ready', 'Unreachable', 'Unreachable']);
+    const states = ['get', 'peerdiscovery', 'cluster', '-o', 'jsonpath={.status.peers[*].state}'];
+    let seen = '';
+    await waitUntil(
+      'both shown as lost',
+      async () => {
+        seen = (await mixed.kubectl('old-1', states)).stdout.split(' ').sort().join(' ');
+        return seen === 'Ready Unreachable Unreachable';
+      },
+      { seen: () => seen },
+    );
   });
 });
