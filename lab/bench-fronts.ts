@@ -1,7 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { packBundle } from '../src/adapters/kubernetes/pack-bundle.ts';
 import type { RoutingBundle } from '../src/domain/routing-table.ts';
 import type { KeyPair } from './certificates.ts';
 import { waitUntil } from './wait-until.ts';
@@ -199,7 +201,7 @@ export function startOurs(setting: FrontSetting, port: number, backPort: number,
 export function startRouting(setting: FrontSetting, port: number, to: Routes, workers = 1): Promise<Listening> {
   const { folder, caFile, serving, program } = setting;
   const table = join(folder, `table-${port}.json`);
-  writeFileSync(table, JSON.stringify(benchBundle(to)));
+  writeFileSync(table, JSON.stringify(packBundle(benchBundle(to))));
   const tls = ['--tls-cert-file', serving.cert, '--tls-private-key-file', serving.key, '--peer-ca-file', caFile];
   const routes = ['--routing-table-file', table, '--allow-peer-cidrs', '127.0.0.1/32,10.0.0.0/8', '--home', to.home];
   const listen = ['--bind-address', '127.0.0.1', '--secure-port', String(port), '--health-bind-address', '0'];
@@ -210,6 +212,7 @@ export function startRouting(setting: FrontSetting, port: number, to: Routes, wo
 
 function benchBundle({ peers, groupVersions }: Routes): RoutingBundle {
   const document = '{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/v2","metadata":{},"items":[]}\n';
+  const etag = createHash('sha512').update(document).digest('hex').toUpperCase();
   return {
     table: {
       apiVersion: 'peerdiscovery.dev/v1alpha1',
@@ -224,8 +227,8 @@ function benchBundle({ peers, groupVersions }: Routes): RoutingBundle {
       groupVersions,
     },
     apis: document,
-    apisEtag: 'A',
+    apisEtag: etag,
     api: document,
-    apiEtag: 'B',
+    apiEtag: etag,
   };
 }
