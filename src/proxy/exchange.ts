@@ -62,11 +62,13 @@ export function http1Exchange(
   let waiting = waitsForContinue;
   const hasBody =
     request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? '0') > 0;
+  const method = request.method ?? 'GET';
+  const protocol = request.httpVersionMinor === 0 ? 'HTTP/1.0' : 'HTTP/1.1';
   return {
-    method: request.method ?? 'GET',
+    method,
     target: request.url ?? '/',
     rawHeaders,
-    protocol: request.httpVersionMinor === 0 ? 'HTTP/1.0' : 'HTTP/1.1',
+    protocol,
     connection,
     identity: passThrough,
     hasBody,
@@ -82,10 +84,19 @@ export function http1Exchange(
     respond: (status, headers) => {
       if (response.headersSent) return;
       // A flat array passes through with repeated fields intact.
-      const flat = [...headers];
+      const chunked = method !== 'HEAD' && status !== 204 && status !== 304 && protocol !== 'HTTP/1.0';
+      // Trailers need chunks; Node throws at an announcement without them.
+      const flat =
+        chunked && headerValue(headers, 'content-length') === undefined ? [...headers] : without(headers, 'trailer');
       // A body that was not read would be taken for the next request.
       if (isDraining() || (hasBody && !request.complete)) flat.push('Connection', 'close');
-      response.writeHead(status, flat);
+      try {
+        response.writeHead(status, flat);
+      } catch {
+        // Whatever else Node will not write: a server's answer must not end this process.
+        response.destroy();
+        return;
+      }
       // The head of a watch must not wait for its first event, but that of a short answer goes out with its body.
       process.nextTick(() => {
         if (!written && !response.destroyed) response.flushHeaders();
@@ -100,7 +111,7 @@ export function http1Exchange(
       if (ended) return;
       ended = true;
       written = true;
-      if (rawTrailers !== undefined && rawTrailers.length > 0) response.addTrailers(pairs(rawTrailers));
+      if (rawTrailers !== undefined && rawTrailers.length > 0) addTrailers(response, rawTrailers);
       if (chunk === undefined) response.end();
       else response.end(chunk);
     },
@@ -163,9 +174,18 @@ export function http2Exchange(
       announced = headerValue(outgoing, 'trailer') !== undefined && method !== 'HEAD';
       if (announced)
         stream.once('wantTrailers', () => {
-          stream.sendTrailers(pairs(trailers ?? []));
+          try {
+            stream.sendTrailers(http2Fields(trailers ?? []));
+          } catch {
+            stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+          }
         });
-      stream.respond(http2Headers(status, outgoing), { waitForTrailers: announced });
+      try {
+        stream.respond({ ':status': status, ...http2Fields(outgoing) }, { waitForTrailers: announced });
+      } catch {
+        // Whatever Node will not write: a server's answer must not end this process.
+        stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+      }
     },
     write: (chunk) => stream.destroyed || stream.writableEnded || stream.write(chunk),
     end: (chunk, rawTrailers) => {
@@ -188,22 +208,61 @@ export function http2Exchange(
   };
 }
 
+/** Fields that Node's HTTP/2 refuses to send twice; the first counts. Source: `kSingleValueFields` of Node. */
 const singleValued: ReadonlySet<string> = new Set([
-  'content-type',
-  'content-length',
-  'etag',
-  'date',
-  'location',
+  'access-control-allow-credentials',
+  'access-control-max-age',
+  'access-control-request-method',
   'age',
+  'authorization',
+  'content-encoding',
+  'content-language',
+  'content-length',
+  'content-location',
+  'content-md5',
+  'content-range',
+  'content-type',
+  'date',
+  'dnt',
+  'etag',
   'expires',
+  'from',
+  'host',
+  'if-match',
+  'if-modified-since',
+  'if-none-match',
+  'if-range',
+  'if-unmodified-since',
   'last-modified',
+  'location',
+  'max-forwards',
+  'proxy-authorization',
+  'range',
+  'referer',
   'retry-after',
-  'server',
+  'tk',
+  'upgrade-insecure-requests',
+  'user-agent',
+  'x-content-type-options',
 ]);
 
-function http2Headers(status: number, rawHeaders: RawHeaders): OutgoingHttpHeaders {
+function without(rawHeaders: RawHeaders, unwanted: string): string[] {
+  const kept: string[] = [];
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2)
+    if (rawHeaders[at]?.toLowerCase() !== unwanted) kept.push(rawHeaders[at] ?? '', rawHeaders[at + 1] ?? '');
+  return kept;
+}
+
+function addTrailers(response: ServerResponse, rawTrailers: RawHeaders): void {
+  try {
+    response.addTrailers(pairs(rawTrailers));
+  } catch {
+    // They are left out rather than the answer.
+  }
+}
+
+function http2Fields(rawHeaders: RawHeaders): OutgoingHttpHeaders {
   const headers: OutgoingHttpHeaders = Object.create(null) as OutgoingHttpHeaders;
-  headers[':status'] = status;
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     const name = (rawHeaders[at] ?? '').toLowerCase();
     const value = rawHeaders[at + 1] ?? '';

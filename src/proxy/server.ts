@@ -66,6 +66,8 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
   const { handler, tls, log, clock, metrics, limits } = options;
   const connections = new WeakMap<Duplex, ClientConnection>();
   const sockets = new Set<Socket>();
+  /** Connections that are not yet encrypted, by the client's address and port: Node does not tie the two together. */
+  const shaking = new Map<string, Socket>();
   let draining = false;
   const connectionOf = (socket: Duplex): ClientConnection => {
     const existing = connections.get(socket);
@@ -82,7 +84,7 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
     requestCert: tls.clientCa !== undefined,
     rejectUnauthorized: false,
     ALPNProtocols: ['h2', 'http/1.1'],
-    handshakeTimeout: 10_000,
+    handshakeTimeout: Math.min(10_000, limits.readHeaderTimeoutMs),
     // An upgraded connection may be half closed; Node's HTTP server ends the others itself.
     allowHalfOpen: true,
     maxHeaderSize: limits.maxHeaderBytes,
@@ -102,7 +104,11 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
   server.maxHeadersCount = limits.maxHeaderFields + 1;
   server.maxConnections = limits.maxConnections;
   server.on('drop', () => metrics.limited.inc({ limit: 'connections' }));
-  server.on('tlsClientError', (error) => log.debug('TLS handshake failed', { error: error.message }));
+  // Node only tells of it: whoever connects and says nothing, as a load balancer's check does, would stay for good.
+  server.on('tlsClientError', (error, socket) => {
+    log.debug('TLS handshake failed', { error: error.message });
+    socket.destroy();
+  });
   server.on('clientError', (error: Error & { code?: string }, socket: Duplex) => {
     log.debug('malformed request', { error: error.message });
     const { limit, line } = explainClientError(error.code);
@@ -115,8 +121,13 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
     (socket as Socket).destroySoon();
   });
   server.on('connection', (socket: Socket) => {
+    const name = nameOf(socket);
     sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
+    shaking.set(name, socket);
+    socket.once('close', () => {
+      sockets.delete(socket);
+      if (shaking.get(name) === socket) shaking.delete(name);
+    });
   });
   const refuse = (request: IncomingMessage): { code: number; message: string } | undefined => {
     if (request.rawHeaders.length / 2 > limits.maxHeaderFields) {
@@ -152,7 +163,11 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
     const response = new ServerResponse(request);
     response.shouldKeepAlive = false;
     response.assignSocket(socket as Socket);
-    response.once('finish', () => socket.end());
+    // What a refused client has sent already is read and dropped, or its end would never be seen.
+    response.once('finish', () => {
+      socket.resume();
+      (socket as Socket).destroySoon();
+    });
     const exchange = http1Exchange(request, response, connectionOf(socket), () => true, false);
     const protocol = headerValue(request.rawHeaders, 'upgrade') ?? '';
     const objection = refuse(request);
@@ -170,6 +185,7 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
   });
   const http2 = createHttp2Front({ handler, limits, log, metrics, connectionOf });
   serveHttp2(server, (socket) => http2.accept(socket));
+  server.prependListener('secureConnection', (socket: TLSSocket) => shaking.delete(nameOf(socket)));
   return {
     listen: (port, host, shared = false) =>
       new Promise((resolve, reject) => {
@@ -199,12 +215,17 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
       }).then(() => ended.abort());
       http2.drain();
       server.closeIdleConnections();
+      for (const socket of shaking.values()) socket.destroy();
       await handler.endLongRunning(watchGraceMs, ended.signal);
       await clock.sleep(Math.max(0, deadlineMs - watchGraceMs), ended.signal);
       for (const socket of sockets) socket.destroy();
       await closed;
     },
   };
+}
+
+function nameOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
 }
 
 const noTicket = 1 << 14;

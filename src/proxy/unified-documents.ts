@@ -36,6 +36,7 @@ const mediaTypes: Readonly<Record<Encoding, string>> = {
 };
 
 const maxRemembered = 4_000;
+const maxRememberedAccept = 512;
 
 /** Makes each form once per bundle, when it is first asked for; from then on finding it is one look-up. */
 export function createUnifiedDocuments(bundle: RoutingBundle): UnifiedDocuments {
@@ -120,7 +121,8 @@ export function createUnifiedDocuments(bundle: RoutingBundle): UnifiedDocuments 
       if (remembered.has(key)) return remembered.get(key);
       const found = find(method, path, accept, pretty);
       // Paths of resources are many and never found; they are told apart before anything is remembered.
-      if (found !== undefined) {
+      // Nor is what no client of Kubernetes sends: a stranger must not fill the memory.
+      if (found !== undefined && accept.length <= maxRememberedAccept) {
         if (remembered.size >= maxRemembered) remembered.clear();
         remembered.set(key, found);
       }

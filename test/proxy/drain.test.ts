@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { connect as http2Connect } from 'node:http2';
+import { connect as tcpConnect } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
 import { expect } from 'chai';
 import type { LoopbackPeer } from '../support/loopback-peer.ts';
@@ -43,6 +44,17 @@ describe('the end of a proxy', function () {
     const { status, body, headers } = await answer;
     expect([status, body, headers.connection]).to.deep.equal([200, 'late', 'close']);
     await drained;
+  });
+
+  it('does not wait for a connection that has not begun TLS', async () => {
+    const silent = tcpConnect(proxy.port, '127.0.0.1');
+    silent.resume();
+    await once(silent, 'connect');
+    const closed = once(silent, 'close');
+    // A whole request behind it, so that the server has surely accepted both.
+    await proxy.get('/version');
+    await Promise.all([drain(0), closed]);
+    expect(silent.destroyed).to.equal(true);
   });
 
   it('is not needed to change the certificate: running connections go on, new ones get the new one', async () => {

@@ -103,6 +103,21 @@ describe('limits', function () {
     expect(home.seen).to.have.length(0);
   });
 
+  it('ends a connection that never begins TLS, or that its client has left before', async () => {
+    await start({ readHeaderTimeoutMs: 100 });
+    const silent = tcpConnect(proxy.port, '127.0.0.1');
+    silent.resume();
+    await once(silent, 'close');
+    const gone = tcpConnect(proxy.port, '127.0.0.1');
+    await once(gone, 'connect');
+    gone.destroy();
+    const count = async () =>
+      Number(/client_connections\{protocol="HTTP\/1.1"\} (\d+)/.exec(await proxy.proxy.metrics.text())?.[1]);
+    for (let left = await count(); left > 0; left = await count())
+      await new Promise((resolve) => setImmediate(resolve));
+    expect(await count()).to.equal(0);
+  });
+
   it('ends connections that are idle', async () => {
     await start({ idleTimeoutMs: 100 });
     const { received, closed } = await connect('GET /version HTTP/1.1\r\nHost: a\r\n\r\n');

@@ -28,10 +28,13 @@ export interface Http2Limits {
 /** Few enough that all of them, unread, do not fill the session's window and stop each other. */
 const streamsPerSession = 100;
 const streamWindow = 64 * 1024;
+/** From a verified connection to the server's first frame. */
+const setUpTimeoutMs = 3_000;
 const sessionWindow = (streamsPerSession + 1) * streamWindow;
 
 interface Session {
   readonly session: ClientHttp2Session;
+  readonly socket: TLSSocket;
   streams: number;
   /** The peer has said that it takes no more. RFC 9113, section 6.8. */
   leaving: boolean;
@@ -105,7 +108,15 @@ export function createHttp2Sessions(
       maxHeaderListPairs: 1_000,
       settings: { enablePush: false, initialWindowSize: streamWindow, maxHeaderListSize: 256 * 1024 },
     });
-    const held: Session = { session, streams: 0, leaving: false, idleSweeps: 0, sweepsSincePing: 0, pinged: false };
+    const held: Session = {
+      session,
+      socket,
+      streams: 0,
+      leaving: false,
+      idleSweeps: 0,
+      sweepsSincePing: 0,
+      pinged: false,
+    };
     session.setLocalWindowSize(sessionWindow);
     session.on('error', () => {});
     session.on('goaway', () => {
@@ -115,8 +126,15 @@ export function createHttp2Sessions(
     session.once('close', () => sessions.delete(held));
     // Until the server has said how many streams it takes, a further one would wait in vain.
     await new Promise<void>((resolve, reject) => {
+      const fail = () => reject(new ConnectFault('connect', `${target.address}: HTTP/2 was not set up`));
+      const timer = setTimeout(() => {
+        session.destroy();
+        socket.destroy();
+        fail();
+      }, setUpTimeoutMs);
       session.once('remoteSettings', () => resolve());
-      session.once('close', () => reject(new ConnectFault('connect', `${target.address}: HTTP/2 was not set up`)));
+      session.once('close', fail);
+      for (const event of ['remoteSettings', 'close'] as const) session.once(event, () => clearTimeout(timer));
     });
     sessions.add(held);
   };
@@ -134,6 +152,8 @@ export function createHttp2Sessions(
     },
     dispatch: (request, handler, fallback) => {
       const attempt = new Http2Attempt(target, request, handler, fallback);
+      // Whose client has left meanwhile waits for nothing any more.
+      while (waiting[0]?.settled === true) waiting.shift();
       const held = withRoom();
       if (streams + waiting.length >= maxStreams) {
         const error = new Error(`all ${maxStreams} streams to ${target.address} are in use`);
@@ -148,6 +168,12 @@ export function createHttp2Sessions(
     open: () => sessions.size + connecting,
     sweep: () => {
       for (const held of sessions) {
+        // A session that was destroyed while it was leaving is not closed before its server answers, if it ever does.
+        if (held.session.destroyed) {
+          sessions.delete(held);
+          held.socket.destroy();
+          continue;
+        }
         held.idleSweeps = held.streams === 0 ? held.idleSweeps + 1 : 0;
         if (held.idleSweeps > idleTimeoutMs / sweepMs) held.session.close();
         else if (++held.sweepsSincePing >= pingEveryMs / sweepMs) ping(held);
@@ -188,7 +214,14 @@ class Http2Attempt implements PeerCall {
       queueMicrotask(() => this.fail('request', new Error(headers.message)));
       return;
     }
-    const stream = session.request(headers.rawHeaders, { endStream: true });
+    let stream: ClientHttp2Stream;
+    try {
+      stream = session.request(headers.rawHeaders, { endStream: true });
+    } catch (error) {
+      // Node refuses what it takes for a mistake of its caller, such as two User-Agent fields; it is the client's.
+      queueMicrotask(() => this.fail('request', error instanceof Error ? error : new Error(String(error))));
+      return;
+    }
     this.#stream = stream;
     stream.on('response', (_headers, _flags, raw) => this.#onResponse(raw as unknown as string[]));
     stream.on('trailers', (_headers, _flags, raw) => {

@@ -95,6 +95,19 @@ describe('watches over HTTP/2', function () {
     await new Promise((resolve) => server.close(resolve));
   });
 
+  it('is told of a request that HTTP/2 cannot carry, and goes on', async () => {
+    const rawHeaders = ['Host', 'h', 'User-Agent', 'a', 'User-Agent', 'b'];
+    const first = ask({ rawHeaders });
+    await eventually(() => first.seen.fault !== undefined);
+    const second = ask({ rawHeaders });
+    await eventually(() => second.seen.fault !== undefined);
+    expect([first.seen.fault?.kind, second.seen.fault?.kind]).to.deep.equal(['request', 'request']);
+    expect(first.seen.fault?.sent).to.equal(false);
+    const watch = ask();
+    await eventually(() => streams.length > 0);
+    expect(watch.seen.fault).to.equal(undefined);
+  });
+
   it('share a connection, with repeated fields kept both ways', async () => {
     const watches = Array.from({ length: 90 }, () => ask());
     await eventually(() => watches.every(({ seen }) => seen.body === 'event'));
