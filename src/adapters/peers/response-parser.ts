@@ -1,10 +1,4 @@
-import { createRequire } from 'node:module';
-
-/** Node's types leave it out; it is part of every Node. */
-declare const WebAssembly: {
-  readonly Module: new (bytes: Uint8Array) => object;
-  readonly Instance: new (module: object, imports: object) => { readonly exports: unknown };
-};
+import { llhttpCodes, loadLlhttp, readText } from '../llhttp/load-llhttp.ts';
 
 /** How the body of an answer is delimited; `close` is a connection's end, which proves nothing. */
 export type BodyFraming = 'none' | 'length' | 'chunked' | 'close';
@@ -45,60 +39,30 @@ export interface ResponseParsers {
   create(): ResponseParser;
 }
 
-interface Llhttp {
-  _initialize(): void;
-  readonly memory: { readonly buffer: ArrayBuffer };
-  llhttp_alloc(type: number): number;
-  llhttp_free(parser: number): void;
-  llhttp_reset(parser: number): void;
-  llhttp_resume(parser: number): void;
-  llhttp_execute(parser: number, data: number, length: number): number;
-  llhttp_get_error_pos(parser: number): number;
-  llhttp_get_error_reason(parser: number): number;
-  llhttp_get_http_major(parser: number): number;
-  llhttp_get_http_minor(parser: number): number;
-  malloc(size: number): number;
-}
-
-const responses = 2;
-const ok = 0;
-const paused = 21;
-const pausedUpgrade = 22;
-const skipBody = 1;
+const { responses, ok, paused, pausedUpgrade, skipBody } = llhttpCodes;
 const windowBytes = 64 * 1024;
 const maxHeadBytes = 256 * 1024;
 const maxFields = 1_000;
 
 /**
- * Loads the llhttp that undici ships as WebAssembly: strict, and without Node's undocumented `HTTPParser`.
+ * Loads the parser of answers.
  *
  * llhttp's calls only note what was found. Nothing of ours that could throw or read again runs inside of them.
  */
 export function loadResponseParsers(): ResponseParsers {
-  const module = new WebAssembly.Module(readWasm());
   let active: Parser | undefined;
-  const instance = new WebAssembly.Instance(module, {
-    env: {
-      wasm_on_message_begin: () => ok,
-      wasm_on_url: () => ok,
-      wasm_on_status: (_parser: number, _at: number, length: number) => active?.count(length),
-      wasm_on_header_field: (_parser: number, at: number, length: number) => active?.onName(at, length),
-      wasm_on_header_value: (_parser: number, at: number, length: number) => active?.onValue(at, length),
-      wasm_on_headers_complete: (_parser: number, status: number, _upgrade: number, keepAlive: number) =>
-        active?.onHead(status, keepAlive === 1),
-      wasm_on_body: (_parser: number, at: number, length: number) => active?.onBody(at, length),
-      wasm_on_message_complete: () => active?.onComplete(),
-    },
+  const llhttp = loadLlhttp({
+    wasm_on_message_begin: () => ok,
+    wasm_on_url: () => ok,
+    wasm_on_status: (_parser, _at, length) => active?.count(length) ?? ok,
+    wasm_on_header_field: (_parser, at, length) => active?.onName(at, length) ?? ok,
+    wasm_on_header_value: (_parser, at, length) => active?.onValue(at, length) ?? ok,
+    wasm_on_headers_complete: (_parser, status, _upgrade, keepAlive) => active?.onHead(status, keepAlive === 1) ?? ok,
+    wasm_on_body: (_parser, at, length) => active?.onBody(at, length) ?? ok,
+    wasm_on_message_complete: () => active?.onComplete() ?? ok,
   });
-  const llhttp = instance.exports as Llhttp;
-  llhttp._initialize();
   const window = llhttp.malloc(windowBytes);
   let view = new Uint8Array(llhttp.memory.buffer);
-  const text = (at: number) => {
-    if (at === 0) return 'malformed';
-    return Buffer.from(llhttp.memory.buffer, at, view.indexOf(0, at) - at).toString('latin1');
-  };
-
   class Parser implements ResponseParser {
     headComplete = false;
     messageComplete = false;
@@ -170,7 +134,7 @@ export function loadResponseParsers(): ResponseParsers {
       if (this.#problem !== undefined) throw new MalformedResponse(this.#problem);
       if (result === ok) return size;
       if (result !== paused && result !== pausedUpgrade)
-        throw new MalformedResponse(text(llhttp.llhttp_get_error_reason(this.#pointer)));
+        throw new MalformedResponse(readText(llhttp, llhttp.llhttp_get_error_reason(this.#pointer)) || 'malformed');
       this.#isPaused = true;
       return llhttp.llhttp_get_error_pos(this.#pointer) - window;
     }
@@ -268,9 +232,4 @@ export function loadResponseParsers(): ResponseParsers {
     }
   }
   return { create: () => new Parser() };
-}
-
-function readWasm(): Uint8Array {
-  const require = createRequire(import.meta.url);
-  return require('undici/lib/llhttp/llhttp_simd-wasm.js') as Uint8Array;
 }
