@@ -33,69 +33,69 @@ export function encodeGroup(group: GroupDiscovery): string {
 }
 
 /**
- * JSON with the escapes of Go's `encoding/json`, indented as `MarshalIndent` does if asked to.
+ * JSON with the escapes of Go's `encoding/json`, indented as `MarshalIndent` does if asked to; an unpaired surrogate is
+ * U+FFFD, as Go decodes it.
  *
- * The characters occur only inside strings, so that the whole text can be escaped at once.
+ * The characters occur only inside strings, so that the whole text can be escaped at once; escapes are read one by one,
+ * so that none is seen in the middle of another.
  */
 export function encodeAsGo(value: object, indent?: number): string {
   return JSON.stringify(value, undefined, indent).replace(
-    /[<>&\u2028\u2029]/g,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    /[<>&\u2028\u2029]|\\(?:ud[89a-f][0-9a-f]{2}|.)/g,
+    (found) => {
+      if (found.startsWith('\\')) return found.length > 2 ? '\ufffd' : found;
+      return `\\u${found.charCodeAt(0).toString(16).padStart(4, '0')}`;
+    },
   );
 }
 
+// Every literal has all its fields, in the order of the Go type: what is undefined is left out, and objects of one shape
+// are built and written several times as fast as others.
+
 function writeGroup({ name, kind, apiVersion, versions }: GroupDiscovery): object {
   return {
-    ...unlessEmpty('kind', kind),
-    ...unlessEmpty('apiVersion', apiVersion),
-    metadata: unlessEmpty('name', name),
-    ...unlessNone('versions', versions?.map(writeVersion)),
+    kind: unlessEmpty(kind),
+    apiVersion: unlessEmpty(apiVersion),
+    metadata: { name: unlessEmpty(name) },
+    versions: unlessEmpty(versions)?.map(writeVersion),
   };
 }
 
 function writeVersion({ version, resources, freshness }: VersionDiscovery): object {
   return {
-    version: writeText(version),
-    ...unlessNone('resources', resources?.map(writeResource)),
-    ...unlessEmpty('freshness', freshness),
+    version,
+    resources: unlessEmpty(resources)?.map(writeResource),
+    freshness: unlessEmpty(freshness),
   };
 }
 
 function writeResource(resource: ResourceDiscovery): object {
   return {
-    resource: writeText(resource.resource),
-    ...(resource.responseKind !== undefined && { responseKind: writeKind(resource.responseKind) }),
-    scope: writeText(resource.scope),
-    singularResource: writeText(resource.singularResource),
-    verbs: resource.verbs?.map(writeText) ?? null,
-    ...unlessNone('shortNames', resource.shortNames?.map(writeText)),
-    ...unlessNone('categories', resource.categories?.map(writeText)),
-    ...unlessNone('subresources', resource.subresources?.map(writeSubresource)),
+    resource: resource.resource,
+    responseKind: writeKind(resource.responseKind),
+    scope: resource.scope,
+    singularResource: resource.singularResource,
+    verbs: resource.verbs,
+    shortNames: unlessEmpty(resource.shortNames),
+    categories: unlessEmpty(resource.categories),
+    subresources: unlessEmpty(resource.subresources)?.map(writeSubresource),
   };
 }
 
 function writeSubresource({ subresource, responseKind, acceptedTypes, verbs }: SubresourceDiscovery): object {
   return {
-    subresource: writeText(subresource),
-    ...(responseKind !== undefined && { responseKind: writeKind(responseKind) }),
-    ...unlessNone('acceptedTypes', acceptedTypes?.map(writeKind)),
-    verbs: verbs?.map(writeText) ?? null,
+    subresource,
+    responseKind: writeKind(responseKind),
+    acceptedTypes: unlessEmpty(acceptedTypes)?.map(writeKind),
+    verbs,
   };
 }
 
-function writeKind({ group, version, kind }: GroupVersionKind): object {
-  return { group: writeText(group), version: writeText(version), kind: writeText(kind) };
+function writeKind(value: GroupVersionKind | undefined): object | undefined {
+  if (value === undefined) return undefined;
+  return { group: value.group, version: value.version, kind: value.kind };
 }
 
-/** Go decodes an unpaired surrogate to U+FFFD; `JSON.stringify` would write it as an escape. */
-function writeText(text: string): string {
-  return text.toWellFormed();
-}
-
-function unlessEmpty(name: string, text: string | undefined): object {
-  return text === undefined || text === '' ? {} : { [name]: writeText(text) };
-}
-
-function unlessNone(name: string, list: readonly unknown[] | undefined): object {
-  return list === undefined || list.length === 0 ? {} : { [name]: list };
+function unlessEmpty<Value extends { readonly length: number }>(value: Value | undefined): Value | undefined {
+  return value === undefined || value.length === 0 ? undefined : value;
 }

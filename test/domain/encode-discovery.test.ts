@@ -92,4 +92,12 @@ describe('encodeDiscoveryList', () => {
   it('writes U+FFFD for an unpaired surrogate', () => {
     expect(encodeDiscoveryList([{ name: 'a\ud800' }], hashed)).to.contain('"a\ufffd"');
   });
+
+  it('takes no text that looks like an escape for one', () => {
+    const written = (name: string) => encodeDiscoveryList([{ name }], hashed);
+    expect(written('\\ud800')).to.contain('"\\\\ud800"');
+    expect(written('\\\ud800')).to.contain('"\\\\\ufffd"');
+    expect(written('\\\\ud800<')).to.contain('"\\\\\\\\ud800\\u003c"');
+    expect(written('\ud83d\ude00\ude00')).to.contain('"\u{1f600}\ufffd"');
+  });
 });
