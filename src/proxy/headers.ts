@@ -101,7 +101,8 @@ export function headerValue(rawHeaders: RawHeaders, name: string): string | unde
 export function headerList(rawHeaders: RawHeaders, name: string): string | undefined {
   let list: string | undefined;
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
-    if (rawHeaders[at]?.toLowerCase() !== name) continue;
+    const candidate = rawHeaders[at];
+    if (candidate?.length !== name.length || candidate.toLowerCase() !== name) continue;
     list = list === undefined ? rawHeaders[at + 1] : `${list}, ${rawHeaders[at + 1]}`;
   }
   return list;

@@ -40,7 +40,9 @@ const maxRememberedAccept = 512;
 
 /** Makes each form once per bundle, when it is first asked for; from then on finding it is one look-up. */
 export function createUnifiedDocuments(bundle: RoutingBundle): UnifiedDocuments {
-  const remembered = new Map<string, FoundDocument | undefined>();
+  /** By path and `Accept`. */
+  const remembered = new Map<string, Map<string, FoundDocument>>();
+  let rememberedCount = 0;
   const stored = new Map<string, FoundDocument>();
   const versions = offeredVersions(bundle);
   let parsed: ReturnType<typeof parseBundle> | undefined;
@@ -116,15 +118,21 @@ export function createUnifiedDocuments(bundle: RoutingBundle): UnifiedDocuments 
 
   return {
     find: (method, path, accept, pretty) => {
-      if (parseDiscoveryPath(path) === undefined) return undefined;
-      const key = `${method} ${pretty} ${path} ${accept}`;
-      if (remembered.has(key)) return remembered.get(key);
+      // Nearly every client asks so, for few paths and in few ways.
+      const plain = method === 'GET' && !pretty;
+      const known = plain ? remembered.get(path)?.get(accept) : undefined;
+      if (known !== undefined) return known;
       const found = find(method, path, accept, pretty);
-      // Paths of resources are many and never found; they are told apart before anything is remembered.
-      // Nor is what no client of Kubernetes sends: a stranger must not fill the memory.
-      if (found !== undefined && accept.length <= maxRememberedAccept) {
-        if (remembered.size >= maxRemembered) remembered.clear();
-        remembered.set(key, found);
+      // What is not discovery is never remembered, nor what no client of Kubernetes sends: a stranger must not fill the
+      // memory.
+      if (plain && found !== undefined && accept.length <= maxRememberedAccept) {
+        if (rememberedCount >= maxRemembered) {
+          remembered.clear();
+          rememberedCount = 0;
+        }
+        const ofPath = remembered.get(path) ?? new Map<string, FoundDocument>();
+        remembered.set(path, ofPath.set(accept, found));
+        rememberedCount++;
       }
       return found;
     },
