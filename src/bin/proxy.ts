@@ -189,6 +189,7 @@ async function accessTable(flags: ProxyFlags, client: ApiClient | undefined, log
     start: async (onBundle, onTrouble, signal) => {
       let bundleTrouble: string | undefined;
       let revision = 0;
+      const doubt = watchConfirmations({ client, ...location, clock: systemClock, log, signal, random: Math.random });
       const reflector = watchBundle({
         client,
         namespace,
@@ -196,17 +197,17 @@ async function accessTable(flags: ProxyFlags, client: ApiClient | undefined, log
         onBundle: (bundle) => {
           revision = bundle.table.revision;
           onBundle(bundle);
+          onTrouble(doubt(revision));
         },
         onTrouble: (reason, message) => {
           bundleTrouble = reason === undefined ? undefined : `${reason}: ${message}`;
-          onTrouble(bundleTrouble);
+          onTrouble(bundleTrouble ?? doubt(revision));
         },
         clock: systemClock,
         log,
         signal,
         random: Math.random,
       });
-      const doubt = watchConfirmations({ client, ...location, clock: systemClock, log, signal, random: Math.random });
       // A confirmation that does not come calls nobody back. A watch that fails for a while is no doubt by itself: what
       // counts is whether the table is still confirmed, and the Lease that says so is watched by the same client.
       while (!signal.aborted) {

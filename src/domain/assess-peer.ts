@@ -90,14 +90,31 @@ export function assessPeer(
     const retained = documents !== undefined && (live || away < bounds.goneAfterMs);
     return { state, reason, message, live, fresh: fresh && live, retained };
   };
-  if (peer.refused !== undefined) return verdict('Refused', 'AddressRefused', peer.refused, mayRun);
-  if (peer.address === undefined)
-    return leaseRenewed
+  const departed = !leaseRenewed && !listed;
+  if (peer.refused !== undefined)
+    return departed
+      ? verdict('Gone', 'LeaseAbandoned', `no Lease renewal, and its address is refused: ${peer.refused}`, false)
+      : verdict('Refused', 'AddressRefused', peer.refused, true);
+  if (peer.address === undefined) {
+    if (departed)
+      return verdict('Gone', 'LeaseAbandoned', 'its Lease is no longer renewed and no address is known', false);
+    return peer.displacedBy === undefined
       ? verdict('Unresolved', 'NoAddress', unresolvedMessage, true)
-      : verdict('Gone', 'LeaseAbandoned', 'its Lease is no longer renewed and no address is known', false);
+      : verdict('Unresolved', 'DuplicateAddress', displacedMessage(peer.displacedBy), true);
+  }
   // After a restart it listens before it is ready, so it gets no work until it says that it is.
   if (probe === undefined) return verdict('NotReady', 'NotYetProbed', 'it has not been asked yet', true);
-  if (probe.kind === 'refused') return verdict('Refused', 'CertificateRefused', probe.detail, leaseRenewed || listed);
+  if (probe.kind === 'refused') {
+    // Whoever has the address of a server that has left is not asked for it for ever.
+    if (departed && (away >= bounds.goneAfterMs || documents === undefined))
+      return verdict(
+        'Gone',
+        'LeaseAbandoned',
+        `no Lease renewal, and another is at its address: ${probe.detail}`,
+        false,
+      );
+    return verdict('Refused', 'CertificateRefused', probe.detail, !departed);
+  }
   if (probe.kind === 'unreachable') {
     if (mayRun) return verdict('Unreachable', 'ConnectionFailed', probe.detail, true);
     if (away >= bounds.goneAfterMs || documents === undefined)
@@ -118,3 +135,10 @@ export function assessPeer(
 const unresolvedMessage =
   'its Lease is renewed but no source gives its address: list it in spec.addresses.static, or let the operator read ' +
   'control-plane Nodes or mirror pods';
+
+function displacedMessage(holder: string): string {
+  return (
+    `its Lease is renewed, but its address is that of ${holder}: where several servers advertise one address, list each ` +
+    "one's own in spec.addresses.static"
+  );
+}

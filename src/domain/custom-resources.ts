@@ -47,19 +47,24 @@ export function classifyDefined(
   now: number,
 ): DefinedResources {
   const custom = new Set<string>();
+  // A group-version that changes hands, as from an aggregated server to a CRD, is served all the while by somebody.
+  const versions = new Set<string>();
   for (const { spec } of crds)
-    for (const version of spec?.versions ?? [])
-      if (version.served === true)
-        custom.add(
-          resourceKey({ group: spec?.group ?? '', version: version.name ?? '', resource: spec?.names?.plural ?? '' }),
-        );
+    for (const { name = '', served } of spec?.versions ?? []) {
+      if (served !== true) continue;
+      const group = spec?.group ?? '';
+      versions.add(`${group}/${name}`);
+      custom.add(resourceKey({ group, version: name, resource: spec?.names?.plural ?? '' }));
+    }
   const aggregated = new Set<string>();
-  for (const { spec } of apiServices)
-    if (spec?.service !== undefined && spec.service !== null)
-      aggregated.add(`${spec.group ?? ''}/${spec.version ?? ''}`);
+  for (const { spec } of apiServices) {
+    const groupVersion = `${spec?.group ?? ''}/${spec?.version ?? ''}`;
+    versions.add(groupVersion);
+    if (spec?.service !== undefined && spec.service !== null) aggregated.add(groupVersion);
+  }
   const deletedAt = new Map<string, number>();
   for (const [key, at] of before?.deletedAt ?? []) if (now - at < tombstoneMs) deletedAt.set(key, at);
   for (const key of [...(before?.custom ?? []), ...(before?.aggregated ?? [])]) deletedAt.set(key, now);
-  for (const key of [...custom, ...aggregated]) deletedAt.delete(key);
+  for (const key of [...custom, ...versions]) deletedAt.delete(key);
   return { custom, aggregated, deletedAt };
 }

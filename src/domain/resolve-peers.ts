@@ -35,43 +35,53 @@ export interface ResolvedPeer {
   readonly trust?: Trust;
   /** Set if the address may not be used; it is then never contacted. */
   readonly refused?: string;
+  /** Id of the peer that holds the address which this one's sources give; it has no address then. */
+  readonly displacedBy?: string;
 }
 
 /**
  * Gives each Lease the first address that its sources prove, and each address without a Lease a peer of its own.
  *
  * A source without identity (the EndpointSlice) never names a Lease; it only corroborates one or adds a peer that is
- * named by its address. Two Leases with one address are two names of one server: the one renewed last keeps it.
+ * named by its address. Of two Leases with one address one gets it: its holder, else the one renewed last. The other may
+ * be an old name of the same server, or a second server behind a shared address, so it stays a peer without an address.
+ *
+ * @param holders The peers whose Leases are renewed, by the address that each has had until now.
  */
 export function resolvePeers(
   facts: AddressFacts,
   sources: readonly AddressSource[],
   checkAddress: (address: string) => { readonly ok: true } | { readonly ok: false; readonly reason: string },
+  holders: ReadonlyMap<string, string> = new Map(),
 ): { readonly peers: readonly ResolvedPeer[]; readonly problems: readonly LeaseProblem[] } {
   const problems: LeaseProblem[] = [];
   const byAddress = new Map<string, ResolvedPeer>();
   const unresolved: ResolvedPeer[] = [];
-  const newestFirst = [...facts.leases].sort((a, b) => compare(b.renewTime, a.renewTime) || compare(a.name, b.name));
-  for (const lease of newestFirst) {
-    const found = findAddress(lease, facts, sources);
+  const found = facts.leases.map((lease) => ({ lease, place: findAddress(lease, facts, sources) }));
+  const rank = ({ lease, place }: (typeof found)[number]) =>
+    place !== undefined && holders.get(place.address) === lease.name ? 0 : 1;
+  found.sort(
+    (a, b) => rank(a) - rank(b) || compare(b.lease.renewTime, a.lease.renewTime) || compare(a.lease.name, b.lease.name),
+  );
+  for (const { lease, place } of found) {
     const peer: ResolvedPeer = {
       id: lease.name,
       lease,
       ...(lease.hostname !== undefined && { hostname: lease.hostname }),
-      ...found,
     };
-    if (found === undefined) {
-      unresolved.push(peer);
-      continue;
-    }
-    const holder = byAddress.get(found.address);
-    if (holder === undefined) byAddress.set(found.address, peer);
-    else
+    const holder = place === undefined ? undefined : byAddress.get(place.address);
+    if (place === undefined) unresolved.push(peer);
+    else if (holder === undefined) byAddress.set(place.address, { ...peer, ...place });
+    else {
+      unresolved.push({ ...peer, displacedBy: holder.id });
       problems.push({
         lease: lease.name,
         reason: 'DuplicateAddress',
-        message: `has the address ${found.address} of ${holder.id}, whose Lease was renewed later; this one is ignored`,
+        message:
+          `its address ${place.address} is that of ${holder.id} already; while both Leases are renewed there may be a ` +
+          'second server that is not seen: give each its own address in spec.addresses.static',
       });
+    }
   }
   if (sources.includes('Static')) {
     const known = new Set(facts.leases.flatMap((lease) => [lease.name, lease.hostname]));
@@ -90,7 +100,11 @@ export function resolvePeers(
   return { peers: peers.sort((a, b) => compare(a.id, b.id)), problems };
 }
 
-function findAddress(lease: IdentityLease, facts: AddressFacts, sources: readonly AddressSource[]) {
+function findAddress(
+  lease: IdentityLease,
+  facts: AddressFacts,
+  sources: readonly AddressSource[],
+): { readonly address: string; readonly source: AddressSource; readonly trust: Trust } | undefined {
   for (const source of sources) {
     const found = fromSource(source, lease, facts);
     if (found !== undefined) return { ...found, source };

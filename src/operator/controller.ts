@@ -187,7 +187,8 @@ export function startController(context: ControllerContext): Controller {
       notify();
       roster.poke();
       // A server's discovery follows its own watch of the definition, so ask again a little later.
-      for (const delayMs of [300, 1_000, 3_000])
+      // The last time is after a deletion has settled: what is listed then is served, whatever was deleted.
+      for (const delayMs of [300, 1_000, 3_000, 6_000])
         void clock.sleep(delayMs, stopping.signal).then(() => {
           if (!stopping.signal.aborted) roster.poke();
         });

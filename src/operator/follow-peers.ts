@@ -1,4 +1,4 @@
-import { assessPeer, type PeerObservation } from '../domain/assess-peer.ts';
+import { assessPeer, leaseAbandonedAfterMs, type PeerObservation } from '../domain/assess-peer.ts';
 import type { ApiServiceObject, CustomResourceDefinitionObject } from '../domain/custom-resources.ts';
 import type { PeerView } from '../domain/derive-bundle.ts';
 import {
@@ -26,7 +26,10 @@ export interface ClusterSets {
 
 /** The peers of a control plane, each with a monitor of its own. */
 export interface PeerRoster {
-  /** Takes over peers that somebody knew before, unless they are followed already. */
+  /**
+   * Takes over peers that somebody knew before, unless they are followed already. One that nobody vouches for any more
+   * is let go of when it has been away for long enough; its address has to be allowed now.
+   */
   remember(known: ReadonlyMap<string, PeerObservation>): void;
   /** Brings the monitors up to date with what the cluster says; returns Leases that identify nobody. */
   follow(): readonly LeaseProblem[];
@@ -38,6 +41,9 @@ export interface PeerRoster {
   stop(): void;
 }
 
+/** Lines of a watch of Leases that is well are no further apart, as a Lease is renewed every 10 s. */
+const leaseGapMs = 15_000;
+
 /** Starts with nobody, or with the observations of an earlier roster. */
 export function createPeerRoster(
   settings: ControllerSettings,
@@ -47,6 +53,39 @@ export function createPeerRoster(
 ): PeerRoster {
   const { clock } = context;
   const monitors = new Map<string, PeerMonitor>();
+  // Since when the watch of the Leases has been heard without a gap. What a server renewed in a gap may be told late, or
+  // may not have been possible, so that silence counts from the end of the gap only.
+  let heardSince = clock.now();
+  let heardAt = heardSince;
+  if (earlier !== undefined) remember(earlier);
+
+  function remember(known: ReadonlyMap<string, PeerObservation>): void {
+    for (const [id, observation] of known) {
+      if (monitors.has(id)) continue;
+      const { refused: _, ...peer } = observation.peer;
+      const verdict = peer.address === undefined ? undefined : settings.checkAddress(peer.address);
+      const judged = verdict === undefined || verdict.ok ? peer : { ...peer, refused: verdict.reason };
+      monitors.set(id, monitorPeer(judged, context, observation));
+    }
+  }
+
+  function noteContact(): void {
+    const at = sets.leases.lastContactAtMs;
+    if (at === undefined || at === heardAt) return;
+    if (at - heardAt > leaseGapMs) heardSince = at;
+    heardAt = at;
+  }
+
+  /** Who has which address now, by a Lease that is renewed. */
+  function holders(): ReadonlyMap<string, string> {
+    const held = new Map<string, string>();
+    for (const [id, monitor] of monitors) {
+      const { peer, leaseChangedAt } = withGap(monitor.observation());
+      const renewed = leaseChangedAt !== undefined && heardAt - leaseChangedAt < leaseAbandonedAfterMs;
+      if (renewed && peer.lease !== undefined && peer.address !== undefined) held.set(peer.address, id);
+    }
+    return held;
+  }
 
   function gather(): { readonly peers: readonly ResolvedPeer[]; readonly problems: readonly LeaseProblem[] } {
     const leases: IdentityLease[] = [];
@@ -63,7 +102,7 @@ export function createPeerRoster(
       settings.nodePort,
     );
     const facts = { leases, staticEntries: settings.staticEntries, ...addresses };
-    const resolved = resolvePeers(facts, settings.sources, settings.checkAddress);
+    const resolved = resolvePeers(facts, settings.sources, settings.checkAddress, holders());
     return { peers: withoutEchoes(resolved.peers), problems: [...problems, ...resolved.problems] };
   }
 
@@ -81,8 +120,15 @@ export function createPeerRoster(
     return resolved.filter(({ source, address }) => source !== 'EndpointSlice' || !departed.has(address));
   }
 
+  function withGap(seen: PeerObservation): PeerObservation {
+    const { leaseChangedAt } = seen;
+    return leaseChangedAt === undefined || leaseChangedAt >= heardSince
+      ? seen
+      : { ...seen, leaseChangedAt: heardSince };
+  }
+
   function assess(seen: PeerObservation) {
-    return assessPeer(seen, settings, clock.now(), sets.leases.lastContactAtMs ?? clock.now());
+    return assessPeer(withGap(seen), settings, clock.now(), sets.leases.lastContactAtMs ?? clock.now());
   }
 
   function letGo(id: string, monitor: PeerMonitor, replaced: boolean): void {
@@ -95,15 +141,13 @@ export function createPeerRoster(
   }
 
   return {
-    remember(known) {
-      for (const [id, { peer, ...observation }] of known)
-        if (!monitors.has(id)) monitors.set(id, monitorPeer(peer, context, observation));
-    },
+    remember,
     follow() {
+      noteContact();
       const { peers, problems } = gather();
       for (const peer of peers) {
         const monitor = monitors.get(peer.id);
-        if (monitor === undefined) monitors.set(peer.id, monitorPeer(peer, context, earlier?.get(peer.id)));
+        if (monitor === undefined) monitors.set(peer.id, monitorPeer(peer, context));
         else monitor.update(peer);
       }
       const present = new Set(peers.map(({ id }) => id));

@@ -55,7 +55,7 @@ export function monitorPeer(
   let seen: PeerObservation = {
     ...known,
     peer,
-    ...(peer.lease !== undefined && { leaseChangedAt: clock.now() }),
+    ...(peer.lease !== undefined && { leaseChangedAt: known?.leaseChangedAt ?? clock.now() }),
   };
   let fetchDueAt = 0;
   let schemasDueAt = 0;

@@ -40,7 +40,7 @@ export interface PeerClient {
 export interface WatchedSet<T> {
   items(): ReadonlyMap<string, T>;
   readonly synced: boolean;
-  /** When the server last said anything, in milliseconds since the epoch. */
+  /** When the server last said anything of the set, in milliseconds of the clock. */
   readonly lastContactAtMs: number | undefined;
   readonly failing?: { readonly since: number; readonly message: string } | undefined;
 }

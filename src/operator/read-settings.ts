@@ -78,7 +78,7 @@ export function readSettings(object: PeerDiscovery, context: SettingsContext): S
       probeIntervalMs: 1_000,
       eagerProbeIntervalMs: 250,
       maxBackoffMs: Math.max(pollIntervalMs, 10_000),
-      confirmEveryMs: 10_000,
+      confirmEveryMs: 5_000,
     },
     routingTable: {
       namespace: spec.routingTable.namespace ?? context.namespace,

@@ -24,9 +24,9 @@ export interface FleetSnapshot {
 /** The servers behind this proxy as of now. */
 export interface Fleet {
   current(): FleetSnapshot;
-  /** Swaps the table whole; running requests keep the old one. */
+  /** Swaps the table whole; running requests keep the old one. It is not thereby believed: see {@link distrust}. */
   replace(bundle: RoutingBundle): void;
-  /** Whether the source may be behind from here on. */
+  /** Whether the source may be behind from here on; it may until this is called for the first time. */
   distrust(doubtful: boolean): void;
   tableTooOld(): boolean;
   /** -1 without a table. */
@@ -80,7 +80,7 @@ export function createFleet({
         };
   let snapshot: FleetSnapshot = { bundle: undefined, index: undefined, peers: [] };
   let confirmedAt = 0;
-  let distrusted = false;
+  let distrusted = true;
   const usable = (peer: FleetPeer | undefined): peer is FleetPeer =>
     peer !== undefined && takesWork(peer.state) && health.isWell(peer.target.address);
   const lastResort = (peer: FleetPeer | undefined): peer is FleetPeer =>
@@ -124,7 +124,6 @@ export function createFleet({
       );
       snapshot = { bundle, index: indexTable(table), peers };
       confirmedAt = clock.now();
-      distrusted = false;
       const addresses = new Set(peers.flatMap((peer) => (peer === undefined ? [] : [peer.target.address])));
       if (pinnedHome !== undefined) addresses.add(pinnedHome);
       health.forgetAllBut(addresses);

@@ -7,7 +7,8 @@ export interface RoutingTableSource {
   /**
    * Hands over every whole bundle until `signal` aborts; resolves then.
    *
-   * `onTrouble` says that the source may be behind, and why; the next `onBundle`, or `undefined`, that it no longer is.
+   * `onTrouble` says that the source may be behind, and why, or with `undefined` that it is not: until it has been called
+   * with that, what was handed over is not believed to be complete.
    */
   start(
     onBundle: (bundle: RoutingBundle) => void,

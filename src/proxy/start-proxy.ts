@@ -91,7 +91,6 @@ export function startProxy(options: ProxyOptions): RunningProxy {
   const following = source
     .start(
       (bundle) => {
-        trouble = undefined;
         fleet.replace(bundle);
         metrics.tableRevision.set(bundle.table.revision);
         const { revision, mode, complete, peers } = bundle.table;

@@ -56,6 +56,35 @@ describe('assessPeer', () => {
     expect(assessPeer(silent, bounds, now)).to.include({ live: false });
   });
 
+  it('doubts for a Lease whose address another one has, while it is renewed', () => {
+    const peer = { id: 'b', displacedBy: 'a', lease: { name: 'b', holderIdentity: 'x', renewTime: '1' } };
+    const displaced = { peer, leaseChangedAt: now - 1_000 };
+    const verdict = assessPeer(displaced, bounds, now);
+    expect(verdict).to.include({ state: 'Unresolved', reason: 'DuplicateAddress', live: true });
+    expect(assessPeer({ peer, leaseChangedAt: now - leaseAbandonedAfterMs }, bounds, now).state).to.equal('Gone');
+  });
+
+  it('lets go of a server that has left and whose address another host has, or is refused now', () => {
+    const { leaseChangedAt: _at, documents: _documents, ...left } = well;
+    const refused = { kind: 'refused', detail: 'another name' } as const;
+    expect(assessPeer({ ...left, probe: refused, unreachableSince: now - 1_000 }, bounds, now).state).to.equal('Gone');
+    const away = { ...left, documents, probe: refused };
+    expect(assessPeer({ ...away, unreachableSince: now - 299_999 }, bounds, now)).to.include({
+      state: 'Refused',
+      live: false,
+      retained: true,
+    });
+    expect(assessPeer({ ...away, unreachableSince: now - 300_000 }, bounds, now).state).to.equal('Gone');
+    const forbidden = { ...left, peer: { ...left.peer, refused: 'not in allowedCIDRs' } };
+    expect(assessPeer(forbidden, bounds, now).state).to.equal('Gone');
+  });
+
+  it('takes a listed server at a refused address for live, however long it was away before', () => {
+    const peer = { id: 's', address: '10.0.0.9:6443', source: 'Static', trust: 'High', refused: 'no' } as const;
+    const verdict = assessPeer({ peer, unreachableSince: now - 900_000 }, bounds, now);
+    expect(verdict).to.include({ state: 'Refused', reason: 'AddressRefused', live: true });
+  });
+
   it('gives no work to a server that was restarted and has not yet been asked', () => {
     const { documentsAt: _at, probe: _probe, ...restarted } = well;
     expect(assessPeer(restarted, bounds, now)).to.include({ state: 'NotReady', live: true, fresh: false });

@@ -32,4 +32,14 @@ describe('classifyDefined', () => {
     const again = classifyDefined([crd('gizmos', { name: 'v1', served: true })], [], deleted, now + 2_000);
     expect([...again.deletedAt.keys()]).to.deep.equal(['metrics.k8s.io/v1']);
   });
+
+  it('does not take a group-version for deleted that passes from an aggregated server to this one, or to a CRD', () => {
+    const first = classifyDefined([], [aggregated], undefined, now);
+    const own = { spec: { group: 'metrics.k8s.io', version: 'v1' } };
+    expect(classifyDefined([], [own], first, now + 1_000).deletedAt.size).to.equal(0);
+    const byCrd = {
+      spec: { group: 'metrics.k8s.io', names: { plural: 'pods' }, versions: [{ name: 'v1', served: true }] },
+    };
+    expect(classifyDefined([byCrd], [], first, now + 1_000).deletedAt.size).to.equal(0);
+  });
 });

@@ -44,15 +44,31 @@ describe('resolvePeers', () => {
     ]);
   });
 
-  it('keeps the Lease that was renewed last if two have one address, and reports the other', () => {
+  it('gives the address of two Leases to the one renewed last, and keeps the other without one', () => {
     const { peers, problems } = resolve({
       leases: [
         lease('old', { annotatedAddress: '10.0.0.1:6443', renewTime: '1' }),
         lease('new', { annotatedAddress: '10.0.0.1:6443', renewTime: '2' }),
       ],
     });
-    expect(peers.map(({ id }) => id)).to.deep.equal(['apiserver-new']);
+    expect(peers.map(({ id, address, displacedBy }) => [id, address, displacedBy])).to.deep.equal([
+      ['apiserver-new', '10.0.0.1:6443', undefined],
+      ['apiserver-old', undefined, 'apiserver-new'],
+    ]);
     expect(problems.map(({ lease, reason }) => [lease, reason])).to.deep.equal([['apiserver-old', 'DuplicateAddress']]);
+  });
+
+  it('leaves a shared address with its holder, whoever is renewed next', () => {
+    const leases = [
+      lease('a', { annotatedAddress: '10.0.0.1:6443', renewTime: '1' }),
+      lease('b', { annotatedAddress: '10.0.0.1:6443', renewTime: '2' }),
+    ];
+    const holders = new Map([['10.0.0.1:6443', 'apiserver-a']]);
+    const { peers } = resolvePeers({ ...nothing, leases }, allSources, allow, holders);
+    expect(peers.map(({ id, address }) => [id, address])).to.deep.equal([
+      ['apiserver-a', '10.0.0.1:6443'],
+      ['apiserver-b', undefined],
+    ]);
   });
 
   it('keeps a server that the administrator lists but that has no Lease', () => {

@@ -268,4 +268,74 @@ describe('the controller of a PeerDiscovery', () => {
     expect(plane.calls.fetch - before).to.be.within(18, 22);
     await plane.controller.stop();
   });
+
+  it('vouches for no 404 while two Leases with one address are renewed, and lets neither take it from the other', async () => {
+    const plane = mixedPlane();
+    await plane.advance(2_000);
+    const holder = plane.table.peers.find(({ address }) => address === b)?.hostname;
+    for (let turn = 0; turn < 6; turn += 1) {
+      plane.renew('old', a);
+      plane.renew('new', b);
+      plane.renew('behind the same address', b);
+      await plane.advance(10_000);
+      expect(plane.table.complete).to.equal(false);
+      expect(plane.table.peers.find(({ address }) => address === b)?.hostname).to.equal(holder);
+      expect(whoServes(plane, 'widgets')).to.deep.equal(['new']);
+    }
+    for (let turn = 0; turn < 4; turn += 1) {
+      plane.renew('old', a);
+      plane.renew('new', b);
+      await plane.advance(10_000);
+    }
+    expect(plane.table.complete).to.equal(true);
+    await plane.controller.stop();
+  });
+
+  it('remembers over a change of spec what a server served that has left but is not gone', async () => {
+    const plane = mixedPlane();
+    await plane.advance(2_000);
+    plane.servers.delete(b);
+    plane.dropLease('new');
+    await plane.advance(5_000);
+    await plane.restart({ generation: 2 });
+    await plane.advance(5_000);
+    expect(whoServes(plane, 'widgets')).to.deep.equal(['new']);
+    await plane.controller.stop();
+  });
+
+  it('takes no document of another address for fresh after a change of spec, and asks at no refused address', async () => {
+    const plane = mixedPlane();
+    await plane.advance(2_000);
+    const c = '10.0.0.3:6443';
+    plane.servers.set(c, { probe: { kind: 'notReady', detail: 'starting' }, groups: [] });
+    plane.renew('new', c);
+    await plane.restart({ generation: 2 });
+    await plane.advance(1_000);
+    expect(plane.table.complete).to.equal(false);
+    await plane.restart({ checkAddress: (address) => (address === c ? { ok: false, reason: 'no' } : { ok: true }) });
+    await plane.advance(1_000);
+    expect(plane.table.peers.find(({ hostname }) => hostname === 'new')?.state).to.equal('Refused');
+    await plane.controller.stop();
+  });
+
+  it('takes no server for abandoned because Leases could not be renewed or heard of for a while', async () => {
+    const plane = mixedPlane();
+    await plane.advance(2_000);
+    plane.servers.delete(b);
+    await plane.advance(2_000);
+    plane.failing.silentSince = plane.now();
+    await plane.advance(60_000);
+    delete plane.failing.silentSince;
+    plane.renew('old', a);
+    await plane.advance(5_000);
+    // It may be as alive as the other one, whose renewal has come by now.
+    expect(plane.table.peers.map(({ hostname, state }) => [hostname, state])).to.deep.include(['new', 'Unreachable']);
+    expect(plane.table.complete).to.equal(false);
+    for (let turn = 0; turn < 4; turn += 1) {
+      plane.renew('old', a);
+      await plane.advance(10_000);
+    }
+    expect(plane.table.complete).to.equal(true);
+    await plane.controller.stop();
+  });
 });

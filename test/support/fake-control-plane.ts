@@ -43,6 +43,7 @@ interface FakeServer {
 
 /** Servers, Leases and a store that exist only in memory; time moves only by `advance`. */
 export function createFakeControlPlane(settings: Partial<ControllerSettings> = {}, before?: RoutingBundle) {
+  let known: ReturnType<Controller['observations']> | undefined;
   let now = 1_700_000_000_000;
   let sleepers: { at: number; wake: () => void }[] = [];
   const clock: Clock = {
@@ -163,6 +164,13 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
       leases.delete(identityLeaseName(hostname));
       controller?.notify();
     },
+    /** Stops, and starts anew with other settings and what is known, as a change of spec does. */
+    async restart(changed: Partial<ControllerSettings>) {
+      known = controller?.observations();
+      await controller?.stop();
+      Object.assign(settings, changed);
+      this.start();
+    },
     start() {
       const empty = set(new Map<string, never>());
       controller = startController({
@@ -186,10 +194,10 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
         client,
         fetches: new PQueue({ concurrency: 8 }),
         bundles: {
-          read: async () => ({
-            revision: before?.table.revision ?? 41,
-            ...(before !== undefined && { bundle: before }),
-          }),
+          read: async () => {
+            const bundle = bundles.at(-1) ?? before;
+            return { revision: bundle?.table.revision ?? 41, ...(bundle !== undefined && { bundle }) };
+          },
           async publish(bundle) {
             if (failing.publish === 'terminal') throw new TerminalError('NamespaceMissing', 'create it');
             if (failing.publish) throw new Error('connection refused');
@@ -212,6 +220,7 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
         clock,
         random: () => 0.5,
         log: silentLog,
+        ...(known !== undefined && { known }),
       });
     },
     settle,

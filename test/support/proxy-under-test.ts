@@ -130,7 +130,10 @@ export async function startProxyUnderTest(
     caPem: ca,
     proxy,
     behind,
-    use: (table) => onBundle(routingBundle(table)),
+    use: (table) => {
+      onBundle(routingBundle(table));
+      doubt(undefined);
+    },
     doubt: (why) => doubt(why),
     get: (path, headers = {}, method = 'GET', body, certificate) =>
       new Promise((resolve, reject) => {

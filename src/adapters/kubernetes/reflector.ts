@@ -31,7 +31,7 @@ export interface Reflector<T> {
   items(): ReadonlyMap<string, T>;
   /** True once a whole list was stored. */
   readonly synced: boolean;
-  /** When the last byte came from the server; undefined before the first. */
+  /** When the last whole list, event or bookmark came; undefined before the first. An opened watch has said nothing. */
   readonly lastContactAtMs: number | undefined;
   /** Set while lists or watches fail; the store keeps what was last known. */
   readonly failing: ReflectorTrouble | undefined;
@@ -101,6 +101,8 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
   let synced = false;
   let lastContactAtMs: number | undefined;
   let failing: ReflectorTrouble | undefined;
+  // A watch that opens and fails before it has said anything has mended nothing, although it is not failing meanwhile.
+  let troubledSince: number | undefined;
   let resolveSynced: () => void = () => {};
   const whenSynced = new Promise<void>((resolve) => {
     resolveSynced = resolve;
@@ -137,6 +139,7 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
     }
     resourceVersion = found.resourceVersion;
     synced = true;
+    troubledSince = undefined;
     resolveSynced();
     tell({ type: 'Synced' });
   }
@@ -197,8 +200,7 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
         },
         signal: abort.signal,
       });
-      lastContactAtMs = clock.now();
-      recovered();
+      opened();
       void watchSilence(abort, () => {
         const was = heard;
         heard = false;
@@ -207,10 +209,11 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
       const decoder = createLineDecoder(maxLineBytes);
       for await (const chunk of stream) {
         heard = true;
-        lastContactAtMs = clock.now();
         for (const line of decoder.push(chunk)) {
           const end = takeLine(line);
           if (end) return end;
+          lastContactAtMs = clock.now();
+          troubledSince = undefined;
           backoff.reset();
         }
       }
@@ -239,7 +242,7 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
     abort.abort(new Error(`the watch was silent for ${watchdogMs} ms`));
   }
 
-  function recovered() {
+  function opened() {
     if (failing) log.info('watch works again', { failedForMs: clock.now() - failing.since });
     failing = undefined;
   }
@@ -252,7 +255,8 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
         ? error.message
         : String(error);
     if (failing?.message !== message) log.warn('cannot watch; trying again', { message });
-    failing = { since: failing?.since ?? clock.now(), message };
+    troubledSince ??= clock.now();
+    failing = { since: troubledSince, message };
     const backoffMs = backoff.nextMs();
     const asked = error instanceof ApiError ? error.retryAfterMs : undefined;
     const delayMs =

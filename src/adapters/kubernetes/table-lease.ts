@@ -5,10 +5,14 @@ import type { BundleLocation } from './config-map-bundle.ts';
 import { microTime } from './leader-election.ts';
 import { startReflector, type Watchable } from './reflector.ts';
 
-/** How long proxies believe a table that is not confirmed; operators confirm three times as often. */
+/** How long proxies believe a table that is not confirmed; operators confirm six times as often. */
 const believedForMs = 30_000;
 /** How far the watch of the table may lag behind that of the Lease. */
-const lagMs = 5_000;
+const lagMs = 2_000;
+/** A renewal that comes sooner after another is told late, as by a watch that has hung: it may be of any age. */
+const leastIntervalMs = 1_000;
+/** One that comes later than this after another may have been on its way for as long. */
+const mostIntervalMs = 20_000;
 const revisionAnnotation = 'peerdiscovery.dev/revision';
 
 interface LeaseObject extends Watchable {
@@ -54,27 +58,35 @@ export function watchConfirmations(
 ): (revision: number) => string | undefined {
   const { namespace, name, clock } = options;
   let renewTime: string | undefined;
-  // Judged by when this process saw it change, never by comparing clocks of machines.
-  let changedAt = clock.now();
+  // Judged by when this process saw it change, never by comparing clocks of machines. A change counts only if it comes
+  // at its time after another: the first that is seen, and those that come all at once after a gap, may be the last
+  // words of an operator that is long gone.
+  let changedAt: number | undefined;
+  let believedAt: number | undefined;
   let confirmed = 0;
-  let confirmedSince = changedAt;
+  let confirmedSince = clock.now();
   startReflector<LeaseObject>({
     ...options,
     path: `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`,
     fieldSelector: `metadata.name=${name}`,
     onChange: (event) => {
       if (event.type !== 'Added' && event.type !== 'Modified') return;
+      const now = clock.now();
       const revision = Number(event.object.metadata?.annotations?.[revisionAnnotation] ?? 0);
-      if (revision !== confirmed) confirmedSince = clock.now();
+      if (revision !== confirmed) confirmedSince = now;
       confirmed = revision;
       if (event.object.spec?.renewTime === renewTime) return;
       renewTime = event.object.spec?.renewTime;
-      changedAt = clock.now();
+      const intervalMs = changedAt === undefined ? Number.POSITIVE_INFINITY : now - changedAt;
+      changedAt = now;
+      if (intervalMs >= leastIntervalMs && intervalMs <= mostIntervalMs) believedAt = now;
     },
   });
   return (revision) => {
     const now = clock.now();
-    if (now - changedAt >= believedForMs)
+    if (believedAt === undefined)
+      return `the operator has not confirmed the table twice since this proxy began (Lease ${namespace}/${name})`;
+    if (now - believedAt >= believedForMs)
       return `the operator has not confirmed the table for more than ${believedForMs / 1_000} s (Lease ${namespace}/${name})`;
     if (revision < confirmed && now - confirmedSince >= lagMs)
       return `the operator confirms revision ${confirmed}, and this proxy has ${revision}`;

@@ -176,6 +176,28 @@ describe('startReflector', () => {
     expect(lists()).to.have.length(1);
   });
 
+  it('takes an opened watch for no news, and trouble for unbroken while watches open and say nothing', async () => {
+    server.put(thing('a'), {});
+    const reflector = start();
+    await eventually(() => server.watches.length === 1);
+    const listedAt = reflector.lastContactAtMs;
+    for (let opened = 1; opened <= 4; opened += 1) {
+      server.watches.at(-1)?.break();
+      await eventually(() => reflector.failing !== undefined);
+      await clock.advance(11_000);
+      await eventually(() => server.watches.length === opened + 1);
+    }
+    expect(reflector.lastContactAtMs).to.equal(listedAt);
+    server.watches.at(-1)?.break();
+    await eventually(() => reflector.failing !== undefined);
+    expect(clock.now() - (reflector.failing?.since ?? 0)).to.be.at.least(40_000);
+    await clock.advance(11_000);
+    await eventually(() => server.watches.length === 6);
+    server.watches.at(-1)?.send('BOOKMARK', { metadata: { resourceVersion: '500' } });
+    await eventually(() => reflector.lastContactAtMs === clock.now());
+    expect(reflector.failing).to.equal(undefined);
+  });
+
   it('waits as long as the server asks with Retry-After', async () => {
     let refused = false;
     server.scripts.push((_request, response) => {
