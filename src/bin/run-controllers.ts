@@ -123,7 +123,10 @@ export async function runControllers(context: ControllersContext): Promise<void>
   async function followObject(name: string, object: PeerDiscovery): Promise<void> {
     const before = running.get(name);
     const generation = object.metadata?.generation ?? 0;
-    if (before?.generation === generation) return;
+    if (before?.generation === generation) {
+      before.controller.statusFound(object.status);
+      return;
+    }
     const read = readSettings(object, { namespace: context.namespace, createAddressPolicy });
     if (!read.ok) {
       // The last good settings stay in use.
@@ -184,6 +187,7 @@ export async function runControllers(context: ControllersContext): Promise<void>
       bundles: createBundleStore({
         client,
         location: settings.routingTable,
+        owner: name,
         fieldManager,
         holder: context.identity,
         clock,
@@ -209,7 +213,7 @@ export async function runControllers(context: ControllersContext): Promise<void>
       log: ownLog,
       signal: ownSignal,
       random,
-    }).catch((error: unknown) => ownLog.debug('proxies cannot report that the table is behind', { error }));
+    });
     return {
       uid: object.metadata?.uid ?? '',
       generation: settings.generation,

@@ -42,6 +42,8 @@ export interface Controller {
   definitionsChanged(): void;
   /** A kept connection of this address was lost: ask now whether the server is. */
   connectionLost(address: string): void;
+  /** What the object's status says now; what another has written over this controller's conditions is put right. */
+  statusFound(status: PeerDiscoveryStatus | undefined): void;
   observations(): ReadonlyMap<string, PeerObservation>;
   /** Resolves when the last pass has ended. */
   stop(): Promise<void>;
@@ -51,6 +53,8 @@ const tickMs = 1_000;
 /** How long a new leader waits for first answers before it publishes what it has. */
 const firstAnswersMs = 5_000;
 const maxRetryMs = 10_000;
+/** Between attempts to write a status that could not be written. */
+const statusRetryMs = 5_000;
 /** A watch reconnects within this time; until then nothing is said about it. */
 const leasesGraceMs = 5_000;
 const leasesSilentMs = 30_000;
@@ -75,6 +79,9 @@ export function startController(context: ControllerContext): Controller {
   let defined: DefinedResources | undefined;
   let lastStatus = context.initialStatus;
   let lastInputs = '';
+  /** What the status that was written last is about; empty if it is to be written anew. */
+  let lastSaid = '';
+  let statusTroubleAt: number | undefined;
   let lastUnified: UnifiedView | undefined;
   let lastStates = new Map<string, string>();
   let failures = 0;
@@ -101,17 +108,33 @@ export function startController(context: ControllerContext): Controller {
       lastUnified = deriveUnifiedView(views, defined, settings, memo);
     const unified = leasesUnknown === undefined ? lastUnified : withDoubt(lastUnified, leasesUnknown);
     const inTrouble = leasesUnknown !== undefined || publisher.trouble !== undefined;
-    if (inputs !== lastInputs || inTrouble) {
-      if (recalled !== undefined) await publisher.publish(unified);
-      const trouble = publisher.trouble ?? (leasesUnknown && { reason: 'LeasesUnknown', message: leasesUnknown });
-      await writeStatus(views, unified, problems, trouble || undefined);
-    }
-    context.observePass(views, unified, publisher.published?.revision ?? 0);
+    if (recalled !== undefined && (inputs !== lastInputs || inTrouble)) await publisher.publish(unified);
     lastInputs = inputs;
     // Only after a pass without trouble: a proxy takes silence for doubt.
-    if (leasesUnknown !== undefined) return { reason: 'LeasesUnknown', message: leasesUnknown };
-    await publisher.confirm();
-    return publisher.trouble;
+    if (leasesUnknown === undefined) await publisher.confirm();
+    const { trouble = leasesUnknown === undefined ? undefined : { reason: 'LeasesUnknown', message: leasesUnknown } } =
+      publisher;
+    const revision = publisher.published?.revision ?? 0;
+    context.observePass(views, unified, revision);
+    const said = `${revision} ${trouble?.reason ?? ''} ${trouble?.message ?? ''} ${inputs}`;
+    if (said !== lastSaid) {
+      if (await tryStatus(() => writeStatus(views, unified, problems, trouble))) lastSaid = said;
+    }
+    return trouble;
+  }
+
+  /** False if it could not be written, which is logged once, tried again after a while, and holds up nothing else. */
+  async function tryStatus(write: () => Promise<void>): Promise<boolean> {
+    if (statusTroubleAt !== undefined && clock.now() - statusTroubleAt < statusRetryMs) return false;
+    try {
+      await write();
+      statusTroubleAt = undefined;
+      return true;
+    } catch (error) {
+      if (statusTroubleAt === undefined) log.warn('the status cannot be written and will be tried again', { error });
+      statusTroubleAt = clock.now();
+      return false;
+    }
   }
 
   async function writeStatus(
@@ -170,7 +193,8 @@ export function startController(context: ControllerContext): Controller {
         lastInputs = '';
         log.warn('a pass failed and will be repeated', { error });
       }
-      context.observeReconcile(failures === 0 ? 'success' : 'error', (clock.now() - startedAt) / 1_000);
+      const result = failures === 0 && statusTroubleAt === undefined ? 'success' : 'error';
+      context.observeReconcile(result, (clock.now() - startedAt) / 1_000);
       if (notified && failures === 0) continue;
       wake = new AbortController();
       const retryMs = context.random() * Math.min(maxRetryMs, tickMs * 2 ** Math.min(failures, 5));
@@ -194,6 +218,12 @@ export function startController(context: ControllerContext): Controller {
         });
     },
     connectionLost: (address) => roster.poke(address),
+    statusFound(status) {
+      if (lastStatus === undefined || sayConditions(status) === sayConditions(lastStatus)) return;
+      lastStatus = status;
+      lastSaid = '';
+      notify();
+    },
     observations: () => roster.observations(),
     async stop() {
       stopping.abort();
@@ -218,6 +248,12 @@ function judgeLeases(leases: WatchedSet<LeaseObject>, now: number): string | und
   if (leases.items().size > 0 && silentMs > leasesSilentMs)
     return 'the watch of the identity Leases is silent, though a live kube-apiserver renews its own every 10 s';
   return undefined;
+}
+
+/** The conditions as text, without their times. */
+function sayConditions(status: PeerDiscoveryStatus | undefined): string {
+  const said = (status?.conditions ?? []).map(({ type, status, reason, message }) => [type, status, reason, message]);
+  return JSON.stringify(said.sort(([a = ''], [b = '']) => (a < b ? -1 : 1)));
 }
 
 function withDoubt(unified: UnifiedView, message: string): UnifiedView {

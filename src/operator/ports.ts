@@ -45,14 +45,14 @@ export interface WatchedSet<T> {
   readonly failing?: { readonly since: number; readonly message: string } | undefined;
 }
 
-/** Where bundles are published; a bundle is swapped whole. */
+/** Where the bundles of one PeerDiscovery are published; a bundle is swapped whole. */
 export interface BundleStore {
-  /** What is published now: its revision, and the bundle if it can be read whole. */
+  /** What is published now: the highest revision that anything there tells of, and the bundle if it can be read whole. */
   read(): Promise<{ readonly revision: number; readonly bundle?: RoutingBundle }>;
   /** Undefined if published; else another writer was first, and nothing was changed. */
   publish(bundle: RoutingBundle): Promise<{ readonly overtakenBy: number | undefined } | undefined>;
-  /** Tells proxies that what is published is still what would be published now. */
-  confirm(revision: number): Promise<void>;
+  /** Tells proxies that this revision would be published now; false, and tells nobody, if it is no longer what is there. */
+  confirm(revision: number): Promise<boolean>;
 }
 
 /** Writes the status of one PeerDiscovery by server-side apply. */

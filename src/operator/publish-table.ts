@@ -13,12 +13,12 @@ import { type BundleStore, TerminalError } from './ports.ts';
 export interface Publisher {
   /** What is published and is this publisher's own. */
   readonly published: { readonly revision: number; readonly hash: string } | undefined;
-  /** What keeps it from publishing; a failure is a value, and the next call tries again. */
+  /** What keeps it from publishing or confirming; a failure is a value, and the next call tries again. */
   readonly trouble: Trouble | undefined;
   /** Learns once what an earlier leader published; undefined if that cannot be read now, and nothing may replace it. */
   recall(): Promise<ReadonlyMap<string, PeerObservation> | undefined>;
   publish(unified: UnifiedView): Promise<void>;
-  /** Tells proxies that the table holds, if it is time to. */
+  /** Tells proxies that the table holds, if it is time to; writes it again if somebody has deleted or replaced it. */
   confirm(): Promise<void>;
 }
 
@@ -39,22 +39,37 @@ interface Content {
   readonly groupVersions: readonly TableGroupVersion[];
 }
 
-/** Revisions follow on those that are there, whoever wrote them. */
+/** Revisions follow on the highest that was ever seen, whoever wrote it and whatever became of it. */
 export function createPublisher({ owner, bundles, confirmEveryMs, clock, log }: PublisherContext): Publisher {
   const encode = createDocumentEncoder();
-  let revision: number | undefined;
+  /** The highest that was ever seen; undefined before anything was read. */
+  let highest: number | undefined;
+  let overtaken = false;
   let published: (Content & { readonly revision: number; readonly hash: string }) | undefined;
+  let wanted: UnifiedView | undefined;
   let trouble: Trouble | undefined;
+  let unconfirmed: Trouble | undefined;
   let confirmedAt = 0;
 
   /** Repetitions are not logged. */
-  function blame(error: unknown, what: string): void {
-    const before = trouble?.message;
-    trouble =
+  function explain(before: Trouble | undefined, reason: string, error: unknown, what: string): Trouble {
+    const after =
       error instanceof TerminalError
         ? { reason: error.reason, message: error.message, terminal: true }
-        : { reason: 'PublishFailed', message: `${what}: ${error instanceof Error ? error.message : String(error)}` };
-    if (trouble.message !== before) log.warn(what, { error });
+        : { reason, message: `${what}: ${error instanceof Error ? error.message : String(error)}` };
+    if (after.message !== before?.message) log.warn(what, { error });
+    return after;
+  }
+
+  function blame(error: unknown, what: string): void {
+    trouble = explain(trouble, 'PublishFailed', error, what);
+  }
+
+  async function read(): ReturnType<BundleStore['read']> {
+    const found = await bundles.read();
+    highest = Math.max(highest ?? 0, found.revision);
+    overtaken = false;
+    return found;
   }
 
   async function write(unified: UnifiedView): Promise<void> {
@@ -64,8 +79,8 @@ export function createPublisher({ owner, bundles, confirmEveryMs, clock, log }: 
     const etags = `${apis.etag} ${api.etag}`;
     const content: Content = { head: JSON.stringify({ mode, serverName, peers, doubts, etags }), groupVersions };
     if (published !== undefined && sameContent(published, content)) return;
-    revision ??= (await bundles.read()).revision;
-    const next = revision + 1;
+    if (highest === undefined || overtaken) await read();
+    const next = (highest ?? 0) + 1;
     const complete = doubts.length === 0;
     const table: RoutingTable = {
       apiVersion: 'peerdiscovery.dev/v1alpha1',
@@ -80,16 +95,26 @@ export function createPublisher({ owner, bundles, confirmEveryMs, clock, log }: 
       groupVersions,
     };
     const bundle = { table, apis: apis.text, apisEtag: apis.etag, api: api.text, apiEtag: api.etag };
-    const overtaken = await bundles.publish(bundle);
-    if (overtaken !== undefined) {
+    const outcome = await bundles.publish(bundle);
+    if (outcome !== undefined) {
       // What is there now is somebody else's, so that not even what was published before may be taken for it.
-      revision = undefined;
+      overtaken = true;
       published = undefined;
-      throw new Error(`another writer has published revision ${overtaken.overtakenBy ?? 'meanwhile'}`);
+      throw new Error(`another writer has published revision ${outcome.overtakenBy ?? 'meanwhile'}`);
     }
-    revision = next;
+    highest = next;
     published = { ...content, revision: next, hash: apis.etag.slice(0, 16) };
     log.info('published the routing table', { revision: next, complete, peers: peers.length });
+  }
+
+  async function publish(unified: UnifiedView): Promise<void> {
+    wanted = unified;
+    try {
+      await write(unified);
+      trouble = undefined;
+    } catch (error) {
+      blame(error, 'the routing table cannot be written');
+    }
   }
 
   return {
@@ -97,13 +122,12 @@ export function createPublisher({ owner, bundles, confirmEveryMs, clock, log }: 
       return published;
     },
     get trouble() {
-      return trouble;
+      return trouble ?? unconfirmed;
     },
     async recall() {
-      if (revision !== undefined) return new Map();
+      if (highest !== undefined) return new Map();
       try {
-        const found = await bundles.read();
-        revision = found.revision;
+        const found = await read();
         if (found.bundle === undefined) return new Map();
         const { table, apis, api } = found.bundle;
         const parse = (text: string) => parseDiscoveryList(JSON.parse(text));
@@ -113,19 +137,25 @@ export function createPublisher({ owner, bundles, confirmEveryMs, clock, log }: 
         return undefined;
       }
     },
-    async publish(unified) {
-      try {
-        await write(unified);
-        trouble = undefined;
-      } catch (error) {
-        blame(error, 'the routing table cannot be written');
-      }
-    },
+    publish,
     async confirm() {
       const at = clock.now();
       if (trouble !== undefined || published === undefined || at - confirmedAt < confirmEveryMs) return;
-      await bundles.confirm(published.revision);
-      confirmedAt = at;
+      try {
+        const { revision } = published;
+        if (await bundles.confirm(revision)) {
+          confirmedAt = at;
+        } else if (wanted !== undefined) {
+          log.warn('the routing table was deleted or replaced; it is written again', { revision });
+          // Somebody may have put back an old one, or one of another writer: whatever is there, the next one is newer.
+          overtaken = true;
+          published = undefined;
+          await publish(wanted);
+        }
+        unconfirmed = undefined;
+      } catch (error) {
+        unconfirmed = explain(unconfirmed, 'ConfirmFailed', error, 'the routing table cannot be confirmed');
+      }
     },
   };
 }

@@ -239,6 +239,51 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
+  it('says in status that it cannot confirm, and takes it back', async () => {
+    const plane = mixedPlane();
+    await plane.advance(2_000);
+    plane.failing.confirm = true;
+    await plane.advance(20_000);
+    expect(plane.statuses.at(-1)?.conditions?.find(({ type }) => type === 'Ready')).to.include({
+      status: 'False',
+      reason: 'ConfirmFailed',
+    });
+    plane.failing.confirm = false;
+    await plane.advance(20_000);
+    expect(conditions(plane)).to.include({ Ready: 'True' });
+    await plane.controller.stop();
+  });
+
+  it('goes on confirming while the status cannot be written, and writes it later', async () => {
+    const plane = mixedPlane();
+    plane.failing.status = true;
+    await plane.advance(60_000);
+    expect(plane.calls.confirm).to.be.within(5, 7);
+    expect(plane.statuses).to.deep.equal([]);
+    plane.failing.status = false;
+    await plane.advance(10_000);
+    expect(conditions(plane)).to.include({ Ready: 'True' });
+    await plane.controller.stop();
+  });
+
+  it('puts right what another has written over its conditions, once', async () => {
+    const plane = mixedPlane();
+    await plane.advance(2_000);
+    const written = plane.statuses.length;
+    const status = plane.statuses.at(-1);
+    plane.controller.statusFound(status);
+    await plane.advance(2_000);
+    expect(plane.statuses).to.have.length(written);
+    const stalled = { type: 'Stalled', status: 'True' as const, reason: 'Forbidden', message: 'no operator can lead' };
+    const rest = (status?.conditions ?? []).filter(({ type }) => type !== 'Stalled');
+    const lastTransitionTime = '2026-01-01T00:00:00Z';
+    plane.controller.statusFound({ ...status, conditions: [...rest, { ...stalled, lastTransitionTime }] });
+    await plane.advance(2_000);
+    expect(conditions(plane)).to.include({ Stalled: 'False' });
+    expect(plane.statuses).to.have.length(written + 1);
+    await plane.controller.stop();
+  });
+
   it('vouches for no 404 while the Leases cannot be watched or their watch has died in silence', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);

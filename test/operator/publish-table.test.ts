@@ -21,7 +21,7 @@ const view = (mode: 'Route' | 'Observe'): UnifiedView => ({
   documentsOf: new Map(),
 });
 
-function publisherOver(answers: ('ok' | 'overtaken' | Error)[]) {
+function publisherOver(answers: ('ok' | 'overtaken' | Error)[], confirmations: (boolean | Error)[] = []) {
   const bundles: RoutingBundle[] = [];
   const confirmed: number[] = [];
   let stored = 7;
@@ -44,11 +44,17 @@ function publisherOver(answers: ('ok' | 'overtaken' | Error)[]) {
         return undefined;
       },
       async confirm(revision) {
-        confirmed.push(revision);
+        const answer = confirmations.shift() ?? true;
+        if (answer instanceof Error) throw answer;
+        if (answer) confirmed.push(revision);
+        return answer;
       },
     },
   });
-  return { publisher, revisions: () => bundles.map(({ table }) => table.revision), confirmed };
+  const deleteAll = () => {
+    stored = 0;
+  };
+  return { publisher, deleteAll, revisions: () => bundles.map(({ table }) => table.revision), confirmed };
 }
 
 describe('createPublisher', () => {
@@ -81,6 +87,36 @@ describe('createPublisher', () => {
     await publisher.confirm();
     expect(revisions()).to.deep.equal([8, 21]);
     expect(confirmed).to.deep.equal([21]);
+  });
+
+  it('writes again, with a higher revision, what was deleted or replaced, before it confirms', async () => {
+    const { publisher, deleteAll, revisions, confirmed } = publisherOver([], [false]);
+    await publisher.publish(view('Route'));
+    deleteAll();
+    await publisher.confirm();
+    expect(revisions()).to.deep.equal([8, 9]);
+    expect(confirmed).to.deep.equal([]);
+    await publisher.confirm();
+    expect(confirmed).to.deep.equal([9]);
+    expect(publisher.published?.revision).to.equal(9);
+  });
+
+  it('says that it cannot confirm, and that it can again', async () => {
+    const { publisher, confirmed } = publisherOver(
+      [],
+      [new Error('connection reset'), new TerminalError('Forbidden', 'allow it')],
+    );
+    await publisher.publish(view('Route'));
+    await publisher.confirm();
+    expect(publisher.trouble).to.deep.equal({
+      reason: 'ConfirmFailed',
+      message: 'the routing table cannot be confirmed: connection reset',
+    });
+    await publisher.confirm();
+    expect(publisher.trouble).to.deep.equal({ reason: 'Forbidden', message: 'allow it', terminal: true });
+    await publisher.confirm();
+    expect(publisher.trouble).to.equal(undefined);
+    expect(confirmed).to.deep.equal([8]);
   });
 
   it('says by its class what waiting does not mend', async () => {

@@ -62,10 +62,15 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
   const endpointSlices = new Map<string, EndpointSliceObject>();
   const bundles: RoutingBundle[] = [];
   const statuses: PeerDiscoveryStatus[] = [];
-  const failing: { publish: boolean | 'terminal'; leases?: WatchedSet<LeaseObject>['failing']; silentSince?: number } =
-    {
-      publish: false,
-    };
+  const failing: {
+    publish: boolean | 'terminal';
+    confirm?: boolean;
+    status?: boolean;
+    leases?: WatchedSet<LeaseObject>['failing'];
+    silentSince?: number;
+  } = {
+    publish: false,
+  };
   const calls = { fetch: 0, confirm: 0, confirmed: 0 };
   const set = <T>(items: Map<string, T>): WatchedSet<T> => ({
     items: () => items,
@@ -205,12 +210,15 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
             return undefined;
           },
           async confirm(revision) {
+            if (failing.confirm) throw new Error('connection reset');
             calls.confirm += 1;
             calls.confirmed = revision;
+            return true;
           },
         },
         status: {
           async write(status) {
+            if (failing.status) throw new Error('too large');
             statuses.push(status);
           },
         },

@@ -1,3 +1,4 @@
+import { createBackoff } from '../../runtime/backoff.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import type { ApiClient } from './api-client.ts';
@@ -40,8 +41,11 @@ export function createBehindReporter(
   };
 }
 
-/** Makes the Lease that proxies report by, and calls back at every report that comes from now on. */
-export async function watchBehindReports(
+/**
+ * Calls back at every report that comes from now on, and sees to it that the Lease that proxies report by is there: what
+ * fails is tried again, and a Lease that was deleted is made anew.
+ */
+export function watchBehindReports(
   options: BundleLocation & {
     readonly client: ApiClient;
     readonly fieldManager: string;
@@ -51,8 +55,8 @@ export async function watchBehindReports(
     readonly signal: AbortSignal;
     readonly random: () => number;
   },
-): Promise<void> {
-  const { client, fieldManager, onBehind, log, signal } = options;
+): void {
+  const { client, fieldManager, onBehind, clock, log, signal, random } = options;
   const name = leaseName(options);
   let seen: string | undefined;
   startReflector<BehindLease>({
@@ -60,6 +64,7 @@ export async function watchBehindReports(
     path: leasesPath(options),
     fieldSelector: `metadata.name=${name}`,
     onChange: (event) => {
+      if (event.type === 'Deleted') void make();
       if (event.type !== 'Added' && event.type !== 'Modified') return;
       const { renewTime } = event.object.spec ?? {};
       const address = event.object.metadata?.annotations?.[addressAnnotation];
@@ -70,7 +75,24 @@ export async function watchBehindReports(
       onBehind(address);
     },
   });
-  const metadata = { name, namespace: options.namespace };
-  const object = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata, spec: { leaseDurationSeconds: 1 } };
-  await client.apply(`${leasesPath(options)}/${name}`, object, { fieldManager, force: true, signal });
+  let making = false;
+  void make();
+
+  async function make(): Promise<void> {
+    if (making) return;
+    making = true;
+    const metadata = { name, namespace: options.namespace };
+    const object = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata, spec: { leaseDurationSeconds: 1 } };
+    const backoff = createBackoff({ baseMs: 1_000, capMs: 60_000, floorMs: 500, random });
+    while (!signal.aborted) {
+      try {
+        await client.apply(`${leasesPath(options)}/${name}`, object, { fieldManager, force: true, signal });
+        break;
+      } catch (error) {
+        log.debug('proxies cannot report that the table is behind; it is tried again', { error });
+        await clock.sleep(backoff.nextMs(), signal);
+      }
+    }
+    making = false;
+  }
 }

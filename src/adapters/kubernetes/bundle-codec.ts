@@ -125,14 +125,17 @@ export function validateBundle(value: unknown): DecodedBundle {
   return unpackPeerSets(packed);
 }
 
-/** The head that the data of a ConfigMap describes, or what is wrong with it. */
+/** The head that the data of a ConfigMap describes, or what is wrong with it and its revision if that can be read. */
 export function parseHead(
   data: Readonly<Record<string, string>> | undefined,
-): { readonly ok: true; readonly head: BundleHead } | { readonly ok: false; readonly reason: string } {
-  const fail = (reason: string) => ({ ok: false, reason }) as const;
+):
+  | { readonly ok: true; readonly head: BundleHead }
+  | { readonly ok: false; readonly reason: string; readonly revision?: number } {
+  const revision = Number(data?.revision);
+  const readable = Boolean(data?.revision) && Number.isSafeInteger(revision) && revision >= 0;
+  const fail = (reason: string) => ({ ok: false, reason, ...(readable && { revision }) }) as const;
   if (data?.format !== BUNDLE_FORMAT) return fail(`format is ${JSON.stringify(data?.format)}, not ${BUNDLE_FORMAT}`);
-  const revision = Number(data.revision);
-  if (!data.revision || !Number.isSafeInteger(revision) || revision < 0) return fail('revision is not a whole number');
+  if (!readable) return fail('revision is not a whole number');
   if (!isSha256(data.sha256)) return fail('sha256 is not a SHA-256');
   let shards: unknown;
   try {

@@ -1,13 +1,16 @@
 import { type BundleStore, TerminalError } from '../../operator/ports.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { type ApiClient, ApiError } from './api-client.ts';
-import { type BundleLocation, publishBundle, readBundle, readHead } from './config-map-bundle.ts';
-import { confirmTable } from './table-lease.ts';
+import type { BundleHead } from './bundle-codec.ts';
+import { type BundleLocation, listShards, publishBundle, readBundle, readHead } from './config-map-bundle.ts';
+import { confirmTable, readConfirmedRevision } from './table-lease.ts';
 
 /** What a store writes with, and where. */
 export interface BundleStoreOptions {
   readonly client: ApiClient;
   readonly location: BundleLocation;
+  /** Name of the PeerDiscovery. */
+  readonly owner: string;
   readonly fieldManager: string;
   /** Who confirms, for the Lease. */
   readonly holder: string;
@@ -15,16 +18,22 @@ export interface BundleStoreOptions {
   readonly signal: AbortSignal;
 }
 
+/** How often it is seen to that the shards are there; a head without them is a table that no new proxy can read. */
+const checkShardsEveryMs = 60_000;
+
 /** Keeps bundles in ConfigMaps; what waiting does not mend is a `TerminalError` that says what to change. */
 export function createBundleStore({
   client,
   location,
+  owner,
   fieldManager,
   holder,
   clock,
   signal,
 }: BundleStoreOptions): BundleStore {
   const place = { ...location, signal };
+  let published: BundleHead | undefined;
+  let shardsSeenAt = 0;
   const explained = async <Result>(work: () => Promise<Result>): Promise<Result> => {
     try {
       return await work();
@@ -32,21 +41,56 @@ export function createBundleStore({
       throw asTerminal(error, location.namespace);
     }
   };
+
+  async function isThere({ revision, sha256, shards }: BundleHead): Promise<boolean> {
+    const found = await readHead(client, place);
+    if (!found.ok || found.head.revision !== revision || found.head.sha256 !== sha256) return false;
+    if (clock.now() - shardsSeenAt < checkShardsEveryMs) return true;
+    const there = new Set(await listShards(client, place));
+    if (!shards.every((shard) => there.has(shard.name))) return false;
+    shardsSeenAt = clock.now();
+    return true;
+  }
+
   return {
     read: () =>
       explained(async () => {
         const found = await readHead(client, place);
-        if (!found.ok) return { revision: 0 };
-        const bundle = await readBundle(client, place, found.head);
-        return { revision: found.head.revision, ...(bundle !== undefined && { bundle }) };
+        const bundle = found.ok ? await readBundle(client, place, found.head) : undefined;
+        const other = found.owner ?? bundle?.table.owner ?? owner;
+        if (other !== owner) throw tableOfAnother(location, other);
+        const { revision: ofHead = 0 } = found.ok ? found.head : found.reason === 'Malformed' ? found : {};
+        // Of a table that was deleted, the Lease still tells how far the revisions have come.
+        const revision = Math.max(ofHead, await readConfirmedRevision(client, place));
+        return { revision, ...(bundle !== undefined && { bundle }) };
       }),
     publish: (bundle) =>
       explained(async () => {
-        const outcome = await publishBundle(client, { ...place, fieldManager }, bundle);
-        return outcome.published ? undefined : { overtakenBy: outcome.revision };
+        const outcome = await publishBundle(client, { ...place, fieldManager, owner }, bundle);
+        if (outcome.published) {
+          published = outcome.head;
+          shardsSeenAt = clock.now();
+          return undefined;
+        }
+        published = undefined;
+        if (outcome.reason === 'OfAnother') throw tableOfAnother(location, outcome.owner);
+        return { overtakenBy: outcome.revision };
       }),
-    confirm: (revision) => confirmTable(client, { ...place, fieldManager, holder }, revision, clock.now()),
+    confirm: (revision) =>
+      explained(async () => {
+        if (published?.revision !== revision || !(await isThere(published))) return false;
+        await confirmTable(client, { ...place, fieldManager, holder }, revision, clock.now());
+        return true;
+      }),
   };
+}
+
+function tableOfAnother({ namespace, name }: BundleLocation, owner: string): TerminalError {
+  return new TerminalError(
+    'TableOfAnother',
+    `the routing table ${namespace}/${name} is that of PeerDiscovery ${owner}: give one of the two another ` +
+      `spec.routingTable.name, or, if ${owner} no longer exists, delete the ConfigMap ${name}`,
+  );
 }
 
 /** A namespace that is not there and rights that are not given: waiting does not help. */

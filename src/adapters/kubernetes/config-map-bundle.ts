@@ -21,57 +21,96 @@ export interface BundleLocation {
   readonly name: string;
 }
 
+/** Where to publish, and as whom. */
+export interface PublishLocation extends BundleLocation {
+  readonly fieldManager: string;
+  /** Name of the PeerDiscovery whose table it is; nobody else may replace it. */
+  readonly owner: string;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** The outcome of a publication. */
 export type PublishOutcome =
   /** `leftover` names outdated shards that could not be deleted; the next publication tries again. */
   | { readonly published: true; readonly head: BundleHead; readonly leftover: readonly string[] }
   /** Somebody else published meanwhile, or a revision that is as new or newer: read it and decide anew. */
-  | { readonly published: false; readonly reason: 'Conflict' | 'NotNewer'; readonly revision?: number };
+  | { readonly published: false; readonly reason: 'Conflict' | 'NotNewer'; readonly revision?: number }
+  /** The table of this name is that of another PeerDiscovery. */
+  | { readonly published: false; readonly reason: 'OfAnother'; readonly owner: string };
 
 /** What is published now. */
 export type HeadOutcome =
-  | { readonly ok: true; readonly head: BundleHead; readonly uid: string; readonly resourceVersion: string }
-  | { readonly ok: false; readonly reason: 'Missing' }
-  | { readonly ok: false; readonly reason: 'Malformed'; readonly message: string; readonly resourceVersion: string };
+  | {
+      readonly ok: true;
+      readonly head: BundleHead;
+      readonly uid: string;
+      readonly resourceVersion: string;
+      readonly owner?: string;
+    }
+  | { readonly ok: false; readonly reason: 'Missing'; readonly owner?: undefined }
+  | {
+      readonly ok: false;
+      readonly reason: 'Malformed';
+      readonly message: string;
+      /** If that much can be read: a reader has perhaps seen it, and takes no lower one. */
+      readonly revision?: number;
+      readonly resourceVersion: string;
+      readonly owner?: string;
+    };
 
 const TABLE_LABEL = 'peerdiscovery.dev/routing-table';
+const OWNER_ANNOTATION = 'peerdiscovery.dev/owner';
 const SHARD_KEY = 'bundle';
 
 /**
  * Publishes a bundle so that a reader sees the old one or the new one whole: shards first, then the head, which swaps.
- * Shards of the head before stay, for readers that are still fetching them; older ones are deleted.
+ * Shards of the head before stay, for readers that are still fetching them; older ones are deleted. Only those that were
+ * there before anything was written count as older, so that a slow writer deletes nothing of a newer one.
  */
 export async function publishBundle(
   client: ApiClient,
-  location: BundleLocation & { readonly fieldManager: string; readonly signal?: AbortSignal | undefined },
+  location: PublishLocation,
   bundle: RoutingBundle,
 ): Promise<PublishOutcome> {
-  const { namespace, name, fieldManager, signal } = location;
+  const { namespace, name, fieldManager, owner, signal } = location;
   const before = await readHead(client, location);
+  if (before.owner !== undefined && before.owner !== owner)
+    return { published: false, reason: 'OfAnother', owner: before.owner };
   const { head, shards } = await encodeBundle(name, bundle);
   if (before.ok && before.head.revision >= head.revision && before.head.sha256 !== head.sha256) {
     return { published: false, reason: 'NotNewer', revision: before.head.revision };
   }
+  const kept = new Set([...head.shards, ...(before.ok ? before.head.shards : [])].map((shard) => shard.name));
+  const older = (await listShards(client, location).catch(ignoreApiError)).filter((shard) => !kept.has(shard));
   for (const shard of shards) await writeShard(client, location, shard);
-  const resourceVersion = 'resourceVersion' in before ? before.resourceVersion : undefined;
+  const object = {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name, namespace, labels: labelsOf(name), annotations: { [OWNER_ANNOTATION]: owner } },
+    data: formatHead(head),
+  };
   try {
-    await client.apply(
-      pathOf(namespace, name),
-      {
-        apiVersion: 'v1',
-        kind: 'ConfigMap',
-        // A given resourceVersion makes the apply fail if the head changed meanwhile.
-        metadata: { name, namespace, labels: labelsOf(name), ...(resourceVersion ? { resourceVersion } : {}) },
-        data: formatHead(head),
-      },
-      { fieldManager, force: true, signal },
-    );
+    // Either way it fails if the head changed meanwhile: by a name that is taken, or a resourceVersion that is old.
+    if ('resourceVersion' in before) {
+      const metadata = { ...object.metadata, resourceVersion: before.resourceVersion };
+      await client.apply(pathOf(namespace, name), { ...object, metadata }, { fieldManager, force: true, signal });
+    } else await client.create(collectionOf(namespace), object, { query: { fieldManager }, signal });
   } catch (error) {
     if (error instanceof ApiError && error.code === 409) return { published: false, reason: 'Conflict' };
     throw error;
   }
-  const kept = new Set([...head.shards, ...(before.ok ? before.head.shards : [])].map((shard) => shard.name));
-  return { published: true, head, leftover: await deleteOtherShards(client, location, kept) };
+  return { published: true, head, leftover: await deleteShards(client, location, older) };
+}
+
+/** Names of the shards that are there, of this head and of others. */
+export async function listShards(
+  client: ApiClient,
+  { namespace, name, signal }: BundleLocation & { readonly signal?: AbortSignal | undefined },
+): Promise<string[]> {
+  // Version 0: from kube-apiserver's memory, at no cost to etcd. What has come since is not older than what is written.
+  const query = { labelSelector: `${TABLE_LABEL}=${name}`, resourceVersion: '0' };
+  const found = await client.list<V1ConfigMap>(collectionOf(namespace), { query, signal, metadataOnly: true });
+  return found.items.map(({ metadata }) => metadata?.name ?? '').filter((shard) => shard.startsWith(`${name}-`));
 }
 
 /** The published head, without its shards. */
@@ -82,10 +121,13 @@ export async function readHead(
   const { namespace, name, signal } = location;
   const found = await client.get<V1ConfigMap>(pathOf(namespace, name), { signal });
   if (!found) return { ok: false, reason: 'Missing' };
-  const { uid = '', resourceVersion = '' } = found.metadata ?? {};
+  const { uid = '', resourceVersion = '', annotations } = found.metadata ?? {};
+  const owner = annotations?.[OWNER_ANNOTATION];
+  const place = { resourceVersion, ...(owner !== undefined && { owner }) };
   const parsed = parseHead(found.data);
-  if (!parsed.ok) return { ok: false, reason: 'Malformed', message: parsed.reason, resourceVersion };
-  return { ok: true, head: parsed.head, uid, resourceVersion };
+  if (parsed.ok) return { ok: true, head: parsed.head, uid, ...place };
+  const { reason: message, revision } = parsed;
+  return { ok: false, reason: 'Malformed', message, ...(revision !== undefined && { revision }), ...place };
 }
 
 /** The bundle that a head names, read once; undefined if it is not there whole. */
@@ -112,7 +154,7 @@ export type BundleTrouble =
   | 'Missing'
   /** The head, a shard or the bundle is not what it should be. */
   | 'Invalid'
-  /** The head went back, though it is the same object: somebody restored or forged it. */
+  /** The head is another and not newer, though it is the same object: somebody restored or forged it. */
   | 'OlderRevision';
 
 /** What a proxy follows a bundle with. */
@@ -168,7 +210,8 @@ export function watchBundle(options: WatchBundleOptions): Reflector<V1ConfigMap>
     const uid = object.metadata?.uid ?? '';
     if (accepted?.uid === uid) {
       if (accepted.head.sha256 === head.sha256) return report(undefined, '');
-      if (head.revision < accepted.head.revision) {
+      // Of one revision there is one table: another of the same number is no newer.
+      if (head.revision <= accepted.head.revision) {
         return report('OlderRevision', `revision ${head.revision} after ${accepted.head.revision}`);
       }
     }
@@ -230,28 +273,25 @@ async function writeShard(
   }
 }
 
+/** What cannot be listed is not deleted; that is no reason not to publish. */
+function ignoreApiError(error: unknown): string[] {
+  if (error instanceof ApiError) return [];
+  throw error;
+}
+
 /** Names of those that could not be deleted. */
-async function deleteOtherShards(
+async function deleteShards(
   client: ApiClient,
-  { namespace, name, signal }: BundleLocation & { readonly signal?: AbortSignal | undefined },
-  kept: ReadonlySet<string>,
+  { namespace, signal }: BundleLocation & { readonly signal?: AbortSignal | undefined },
+  shards: readonly string[],
 ): Promise<string[]> {
   const leftover: string[] = [];
-  const query = { labelSelector: `${TABLE_LABEL}=${name}` };
-  const found = await client
-    .list<V1ConfigMap>(collectionOf(namespace), { query, signal, metadataOnly: true })
-    .catch((error: unknown) => {
-      if (error instanceof ApiError) return undefined;
-      throw error;
-    });
-  for (const { metadata } of found?.items ?? []) {
-    const shardName = metadata?.name ?? '';
-    if (!shardName.startsWith(`${name}-`) || kept.has(shardName)) continue;
+  for (const shard of shards) {
     try {
-      await client.delete(pathOf(namespace, shardName), { signal });
+      await client.delete(pathOf(namespace, shard), { signal });
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      leftover.push(shardName);
+      leftover.push(shard);
     }
   }
   return leftover;

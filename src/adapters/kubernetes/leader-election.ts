@@ -21,13 +21,15 @@ export interface LeaderElectionOptions {
   /** The leader's work; it has to end soon after its signal aborts. A rejection ends the election with that error. */
   readonly onStartedLeading: (signal: AbortSignal) => Promise<void>;
   readonly onStoppedLeading: () => void;
-  /** Called when the trouble changes; undefined when it is over. */
+  /** Called when a trouble that has lasted for `troubleAfterMs` changes; undefined when it is over. */
   readonly onTrouble?: (reason: ElectionTrouble | undefined, message: string) => void;
   /** Time that no clock correction moves; the process's own if absent. */
   readonly monotonicMs?: () => number;
   readonly leaseDurationMs?: number;
   readonly renewDeadlineMs?: number;
   readonly retryPeriodMs?: number;
+  /** A refusal that passes within this time is not worth telling. */
+  readonly troubleAfterMs?: number;
 }
 
 type Lease = Omit<V1Lease, 'spec'> & { spec?: LeaseSpec };
@@ -56,7 +58,12 @@ const JITTER_FACTOR = 1.2;
  */
 export async function runLeaderElection(options: LeaderElectionOptions): Promise<void> {
   const { client, namespace, name, identity, clock, signal, random } = options;
-  const { leaseDurationMs = 15_000, renewDeadlineMs = 10_000, retryPeriodMs = 2_000 } = options;
+  const {
+    leaseDurationMs = 15_000,
+    renewDeadlineMs = 10_000,
+    retryPeriodMs = 2_000,
+    troubleAfterMs = 15_000,
+  } = options;
   const monotonicMs = options.monotonicMs ?? (() => performance.now());
   const log = options.log.child({ lease: `${namespace}/${name}`, identity });
   const collection = `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`;
@@ -65,7 +72,9 @@ export async function runLeaderElection(options: LeaderElectionOptions): Promise
   let observedAtMs = 0;
   /** When the last successful write of ours was begun: nobody can have seen it earlier. */
   let renewedAtMs = 0;
-  let trouble: string | undefined;
+  let trouble: ElectionTrouble | undefined;
+  let troubledSinceMs = 0;
+  let toldOf: ElectionTrouble | undefined;
 
   function observe(lease: Lease) {
     if (JSON.stringify(lease.spec) !== JSON.stringify(observed?.spec) || !observed) observedAtMs = monotonicMs();
@@ -152,9 +161,12 @@ export async function runLeaderElection(options: LeaderElectionOptions): Promise
   function report(error: unknown) {
     const reason = classify(error);
     const message = error instanceof Error ? error.message : String(error);
-    if (trouble === reason) return;
+    const now = monotonicMs();
+    if (trouble === undefined) troubledSinceMs = now;
+    if (trouble !== reason) log.warn('leader election has trouble', { reason, message });
     trouble = reason;
-    log.warn('leader election has trouble', { reason, message });
+    if (now - troubledSinceMs < troubleAfterMs || toldOf === reason) return;
+    toldOf = reason;
     options.onTrouble?.(reason, message);
   }
 
@@ -162,6 +174,8 @@ export async function runLeaderElection(options: LeaderElectionOptions): Promise
     if (trouble === undefined) return;
     trouble = undefined;
     log.info('leader election works again');
+    if (toldOf === undefined) return;
+    toldOf = undefined;
     options.onTrouble?.(undefined, '');
   }
 

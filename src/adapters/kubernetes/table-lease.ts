@@ -43,6 +43,21 @@ export async function confirmTable(
   await client.apply(path, object, { fieldManager, force: true, signal });
 }
 
+/** The revision that was confirmed last, whoever did; 0 if none can be read. */
+export async function readConfirmedRevision(
+  client: ApiClient,
+  { namespace, name, signal }: BundleLocation & { readonly signal?: AbortSignal },
+): Promise<number> {
+  const path = `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases/${name}`;
+  const found = await client.get<LeaseObject>(path, { signal });
+  return revisionOf(found);
+}
+
+function revisionOf(lease: LeaseObject | undefined): number {
+  const revision = Number(lease?.metadata?.annotations?.[revisionAnnotation]);
+  return Number.isSafeInteger(revision) && revision > 0 ? revision : 0;
+}
+
 /**
  * Follows the confirmations of a table; the result says why a table of this revision is in doubt, or undefined if it is
  * not.
@@ -72,13 +87,17 @@ export function watchConfirmations(
     onChange: (event) => {
       if (event.type !== 'Added' && event.type !== 'Modified') return;
       const now = clock.now();
-      const revision = Number(event.object.metadata?.annotations?.[revisionAnnotation] ?? 0);
+      const revision = revisionOf(event.object);
       if (revision !== confirmed) confirmedSince = now;
+      // An operator never goes back, so this is a Lease from a backup, or an operator that knows nothing of before.
+      const wentBack = revision < confirmed;
+      if (wentBack) believedAt = undefined;
       confirmed = revision;
       if (event.object.spec?.renewTime === renewTime) return;
       renewTime = event.object.spec?.renewTime;
       const intervalMs = changedAt === undefined ? Number.POSITIVE_INFINITY : now - changedAt;
       changedAt = now;
+      if (wentBack) return;
       if (intervalMs >= leastIntervalMs && intervalMs <= mostIntervalMs) believedAt = now;
     },
   });

@@ -3,7 +3,7 @@ import { type ApiClient, createApiClient } from '../../../src/adapters/kubernete
 import { createBehindReporter, watchBehindReports } from '../../../src/adapters/kubernetes/behind-report.ts';
 import { silentLog } from '../../../src/runtime/log.ts';
 import { createManualClock, eventually, type ManualClock } from '../../support/manual-clock.ts';
-import { type ScriptedApiserver, startScriptedApiserver } from '../../support/scripted-apiserver.ts';
+import { answerStatus, type ScriptedApiserver, startScriptedApiserver } from '../../support/scripted-apiserver.ts';
 
 const location = { namespace: 'ns', name: 'table' };
 const path = '/apis/coordination.k8s.io/v1/namespaces/ns/leases/table-behind';
@@ -49,7 +49,7 @@ describe('reports that the table is behind', () => {
       spec: { renewTime },
     });
     server.put(path, lease('old', '1'));
-    await watchBehindReports({
+    watchBehindReports({
       ...location,
       client,
       fieldManager: 'test',
@@ -58,13 +58,42 @@ describe('reports that the table is behind', () => {
       log: silentLog,
       signal: stop.signal,
       random: () => 0.5,
-    }).catch(() => {});
-    await eventually(() => server.watches.length > 0);
+    });
+    await eventually(() => server.watches.length > 0 && server.requests.some(({ method }) => method === 'PATCH'));
     server.put(path, lease('192.0.2.1:6443', '2'));
     server.put(path, lease('192.0.2.1:6443', '2'));
     server.put(path, lease('192.0.2.2:6443', '3'));
     await eventually(() => behind.length === 2);
     expect(behind).to.deep.equal(['192.0.2.1:6443', '192.0.2.2:6443']);
+    stop.abort();
+  });
+
+  it('have their Lease, though it could not be made at first or was deleted', async () => {
+    const stop = new AbortController();
+    let refusing = true;
+    server.scripts.push((request, response) =>
+      request.method === 'PATCH' && refusing ? answerStatus(response, 403, 'Forbidden') : false,
+    );
+    const made = () => server.objects.has(path);
+    watchBehindReports({
+      ...location,
+      client,
+      fieldManager: 'test',
+      onBehind: () => {},
+      clock,
+      log: silentLog,
+      signal: stop.signal,
+      random: () => 0.5,
+    });
+    await eventually(() => server.watches.length > 0 && server.requests.some(({ method }) => method === 'PATCH'));
+    expect(made()).to.equal(false);
+    refusing = false;
+    await eventually(() => {
+      void clock.advance(1_000);
+      return made();
+    });
+    server.remove(path);
+    await eventually(made);
     stop.abort();
   });
 });

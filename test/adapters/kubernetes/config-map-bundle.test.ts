@@ -8,7 +8,7 @@ import { answerStatus, type ScriptedApiserver, startScriptedApiserver } from '..
 
 const MAPS = '/api/v1/namespaces/ns/configmaps';
 const HEAD = `${MAPS}/table`;
-const LOCATION = { namespace: 'ns', name: 'table', fieldManager: 'test' };
+const LOCATION = { namespace: 'ns', name: 'table', fieldManager: 'test', owner: 'cluster' };
 
 describe('a bundle in ConfigMaps', () => {
   let server: ScriptedApiserver;
@@ -50,7 +50,7 @@ describe('a bundle in ConfigMaps', () => {
     const outcome = await publishBundle(client, LOCATION, sampleBundle(1));
     expect(outcome).to.deep.include({ published: true, leftover: [] });
     const writes = server.requests.filter(({ method }) => method !== 'GET');
-    expect(writes.map(({ method, path }) => `${method} ${path}`)).to.deep.equal([`POST ${MAPS}`, `PATCH ${HEAD}`]);
+    expect(writes.map(({ method, path }) => `${method} ${path}`)).to.deep.equal([`POST ${MAPS}`, `POST ${MAPS}`]);
     expect(writes[0]?.body).to.deep.include({ immutable: true });
     const head = await readHead(client, LOCATION);
     expect(head.ok && head.head.revision).to.equal(1);
@@ -82,6 +82,84 @@ describe('a bundle in ConfigMaps', () => {
     expect(outcome).to.deep.equal({ published: false, reason: 'Conflict' });
   });
 
+  it('is not replaced by that of another PeerDiscovery', async () => {
+    await publishBundle(client, LOCATION, sampleBundle(1));
+    const outcome = await publishBundle(client, { ...LOCATION, owner: 'other' }, sampleBundle(2));
+    expect(outcome).to.deep.equal({ published: false, reason: 'OfAnother', owner: 'cluster' });
+    expect(await readHead(client, LOCATION)).to.deep.include({ ok: true, owner: 'cluster' });
+  });
+
+  it('is written by one of two who begin at the same time, and the other hears of it', async () => {
+    const other = { ...LOCATION, owner: 'other' };
+    server.scripts.push((request, response) => {
+      // Both read before either has written.
+      const reads = server.requests.filter(({ method, path }) => method === 'GET' && path === HEAD).length;
+      return request.method === 'GET' && request.path === HEAD && reads <= 2
+        ? answerStatus(response, 404, 'NotFound', { details: { kind: 'configmaps', name: 'table' } })
+        : false;
+    });
+    const outcomes = [
+      await publishBundle(client, LOCATION, sampleBundle(1)),
+      await publishBundle(client, other, sampleBundle(1)),
+    ];
+    expect(outcomes.map(({ published }) => published)).to.deep.equal([true, false]);
+    expect(outcomes[1]).to.include({ reason: 'Conflict' });
+  });
+
+  it('tells its revision though the head is malformed', async () => {
+    await publishBundle(client, LOCATION, sampleBundle(5));
+    const head = server.objects.get(HEAD);
+    server.put(HEAD, { ...head, data: { ...(head?.data as object), shards: 'none' } });
+    expect(await readHead(client, LOCATION)).to.include({ ok: false, reason: 'Malformed', revision: 5 });
+  });
+
+  it('loses no shard to a writer that is slow and is overtaken after its own head', async () => {
+    await publishBundle(client, LOCATION, sampleBundle(1));
+    let slow: (() => void) | undefined;
+    const overtaken = new Promise<void>((resolve) => {
+      slow = resolve;
+    });
+    let passed = false;
+    const slowClient: ApiClient = {
+      ...client,
+      async apply(path, object, options) {
+        const applied = await client.apply(path, object, options);
+        await overtaken;
+        passed = true;
+        return applied as never;
+      },
+    };
+    const writing = publishBundle(slowClient, LOCATION, sampleBundle(2));
+    await eventually(() => JSON.stringify(server.objects.get(HEAD)?.data).includes('"revision":"2"'));
+    await publishBundle(client, LOCATION, sampleBundle(3));
+    await publishBundle(client, LOCATION, sampleBundle(4));
+    slow?.();
+    await writing;
+    expect(passed).to.equal(true);
+    const head = await readHead(client, LOCATION);
+    if (!head.ok) throw new Error(head.reason);
+    expect(shardPaths()).to.include.members(head.head.shards.map(({ name }) => `${MAPS}/${name}`));
+  });
+
+  it('takes no other table of the revision that it has', async () => {
+    await publishBundle(client, LOCATION, sampleBundle(2));
+    const { revisions, troubles } = watch();
+    await eventually(() => revisions.length === 1 && server.watches.length === 1);
+    const head = server.objects.get(HEAD);
+    const elsewhere = { ...LOCATION, name: 'forged' };
+    const forged = sampleBundle(2);
+    await publishBundle(client, elsewhere, { ...forged, table: { ...forged.table, owner: 'other' } });
+    const forgedHead = server.objects.get(`${MAPS}/forged`);
+    const shard = server.objects.get([...server.objects.keys()].find((path) => path.includes('/forged-')) ?? '');
+    server.put(`${MAPS}/${shard?.metadata.name}`, {
+      ...shard,
+      metadata: { ...shard?.metadata, labels: head?.metadata.labels },
+    });
+    server.put(HEAD, { ...head, data: forgedHead?.data });
+    await eventually(() => troubles.includes('OlderRevision'));
+    expect(revisions).to.deep.equal([2]);
+  });
+
   it('replaces a shard whose content was tampered with', async () => {
     await publishBundle(client, LOCATION, sampleBundle(1));
     const [path = ''] = shardPaths();
@@ -106,7 +184,7 @@ describe('a bundle in ConfigMaps', () => {
     await publishBundle(client, LOCATION, sampleBundle(1));
     await eventually(() => revisions.length === 1);
     const head = server.objects.get(HEAD);
-    server.put(HEAD, { ...head, data: { ...(head?.data as object), sha256: '0'.repeat(64) } });
+    server.put(HEAD, { ...head, data: { ...(head?.data as object), revision: '2', sha256: '0'.repeat(64) } });
     await eventually(() => troubles.includes('Invalid'));
     server.remove(HEAD);
     await eventually(() => troubles.at(-1) === 'Missing');

@@ -158,7 +158,7 @@ describe('runLeaderElection', () => {
     server.scripts.push((request, response) =>
       request.method === 'POST' && answerWith ? answerStatus(response, ...answerWith) : false,
     );
-    void run('a', { onTrouble: (reason) => troubles.push(reason) });
+    void run('a', { onTrouble: (reason) => troubles.push(reason), troubleAfterMs: 0 });
     await idle();
     await clock.advance(2000);
     await idle();
@@ -170,6 +170,31 @@ describe('runLeaderElection', () => {
     await clock.advance(2000);
     await eventually(() => story.length === 1);
     expect(troubles).to.deep.equal(['NamespaceMissing', 'Forbidden', undefined]);
+  });
+
+  it('says nothing of a refusal that passes, and of one that lasts when it has lasted', async () => {
+    const troubles: (string | undefined)[] = [];
+    let refusing = true;
+    server.scripts.push((_request, response) => refusing && answerStatus(response, 403, 'Forbidden'));
+    void run('a', { onTrouble: (reason) => troubles.push(reason) });
+    const pass = async (ms: number) => {
+      for (let passed = 0; passed < ms; passed += 2_000) {
+        await idle();
+        await clock.advance(2_000);
+      }
+      await idle();
+    };
+    await pass(12_000);
+    refusing = false;
+    await pass(2_000);
+    expect(story).to.deep.equal(['a starts']);
+    expect(troubles).to.deep.equal([]);
+    refusing = true;
+    await pass(28_000);
+    expect(troubles).to.deep.equal(['Forbidden']);
+    refusing = false;
+    await pass(2_000);
+    expect(troubles).to.deep.equal(['Forbidden', undefined]);
   });
 
   it('ends with the error of the work and gives the lease up', async () => {

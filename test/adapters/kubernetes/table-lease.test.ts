@@ -91,6 +91,16 @@ describe('confirmations of a routing table', () => {
     expect(doubt(8)).to.equal(undefined);
     expect(doubt(9)).to.equal(undefined);
   });
+
+  it('believes nothing that a Lease from a backup says, until the operator has renewed it', async () => {
+    await confirmTwice(8);
+    await clock.advance(5_000);
+    await confirm(7);
+    await eventually(() => /has not confirmed the table twice/.test(doubt(7) ?? ''));
+    await clock.advance(5_000);
+    await confirm(9);
+    await eventually(() => doubt(9) === undefined);
+  });
 });
 
 /** Long enough for a line to come over loopback; what is asserted then must hold with and without it. */

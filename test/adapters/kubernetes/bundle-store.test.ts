@@ -1,0 +1,98 @@
+import { expect } from 'chai';
+import { type ApiClient, createApiClient } from '../../../src/adapters/kubernetes/api-client.ts';
+import { createBundleStore } from '../../../src/adapters/kubernetes/bundle-store.ts';
+import { type BundleStore, TerminalError } from '../../../src/operator/ports.ts';
+import { silentLog } from '../../../src/runtime/log.ts';
+import { createManualClock, type ManualClock } from '../../support/manual-clock.ts';
+import { sampleBundle } from '../../support/sample-bundle.ts';
+import { type ScriptedApiserver, startScriptedApiserver } from '../../support/scripted-apiserver.ts';
+
+const maps = '/api/v1/namespaces/ns/configmaps';
+const head = `${maps}/table`;
+const lease = '/apis/coordination.k8s.io/v1/namespaces/ns/leases/table';
+
+describe('a bundle store', () => {
+  let server: ScriptedApiserver;
+  let client: ApiClient;
+  let clock: ManualClock;
+  let store: BundleStore;
+
+  const storeOf = (owner: string) =>
+    createBundleStore({
+      client,
+      location: { namespace: 'ns', name: 'table' },
+      owner,
+      fieldManager: 'test',
+      holder: 'me',
+      clock,
+      signal: new AbortController().signal,
+    });
+
+  beforeEach(async () => {
+    server = await startScriptedApiserver();
+    client = createApiClient(server.kubeConfig(), { timeoutMs: 1000, log: silentLog });
+    clock = createManualClock();
+    store = storeOf('cluster');
+    expect(await store.publish(sampleBundle(7))).to.equal(undefined);
+  });
+
+  afterEach(async () => {
+    await client.close();
+    await server.close();
+  });
+
+  it('confirms what it has published, with one read and one write', async () => {
+    const before = server.requests.length;
+    expect(await store.confirm(7)).to.equal(true);
+    expect(server.objects.get(lease)?.metadata).to.deep.include({ annotations: { 'peerdiscovery.dev/revision': '7' } });
+    expect(server.requests.slice(before).map(({ method, path }) => `${method} ${path}`)).to.deep.equal([
+      `GET ${head}`,
+      `PATCH ${lease}`,
+    ]);
+  });
+
+  it('does not confirm what was deleted, put back from a backup, or replaced', async () => {
+    const old = server.objects.get(head);
+    await store.publish(sampleBundle(8));
+    const current = server.objects.get(head);
+    for (const wrong of [old, { ...current, data: { ...(current?.data as object), sha256: '0'.repeat(64) } }]) {
+      server.put(head, { ...wrong });
+      expect(await store.confirm(8)).to.equal(false);
+    }
+    server.remove(head);
+    expect(await store.confirm(8)).to.equal(false);
+    expect(server.objects.has(lease)).to.equal(false);
+    server.put(head, { ...current });
+    expect(await store.confirm(8)).to.equal(true);
+    expect(await store.confirm(7)).to.equal(false);
+  });
+
+  it('does not go on confirming a table whose shards are gone', async () => {
+    const shard = [...server.objects.keys()].find((path) => path.startsWith(`${head}-`)) ?? '';
+    server.remove(shard);
+    await clock.advance(60_000);
+    expect(await store.confirm(7)).to.equal(false);
+  });
+
+  it('knows the highest revision, though the head is malformed or gone', async () => {
+    const found = server.objects.get(head);
+    server.put(head, { ...found, data: { ...(found?.data as object), format: 'other' } });
+    expect(await store.read()).to.deep.equal({ revision: 7 });
+    server.put(head, { ...found });
+    await store.confirm(7);
+    server.remove(head);
+    expect(await storeOf('cluster').read()).to.deep.equal({ revision: 7 });
+  });
+
+  it('leaves the table of another PeerDiscovery alone, and says what to change', async () => {
+    const other = storeOf('other');
+    for (const work of [() => other.read(), () => other.publish(sampleBundle(8))]) {
+      const error = await work().catch((reason: unknown) => reason);
+      expect(error).to.be.instanceOf(TerminalError);
+      expect(error).to.include({ reason: 'TableOfAnother' });
+      expect(String(error)).to.match(/is that of PeerDiscovery cluster.*spec\.routingTable\.name/);
+    }
+    expect(await other.confirm(7)).to.equal(false);
+    expect((await store.read()).revision).to.equal(7);
+  });
+});
