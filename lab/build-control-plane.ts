@@ -85,8 +85,20 @@ async function fullVersion(module: string): Promise<string> {
   return found;
 }
 
-/** Runs go, saying every 15 s that it still does. */
-export function go(args: readonly string[], cwd: string, log: (message: string) => void): Promise<void> {
+/** Runs go, saying every 15 s that it still does; what was only the network is tried twice more. */
+export async function go(args: readonly string[], cwd: string, log: (message: string) => void): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await runGo(args, cwd, log);
+    } catch (error) {
+      const network = error instanceof Error && /dial tcp|i\/o timeout|connection re|TLS handshake/.test(error.message);
+      if (!network || attempt === 3) throw error;
+      log(`modules could not be downloaded; trying again: ${error.message.slice(-200)}`);
+    }
+  }
+}
+
+function runGo(args: readonly string[], cwd: string, log: (message: string) => void): Promise<void> {
   return new Promise((resolve, reject) => {
     const startedAt = Date.now();
     const child = spawn('go', args, { cwd, stdio: ['ignore', 'ignore', 'pipe'] });
