@@ -27,10 +27,15 @@ export interface Http1Pool {
 /** One sweep ends connections for every pool: no timers per request. */
 export const sweepMs = 1_000;
 
+/** Handshakes that a pool has going at once: few enough that each of them is done long before its time is over. */
+export const maxHandshakes = 32;
+
 /**
  * Gives each request a connection to itself: the one that became idle last, else a new one.
  *
- * Finding one costs the same however many there are.
+ * Finding one costs the same however many there are. Beyond `maxHandshakes` requests wait for whatever comes first, a
+ * new connection or one that has become idle, so that a flood of them does not drown the peer in handshakes. A
+ * handshake that fails fails them all: it takes the peer out, and they can be sent elsewhere.
  */
 export function createHttp1Pool(
   target: PeerTarget,
@@ -41,50 +46,69 @@ export function createHttp1Pool(
   const { maxConnections, answerTimeoutMs, idleTimeoutMs } = limits;
   const idle: Http1Connection[] = [];
   const all = new Set<Http1Connection>();
+  let waiting: Attempt[] = [];
   let connecting = 0;
   let closed = false;
   let sweeps = 0;
+  /** Whoever waited may have left. */
+  const nextWaiting = () => {
+    let attempt = waiting.shift();
+    while (attempt?.settled) attempt = waiting.shift();
+    return attempt;
+  };
   const owner = {
     onIdle: (connection: Http1Connection) => {
       connection.seenInSweep = sweeps;
-      if (closed) connection.destroy('aborted', new Error('the pool is closed'));
-      else idle.push(connection);
+      if (closed) return connection.destroy('aborted', new Error('the pool is closed'));
+      const attempt = nextWaiting();
+      if (attempt === undefined) idle.push(connection);
+      else attempt.startOn(connection);
     },
     onClosed: (connection: Http1Connection) => {
       all.delete(connection);
     },
   };
-  const connectFor = async (attempt: Attempt, head: string) => {
+  const failWaiting = (kind: PeerFaultKind, error: Error) => {
+    const failed = waiting;
+    waiting = [];
+    for (const attempt of failed) attempt.fail(kind, error);
+  };
+  const connectOne = async () => {
     connecting++;
     try {
       const connection = new Http1Connection(await connect(), parsers.create(), owner);
       all.add(connection);
-      connection.seenInSweep = sweeps;
-      // Whoever waited for it may have left; the next one will use it.
-      if (closed) attempt.fail('aborted', new Error('the pool is closed'));
-      if (attempt.settled) owner.onIdle(connection);
-      else attempt.startOn(connection, head);
+      if (closed) failWaiting('aborted', new Error('the pool is closed'));
+      owner.onIdle(connection);
     } catch (error) {
-      attempt.fail(error instanceof ConnectFault ? error.kind : 'connect', error as Error);
+      failWaiting(error instanceof ConnectFault ? error.kind : 'connect', error as Error);
     } finally {
       connecting--;
     }
+    serveWaiting();
+  };
+  const serveWaiting = () => {
+    // Each connection that is being made will take one.
+    while (connecting < maxHandshakes && waiting.length > connecting) void connectOne();
   };
   return {
     dispatch: (request, handler) => {
-      const attempt = new Attempt(request, handler);
       const head = writeRequestHead(target, request);
+      const attempt = new Attempt(request, handler, head.kind === 'bad' ? '' : head.text);
       if (head.kind === 'bad') {
         queueMicrotask(() => attempt.fail('request', new Error(head.message)));
         return attempt;
       }
       let connection = idle.pop();
       while (connection?.dead) connection = idle.pop();
-      if (connection !== undefined) attempt.startOn(connection, head.text);
-      else if (all.size + connecting >= maxConnections) {
+      if (connection !== undefined) attempt.startOn(connection);
+      else if (all.size + Math.max(connecting, waiting.length) >= maxConnections) {
         const error = new Error(`all ${maxConnections} connections to ${target.address} are in use`);
         queueMicrotask(() => attempt.fail('saturated', error));
-      } else void connectFor(attempt, head.text);
+      } else {
+        waiting.push(attempt);
+        serveWaiting();
+      }
       return attempt;
     },
     open: () => all.size + connecting,
@@ -117,17 +141,19 @@ class Attempt implements Http1Attempt, PeerCall {
   readonly handler: PeerHandler;
   sent = false;
   settled = false;
+  readonly #head: string;
   #connection: Http1Connection | undefined;
 
-  constructor(request: PeerRequest, handler: PeerHandler) {
+  constructor(request: PeerRequest, handler: PeerHandler, head: string) {
     this.request = request;
     this.handler = handler;
+    this.#head = head;
   }
 
-  startOn(connection: Http1Connection, head: string): void {
+  startOn(connection: Http1Connection): void {
     this.#connection = connection;
     connection.seenInSweep = -1;
-    connection.start(this, head);
+    connection.start(this, this.#head);
   }
 
   fail(kind: PeerFaultKind, error: Error): void {

@@ -2,7 +2,7 @@ import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } f
 import type { TLSSocket } from 'node:tls';
 import type { PeerCall, PeerFaultKind, PeerHandler, PeerRequest, PeerTarget } from '../../proxy/ports.ts';
 import { ConnectFault } from './connect-peer.ts';
-import { sweepMs } from './http1-pool.ts';
+import { maxHandshakes, sweepMs } from './http1-pool.ts';
 import { toHttp2Headers } from './request-head.ts';
 
 /** HTTP/2 sessions to one peer with one identity, for requests that last and have no body. */
@@ -23,13 +23,13 @@ export interface Http2Limits {
   readonly maxStreams: number;
   readonly idleTimeoutMs: number;
   readonly pingEveryMs: number;
+  /** From a verified connection to the server's first frame. */
+  readonly setUpTimeoutMs: number;
 }
 
 /** Few enough that all of them, unread, do not fill the session's window and stop each other. */
 const streamsPerSession = 100;
 const streamWindow = 64 * 1024;
-/** From a verified connection to the server's first frame. */
-const setUpTimeoutMs = 3_000;
 const sessionWindow = (streamsPerSession + 1) * streamWindow;
 
 interface Session {
@@ -47,7 +47,7 @@ interface Session {
 export function createHttp2Sessions(
   target: PeerTarget,
   open: () => Promise<TLSSocket>,
-  { maxStreams, idleTimeoutMs, pingEveryMs }: Http2Limits,
+  { maxStreams, idleTimeoutMs, pingEveryMs, setUpTimeoutMs }: Http2Limits,
 ): Http2Sessions {
   const sessions = new Set<Session>();
   const waiting: Http2Attempt[] = [];
@@ -81,7 +81,7 @@ export function createHttp2Sessions(
       if (attempt !== undefined && !attempt.settled) startOn(held, attempt);
     }
     // Each session that is being made will take its share.
-    while (usable && waiting.length > connecting * streamsPerSession) void connectOne();
+    while (usable && connecting < maxHandshakes && waiting.length > connecting * streamsPerSession) void connectOne();
   };
   const connectOne = async () => {
     connecting++;

@@ -41,7 +41,12 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
   const parsers = loadResponseParsers();
   const shortLimits = { maxConnections: maxShortPerPeer, answerTimeoutMs: shortTimeoutMs, idleTimeoutMs };
   const longLimits = { maxConnections: maxLongPerPeer, answerTimeoutMs: undefined, idleTimeoutMs };
-  const watchLimits = { maxStreams: maxLongPerPeer, idleTimeoutMs, pingEveryMs: 30_000 };
+  const watchLimits = {
+    maxStreams: maxLongPerPeer,
+    idleTimeoutMs,
+    pingEveryMs: 30_000,
+    setUpTimeoutMs: connectTimeoutMs,
+  };
   const lanesOf = new Map<string, Lanes>();
   /** Both are few and live long; a look-up by the objects spares making the key. */
   const known = new WeakMap<PeerTlsMaterial, WeakMap<PeerTarget, Lanes>>();

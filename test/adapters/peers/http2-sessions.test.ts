@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import {
   createSecureServer,
   type Http2SecureServer,
@@ -5,8 +6,14 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
+import { createServer as createTlsServer, connect as tlsConnect } from 'node:tls';
 import { expect } from 'chai';
 import { createAddressPolicy } from '../../../src/adapters/peers/address-policy.ts';
+import {
+  createHttp2Sessions,
+  type Http2Limits,
+  type Http2Sessions,
+} from '../../../src/adapters/peers/http2-sessions.ts';
 import { createPeerTls } from '../../../src/adapters/peers/peer-tls.ts';
 import { createPeerTransport } from '../../../src/adapters/peers/peer-transport.ts';
 import type { PeerFault, PeerRequest, PeerTransport } from '../../../src/proxy/ports.ts';
@@ -218,5 +225,110 @@ describe('watches over HTTP/2', function () {
     const { seen } = ask({ rawHeaders: ['X', 'a\nb'] });
     await eventually(() => seen.fault !== undefined);
     expect(seen.fault).to.include({ kind: 'request', sent: false });
+  });
+
+  describe('on sessions of their own', () => {
+    let open: Http2Sessions;
+    const request = {
+      method: 'GET',
+      path: '/api/v1/pods?watch=1',
+      rawHeaders: ['Host', 'h'],
+      body: null,
+      longRunning: true,
+      connectAs: 'anonymous',
+      upgrade: undefined,
+    } as const;
+    const target = () => ({
+      id: 'peer',
+      address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+      serverName: 'kubernetes.default.svc',
+      pinned: true,
+    });
+    const start = (limits: Partial<Http2Limits>, port = (server.address() as AddressInfo).port) => {
+      const connectOne = async () => {
+        const socket = tlsConnect({
+          host: '127.0.0.1',
+          port,
+          ca: authority.caPem,
+          servername: 'kubernetes.default.svc',
+          ALPNProtocols: ['h2'],
+        });
+        await once(socket, 'secureConnect');
+        return socket;
+      };
+      const usual = { maxStreams: 10, idleTimeoutMs: 60_000, pingEveryMs: 1_000, setUpTimeoutMs: 5_000 };
+      open = createHttp2Sessions(target(), connectOne, { ...usual, ...limits });
+      const seen = { status: 0, faults: [] as PeerFault[] };
+      const call = open.dispatch(
+        request,
+        {
+          onHead: (status) => {
+            seen.status = status;
+          },
+          onData: () => {},
+          onEnd: () => {},
+          onFault: (fault) => seen.faults.push(fault),
+          onUpgrade: () => {},
+        },
+        () => call,
+      );
+      return { call, seen };
+    };
+    afterEach(() => open.close());
+
+    it('end with a fault where the server does not answer a ping, and the session goes', async () => {
+      const { seen } = start({});
+      await eventually(() => seen.status === 200);
+      // From now on the server reads nothing.
+      for (const socket of connections) socket.pause();
+      open.sweep();
+      expect(open.open()).to.equal(1);
+      open.sweep();
+      await eventually(() => seen.faults.length === 1);
+      expect(seen.faults[0]).to.include({ kind: 'reset', sent: true });
+      open.sweep();
+      expect(open.open()).to.equal(0);
+    });
+
+    it('live on where pings are answered, however many', async () => {
+      const { seen } = start({});
+      let pings = 0;
+      await eventually(() => seen.status === 200);
+      sessions[0]?.on('ping', () => pings++);
+      for (let round = 1; round <= 5; round++) {
+        open.sweep();
+        await eventually(() => pings === round);
+        // The answer is on its way; a round trip of another kind comes after it.
+        await new Promise((resolve) => sessions[0]?.ping(resolve));
+      }
+      expect([seen.faults, open.open()]).to.deep.equal([[], 1]);
+    });
+
+    it('are no trouble where the session was destroyed just before it is swept', async () => {
+      const { seen } = start({});
+      await eventually(() => seen.status === 200);
+      for (const session of sessions) session.destroy();
+      await eventually(() => seen.faults.length === 1);
+      for (let round = 0; round < 3; round++) open.sweep();
+      expect(open.open()).to.equal(0);
+    });
+
+    it('get a fault, with nothing sent, from a server that verifies but never says its settings', async () => {
+      const mute = createTlsServer({ cert: certPem, key: keyPem, ALPNProtocols: ['h2'] }, (socket) => {
+        socket.on('error', () => {});
+        socket.resume();
+      });
+      mute.on('connection', (socket: Socket) => connections.add(socket));
+      await new Promise<void>((resolve) => mute.listen(0, '127.0.0.1', resolve));
+      const { seen } = start({ setUpTimeoutMs: 100 }, (mute.address() as AddressInfo).port);
+      await eventually(() => seen.faults.length === 1);
+      expect(seen.faults[0]).to.include({ kind: 'connect', sent: false });
+      expect(seen.faults[0]?.error.message).to.match(/HTTP\/2 was not set up/);
+      expect(open.open()).to.equal(0);
+      await new Promise((resolve) => {
+        mute.close(resolve);
+        for (const socket of connections) socket.destroy();
+      });
+    });
   });
 });

@@ -1,8 +1,9 @@
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createServer, type TLSSocket } from 'node:tls';
 import { expect } from 'chai';
 import { createAddressPolicy } from '../../../src/adapters/peers/address-policy.ts';
+import { maxHandshakes } from '../../../src/adapters/peers/http1-pool.ts';
 import { createPeerTls } from '../../../src/adapters/peers/peer-tls.ts';
 import { createPeerTransport } from '../../../src/adapters/peers/peer-transport.ts';
 import type { PeerCall, PeerFault, PeerRequest, PeerTransport } from '../../../src/proxy/ports.ts';
@@ -124,6 +125,60 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     await ask({ longRunning: true });
     expect(sockets).to.have.length(3);
     expect(transport.connections()).to.deep.equal({ short: 2, long: 1 });
+  });
+
+  it('answers a flood of requests without drowning the server in handshakes', async () => {
+    script = answer(okAnswer);
+    let shaking = 0;
+    let most = 0;
+    const begin = () => {
+      shaking++;
+      most = Math.max(most, shaking);
+    };
+    const end = () => shaking--;
+    server.on('connection', begin).on('secureConnection', end);
+    const outcomes = await Promise.all(Array.from({ length: 400 }, () => ask()));
+    server.off('connection', begin).off('secureConnection', end);
+    expect(outcomes.filter(({ body }) => body === 'ok')).to.have.length(400);
+    expect(most).to.be.within(2, maxHandshakes);
+    // Those that had become idle have served the ones that waited.
+    expect(sockets.length).to.be.below(400);
+  });
+
+  it('sends nobody who waits for a connection after one that failed', async () => {
+    const silent = createTcpServer((socket) => connections.add(socket));
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    let accepted = 0;
+    silent.on('connection', (socket) => {
+      socket.resume();
+      // The first to be cut; the others stay as they are.
+      if (++accepted === maxHandshakes) socket.destroy();
+    });
+    const address = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
+    const faults: PeerFault[] = [];
+    const calls = Array.from({ length: 300 }, () =>
+      transport.dispatch(
+        { ...target(), address },
+        { ...get, connectAs: 'anonymous' },
+        {
+          onHead: () => {},
+          onData: () => {},
+          onEnd: () => {},
+          onFault: (fault) => faults.push(fault),
+          onUpgrade: () => {},
+        },
+      ),
+    );
+    await eventually(() => faults.length > 0);
+    const atOnce = faults.splice(0);
+    for (const call of calls) call.abort(new Error('enough'));
+    await new Promise((resolve) => {
+      silent.close(resolve);
+      for (const socket of connections) socket.destroy();
+    });
+    expect(atOnce).to.have.length(300);
+    expect(atOnce.every(({ kind, sent }) => kind === 'connect' && !sent)).to.equal(true);
+    expect(accepted).to.be.at.most(maxHandshakes);
   });
 
   it('reads an answer that comes byte by byte, empty values and repeated fields included', async () => {
