@@ -2,6 +2,7 @@ import type { StatusError } from '../domain/status-error.ts';
 import { buildStatus } from '../domain/status-error.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Exchange } from './exchange.ts';
+import { headerValue } from './headers.ts';
 import type { RequestLimits } from './limits.ts';
 import type { ProxyMetrics } from './ports.ts';
 import { writeStatus } from './write-status.ts';
@@ -15,7 +16,15 @@ export interface Admission {
 }
 
 /**
- * Answers 429 with `Retry-After` beyond the limits, and 504 (or 408, while the body is late) to what takes too long.
+ * Whoever shows one credential is one user. A token that nobody has issued is refused by kube-apiserver at once, so that
+ * making up many of them holds nothing.
+ */
+function userOf({ identity, rawHeaders }: Exchange): string {
+  return identity.replacesToken ? identity.who : (headerValue(rawHeaders, 'authorization') ?? '');
+}
+
+/**
+ * Answers 429 with `Retry-After` beyond the limits, of which one user gets half, and 504 (or 408, while the body is late) to what takes too long.
  *
  * One look a second at the oldest finds what is overdue, so that requests need no timers of their own.
  */
@@ -33,6 +42,8 @@ export function createAdmission({
   // Insertion order is order of deadlines.
   const short = new Map<Exchange, number>();
   const long = new Set<Exchange>();
+  const shortOf = new Map<string, number>();
+  const longOf = new Map<string, number>();
   const cutOverdue = () => {
     const before = clock.now() - limits.requestTimeoutMs;
     for (const [exchange, startedAt] of short) {
@@ -55,30 +66,46 @@ export function createAdmission({
   return {
     enter: (exchange, longRunning) => {
       const running = longRunning ? long.size : short.size;
-      if (running >= (longRunning ? limits.maxLongRunning : limits.maxRequests)) {
-        metrics.limited.inc({ limit: longRunning ? 'long_running_requests' : 'requests' });
+      const most = longRunning ? limits.maxLongRunning : limits.maxRequests;
+      const limit = longRunning ? 'long_running_requests' : 'requests';
+      if (running >= most) {
+        metrics.limited.inc({ limit });
         return buildStatus(429, 'too many requests at once at this proxy, please try again later', 1);
       }
+      const byUser = longRunning ? longOf : shortOf;
+      const user = userOf(exchange);
+      const own = byUser.get(user) ?? 0;
+      if (own >= Math.ceil(most / 2)) {
+        metrics.limited.inc({ limit: `user_${limit}` });
+        return buildStatus(429, 'too many requests of one user at once at this proxy, please try again later', 1);
+      }
+      byUser.set(user, own + 1);
       if (longRunning) long.add(exchange);
       else short.set(exchange, clock.now());
       exchange.onClose(() => {
         if (longRunning) long.delete(exchange);
         else short.delete(exchange);
+        const left = (byUser.get(user) ?? 1) - 1;
+        if (left > 0) byUser.set(user, left);
+        else byUser.delete(user);
       });
       return undefined;
     },
     endLongRunning: async (graceMs, ended) => {
       const startedAt = clock.now();
+      let told = 0;
       for (;;) {
-        const left = graceMs - (clock.now() - startedAt);
-        const count = left <= 0 ? long.size : Math.ceil((long.size * stepMs) / (left + stepMs));
-        for (const exchange of [...long].slice(0, count)) {
+        const passed = clock.now() - startedAt;
+        // The last of them, or the only one, at the end of the time.
+        const due = passed >= graceMs ? told + long.size : Math.floor(((told + long.size) * passed) / graceMs);
+        for (const exchange of [...long].slice(0, Math.max(0, due - told))) {
+          told++;
           long.delete(exchange);
           if (exchange.responded()) exchange.end();
           else exchange.destroy();
         }
-        if (left <= 0 || ended.aborted) return;
-        await clock.sleep(Math.min(stepMs, left), ended);
+        if (passed >= graceMs || ended.aborted) return;
+        await clock.sleep(Math.min(stepMs, graceMs - passed), ended);
       }
     },
   };

@@ -72,6 +72,8 @@ export function createHttp2Front({
       if (draining) session.close();
       const connection = connectionOf(socket);
       session.once('close', () => sessions.delete(session));
+      // The listener keeps half-closed connections for HTTP/1.1; a client of HTTP/2 that has closed its side has left.
+      socket.once('end', () => session.destroy());
       session.on('error', (error) => {
         metrics.limited.inc({ limit: 'http2_session' });
         log.debug('HTTP/2 session failed', { error: error.message, client: connection.remoteAddress });

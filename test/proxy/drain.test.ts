@@ -4,9 +4,12 @@ import { connect as http2Connect } from 'node:http2';
 import { connect as tcpConnect } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
 import { expect } from 'chai';
+import { createAdmission } from '../../src/proxy/admission.ts';
+import type { Exchange } from '../../src/proxy/exchange.ts';
+import { passThrough } from '../../src/proxy/request-identity.ts';
 import type { LoopbackPeer } from '../support/loopback-peer.ts';
 import { startLoopbackPeer } from '../support/loopback-peer.ts';
-import { eventually } from '../support/manual-clock.ts';
+import { createManualClock, eventually } from '../support/manual-clock.ts';
 import type { ProxyUnderTest } from '../support/proxy-under-test.ts';
 import { startProxyUnderTest } from '../support/proxy-under-test.ts';
 import { connectRawHttp2, flags, frame, frameTypes, literals, requestFields } from '../support/raw-http2.ts';
@@ -98,6 +101,32 @@ describe('the end of a proxy', function () {
     await ended;
     expect(stream.rstCode).to.equal(0);
     expect(received).to.match(/\r\n0\r\n\r\n$/);
+  });
+
+  it('ends watches evenly over their time, and a lone one at its end', async () => {
+    const clock = createManualClock();
+    const limits = { maxRequests: 10, maxLongRunning: 10, requestTimeoutMs: 1_000_000 };
+    const endedBy = async (count: number, graceMs: number, stepsMs: readonly number[]) => {
+      const { signal } = new AbortController();
+      const admission = createAdmission({ limits, clock, metrics: proxy.proxy.metrics, signal: AbortSignal.abort() });
+      let ended = 0;
+      for (let at = 0; at < count; at++) {
+        const end = () => ended++;
+        const exchange: Partial<Exchange> = { identity: { ...passThrough, replacesToken: true, who: `${at}` } };
+        admission.enter({ ...exchange, responded: () => true, end, onClose: () => {} } as unknown as Exchange, true);
+      }
+      const done = admission.endLongRunning(graceMs, signal);
+      const counts: number[] = [];
+      for (const stepMs of stepsMs) {
+        await clock.advance(stepMs);
+        counts.push(ended);
+      }
+      await done;
+      return counts;
+    };
+    expect(await endedBy(1, 10_000, [0, 5_000, 4_900, 100])).to.deep.equal([0, 0, 0, 1]);
+    expect(await endedBy(10, 10_000, [0, 1_000, 1_000, 3_000, 4_900, 100])).to.deep.equal([0, 1, 2, 5, 9, 10]);
+    expect(await endedBy(3, 0, [0])).to.deep.equal([3]);
   });
 
   it('finishes what it has taken up over HTTP/2, and names it, so that clients send the rest elsewhere', async () => {

@@ -54,7 +54,7 @@ describe('limits', function () {
     await start({ maxRequests: 2 });
     const held: ServerResponse[] = [];
     home.answer = (_request, response) => held.push(response);
-    const running = [proxy.get('/api/v1/pods'), proxy.get('/api/v1/pods')];
+    const running = ['a', 'b'].map((user) => proxy.get('/api/v1/pods', { Authorization: `Bearer ${user}` }));
     await eventually(() => held.length === 2);
     const { status, headers, body } = await proxy.get('/api/v1/pods', { Accept: 'application/yaml' });
     expect([status, headers['retry-after'], headers['content-type']]).to.deep.equal([429, '1', 'application/yaml']);
@@ -64,6 +64,34 @@ describe('limits', function () {
     expect((await Promise.all(running)).map(({ status: code }) => code)).to.deep.equal([200, 200]);
     home.answer = (_request, response) => response.end('home');
     expect((await proxy.get('/api/v1/pods')).status).to.equal(200);
+  });
+
+  it('keeps half of its requests for others, when one user floods it over many streams and reads slowly', async () => {
+    await start({ maxRequests: 8, maxLongRunning: 8 });
+    home.answer = (request, response) => {
+      if (request.headers.authorization !== 'Bearer flood') return response.end('home');
+      // More than windows and buffers hold, so that it ends only when it is read.
+      return response.end(Buffer.alloc(8 * 1024 * 1024));
+    };
+    const sessions = [1, 2].map(() => http2Connect(`https://localhost:${proxy.port}`, { ca: authority.caPem }));
+    const statuses: number[] = [];
+    for (const session of sessions)
+      for (let at = 0; at < 8; at++) {
+        const path = at % 2 === 0 ? '/api/v1/pods' : '/api/v1/pods?watch=1';
+        const stream = session.request({ ':path': path, authorization: 'Bearer flood' });
+        stream.on('error', () => {});
+        stream.pause();
+        const [headers] = (await once(stream, 'response')) as [Record<string, string>];
+        statuses.push(Number(headers[':status']));
+      }
+    expect(statuses.sort()).to.deep.equal([...Array(8).fill(200), ...Array(8).fill(429)]);
+    expect([await limited('user_requests'), await limited('user_long_running_requests')]).to.deep.equal([4, 4]);
+    for (const path of ['/api/v1/pods', '/api/v1/pods?watch=1'])
+      expect((await proxy.get(path, { Authorization: 'Bearer other' })).status).to.equal(200);
+    // What the flood held is free once it has left, though none of it was read.
+    for (const session of sessions) session.destroy();
+    await eventually(() => proxy.proxy.inFlight() === 0, 20_000);
+    expect((await proxy.get('/version', { Authorization: 'Bearer flood' })).status).to.equal(200);
   });
 
   it('counts watches apart, so that they starve no short request', async () => {
