@@ -70,6 +70,8 @@ export function routeRequest(
   if (index.table.mode === 'Observe') return homeTrusted;
   if (discovery) return { kind: 'discovery' };
   if (!info.isResourceRequest) return routeNonResource(index, info.path, view);
+  // `RequestInfo` overlooks these slashes, but nothing is served there by any server: their path is matched as it is.
+  if (info.path.startsWith('//')) return unlisted(index, view);
   const serving = index.resource(info.group, info.version, info.resource, info.subresource);
   if (serving === undefined || serving.length === 0) return unlisted(index, view);
   return routeListed(index, serving, view, describe(info));

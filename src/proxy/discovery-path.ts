@@ -29,7 +29,8 @@ export function parseDiscoveryPath(path: string): DiscoveryPath | undefined {
     return second === '' && more.length === 0 ? { kind: 'groupVersion', group: '', version: first } : undefined;
   }
   if (prefix !== 'apis') return undefined;
-  if (first === '') return groups;
+  // kube-apiserver has a document at `/api//`, and none at `/apis//`.
+  if (first === '') return path.length > '/apis/'.length ? undefined : groups;
   if (second === '') return more.length === 0 ? { kind: 'group', group: first } : undefined;
   return { kind: 'groupVersion', group: first, version: second };
 }

@@ -162,7 +162,8 @@ export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTr
         onEnd: (rawTrailers) => {
           peer.load.inFlight--;
           if (closed) return;
-          if (held?.status === 404 && isWrongNotFound(held, notFound)) return onWrongNotFound();
+          // kube-apiserver has a HEAD of no object (405), so that to HEAD it is of a resource only that it says 404.
+          if (held?.status === 404 && (method === 'HEAD' || isWrongNotFound(held, notFound))) return onWrongNotFound();
           if (held !== undefined && isShutdownRefusal(held.status, Buffer.concat(held.chunks))) {
             events.onShutdown(target);
             if (tryNext((other) => other)) return;

@@ -55,6 +55,14 @@ describe('routeRequest', () => {
     expect(decision).to.have.nested.property('notFound.message').that.includes('c: no answer');
   });
 
+  it('takes a path with slashes before it for one that nobody serves, as kube-apiserver does, and doubts it as such', () => {
+    for (const target of ['//api/v1/pods', '///apis/new.io/v1/things', '/%2fapi/v1/pods']) {
+      expect(route(target), target).to.include({ kind: 'home' }).and.have.nested.property('notFound.kind', 'trust');
+      expect(route(target, { complete: false }), target).to.have.nested.property('notFound.kind', 'doubt');
+    }
+    expect(route('/api/v1/pods/')).to.have.nested.property('notFound.kind', 'listed');
+  });
+
   it('trusts no 404 while there is no table', () => {
     const parsed = parseRequestInfo('GET', '/apis/new.io/v1/things');
     if (parsed.kind !== 'ok') throw new Error(parsed.message);

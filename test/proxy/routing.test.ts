@@ -242,6 +242,22 @@ describe('the proxy', function () {
     expect((await proxy.get('/apis/new.io/v1/lone')).body).to.equal('other');
   });
 
+  it('takes the 404 to a HEAD for that of a server which does not know the resource', async () => {
+    proxy.use(table({ groupVersions: [groupVersion('new.io/v1', { things: [1, 2], lone: [1] })] }));
+    const type = { 'Content-Type': 'application/json' };
+    other.answer = (_request, response) => response.writeHead(404, type).end();
+    third.answer = (_request, response) => response.writeHead(405, type).end();
+    const statuses = new Set<number>();
+    for (let round = 0; round < 4; round++)
+      statuses.add((await proxy.get('/apis/new.io/v1/things', {}, 'HEAD')).status);
+    expect([...statuses]).to.deep.equal([405]);
+    const { status, headers } = await proxy.get('/apis/new.io/v1/lone', {}, 'HEAD');
+    expect([status, headers['retry-after']]).to.deep.equal([503, '1']);
+    // Where the table is sure that nobody serves it, there is nothing to doubt.
+    home.answer = (_request, response) => response.writeHead(404, type).end();
+    expect((await proxy.get('/apis/nope.io/v1/things', {}, 'HEAD')).status).to.equal(404);
+  });
+
   it("leaves a server's own refusals alone, with their Retry-After, and forwards the trace context", async () => {
     home.answer = (_request, response) => response.writeHead(429, { 'Retry-After': '7' }).end('slow down');
     const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';

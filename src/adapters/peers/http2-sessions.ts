@@ -146,12 +146,16 @@ export function createHttp2Sessions(
       held.pinged = false;
     });
   };
+  const again = (attempt: Http2Attempt) => {
+    waiting.push(attempt);
+    serveWaiting();
+  };
   return {
     get usable() {
       return usable;
     },
     dispatch: (request, handler, fallback) => {
-      const attempt = new Http2Attempt(target, request, handler, fallback);
+      const attempt = new Http2Attempt(target, request, handler, fallback, again);
       // Whose client has left meanwhile waits for nothing any more.
       while (waiting[0]?.settled === true) waiting.shift();
       const held = withRoom();
@@ -193,6 +197,8 @@ class Http2Attempt implements PeerCall {
   readonly #request: PeerRequest;
   readonly #handler: PeerHandler;
   readonly #fallback: () => PeerCall;
+  readonly #again: (attempt: Http2Attempt) => void;
+  #tries = 3;
   #instead: PeerCall | undefined;
   #stream: ClientHttp2Stream | undefined;
   #release: () => void = () => {};
@@ -200,11 +206,18 @@ class Http2Attempt implements PeerCall {
   #ended = false;
   #trailers: string[] = [];
 
-  constructor(target: PeerTarget, request: PeerRequest, handler: PeerHandler, fallback: () => PeerCall) {
+  constructor(
+    target: PeerTarget,
+    request: PeerRequest,
+    handler: PeerHandler,
+    fallback: () => PeerCall,
+    again: (attempt: Http2Attempt) => void,
+  ) {
     this.#target = target;
     this.#request = request;
     this.#handler = handler;
     this.#fallback = fallback;
+    this.#again = again;
   }
 
   startOn(session: ClientHttp2Session, release: () => void): void {
@@ -254,13 +267,19 @@ class Http2Attempt implements PeerCall {
     this.#release();
     this.#release = () => {};
     if (this.settled) return;
-    this.settled = true;
     if (this.#ended && stream.rstCode === constants.NGHTTP2_NO_ERROR) {
+      this.settled = true;
       this.#handler.onEnd(this.#trailers);
       return;
     }
-    // A refused stream was not looked at. RFC 9113, section 8.7.
+    // A refused stream was not looked at: it crossed a GOAWAY, most likely, and goes over another session. RFC 9113, 8.7.
     const sent = stream.rstCode !== constants.NGHTTP2_REFUSED_STREAM;
+    if (!sent && --this.#tries > 0) {
+      this.#stream = undefined;
+      this.#again(this);
+      return;
+    }
+    this.settled = true;
     const error = new Error(`${this.#target.address}: the HTTP/2 stream ended with code ${stream.rstCode}`);
     this.#handler.onFault({ kind: 'reset', sent, error });
   }

@@ -168,6 +168,25 @@ describe('watches over HTTP/2', function () {
     expect(refused.seen.fault).to.include({ kind: 'reset', sent: false });
   });
 
+  it('are sent again over another session where a GOAWAY has crossed them', async () => {
+    const before = ask();
+    await eventually(() => before.seen.body === 'event');
+    const usual = onStream;
+    let refused = 0;
+    onStream = (stream) => {
+      if (refused++ < 2) return stream.close(7);
+      usual(stream);
+    };
+    const crossed = ask();
+    await eventually(() => crossed.seen.body === 'event');
+    expect([refused, crossed.seen.fault, crossed.seen.status]).to.deep.equal([3, undefined, 200]);
+    refused = -1_000;
+    onStream = (stream) => stream.close(7);
+    const never = ask();
+    await eventually(() => never.seen.fault !== undefined);
+    expect(never.seen.fault).to.include({ kind: 'reset', sent: false });
+  });
+
   it('survive GOAWAY, while new ones go over a new connection', async () => {
     const before = ask();
     await eventually(() => before.seen.body === 'event');
