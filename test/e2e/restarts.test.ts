@@ -1,0 +1,178 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { connect as tlsConnect } from 'node:tls';
+import { expect } from 'chai';
+import { ensureControlPlane } from '../../lab/build-control-plane.ts';
+import { type MixedPlane, startMixedPlane } from '../../lab/mixed-plane.ts';
+import { waitUntil } from '../../lab/wait-until.ts';
+import { createWireClient, type WireAnswer, type WireClient } from '../support/wire-client.ts';
+
+const claims = '/apis/resource.k8s.io/v1/resourceclaims';
+const maps = '/api/v1/namespaces/default/configmaps';
+const json = ['Content-Type', 'application/json'];
+
+/** Each server sends GOAWAY with two in a hundred HTTP/2 requests, which is the most that there may be. */
+const flags = ['--goaway-chance=0.02'];
+
+describe('writes through the proxy at servers that are restarted', function () {
+  this.timeout(240_000);
+  let mixed: MixedPlane;
+  let ca: string;
+  let client: WireClient;
+
+  before(async () => {
+    const log = (message: string) => void process.stdout.write(`      … ${message}\n`);
+    await ensureControlPlane({ versions: ['1.36'], log });
+    mixed = await startMixedPlane({
+      servers: [
+        { name: 'old-1', version: '1.36', emulatedVersion: '1.33', flags },
+        { name: 'new-1', version: '1.36', flags },
+        { name: 'new-2', version: '1.36', flags },
+      ],
+      home: 'old-1',
+      log,
+    });
+    mixed.startOperator();
+    mixed.startProxy();
+    ca = readFileSync(mixed.plane.caFile, 'utf8');
+    client = createWireClient({ url: mixed.proxyUrl, ca, token: mixed.plane.tokens.admin });
+    await waitUntil('a routed answer', async () => (await status(claims)) === 200);
+    await allReady();
+  });
+
+  after(async () => {
+    client?.close();
+    await mixed?.stop();
+  });
+
+  afterEach(function () {
+    if (this.currentTest?.state === 'failed') process.stdout.write(`${mixed?.plane.logTails(25)}\n`);
+  });
+
+  const status = (path: string) =>
+    client.http1({ path }).then(
+      (answer) => answer.status,
+      () => 0,
+    );
+
+  async function allReady(): Promise<void> {
+    await waitUntil('three ready peers', async () => {
+      const { stdout } = await mixed.kubectl('proxy', ['get', 'peerdiscovery', 'cluster', '-o', 'json']);
+      const peers: { state: string }[] = stdout === '' ? [] : (JSON.parse(stdout).status?.peers ?? []);
+      return peers.length === 3 && peers.every(({ state }) => state === 'Ready');
+    });
+  }
+
+  it('carries each write out once or not at all, as it says, while every apiserver is restarted in turn', async () => {
+    let restarting = true;
+    const outcomes = new Map<string, number>();
+    const said = new Map<string, number>();
+    const note = (outcome: string) => outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+    const send = (at: number, request: { method: string; path: string; body: string }): Promise<WireAnswer | Error> =>
+      (at % 2 === 0 ? client.http1 : client.http2)({ ...request, headers: json }).catch((error: Error) => error);
+    const write = async (writer: number) => {
+      // A lone writer that is told of a conflict has been sent twice.
+      let own = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: `own-${writer}`, namespace: 'default' } };
+      let known = false;
+      for (let at = 0; restarting || at < 150; at++) {
+        const mark = `${writer}-${at}`;
+        const metadata = { generateName: 'once-', labels: { mark } };
+        const created = await send(at, {
+          method: 'POST',
+          path: maps,
+          body: JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata }),
+        });
+        const code = created instanceof Error ? 0 : created.status;
+        said.set(mark, code);
+        note(`POST ${code}`);
+        const path = known ? `${maps}/own-${writer}` : maps;
+        const answer = await send(at + 1, {
+          method: known ? 'PUT' : 'POST',
+          path,
+          body: JSON.stringify({ ...own, data: { mark } }),
+        });
+        if (answer instanceof Error || answer.status >= 500) {
+          note(`PUT ${answer instanceof Error ? answer.message : answer.status}`);
+          // Whether it was carried out is unknown, so the next one starts from what is there.
+          const found = await client.http1({ path: `${maps}/own-${writer}` }).catch(() => undefined);
+          known = found?.status === 200;
+          if (found?.status === 200) own = JSON.parse(found.body.toString());
+          continue;
+        }
+        note(`PUT ${answer.status}`);
+        own = JSON.parse(answer.body.toString());
+        known = true;
+      }
+    };
+    const writers = Promise.all([0, 1, 2, 3].map(write));
+    for (const name of ['new-1', 'old-1', 'new-2']) {
+      await mixed.plane.server(name).stop();
+      await mixed.plane.server(name).start();
+      await allReady();
+    }
+    restarting = false;
+    await writers;
+    const listed = await client.http1({ path: `${maps}?labelSelector=mark` });
+    const items = (JSON.parse(listed.body.toString()) as { items: { metadata: { labels: { mark: string } } }[] }).items;
+    const times = new Map<string, number>();
+    for (const { metadata } of items) times.set(metadata.labels.mark, (times.get(metadata.labels.mark) ?? 0) + 1);
+    const wrong = [...said].flatMap(([mark, code]) => {
+      const found = times.get(mark) ?? 0;
+      // Only 504 and a broken connection leave it open.
+      const lawful = code === 201 ? found === 1 : code === 504 || code === 0 ? found <= 1 : found === 0;
+      return lawful ? [] : [`${mark}: told ${code}, created ${found} times`];
+    });
+    const summary = JSON.stringify(Object.fromEntries(outcomes));
+    process.stdout.write(`      … ${summary}\n`);
+    expect(wrong, summary).to.deep.equal([]);
+    expect(said.size).to.be.at.least(600);
+    expect(
+      [...outcomes.keys()].filter((outcome) => /^(?:POST|PUT) 4/.test(outcome)),
+      summary,
+    ).to.deep.equal([]);
+  });
+
+  /** A connection on which a POST has been announced, and nothing of its body sent. */
+  async function announce(path: string, body: string) {
+    const { hostname, port, host } = new URL(mixed.proxyUrl);
+    const socket = tlsConnect({ host: hostname, port: Number(port), ca });
+    let received = '';
+    socket.on('error', () => {});
+    socket.on('data', (chunk: Buffer) => {
+      received += chunk.toString('latin1');
+    });
+    await once(socket, 'secureConnect');
+    socket.write(
+      [
+        `POST ${path} HTTP/1.1`,
+        `Host: ${host}`,
+        `Authorization: Bearer ${mixed.plane.tokens.admin}`,
+        'Content-Type: application/json',
+        `Content-Length: ${Buffer.byteLength(body)}`,
+        'Expect: 100-continue',
+        'Connection: close',
+        '\r\n',
+      ].join('\r\n'),
+    );
+    return { socket, received: () => received };
+  }
+
+  it('asks a client that waits for 100 for its body once a server is there for it, and never where none is', async () => {
+    const map = JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'expected' } });
+    const wanted = await announce(maps, map);
+    await waitUntil('100 Continue', async () => wanted.received().endsWith('\r\n\r\n'));
+    expect(wanted.received()).to.match(/^HTTP\/1\.1 100 [^\r]*\r\n(?:[^\r]+\r\n)*\r\n$/);
+    expect(await status(`${maps}/expected`)).to.equal(404);
+    wanted.socket.write(map);
+    await once(wanted.socket, 'close');
+    expect(wanted.received()).to.match(/\r\n\r\nHTTP\/1\.1 201 /);
+    expect(await status(`${maps}/expected`)).to.equal(200);
+    await Promise.all(['new-1', 'new-2'].map((name) => mixed.plane.server(name).stop()));
+    await waitUntil('503', async () => (await status(claims)) === 503);
+    const refused = await announce(claims.replace('/v1/', '/v1/namespaces/default/'), map);
+    await once(refused.socket, 'close');
+    expect(refused.received()).to.match(/^HTTP\/1\.1 503 /);
+    expect(refused.received()).not.to.match(/HTTP\/1\.1 100 /);
+    await Promise.all(['new-1', 'new-2'].map((name) => mixed.plane.server(name).start()));
+  });
+});
