@@ -8,6 +8,7 @@ import { watchBundle } from '../adapters/kubernetes/config-map-bundle.ts';
 import { loadKubeConfig } from '../adapters/kubernetes/connect-cluster.ts';
 import { readBundleFile } from '../adapters/kubernetes/read-bundle-file.ts';
 import { watchConfirmations } from '../adapters/kubernetes/table-lease.ts';
+import { loadRequestParsers } from '../adapters/llhttp/request-parser.ts';
 import { createAddressPolicy } from '../adapters/peers/address-policy.ts';
 import { createPeerTransport } from '../adapters/peers/peer-transport.ts';
 import { createLog } from '../adapters/telemetry/create-log.ts';
@@ -57,6 +58,7 @@ export async function runProxy(args: readonly string[], context: CommandContext)
       tls: credentials.peerTls,
       addressPolicy: createAddressPolicy(flags.allowPeerCidrs),
     }),
+    requestParsers: loadRequestParsers(),
     source,
     reportBehind,
     createMetrics: createProxyMetrics,

@@ -1,106 +1,314 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import { isFieldSafe, statusLine } from './answer-head.ts';
 import type { ClientConnection, Exchange } from './exchange.ts';
 import type { RawHeaders } from './headers.ts';
-import { headerValue } from './headers.ts';
+import type { RequestBody } from './request-body.ts';
 import { passThrough } from './request-identity.ts';
 
-/** Presents an HTTP/1.x request as an Exchange. */
-export function http1Exchange(
-  request: IncomingMessage,
-  response: ServerResponse,
-  connection: ClientConnection,
-  isDraining: () => boolean,
-  waitsForContinue: boolean,
-): Exchange {
-  const { rawHeaders } = request;
-  response.sendDate = false;
-  let written = false;
-  let ended = false;
-  let waiting = waitsForContinue;
-  const hasBody =
-    request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? '0') > 0;
-  const method = request.method ?? 'GET';
-  const protocol = request.httpVersionMinor === 0 ? 'HTTP/1.0' : 'HTTP/1.1';
-  return {
-    method,
-    target: request.url ?? '/',
-    rawHeaders,
-    protocol,
-    connection,
-    identity: passThrough,
-    hasBody,
-    bodyComplete: () => !hasBody || request.complete,
-    body: () => {
-      if (!hasBody) return null;
-      // Called for when a server is there to take it. RFC 9110, section 10.1.1.
-      if (waiting && !response.headersSent) response.writeContinue();
-      waiting = false;
-      return request.iterator({ destroyOnReturn: false });
-    },
-    responded: () => response.headersSent,
-    respond: (status, headers) => {
-      if (response.headersSent) return;
-      // A flat array passes through with repeated fields intact.
-      const chunked = method !== 'HEAD' && status !== 204 && status !== 304 && protocol !== 'HTTP/1.0';
-      // Trailers need chunks; Node throws at an announcement without them.
-      const flat =
-        chunked && headerValue(headers, 'content-length') === undefined ? [...headers] : without(headers, 'trailer');
-      // A body that was not read would be taken for the next request.
-      if (isDraining() || (hasBody && !request.complete)) flat.push('Connection', 'close');
-      try {
-        response.writeHead(status, flat);
-      } catch {
-        // Whatever else Node will not write: a server's answer must not end this process.
-        response.destroy();
-        return;
+/** The connection that an exchange is on. */
+export interface Http1Wire {
+  readonly client: ClientConnection;
+  /** True if no other request is to be taken on the connection. */
+  isClosing(): boolean;
+  /** Sends bytes; `last` of the answer are told of by `onSent` once they have left the process. */
+  send(bytes: Uint8Array, last: boolean): void;
+  /** Has `flush` called when all that is ready to be read has been read. */
+  flushSoon(exchange: Http1Exchange): void;
+  /** Bytes that wait to be sent. */
+  waiting(): number;
+  sendContinue(): void;
+  /** The answer is complete. */
+  onAnswered(exchange: Http1Exchange): void;
+  /** Ends the connection so that nothing on it can be taken for whole. */
+  cut(): void;
+}
+
+/** What the head of a request has said. */
+export interface Http1Request {
+  readonly method: string;
+  readonly target: string;
+  readonly rawHeaders: RawHeaders;
+  readonly version: string;
+  readonly body: RequestBody | undefined;
+  /** The client waits for a word before it sends its body. */
+  readonly waitsForContinue: boolean;
+}
+
+/** How the end of an answer is told. */
+type Framing = 'none' | 'length' | 'chunked' | 'close';
+
+/** Above this, `write` gives false. */
+const highMark = 256 * 1024;
+/** Pieces below this are joined, to be encrypted and sent as one; copying longer ones would cost more than it saves. */
+const joinedBytes = 8 * 1024;
+
+/**
+ * One HTTP/1.x request and its answer.
+ *
+ * Small answers leave as one piece, head and all; what is written in one turn of the event loop leaves together. More
+ * bytes than `Content-Length` says never leave, and fewer end the connection.
+ */
+export class Http1Exchange implements Exchange {
+  readonly method: string;
+  readonly target: string;
+  readonly rawHeaders: RawHeaders;
+  readonly protocol: 'HTTP/1.0' | 'HTTP/1.1';
+  readonly connection: ClientConnection;
+  readonly hasBody: boolean;
+  identity = passThrough;
+  /** True if the connection is to end with this answer. */
+  isLast: boolean;
+  readonly #wire: Http1Wire;
+  readonly #body: RequestBody | undefined;
+  #waitsForContinue: boolean;
+  #responded = false;
+  #ended = false;
+  /** The last bytes are on their way, or have left the process. */
+  #lastGiven = false;
+  #sent = false;
+  #closed = false;
+  #framing: Framing = 'none';
+  /** Of a body of known length, what is still to be written. */
+  #left = 0;
+  /** What has not been sent. */
+  #head = '';
+  #chunks: Uint8Array[] = [];
+  #size = 0;
+  #flushing = false;
+  #trailers = '';
+  readonly #closeListeners: ((complete: boolean) => void)[] = [];
+  #drainListener: (() => void) | undefined;
+
+  constructor(wire: Http1Wire, request: Http1Request, isLast: boolean) {
+    this.#wire = wire;
+    this.connection = wire.client;
+    this.method = request.method;
+    this.target = request.target;
+    this.rawHeaders = request.rawHeaders;
+    this.protocol = request.version === '1.1' ? 'HTTP/1.1' : 'HTTP/1.0';
+    this.#body = request.body;
+    this.hasBody = request.body !== undefined;
+    this.#waitsForContinue = request.waitsForContinue;
+    // Whether a client of HTTP/1.0 keeps a connection is a matter of taste.
+    this.isLast = isLast || request.version !== '1.1';
+  }
+
+  bodyComplete(): boolean {
+    return this.#body === undefined || this.#body.complete;
+  }
+
+  body(): AsyncIterable<Uint8Array> | null {
+    // Called for when a server is there to take it. RFC 9110, section 10.1.1.
+    if (this.#waitsForContinue && !this.#responded && !this.#closed && this.#body?.complete === false)
+      this.#wire.sendContinue();
+    this.#waitsForContinue = false;
+    return this.#body ?? null;
+  }
+
+  responded(): boolean {
+    return this.#responded;
+  }
+
+  /** True once the whole answer was handed over. */
+  ended(): boolean {
+    return this.#ended;
+  }
+
+  respond(status: number, rawHeaders: RawHeaders): void {
+    if (this.#responded || this.#closed) return;
+    this.#responded = true;
+    let head = statusLine(status);
+    let length: string | undefined;
+    let announced = '';
+    let isSafe = head !== '';
+    for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+      const name = rawHeaders[at] ?? '';
+      const value = rawHeaders[at + 1] ?? '';
+      if (!isFieldSafe(name, value)) isSafe = false;
+      const kind = kindOf(name);
+      if (kind === 'hop' || (kind === 'content-length' && status === 204)) continue;
+      if (kind === 'trailer') announced += `${name}: ${value}\r\n`;
+      else {
+        if (kind === 'content-length') {
+          if (length !== undefined || !/^[0-9]{1,15}$/.test(value)) isSafe = false;
+          length = value;
+        }
+        head += `${name}: ${value}\r\n`;
       }
-      // The head of a watch must not wait for its first event, but that of a short answer goes out with its body.
-      process.nextTick(() => {
-        if (!written && !response.destroyed) response.flushHeaders();
-      });
-    },
-    write: (chunk) => {
-      if (ended) return true;
-      written = true;
-      return response.write(chunk);
-    },
-    end: (chunk, rawTrailers) => {
-      if (ended) return;
-      ended = true;
-      written = true;
-      if (rawTrailers !== undefined && rawTrailers.length > 0) addTrailers(response, rawTrailers);
-      if (chunk === undefined) response.end();
-      else response.end(chunk);
-    },
-    destroy: () => {
-      response.destroy();
-    },
-    onDrain: (listener) => {
-      response.on('drain', listener);
-    },
-    onClose: (listener) => {
-      response.once('close', () => listener(response.writableFinished));
-    },
-  };
-}
+    }
+    if (!isSafe) {
+      // A server's answer must not be read as another, nor end this process.
+      this.destroy();
+      return;
+    }
+    if (this.method === 'HEAD' || status === 204 || status === 304) this.#framing = 'none';
+    else if (length !== undefined) {
+      this.#framing = 'length';
+      this.#left = Number(length);
+    } else if (this.protocol === 'HTTP/1.1') {
+      this.#framing = 'chunked';
+      head += `Transfer-Encoding: chunked\r\n${announced}`;
+    } else this.#framing = 'close';
+    // A body that was not read would be taken for the next request.
+    if (!this.bodyComplete() || this.#wire.isClosing()) this.isLast = true;
+    this.#head = this.isLast ? `${head}Connection: close\r\n\r\n` : `${head}\r\n`;
+    this.#flushSoon();
+  }
 
-function without(rawHeaders: RawHeaders, unwanted: string): string[] {
-  const kept: string[] = [];
-  for (let at = 0; at + 1 < rawHeaders.length; at += 2)
-    if (rawHeaders[at]?.toLowerCase() !== unwanted) kept.push(rawHeaders[at] ?? '', rawHeaders[at + 1] ?? '');
-  return kept;
-}
+  write(chunk: Uint8Array): boolean {
+    if (!this.#take(chunk)) return true;
+    if (this.#size >= joinedBytes) this.flush();
+    else this.#flushSoon();
+    return this.#size + this.#wire.waiting() < highMark;
+  }
 
-function addTrailers(response: ServerResponse, rawTrailers: RawHeaders): void {
-  try {
-    response.addTrailers(pairs(rawTrailers));
-  } catch {
-    // They are left out rather than the answer.
+  end(chunk?: Uint8Array, rawTrailers?: RawHeaders): void {
+    if (this.#ended || this.#closed) return;
+    if (chunk !== undefined) this.#take(chunk);
+    this.#ended = true;
+    // What is shorter than it says must not be taken for whole.
+    if (!this.#responded || (this.#framing === 'length' && this.#left !== 0)) {
+      this.destroy();
+      return;
+    }
+    if (rawTrailers !== undefined && this.#framing === 'chunked') this.#trailers = trailerLines(rawTrailers);
+    if (!this.#lastGiven) this.flush();
+    else if (this.#sent) queueMicrotask(() => this.#finish());
+  }
+
+  destroy(): void {
+    if (!this.#closed) this.#wire.cut();
+  }
+
+  onDrain(listener: () => void): void {
+    this.#drainListener = listener;
+  }
+
+  onClose(listener: (complete: boolean) => void): void {
+    this.#closeListeners.push(listener);
+  }
+
+  /** More can be written. */
+  onDrained(): void {
+    this.#drainListener?.();
+  }
+
+  /** The last bytes of the answer have been sent. */
+  onSent(): void {
+    this.#sent = true;
+    if (this.#ended) this.#finish();
+  }
+
+  /** Nobody is there any more to answer to, or the connection was handed over. */
+  abandon(): void {
+    this.#close(false);
+  }
+
+  /** Sends all that has been written. */
+  flush(): void {
+    this.#flushing = false;
+    if (this.#closed || this.#lastGiven) return;
+    const last = this.#isComplete();
+    let before = this.#head;
+    let after = '';
+    if (this.#framing === 'chunked') {
+      if (this.#size > 0) {
+        before += `${this.#size.toString(16)}\r\n`;
+        after = '\r\n';
+      }
+      if (last) after += `0\r\n${this.#trailers}\r\n`;
+    }
+    const chunks = this.#chunks;
+    const size = before.length + this.#size + after.length;
+    if (size === 0 && !last) return;
+    this.#lastGiven = last;
+    this.#head = '';
+    this.#chunks = [];
+    this.#size = 0;
+    const [only] = chunks;
+    if (only !== undefined && only.length === size) {
+      this.#wire.send(only, last);
+      return;
+    }
+    const bytes = Buffer.allocUnsafe(size);
+    let at = bytes.write(before, 0, 'latin1');
+    for (const chunk of chunks) {
+      bytes.set(chunk, at);
+      at += chunk.length;
+    }
+    if (after !== '') bytes.write(after, at, 'latin1');
+    this.#wire.send(bytes, last);
+  }
+
+  /** True if nothing will be written that is not written yet. */
+  #isComplete(): boolean {
+    return this.#ended || this.#framing === 'none' || (this.#framing === 'length' && this.#left === 0);
+  }
+
+  /** False for what must not be sent. */
+  #take(chunk: Uint8Array): boolean {
+    if (this.#ended || this.#closed || chunk.length === 0 || this.#framing === 'none') return false;
+    if (this.#framing === 'length') {
+      this.#left -= chunk.length;
+      if (this.#left < 0) {
+        this.destroy();
+        return false;
+      }
+    }
+    this.#chunks.push(chunk);
+    this.#size += chunk.length;
+    return true;
+  }
+
+  #flushSoon(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    this.#wire.flushSoon(this);
+  }
+
+  #finish(): void {
+    if (this.#closed) return;
+    this.#close(true);
+    this.#wire.onAnswered(this);
+  }
+
+  #close(complete: boolean): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#chunks = [];
+    this.#drainListener = undefined;
+    this.#body?.fail(new Error(complete ? 'the request has been answered' : 'the client has left'));
+    for (const listener of this.#closeListeners) listener(complete);
   }
 }
 
-function pairs(rawHeaders: RawHeaders): Record<string, string> {
-  const result: Record<string, string> = Object.create(null) as Record<string, string>;
-  for (let at = 0; at + 1 < rawHeaders.length; at += 2) result[rawHeaders[at] ?? ''] = rawHeaders[at + 1] ?? '';
-  return result;
+/** Which fields of an answer are not simply passed on: they are about its end or about one connection. */
+function kindOf(name: string): 'content-length' | 'trailer' | 'hop' | undefined {
+  switch (name.length) {
+    case 7: {
+      const lower = name.toLowerCase();
+      return lower === 'trailer' ? 'trailer' : lower === 'upgrade' ? 'hop' : undefined;
+    }
+    case 10: {
+      const lower = name.toLowerCase();
+      return lower === 'connection' || lower === 'keep-alive' ? 'hop' : undefined;
+    }
+    case 14:
+      return name.toLowerCase() === 'content-length' ? 'content-length' : undefined;
+    case 17:
+      return name.toLowerCase() === 'transfer-encoding' ? 'hop' : undefined;
+    default:
+      return undefined;
+  }
+}
+
+/** Framing and the like are no business of trailers; RFC 9110, section 6.5.1. What is not fit is left out. */
+function trailerLines(rawTrailers: RawHeaders): string {
+  let lines = '';
+  for (let at = 0; at + 1 < rawTrailers.length; at += 2) {
+    const name = rawTrailers[at] ?? '';
+    const value = rawTrailers[at + 1] ?? '';
+    if (kindOf(name) === undefined && name.toLowerCase() !== 'host' && isFieldSafe(name, value))
+      lines += `${name}: ${value}\r\n`;
+  }
+  return lines;
 }

@@ -1,6 +1,5 @@
 import type { ServerHttp2Session } from 'node:http2';
 import { performServerHandshake } from 'node:http2';
-import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { buildStatus } from '../domain/status-error.ts';
 import type { Log } from '../runtime/log.ts';
@@ -14,7 +13,7 @@ import { writeStatus } from './write-status.ts';
 
 /** The HTTP/2 side of the front. */
 export interface Http2Front {
-  accept(socket: TLSSocket): void;
+  accept(socket: TLSSocket, connection: ClientConnection): void;
   sessions(): number;
   /**
    * Sends GOAWAY; streams that stand finish. It names the last stream that was taken up, so that clients send what came
@@ -35,13 +34,11 @@ export function createHttp2Front({
   limits,
   log,
   metrics,
-  connectionOf,
 }: {
   readonly handler: RequestHandler;
   readonly limits: FrontLimits;
   readonly log: Log;
   readonly metrics: Pick<ProxyMetrics, 'limited'>;
-  readonly connectionOf: (socket: Duplex) => ClientConnection;
 }): Http2Front {
   const sessions = new Set<ServerHttp2Session>();
   let draining = false;
@@ -51,7 +48,7 @@ export function createHttp2Front({
       draining = true;
       for (const session of sessions) session.close();
     },
-    accept: (socket) => {
+    accept: (socket, connection) => {
       const session = performServerHandshake(socket, {
         maxHeaderListPairs: limits.maxHeaderFields + 4,
         maxSessionMemory: 64,
@@ -70,7 +67,6 @@ export function createHttp2Front({
       });
       sessions.add(session);
       if (draining) session.close();
-      const connection = connectionOf(socket);
       session.once('close', () => sessions.delete(session));
       // The listener keeps half-closed connections for HTTP/1.1; a client of HTTP/2 that has closed its side has left.
       socket.once('end', () => session.destroy());

@@ -1,33 +1,85 @@
-import type { IncomingMessage } from 'node:http';
-import { headerList, headerValue } from './headers.ts';
-
-/**
- * Why an HTTP/1.x head is refused though Node's strict parser let it through, or undefined.
- *
- * Two servers could read it in two ways: exactly one Host, origin-form target, no Transfer-Encoding on HTTP/1.0, and
- * none beside Content-Length. RFC 9112, sections 3.2 and 6.
- */
-export function objectToHead(request: IncomingMessage): string | undefined {
-  const { rawHeaders, method = '', url = '' } = request;
-  const encoding = headerList(rawHeaders, 'transfer-encoding');
-  if (encoding !== undefined && request.httpVersion !== '1.1') return 'Transfer-Encoding needs HTTP/1.1';
-  // Node's parser refuses others too, but only after it has handed the head over.
-  if (encoding !== undefined && encoding.toLowerCase() !== 'chunked') return 'Transfer-Encoding must be chunked, once';
-  if (encoding !== undefined && headerValue(rawHeaders, 'content-length') !== undefined)
-    return 'Content-Length and Transfer-Encoding together';
-  if (request.httpVersion !== '1.1' && request.httpVersion !== '1.0') return 'unknown version of HTTP';
-  return objectToTarget(method, url, rawHeaders);
+/** What a head says of the body that follows it, or why it is refused. */
+export interface HeadFacts {
+  readonly objection: string | undefined;
+  readonly chunked: boolean;
+  /** Bytes of a body that is not chunked; 0 without one. */
+  readonly length: number;
+  readonly expect: string | undefined;
 }
 
-/** Why a request of any version of HTTP is refused, or undefined. */
-export function objectToTarget(method: string, target: string, rawHeaders: readonly string[]): string | undefined {
+/** What of a request is judged. */
+interface RequestHead {
+  readonly method: string;
+  readonly target: string;
+  readonly version: string;
+  readonly rawHeaders: readonly string[];
+}
+
+/**
+ * Finds out how long a request is, and refuses every head that another server could read in another way.
+ *
+ * Exactly one Host, origin-form target, no Transfer-Encoding on HTTP/1.0, no other than `chunked`, and none beside
+ * Content-Length, which is there once. RFC 9112, sections 3.2 and 6.
+ */
+export function examineHead({ method, target, version, rawHeaders }: RequestHead): HeadFacts {
+  let hosts = 0;
+  let length: string | undefined;
+  let encoding: string | undefined;
+  let expect: string | undefined;
+  let objection: string | undefined;
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] ?? '';
+    const value = rawHeaders[at + 1] ?? '';
+    // The lengths of the names that count; the others are not looked at.
+    switch (name.length) {
+      case 4:
+        if (name.toLowerCase() === 'host') hosts++;
+        break;
+      case 6:
+        if (name.toLowerCase() === 'expect') expect = expect === undefined ? value : `${expect}, ${value}`;
+        break;
+      case 14:
+        if (name.toLowerCase() !== 'content-length') break;
+        if (length !== undefined) objection = 'more than one Content-Length';
+        length = value;
+        break;
+      case 17:
+        if (name.toLowerCase() !== 'transfer-encoding') break;
+        if (encoding !== undefined) objection = 'more than one Transfer-Encoding';
+        encoding = value;
+        break;
+      default:
+    }
+  }
+  if (encoding !== undefined) {
+    if (version !== '1.1') objection = 'Transfer-Encoding needs HTTP/1.1';
+    else if (encoding.toLowerCase() !== 'chunked') objection = 'Transfer-Encoding must be chunked, once';
+    else if (length !== undefined) objection = 'Content-Length and Transfer-Encoding together';
+  }
+  if (length !== undefined && !/^[0-9]{1,15}$/.test(length)) objection = 'an invalid Content-Length';
+  if (version !== '1.1' && version !== '1.0') objection = 'unknown version of HTTP';
+  objection ??= objectToLine(method, target) ?? (hosts === 1 ? undefined : oneHost);
+  return { objection, chunked: encoding !== undefined, length: length === undefined ? 0 : Number(length), expect };
+}
+
+const oneHost = 'exactly one Host is needed';
+
+function objectToLine(method: string, target: string): string | undefined {
   if (method === 'CONNECT' || method === 'TRACE') return `${method} is not served`;
-  if (!target.startsWith('/')) return 'the request target is not in origin form';
+  if (target.charCodeAt(0) !== 0x2f) return 'the request target is not in origin form';
   // A fragment is no part of a target, and one server may cut it off where another does not.
   if (/[^\x21-\x7e]|[#\\]/.test(target)) return 'the request target has a character that must be percent-encoded';
+  return undefined;
+}
+
+/** Why a request over HTTP/2 is refused, or undefined. */
+export function objectToTarget(method: string, target: string, rawHeaders: readonly string[]): string | undefined {
+  const objection = objectToLine(method, target);
+  if (objection !== undefined) return objection;
   let hosts = 0;
-  for (let at = 0; at < rawHeaders.length; at += 2) if (rawHeaders[at]?.toLowerCase() === 'host') hosts++;
-  return hosts === 1 ? undefined : 'exactly one Host is needed';
+  for (let at = 0; at < rawHeaders.length; at += 2)
+    if (rawHeaders[at]?.length === 4 && rawHeaders[at]?.toLowerCase() === 'host') hosts++;
+  return hosts === 1 ? undefined : oneHost;
 }
 
 /** Why a request to switch protocols is refused, or undefined. */

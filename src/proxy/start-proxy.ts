@@ -7,7 +7,7 @@ import { createFleet } from './fleet.ts';
 import { createHandler } from './handler.ts';
 import type { ProxyLimits } from './limits.ts';
 import { createPeerHealth } from './peer-health.ts';
-import type { MetricSources, PeerTransport, ProxyMetrics, RoutingTableSource } from './ports.ts';
+import type { MetricSources, PeerTransport, ProxyMetrics, RequestParsers, RoutingTableSource } from './ports.ts';
 import type { FrontTls, ProxyServer } from './server.ts';
 import { createProxyServer } from './server.ts';
 import { createUnifiedDiscovery } from './unified-discovery.ts';
@@ -15,6 +15,7 @@ import { createUnifiedDiscovery } from './unified-discovery.ts';
 /** What a proxy is made of. */
 export interface ProxyOptions {
   readonly transport: PeerTransport;
+  readonly requestParsers: RequestParsers;
   readonly source: RoutingTableSource;
   /** Tells the table's owner that the server at this address does not serve what the table says. */
   readonly reportBehind: (address: string) => void;
@@ -48,7 +49,7 @@ export interface RunningProxy {
 
 /** Puts the proxy's parts together and starts to follow the routing table. */
 export function startProxy(options: ProxyOptions): RunningProxy {
-  const { transport, source, tls, pinnedHome, serverName, accessLog, clock, log, limits } = options;
+  const { transport, requestParsers, source, tls, pinnedHome, serverName, accessLog, clock, log, limits } = options;
   const stopping = new AbortController();
   let lost = { from: '', at: 0 };
   const health = createPeerHealth({ transport, clock, log, signal: stopping.signal });
@@ -86,7 +87,7 @@ export function startProxy(options: ProxyOptions): RunningProxy {
     authenticate,
     admission,
   });
-  const server = createProxyServer({ limits, handler, tls, log, clock, metrics });
+  const server = createProxyServer({ limits, handler, requestParsers, tls, log, clock, metrics });
   let trouble: string | undefined;
   const following = source
     .start(

@@ -123,8 +123,8 @@ describe('limits', function () {
   it('ends a connection whose head does not come, whether a byte has come or not', async () => {
     await start({ readHeaderTimeoutMs: 100 });
     for (const text of ['', 'GET / HTTP/1.1\r\nHost: a\r\n']) {
-      const { received, closed } = await connect(text);
-      await closed;
+      const { socket, received } = await connect(text);
+      while (!socket.closed) await clock.advance(100);
       expect(received()).to.match(/^HTTP\/1\.1 408 /);
     }
     expect(await limited('header_timeout')).to.equal(2);
@@ -148,8 +148,8 @@ describe('limits', function () {
 
   it('ends connections that are idle', async () => {
     await start({ idleTimeoutMs: 100 });
-    const { received, closed } = await connect('GET /version HTTP/1.1\r\nHost: a\r\n\r\n');
-    await closed;
+    const { socket, received } = await connect('GET /version HTTP/1.1\r\nHost: a\r\n\r\n');
+    while (!socket.closed) await clock.advance(100);
     expect(received()).to.match(/^HTTP\/1\.1 200 /);
     const session = http2Connect(`https://localhost:${proxy.port}`, { ca: authority.caPem });
     await once(session, 'close');

@@ -1,5 +1,6 @@
 import { request as httpsRequest } from 'node:https';
 import { connect as tlsConnect } from 'node:tls';
+import { loadRequestParsers } from '../../src/adapters/llhttp/request-parser.ts';
 import { createAddressPolicy } from '../../src/adapters/peers/address-policy.ts';
 import { createPeerTls } from '../../src/adapters/peers/peer-tls.ts';
 import { createPeerTransport } from '../../src/adapters/peers/peer-transport.ts';
@@ -105,6 +106,7 @@ export async function startProxyUnderTest(
       addressPolicy: createAddressPolicy(options.allowCidrs ?? ['127.0.0.1/32']),
       connectTimeoutMs: 1_000,
     }),
+    requestParsers: loadRequestParsers(),
     source: {
       start: (take, onTrouble, signal) => {
         onBundle = take;

@@ -1,0 +1,246 @@
+import type { RequestParser, RequestParserLimits, RequestParsers, RequestProblem } from '../../proxy/ports.ts';
+import { llhttpCodes, loadLlhttp, readText } from './load-llhttp.ts';
+
+const { requests, ok, paused, pausedUpgrade } = llhttpCodes;
+const windowBytes = 64 * 1024;
+/** What may lie between the data of two chunks: size, extensions, trailers. Node's own bound of extensions. */
+const maxBetweenChunks = 16 * 1024;
+
+/**
+ * Loads the parser of requests: llhttp in its strict form, which decides what is a head and what is a chunk.
+ *
+ * llhttp's calls only note what was found. Nothing of ours that could throw or read again runs inside of them.
+ */
+export function loadRequestParsers(): RequestParsers {
+  let active: Parser | undefined;
+  const llhttp = loadLlhttp({
+    wasm_on_message_begin: () => active?.onBegin() ?? ok,
+    wasm_on_url: (_parser, at, length) => active?.onUrl(at, length) ?? ok,
+    wasm_on_status: () => ok,
+    wasm_on_header_field: (_parser, at, length) => active?.onName(at, length) ?? ok,
+    wasm_on_header_value: (_parser, at, length) => active?.onValue(at, length) ?? ok,
+    wasm_on_headers_complete: (_parser, _status, upgrade, keepAlive) =>
+      active?.onHead(upgrade === 1, keepAlive === 1) ?? ok,
+    wasm_on_body: (_parser, at, length) => active?.onBody(at, length) ?? ok,
+    wasm_on_message_complete: () => active?.onComplete() ?? ok,
+  });
+  const window = llhttp.malloc(windowBytes);
+  let view = new Uint8Array(llhttp.memory.buffer);
+  const methods: string[] = [];
+
+  class Parser implements RequestParser {
+    problem: RequestProblem | undefined;
+    reason = '';
+    begun = false;
+    headComplete = false;
+    messageComplete = false;
+    method = '';
+    target = '';
+    version = '';
+    rawHeaders: string[] = [];
+    fieldCount = 0;
+    keepAlive = false;
+    upgrade = false;
+    pieces: number[] = [];
+    readonly #pointer = llhttp.llhttp_alloc(requests);
+    readonly #limits: RequestParserLimits;
+    #inValue = true;
+    #headBytes = 0;
+    #isPaused = false;
+    /** What is read now: `text` is it in latin1 once it is needed. */
+    #chunk: Buffer = Buffer.alloc(0);
+    #from = 0;
+    #size = 0;
+    #text: string | undefined;
+    /** Where, in what is read now, the request line goes on after its target; and what of it came before. */
+    #afterTarget = 0;
+    #line = '';
+    /** Where, in what is read now, what is no data of a chunk begins; and how much of that came before. */
+    #afterData = 0;
+    #between = 0;
+
+    constructor(limits: RequestParserLimits) {
+      this.#limits = limits;
+    }
+
+    reset(): void {
+      llhttp.llhttp_reset(this.#pointer);
+      this.#isPaused = false;
+      this.problem = undefined;
+      this.begun = false;
+      this.headComplete = false;
+      this.messageComplete = false;
+      this.target = '';
+      this.version = '';
+      this.rawHeaders = [];
+      this.fieldCount = 0;
+      this.#inValue = true;
+      this.#headBytes = 0;
+      this.#line = '';
+      this.#between = 0;
+    }
+
+    read(chunk: Buffer, from: number): number {
+      if (this.pieces.length > 0) this.pieces = [];
+      const hadHead = this.headComplete;
+      let at = from;
+      while (
+        at < chunk.length &&
+        this.problem === undefined &&
+        !this.messageComplete &&
+        this.headComplete === hadHead
+      ) {
+        const used = this.#execute(chunk, at, Math.min(chunk.length - at, windowBytes));
+        at += used;
+        if (hadHead) {
+          this.#count(used);
+          continue;
+        }
+        if (!this.headComplete && this.version === '' && this.target !== '')
+          this.#line += this.#read(this.#afterTarget, used);
+        this.#headBytes += used;
+        if (this.#headBytes > this.#limits.maxHeaderBytes) this.#fail('head_too_long', 'the head is too long');
+      }
+      return at;
+    }
+
+    #execute(chunk: Buffer, from: number, size: number): number {
+      if (this.#isPaused) llhttp.llhttp_resume(this.#pointer);
+      this.#isPaused = false;
+      if (view.buffer !== llhttp.memory.buffer) view = new Uint8Array(llhttp.memory.buffer);
+      chunk.copy(view, window, from, from + size);
+      this.#chunk = chunk;
+      this.#from = from;
+      this.#size = size;
+      this.#text = undefined;
+      this.#afterTarget = 0;
+      this.#afterData = 0;
+      active = this;
+      let result: number;
+      try {
+        result = llhttp.llhttp_execute(this.#pointer, window, size);
+      } finally {
+        active = undefined;
+      }
+      let used = size;
+      if (result === paused || result === pausedUpgrade) {
+        this.#isPaused = true;
+        used = llhttp.llhttp_get_error_pos(this.#pointer) - window;
+      } else if (result !== ok && this.problem === undefined)
+        this.#fail('malformed', readText(llhttp, llhttp.llhttp_get_error_reason(this.#pointer)));
+      return used;
+    }
+
+    #read(start: number, end: number): string {
+      this.#text ??= this.#chunk.toString('latin1', this.#from, this.#from + this.#size);
+      return this.#text.slice(start, end);
+    }
+
+    onBegin(): number {
+      this.begun = true;
+      return ok;
+    }
+
+    onUrl(at: number, length: number): number {
+      const start = at - window;
+      this.target += this.#read(start, start + length);
+      this.#afterTarget = start + length;
+      return ok;
+    }
+
+    onName(at: number, length: number): number {
+      // Trailers are not sent on, and are bounded with the chunks.
+      if (this.headComplete) return ok;
+      const start = at - window;
+      if (this.version === '' && !this.#takeVersion(this.#line + this.#read(this.#afterTarget, start))) return -1;
+      const name = this.#read(start, start + length);
+      const { rawHeaders } = this;
+      if (this.#inValue) {
+        this.#inValue = false;
+        this.#trimValue();
+        // More are only counted.
+        if (++this.fieldCount <= this.#limits.maxHeaderFields) rawHeaders.push(name);
+      } else if (this.fieldCount <= this.#limits.maxHeaderFields) rawHeaders[rawHeaders.length - 1] += name;
+      return ok;
+    }
+
+    onValue(at: number, length: number): number {
+      if (this.headComplete || this.fieldCount > this.#limits.maxHeaderFields) {
+        this.#inValue = true;
+        return ok;
+      }
+      const start = at - window;
+      const value = this.#read(start, start + length);
+      const { rawHeaders } = this;
+      if (this.#inValue) rawHeaders[rawHeaders.length - 1] += value;
+      else {
+        this.#inValue = true;
+        rawHeaders.push(value);
+      }
+      return ok;
+    }
+
+    /** llhttp would take RTSP and ICE for HTTP, and more than one space. */
+    #takeVersion(rest: string): boolean {
+      if (rest === ' HTTP/1.1\r\n') this.version = '1.1';
+      else if (rest === ' HTTP/1.0\r\n') this.version = '1.0';
+      else {
+        this.#fail('malformed', 'not a request line of HTTP/1.1');
+        return false;
+      }
+      return true;
+    }
+
+    /** RFC 9112, section 5.1; llhttp has skipped what is before the value. */
+    #trimValue(): void {
+      const { rawHeaders } = this;
+      const value = rawHeaders[rawHeaders.length - 1] ?? '';
+      let end = value.length;
+      while (end > 0 && (value.charCodeAt(end - 1) === 0x20 || value.charCodeAt(end - 1) === 0x09)) end--;
+      if (end < value.length) rawHeaders[rawHeaders.length - 1] = value.slice(0, end);
+    }
+
+    onHead(upgrade: boolean, keepAlive: boolean): number {
+      if (this.fieldCount > 0) this.#trimValue();
+      const method = llhttp.llhttp_get_method(this.#pointer);
+      methods[method] ??= readText(llhttp, llhttp.llhttp_method_name(method));
+      this.method = methods[method] ?? '';
+      this.upgrade = upgrade;
+      this.keepAlive = keepAlive;
+      this.headComplete = true;
+      return paused;
+    }
+
+    onBody(at: number, length: number): number {
+      const start = at - window;
+      if (!this.#count(start)) return -1;
+      this.#between = 0;
+      this.#afterData = start + length;
+      this.pieces.push(this.#from + start, this.#from + start + length);
+      return ok;
+    }
+
+    /** Counts what lies before `end` and is no data. */
+    #count(end: number): boolean {
+      this.#between += end - this.#afterData;
+      if (this.#between <= maxBetweenChunks) return true;
+      this.#fail('malformed', 'too much between two chunks');
+      return false;
+    }
+
+    onComplete(): number {
+      this.messageComplete = true;
+      return paused;
+    }
+
+    #fail(problem: RequestProblem, reason: string): void {
+      this.problem = problem;
+      this.reason = reason;
+    }
+
+    free(): void {
+      llhttp.llhttp_free(this.#pointer);
+    }
+  }
+  return { create: (limits) => new Parser(limits) };
+}

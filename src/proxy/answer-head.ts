@@ -1,0 +1,33 @@
+import { STATUS_CODES } from 'node:http';
+import type { RawHeaders } from './headers.ts';
+
+const token = /^[!#$%&'*+.^`|~0-9A-Za-z_-]+$/;
+/** RFC 9110, section 5.5. Anything above latin1 would be cut to another byte, a line feed maybe. */
+const badValue = /[^\t\x20-\x7e\x80-\xff]/;
+
+/** Whether a field of a head can be read in one way only. */
+export function isFieldSafe(name: string, value: string): boolean {
+  return token.test(name) && !badValue.test(value);
+}
+
+const lines = new Map<number, string>();
+for (const [status, reason] of Object.entries(STATUS_CODES))
+  lines.set(Number(status), `HTTP/1.1 ${status} ${reason}\r\n`);
+
+/** The first line of a head; empty for what is no final answer. */
+export function statusLine(status: number): string {
+  if (!(status >= 200 && status <= 999)) return '';
+  return lines.get(status) ?? `HTTP/1.1 ${status} unknown\r\n`;
+}
+
+/** The head that switches protocols, or undefined if it cannot be written. */
+export function writeSwitchHead(rawHeaders: RawHeaders): string | undefined {
+  let head = 'HTTP/1.1 101 Switching Protocols\r\n';
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] ?? '';
+    const value = rawHeaders[at + 1] ?? '';
+    if (!isFieldSafe(name, value)) return undefined;
+    head += `${name}: ${value}\r\n`;
+  }
+  return `${head}\r\n`;
+}

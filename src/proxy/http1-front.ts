@@ -1,0 +1,66 @@
+import type { Duplex } from 'node:stream';
+import type { Clock } from '../runtime/clock.ts';
+import type { ClientConnection } from './exchange.ts';
+import type { Http1Exchange } from './http1-exchange.ts';
+import { type Http1Shared, Http1Socket } from './http1-socket.ts';
+import type { RequestParsers } from './ports.ts';
+
+/** The HTTP/1.x side of the front. */
+export interface Http1Front {
+  accept(socket: Duplex, client: ClientConnection): void;
+  /** Ends idle connections, and each other one with its next answer. */
+  drain(): void;
+}
+
+/** What it needs. */
+export interface Http1FrontOptions extends Pick<Http1Shared, 'handler' | 'limits' | 'log' | 'metrics'> {
+  readonly parsers: RequestParsers;
+  readonly clock: Clock;
+  /** Ends the sweeps. */
+  readonly signal: AbortSignal;
+}
+
+/** Serves HTTP/1.x connections within their limits; one look at all of them now and then finds those that are late. */
+export function createHttp1Front({ parsers, clock, signal, ...rest }: Http1FrontOptions): Http1Front {
+  const sockets = new Set<Http1Socket>();
+  const { limits } = rest;
+  let draining = false;
+  let unflushed: Http1Exchange[] = [];
+  const flushAll = () => {
+    const exchanges = unflushed;
+    unflushed = [];
+    for (const exchange of exchanges) exchange.flush();
+  };
+  const shared: Http1Shared = {
+    ...rest,
+    isDraining: () => draining,
+    flushSoon: (exchange) => {
+      if (unflushed.push(exchange) === 1) setImmediate(flushAll);
+    },
+    onClosed: (socket) => {
+      sockets.delete(socket);
+    },
+  };
+  let sweeping = false;
+  /** Only while there are connections, so that a server that was never used keeps no process from ending. */
+  const sweep = async () => {
+    sweeping = true;
+    const everyMs = Math.min(1_000, limits.readHeaderTimeoutMs, limits.idleTimeoutMs);
+    while (sockets.size > 0 && !signal.aborted) {
+      await clock.sleep(everyMs, signal);
+      const now = clock.now();
+      for (const socket of sockets) socket.sweep(now);
+    }
+    sweeping = false;
+  };
+  return {
+    accept: (socket, client) => {
+      sockets.add(new Http1Socket(socket, client, parsers.create(limits), shared));
+      if (!sweeping) sweep().catch(() => {});
+    },
+    drain: () => {
+      draining = true;
+      for (const socket of sockets) socket.closeIfIdle();
+    },
+  };
+}

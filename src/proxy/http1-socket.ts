@@ -1,0 +1,382 @@
+import type { Duplex } from 'node:stream';
+import type { StatusError } from '../domain/status-error.ts';
+import { buildStatus } from '../domain/status-error.ts';
+import type { Log } from '../runtime/log.ts';
+import type { ClientConnection } from './exchange.ts';
+import type { RequestHandler } from './handler.ts';
+import { headerValue } from './headers.ts';
+import { Http1Exchange, type Http1Wire } from './http1-exchange.ts';
+import type { FrontLimits } from './limits.ts';
+import { examineHead, type HeadFacts, objectToUpgrade } from './objections.ts';
+import type { ProxyMetrics, RequestParser, RequestProblem } from './ports.ts';
+import { RequestBody } from './request-body.ts';
+import { splice } from './splice.ts';
+import { writeStatus } from './write-status.ts';
+
+/** What all connections of a front have in common. */
+export interface Http1Shared {
+  readonly handler: RequestHandler;
+  readonly limits: FrontLimits;
+  readonly log: Log;
+  readonly metrics: Pick<ProxyMetrics, 'limited'>;
+  isDraining(): boolean;
+  flushSoon(exchange: Http1Exchange): void;
+  onClosed(socket: Http1Socket): void;
+}
+
+/**
+ * What a connection waits for: its first request, the next one, the rest of a head, the end of a request with its
+ * answer, a peer's word about switching protocols, or the client's end after our own.
+ */
+type Phase = 'fresh' | 'idle' | 'head' | 'busy' | 'upgrading' | 'lingering' | 'over';
+
+/** How long a client may take to close a connection that was ended here; closed at once, it might lose the answer. */
+const lingerMs = 5_000;
+
+/**
+ * One client connection over HTTP/1.x.
+ *
+ * It takes one request at a time: what a client sends ahead is read, within bounds, and looked at only once the answer
+ * before is complete. What follows a request that was refused is never looked at.
+ */
+export class Http1Socket implements Http1Wire {
+  readonly client: ClientConnection;
+  readonly #socket: Duplex;
+  readonly #parser: RequestParser;
+  readonly #shared: Http1Shared;
+  #phase: Phase = 'fresh';
+  /** When the phase began; set by the next sweep. */
+  #since: number | undefined;
+  #exchange: Http1Exchange | undefined;
+  #body: RequestBody | undefined;
+  /** Of a body that is not chunked, what is still to come. */
+  #left = 0;
+  /** The reader of the body has enough for now. */
+  #isFull = false;
+  /** Sent ahead of the answer before. */
+  #ahead: Buffer[] = [];
+  #aheadBytes = 0;
+
+  constructor(socket: Duplex, client: ClientConnection, parser: RequestParser, shared: Http1Shared) {
+    this.#socket = socket;
+    this.client = client;
+    this.#parser = parser;
+    this.#shared = shared;
+    parser.reset();
+    socket.on('error', this.#onError);
+    socket.on('close', this.#onClose);
+    socket.on('drain', this.#onDrain);
+    socket.on('end', this.#onEnd);
+    socket.on('data', this.#onData);
+  }
+
+  /** Ends what has taken too long. */
+  sweep(now: number): void {
+    if (this.#phase === 'busy' || this.#phase === 'upgrading' || this.#phase === 'over') return;
+    if (this.#since === undefined) {
+      this.#since = now;
+      return;
+    }
+    const { idleTimeoutMs, readHeaderTimeoutMs } = this.#shared.limits;
+    const took = now - this.#since;
+    if (this.#phase === 'lingering') {
+      if (took >= lingerMs) this.#socket.destroy();
+    } else if (this.#phase === 'idle') {
+      if (took >= idleTimeoutMs) this.#linger();
+    } else if (took >= readHeaderTimeoutMs) this.#refuse('header_timeout', '408 Request Timeout', 'the head is late');
+  }
+
+  /** Ends the connection if it has nothing to do. */
+  closeIfIdle(): void {
+    if (this.#phase === 'idle') this.#linger();
+  }
+
+  isClosing(): boolean {
+    return this.#shared.isDraining();
+  }
+
+  send(bytes: Uint8Array, last: boolean): void {
+    if (this.#socket.destroyed) return;
+    if (!last) this.#socket.write(bytes);
+    else if (bytes.length > 0) this.#socket.write(bytes, this.#onSent);
+    else queueMicrotask(this.#onSent);
+  }
+
+  flushSoon(exchange: Http1Exchange): void {
+    this.#shared.flushSoon(exchange);
+  }
+
+  waiting(): number {
+    return this.#socket.writableLength;
+  }
+
+  sendContinue(): void {
+    this.#socket.write('HTTP/1.1 100 Continue\r\n\r\n', 'latin1');
+  }
+
+  onAnswered(exchange: Http1Exchange): void {
+    if (this.#exchange !== exchange) return;
+    this.#exchange = undefined;
+    this.#body = undefined;
+    if (exchange.isLast || this.#shared.isDraining()) {
+      this.#linger();
+      return;
+    }
+    this.#enter('idle');
+    this.#parser.reset();
+    const ahead = this.#ahead;
+    if (ahead.length === 0) return;
+    this.#ahead = [];
+    this.#aheadBytes = 0;
+    this.#socket.resume();
+    this.#parse(ahead.length === 1 && ahead[0] !== undefined ? ahead[0] : Buffer.concat(ahead));
+  }
+
+  cut(): void {
+    this.#socket.destroy();
+  }
+
+  /** The reader of the body wants more. */
+  onRoom(): void {
+    if (!this.#isFull) return;
+    this.#isFull = false;
+    this.#socket.resume();
+  }
+
+  readonly #onSent = (error?: Error | null): void => {
+    // Without it the connection's end will tell.
+    if (!error) this.#exchange?.onSent();
+  };
+
+  readonly #onDrain = (): void => {
+    this.#exchange?.onDrained();
+  };
+
+  readonly #onData = (chunk: Buffer): void => {
+    switch (this.#phase) {
+      case 'fresh':
+      case 'idle':
+      case 'head':
+        this.#parse(chunk);
+        return;
+      case 'busy':
+        if (this.#body === undefined || this.#body.complete) this.#keepAhead(chunk);
+        else this.#takeBody(this.#body, chunk, 0);
+        return;
+      case 'upgrading':
+        this.#keepAhead(chunk);
+        return;
+      case 'lingering':
+      case 'over':
+        return;
+    }
+  };
+
+  readonly #onEnd = (): void => {
+    switch (this.#phase) {
+      case 'fresh':
+      case 'idle':
+        this.#linger();
+        return;
+      case 'head':
+        this.#refuse('ambiguous', '400 Bad Request', 'the client left in the middle of a head');
+        return;
+      case 'busy':
+      case 'upgrading':
+        // An answer that is on its way still gets there.
+        if (this.#exchange?.ended() === true) this.#exchange.isLast = true;
+        else this.#socket.destroy();
+        return;
+      case 'lingering':
+      case 'over':
+        return;
+    }
+  };
+
+  readonly #onError = (error: Error): void => {
+    this.#shared.log.debug('client connection failed', { error: error.message, client: this.client.remoteAddress });
+  };
+
+  readonly #onClose = (): void => {
+    if (this.#phase !== 'over') this.#parser.free();
+    this.#phase = 'over';
+    this.#shared.onClosed(this);
+    const exchange = this.#exchange;
+    this.#exchange = undefined;
+    exchange?.abandon();
+  };
+
+  #enter(phase: Phase): void {
+    this.#phase = phase;
+    this.#since = undefined;
+  }
+
+  /** Sends our end, and waits for the client's. */
+  #linger(): void {
+    this.#enter('lingering');
+    this.#ahead = [];
+    this.#socket.resume();
+    if (!this.#socket.writableEnded) this.#socket.end();
+  }
+
+  #refuse(limit: string, line: string, reason: string): void {
+    const { log, metrics } = this.#shared;
+    log.debug('malformed request', { error: reason, client: this.client.remoteAddress });
+    metrics.limited.inc({ limit });
+    const exchange = this.#exchange;
+    this.#exchange = undefined;
+    if (exchange?.responded() === true) this.#socket.destroy();
+    else {
+      this.#socket.write(`HTTP/1.1 ${line}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`, 'latin1');
+      this.#linger();
+    }
+    exchange?.abandon();
+  }
+
+  #refuseFor(problem: RequestProblem): void {
+    const { reason } = this.#parser;
+    if (problem === 'malformed') this.#refuse('ambiguous', '400 Bad Request', reason);
+    else this.#refuse('header_bytes', '431 Request Header Fields Too Large', reason);
+  }
+
+  #parse(chunk: Buffer): void {
+    const parser = this.#parser;
+    const at = parser.read(chunk, 0);
+    if (parser.problem !== undefined) this.#refuseFor(parser.problem);
+    else if (parser.headComplete) this.#start(chunk, at);
+    else if (parser.begun && this.#phase === 'fresh') this.#phase = 'head';
+    else if (parser.begun && this.#phase === 'idle') this.#enter('head');
+  }
+
+  #start(chunk: Buffer, at: number): void {
+    const parser = this.#parser;
+    const { method, target, version, rawHeaders } = parser;
+    const facts = examineHead(parser);
+    const { chunked, length } = facts;
+    const isUpgrade = parser.upgrade && version === '1.1';
+    const body = chunked || length > 0 ? new RequestBody(this) : undefined;
+    const waitsForContinue = facts.expect !== undefined && version === '1.1';
+    const request = { method, target, rawHeaders, version, body, waitsForContinue };
+    const exchange = new Http1Exchange(this, request, isUpgrade || !parser.keepAlive);
+    this.#exchange = exchange;
+    this.#phase = 'busy';
+    if (this.#isObjectedTo(exchange, facts, isUpgrade)) return;
+    if (isUpgrade) {
+      this.#startUpgrade(exchange, chunk.subarray(at));
+      return;
+    }
+    this.#body = body;
+    if (body !== undefined) {
+      this.#left = chunked ? -1 : length;
+      if (at < chunk.length) this.#takeBody(body, chunk, at);
+      // What is broken already is not begun.
+      if (this.#exchange !== exchange) return;
+    } else if (at < chunk.length) this.#keepAhead(chunk.subarray(at));
+    this.#handle(exchange);
+  }
+
+  /** Answers what is not to be handled. */
+  #isObjectedTo(exchange: Http1Exchange, { objection, expect }: HeadFacts, isUpgrade: boolean): boolean {
+    const { maxHeaderFields } = this.#shared.limits;
+    if (this.#parser.fieldCount > maxHeaderFields) {
+      this.#reject(exchange, 'header_fields', buildStatus(431, `more than ${maxHeaderFields} header fields`));
+      return true;
+    }
+    const found = objection ?? (isUpgrade ? objectToUpgrade(protocolOf(exchange), exchange.hasBody) : undefined);
+    if (found !== undefined) this.#reject(exchange, 'ambiguous', buildStatus(400, found));
+    else if (exchange.protocol === 'HTTP/1.1' && expect !== undefined && expect.toLowerCase() !== '100-continue')
+      this.#reject(exchange, 'ambiguous', buildStatus(417, 'nothing but 100-continue can be expected'));
+    else return false;
+    return true;
+  }
+
+  #handle(exchange: Http1Exchange, upgrade?: Parameters<RequestHandler['handle']>[1]): void {
+    try {
+      this.#shared.handler.handle(exchange, upgrade);
+    } catch (error) {
+      this.#shared.log.error('a request could not be handled', { error: String(error) });
+      exchange.destroy();
+    }
+  }
+
+  #reject(exchange: Http1Exchange, limit: string, status: StatusError): void {
+    this.#shared.metrics.limited.inc({ limit });
+    // What follows may be a part of it that was read in another way; it is not looked at.
+    exchange.isLast = true;
+    writeStatus(exchange, status);
+  }
+
+  #startUpgrade(exchange: Http1Exchange, rest: Buffer): void {
+    this.#phase = 'upgrading';
+    const socket = this.#socket;
+    // What the client sends before the answer is for the peer; after a refusal it is dropped.
+    socket.pause();
+    this.#handle(exchange, {
+      protocol: protocolOf(exchange),
+      accept: (rawHeaders, peer) => {
+        if (this.#phase !== 'upgrading') {
+          peer.destroy();
+          return;
+        }
+        this.#phase = 'over';
+        this.#parser.free();
+        socket.off('data', this.#onData);
+        socket.off('end', this.#onEnd);
+        socket.off('drain', this.#onDrain);
+        splice(socket, Buffer.concat([rest, ...this.#ahead]), rawHeaders, peer);
+      },
+    });
+  }
+
+  #keepAhead(chunk: Buffer): void {
+    this.#ahead.push(chunk);
+    this.#aheadBytes += chunk.length;
+    // Below, reading goes on, so that the client's end is seen.
+    if (this.#aheadBytes > this.#shared.limits.maxHeaderBytes) this.#socket.pause();
+  }
+
+  #takeBody(body: RequestBody, chunk: Buffer, from: number): void {
+    const wants = this.#left < 0 ? this.#takeChunked(body, chunk, from) : this.#takeCounted(body, chunk, from);
+    if (wants || this.#phase !== 'busy') return;
+    this.#isFull = true;
+    this.#socket.pause();
+  }
+
+  #takeCounted(body: RequestBody, chunk: Buffer, from: number): boolean {
+    const end = Math.min(chunk.length, from + this.#left);
+    this.#left -= end - from;
+    const wants = body.push(chunk.subarray(from, end));
+    if (this.#left > 0) return wants;
+    body.finish();
+    if (end < chunk.length) this.#keepAhead(chunk.subarray(end));
+    return true;
+  }
+
+  #takeChunked(body: RequestBody, chunk: Buffer, from: number): boolean {
+    const parser = this.#parser;
+    const at = parser.read(chunk, from);
+    const { pieces } = parser;
+    if (parser.problem !== undefined) {
+      this.#refuseFor(parser.problem);
+      return true;
+    }
+    const wants = pieces.length === 0 || body.push(joinPieces(chunk, pieces));
+    if (!parser.messageComplete) return wants;
+    body.finish();
+    if (at < chunk.length) this.#keepAhead(chunk.subarray(at));
+    return true;
+  }
+}
+
+function protocolOf({ rawHeaders }: Http1Exchange): string {
+  return headerValue(rawHeaders, 'upgrade') ?? '';
+}
+
+/** The data of chunks as one; a copy where little would hold much in memory. */
+function joinPieces(chunk: Buffer, pieces: readonly number[]): Uint8Array {
+  if (pieces.length === 2 && (pieces[1] ?? 0) - (pieces[0] ?? 0) > chunk.length / 2)
+    return chunk.subarray(pieces[0], pieces[1]);
+  const parts: Buffer[] = [];
+  for (let at = 0; at + 1 < pieces.length; at += 2) parts.push(chunk.subarray(pieces[at], pieces[at + 1]));
+  return Buffer.concat(parts);
+}

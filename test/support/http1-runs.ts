@@ -1,0 +1,192 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { type Duplex, duplexPair } from 'node:stream';
+import { loadRequestParsers } from '../../src/adapters/llhttp/request-parser.ts';
+import type { Exchange } from '../../src/proxy/exchange.ts';
+import type { RequestHandler } from '../../src/proxy/handler.ts';
+import { headerList, headerValue } from '../../src/proxy/headers.ts';
+import { createHttp1Front, type Http1Front } from '../../src/proxy/http1-front.ts';
+import { defaultLimits } from '../../src/proxy/limits.ts';
+import { silentLog } from '../../src/runtime/log.ts';
+import { createManualClock } from './manual-clock.ts';
+
+/** A request that a front took for whole and handed on. */
+export interface HandledRequest {
+  readonly method: string;
+  readonly target: string;
+  readonly rawHeaders: readonly string[];
+  /** Latin1; undefined where there is none. */
+  readonly body: string | undefined;
+  /** What the client wants to switch to. */
+  readonly upgrade: string | undefined;
+}
+
+/** What came of one connection. */
+export interface Http1Run {
+  readonly handled: readonly HandledRequest[];
+  /** Everything that was sent back, as latin1. */
+  readonly received: string;
+  /** True if the front ended the connection. */
+  readonly ended: boolean;
+}
+
+const limits = { ...defaultLimits, maxHeaderBytes: 8_192, maxHeaderFields: 50 };
+
+/** Lets everything that is ready run. */
+async function settle(turns: number): Promise<void> {
+  for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+async function converse(
+  serve: (socket: Duplex) => void,
+  pieces: readonly Buffer[],
+): Promise<Omit<Http1Run, 'handled'>> {
+  const [server, client] = duplexPair();
+  const received: Buffer[] = [];
+  let ended = false;
+  const onEnd = () => {
+    ended = true;
+    if (!client.writableEnded) client.end();
+  };
+  client.on('data', (chunk: Buffer) => received.push(chunk));
+  client.on('error', () => {});
+  client.on('end', onEnd);
+  client.on('close', () => (ended = true));
+  server.on('close', () => (ended = true));
+  serve(server);
+  for (const piece of pieces) {
+    if (client.writableEnded || client.destroyed) break;
+    client.write(piece);
+    await settle(pieces.length > 8 ? 1 : 6);
+  }
+  await settle(20);
+  const run = { received: Buffer.concat(received).toString('latin1'), ended };
+  client.destroy();
+  server.destroy();
+  await settle(2);
+  return run;
+}
+
+/** A front of our own over any stream. */
+export function createFrontUnderTest(
+  handler: Pick<RequestHandler, 'handle'>,
+  clock = createManualClock(),
+): Http1Front & { stop(): void } {
+  const ended = new AbortController();
+  const front = createHttp1Front({
+    handler: { ...handler, endLongRunning: () => Promise.resolve(), inFlight: () => 0 },
+    parsers: loadRequestParsers(),
+    limits,
+    log: silentLog,
+    clock,
+    metrics: { limited: { inc: () => {} } },
+    signal: ended.signal,
+  });
+  return { ...front, stop: () => ended.abort() };
+}
+
+/** Sends the pieces to the front that is shipped; it answers 200 with `ok` to each whole request. */
+export async function runFront(pieces: readonly Buffer[]): Promise<Http1Run> {
+  const handled: HandledRequest[] = [];
+  const answer = async (exchange: Exchange, upgrade: string | undefined) => {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of exchange.body() ?? []) chunks.push(chunk);
+    const { method, target, rawHeaders, hasBody } = exchange;
+    const body = hasBody ? Buffer.concat(chunks).toString('latin1') : undefined;
+    handled.push({ method, target, rawHeaders, body, upgrade });
+    exchange.respond(200, ['Content-Length', '2']);
+    exchange.end(method === 'HEAD' ? undefined : Buffer.from('ok'));
+  };
+  const front = createFrontUnderTest({
+    handle: (exchange, upgrade) => void answer(exchange, upgrade?.protocol).catch(() => {}),
+  });
+  const client = { remoteAddress: '::1', certificate: undefined, home: undefined, sticky: new Map() };
+  try {
+    return { handled, ...(await converse((socket) => front.accept(socket, client), pieces)) };
+  } finally {
+    front.stop();
+  }
+}
+
+/**
+ * The same with Node's server, and the checks that have to stand around it: what the front was before it had framing of
+ * its own, and what it is compared with.
+ */
+export async function runNodeServer(pieces: readonly Buffer[]): Promise<Http1Run> {
+  // Node begins with a request before the one in front of it is complete.
+  const begun: (HandledRequest | undefined)[] = [];
+  const server = createServer({
+    maxHeaderSize: limits.maxHeaderBytes,
+    requireHostHeader: true,
+    insecureHTTPParser: false,
+    headersTimeout: 0,
+    requestTimeout: 0,
+    keepAliveTimeout: 0,
+  });
+  server.maxHeadersCount = limits.maxHeaderFields + 1;
+  const refused = new WeakSet<object>();
+  const answer = async (request: IncomingMessage, response: ServerResponse) => {
+    if (refused.has(request.socket)) return;
+    const status = objectToHead(request);
+    if (status !== undefined) {
+      refused.add(request.socket);
+      response.writeHead(status, { 'Content-Length': '0', Connection: 'close' }).end();
+      return;
+    }
+    const chunks: Buffer[] = [];
+    const at = begun.push(undefined) - 1;
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    begun[at] = describe(request, Buffer.concat(chunks).toString('latin1'), undefined);
+    response.writeHead(200, { 'Content-Length': '2' }).end(request.method === 'HEAD' ? undefined : 'ok');
+  };
+  const onRequest = (request: IncomingMessage, response: ServerResponse) =>
+    void answer(request, response).catch(() => {});
+  server.on('request', onRequest);
+  server.on('checkContinue', (request, response) => {
+    if (objectToHead(request) === undefined) response.writeContinue();
+    onRequest(request, response);
+  });
+  const say = (socket: Duplex, line: string) =>
+    socket.end(`HTTP/1.1 ${line}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+  server.on('connect', (_request, socket) => say(socket, '400 Bad Request'));
+  server.on('upgrade', (request, socket) => {
+    const protocol = headerValue(request.rawHeaders, 'upgrade') ?? '';
+    const status = objectToHead(request) ?? (/^(websocket|spdy\/3\.1)$/i.test(protocol) ? undefined : 400);
+    if (status !== undefined || hasBody(request)) return say(socket, `${status ?? 400} Bad Request`);
+    begun.push(describe(request, '', protocol));
+    return socket.end('HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok');
+  });
+  server.on('clientError', (error: Error & { code?: string }, socket) => {
+    if (!socket.writable) return socket.destroy();
+    return say(socket, error.code === 'HPE_HEADER_OVERFLOW' ? '431 Too Large' : '400 Bad Request');
+  });
+  try {
+    const run = await converse((socket) => server.emit('connection', socket), pieces);
+    return { handled: begun.filter((request) => request !== undefined), ...run };
+  } finally {
+    server.close();
+    server.closeAllConnections();
+  }
+}
+
+const hasBody = ({ headers }: IncomingMessage) =>
+  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? '0') > 0;
+
+function describe(request: IncomingMessage, body: string, upgrade: string | undefined): HandledRequest {
+  const { method = '', url = '', rawHeaders } = request;
+  return { method, target: url, rawHeaders, body: hasBody(request) ? body : undefined, upgrade };
+}
+
+/** What Node lets through and this proxy never did. */
+function objectToHead(request: IncomingMessage): number | undefined {
+  const { rawHeaders, method = '', url = '', httpVersion } = request;
+  if (rawHeaders.length / 2 > limits.maxHeaderFields) return 431;
+  const encoding = headerList(rawHeaders, 'transfer-encoding');
+  const length = headerValue(rawHeaders, 'content-length');
+  if (encoding !== undefined && (httpVersion !== '1.1' || encoding.toLowerCase() !== 'chunked' || length !== undefined))
+    return 400;
+  if (httpVersion !== '1.1' && httpVersion !== '1.0') return 400;
+  if (method === 'CONNECT' || method === 'TRACE') return 400;
+  if (!url.startsWith('/') || /[^\x21-\x7e]|[#\\]/.test(url)) return 400;
+  const hosts = rawHeaders.filter((name, at) => at % 2 === 0 && name.toLowerCase() === 'host');
+  return hosts.length === 1 ? undefined : 400;
+}
