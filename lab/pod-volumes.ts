@@ -46,9 +46,13 @@ async function filesOf(
   missing: string[],
 ): Promise<Files> {
   const namespace = pod.metadata?.namespace ?? '';
-  const secret = async (name: string, items?: readonly V1KeyToPath[]): Promise<[string, Buffer][]> => {
+  const secret = async (
+    name: string,
+    items?: readonly V1KeyToPath[],
+    optional?: boolean,
+  ): Promise<[string, Buffer][]> => {
     const found = await source.secret(namespace, name);
-    if (found === undefined) missing.push(`Secret ${namespace}/${name}`);
+    if (found === undefined && optional !== true) missing.push(`Secret ${namespace}/${name}`);
     return pick(found?.data ?? {}, 'base64', items);
   };
   const configMap = async (name: string, items?: readonly V1KeyToPath[]): Promise<[string, Buffer][]> => {
@@ -57,7 +61,7 @@ async function filesOf(
     return pick(found?.data ?? {}, 'utf8', items);
   };
   if (volume.secret?.secretName !== undefined)
-    return new Map(await secret(volume.secret.secretName, volume.secret.items));
+    return new Map(await secret(volume.secret.secretName, volume.secret.items, volume.secret.optional));
   if (volume.configMap?.name !== undefined)
     return new Map(await configMap(volume.configMap.name, volume.configMap.items));
   if (volume.projected === undefined) throw new Error(`the lab does not know the kind of volume ${volume.name}`);

@@ -1,4 +1,7 @@
+import { isIP } from 'node:net';
 import { parseArgs } from 'node:util';
+import { durationPattern, parseDuration } from '../api/duration.ts';
+import type { WantedCertificate } from '../operator/keep-certificates.ts';
 
 /** What `peerdiscovery operator` was asked for. */
 export interface OperatorFlags {
@@ -12,6 +15,9 @@ export interface OperatorFlags {
   /** Certificate and key of the metrics' TLS; both or neither. */
   readonly tlsCertFile: string | undefined;
   readonly tlsPrivateKeyFile: string | undefined;
+  /** Serving certificates to keep; none if empty. */
+  readonly issueCertificates: readonly WantedCertificate[];
+  readonly certificateLifetimeMs: number;
   readonly logFormat: 'text' | 'json';
   readonly logLevel: 'error' | 'warn' | 'info' | 'debug';
 }
@@ -31,6 +37,8 @@ const options = {
   'metrics-secure': { type: 'string', default: 'true' },
   'tls-cert-file': { type: 'string' },
   'tls-private-key-file': { type: 'string' },
+  'issue-certificate': { type: 'string', multiple: true },
+  'certificate-lifetime': { type: 'string', default: '2160h' },
   'log-format': { type: 'string', default: 'json' },
   'log-level': { type: 'string', default: 'info' },
   help: { type: 'boolean', short: 'h', default: false },
@@ -48,8 +56,14 @@ Usage: peerdiscovery operator [flags]
   --health-bind-address HOST:PORT   /healthz, /livez and /readyz over plain HTTP; 0 for none (default 127.0.0.1:8080)
   --metrics-bind-address HOST:PORT  /metrics, such as :8443; 0 for none (default 0)
   --metrics-secure true|false       serve metrics over TLS, to whom the cluster lets get /metrics (default true)
-  --tls-cert-file FILE              certificate to serve metrics with; re-read when it changes (default: self-signed)
+  --tls-cert-file FILE              certificate to serve metrics with; re-read when it changes (default, and until the
+                                    file is there: self-signed)
   --tls-private-key-file FILE       its key
+  --issue-certificate NAMESPACE/SECRET=NAME[,NAME...]
+                                    keep a serving certificate for these DNS names and IP addresses in this Secret, by a
+                                    CA of the operator's own that is published in ConfigMap peerdiscovery-ca; the name
+                                    control-plane-nodes stands for all their addresses; may be repeated
+  --certificate-lifetime DURATION   how long such a certificate is valid; renewed at two thirds of it (default 2160h)
   --log-format json|text            (default json)
   --log-level error|warn|info|debug (default info)
 `;
@@ -88,6 +102,18 @@ export function parseOperatorFlags(args: readonly string[]): OperatorFlagsResult
   const metricsBindAddress = address('metrics-bind-address');
   if ((values['tls-cert-file'] === undefined) !== (values['tls-private-key-file'] === undefined))
     problems.push('--tls-cert-file and --tls-private-key-file go together; give both or neither');
+  const issueCertificates = [values['issue-certificate'] ?? []].flat().flatMap((value) => {
+    const wanted = typeof value === 'string' ? parseWantedCertificate(value) : undefined;
+    if (wanted === undefined)
+      problems.push(`--issue-certificate is ${JSON.stringify(value)}; give NAMESPACE/SECRET=NAME[,NAME...]`);
+    return wanted ?? [];
+  });
+  const lifetime = String(values['certificate-lifetime']);
+  const certificateLifetimeMs = new RegExp(durationPattern).test(lifetime) ? parseDuration(lifetime) : 0;
+  if (certificateLifetimeMs < 30_000 || certificateLifetimeMs > 31_536_000_000)
+    problems.push(
+      `--certificate-lifetime is ${JSON.stringify(lifetime)}; give a duration from 30s to 8760h, such as 2160h`,
+    );
   if (problems.length > 0) return { kind: 'problems', problems };
   const text = (value: unknown) => (typeof value === 'string' ? value : undefined);
   return {
@@ -101,8 +127,18 @@ export function parseOperatorFlags(args: readonly string[]): OperatorFlagsResult
       metricsSecure,
       tlsCertFile: text(values['tls-cert-file']),
       tlsPrivateKeyFile: text(values['tls-private-key-file']),
+      issueCertificates,
+      certificateLifetimeMs,
       logFormat,
       logLevel,
     },
   };
+}
+
+function parseWantedCertificate(text: string): WantedCertificate | undefined {
+  const [, namespace, secret, list = ''] = /^([a-z0-9-]+)\/([a-z0-9.-]+)=(.+)$/.exec(text) ?? [];
+  const names = list.split(',');
+  const isName = (name: string) => isIP(name) !== 0 || /^(?:\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(name);
+  if (namespace === undefined || secret === undefined || !names.every(isName)) return undefined;
+  return { namespace, secret, names };
 }

@@ -4,10 +4,12 @@ import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
 import { type ApiClient, createApiClient } from '../adapters/kubernetes/api-client.ts';
+import { createCertificateStore } from '../adapters/kubernetes/certificate-store.ts';
 import { loadKubeConfig } from '../adapters/kubernetes/connect-cluster.ts';
 import { createEventRecorder } from '../adapters/kubernetes/events.ts';
 import { type ElectionTrouble, runLeaderElection } from '../adapters/kubernetes/leader-election.ts';
 import {
+  fieldManager,
   peerDiscoveriesPath,
   type StandstillReason,
   writeStandstill,
@@ -16,6 +18,7 @@ import { createLog } from '../adapters/telemetry/create-log.ts';
 import { type ReadinessCheck, serveEndpoint } from '../adapters/telemetry/http-endpoint.ts';
 import { createMetrics } from '../adapters/telemetry/metrics.ts';
 import type { PeerDiscovery } from '../api/peer-discovery.ts';
+import { keepCertificates } from '../operator/keep-certificates.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { operatorUsage, parseOperatorFlags } from './operator-flags.ts';
 import { runControllers } from './run-controllers.ts';
@@ -101,7 +104,17 @@ export async function runOperator(args: readonly string[], context: CommandConte
     clock: systemClock,
     log,
   });
-  const lead = (signal: AbortSignal) =>
+  const issue = (signal: AbortSignal) =>
+    keepCertificates({
+      store: createCertificateStore({ client, fieldManager, signal }),
+      namespace,
+      wanted: flags.issueCertificates,
+      lifetimeMs: flags.certificateLifetimeMs,
+      clock: systemClock,
+      log,
+      signal,
+    });
+  const control = (signal: AbortSignal) =>
     runControllers({
       client,
       identity,
@@ -114,6 +127,8 @@ export async function runOperator(args: readonly string[], context: CommandConte
       log,
       signal,
     });
+  const lead = (signal: AbortSignal) =>
+    Promise.all([control(signal), ...(flags.issueCertificates.length > 0 ? [issue(signal)] : [])]);
   if (flags.leaderElect)
     await runLeaderElection({
       client,

@@ -2,8 +2,8 @@ import { hostname } from 'node:os';
 import type { ApiClient } from '../adapters/kubernetes/api-client.ts';
 import { type Endpoint, type EndpointOptions, serveEndpoint } from '../adapters/telemetry/http-endpoint.ts';
 import { createReviewAccess } from '../adapters/telemetry/review-access.ts';
-import { type CertificatePair, createSelfSignedCertificate } from '../adapters/telemetry/self-signed-certificate.ts';
 import { systemClock } from '../runtime/clock.ts';
+import { type CertificatePair, createSelfSignedCertificate } from '../runtime/issue-certificate.ts';
 
 /** Where metrics are served, and to whom. */
 export interface MetricsFlags {
@@ -28,8 +28,24 @@ export async function serveMetrics(
   if (flags.metricsBindAddress === undefined) return undefined;
   const bindAddress = flags.metricsBindAddress;
   if (!flags.metricsSecure) return serveEndpoint({ bindAddress, ...content }, signal);
-  const own = certificate === undefined ? createSelfSignedCertificate(hostname(), systemClock.now()) : undefined;
   const reviewAccess = createReviewAccess(client(), systemClock);
-  const secured = { bindAddress, reviewAccess, certificate: () => own ?? (certificate as () => CertificatePair)() };
+  const secured = { bindAddress, reviewAccess, certificate: orSelfSigned(certificate) };
   return serveEndpoint({ ...secured, ...content }, signal);
+}
+
+/** A certificate of this process's own until the wanted one can be read for the first time. */
+function orSelfSigned(certificate: (() => CertificatePair) | undefined): () => CertificatePair {
+  const selfSigned = createSelfSignedCertificate(hostname(), systemClock.now());
+  if (certificate === undefined) return () => selfSigned;
+  let own: CertificatePair | undefined = selfSigned;
+  return () => {
+    try {
+      const pair = certificate();
+      own = undefined;
+      return pair;
+    } catch (error) {
+      if (own === undefined) throw error;
+      return own;
+    }
+  };
 }

@@ -2,6 +2,7 @@ import type { PeerDiscoveryStatus } from '../api/peer-discovery.ts';
 import type { PeerDocuments, ProbeResult } from '../domain/assess-peer.ts';
 import type { SchemaIndex } from '../domain/compare-schemas.ts';
 import type { RoutingBundle } from '../domain/routing-table.ts';
+import type { CertificatePair } from '../runtime/issue-certificate.ts';
 
 /** A failure that trying again does not mend: somebody has to change something, and the message says what. */
 export class TerminalError extends Error {
@@ -62,3 +63,22 @@ export interface StatusWriter {
 
 /** Says something to people, as a Kubernetes Event. */
 export type RecordEvent = (type: 'Normal' | 'Warning', reason: string, message: string) => void;
+
+/** Where a CA, and the certificates that it signs, are kept; a write makes what is missing. */
+export interface CertificateStore {
+  readAuthority(namespace: string): Promise<Authority | undefined>;
+  writeAuthority(namespace: string, authority: Authority): Promise<void>;
+  /** Puts the CA's certificates where clients of this namespace's servers may read them. */
+  publishAuthority(namespace: string, bundle: string): Promise<void>;
+  readServing(namespace: string, secret: string): Promise<CertificatePair | undefined>;
+  writeServing(namespace: string, secret: string, pair: CertificatePair): Promise<void>;
+  /** IP addresses and names of the control-plane Nodes. */
+  readNodeAddresses(): Promise<readonly string[]>;
+}
+
+/** A CA's Secret: the pair that signs, the one that will, and the certificate of the one that did. */
+export interface Authority {
+  readonly signing: CertificatePair;
+  readonly next?: CertificatePair;
+  readonly previous?: string;
+}

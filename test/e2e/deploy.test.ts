@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import type { V1ClusterRole, V1Pod, V1Role } from '@kubernetes/client-node';
 import { expect } from 'chai';
@@ -7,6 +7,7 @@ import { parseAllDocuments } from 'yaml';
 import { ensureHelm } from '../../lab/build-helm.ts';
 import { type AuditEvent, type DeployPlane, repository, startDeployPlane } from '../../lab/deploy-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
+import { guideBlocks } from '../support/guide-commands.ts';
 
 const overlays = ['observe-only', 'routing', 'high-availability', 'control-plane'] as const;
 const system = 'peerdiscovery-system';
@@ -47,6 +48,19 @@ describe('what an administrator installs, from an empty control plane', function
       stringData: { 'tls.crt': readFileSync(cert, 'utf8'), 'tls.key': readFileSync(key, 'utf8') },
     };
     await lab.must(['apply', '-f', '-'], JSON.stringify(secret));
+  }
+
+  const tried = new Set<string>();
+  let helmFolder: string | undefined;
+
+  /** Runs the first block of shell commands in a guide that matches, as an administrator would. */
+  async function runBlock(guide: string, pattern: RegExp, prepare = (block: string) => block): Promise<void> {
+    const block = guideBlocks(guide, 'sh').find((text) => pattern.test(text));
+    if (block === undefined) throw new Error(`${guide} has no block like ${pattern}`);
+    tried.add(block);
+    helmFolder ??= await ensureHelm(() => {});
+    const { code, stdout, stderr } = await lab.shell(prepare(block), [helmFolder]);
+    if (code !== 0) throw new Error(`${guide}:\n${block}ended with ${code}: ${stderr}${stdout}`);
   }
 
   it('brings the operator to Ready by the overlay observe-only', async () => {
@@ -119,12 +133,24 @@ describe('what an administrator installs, from an empty control plane', function
       });
   });
 
+  /** What a command that succeeds prints, once it prints something. */
+  async function waitUntilSome(what: string, run: () => ReturnType<typeof lab.kubectl>): Promise<string> {
+    let output = '';
+    await waitUntil(what, async () => {
+      const { code, stdout } = await run();
+      output = code === 0 ? stdout : '';
+      return output !== '';
+    });
+    return output;
+  }
+
   /** HTTP status and body of one request to a proxy at an address. */
   async function ask(address: string, path: string, credentials: readonly string[]): Promise<string> {
     const host = `peerdiscovery-proxy.${system}.svc`;
     const connect = ['--connect-to', `::${address}`, '--cacert', lab.plane.caFile];
-    const args = ['-sS', '--max-time', '5', '-w', '%{http_code}', ...credentials, ...connect, `https://${host}${path}`];
-    return (await lab.plane.exec('curl', args)).stdout;
+    const args = ['-sS', '--max-time', '5', '-w', '%{http_code}', ...connect, ...credentials, `https://${host}${path}`];
+    const { stdout, stderr } = await lab.plane.exec('curl', args);
+    return `${stderr}${stdout}`;
   }
 
   /** Addresses of the Pods that are to stay. */
@@ -170,13 +196,84 @@ describe('what an administrator installs, from an empty control plane', function
     writeFileSync(join(folder, 'kustomization.yaml'), JSON.stringify(kustomization));
     await lab.must(['apply', '-k', folder]);
     await rollout(system, 'deployment/peerdiscovery-proxy');
-    const user = lab.plane.issueServingCert('somebody-else', ['unused'], []);
+    const user = lab.plane.issueClientCert('somebody-else', '/CN=somebody-else');
     const [ip] = await podIps('proxy');
     const answer = await ask(`${ip}:6443`, '/api/v1/secrets', ['--cert', user.cert, '--key', user.key]);
     expect(answer).to.contain('User \\"somebody-else\\" cannot list').and.to.match(/403$/);
     const mayImpersonate = (role: string) => lab.kubectl(['get', 'clusterrole', role, '-o', 'yaml']);
     expect((await mayImpersonate('peerdiscovery-operator')).stdout).not.to.contain('impersonate');
     await lab.must(['delete', '-f', join(repository, 'config/components/impersonation/rbac.yaml')]);
+  });
+
+  it('issues certificates by the component self-issued: one CA for all proxies, which clients read, renewed in use', async () => {
+    const folder = join(lab.folder, 'self-issued');
+    mkdirSync(folder);
+    const from = (path: string) => relative(folder, join(repository, 'config', path));
+    const hurry = [{ op: 'add', path: '/spec/template/spec/containers/0/args/-', value: '--certificate-lifetime=45s' }];
+    const kustomization = {
+      resources: [from('overlays/routing')],
+      components: [from('components/self-issued')],
+      patches: [{ target: { kind: 'Deployment', name: 'peerdiscovery-operator' }, patch: JSON.stringify(hurry) }],
+    };
+    writeFileSync(join(folder, 'kustomization.yaml'), JSON.stringify(kustomization));
+    await lab.must(['delete', 'secret/peerdiscovery-proxy-tls', 'configmap/peerdiscovery-ca', '-n', system]);
+    await lab.must(['apply', '-k', folder]);
+    await rollout(system, 'deployment/peerdiscovery-operator');
+    await rollout(system, 'deployment/peerdiscovery-proxy');
+    const ca = await waitUntilSome('the CA in its ConfigMap', () =>
+      lab.kubectl([
+        ...['get', 'configmap', 'peerdiscovery-ca', '-n', system, '-o', 'jsonpath={.data.ca\\.crt}'],
+        ...['--as=somebody', '--as-group=system:authenticated'],
+      ]),
+    );
+    const caFile = join(folder, 'ca.crt');
+    writeFileSync(caFile, ca);
+    const ips = await podIps('proxy');
+    expect(ips).to.have.length(2);
+    const through = (ip: string) => [
+      ...[`--server=https://${ip}:6443`, `--tls-server-name=peerdiscovery-proxy.${system}.svc`],
+      ...[`--certificate-authority=${caFile}`, `--token=${lab.plane.tokens.admin}`, '--kubeconfig=/dev/null'],
+    ];
+    const serialOf = async (ip: string) => {
+      const probe = `openssl s_client -connect ${ip}:6443 </dev/null 2>/dev/null | openssl x509 -noout -serial`;
+      return (await lab.plane.exec('bash', ['-c', probe])).stdout.trim();
+    };
+    for (const ip of ips)
+      await waitUntil('kubectl to trust the proxy', async () => {
+        const { code } = await lab.plane.exec('kubectl', [...through(ip), 'get', 'resourceclaims', '-A']);
+        return code === 0;
+      });
+    const [ip = ''] = ips;
+    const watching = lab.plane.exec('kubectl', [
+      ...through(ip),
+      ...['get', 'configmaps', '-n', 'default', '--watch-only', '-o', 'name', '--request-timeout=100s'],
+    ]);
+    const before = await serialOf(ip);
+    expect(before).to.match(/^serial=/);
+    await waitUntil('a renewed certificate at every proxy', async () => {
+      const serials = await Promise.all(ips.map(serialOf));
+      return serials.every((serial) => serial !== before && serial === serials[0]);
+    });
+    await lab.must(['create', 'configmap', 'after-the-renewal', '-n', 'default']);
+    expect((await lab.plane.exec('kubectl', [...through(ip), 'get', 'resourceclaims', '-A'])).code).to.equal(0);
+    const { stdout } = await watching;
+    expect(stdout).to.contain('after-the-renewal');
+    expect((await podIps('proxy')).sort()).to.deep.equal([...ips].sort());
+    const may = async (...question: string[]) =>
+      (
+        await lab.kubectl([
+          'auth',
+          'can-i',
+          ...question,
+          '-n',
+          system,
+          `--as=system:serviceaccount:${system}:peerdiscovery-operator`,
+        ])
+      ).stdout.trim();
+    expect(await may('get', 'secret/peerdiscovery-proxy-tls')).to.equal('yes');
+    expect(await may('get', 'secret/another')).to.equal('no');
+    expect(await may('create', 'secrets')).to.equal('no');
+    expect(await may('list', 'secrets')).to.equal('no');
   });
 
   it('puts a proxy that passes client certificates on beside every apiserver by the overlay control-plane', async () => {
@@ -276,8 +373,24 @@ describe('what an administrator installs, from an empty control plane', function
     // An apiserver that has just started refuses what it has not read the roles for yet.
     const refused = own.filter(({ responseStatus }) => responseStatus?.code === 403).map(rightOf);
     expect(refused.filter((right) => !used.has(right))).to.deep.equal([]);
-    const granted = ['operator/rbac', 'proxy/rbac'].flatMap((name) => {
-      const text = readFileSync(join(repository, `config/rbac/${name}.yaml`), 'utf8');
+    // To impersonate is no request of its own: it shows in requests that were made so.
+    for (const { user, impersonatedUser } of events) {
+      if (impersonatedUser === undefined) continue;
+      const account = user.username.split(':').at(-1);
+      const { username, groups = [], uid, extra = {} } = impersonatedUser;
+      const impersonated = (group: string, what: string) =>
+        used.add(`${account}-impersonation  impersonate ${group} ${what}`);
+      if (username !== undefined) impersonated('', 'users');
+      if (groups.length > 0) impersonated('', 'groups');
+      if (uid !== undefined) impersonated('authentication.k8s.io', 'uids');
+      for (const key of Object.keys(extra)) impersonated('authentication.k8s.io', `userextras/${key}`);
+    }
+    const files = [
+      ...['rbac/operator/rbac', 'rbac/proxy/rbac', 'front-proxy/rbac'],
+      ...['components/self-issued/rbac', 'components/impersonation/rbac'],
+    ];
+    const granted = files.flatMap((name) => {
+      const text = readFileSync(join(repository, `config/${name}.yaml`), 'utf8');
       const roles = parseAllDocuments(text).map((document) => document.toJS() as V1Role | V1ClusterRole);
       return roles.flatMap(({ kind, metadata, rules = [] }) =>
         rules.flatMap(({ apiGroups = [], resources = [], verbs }) =>
@@ -285,7 +398,8 @@ describe('what an administrator installs, from an empty control plane', function
             resources.flatMap((resource) =>
               verbs.map((verb) => {
                 const namespace = kind === 'Role' ? (metadata?.namespace ?? '') : '';
-                return [metadata?.name, namespace, verb, group, resource].join(' ');
+                const account = metadata?.name === 'peerdiscovery-issuer' ? 'peerdiscovery-operator' : metadata?.name;
+                return [account, namespace, verb, group, resource].join(' ');
               }),
             ),
           ),
@@ -299,6 +413,11 @@ describe('what an administrator installs, from an empty control plane', function
       'peerdiscovery-operator default patch events.k8s.io events',
       // Only when a server answers 404 for what the table says it serves.
       `peerdiscovery-proxy ${system} patch coordination.k8s.io leases`,
+      `peerdiscovery-front-proxy ${system} patch coordination.k8s.io leases`,
+      // Only for a certificate that names a UID.
+      'peerdiscovery-proxy-impersonation  impersonate authentication.k8s.io uids',
+      // A server-side apply that makes its object is checked for this, but is a patch in the audit log.
+      `peerdiscovery-operator ${system} create  secrets`,
     ];
     expect(granted.filter((right) => !used.has(right) && !rarely.includes(right))).to.deep.equal([]);
   });
@@ -347,35 +466,141 @@ describe('what an administrator installs, from an empty control plane', function
       'high-availability': `${route} --set proxy.kind=Deployment,highAvailability=true,operator.replicas=3,proxy.replicas=3`,
       'control-plane': `${route} --set proxy.kind=ControlPlaneNodes`,
     };
+    async function expectEqual(values: string, overlay: string, components: readonly string[]): Promise<void> {
+      const rendered = await helm('template', 'pd', 'charts/peerdiscovery', '-n', system, values);
+      const folder = mkdtempSync(join(lab.folder, 'equal-'));
+      const from = (path: string) => relative(folder, join(repository, 'config', path));
+      const kustomization = { resources: [from(`overlays/${overlay}`)], components: components.map(from) };
+      writeFileSync(join(folder, 'kustomization.yaml'), JSON.stringify(kustomization));
+      expect(objectsOf(rendered)).to.deep.equal(objectsOf(await lab.must(['kustomize', folder])));
+    }
+
     for (const overlay of overlays)
-      it(`renders the objects of the overlay ${overlay}, each equal`, async () => {
-        const rendered = await helm('template', 'pd', 'charts/peerdiscovery', '-n', system, valuesOf[overlay]);
-        const kustomized = await lab.must(['kustomize', `${repository}/config/overlays/${overlay}`]);
-        expect(objectsOf(rendered)).to.deep.equal(objectsOf(kustomized));
+      it(`renders the objects of the overlay ${overlay}, each equal`, () =>
+        expectEqual(valuesOf[overlay], overlay, []));
+
+    for (const overlay of overlays)
+      it(`renders the overlay ${overlay} with its components, each equal`, async () => {
+        const front = overlay === 'control-plane';
+        const monitoring = ['monitoring', ...(front ? ['monitoring/front-proxy'] : [])];
+        const issued = ['components/self-issued', ...(front ? ['components/self-issued/front-proxy'] : [])];
+        const monitored = `${valuesOf[overlay]} --set monitoring.enabled=true`;
+        await expectEqual(monitored, overlay, monitoring);
+        await expectEqual(`${monitored} --set certificates.issuer=Operator`, overlay, [...monitoring, ...issued]);
+        if (front || overlay === 'observe-only') return;
+        const others = ['components/cert-manager', 'components/impersonation'];
+        const values = '--set certificates.issuer=CertManager,proxy.impersonation=true';
+        await expectEqual(`${monitored} ${values}`, overlay, [...monitoring, ...others]);
       });
+
+    it('gives proxies another routing table, and the rights that go with it', async () => {
+      const values = `${valuesOf.routing} --set proxy.routingTable=mine`;
+      const objects = objectsOf(await helm('template', 'pd', 'charts/peerdiscovery', '-n', system, values));
+      const { rules } = objects[`Role ${system}/peerdiscovery-proxy`] as V1Role;
+      expect(rules?.flatMap(({ resourceNames = [] }) => resourceNames)).to.deep.equal(['mine', 'mine-behind']);
+      const [container] = objects[`Deployment ${system}/peerdiscovery-proxy`].spec.template.spec.containers;
+      expect(container.args).to.include('--routing-table=mine');
+    });
+
+    it('lets monitoring look after the objects that a control plane accepts', async () => {
+      const values = `${valuesOf['control-plane']} --set monitoring.enabled=true,certificates.issuer=Operator`;
+      const objects = Object.values<{ apiVersion: string }>(
+        objectsOf(await helm('template', 'pd', 'charts/peerdiscovery', '-n', system, values)),
+      );
+      const known = objects.filter(
+        ({ apiVersion }) => !/^(monitoring\.coreos\.com|cert-manager\.io|peerdiscovery)/.test(apiVersion),
+      );
+      const namespaces = [system, 'peerdiscovery-front-proxy'].map((name) => ({
+        apiVersion: 'v1',
+        kind: 'Namespace',
+        metadata: { name },
+      }));
+      const applied = [...namespaces, ...known].map((object) => JSON.stringify(object)).join('\n---\n');
+      for (const {
+        metadata: { name },
+      } of namespaces)
+        await lab.kubectl(['create', 'namespace', name]);
+      await lab.must(['apply', '--dry-run=server', '-f', '-'], applied);
+      await lab.must(['delete', 'namespace', system, 'peerdiscovery-front-proxy']);
+    });
 
     it('refuses values that it does not know', async () => {
       const wrong = await helm('template', 'pd', 'charts/peerdiscovery', '--set proxy.kind=Sidecar').catch(String);
       expect(wrong).to.contain('/proxy/kind');
     });
 
-    it('installs, upgrades, rolls back and uninstalls, each waiting until all is ready by kstatus', async () => {
-      const place = ['-n', system, '--wait', '--timeout 120s'];
-      await helm('install', 'pd', 'charts/peerdiscovery', '--create-namespace', ...place);
-      await condition('Ready');
-      await giveCertificate(system, 'third', []);
-      await helm('upgrade', 'pd', 'charts/peerdiscovery', ...place, valuesOf.routing);
+    it('installs, upgrades, rolls back and uninstalls by the very commands of the guides', async () => {
+      await runBlock('install.md', /^helm install/m);
+      await runBlock('install.md', /--for=condition=Ready/);
+      const issued = `${valuesOf.routing} --set certificates.issuer=Operator`;
+      await helm('upgrade', 'peerdiscovery', 'charts/peerdiscovery', '-n', system, '--wait --timeout 120s', issued);
+      await runBlock('crd-upgrade.md', /helm show crds/);
+      await runBlock('upgrade.md', /helm upgrade/);
       const [ip] = await podIps('proxy');
-      const credentials = ['-H', `Authorization: Bearer ${lab.plane.tokens.admin}`];
-      await waitUntil('a routed answer', async () =>
-        (await ask(`${ip}:6443`, '/apis/resource.k8s.io/v1/resourceclaims', credentials)).endsWith('200'),
+      const caFile = join(lab.folder, 'issued.crt');
+      await runBlock('certificates.md', /get configmap peerdiscovery-ca/, (block) =>
+        block.replace('> ca.crt', `> ${caFile}`),
       );
-      await helm('rollback', 'pd', '1', ...place);
-      expect((await lab.kubectl(['get', 'deployments', '-n', system, '-o', 'name'])).stdout).to.equal(
-        'deployment.apps/peerdiscovery-operator\n',
-      );
-      await helm('uninstall', 'pd', ...place);
-      expect((await lab.kubectl(['get', 'crd', 'peerdiscoveries.peerdiscovery.dev', '-o', 'name'])).code).to.equal(0);
+      const credentials = ['-H', `Authorization: Bearer ${lab.plane.tokens.admin}`, '--cacert', caFile];
+      let answer = '';
+      const isRouted = async () => {
+        answer = await ask(`${ip}:6443`, '/apis/resource.k8s.io/v1/resourceclaims', credentials);
+        return answer.endsWith('200');
+      };
+      await waitUntil('a routed answer', isRouted, { seen: () => answer });
+      await runBlock('rollback-uninstall.md', /"mode":"Observe"/);
+      await runBlock('rollback-uninstall.md', /helm rollback/);
+      expect(await podIps('proxy')).to.have.length(2);
+      await runBlock('rollback-uninstall.md', /helm uninstall/);
+      expect((await lab.kubectl(['get', 'crd', '-o', 'name'])).stdout).not.to.contain('peerdiscovery');
+      expect((await lab.kubectl(['get', 'namespace', system])).stderr).to.contain('NotFound');
+    });
+  });
+
+  describe('kustomize, by the very commands of the guides', () => {
+    const folderOf = () => join(lab.folder, 'mine');
+    const inFolder = (block: string) => `cd '${folderOf()}'\n${block}`;
+
+    /** The guide's own kustomization, with other lines where it says so. */
+    function writeKustomization(change: (text: string) => string): void {
+      const [text = ''] = guideBlocks('install.md', 'yaml');
+      expect(text).to.contain('config/overlays/observe-only');
+      writeFileSync(join(folderOf(), 'kustomization.yaml'), change(text));
+    }
+
+    it('installs, upgrades, rolls back and uninstalls', async () => {
+      mkdirSync(folderOf());
+      symlinkSync(repository, join(lab.folder, 'peerdiscovery'));
+      writeKustomization((text) => text);
+      await runBlock('install.md', /^kubectl apply .*crds$/m, inFolder);
+      await runBlock('install.md', /--for=condition=Ready/);
+      const [, component = ''] = guideBlocks('install.md', 'yaml');
+      expect(component).to.contain('self-issued');
+      const routing = (text: string) => `${text.replace('observe-only', 'routing')}${component}`;
+      writeKustomization(routing);
+      await runBlock('crd-upgrade.md', /-k crds/);
+      await runBlock('upgrade.md', /-k \./, inFolder);
+      writeKustomization((text) => routing(text).replace(/newName: .*/, '$&\n    newTag: "0.1.1"'));
+      await runBlock('upgrade.md', /-k \./, inFolder);
+      const images = () =>
+        lab.must([
+          'get',
+          'deployments',
+          '-n',
+          system,
+          '-o',
+          'jsonpath={.items[*].spec.template.spec.containers[*].image}',
+        ]);
+      expect(await images()).to.match(/^\S+:0\.1\.1 \S+:0\.1\.1$/);
+      await runBlock('rollback-uninstall.md', /rollout undo/);
+      expect(await images()).to.match(/^\S+:0\.1\.0 \S+:0\.1\.0$/);
+      await runBlock('rollback-uninstall.md', /kubectl delete -k/, inFolder);
+      expect((await lab.kubectl(['get', 'ns', system])).stderr).to.contain('NotFound');
+    });
+
+    it('leaves no command of these guides untried', () => {
+      for (const guide of ['upgrade.md', 'rollback-uninstall.md', 'crd-upgrade.md'])
+        expect(guideBlocks(guide, 'sh').filter((block) => !tried.has(block))).to.deep.equal([]);
     });
   });
 });

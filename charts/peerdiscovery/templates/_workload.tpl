@@ -11,9 +11,11 @@
 {{- with $values.image.pullPolicy }}{{ $_ = set $container "imagePullPolicy" . }}{{ end -}}
 {{- with $values.imagePullSecrets }}{{ $_ = set $pod "imagePullSecrets" . }}{{ end -}}
 {{- $_ = set $container "resources" $own.resources -}}
+{{- if and (ne $component "operator") (ne $values.proxy.routingTable "peerdiscovery-cluster") -}}
+{{- $_ = set $container "args" (append $container.args (printf "--routing-table=%s" $values.proxy.routingTable)) -}}
+{{- end -}}
 {{- $_ = set $container "args" (concat $container.args $own.extraArgs) -}}
 {{- if eq .object.kind "Deployment" }}{{ $_ = set $spec "replicas" $own.replicas }}{{ end -}}
-{{- range $pod.volumes }}{{ if eq .name "tls" }}{{ $_ = set .secret "secretName" $values.proxy.tlsSecretName }}{{ end }}{{ end -}}
 {{- if and $values.highAvailability (eq .object.kind "Deployment") -}}
 {{- $keys := list "pod-template-hash" -}}
 {{- $node := first $pod.topologySpreadConstraints -}}

@@ -2,8 +2,8 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { formatAddress } from '../../domain/address.ts';
+import type { CertificatePair } from '../../runtime/issue-certificate.ts';
 import type { AccessVerdict, ReviewAccess } from './review-access.ts';
-import type { CertificatePair } from './self-signed-certificate.ts';
 
 /** One line of a health report. */
 export interface ReadinessCheck {

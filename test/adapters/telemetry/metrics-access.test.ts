@@ -3,8 +3,8 @@ import { request } from 'node:https';
 import { expect } from 'chai';
 import { serveEndpoint } from '../../../src/adapters/telemetry/http-endpoint.ts';
 import { createReviewAccess } from '../../../src/adapters/telemetry/review-access.ts';
-import { createSelfSignedCertificate } from '../../../src/adapters/telemetry/self-signed-certificate.ts';
 import { systemClock } from '../../../src/runtime/clock.ts';
+import { createSelfSignedCertificate } from '../../../src/runtime/issue-certificate.ts';
 
 /** An API server that knows two tokens, of which one may read metrics, and counts what it is asked. */
 function fakeReviews() {
