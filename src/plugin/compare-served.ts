@@ -1,3 +1,4 @@
+import type { DivergentResource } from '../api/peer-discovery.ts';
 import type { GroupDiscovery, ResourceDiscovery, SubresourceDiscovery } from '../domain/discovery-document.ts';
 import type { RoutingTable } from '../domain/routing-table.ts';
 
@@ -10,7 +11,7 @@ export interface ServedResource {
   readonly version: string;
   /** With `/subresource` where it is one. */
   readonly resource: string;
-  /** Comparable facts by name, such as `verbs`; empty where only the table is known. */
+  /** Comparable facts by name, such as `verbs`; of a live peer, those in which it differs from others. */
   readonly facts: Readonly<Record<string, string>>;
 }
 
@@ -26,12 +27,32 @@ export interface Comparison {
   readonly changed: readonly ChangedResource[];
 }
 
-/** What one peer of a table serves, or any of them. */
-export function servedByPeer(table: RoutingTable, at: number | 'any'): Served {
+/**
+ * What one peer of a table serves, or any of them.
+ *
+ * @param divergent The status's list: what it says of this peer's descriptions becomes facts, as far as peers differ.
+ */
+export function servedByPeer(
+  table: RoutingTable,
+  at: number | 'any',
+  divergent: readonly DivergentResource[] = [],
+): Served {
+  const id = at === 'any' ? undefined : table.peers[at]?.id;
+  const facts = new Map(
+    divergent.map(({ group, version, resource, subresource, differences = [] }) => [
+      `${group}/${version}/${subresource === undefined ? resource : `${resource}/${subresource}`}`,
+      Object.fromEntries(
+        differences.flatMap(({ field, values }) =>
+          values.filter(({ peers }) => id !== undefined && peers.includes(id)).map(({ value }) => [field, value]),
+        ),
+      ),
+    ]),
+  );
   const served = new Map<string, ServedResource>();
   const add = (group: string, version: string, resource: string, peers: readonly number[]) => {
     if (at !== 'any' && !peers.includes(at)) return;
-    served.set(`${group}/${version}/${resource}`, { group, version, resource, facts: {} });
+    const key = `${group}/${version}/${resource}`;
+    served.set(key, { group, version, resource, facts: facts.get(key) ?? {} });
   };
   for (const { group, version, resources } of table.groupVersions)
     for (const { resource, peers, subresources } of resources) {

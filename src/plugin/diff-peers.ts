@@ -1,4 +1,4 @@
-import type { RoutingTable } from '../domain/routing-table.ts';
+import type { DivergentResource } from '../api/peer-discovery.ts';
 import { type Comparison, compareServed, servedByDocument, servedByPeer } from './compare-served.ts';
 import { exitCodes } from './exit-codes.ts';
 import { createPaint, type Paint } from './format-table.ts';
@@ -21,7 +21,7 @@ export async function diffPeers(flags: PluginFlags, connect: () => Cluster, cont
   const { titles, comparison } =
     files.length === 2
       ? await compareFiles(left, right, context)
-      : await comparePeers(left, right, (await readPublished(connect(), flags)).bundle.table);
+      : comparePeers(left, right, await readPublished(connect(), flags), context);
   context.stdout(
     printData(comparison, flags.output) ?? renderComparison(titles, comparison, createPaint(context.color)),
   );
@@ -41,7 +41,18 @@ async function compareFiles(left: string, right: string, context: PluginContext)
   return { titles: [a.title, b.title] as const, comparison: compareServed(a.served, b.served) };
 }
 
-function comparePeers(left: string, right: string, table: RoutingTable) {
+function comparePeers(
+  left: string,
+  right: string,
+  { bundle: { table }, object: { status } }: Awaited<ReturnType<typeof readPublished>>,
+  context: PluginContext,
+) {
+  const divergent = status?.divergent ?? [];
+  if ((status?.omitted?.divergent ?? 0) > 0 || divergent.some(isCut))
+    context.stderr(
+      'warning: the status lists not every difference, so that peers may describe more resources differently;\n' +
+        '  compare saved documents (diff NAME=FILE NAME=FILE) to see all\n',
+    );
   const find = (name: string) => {
     const at = table.peers.findIndex(
       ({ id, hostname, address }) => name === id || name === hostname || name === address,
@@ -60,8 +71,16 @@ function comparePeers(left: string, right: string, table: RoutingTable) {
   };
   return {
     titles: [title(a), title(b)] as const,
-    comparison: compareServed(servedByPeer(table, a), servedByPeer(table, b)),
+    comparison: compareServed(servedByPeer(table, a, divergent), servedByPeer(table, b, divergent)),
   };
+}
+
+/** True if values or peers were left out of a row. */
+function isCut({ differences = [] }: DivergentResource): boolean {
+  return differences.some(
+    ({ values, omittedValues }) =>
+      omittedValues !== undefined || values.some(({ peers, count }) => peers.length < count),
+  );
 }
 
 /** As a unified diff: `-` only the left, `+` only the right, `~` both but not alike. */

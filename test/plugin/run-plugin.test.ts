@@ -174,10 +174,32 @@ describe('kubectl peerdiscovery', () => {
     expect(byName.stderr).to.contain('cure: ');
   });
 
-  it('compares peers by the table and documents in every detail', async () => {
+  it('compares peers by table and status, and documents in every detail', async () => {
     const live = await run(['diff', 'a', 'apiserver-b']);
     expect(live.code).to.equal(1);
     expect(live.stdout).to.contain('- deployments.v1.apps\n').and.contain('- pods.v1/resize\n');
+    const difference = (field: 'verbs' | 'kind', a: string, b: string, peers: [string, string]) => ({
+      field,
+      values: [
+        { value: a, peers: [peers[0]], count: 1 },
+        { value: b, peers: [peers[1]], count: 1 },
+      ],
+    });
+    const both: [string, string] = ['apiserver-a', 'apiserver-b'];
+    const row = { group: 'old', version: 'v1', resource: 'olds', servedBy: both, missingFrom: [] };
+    const described = (omitted: number) => (fake: { objects: Map<string, unknown> }) => {
+      const object = objectWith([peer('a'), peer('b')]);
+      const divergent = [
+        { ...row, differences: [difference('verbs', 'get', 'get,watch', both)] },
+        { ...row, group: 'crd', resource: 'mine', differences: [difference('kind', 'M', 'N', ['apiserver-a', 'c'])] },
+      ];
+      const status = { ...object.status, divergent, omitted: { peers: 0, divergent: omitted } };
+      fake.objects.set(objectPath, { ...object, status });
+    };
+    const told = await run(['diff', 'a', 'b'], described(0));
+    expect(told.stdout).to.contain('~ olds.v1.old\n    verbs: get -> get,watch\n').and.not.to.contain('mine');
+    expect(told.stderr).to.equal('');
+    expect((await run(['diff', 'a', 'b'], described(1))).stderr).to.contain('lists not every difference');
     const group = buildGroup('apps', buildVersion('v1', 'deployments'));
     const text = saved(group);
     const files = { x: text, y: text.replace('"verbs":["', '"verbs":["extra","') };
