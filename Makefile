@@ -75,6 +75,10 @@ sbom: install ## Write SBOMs of what is shipped into dist/ (CycloneDX and SPDX)
 	npm sbom --omit=dev --sbom-format=cyclonedx > dist/sbom.cdx.json
 	npm sbom --omit=dev --sbom-format=spdx > dist/sbom.spdx.json
 
+.PHONY: krew
+krew: install ## Pack the kubectl plugin for krew into dist/krew/ (ARGS=https://…/kubectl-peerdiscovery.tar.gz, where you host it)
+	node scripts/generate-krew.ts $(ARGS)
+
 .PHONY: clean
 clean: ## Remove what was built; node_modules and the control plane stay
 	rm -rf dist

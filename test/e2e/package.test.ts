@@ -1,10 +1,13 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { parse } from 'yaml';
 import { repository } from '../../lab/deploy-plane.ts';
 import { entrypoint, packPackage } from '../../scripts/build-rootfs.ts';
+import { generateKrew } from '../../scripts/generate-krew.ts';
 
 describe('what is shipped', function () {
   this.timeout(120_000);
@@ -45,5 +48,34 @@ describe('what is shipped', function () {
     const [, list = ''] = /^ENTRYPOINT (.*)$/m.exec(text) ?? [];
     expect(JSON.parse(list)).to.deep.equal(entrypoint);
     expect(text).to.match(/^USER 65532:65532$/m);
+  });
+
+  it('is a krew archive too, whose manifest has the sum of what was packed, the same each time', async () => {
+    const uri = 'https://example.com/v0/kubectl-peerdiscovery.tar.gz';
+    const { archive, manifest } = await generateKrew(join(folder, 'krew'), uri);
+    const { metadata, spec } = parse(readFileSync(manifest, 'utf8'));
+    const sumOf = (file: string) => createHash('sha256').update(readFileSync(file)).digest('hex');
+    expect(metadata).to.deep.equal({ name: 'peerdiscovery' });
+    expect(spec.version).to.match(/^v\d+\.\d+\.\d+$/);
+    expect(spec.shortDescription).to.have.length.lessThan(51);
+    expect(spec.platforms).to.have.length(1);
+    const [platform] = spec.platforms;
+    expect(platform).to.include({ uri, sha256: sumOf(archive) });
+    const again = await generateKrew(join(folder, 'krew-again'), uri);
+    expect(sumOf(again.archive)).to.equal(platform.sha256);
+    const unpacked = join(folder, 'unpacked');
+    mkdirSync(unpacked);
+    spawnSync('tar', ['-xzf', archive, '-C', unpacked]);
+    expect(readdirSync(unpacked)).to.have.members(['LICENSE', platform.bin]);
+    // As krew installs it: a link on the PATH, where there is nothing else but Node.
+    const path = join(folder, 'path');
+    mkdirSync(path);
+    symlinkSync(process.execPath, join(path, 'node'));
+    symlinkSync(join(unpacked, platform.bin), join(path, 'kubectl-peerdiscovery'));
+    const run = (...args: string[]) =>
+      spawnSync(join(path, 'kubectl-peerdiscovery'), args, { encoding: 'utf8', cwd: unpacked, env: { PATH: path } });
+    const { stdout, stderr } = run('version');
+    expect(stdout, stderr).to.equal(`kubectl-peerdiscovery ${spec.version.slice(1)}\n`);
+    expect(run('status', '--kubeconfig', 'none').stderr).to.match(/^error: .*none.*\n {2}cure: /);
   });
 });

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -7,6 +7,7 @@ import { ensureControlPlane } from '../../lab/build-control-plane.ts';
 import type { Outcome } from '../../lab/control-plane.ts';
 import { type MixedPlane, repository, startMixedPlane } from '../../lab/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
+import { generateKrew } from '../../scripts/generate-krew.ts';
 
 const aggregatedV2 = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList;profile=nopeer';
 const claims = 'resourceclaims.v1.resource.k8s.io';
@@ -89,6 +90,19 @@ describe('kubectl peerdiscovery on real servers of 1.33 and 1.36', function () {
     operator = mixed.startOperator();
     await waitUntil('the operator to be ready', async () => (await plugin(['status'])).code === 0);
     shown.length = 0;
+  });
+
+  it('runs from the krew archive, with nothing on the PATH but Node and itself', async () => {
+    const { archive } = await generateKrew(join(folder, 'krew'), 'https://example.com/kubectl-peerdiscovery.tar.gz');
+    const path = join(folder, 'path');
+    mkdirSync(path);
+    await mixed.plane.exec('tar', ['-xzf', archive, '-C', path]);
+    symlinkSync(process.execPath, join(path, 'node'));
+    symlinkSync(join(path, 'kubectl-peerdiscovery.mjs'), join(path, 'kubectl-peerdiscovery'));
+    const environment = [`PATH=${path}`, `KUBECONFIG=${mixed.kubeconfigOf('old-1')}`];
+    const command = [...environment, await kubectlPath(), 'peerdiscovery', 'status'];
+    const { stdout, stderr } = await mixed.plane.exec('env', command);
+    expect(stdout, stderr).to.match(/^old-1 +v1\./m);
   });
 
   it('shows the peers and their differences, for people and for programs', async () => {
