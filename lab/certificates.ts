@@ -35,6 +35,7 @@ export function issue(
   authority: KeyPair,
   subject: string,
   sans: readonly string[] = [],
+  validDays = days,
 ): KeyPair {
   const pair = { cert: join(folder, `${name}.crt`), key: join(folder, `${name}.key`) };
   const request = join(folder, `${name}.csr`);
@@ -44,7 +45,7 @@ export function issue(
   const usage = 'extendedKeyUsage=serverAuth,clientAuth\n';
   writeFileSync(extensions, sans.length > 0 ? `${usage}subjectAltName=${sans.join(',')}\n` : usage);
   const signer = ['-CA', authority.cert, '-CAkey', authority.key, '-CAcreateserial'];
-  openssl(['x509', '-req', '-in', request, ...signer, '-days', days, '-extfile', extensions, '-out', pair.cert]);
+  openssl(['x509', '-req', '-in', request, ...signer, '-days', validDays, '-extfile', extensions, '-out', pair.cert]);
   return pair;
 }
 

@@ -74,7 +74,7 @@ export interface ControlPlane {
   readonly frontProxyClient: KeyPair;
   /** A client certificate for a subject such as `/O=dev/CN=jane`. */
   issueClientCert(name: string, subject: string): KeyPair;
-  issueServingCert(name: string, dns: readonly string[], ips: readonly string[]): KeyPair;
+  issueServingCert(name: string, dns: readonly string[], ips: readonly string[], validDays?: string): KeyPair;
   /** The last lines of every log. */
   logTails(lines: number): string;
   /** Ends every process and removes every file; nothing is left. */
@@ -166,11 +166,15 @@ export async function startControlPlane(options: {
     ].join('\n'),
     { mode: 0o600 },
   );
-  const issueServingCert: ControlPlane['issueServingCert'] = (name, dns, ips) =>
-    issue(folder, `serving-${name}`, authority, `/CN=${name}`, [
-      ...dns.map((host) => `DNS:${host}`),
-      ...ips.map((ip) => `IP:${ip}`),
-    ]);
+  const issueServingCert: ControlPlane['issueServingCert'] = (name, dns, ips, validDays) =>
+    issue(
+      folder,
+      `serving-${name}`,
+      authority,
+      `/CN=${name}`,
+      [...dns.map((host) => `DNS:${host}`), ...ips.map((ip) => `IP:${ip}`)],
+      validDays,
+    );
 
   const logTails: ControlPlane['logTails'] = (lines) =>
     [...logs]

@@ -111,7 +111,7 @@ describe('a real Prometheus on a real operator and proxy', function () {
       '--tls-private-key-file',
       key,
     ]);
-    mixed.startProxy(['--metrics-bind-address', proxyMetrics]);
+    mixed.startProxy(['--metrics-bind-address', proxyMetrics, '--max-long-running-requests', '3']);
     startPrometheus();
     await waitUntil('Prometheus', async () => (await curl('http://127.0.0.1:9090/-/ready')) === '200');
   });
@@ -130,7 +130,10 @@ describe('a real Prometheus on a real operator and proxy', function () {
     if (code !== 0) throw new Error(stderr);
   }
 
-  /** The very rules of `config/monitoring`, but with every wait cut to seconds so that a test can see them fire. */
+  /**
+   * The very rules of `config/monitoring`, but with every wait cut to seconds so that a test can see them fire. That the
+   * waits as they are hold too is for promtool, which is given the rules uncut.
+   */
   function hurriedRules(): RuleFile {
     const hurry = (expr: string) =>
       expr
@@ -309,6 +312,40 @@ describe('a real Prometheus on a real operator and proxy', function () {
       JSON.stringify({ rules: stored.rules }),
     ]);
     await waitFor('PeerDiscoveryReconcileErrors', false);
+  });
+
+  it('fires twice when the serving certificate of a proxy is about to expire, and resolves when it is renewed', async () => {
+    const renew = (days?: string) => mixed.plane.issueServingCert('proxy', ['localhost'], ['10.77.0.30'], days);
+    renew('1');
+    await waitFor('PeerDiscoveryCertificateExpiring', true);
+    await waitFor('PeerDiscoveryCertificateExpiresNow', true);
+    renew();
+    await waitFor('PeerDiscoveryCertificateExpiresNow', false);
+    await waitFor('PeerDiscoveryCertificateExpiring', false);
+  });
+
+  it('fires when clients want more watches than a proxy may hold', async () => {
+    const url = `${mixed.proxyUrl}/api/v1/namespaces?watch=true`;
+    const asking = setInterval(() => {
+      void curl(url, ...bearer(mixed.plane.tokens.admin)).catch(() => {});
+    }, 500);
+    try {
+      await waitFor('PeerDiscoveryProxyLimited', true);
+      expect(await query('peerdiscovery_proxy_limited_total{limit="long_running_requests"} > 0')).to.have.length(1);
+    } finally {
+      clearInterval(asking);
+    }
+  });
+
+  it('fires when a flood of handshakes leaves a proxy no processor time', async () => {
+    const flood = ['-connect', '10.77.0.30:6443', '-new', '-time', '60'];
+    const clients = [1, 2, 3].map((at) => mixed.plane.spawn('openssl', ['s_time', ...flood], { name: `flood-${at}` }));
+    try {
+      await waitFor('PeerDiscoveryProxySaturated', true);
+    } finally {
+      for (const client of clients) client.kill('SIGKILL');
+    }
+    await waitFor('PeerDiscoveryProxySaturated', false);
   });
 
   it('fires when nobody leads, and when the table of a proxy grows old', async () => {
