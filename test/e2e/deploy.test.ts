@@ -295,6 +295,27 @@ describe('what an administrator installs, from an empty control plane', function
     }
   });
 
+  it('issues a certificate for the addresses of the control-plane nodes by the component for the front proxy', async () => {
+    const folder = join(lab.folder, 'self-issued-front-proxy');
+    mkdirSync(folder);
+    const from = (path: string) => relative(folder, join(repository, 'config', path));
+    const components = ['components/self-issued', 'components/self-issued/front-proxy'].map(from);
+    const kustomization = { resources: [from('overlays/control-plane')], components };
+    writeFileSync(join(folder, 'kustomization.yaml'), JSON.stringify(kustomization));
+    await lab.must(['apply', '-k', folder]);
+    const caFile = join(folder, 'ca.crt');
+    const map = ['get', 'configmap', 'peerdiscovery-ca', '-n', 'peerdiscovery-front-proxy'];
+    const read = [...map, '-o', 'jsonpath={.data.ca\\.crt}', '--as=somebody', '--as-group=system:authenticated'];
+    writeFileSync(caFile, await waitUntilSome('the CA beside the front proxy', () => lab.kubectl(read)));
+    for (const { address } of lab.plane.servers)
+      await waitUntil('kubectl to trust the proxy by its address', async () => {
+        const server = `--server=https://${address.split(':')[0]}:7443`;
+        const access = [server, `--certificate-authority=${caFile}`, `--token=${lab.plane.tokens.admin}`];
+        const { code } = await lab.plane.exec('kubectl', [...access, '--kubeconfig=/dev/null', 'get', 'namespaces']);
+        return code === 0;
+      });
+  });
+
   it('refuses the front proxy in the namespace of the operator, which is restricted', async () => {
     const daemonSet = await lab.must([
       'get',
@@ -387,7 +408,7 @@ describe('what an administrator installs, from an empty control plane', function
     }
     const files = [
       ...['rbac/operator/rbac', 'rbac/proxy/rbac', 'front-proxy/rbac'],
-      ...['components/self-issued/rbac', 'components/impersonation/rbac'],
+      ...['components/self-issued/rbac', 'components/self-issued/front-proxy/rbac', 'components/impersonation/rbac'],
     ];
     const granted = files.flatMap((name) => {
       const text = readFileSync(join(repository, `config/${name}.yaml`), 'utf8');
@@ -418,6 +439,8 @@ describe('what an administrator installs, from an empty control plane', function
       'peerdiscovery-proxy-impersonation  impersonate authentication.k8s.io uids',
       // A server-side apply that makes its object is checked for this, but is a patch in the audit log.
       `peerdiscovery-operator ${system} create  secrets`,
+      'peerdiscovery-operator peerdiscovery-front-proxy create  secrets',
+      'peerdiscovery-operator peerdiscovery-front-proxy create  configmaps',
     ];
     expect(granted.filter((right) => !used.has(right) && !rarely.includes(right))).to.deep.equal([]);
   });
@@ -549,7 +572,10 @@ describe('what an administrator installs, from an empty control plane', function
       };
       await waitUntil('a routed answer', isRouted, { seen: () => answer });
       await runBlock('rollback-uninstall.md', /"mode":"Observe"/);
+      const mode = () => lab.must(['get', 'pd', 'cluster', '-o', 'jsonpath={.spec.mode}']);
+      expect(await mode()).to.equal('Observe');
       await runBlock('rollback-uninstall.md', /helm rollback/);
+      expect(await mode()).to.equal('Route');
       expect(await podIps('proxy')).to.have.length(2);
       await runBlock('rollback-uninstall.md', /helm uninstall/);
       expect((await lab.kubectl(['get', 'crd', '-o', 'name'])).stdout).not.to.contain('peerdiscovery');
