@@ -180,7 +180,7 @@ async function measureOurs(fleet: Fleet, repeat: number): Promise<Ours> {
     leaseProblems: [],
     routingTable: { namespace: 'peerdiscovery-system', name: 'peerdiscovery-cluster' },
   };
-  const [, statusMs] = timed(() => deriveStatus(statusInput, undefined, 0));
+  const [, statusMs] = timed(() => deriveStatus(statusInput, undefined, 0, (at) => at));
   return {
     readMs: readsMs.reduce((sum, ms) => sum + ms, 0),
     longestReadMs: Math.max(...readsMs),

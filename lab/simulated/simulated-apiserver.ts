@@ -129,7 +129,7 @@ export function createSimulatedServer(options: SimulatedServerOptions, around: S
         const groups = fault?.kind === 'lie' ? applyLie(apis.groups(), fault) : apis.groups();
         const isRead = request.method === 'GET' || request.method === 'HEAD';
         const discovery = isRead ? answerDiscovery(request, groups, profile(), addressOf()) : undefined;
-        return discovery ?? answerResource(request, { apis, store, users: around.users }, clock.now() + clockSkewMs);
+        return discovery ?? answerResource(request, { apis, store, users: around.users }, clock.date() + clockSkewMs);
       }
     }
   }
@@ -160,7 +160,7 @@ export function createSimulatedServer(options: SimulatedServerOptions, around: S
 
   function renewLease(holder: string): void {
     const key = { resource: 'coordination.k8s.io/leases', namespace: 'kube-system', name: leaseName };
-    const microTime = new Date(clock.now() + clockSkewMs).toISOString().replace('Z', '000Z');
+    const microTime = new Date(clock.date() + clockSkewMs).toISOString().replace('Z', '000Z');
     store.put(key, {
       metadata: {
         name: leaseName,

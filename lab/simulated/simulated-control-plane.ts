@@ -47,7 +47,7 @@ export async function startSimulatedControlPlane(options: {
 }): Promise<SimulatedControlPlane> {
   const clock = options.clock ?? systemClock;
   const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-simulated-'));
-  const store = createObjectStore(() => clock.now());
+  const store = createObjectStore(() => clock.date());
   const authority = makeAuthority(folder, 'ca');
   const extensions = new Map<string, VersionDiscovery>();
   const tokens = { admin: newToken(), operator: newToken(), proxy: newToken() };

@@ -50,7 +50,7 @@ const context: PluginContext = {
   stderr: (output) => void stderr.write(output),
   color: stdout.isTTY === true && (env.NO_COLOR ?? '') === '' && env.TERM !== 'dumb',
   terminal: stdout.isTTY === true && env.TERM !== 'dumb',
-  now: () => systemClock.now(),
+  now: () => systemClock.date(),
   signal: stopped.signal,
 };
 

@@ -180,7 +180,7 @@ function explainElectionTrouble(
 async function reportStandstill(client: ApiClient, standstill: StandstillReason, signal: AbortSignal): Promise<void> {
   const { items } = await client.list<PeerDiscovery>(peerDiscoveriesPath, { signal });
   for (const object of items)
-    await writeStandstill(client, object, { ...standstill, stillReady: false }, systemClock.now(), signal);
+    await writeStandstill(client, object, { ...standstill, stillReady: false }, systemClock.date(), signal);
 }
 
 async function podNamespace(): Promise<string | undefined> {

@@ -231,6 +231,8 @@ function fileSource(path: string): RoutingTableSource {
   return {
     start: async (onBundle, onTrouble, signal) => {
       let trouble: string | undefined;
+      let writtenAt = 0;
+      let seenAt = 0;
       const read = async () => {
         const decoded = await readBundleFile(path);
         trouble = decoded.ok ? undefined : decoded.reason;
@@ -244,7 +246,11 @@ function fileSource(path: string): RoutingTableSource {
       await read();
       while (!signal.aborted) {
         const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: 0 }));
-        const old = systemClock.now() - mtimeMs > fileBelievedForMs;
+        // By the file's date, and by our own time since it last changed: neither a wrong date nor a set-back one helps.
+        if (mtimeMs !== writtenAt) seenAt = systemClock.now();
+        writtenAt = mtimeMs;
+        const ageMs = Math.max(systemClock.date() - mtimeMs, systemClock.now() - seenAt);
+        const old = ageMs > fileBelievedForMs;
         onTrouble(
           trouble ?? (old ? `${path} was not written or touched for ${fileBelievedForMs / 1_000} s` : undefined),
         );

@@ -22,7 +22,7 @@ import { type Controller, startController } from '../operator/controller.ts';
 import type { ClusterSets } from '../operator/follow-peers.ts';
 import type { EndpointSliceObject, NodeObject, PodObject } from '../operator/gather-addresses.ts';
 import { readSettings, type SettingsResult } from '../operator/read-settings.ts';
-import type { Clock } from '../runtime/clock.ts';
+import { type Clock, dateOf } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 
 /** Everything that the controllers of all PeerDiscovery objects share. */
@@ -196,7 +196,8 @@ export async function runControllers(context: ControllersContext): Promise<void>
       status: { write: (status) => writeStatus(client, name, status, signal) },
       recordEvent: (type, reason, message) =>
         void context.recorder.record(referenceTo(object), type, reason, message, 'Reconcile'),
-      observePass: (views, unified, revision) => context.metrics.observe(name, views, unified, revision),
+      observePass: (views, unified, revision) =>
+        context.metrics.observe(name, views, unified, revision, (at) => dateOf(clock, at)),
       observeReconcile: (result, seconds) => context.metrics.observeReconcile('peerdiscovery', result, seconds),
       clock,
       random,
@@ -229,7 +230,7 @@ export async function runControllers(context: ControllersContext): Promise<void>
   async function reportInvalidSpec(object: PeerDiscovery, problems: readonly string[], inUse: boolean): Promise<void> {
     log.warn('the spec of a PeerDiscovery is invalid', { name: object.metadata.name, problems });
     const message = `${problems.join('; ')}.${inUse ? ' The last good spec stays in use.' : ''}`;
-    await writeStandstill(client, object, { reason: 'InvalidSpec', message, stillReady: inUse }, clock.now(), signal);
+    await writeStandstill(client, object, { reason: 'InvalidSpec', message, stillReady: inUse }, clock.date(), signal);
   }
 
   await new Promise<void>((resolve) => {

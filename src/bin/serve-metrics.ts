@@ -35,7 +35,7 @@ export async function serveMetrics(
 
 /** A certificate of this process's own until the wanted one can be read for the first time. */
 function orSelfSigned(certificate: (() => CertificatePair) | undefined): () => CertificatePair {
-  const selfSigned = createSelfSignedCertificate(hostname(), systemClock.now());
+  const selfSigned = createSelfSignedCertificate(hostname(), systemClock.date());
   if (certificate === undefined) return () => selfSigned;
   let own: CertificatePair | undefined = selfSigned;
   return () => {

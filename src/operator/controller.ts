@@ -4,7 +4,7 @@ import type { PeerObservation } from '../domain/assess-peer.ts';
 import { classifyDefined, type DefinedResources } from '../domain/custom-resources.ts';
 import { createDeriveMemo, deriveUnifiedView, type PeerView, type UnifiedView } from '../domain/derive-bundle.ts';
 import type { LeaseObject, LeaseProblem } from '../domain/identity-lease.ts';
-import type { Clock } from '../runtime/clock.ts';
+import { type Clock, dateOf } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import { deriveStatus, statusDiffers, type Trouble } from './derive-status.ts';
 import { type ClusterSets, createPeerRoster } from './follow-peers.ts';
@@ -154,7 +154,7 @@ export function startController(context: ControllerContext): Controller {
       ...(published !== undefined && { published }),
       ...(trouble !== undefined && { trouble }),
     };
-    const status = deriveStatus(input, lastStatus, clock.now());
+    const status = deriveStatus(input, lastStatus, clock.now(), (at) => dateOf(clock, at));
     if (!statusDiffers(lastStatus, status)) return;
     await context.status.write(status);
     lastStatus = status;

@@ -42,12 +42,14 @@ const maxValueLength = 300;
 /**
  * Builds the whole status; `before` lends its transition times, and the times of peers that are well.
  *
- * @param now Milliseconds since the epoch.
+ * @param now Milliseconds of the observations' clock.
+ * @param dateOf The milliseconds since the epoch of a moment of that clock.
  */
 export function deriveStatus(
   input: StatusInput,
   before: PeerDiscoveryStatus | undefined,
   now: number,
+  dateOf: (at: number) => number,
 ): PeerDiscoveryStatus {
   const { unified, generation } = input;
   const listed = input.views.filter(({ assessment }) => assessment.live || assessment.retained);
@@ -59,10 +61,10 @@ export function deriveStatus(
     unreachable: count(({ assessment }) => ['Unreachable', 'Unresolved', 'Refused'].includes(assessment.state)),
   };
   const converged = judgeConverged(unified);
-  const rows = fit([...listed].sort(byId), peersBudgetBytes, peerRow);
+  const rows = fit([...listed].sort(byId), peersBudgetBytes, (view) => peerRow(view, dateOf));
   const divergent = fit(unified.divergent, divergentBudgetBytes, divergentRow);
   const conditions = [judgeReady(input, peerCounts), judgeStale(listed), converged, judgeStalled(input.trouble)].map(
-    (condition) => withTransition({ ...condition, observedGeneration: generation }, before, now),
+    (condition) => withTransition({ ...condition, observedGeneration: generation }, before, dateOf(now)),
   );
   const schemas = fit(unified.schemaDifferences, schemasBudgetBytes, schemaRow);
   const omitted = {
@@ -114,7 +116,7 @@ function sortKeys(value: unknown): unknown {
   );
 }
 
-function peerRow({ seen, assessment }: PeerView): PeerStatus {
+function peerRow({ seen, assessment }: PeerView, dateOf: (at: number) => number): PeerStatus {
   const { peer, documents, documentsAt } = seen;
   const groups = documents === undefined ? [] : [...documents.api, ...documents.apis];
   const resources = groups
@@ -136,7 +138,7 @@ function peerRow({ seen, assessment }: PeerView): PeerStatus {
       groups: groups.length,
       resources,
     }),
-    ...(documentsAt !== undefined && { lastSuccessTime: rfc3339(documentsAt) }),
+    ...(documentsAt !== undefined && { lastSuccessTime: rfc3339(dateOf(documentsAt)) }),
     ...(seen.peerAggregated !== undefined && { peerAggregated: seen.peerAggregated }),
   };
 }

@@ -55,7 +55,7 @@ export function createAuthenticate(mode: AuthenticationMode, clock: Clock): Auth
     const { certificate } = connection;
     if (certificate === undefined) return hasToken(rawHeaders) ? byToken : anonymous;
     const authorities = mode.authorities();
-    const found = userOf(judge(certificate, authorities, clock.now()), rawHeaders, authorities);
+    const found = userOf(judge(certificate, authorities, clock.date()), rawHeaders, authorities);
     if (found.kind === 'user') return convey(found, rawHeaders, authorities);
     const own = hasToken(rawHeaders) ? byToken : anonymous;
     if (found.kind === 'none' || own === byToken)

@@ -30,7 +30,7 @@ describe('the largest status on a real kube-apiserver', function () {
   it('is accepted by server-side apply, twice, and read back whole', async () => {
     const now = Date.now();
     const input = largestFleet(now);
-    const status = deriveStatus(input, undefined, now);
+    const status = deriveStatus(input, undefined, now, (at) => at);
     const object = { apiVersion: 'peerdiscovery.dev/v1alpha1', kind: 'PeerDiscovery', metadata: { name: 'largest' } };
     const apply = async (value: object, ...args: string[]) => {
       const file = join(folder, 'object.json');

@@ -3,11 +3,12 @@ import { deriveStatus } from '../../src/operator/derive-status.ts';
 import { largestFleet } from '../support/largest-fleet.ts';
 
 const now = Date.UTC(2026, 0, 1);
+const dateOf = (at: number) => at;
 
 describe('deriveStatus', () => {
   it('keeps 100 peers that disagree about 10,000 resources well below the limit of an object, and says what it cut', () => {
     const input = largestFleet(now);
-    const status = deriveStatus(input, undefined, now);
+    const status = deriveStatus(input, undefined, now, dateOf);
     expect(JSON.stringify(status).length).to.be.lessThan(1024 * 1024);
     expect(status.peers).to.have.length(100);
     const [first] = status.divergent ?? [];
@@ -28,14 +29,14 @@ describe('deriveStatus', () => {
 
   it('cuts the same for the same peers in any order, and keeps whole resources rather than subresources', () => {
     const input = largestFleet(now);
-    const status = deriveStatus(input, undefined, now);
+    const status = deriveStatus(input, undefined, now, dateOf);
     const other = largestFleet(now);
-    expect(deriveStatus({ ...other, views: [...other.views].reverse() }, undefined, now)).to.deep.equal(status);
+    expect(deriveStatus({ ...other, views: [...other.views].reverse() }, undefined, now, dateOf)).to.deep.equal(status);
     expect(status.divergent?.every(({ subresource }) => subresource === undefined)).to.equal(true);
   });
 
   it('is not converged while peers describe a resource differently', () => {
-    const status = deriveStatus(largestFleet(now), undefined, now);
+    const status = deriveStatus(largestFleet(now), undefined, now, dateOf);
     expect(status.converged).to.equal('False');
     expect(status.conditions?.find(({ type }) => type === 'Converged')?.reason).to.equal('Divergent');
   });

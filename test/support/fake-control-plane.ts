@@ -44,10 +44,12 @@ interface FakeServer {
 /** Servers, Leases and a store that exist only in memory; time moves only by `advance`. */
 export function createFakeControlPlane(settings: Partial<ControllerSettings> = {}, before?: RoutingBundle) {
   let known: ReturnType<Controller['observations']> | undefined;
-  let now = 1_700_000_000_000;
+  let now = 1_000_000;
+  const aheadMs = 1_700_000_000_000;
   let sleepers: { at: number; wake: () => void }[] = [];
   const clock: Clock = {
     now: () => now,
+    date: () => now + aheadMs,
     sleep: (ms, signal) =>
       new Promise((resolve) => {
         if (signal?.aborted) return resolve();

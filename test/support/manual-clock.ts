@@ -4,16 +4,23 @@ import type { Clock } from '../../src/runtime/clock.ts';
 export interface ManualClock extends Clock {
   /** Moves time on, waking sleepers in their order and letting what they do settle in between. */
   advance(ms: number): Promise<void>;
+  /** Moves the date alone, as a correction of the machine's clock does. */
+  correctDate(byMs: number): void;
   /** How many sleep. */
   readonly sleeping: number;
 }
 
-/** A clock that stands at `startMs` until it is advanced. */
-export function createManualClock(startMs = 1_000_000_000_000): ManualClock {
-  let nowMs = startMs;
+/** A clock that stands until it is advanced, at a date that is not to be mistaken for the time of `now`. */
+export function createManualClock(dateMs = 1_000_000_000_000): ManualClock {
+  let nowMs = 1_000_000;
+  let aheadMs = dateMs - nowMs;
   const sleepers = new Set<{ dueMs: number; wake: () => void }>();
   return {
     now: () => nowMs,
+    date: () => nowMs + aheadMs,
+    correctDate(byMs) {
+      aheadMs += byMs;
+    },
     sleep: (ms, signal) =>
       new Promise((resolve) => {
         if (signal?.aborted) return resolve();

@@ -34,7 +34,10 @@ export function createBehindReporter(
     const now = clock.now();
     if (now - (reportedAt.get(address) ?? -reportEveryMs) < reportEveryMs) return;
     reportedAt.set(address, now);
-    const patch = { metadata: { annotations: { [addressAnnotation]: address } }, spec: { renewTime: microTime(now) } };
+    const patch = {
+      metadata: { annotations: { [addressAnnotation]: address } },
+      spec: { renewTime: microTime(clock.date()) },
+    };
     client
       .patchMerge(`${leasesPath(location)}/${leaseName(location)}`, patch)
       .catch((error: unknown) => log.debug('the operator could not be told that the table is behind', { error }));

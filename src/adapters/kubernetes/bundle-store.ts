@@ -79,7 +79,7 @@ export function createBundleStore({
     confirm: (revision) =>
       explained(async () => {
         if (published?.revision !== revision || !(await isThere(published))) return false;
-        await confirmTable(client, { ...place, fieldManager, holder }, revision, clock.now());
+        await confirmTable(client, { ...place, fieldManager, holder }, revision, clock.date());
         return true;
       }),
   };

@@ -131,10 +131,11 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
       const count = series.count + 1;
       series.count = count;
       series.lastAtMs = now;
+      const atMs = clock.date();
       remember(seriesByKey, key, series);
       queued += 1;
       queue = queue
-        .then(() => send(series, count, now, event, object))
+        .then(() => send(series, count, atMs, event, object))
         .catch((error: unknown) => log.debug('event not written', { reason, error }))
         .finally(() => {
           queued -= 1;

@@ -92,7 +92,7 @@ export async function runLeaderElection(options: LeaderElectionOptions): Promise
   }
 
   function specNow(before: LeaseSpec | undefined): LeaseSpec {
-    const now = microTime(clock.now());
+    const now = microTime(clock.date());
     const kept = before?.holderIdentity === identity ? before : undefined;
     return {
       holderIdentity: identity,
@@ -259,7 +259,7 @@ export async function runLeaderElection(options: LeaderElectionOptions): Promise
 
   async function release(): Promise<void> {
     if (!observed || !isOurs(observed)) return;
-    const now = microTime(clock.now());
+    const now = microTime(clock.date());
     const spec = { ...observed.spec, holderIdentity: '', leaseDurationSeconds: 1, renewTime: now, acquireTime: now };
     try {
       await client.replace(path, { ...observed, spec });

@@ -77,7 +77,7 @@ export function createPluginCluster(client: ApiClient): Cluster {
         serverName,
         caPem: caPem ?? client.caPem(),
         timeoutMs: inspectionTimeoutMs,
-        now: () => systemClock.now(),
+        now: () => systemClock.date(),
       }),
     close: () => client.close(),
   };

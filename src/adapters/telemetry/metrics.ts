@@ -16,12 +16,17 @@ export interface Metrics {
   countFetchFailure(): void;
   /** When the certificate that an address last presented expires, in milliseconds since the epoch. */
   observeCertificate(peerdiscovery: string, address: string, notAfter: number): void;
-  /** Shows what a pass over a PeerDiscovery found; series of peers that it does not list disappear. */
+  /**
+   * Shows what a pass over a PeerDiscovery found; series of peers that it does not list disappear.
+   *
+   * @param dateOf The milliseconds since the epoch of a moment of the observations' clock.
+   */
   observe(
     peerdiscovery: string,
     views: readonly PeerView[],
     unified: Pick<UnifiedView, 'doubts' | 'resources' | 'divergent'>,
     revision: number,
+    dateOf: (at: number) => number,
   ): void;
   /** Removes all series of a PeerDiscovery that was deleted. */
   forget(peerdiscovery: string): void;
@@ -117,14 +122,14 @@ export function createMetrics(): Metrics {
       const known = certificates.get(peerdiscovery) ?? new Map<string, number>();
       certificates.set(peerdiscovery, known.set(address, notAfter));
     },
-    observe(peerdiscovery, views, unified, tableRevision) {
+    observe(peerdiscovery, views, unified, tableRevision, dateOf) {
       removePeers(peerdiscovery);
       for (const { seen, assessment } of views) {
         const peer = seen.peer.id;
         peerState.set({ peerdiscovery, peer, state: assessment.state }, 1);
         const notAfter = certificates.get(peerdiscovery)?.get(seen.peer.address ?? '');
         if (notAfter !== undefined) certificateExpiry.set({ peerdiscovery, peer }, notAfter / 1000);
-        if (seen.documentsAt !== undefined) lastSuccess.set({ peerdiscovery, peer }, seen.documentsAt / 1000);
+        if (seen.documentsAt !== undefined) lastSuccess.set({ peerdiscovery, peer }, dateOf(seen.documentsAt) / 1000);
       }
       shown.set(peerdiscovery, new Map(views.map(({ seen, assessment }) => [seen.peer.id, assessment.state])));
       revision.set({ peerdiscovery }, tableRevision);

@@ -3,29 +3,31 @@ import { createMetrics } from '../../../src/adapters/telemetry/metrics.ts';
 import type { PeerView } from '../../../src/domain/derive-bundle.ts';
 import type { PeerState } from '../../../src/domain/routing-table.ts';
 
+const date = (at: number) => at + 1_000_000;
+
 describe('createMetrics', () => {
   const unified = { doubts: [], resources: 51, divergent: [] };
 
   it('shows one state per peer, and nothing of peers that have left', async () => {
     const metrics = createMetrics();
-    metrics.observe('cluster', [view('a', 'Ready', 1_000), view('b', 'Ready', 1_000)], unified, 1);
-    metrics.observe('cluster', [view('a', 'Stale', 2_000)], unified, 2);
+    metrics.observe('cluster', [view('a', 'Ready', 1_000), view('b', 'Ready', 1_000)], unified, 1, date);
+    metrics.observe('cluster', [view('a', 'Stale', 2_000)], unified, 2, date);
     expect(await series(metrics.render(), 'peerdiscovery_peer')).to.deep.equal([
       'peerdiscovery_peer_state{peerdiscovery="cluster",peer="a",state="Stale"} 1',
-      'peerdiscovery_peer_last_success_timestamp_seconds{peerdiscovery="cluster",peer="a"} 2',
+      'peerdiscovery_peer_last_success_timestamp_seconds{peerdiscovery="cluster",peer="a"} 1002',
     ]);
   });
 
   it('has no time of success for a peer that was never read', async () => {
     const metrics = createMetrics();
-    metrics.observe('cluster', [view('a', 'Stale')], unified, 1);
+    metrics.observe('cluster', [view('a', 'Stale')], unified, 1, date);
     expect(await series(metrics.render(), 'peerdiscovery_peer_last')).to.deep.equal([]);
   });
 
   it('shows the table, and convergence only without doubt and difference', async () => {
     const metrics = createMetrics();
     const converged = async (view: Parameters<typeof metrics.observe>[2]) => {
-      metrics.observe('cluster', [], view, 7);
+      metrics.observe('cluster', [], view, 7, date);
       return (await series(metrics.render(), 'peerdiscovery_converged'))[0]?.slice(-1);
     };
     expect(await converged(unified)).to.equal('1');
@@ -48,8 +50,8 @@ describe('createMetrics', () => {
 
   it('forgets a deleted PeerDiscovery and keeps the others', async () => {
     const metrics = createMetrics();
-    metrics.observe('cluster', [view('a', 'Ready', 1)], unified, 1);
-    metrics.observe('other', [view('a', 'Ready', 1)], unified, 1);
+    metrics.observe('cluster', [view('a', 'Ready', 1)], unified, 1, date);
+    metrics.observe('other', [view('a', 'Ready', 1)], unified, 1, date);
     metrics.forget('cluster');
     const left = await series(metrics.render(), 'peerdiscovery_');
     expect(left.filter((line) => line.includes('"cluster"'))).to.deep.equal([]);
