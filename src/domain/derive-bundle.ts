@@ -171,18 +171,19 @@ function trimGroup(group: GroupDiscovery, deleted: ReadonlySet<string>): readonl
  * Lists every reason why a live server might serve something that the table does not list.
  *
  * A live Lease without an address is covered if there is an address without a Lease to go with it: each of the latter
- * is a verified server whose documents are fresh, only its name is not known.
+ * is a verified server that is ready, only its name is not known. One whose address another has is not, as its address
+ * is known.
  */
 function findDoubts(listed: readonly PeerView[]): readonly Doubt[] {
   if (listed.length === 0) return [{ peer: '', reason: 'NoPeers', message: 'no kube-apiserver has been found yet' }];
   const doubts: Doubt[] = [];
   const nameless = listed.filter(
-    ({ seen, assessment }) => seen.peer.source === 'EndpointSlice' && assessment.fresh,
+    ({ seen, assessment }) => seen.peer.source === 'EndpointSlice' && assessment.state === 'Ready',
   ).length;
-  const addressless = listed.filter(({ assessment }) => assessment.state === 'Unresolved');
+  const addressless = listed.filter(({ assessment }) => assessment.reason === 'NoAddress');
   for (const { seen, assessment } of listed) {
     if (!assessment.live || assessment.fresh) continue;
-    if (assessment.state === 'Unresolved' && addressless.length <= nameless) continue;
+    if (assessment.reason === 'NoAddress' && addressless.length <= nameless) continue;
     doubts.push({ peer: seen.peer.id, reason: assessment.reason, message: assessment.message });
   }
   return doubts;

@@ -72,9 +72,15 @@ export function monitorPeer(
     const before = seen.probe?.kind;
     const result = await client.probe(address, stopping.signal);
     if (stopping.signal.aborted || seen.peer.address !== address) return;
-    const { unreachableSince: since, ...rest } = seen;
+    const { unreachableSince: since, documentsAt, ...rest } = seen;
     const unreachable = result.kind === 'unreachable' || result.kind === 'refused';
-    const next = { ...rest, probe: result, ...(unreachable && { unreachableSince: since ?? clock.now() }) };
+    const next = {
+      ...rest,
+      probe: result,
+      // Whoever answers again after it was away may be another version: what it said before is in doubt.
+      ...(documentsAt !== undefined && (unreachable || since === undefined) && { documentsAt }),
+      ...(unreachable && { unreachableSince: since ?? clock.now() }),
+    };
     if (result.kind === 'ready' && before !== 'ready') fetchDueAt = 0;
     change(next, before !== result.kind);
   }
@@ -169,13 +175,14 @@ export function monitorPeer(
       const restarted = next.lease !== undefined && next.lease.holderIdentity !== before.lease?.holderIdentity;
       const renewed = restarted || (next.lease !== undefined && next.lease.renewTime !== before.lease?.renewTime);
       const changed = moved || restarted || next.refused !== before.refused || next.source !== before.source;
-      const { leaseChangedAt, documentsAt, probe: lastProbe, ...rest } = seen;
+      const { leaseChangedAt, documentsAt, probe: lastProbe, unreachableSince, ...rest } = seen;
       const inDoubt = moved || restarted;
       const leaseGone = next.lease === undefined;
       seen = {
         ...rest,
         peer: next,
         ...(!leaseGone && { leaseChangedAt: renewed || leaseChangedAt === undefined ? clock.now() : leaseChangedAt }),
+        ...(!moved && unreachableSince !== undefined && { unreachableSince }),
         ...(!inDoubt && documentsAt !== undefined && { documentsAt }),
         ...(!inDoubt && lastProbe !== undefined && { probe: lastProbe }),
       };

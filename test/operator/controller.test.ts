@@ -383,4 +383,49 @@ describe('the controller of a PeerDiscovery', () => {
     expect(plane.table.complete).to.equal(true);
     await plane.controller.stop();
   });
+
+  it('takes no nameless server for the one whose address another has', async () => {
+    const plane = mixedPlane();
+    const c = '10.0.0.3:6443';
+    plane.servers.set(c, { probe: { kind: 'ready' }, groups: [] });
+    plane.setEndpoints(a, b, c);
+    plane.renew('behind the same address', b);
+    await plane.advance(3_000);
+    expect(plane.table.doubts.map(({ reason }) => reason)).to.deep.equal(['DuplicateAddress']);
+    await plane.controller.stop();
+  });
+
+  it('doubts a server without a Lease that was away until it has been read again', async () => {
+    const plane = mixedPlane({
+      sources: ['Static', 'LeaseAnnotation'],
+      staticEntries: [{ peer: 'spare', address: b }],
+    });
+    plane.dropLease('new');
+    const groups = [group('apps', 'v1', 'deployments')];
+    plane.servers.set(b, { probe: { kind: 'ready' }, groups });
+    await plane.advance(2_000);
+    plane.servers.delete(b);
+    await plane.advance(3_000);
+    expect(plane.table.complete).to.equal(true);
+    const failure = { kind: 'failed', reason: 'Timeout', message: 'slow' } as const;
+    plane.servers.set(b, { probe: { kind: 'ready' }, groups, failure });
+    await plane.advance(2_000);
+    expect(plane.table.complete).to.equal(false);
+    await plane.controller.stop();
+  });
+
+  it('gives a listed server the whole time to answer at a new address', async () => {
+    const entry = (address: string) => [{ peer: 'spare', address }];
+    const plane = mixedPlane({ sources: ['Static', 'LeaseAnnotation'], staticEntries: entry('10.0.0.3:6443') });
+    for (let turn = 0; turn < 32; turn += 1) {
+      plane.renew('old', a);
+      plane.renew('new', b);
+      await plane.advance(10_000);
+    }
+    expect(plane.table.complete).to.equal(true);
+    await plane.restart({ generation: 2, staticEntries: entry('10.0.0.4:6443') });
+    await plane.advance(3_000);
+    expect(plane.table.complete).to.equal(false);
+    await plane.controller.stop();
+  });
 });
