@@ -83,21 +83,23 @@ export function assessPeer(
   const leaseRenewed = seen.leaseChangedAt !== undefined && leasesAsOf - seen.leaseChangedAt < leaseAbandonedAfterMs;
   const fresh = documents !== undefined && documentsAt !== undefined && now - documentsAt < bounds.staleAfterMs;
   const away = seen.unreachableSince === undefined ? 0 : now - seen.unreachableSince;
-  // Without a Lease of its own, a server that the administrator or the control plane still lists may be running.
-  const listed = peer.lease === undefined && peer.source !== undefined;
+  // Without a Lease that is renewed, a server that the administrator or the control plane still lists may be running.
+  const listed = peer.source !== undefined && (peer.lease === undefined || peer.endpoint === true);
   const mayRun = leaseRenewed || (listed && away < bounds.goneAfterMs);
   const verdict = (state: PeerState, reason: string, message: string, live: boolean): PeerAssessment => {
     const retained = documents !== undefined && (live || away < bounds.goneAfterMs);
     return { state, reason, message, live, fresh: fresh && live, retained };
   };
   const departed = !leaseRenewed && !listed;
+  const forgotten = away >= bounds.goneAfterMs || documents === undefined;
+  const gone = (why: string) => verdict('Gone', 'LeaseAbandoned', `no Lease renewal, and ${why}`, false);
   if (peer.refused !== undefined)
-    return departed
-      ? verdict('Gone', 'LeaseAbandoned', `no Lease renewal, and its address is refused: ${peer.refused}`, false)
-      : verdict('Refused', 'AddressRefused', peer.refused, true);
+    return departed && forgotten
+      ? gone(`its address is refused: ${peer.refused}`)
+      : verdict('Refused', 'AddressRefused', peer.refused, !departed);
   if (peer.address === undefined) {
-    if (departed)
-      return verdict('Gone', 'LeaseAbandoned', 'its Lease is no longer renewed and no address is known', false);
+    if (departed && forgotten) return gone('no address is known');
+    if (departed) return verdict('Unreachable', 'LeaseAbandoned', 'no Lease renewal, and no address is known', false);
     return peer.displacedBy === undefined
       ? verdict('Unresolved', 'NoAddress', unresolvedMessage, true)
       : verdict('Unresolved', 'DuplicateAddress', displacedMessage(peer.displacedBy), true);
@@ -106,19 +108,12 @@ export function assessPeer(
   if (probe === undefined) return verdict('NotReady', 'NotYetProbed', 'it has not been asked yet', true);
   if (probe.kind === 'refused') {
     // Whoever has the address of a server that has left is not asked for it for ever.
-    if (departed && (away >= bounds.goneAfterMs || documents === undefined))
-      return verdict(
-        'Gone',
-        'LeaseAbandoned',
-        `no Lease renewal, and another is at its address: ${probe.detail}`,
-        false,
-      );
+    if (departed && forgotten) return gone(`another is at its address: ${probe.detail}`);
     return verdict('Refused', 'CertificateRefused', probe.detail, !departed);
   }
   if (probe.kind === 'unreachable') {
     if (mayRun) return verdict('Unreachable', 'ConnectionFailed', probe.detail, true);
-    if (away >= bounds.goneAfterMs || documents === undefined)
-      return verdict('Gone', 'LeaseAbandoned', `no answer and no Lease renewal: ${probe.detail}`, false);
+    if (forgotten) return gone(`no answer: ${probe.detail}`);
     return verdict('Unreachable', 'LeaseAbandoned', `no answer and no Lease renewal: ${probe.detail}`, false);
   }
   if (!fresh) {

@@ -99,7 +99,7 @@ export function deriveUnifiedView(
     ...settings,
     peers,
     groupVersions,
-    doubts: findDoubts(listed),
+    doubts: [...findDoubts(listed), ...findUnlisted(listed, defined)],
     apis,
     api,
     groups: apis.length + api.length,
@@ -187,4 +187,28 @@ function findDoubts(listed: readonly PeerView[]): readonly Doubt[] {
     doubts.push({ peer: seen.peer.id, reason: assessment.reason, message: assessment.message });
   }
   return doubts;
+}
+
+/**
+ * Lists the group-versions that a live server says it has but whose resources it did not give. What an aggregated server
+ * backs is left out: all servers hand it on to that one.
+ */
+function findUnlisted(listed: readonly PeerView[], { aggregated }: DefinedResources): readonly Doubt[] {
+  const unlisted = new Map<readonly GroupDiscovery[], string | undefined>();
+  return listed.flatMap(({ seen: { peer, documents }, assessment }) => {
+    if (documents === undefined || !assessment.live || !assessment.fresh) return [];
+    const { apis } = documents;
+    if (!unlisted.has(apis)) unlisted.set(apis, firstUnlisted(apis, aggregated));
+    const found = unlisted.get(apis);
+    if (found === undefined) return [];
+    return [{ peer: peer.id, reason: 'NotListed', message: `it lists ${found} but not what is in it` }];
+  });
+}
+
+function firstUnlisted(apis: readonly GroupDiscovery[], aggregated: ReadonlySet<string>): string | undefined {
+  for (const { name, versions = [] } of apis)
+    for (const { version, freshness, resources = [] } of versions)
+      if (freshness === 'Stale' && resources.length === 0 && !aggregated.has(`${name}/${version}`))
+        return `${name}/${version}`;
+  return undefined;
 }

@@ -35,6 +35,8 @@ export interface ResolvedPeer {
   readonly trust?: Trust;
   /** Set if the address may not be used; it is then never contacted. */
   readonly refused?: string;
+  /** True if it has a Lease, and the EndpointSlice lists its address besides. */
+  readonly endpoint?: true;
   /** Id of the peer that holds the address which this one's sources give; it has no address then. */
   readonly displacedBy?: string;
 }
@@ -71,8 +73,10 @@ export function resolvePeers(
     };
     const holder = place === undefined ? undefined : byAddress.get(place.address);
     if (place === undefined) unresolved.push(peer);
-    else if (holder === undefined) byAddress.set(place.address, { ...peer, ...place });
-    else {
+    else if (holder === undefined) {
+      const endpoint = sources.includes('EndpointSlice') && facts.endpoints.includes(place.address);
+      byAddress.set(place.address, { ...peer, ...place, ...(endpoint && { endpoint }) });
+    } else {
       unresolved.push({ ...peer, displacedBy: holder.id });
       problems.push({
         lease: lease.name,

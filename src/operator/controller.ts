@@ -90,9 +90,9 @@ export function startController(context: ControllerContext): Controller {
   async function pass(): Promise<Trouble | undefined> {
     // Without knowing what was published before, nothing may replace it: it may be all that is known of a server.
     const recalled = await publisher.recall();
-    if (recalled !== undefined && context.known === undefined) roster.remember(recalled);
-    const leasesUnknown = judgeLeases(sets.leases, clock.now());
-    if (leasesUnknown === 'waiting') return undefined;
+    if (recalled !== undefined) roster.remember(recalled);
+    const unknown = judgeLeases(sets.leases, clock.now()) ?? judgeEndpoints(sets, settings, clock.now());
+    if (unknown === 'waiting') return undefined;
     const waiting = Object.values(sets).some((set: WatchedSet<unknown>) => !set.synced && set.failing === undefined);
     if (waiting) return undefined;
 
@@ -103,17 +103,16 @@ export function startController(context: ControllerContext): Controller {
     const asking = views.some(({ assessment }) => ['NotYetProbed', 'NotYetFetched'].includes(assessment.reason));
     if (publisher.published === undefined && asking && clock.now() - startedAt < firstAnswersMs) return undefined;
     announce(views);
-    const inputs = `${leasesUnknown ?? ''} ${fingerprint(views, defined, problems)}`;
+    const inputs = `${unknown?.message ?? ''} ${fingerprint(views, defined, problems)}`;
     if (inputs !== lastInputs || lastUnified === undefined)
       lastUnified = deriveUnifiedView(views, defined, settings, memo);
-    const unified = leasesUnknown === undefined ? lastUnified : withDoubt(lastUnified, leasesUnknown);
-    const inTrouble = leasesUnknown !== undefined || publisher.trouble !== undefined;
+    const unified = unknown === undefined ? lastUnified : withDoubt(lastUnified, unknown);
+    const inTrouble = unknown !== undefined || publisher.trouble !== undefined;
     if (recalled !== undefined && (inputs !== lastInputs || inTrouble)) await publisher.publish(unified);
     lastInputs = inputs;
     // Only after a pass without trouble: a proxy takes silence for doubt.
-    if (leasesUnknown === undefined) await publisher.confirm();
-    const { trouble = leasesUnknown === undefined ? undefined : { reason: 'LeasesUnknown', message: leasesUnknown } } =
-      publisher;
+    if (unknown === undefined) await publisher.confirm();
+    const { trouble = unknown } = publisher;
     const revision = publisher.published?.revision ?? 0;
     context.observePass(views, unified, revision);
     const said = `${revision} ${trouble?.reason ?? ''} ${trouble?.message ?? ''} ${inputs}`;
@@ -238,16 +237,36 @@ export function startController(context: ControllerContext): Controller {
  *
  * Every live server renews its Lease each 10 s, so a watch that is silent for three renewals has died unnoticed.
  */
-function judgeLeases(leases: WatchedSet<LeaseObject>, now: number): string | undefined {
+function judgeLeases(leases: WatchedSet<LeaseObject>, now: number): Trouble | 'waiting' | undefined {
+  const reason = 'LeasesUnknown';
   const { failing, lastContactAtMs } = leases;
   if (!leases.synced && failing === undefined) return 'waiting';
   if (failing !== undefined && (!leases.synced || now - failing.since > leasesGraceMs))
-    return `the identity Leases cannot be read: ${failing.message}`;
+    return { reason, message: `the identity Leases cannot be read: ${failing.message}` };
   const silentMs = lastContactAtMs === undefined ? 0 : now - lastContactAtMs;
   // No figure in the text: it would be news in every pass.
   if (leases.items().size > 0 && silentMs > leasesSilentMs)
-    return 'the watch of the identity Leases is silent, though a live kube-apiserver renews its own every 10 s';
+    return {
+      reason,
+      message: 'the watch of the identity Leases is silent, though a live kube-apiserver renews its own every 10 s',
+    };
   return undefined;
+}
+
+/** Says why servers without a Lease would not be seen, where the EndpointSlice is to tell of them. */
+function judgeEndpoints(
+  { endpointSlices: { failing, synced } }: ClusterSets,
+  { sources }: ControllerSettings,
+  now: number,
+): Trouble | undefined {
+  if (!sources.includes('EndpointSlice') || failing === undefined) return undefined;
+  if (synced && now - failing.since <= leasesGraceMs) return undefined;
+  return {
+    reason: 'EndpointsUnknown',
+    message:
+      `the EndpointSlice of default/kubernetes cannot be read: ${failing.message}; allow it, or leave EndpointSlice out ` +
+      'of spec.addresses.sources',
+  };
 }
 
 /** The conditions as text, without their times. */
@@ -256,8 +275,8 @@ function sayConditions(status: PeerDiscoveryStatus | undefined): string {
   return JSON.stringify(said.sort(([a = ''], [b = '']) => (a < b ? -1 : 1)));
 }
 
-function withDoubt(unified: UnifiedView, message: string): UnifiedView {
-  return { ...unified, doubts: [{ peer: '', reason: 'LeasesUnknown', message }, ...unified.doubts] };
+function withDoubt(unified: UnifiedView, { reason, message }: Trouble): UnifiedView {
+  return { ...unified, doubts: [{ peer: '', reason, message }, ...unified.doubts] };
 }
 
 /** Everything that a pass's outcome depends on, as text: equal text, equal outcome. */

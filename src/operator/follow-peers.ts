@@ -27,8 +27,8 @@ export interface ClusterSets {
 /** The peers of a control plane, each with a monitor of its own. */
 export interface PeerRoster {
   /**
-   * Takes over peers that somebody knew before, unless they are followed already. One that nobody vouches for any more
-   * is let go of when it has been away for long enough; its address has to be allowed now.
+   * Takes over peers that somebody knew before, and what they served unless that has been read by now. One that nobody
+   * vouches for any more is let go of when it has been away for long enough; its address has to be allowed now.
    */
   remember(known: ReadonlyMap<string, PeerObservation>): void;
   /** Brings the monitors up to date with what the cluster says; returns Leases that identify nobody. */
@@ -57,11 +57,25 @@ export function createPeerRoster(
   // may not have been possible, so that silence counts from the end of the gap only.
   let heardSince = clock.now();
   let heardAt = heardSince;
+  // Servers that the administrator listed and lists no more are to be left alone.
+  const struck = new Set<string>();
+  for (const [id, { peer }] of earlier ?? [])
+    if (
+      peer.source === 'Static' &&
+      peer.lease === undefined &&
+      !settings.staticEntries.some((entry) => entry.peer === id)
+    )
+      struck.add(id);
   if (earlier !== undefined) remember(earlier);
 
   function remember(known: ReadonlyMap<string, PeerObservation>): void {
     for (const [id, observation] of known) {
-      if (monitors.has(id)) continue;
+      if (struck.has(id)) continue;
+      const followed = monitors.get(id);
+      if (followed !== undefined) {
+        if (followed.observation().peer.address === observation.peer.address) followed.recall(observation);
+        continue;
+      }
       const { refused: _, ...peer } = observation.peer;
       const verdict = peer.address === undefined ? undefined : settings.checkAddress(peer.address);
       const judged = verdict === undefined || verdict.ok ? peer : { ...peer, refused: verdict.reason };
@@ -115,7 +129,9 @@ export function createPeerRoster(
     const departed = new Set<string | undefined>();
     for (const [id, monitor] of monitors) {
       const seen = monitor.observation();
-      if (!ids.has(id) && seen.documents !== undefined) departed.add(seen.peer.address);
+      // At the address of one that is refused there may be another server.
+      const refused = seen.peer.refused !== undefined || seen.probe?.kind === 'refused';
+      if (!ids.has(id) && seen.documents !== undefined && !refused) departed.add(seen.peer.address);
     }
     return resolved.filter(({ source, address }) => source !== 'EndpointSlice' || !departed.has(address));
   }

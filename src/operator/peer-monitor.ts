@@ -36,6 +36,8 @@ export interface PeerMonitor {
   observation(): PeerObservation;
   /** Takes over a newer view of who the peer is; a new holder or address means that its documents are in doubt. */
   update(peer: ResolvedPeer): void;
+  /** Takes over what somebody knew of the peer before, unless its documents have been read by now. */
+  recall(known: Partial<PeerObservation>): void;
   /** Asks again at once instead of at the next turn, and reads discovery even if it is not yet due. */
   poke(): void;
   stop(): void;
@@ -52,7 +54,9 @@ export function monitorPeer(
 ): PeerMonitor {
   const { client, clock, timing } = context;
   const stopping = new AbortController();
+  const unasked = peer.address === undefined || peer.refused !== undefined;
   let seen: PeerObservation = {
+    ...(unasked && { unreachableSince: clock.now() }),
     ...known,
     peer,
     ...(peer.lease !== undefined && { leaseChangedAt: known?.leaseChangedAt ?? clock.now() }),
@@ -178,16 +182,22 @@ export function monitorPeer(
       const { leaseChangedAt, documentsAt, probe: lastProbe, unreachableSince, ...rest } = seen;
       const inDoubt = moved || restarted;
       const leaseGone = next.lease === undefined;
+      // Who cannot be asked is away from then on, until there is an answer.
+      const since = moved ? undefined : unreachableSince;
+      const away = since ?? (next.address === undefined || next.refused !== undefined ? clock.now() : undefined);
       seen = {
         ...rest,
         peer: next,
         ...(!leaseGone && { leaseChangedAt: renewed || leaseChangedAt === undefined ? clock.now() : leaseChangedAt }),
-        ...(!moved && unreachableSince !== undefined && { unreachableSince }),
+        ...(away !== undefined && { unreachableSince: away }),
         ...(!inDoubt && documentsAt !== undefined && { documentsAt }),
         ...(!inDoubt && lastProbe !== undefined && { probe: lastProbe }),
       };
       if (inDoubt) poke();
       if (changed) context.onChange();
+    },
+    recall({ peer: _, ...known }) {
+      if (seen.documents === undefined) change({ ...known, ...seen }, true);
     },
     poke,
     stop: () => {

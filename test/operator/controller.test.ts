@@ -428,4 +428,96 @@ describe('the controller of a PeerDiscovery', () => {
     expect(plane.table.complete).to.equal(false);
     await plane.controller.stop();
   });
+
+  it('remembers what an earlier leader knew, though it could be read only after the peers were found', async () => {
+    const first = mixedPlane();
+    await first.advance(2_000);
+    first.servers.delete(b);
+    await first.advance(2_000);
+    await first.controller.stop();
+    const second = createFakeControlPlane({}, first.bundles.at(-1));
+    second.servers.set(a, { probe: { kind: 'ready' }, groups: [group('apps', 'v1', 'deployments')] });
+    second.failing.read = true;
+    second.renew('old', a);
+    second.renew('new', b);
+    second.start();
+    await second.advance(5_000);
+    second.failing.read = false;
+    for (let turn = 0; turn < 4; turn += 1) {
+      second.renew('old', a);
+      await second.advance(10_000);
+    }
+    expect(second.table.complete).to.equal(true);
+    expect(whoServes(second, 'widgets')).to.deep.equal(['new']);
+    await second.controller.stop();
+  });
+
+  it('doubts while a server lists a group-version but not what is in it', async () => {
+    const plane = mixedPlane();
+    const server = plane.servers.get(a);
+    const listed = { name: 'batch', versions: [{ version: 'v1', freshness: 'Stale' as const, resources: [] }] };
+    server?.groups.push(listed);
+    await plane.advance(2_000);
+    expect(plane.table.complete).to.equal(false);
+    expect(plane.table.doubts).to.deep.include.members([
+      { peer: plane.table.peers[0]?.id, reason: 'NotListed', message: 'it lists batch/v1 but not what is in it' },
+    ]);
+    await plane.controller.stop();
+  });
+
+  it('vouches for no 404 while the EndpointSlice cannot be read, as it alone tells of servers without a Lease', async () => {
+    const plane = mixedPlane();
+    await plane.advance(2_000);
+    expect(plane.table.complete).to.equal(true);
+    plane.failing.endpoints = { since: plane.now(), message: 'forbidden' };
+    await plane.advance(6_000);
+    expect(plane.table.complete).to.equal(false);
+    expect(plane.table.doubts.map(({ reason }) => reason)).to.deep.equal(['EndpointsUnknown']);
+    delete plane.failing.endpoints;
+    await plane.advance(2_000);
+    expect(plane.table.complete).to.equal(true);
+    await plane.controller.stop();
+  });
+
+  it('takes a server that the EndpointSlice lists for live, though it does not renew its Lease', async () => {
+    const plane = mixedPlane();
+    plane.setEndpoints(a, b);
+    await plane.advance(2_000);
+    plane.servers.delete(b);
+    for (let turn = 0; turn < 8; turn += 1) {
+      plane.renew('old', a);
+      await plane.advance(10_000);
+    }
+    expect(plane.table.complete).to.equal(false);
+    plane.setEndpoints(a);
+    await plane.advance(2_000);
+    expect(plane.table.complete).to.equal(true);
+    expect(whoServes(plane, 'widgets')).to.deep.equal(['new']);
+    await plane.controller.stop();
+  });
+
+  it('keeps what a crashed server served whose address is no longer known, and leaves one alone that was struck off', async () => {
+    const spare = { peer: 'spare', address: '10.0.0.4:6443' };
+    const plane = createFakeControlPlane({ sources: ['Static', 'LeaseAnnotation'], staticEntries: [spare] });
+    plane.servers.set(a, { probe: { kind: 'ready' }, groups: [group('apps', 'v1', 'deployments')] });
+    plane.servers.set(b, { probe: { kind: 'ready' }, groups: [group('apps', 'v1', 'widgets')] });
+    plane.servers.set(spare.address, { probe: { kind: 'ready' }, groups: [group('apps', 'v1', 'gadgets')] });
+    plane.renew('old', a);
+    plane.renew('new', b);
+    plane.start();
+    await plane.advance(2_000);
+    expect(whoServes(plane, 'gadgets')).to.have.length(1);
+    await plane.restart({ staticEntries: [] });
+    await plane.advance(2_000);
+    expect(whoServes(plane, 'gadgets')).to.deep.equal([]);
+    plane.servers.delete(b);
+    plane.renew('new', '');
+    for (let turn = 0; turn < 5; turn += 1) {
+      plane.renew('old', a);
+      await plane.advance(10_000);
+    }
+    expect(plane.table.complete).to.equal(true);
+    expect(whoServes(plane, 'widgets')).to.deep.equal(['new']);
+    await plane.controller.stop();
+  });
 });

@@ -69,6 +69,8 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
     confirm?: boolean;
     status?: boolean;
     leases?: WatchedSet<LeaseObject>['failing'];
+    endpoints?: WatchedSet<LeaseObject>['failing'];
+    read?: boolean;
     silentSince?: number;
   } = {
     publish: false,
@@ -194,7 +196,12 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
           },
           pods: empty,
           nodes: empty,
-          endpointSlices: set(endpointSlices),
+          endpointSlices: {
+            ...set(endpointSlices),
+            get failing() {
+              return failing.endpoints;
+            },
+          },
           crds: set(crds),
           apiServices: empty,
         },
@@ -202,6 +209,7 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
         fetches: new PQueue({ concurrency: 8 }),
         bundles: {
           read: async () => {
+            if (failing.read) throw new Error('connection refused');
             const bundle = bundles.at(-1) ?? before;
             return { revision: bundle?.table.revision ?? 41, ...(bundle !== undefined && { bundle }) };
           },
