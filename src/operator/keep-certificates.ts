@@ -67,12 +67,12 @@ export async function keepCertificates(options: KeepCertificatesOptions): Promis
 
 async function keepAuthority({ store, namespace, clock, log }: KeepCertificatesOptions): Promise<Authority> {
   const stored = await store.readAuthority(namespace);
-  const authority = renewed(stored, namespace, clock.now());
+  const authority = renewed(stored, namespace, clock.date());
   if (authority !== stored) {
     await store.writeAuthority(namespace, authority);
     log.info('the CA was renewed', { namespace, until: readPair(authority.signing).validTo });
   }
-  await store.publishAuthority(namespace, bundleOf(authority, clock.now()));
+  await store.publishAuthority(namespace, bundleOf(authority, clock.date()));
   return authority;
 }
 
@@ -118,7 +118,7 @@ async function keepServing(
   const addresses = wantedNames.includes(controlPlaneNodes) ? await store.readNodeAddresses() : [];
   const names = [...new Set(wantedNames.flatMap((name) => (name === controlPlaneNodes ? addresses : [name])))].sort();
   if (names.length === 0) throw new Error('no control-plane Node has an address');
-  const now = clock.now();
+  const now = clock.date();
   // Clients learn of a CA before it signs anything.
   await store.publishAuthority(namespace, bundleOf(authority, now));
   const why = whyRenew(await store.readServing(namespace, secret), names, authority, lifetimeMs, now);
