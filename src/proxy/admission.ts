@@ -9,8 +9,10 @@ import { writeStatus } from './write-status.ts';
 
 /** Keeps requests within their number and their time. */
 export interface Admission {
-  /** Undefined if the request may run, until its exchange closes; else how it is refused. */
+  /** Undefined if the request may run, until it leaves; else how it is refused. */
   enter(exchange: Exchange, longRunning: boolean): StatusError | undefined;
+  /** To be called when the exchange of a request that was let in has closed. */
+  leave(exchange: Exchange, longRunning: boolean): void;
   /** Ends watches evenly over this time, as a server does that has had enough of them; resolves when all are told. */
   endLongRunning(graceMs: number, signal: AbortSignal): Promise<void>;
 }
@@ -82,14 +84,16 @@ export function createAdmission({
       byUser.set(user, own + 1);
       if (longRunning) long.add(exchange);
       else short.set(exchange, clock.now());
-      exchange.onClose(() => {
-        if (longRunning) long.delete(exchange);
-        else short.delete(exchange);
-        const left = (byUser.get(user) ?? 1) - 1;
-        if (left > 0) byUser.set(user, left);
-        else byUser.delete(user);
-      });
       return undefined;
+    },
+    leave: (exchange, longRunning) => {
+      if (longRunning) long.delete(exchange);
+      else short.delete(exchange);
+      const byUser = longRunning ? longOf : shortOf;
+      const user = userOf(exchange);
+      const left = (byUser.get(user) ?? 1) - 1;
+      if (left > 0) byUser.set(user, left);
+      else byUser.delete(user);
     },
     endLongRunning: async (graceMs, ended) => {
       const startedAt = clock.now();

@@ -42,11 +42,6 @@ export function fetchWhole(
     ],
     { remoteAddress: connection.remoteAddress, peerProxied: false, identity },
   );
-  if (prepared.kind === 'bad')
-    return Promise.resolve({
-      kind: 'fault',
-      fault: { kind: 'request', sent: false, error: new Error(prepared.message) },
-    });
   return new Promise((resolve) => {
     let status = 0;
     let headers: readonly string[] = [];
@@ -57,7 +52,7 @@ export function fetchWhole(
       {
         method,
         path,
-        rawHeaders: prepared.rawHeaders,
+        rawHeaders: prepared,
         body: null,
         longRunning: false,
         connectAs: identity.connectAs,

@@ -7,8 +7,8 @@ import { isShutdownRefusal } from './classify-refusal.ts';
 import type { Exchange } from './exchange.ts';
 import type { FleetPeer } from './fleet.ts';
 import { headerValue, prepareRequestHeaders, prepareResponseHeaders } from './headers.ts';
-import { keepBody } from './kept-body.ts';
-import type { PeerCall, PeerFault, PeerTransport, UnavailableReason } from './ports.ts';
+import { type KeptBody, keepBody } from './kept-body.ts';
+import type { PeerCall, PeerFault, PeerHandler, PeerTransport, UnavailableReason } from './ports.ts';
 
 /** One server to try. */
 export interface ForwardTarget {
@@ -18,9 +18,11 @@ export interface ForwardTarget {
   readonly peerProxied: boolean;
 }
 
-/** What is to be sent, and to whom, in this order. */
+/** What is to be sent, and to whom. */
 export interface ForwardPlan {
-  readonly targets: readonly ForwardTarget[];
+  readonly first: ForwardTarget | undefined;
+  /** Whom to try after that, in this order; asked for at most once, when it matters. */
+  others(): readonly ForwardTarget[];
   readonly longRunning: boolean;
   /** True for a read that may be sent twice. */
   readonly repeatable: boolean;
@@ -31,15 +33,15 @@ export interface ForwardPlan {
     | undefined;
 }
 
-/** What forwarding tells its caller; every exchange gives exactly one `onDone`. */
+/** What forwarding tells its caller. */
 export interface ForwardEvents {
   onFault(target: ForwardTarget, fault: PeerFault): void;
   onFailover(target: ForwardTarget): void;
   /** A server said that it does not know a resource that the table says it serves. */
   onTableBehind(target: ForwardTarget): void;
-  /** An answer is passed on; it was waited for `waitedMs` since it was asked for. */
   /** A server said that it is shutting down, and refused the request unseen. */
   onShutdown(target: ForwardTarget): void;
+  /** An answer is passed on; it was waited for `waitedMs` since it was asked for. */
   onHead(target: ForwardTarget, status: number, waitedMs: number): void;
   reject(status: StatusError, why?: UnavailableReason): void;
 }
@@ -57,176 +59,311 @@ const keptBodyBytes = 256 * 1024;
  * (docs/decisions/0005-failover.md). Everything else is answered by a Status:
  * one that may have been carried out by 504 without `Retry-After`, so that no client repeats it by itself.
  */
-export function forward(exchange: Exchange, plan: ForwardPlan, transport: PeerTransport, events: ForwardEvents): void {
-  const { targets, longRunning, repeatable } = plan;
-  const { method } = exchange;
-  let call: PeerCall | undefined;
-  let closed = false;
-  let drains = false;
-  let at = 0;
-  let repeats = 1;
-  const body = exchange.hasBody
-    ? keepBody(() => exchange.body() ?? emptyBody(), targets.length > 1 ? keptBodyBytes : 0)
-    : undefined;
-  exchange.onClose((complete) => {
-    closed = true;
-    // A no-op once the peer's answer has ended; an answer of our own ends before it.
-    call?.abort(new Error(complete ? 'the request has been answered' : 'the client has left'));
-  });
-  const outOfReach = (fault: PeerFault | undefined, target: ForwardTarget) => {
-    const { id } = target.peer.target;
-    if (fault?.kind === 'request')
-      return events.reject(buildStatus(400, `the request cannot be sent: ${fault.error.message}`));
-    if (fault?.sent && !repeatable)
-      return events.reject(
+export function forward(
+  exchange: Exchange,
+  plan: ForwardPlan,
+  transport: PeerTransport,
+  events: ForwardEvents,
+): ForwardedExchange {
+  const forwarding = new Forwarding(exchange, plan, transport, events);
+  forwarding.start();
+  return forwarding;
+}
+
+/** An exchange that is being forwarded. */
+export interface ForwardedExchange {
+  /** To be called when the exchange closes. */
+  onClose(complete: boolean): void;
+}
+
+/** An answer that may have to be replaced by that of another server. */
+interface HeldAnswer {
+  readonly status: number;
+  readonly headers: readonly string[];
+  readonly chunks: Buffer[];
+  size: number;
+}
+
+/** One object for a request and all its attempts, one after another, which it is the handler of. */
+class Forwarding implements ForwardedExchange, PeerHandler {
+  readonly #exchange: Exchange;
+  readonly #plan: ForwardPlan;
+  readonly #transport: PeerTransport;
+  readonly #events: ForwardEvents;
+  readonly #body: KeptBody | undefined;
+  #closed = false;
+  #drains = false;
+  /** The answer is complete with what has been written. */
+  #ended = false;
+  #others: readonly ForwardTarget[] | undefined;
+  #failovers = 0;
+  #repeats = 1;
+  /** Of the attempt that runs, or ran last. */
+  #target: ForwardTarget | undefined;
+  #call: PeerCall | undefined;
+  #running = false;
+  #held: HeldAnswer | undefined;
+  #started = false;
+  #askedAt = 0;
+
+  constructor(exchange: Exchange, plan: ForwardPlan, transport: PeerTransport, events: ForwardEvents) {
+    this.#exchange = exchange;
+    this.#plan = plan;
+    this.#transport = transport;
+    this.#events = events;
+    this.#body = exchange.hasBody
+      ? keepBody(() => exchange.body() ?? emptyBody(), this.#next() === undefined ? 0 : keptBodyBytes)
+      : undefined;
+  }
+
+  start(): void {
+    const { first } = this.#plan;
+    if (first === undefined)
+      this.#events.reject(buildStatus(503, 'no kube-apiserver can take requests now', 1), 'no_ready_server');
+    else this.#attempt(first);
+  }
+
+  onClose(complete: boolean): void {
+    this.#closed = true;
+    // An answer of our own ends before the peer's.
+    if (this.#running) this.#call?.abort(new Error(complete ? 'the request has been answered' : 'the client has left'));
+  }
+
+  /** The server to try after the present one. */
+  #next(): ForwardTarget | undefined {
+    this.#others ??= this.#plan.others();
+    return this.#others[this.#failovers];
+  }
+
+  #attempt(target: ForwardTarget): void {
+    const exchange = this.#exchange;
+    this.#target = target;
+    this.#held = undefined;
+    this.#started = false;
+    this.#askedAt = performance.now();
+    this.#running = true;
+    target.peer.load.inFlight++;
+    const call = this.#transport.dispatch(
+      target.peer.target,
+      {
+        method: exchange.method,
+        path: exchange.target,
+        rawHeaders: prepareRequestHeaders(exchange.rawHeaders, {
+          remoteAddress: exchange.connection.remoteAddress,
+          peerProxied: target.peerProxied,
+          identity: exchange.identity,
+        }),
+        body: this.#body?.open() ?? null,
+        longRunning: this.#plan.longRunning,
+        connectAs: exchange.identity.connectAs,
+        upgrade: this.#plan.upgrade?.protocol,
+      },
+      this,
+    );
+    this.#call = call;
+  }
+
+  onHead(status: number, rawHeaders: string[]): void {
+    if (this.#closed) return;
+    const headers = prepareResponseHeaders(rawHeaders);
+    if ((status === 404 && this.#mayBeWrong()) || this.#mayBeShuttingDown(status, headers))
+      this.#held = { status, headers, chunks: [], size: 0 };
+    else this.#respond(status, headers);
+  }
+
+  onData(chunk: Buffer, isLast: boolean): void {
+    if (this.#closed) return;
+    const held = this.#held;
+    if (held === undefined) {
+      if (!isLast) {
+        this.#send(chunk);
+        return;
+      }
+      this.#ended = true;
+      this.#running = false;
+      this.#exchange.end(chunk);
+      return;
+    }
+    // The transport reuses nothing of the chunk's memory, so it may be kept.
+    held.chunks.push(chunk);
+    held.size += chunk.length;
+    if (held.size <= classifiableBytes) return;
+    const rule = this.#rule();
+    if (held.status !== 404 || rule.kind === 'listed') {
+      this.#releaseHeld();
+      return;
+    }
+    this.#held = undefined;
+    this.#call?.abort(new Error('a 404 that cannot be told'));
+    this.#rejectDoubtful(rule);
+  }
+
+  onEnd(rawTrailers: string[]): void {
+    this.#leave();
+    if (this.#closed || this.#ended) return;
+    const held = this.#held;
+    if (held !== undefined) {
+      const rule = this.#rule();
+      // kube-apiserver has a HEAD of no object (405), so that to HEAD it is of a resource only that it says 404.
+      if (held.status === 404 && (this.#exchange.method === 'HEAD' || isWrongNotFound(held, rule))) {
+        this.#onWrongNotFound(rule);
+        return;
+      }
+      if (isShutdownRefusal(held.status, Buffer.concat(held.chunks)) && this.#target !== undefined) {
+        this.#events.onShutdown(this.#target);
+        if (this.#tryNext(false)) return;
+      }
+      this.#releaseHeld();
+    }
+    if (rawTrailers.length === 0) this.#exchange.end();
+    else this.#exchange.end(undefined, prepareResponseHeaders(rawTrailers));
+  }
+
+  onFault(fault: PeerFault): void {
+    this.#leave();
+    const target = this.#target;
+    if (fault.kind === 'aborted' || this.#closed || target === undefined) return;
+    this.#events.onFault(target, fault);
+    if (this.#started) {
+      this.#exchange.destroy();
+      return;
+    }
+    this.#recover(target, fault);
+  }
+
+  onUpgrade(rawHeaders: string[], socket: Duplex): void {
+    this.#running = false;
+    const { upgrade } = this.#plan;
+    const target = this.#target;
+    if (target === undefined) return;
+    const { load } = target.peer;
+    if (this.#closed || upgrade === undefined) {
+      load.inFlight--;
+      socket.destroy();
+      return;
+    }
+    this.#events.onHead(target, 101, performance.now() - this.#askedAt);
+    socket.once('close', () => {
+      load.inFlight--;
+    });
+    upgrade.accept(rawHeaders, socket);
+  }
+
+  /** The attempt is over. */
+  #leave(): void {
+    this.#running = false;
+    if (this.#target !== undefined) this.#target.peer.load.inFlight--;
+  }
+
+  #rule(): NotFoundRule {
+    return this.#target?.notFound ?? { kind: 'trust' };
+  }
+
+  #mayBeWrong(): boolean {
+    const { kind } = this.#rule();
+    // What is behind a server that knows the resource may answer as it likes; one that does not know it has nothing behind.
+    return kind === 'doubt' || (kind === 'listed' && !this.#plan.opaqueNotFound);
+  }
+
+  /** Only where another server could be asked instead, and where it is the server's own word. */
+  #mayBeShuttingDown(status: number, headers: readonly string[]): boolean {
+    return (
+      (status === 503 || status === 429) &&
+      this.#next() !== undefined &&
+      !this.#plan.opaqueNotFound &&
+      headerValue(headers, 'retry-after') !== undefined
+    );
+  }
+
+  #respond(status: number, headers: readonly string[]): void {
+    this.#started = true;
+    if (this.#target !== undefined) this.#events.onHead(this.#target, status, performance.now() - this.#askedAt);
+    this.#exchange.respond(status, headers);
+  }
+
+  #send(chunk: Buffer): void {
+    if (this.#exchange.write(chunk)) return;
+    this.#call?.pause();
+    if (this.#drains) return;
+    this.#drains = true;
+    this.#exchange.onDrain(() => this.#call?.resume());
+  }
+
+  #releaseHeld(): void {
+    const held = this.#held;
+    if (held === undefined) return;
+    this.#held = undefined;
+    this.#respond(held.status, held.headers);
+    for (const chunk of held.chunks) this.#send(chunk);
+  }
+
+  #rejectDoubtful(rule: NotFoundRule): void {
+    const why = rule.kind === 'doubt' ? rule.message : 'the routing table is behind';
+    const message = `whether any kube-apiserver serves this is unknown: ${why}`;
+    this.#events.reject(buildStatus(503, message, 1), 'doubt');
+  }
+
+  #onWrongNotFound(rule: NotFoundRule): void {
+    this.#held = undefined;
+    if (rule.kind === 'doubt' || this.#target === undefined) {
+      this.#rejectDoubtful(rule);
+      return;
+    }
+    this.#events.onTableBehind(this.#target);
+    if (!this.#tryNext(true)) this.#rejectDoubtful(rule);
+  }
+
+  /** After an answer which proves that nothing was carried out; false if there is no other server, or no body left. */
+  #tryNext(leavesHome: boolean): boolean {
+    const other = this.#next();
+    if (other === undefined || this.#body?.whole === false) return false;
+    this.#failovers++;
+    this.#events.onFailover(other);
+    this.#attempt(leavesHome ? { ...other, peerProxied: true } : other);
+    return true;
+  }
+
+  #recover(target: ForwardTarget, fault: PeerFault): void {
+    if (fault.kind === 'request') {
+      this.#giveUp(target, fault);
+      return;
+    }
+    const untouched = !fault.sent && this.#body?.begun !== true;
+    if (!untouched && !(this.#plan.repeatable && this.#repeats-- > 0)) {
+      this.#giveUp(target, fault);
+      return;
+    }
+    // A lone server gets a second chance after a reset: an idle connection may close just as it is used.
+    const other = this.#next() ?? (fault.sent ? target : undefined);
+    if (other === undefined) {
+      this.#giveUp(target, fault);
+      return;
+    }
+    this.#failovers++;
+    if (other !== target) this.#events.onFailover(other);
+    this.#attempt(other);
+  }
+
+  #giveUp({ peer }: ForwardTarget, { kind, sent, error }: PeerFault): void {
+    const { id } = peer.target;
+    if (kind === 'request') {
+      this.#events.reject(buildStatus(400, `the request cannot be sent: ${error.message}`));
+      return;
+    }
+    if (sent && !this.#plan.repeatable) {
+      this.#events.reject(
         buildStatus(
           504,
           `the connection to kube-apiserver ${id} was lost; whether it carried out the request is unknown`,
         ),
       );
-    events.reject(
-      buildStatus(503, `kube-apiserver ${id} cannot be reached: ${fault?.error.message ?? 'no answer'}`, 1),
-      fault?.kind === 'saturated' ? 'saturated' : 'unreachable',
+      return;
+    }
+    this.#events.reject(
+      buildStatus(503, `kube-apiserver ${id} cannot be reached: ${error.message}`, 1),
+      kind === 'saturated' ? 'saturated' : 'unreachable',
     );
-  };
-  const attempt = (target: ForwardTarget) => {
-    const { peer, peerProxied, notFound } = target;
-    // What is behind a server that knows the resource may answer as it likes; one that does not know it has nothing behind.
-    const mayBeWrong = notFound.kind === 'doubt' || (notFound.kind === 'listed' && !plan.opaqueNotFound);
-    const prepared = prepareRequestHeaders(exchange.rawHeaders, {
-      remoteAddress: exchange.connection.remoteAddress,
-      peerProxied,
-      identity: exchange.identity,
-    });
-    if (prepared.kind === 'bad') return events.reject(buildStatus(400, prepared.message));
-    // Only where another server could be asked instead, and where it is the server's own word.
-    const mayBeShuttingDown = (status: number, headers: readonly string[]) =>
-      (status === 503 || status === 429) &&
-      targets[at + 1] !== undefined &&
-      !plan.opaqueNotFound &&
-      headerValue(headers, 'retry-after') !== undefined;
-    let held: { status: number; headers: string[]; chunks: Buffer[]; size: number } | undefined;
-    let started = false;
-    const askedAt = performance.now();
-    peer.load.inFlight++;
-    const start = (status: number, headers: string[]) => {
-      started = true;
-      events.onHead(target, status, performance.now() - askedAt);
-      exchange.respond(status, headers);
-    };
-    const send = (chunk: Buffer) => {
-      if (exchange.write(chunk)) return;
-      call?.pause();
-      if (drains) return;
-      drains = true;
-      exchange.onDrain(() => call?.resume());
-    };
-    const releaseHeld = () => {
-      if (held === undefined) return;
-      const { status, headers, chunks } = held;
-      held = undefined;
-      start(status, headers);
-      for (const chunk of chunks) send(chunk);
-    };
-    call = transport.dispatch(
-      peer.target,
-      {
-        method,
-        path: exchange.target,
-        rawHeaders: prepared.rawHeaders,
-        body: body?.open() ?? null,
-        longRunning,
-        connectAs: exchange.identity.connectAs,
-        upgrade: plan.upgrade?.protocol,
-      },
-      {
-        onHead: (status, rawHeaders) => {
-          if (closed) return;
-          const headers = prepareResponseHeaders(rawHeaders);
-          if ((status === 404 && mayBeWrong) || mayBeShuttingDown(status, headers))
-            held = { status, headers, chunks: [], size: 0 };
-          else start(status, headers);
-        },
-        onData: (chunk) => {
-          if (closed) return;
-          if (held === undefined) return send(chunk);
-          // The transport reuses nothing of the chunk's memory, so it may be kept.
-          held.chunks.push(chunk);
-          held.size += chunk.length;
-          if (held.size <= classifiableBytes) return;
-          if (held.status !== 404 || notFound.kind === 'listed') return releaseHeld();
-          held = undefined;
-          call?.abort(new Error('a 404 that cannot be told'));
-          rejectDoubtful(notFound);
-        },
-        onEnd: (rawTrailers) => {
-          peer.load.inFlight--;
-          if (closed) return;
-          // kube-apiserver has a HEAD of no object (405), so that to HEAD it is of a resource only that it says 404.
-          if (held?.status === 404 && (method === 'HEAD' || isWrongNotFound(held, notFound))) return onWrongNotFound();
-          if (held !== undefined && isShutdownRefusal(held.status, Buffer.concat(held.chunks))) {
-            events.onShutdown(target);
-            if (tryNext((other) => other)) return;
-          }
-          releaseHeld();
-          exchange.end(undefined, prepareResponseHeaders(rawTrailers));
-        },
-        onFault: (fault) => {
-          peer.load.inFlight--;
-          if (fault.kind === 'aborted' || closed) return;
-          events.onFault(target, fault);
-          if (started) return exchange.destroy();
-          next(target, fault);
-        },
-        onUpgrade: (rawHeaders, socket) => {
-          if (closed || plan.upgrade === undefined) {
-            peer.load.inFlight--;
-            socket.destroy();
-            return;
-          }
-          events.onHead(target, 101, performance.now() - askedAt);
-          socket.once('close', () => {
-            peer.load.inFlight--;
-          });
-          plan.upgrade.accept(rawHeaders, socket);
-        },
-      },
-    );
-    const rejectDoubtful = (rule: NotFoundRule) => {
-      const why = rule.kind === 'doubt' ? rule.message : 'the routing table is behind';
-      events.reject(buildStatus(503, `whether any kube-apiserver serves this is unknown: ${why}`, 1), 'doubt');
-    };
-    const onWrongNotFound = () => {
-      held = undefined;
-      if (notFound.kind === 'doubt') return rejectDoubtful(notFound);
-      events.onTableBehind(target);
-      if (!tryNext((other) => ({ ...other, peerProxied: true }))) rejectDoubtful(notFound);
-    };
-  };
-  /** After an answer which proves that nothing was carried out; false if there is no other server, or no body left. */
-  const tryNext = (as: (other: ForwardTarget) => ForwardTarget): boolean => {
-    const other = targets[at + 1];
-    if (other === undefined || body?.whole === false) return false;
-    at++;
-    events.onFailover(other);
-    attempt(as(other));
-    return true;
-  };
-  const next = (target: ForwardTarget, fault: PeerFault) => {
-    if (fault.kind === 'request') return outOfReach(fault, target);
-    const untouched = !fault.sent && body?.begun !== true;
-    if (!untouched && !(repeatable && repeats-- > 0)) return outOfReach(fault, target);
-    // A lone server gets a second chance after a reset: an idle connection may close just as it is used.
-    const other = targets[at + 1] ?? (fault.sent ? target : undefined);
-    if (other === undefined) return outOfReach(fault, target);
-    at++;
-    if (other !== target) events.onFailover(other);
-    attempt(other);
-  };
-  const first = targets[0];
-  if (first === undefined)
-    events.reject(buildStatus(503, 'no kube-apiserver can take requests now', 1), 'no_ready_server');
-  else attempt(first);
+  }
 }
 
 function isWrongNotFound(

@@ -3,6 +3,7 @@ import type { RequestInfo } from '../domain/request-info.ts';
 import { parseRequestInfo } from '../domain/request-info.ts';
 import type { NotFoundRule, RouteDecision } from '../domain/route-request.ts';
 import { routeRequest } from '../domain/route-request.ts';
+import type { PeerSet } from '../domain/routing-table.ts';
 import type { StatusError } from '../domain/status-error.ts';
 import { buildStatus } from '../domain/status-error.ts';
 import type { Log } from '../runtime/log.ts';
@@ -10,12 +11,12 @@ import type { Admission } from './admission.ts';
 import type { Authenticate } from './authenticate.ts';
 import type { Exchange } from './exchange.ts';
 import type { Fleet, FleetPeer, FleetSnapshot } from './fleet.ts';
-import type { ForwardEvents, ForwardTarget } from './forward.ts';
+import type { ForwardEvents, ForwardedExchange, ForwardTarget } from './forward.ts';
 import { forward } from './forward.ts';
 import { headerValue } from './headers.ts';
 import type { PeerHealth } from './peer-health.ts';
 import type { PeerFault, PeerTarget, PeerTransport, ProxyMetrics, Route, UnavailableReason } from './ports.ts';
-import type { UnifiedDiscovery } from './unified-discovery.ts';
+import type { DiscoveryQuestion, UnifiedDiscovery } from './unified-discovery.ts';
 import { writeStatus } from './write-status.ts';
 
 /** A request to switch protocols, and how to hand the client's side over. */
@@ -49,169 +50,279 @@ export interface RequestHandler {
 
 /** The one place where a request meets the table: parse, decide, answer. */
 export function createHandler(context: HandlerContext): RequestHandler {
-  const { fleet, metrics } = context;
-  let inFlight = 0;
-  let turn = 0;
+  const counts = { inFlight: 0, turn: 0 };
   return {
-    inFlight: () => inFlight,
+    inFlight: () => counts.inFlight,
     endLongRunning: (graceMs, signal) => context.admission.endLongRunning(graceMs, signal),
-    handle: (exchange, upgrade) => {
-      const startedAt = performance.now();
-      const record: AccessRecord = { route: 'rejected', peer: '', code: 0, reason: '', failed: [] };
-      let isLong = false;
-      inFlight++;
-      metrics.inFlight.inc();
-      exchange.onClose(() => {
-        inFlight--;
-        metrics.inFlight.dec();
-        if (!isLong) metrics.duration.observe({ route: record.route }, (performance.now() - startedAt) / 1000);
-        if (context.accessLog) logAccess(context.log, exchange, record, performance.now() - startedAt);
-      });
-      const reject = (status: StatusError, why: UnavailableReason = 'other') => {
-        if (status.code === 503) metrics.unavailable.inc({ reason: why });
-        record.code = status.code;
-        record.reason = status.message;
-        writeStatus(exchange, status);
-      };
-      const authentication = context.authenticate(exchange);
-      if (authentication.kind === 'refused') return reject(authentication.status);
-      const { identity } = authentication;
-      exchange.identity = identity;
-      const parsed = parseRequestInfo(exchange.method, exchange.target);
-      if (parsed.kind === 'bad') return reject(buildStatus(400, parsed.message));
-      const { info } = parsed;
-      isLong = upgrade !== undefined || isLongRunning(info);
-      const over = context.admission.enter(exchange, isLong);
-      if (over !== undefined) return reject(over);
-      const snapshot = fleet.current();
-      const home = fleet.homeOf(snapshot, exchange.connection);
-      const homeAt = home === undefined ? undefined : snapshot.index?.peerAt(home.target.address);
-      // What another proxy has routed here already is about this server alone.
-      const routable = upgrade === undefined && !identity.alreadyRouted;
-      const question = routable ? context.discovery.read(exchange, snapshot) : undefined;
-      const decision = routeRequest(
-        snapshot.index,
-        info,
-        {
-          home: homeAt,
-          usable: (peer) => fleet.usable(snapshot.peers[peer]),
-          lastResort: (peer) => fleet.lastResort(snapshot.peers[peer]),
-          tableTooOld: fleet.tableTooOld(),
-        },
-        question !== undefined,
-      );
-      if (decision.kind === 'unavailable')
-        return reject(
-          buildStatus(503, decision.message, decision.retryAfterSeconds, decision.reason),
-          'no_capable_server',
-        );
-      if (identity.alreadyRouted && decision.kind === 'peer')
-        return reject(buildStatus(503, routedAlready, 1), 'doubt');
-      if (home === undefined && decision.kind !== 'peer')
-        return reject(
-          buildStatus(503, noHome(snapshot), 1),
-          snapshot.bundle === undefined ? 'no_table' : 'no_ready_server',
-        );
-      const send = (targets: readonly ForwardTarget[]) => {
-        const { method, hasBody } = exchange;
-        const reads = (method === 'GET' || method === 'HEAD') && !hasBody;
-        // An upgrade may run a command; only that to a watch is a read.
-        const repeatable = reads && (upgrade === undefined || info.verb === 'watch');
-        const plan = { targets, longRunning: isLong, repeatable, opaqueNotFound: isOpaque(info), upgrade };
-        const request = { exchange, info, record, decision, home, startedAt, isLong };
-        forward(exchange, plan, context.transport, createEvents(context, request, reject));
-      };
-      if (question !== undefined && decision.kind === 'discovery') {
-        record.route = 'discovery';
-        const answering = context.discovery.answer(exchange, question, {
-          snapshot,
-          homes: () => homesFor(fleet, snapshot, home),
-          usable: (peer) => fleet.usable(peer),
-          doubt: doubtOf(snapshot, fleet),
-          onFault: (target, fault) => noteFault(context, target, fault),
-          pass: (peers) =>
-            send(peers.map((peer) => ({ peer, notFound: { kind: 'trust' }, peerProxied: peer !== home }))),
-        });
-        answering?.catch((error: unknown) => reject(buildStatus(500, `discovery failed: ${String(error)}`)));
-        return;
-      }
-      record.route = decision.kind === 'peer' ? 'peer' : 'home';
-      record.reason = explain(decision, identity.alreadyRouted);
-      send(
-        identity.alreadyRouted
-          ? targetsOfRouted(home)
-          : listTargets(fleet, snapshot, home, decision, exchange, info, turn++),
-      );
-    },
+    handle: (exchange, upgrade) => new RunningRequest(context, counts, exchange, upgrade).answer(),
   };
 }
 
-interface AccessRecord {
-  route: Route;
-  peer: string;
-  code: number;
+/** One request from its head to the end of its answer, and what the access log says about it. */
+class RunningRequest implements ForwardEvents {
+  readonly #context: HandlerContext;
+  readonly #counts: { inFlight: number; turn: number };
+  readonly #exchange: Exchange;
+  readonly #upgrade: UpgradeRequest | undefined;
+  readonly #startedAt = performance.now();
+  #isLong = false;
+  #admitted = false;
+  #forwarded: ForwardedExchange | undefined;
+  #info: RequestInfo | undefined;
+  #home: FleetPeer | undefined;
+  /** True where whoever answers a request for the resource is to stay the one. */
+  #homeLacksIt = false;
+  /** True where whoever answers stood in for home, if it is not home. */
+  #isForHome = false;
+  #route: Route = 'rejected';
+  #peer = '';
+  #code = 0;
   /** Why it went where it went, or was refused. */
-  reason: string;
+  #reason = '';
   /** Servers that were tried before, each with what was wrong. */
-  readonly failed: string[];
+  #failed: string[] | undefined;
+
+  constructor(
+    context: HandlerContext,
+    counts: { inFlight: number; turn: number },
+    exchange: Exchange,
+    upgrade: UpgradeRequest | undefined,
+  ) {
+    this.#context = context;
+    this.#counts = counts;
+    this.#exchange = exchange;
+    this.#upgrade = upgrade;
+    counts.inFlight++;
+    exchange.onClose((complete) => this.#onClose(complete));
+  }
+
+  answer(): void {
+    const { fleet, admission, authenticate, discovery } = this.#context;
+    const exchange = this.#exchange;
+    const authentication = authenticate(exchange);
+    if (authentication.kind === 'refused') {
+      this.#refuse(authentication.status);
+      return;
+    }
+    const { identity } = authentication;
+    exchange.identity = identity;
+    const parsed = parseRequestInfo(exchange.method, exchange.target);
+    if (parsed.kind === 'bad') {
+      this.#refuse(buildStatus(400, parsed.message));
+      return;
+    }
+    const { info } = parsed;
+    this.#info = info;
+    this.#isLong = this.#upgrade !== undefined || isLongRunning(info);
+    const over = admission.enter(exchange, this.#isLong);
+    if (over !== undefined) {
+      this.#refuse(over);
+      return;
+    }
+    this.#admitted = true;
+    const snapshot = fleet.current();
+    const home = fleet.homeOf(snapshot, exchange.connection);
+    this.#home = home;
+    // What another proxy has routed here already is about this server alone.
+    const routable = this.#upgrade === undefined && !identity.alreadyRouted;
+    const question = routable ? discovery.read(exchange, snapshot) : undefined;
+    const view = {
+      home: home === undefined ? undefined : snapshot.index?.peerAt(home.target.address),
+      usable: (peer: number) => fleet.usable(snapshot.peers[peer]),
+      lastResort: (peer: number) => fleet.lastResort(snapshot.peers[peer]),
+      tableTooOld: fleet.tableTooOld(),
+    };
+    const decision = routeRequest(snapshot.index, info, view, question !== undefined);
+    if (decision.kind === 'unavailable') {
+      this.#refuse(
+        buildStatus(503, decision.message, decision.retryAfterSeconds, decision.reason),
+        'no_capable_server',
+      );
+      return;
+    }
+    if (identity.alreadyRouted && decision.kind === 'peer') {
+      this.#refuse(buildStatus(503, routedAlready, 1), 'doubt');
+      return;
+    }
+    if (home === undefined && decision.kind !== 'peer') {
+      this.#refuse(
+        buildStatus(503, noHome(snapshot), 1),
+        snapshot.bundle === undefined ? 'no_table' : 'no_ready_server',
+      );
+      return;
+    }
+    if (question !== undefined && decision.kind === 'discovery') {
+      this.#answerDiscovery(question, snapshot);
+      return;
+    }
+    this.#isForHome = decision.kind === 'home';
+    this.#homeLacksIt = decision.kind === 'peer';
+    this.#route = decision.kind === 'peer' ? 'peer' : 'home';
+    if (this.#context.accessLog) this.#reason = explain(decision, identity.alreadyRouted);
+    if (identity.alreadyRouted) this.#forward(home === undefined ? undefined : targetOfRouted(home), none);
+    else if (decision.kind === 'peer') {
+      const [first, ...others] = this.#targetsFor(decision.candidates, snapshot);
+      if (first !== undefined) stick(exchange, info, first.peer);
+      this.#forward(first, () => others);
+    } else if (decision.kind === 'home' && home !== undefined) {
+      const { notFound, instead } = decision;
+      const first = { peer: home, notFound, peerProxied: false };
+      this.#forward(first, () => this.#standIns(snapshot, home, notFound, instead));
+    }
+  }
+
+  /** Who may stand in for home: asked for when home fails, so that what has failed meanwhile is not among them. */
+  #standIns(
+    snapshot: FleetSnapshot,
+    home: FleetPeer,
+    notFound: NotFoundRule,
+    instead: 'any' | PeerSet,
+  ): ForwardTarget[] {
+    // A stand-in for home is home for this request; only one that is chosen for what it serves is told not to route on.
+    if (instead !== 'any') return this.#targetsFor(instead, snapshot).map((target) => ({ ...target, notFound }));
+    const others = homesFor(this.#context.fleet, snapshot, home).slice(1);
+    return others.map((peer) => ({ peer, notFound, peerProxied: false }));
+  }
+
+  /** Of equals another one is first each time, and before all the one that the client's connection was sent to before. */
+  #targetsFor(candidates: PeerSet, snapshot: FleetSnapshot): ForwardTarget[] {
+    const info = this.#info;
+    if (info === undefined) return [];
+    const peers = stickyFirst(rotate(peersOf(snapshot, candidates), this.#counts.turn++), this.#exchange, info);
+    return peers.map((peer) => ({ peer, notFound: listed, peerProxied: true }));
+  }
+
+  #answerDiscovery(question: DiscoveryQuestion, snapshot: FleetSnapshot): void {
+    const { fleet, discovery } = this.#context;
+    const home = this.#home;
+    this.#route = 'discovery';
+    const answering = discovery.answer(this.#exchange, question, {
+      snapshot,
+      homes: () => homesFor(fleet, snapshot, home),
+      usable: (peer) => fleet.usable(peer),
+      doubt: doubtOf(snapshot, fleet),
+      onFault: (target, fault) => noteFault(this.#context, target, fault),
+      pass: (peers) => {
+        const [first, ...others] = peers.map((peer) => ({ peer, notFound: trust, peerProxied: peer !== home }));
+        this.#forward(first, () => others);
+      },
+    });
+    answering?.catch((error: unknown) => this.#refuse(buildStatus(500, `discovery failed: ${String(error)}`)));
+  }
+
+  #forward(first: ForwardTarget | undefined, others: () => readonly ForwardTarget[]): void {
+    const exchange = this.#exchange;
+    const info = this.#info;
+    const upgrade = this.#upgrade;
+    if (info === undefined) return;
+    const { method } = exchange;
+    const reads = (method === 'GET' || method === 'HEAD') && !exchange.hasBody;
+    const plan = {
+      first,
+      others,
+      longRunning: this.#isLong,
+      // An upgrade may run a command; only that to a watch is a read.
+      repeatable: reads && (upgrade === undefined || info.verb === 'watch'),
+      opaqueNotFound: isOpaque(info),
+      upgrade,
+    };
+    this.#forwarded = forward(exchange, plan, this.#context.transport, this);
+  }
+
+  #refuse(status: StatusError, why: UnavailableReason = 'other'): void {
+    if (status.code === 503) this.#context.metrics.unavailable.inc({ reason: why });
+    this.#code = status.code;
+    this.#reason = status.message;
+    writeStatus(this.#exchange, status);
+  }
+
+  reject(status: StatusError, why?: UnavailableReason): void {
+    this.#route = 'rejected';
+    this.#refuse(status, why);
+  }
+
+  onFault({ peer }: ForwardTarget, fault: PeerFault): void {
+    this.#noteFailed(peer, fault.kind);
+    noteFault(this.#context, peer.target, fault);
+  }
+
+  onShutdown({ peer }: ForwardTarget): void {
+    this.#noteFailed(peer, 'shutting down');
+    this.#context.health.markDown(peer.target, 'it is shutting down');
+  }
+
+  #noteFailed({ target }: FleetPeer, what: string): void {
+    this.#failed ??= [];
+    this.#failed.push(`${target.id}: ${what}`);
+  }
+
+  onFailover(): void {
+    this.#context.metrics.failovers.inc();
+  }
+
+  onTableBehind({ peer }: ForwardTarget): void {
+    const { metrics, log, reportBehind } = this.#context;
+    this.#homeLacksIt = true;
+    metrics.tableBehind.inc();
+    const { id, address } = peer.target;
+    log.warn('a kube-apiserver does not know a resource that the routing table says it serves', {
+      peer: id,
+      path: this.#info?.path,
+    });
+    reportBehind(address);
+  }
+
+  onHead({ peer, peerProxied }: ForwardTarget, status: number, waitedMs: number): void {
+    const { metrics, fleet } = this.#context;
+    const info = this.#info;
+    if (info === undefined) return;
+    this.#peer = peer.target.id;
+    this.#code = status;
+    if (!this.#isLong) metrics.overhead.observe(Math.max(0, performance.now() - this.#startedAt - waitedMs) / 1000);
+    // Whoever answers stays: neither the next read of the resource nor the next request for home goes back in time.
+    if (this.#homeLacksIt) stick(this.#exchange, info, peer);
+    else if (this.#isForHome && peer !== this.#home) fleet.adoptHome(this.#exchange.connection, peer);
+    if (!peerProxied) return;
+    this.#route = 'peer';
+    const { group, version, resource } = info;
+    metrics.rerouted.inc({ code: String(status), group, version, resource });
+  }
+
+  #onClose(complete: boolean): void {
+    const { admission, metrics, accessLog } = this.#context;
+    this.#counts.inFlight--;
+    if (this.#admitted) admission.leave(this.#exchange, this.#isLong);
+    if (!this.#isLong) metrics.duration.observe((performance.now() - this.#startedAt) / 1000, this.#route);
+    if (accessLog) this.#logAccess();
+    this.#forwarded?.onClose(complete);
+  }
+
+  #logAccess(): void {
+    const { method, target, protocol, connection, rawHeaders, identity } = this.#exchange;
+    // Query strings may carry tokens of websocket clients; the path says enough.
+    const queryAt = target.indexOf('?');
+    this.#context.log.info('request', {
+      method,
+      path: queryAt < 0 ? target : target.slice(0, queryAt),
+      protocol,
+      client: connection.remoteAddress,
+      who: identity.who || 'unauthenticated',
+      userAgent: headerValue(rawHeaders, 'user-agent') ?? '',
+      auditId: headerValue(rawHeaders, 'audit-id') ?? '',
+      route: this.#route,
+      peer: this.#peer,
+      code: this.#code,
+      ...(this.#reason !== '' && { reason: this.#reason }),
+      ...(this.#failed !== undefined && { failed: this.#failed.join(', ') }),
+      durationMs: Math.round((performance.now() - this.#startedAt) * 10) / 10,
+    });
+  }
 }
 
-/** What is known of a request while it is forwarded. */
-interface ForwardedRequest {
-  readonly exchange: Exchange;
-  readonly info: RequestInfo;
-  readonly record: AccessRecord;
-  readonly decision: RouteDecision;
-  readonly home: FleetPeer | undefined;
-  readonly startedAt: number;
-  readonly isLong: boolean;
-}
-
-function createEvents(
-  context: HandlerContext,
-  { exchange, info, record, decision, home, startedAt, isLong }: ForwardedRequest,
-  reject: (status: StatusError, why?: UnavailableReason) => void,
-): ForwardEvents {
-  const { metrics, log, fleet } = context;
-  let homeLacksIt = decision.kind === 'peer';
-  return {
-    reject: (status, why) => {
-      record.route = 'rejected';
-      reject(status, why);
-    },
-    onFault: ({ peer }, fault) => {
-      record.failed.push(`${peer.target.id}: ${fault.kind}`);
-      noteFault(context, peer.target, fault);
-    },
-    onShutdown: ({ peer }) => {
-      record.failed.push(`${peer.target.id}: shutting down`);
-      context.health.markDown(peer.target, 'it is shutting down');
-    },
-    onFailover: () => metrics.failovers.inc(),
-    onTableBehind: ({ peer }) => {
-      homeLacksIt = true;
-      metrics.tableBehind.inc();
-      const { id, address } = peer.target;
-      log.warn('a kube-apiserver does not know a resource that the routing table says it serves', {
-        peer: id,
-        path: info.path,
-      });
-      context.reportBehind(address);
-    },
-    onHead: ({ peer, peerProxied }, status, waitedMs) => {
-      record.peer = peer.target.id;
-      record.code = status;
-      if (!isLong) metrics.overhead.observe(Math.max(0, performance.now() - startedAt - waitedMs) / 1000);
-      // Whoever answers stays: neither the next read of the resource nor the next request for home goes back in time.
-      if (homeLacksIt) stick(exchange, info, peer);
-      else if (decision.kind === 'home' && peer !== home) fleet.adoptHome(exchange.connection, peer);
-      if (!peerProxied) return;
-      record.route = 'peer';
-      const { group, version, resource } = info;
-      metrics.rerouted.inc({ code: String(status), group, version, resource });
-    },
-  };
-}
+const listed: NotFoundRule = { kind: 'listed' };
+const trust: NotFoundRule = { kind: 'trust' };
+const noTargets: readonly ForwardTarget[] = [];
+const none = () => noTargets;
 
 function noteFault({ health, metrics }: HandlerContext, target: PeerTarget, fault: PeerFault): void {
   if (fault.kind === 'aborted' || fault.kind === 'request') return;
@@ -220,39 +331,11 @@ function noteFault({ health, metrics }: HandlerContext, target: PeerTarget, faul
   health.markDown(target, fault.error.message);
 }
 
-/** Servers to try, best first; `turn` spreads what would else always go to the first of equals. */
-function listTargets(
-  fleet: Fleet,
-  snapshot: FleetSnapshot,
-  home: FleetPeer | undefined,
-  decision: RouteDecision,
-  exchange: Exchange,
-  info: RequestInfo,
-  turn: number,
-): ForwardTarget[] {
-  const listed: NotFoundRule = { kind: 'listed' };
-  if (decision.kind === 'peer') {
-    const peers = stickyFirst(rotate(peersOf(snapshot, decision.candidates), turn), exchange, info);
-    if (peers[0] !== undefined) stick(exchange, info, peers[0]);
-    return peers.map((peer) => ({ peer, notFound: listed, peerProxied: true }));
-  }
-  if (decision.kind !== 'home' || home === undefined) return [];
-  const { notFound, instead } = decision;
-  const first: ForwardTarget = { peer: home, notFound, peerProxied: false };
-  // A stand-in for home is home for this request; only one that is chosen for what it serves is told not to route on.
-  const others =
-    instead === 'any'
-      ? homesFor(fleet, snapshot, home).slice(1)
-      : stickyFirst(rotate(peersOf(snapshot, instead), turn), exchange, info);
-  return [first, ...others.map((peer) => ({ peer, notFound, peerProxied: instead !== 'any' }))];
-}
-
 const routedAlready = 'another proxy has sent the request here, and this server does not serve it';
 
 /** Only home, and where that does not know the resource, nobody can tell here who does. */
-function targetsOfRouted(home: FleetPeer | undefined): ForwardTarget[] {
-  if (home === undefined) return [];
-  return [{ peer: home, notFound: { kind: 'doubt', message: routedAlready }, peerProxied: true }];
+function targetOfRouted(peer: FleetPeer): ForwardTarget {
+  return { peer, notFound: { kind: 'doubt', message: routedAlready }, peerProxied: true };
 }
 
 function homesFor(fleet: Fleet, snapshot: FleetSnapshot, home: FleetPeer | undefined): FleetPeer[] {
@@ -336,25 +419,4 @@ function explain(decision: RouteDecision, alreadyRouted: boolean): string {
     case 'doubt':
       return 'for home, but not its 404';
   }
-}
-
-function logAccess(log: Log, exchange: Exchange, record: AccessRecord, durationMs: number): void {
-  const { method, target, protocol, connection, rawHeaders } = exchange;
-  // Query strings may carry tokens of websocket clients; the path says enough.
-  const queryAt = target.indexOf('?');
-  log.info('request', {
-    method,
-    path: queryAt < 0 ? target : target.slice(0, queryAt),
-    protocol,
-    client: connection.remoteAddress,
-    who: exchange.identity.who || 'unauthenticated',
-    userAgent: headerValue(rawHeaders, 'user-agent') ?? '',
-    auditId: headerValue(rawHeaders, 'audit-id') ?? '',
-    route: record.route,
-    peer: record.peer,
-    code: record.code,
-    ...(record.reason !== '' && { reason: record.reason }),
-    ...(record.failed.length > 0 && { failed: record.failed.join(', ') }),
-    durationMs: Math.round(durationMs * 10) / 10,
-  });
 }

@@ -106,7 +106,8 @@ export interface PeerHandler {
   /** An interim answer came: 100 to a request with `Expect`, whose body is read meanwhile, or another 1xx. */
   onInterim?(status: number, rawHeaders: string[]): void;
   onHead(status: number, rawHeaders: string[]): void;
-  onData(chunk: Buffer): void;
+  /** `isLast`: nothing but `onEnd` without trailers follows, and at once; false does not mean that more follows. */
+  onData(chunk: Buffer, isLast: boolean): void;
   onEnd(rawTrailers: string[]): void;
   onFault(fault: PeerFault): void;
   /** The peer switched protocols; the socket is the handler's from here on, and nothing else is called. */
@@ -161,7 +162,6 @@ export interface ProxyMetrics {
   readonly rerouted: { inc(labels: Readonly<Record<'code' | 'group' | 'version' | 'resource', string>>): void };
   readonly peerErrors: { inc(labels: { readonly type: string }): void };
   readonly unavailable: { inc(labels: { readonly reason: UnavailableReason }): void };
-  readonly inFlight: { inc(): void; dec(): void };
   readonly tableRevision: { set(revision: number): void };
   readonly failovers: { inc(): void };
   readonly homeChanges: { inc(): void };
@@ -172,7 +172,7 @@ export interface ProxyMetrics {
   readonly reloadFailures: { inc(labels: { readonly certificate: string }): void };
   readonly tableBehind: { inc(): void };
   readonly overhead: { observe(seconds: number): void };
-  readonly duration: { observe(labels: { readonly route: Route }, seconds: number): void };
+  readonly duration: { observe(seconds: number, route: Route): void };
   /** All of it in Prometheus' text format. */
   text(): Promise<string>;
   /** The same as values, to be added up with those of other processes. */
@@ -182,6 +182,8 @@ export interface ProxyMetrics {
 /** What is asked for when metrics are read. */
 export interface MetricSources {
   clientConnections(): { readonly http1: number; readonly http2: number };
+  /** Requests that are being answered. */
+  requestsInFlight(): number;
   /** -1 without a table. */
   tableAgeSeconds(): number;
   connections(): { readonly short: number; readonly long: number };

@@ -68,6 +68,7 @@ export function startProxy(options: ProxyOptions): RunningProxy {
     },
   });
   const metrics = options.createMetrics({
+    requestsInFlight: () => handler.inFlight(),
     tableAgeSeconds: () => fleet.tableAgeSeconds(),
     connections: () => transport.connections(),
     clientConnections: () => server.connections(),

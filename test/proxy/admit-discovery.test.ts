@@ -30,7 +30,7 @@ function scriptedPeers(answer: (request: Asked) => Scripted) {
           return;
         }
         handler.onHead(scripted.status, [...(scripted.headers ?? [])]);
-        handler.onData(Buffer.from(scripted.body ?? ''));
+        handler.onData(Buffer.from(scripted.body ?? ''), false);
         handler.onEnd([]);
       });
       return { pause() {}, resume() {}, abort() {} };

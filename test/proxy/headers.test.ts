@@ -3,13 +3,7 @@ import { prepareRequestHeaders, prepareResponseHeaders } from '../../src/proxy/h
 import { passThrough } from '../../src/proxy/request-identity.ts';
 
 function prepare(rawHeaders: readonly string[], peerProxied = false): string[] {
-  const prepared = prepareRequestHeaders(rawHeaders, {
-    remoteAddress: '192.0.2.7',
-    peerProxied,
-    identity: passThrough,
-  });
-  if (prepared.kind === 'bad') throw new Error(prepared.message);
-  return prepared.rawHeaders;
+  return prepareRequestHeaders(rawHeaders, { remoteAddress: '192.0.2.7', peerProxied, identity: passThrough });
 }
 const forwardedFor = ['X-Forwarded-For', '192.0.2.7'];
 
@@ -85,18 +79,6 @@ describe('prepareRequestHeaders', () => {
       'true',
     ]);
     expect(prepare(['Host', 'h'])).not.to.include('x-kubernetes-peer-proxied');
-  });
-
-  it('refuses odd names, odd values and a second Host', () => {
-    for (const headers of [
-      ['X-Remote-User\t', 'a'],
-      ['X Remote', 'a'],
-      ['a', 'b\r\nX-Remote-User: c'],
-      ['Host', 'a', 'host', 'b'],
-    ])
-      expect(
-        prepareRequestHeaders(headers, { remoteAddress: '', peerProxied: false, identity: passThrough }).kind,
-      ).to.equal('bad');
   });
 });
 

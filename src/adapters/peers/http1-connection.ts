@@ -115,7 +115,7 @@ export class Http1Connection {
       at = parser.read(chunk, at);
       const { pieces } = parser;
       for (let index = 0; index + 1 < pieces.length; index += 2) {
-        attempt.handler.onData(chunk.subarray(pieces[index], pieces[index + 1]));
+        attempt.handler.onData(chunk.subarray(pieces[index], pieces[index + 1]), false);
         if (this.#attempt !== attempt) return;
       }
       if (!hadHead && parser.headComplete) {
@@ -168,25 +168,30 @@ export class Http1Connection {
 
   #takeCounted(attempt: Http1Attempt, chunk: Buffer, from: number): void {
     const length = chunk.length - from;
-    if (length <= this.#left) {
+    if (length < this.#left) {
       this.#left -= length;
-      attempt.handler.onData(from === 0 ? chunk : chunk.subarray(from));
-      if (this.#left === 0 && this.#attempt === attempt) this.#complete(attempt, false, []);
+      attempt.handler.onData(from === 0 ? chunk : chunk.subarray(from), false);
       return;
     }
     const end = from + this.#left;
     this.#left = 0;
-    attempt.handler.onData(chunk.subarray(from, end));
-    if (this.#attempt === attempt) this.#complete(attempt, true, []);
+    this.#complete(
+      attempt,
+      end < chunk.length,
+      [],
+      from === 0 && end === chunk.length ? chunk : chunk.subarray(from, end),
+    );
   }
 
-  #complete(attempt: Http1Attempt, hasExtra: boolean, rawTrailers: string[]): void {
+  /** The connection is free before the handler is told, so that nothing that the handler does can end it. */
+  #complete(attempt: Http1Attempt, hasExtra: boolean, rawTrailers: string[], last?: Buffer): void {
     attempt.settled = true;
     this.#attempt = undefined;
     if (this.#keepAlive && this.#requestComplete && !hasExtra) {
       this.#socket.resume();
       this.#owner.onIdle(this);
     } else this.#discard();
+    if (last !== undefined) attempt.handler.onData(last, true);
     attempt.handler.onEnd(rawTrailers);
   }
 

@@ -258,7 +258,7 @@ class Http2Attempt implements PeerCall {
     this.#handler.onHead(status, fields);
     if (this.settled) return;
     this.#stream?.on('data', (chunk: Buffer) => {
-      if (!this.settled) this.#handler.onData(chunk);
+      if (!this.settled) this.#handler.onData(chunk, false);
     });
     if (this.#paused) this.#stream?.pause();
   }

@@ -1,12 +1,22 @@
-import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { AggregatorRegistry, Counter, Gauge, Registry } from 'prom-client';
 import { type MetricSources, type ProxyMetrics, unavailableReasons } from '../../proxy/ports.ts';
+import { registerBucketCounts } from './bucket-counts.ts';
 import { addProcessMetrics } from './metrics.ts';
 
 /** Makes the proxy's metrics in a registry of their own; upstream's names where they mean the same. */
-export function createProxyMetrics({ tableAgeSeconds, connections, clientConnections }: MetricSources): ProxyMetrics {
+export function createProxyMetrics(sources: MetricSources): ProxyMetrics {
+  const { requestsInFlight, tableAgeSeconds, connections, clientConnections } = sources;
   const registry = new Registry();
   const registers = [registry];
   addProcessMetrics(registry);
+  new Gauge({
+    name: 'peerdiscovery_proxy_requests_in_flight',
+    help: 'Requests that are being answered, watches included.',
+    registers,
+    collect() {
+      this.set(requestsInFlight());
+    },
+  });
   new Gauge({
     name: 'peerdiscovery_proxy_table_age_seconds',
     help: 'Seconds since the routing table was received or last confirmed; -1 without one.',
@@ -56,19 +66,9 @@ export function createProxyMetrics({ tableAgeSeconds, connections, clientConnect
   return {
     text: () => registry.metrics(),
     json: () => registry.getMetricsAsJSON(),
-    rerouted: new Counter({
-      name: 'apiserver_rerouted_request_total',
-      help: 'Requests that were sent to a kube-apiserver other than their home.',
-      labelNames: ['code', 'group', 'version', 'resource'],
-      registers,
-    }),
+    rerouted: createRerouted(registry),
     peerErrors,
     unavailable,
-    inFlight: new Gauge({
-      name: 'peerdiscovery_proxy_requests_in_flight',
-      help: 'Requests that are being answered, watches included.',
-      registers,
-    }),
     tableRevision: new Gauge({
       name: 'peerdiscovery_proxy_table_revision',
       help: 'Revision of the routing table in use; 0 without one.',
@@ -108,19 +108,41 @@ export function createProxyMetrics({ tableAgeSeconds, connections, clientConnect
       help: 'Answers by which a kube-apiserver said that it does not know a resource that the table says it serves.',
       registers,
     }),
-    overhead: new Histogram({
+    overhead: registerBucketCounts(registry, {
       name: 'peerdiscovery_proxy_added_duration_seconds',
       help: 'From the head of a request to the head of its answer, less the wait for the kube-apiserver that answered.',
       buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
-      registers,
     }),
-    duration: new Histogram({
+    duration: registerBucketCounts(registry, {
       name: 'peerdiscovery_proxy_request_duration_seconds',
       help: 'From the head of a request to the end of its answer; watches are left out.',
-      labelNames: ['route'],
+      labelName: 'route',
       buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
-      registers,
     }),
+  };
+}
+
+/** Counts by one look-up: prom-client's own builds and hashes a set of labels each time. */
+function createRerouted(registry: Registry): ProxyMetrics['rerouted'] {
+  type Labels = Parameters<ProxyMetrics['rerouted']['inc']>[0];
+  const counted = new Map<string, { readonly labels: Labels; count: number }>();
+  new Counter({
+    name: 'apiserver_rerouted_request_total',
+    help: 'Requests that were sent to a kube-apiserver other than their home.',
+    labelNames: ['code', 'group', 'version', 'resource'],
+    registers: [registry],
+    collect() {
+      for (const { labels, count } of counted.values()) this.inc(labels, count);
+      counted.clear();
+    },
+  });
+  return {
+    inc: (labels) => {
+      const key = `${labels.code}/${labels.group}/${labels.version}/${labels.resource}`;
+      const known = counted.get(key);
+      if (known === undefined) counted.set(key, { labels, count: 1 });
+      else known.count++;
+    },
   };
 }
 

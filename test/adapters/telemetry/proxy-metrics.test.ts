@@ -7,6 +7,7 @@ const page = new URL('../../../docs/reference/proxy-metrics.md', import.meta.url
 describe("the proxy's metrics", () => {
   it('are described in docs/reference/proxy-metrics.md, all of them, as the code has them', async () => {
     const metrics = createProxyMetrics({
+      requestsInFlight: () => 0,
       tableAgeSeconds: () => -1,
       connections: () => ({ short: 0, long: 0 }),
       clientConnections: () => ({ http1: 0, http2: 0 }),
