@@ -1,5 +1,6 @@
 import { execFile, execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
@@ -84,6 +85,28 @@ export async function runLoad(load: Load, pids: readonly number[], core: string)
   const before = cpuSeconds(pids);
   const counted = load.protocol === 'h1' && load.rate === undefined ? await wrk(load, core) : await h2load(load, core);
   return { ...counted, cpuUs: ((cpuSeconds(pids) - before) * 1e6) / Math.max(1, counted.requests) };
+}
+
+/** Full TLS handshakes with one small request each, watching the CPU of `pids`. */
+export async function runHandshakes(
+  { port, path, caFile, seconds }: { port: number; path: string; caFile: string; seconds: number },
+  pids: readonly number[],
+  core: string,
+): Promise<LoadResult> {
+  const script = fileURLToPath(new URL('bench-handshake-load.ts', import.meta.url));
+  const before = cpuSeconds(pids);
+  const args = ['-c', core, process.execPath, script, String(port), caFile, String(seconds), path];
+  const { stdout } = await run('taskset', args);
+  const { answered, failed } = JSON.parse(stdout) as { answered: number; failed: number };
+  const cpuUs = ((cpuSeconds(pids) - before) * 1e6) / Math.max(1, answered);
+  const latencies = { p50Ms: Number.NaN, p99Ms: Number.NaN };
+  return { perSecond: answered / seconds, requests: answered, failed, ...latencies, cpuUs };
+}
+
+/** Time that the machine's owner took from it since it started, in seconds. */
+export function stolenSeconds(): number {
+  const ticksPerSecond = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
+  return Number(readFileSync('/proc/stat', 'utf8').split('\n', 1)[0]?.trim().split(/\s+/)[8]) / ticksPerSecond;
 }
 
 type Counted = Omit<LoadResult, 'cpuUs'>;

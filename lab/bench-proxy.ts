@@ -1,10 +1,10 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { FrontSetting, Listening } from './bench-fronts.ts';
 import { fixedPaths, startBackEnd, startHaproxy, startNginx, startOurs, startRouting } from './bench-fronts.ts';
-import { type LoadResult, runLoad } from './bench-load.ts';
+import { type LoadResult, runHandshakes, runLoad, stolenSeconds } from './bench-load.ts';
 import { type ProxyMeasurements, writeChart, writeProxyReport } from './bench-proxy-report.ts';
 import { measureWatches } from './bench-watches.ts';
 import { issue, makeAuthority } from './certificates.ts';
@@ -59,6 +59,11 @@ async function measureFixed(setting: FrontSetting, samples: ProxyMeasurements['s
           name === back.name ? 'direct' : name,
           await runLoad(load, [pid], loadCore),
         );
+      }
+    for (let turn = 0; turn < turns; turn++)
+      for (const { name, url, pid } of fronts.slice(1, 4)) {
+        const load = { port: Number(new URL(url).port), path: fixedPaths['1 KiB'], caFile: setting.caFile, seconds };
+        note(samples, 'full TLS handshakes', name, await runHandshakes(load, [pid], loadCore));
       }
   } finally {
     for (const front of fronts) await front.stop();
@@ -170,12 +175,14 @@ try {
     core: proxyCore,
   };
   const measured: ProxyMeasurements = { samples: [], memory: [], turns, seconds, watches };
+  const [startedAtMs, stolenBefore] = [performance.now(), stolenSeconds()];
   const parts = process.argv.slice(2);
   const wants = (part: string) => parts.length === 0 || parts.includes(part);
   if (wants('fixed')) await measureFixed(setting, measured.samples);
   if (wants('watches')) await measureMemory(setting, measured.memory);
   if (wants('real')) await measureReal(setting, measured.samples);
-  const text = writeProxyReport(measured);
+  const available = (availableParallelism() * (performance.now() - startedAtMs)) / 1_000;
+  const text = writeProxyReport(measured, (100 * (stolenSeconds() - stolenBefore)) / available);
   process.stdout.write(`\n${text}\n`);
   if (parts.length === 0) {
     const pages = join(repository, 'docs', 'benchmarks');
