@@ -1,5 +1,5 @@
 import type { ClientCertificate } from './client-certificate.ts';
-import type { RawHeaders } from './headers.ts';
+import type { PreparedFields, RawHeaders } from './headers.ts';
 import type { RequestIdentity } from './request-identity.ts';
 
 /** What is remembered of one client connection, so that its reads do not go back in time between servers. */
@@ -11,6 +11,8 @@ export interface ClientConnection {
   home: string | undefined;
   /** Group, version and resource to the address of the peer that serves it here. */
   readonly sticky: Map<string, string>;
+  /** What was made of the header fields of its last short request: most clients send the same again and again. */
+  prepared?: PreparedFields;
 }
 
 /** One request and its answer, the same for HTTP/1.1 and HTTP/2. */

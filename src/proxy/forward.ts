@@ -6,9 +6,9 @@ import { classifiableBytes, classifyNotFound } from './classify-not-found.ts';
 import { isShutdownRefusal } from './classify-refusal.ts';
 import type { Exchange } from './exchange.ts';
 import type { FleetPeer } from './fleet.ts';
-import { headerValue, prepareRequestHeaders, prepareResponseHeaders } from './headers.ts';
+import { headerValue, prepareAgain, prepareRequestHeaders, prepareResponseHeaders } from './headers.ts';
 import { type KeptBody, keepBody } from './kept-body.ts';
-import type { PeerCall, PeerFault, PeerHandler, PeerTransport, UnavailableReason } from './ports.ts';
+import type { FieldsMemo, PeerCall, PeerFault, PeerHandler, PeerTransport, UnavailableReason } from './ports.ts';
 
 /** One server to try. */
 export interface ForwardTarget {
@@ -137,6 +137,7 @@ class Forwarding implements ForwardedExchange, PeerHandler {
 
   #attempt(target: ForwardTarget): void {
     const exchange = this.#exchange;
+    const { rawHeaders, memo } = this.#prepare(target.peerProxied);
     this.#target = target;
     this.#held = undefined;
     this.#started = false;
@@ -148,11 +149,8 @@ class Forwarding implements ForwardedExchange, PeerHandler {
       {
         method: exchange.method,
         path: exchange.target,
-        rawHeaders: prepareRequestHeaders(exchange.rawHeaders, {
-          remoteAddress: exchange.connection.remoteAddress,
-          peerProxied: target.peerProxied,
-          identity: exchange.identity,
-        }),
+        rawHeaders,
+        memo,
         body: this.#body?.open() ?? null,
         longRunning: this.#plan.longRunning,
         connectAs: exchange.identity.connectAs,
@@ -161,6 +159,15 @@ class Forwarding implements ForwardedExchange, PeerHandler {
       this,
     );
     this.#call = call;
+  }
+
+  #prepare(peerProxied: boolean): { readonly rawHeaders: readonly string[]; readonly memo: FieldsMemo | undefined } {
+    const exchange = this.#exchange;
+    // Bodies differ in length, and a watch is no request that comes again soon: neither is worth the memory.
+    if (!exchange.hasBody && !this.#plan.longRunning) return prepareAgain(exchange, peerProxied);
+    const { identity, connection } = exchange;
+    const context = { remoteAddress: connection.remoteAddress, peerProxied, identity };
+    return { rawHeaders: prepareRequestHeaders(exchange.rawHeaders, context), memo: undefined };
   }
 
   onHead(status: number, rawHeaders: string[]): void {

@@ -1,3 +1,4 @@
+import type { FieldsMemo } from './ports.ts';
 import type { RequestIdentity } from './request-identity.ts';
 
 /** Header fields as Node gives and takes them raw: name, value, name, value. */
@@ -62,6 +63,45 @@ export function prepareRequestHeaders(rawHeaders: RawHeaders, context: HeaderCon
   result.push('X-Forwarded-For', forwardedFor + context.remoteAddress, ...identity.stamp);
   if (context.peerProxied || identity.alreadyRouted) result.push('x-kubernetes-peer-proxied', 'true');
   return result;
+}
+
+/** Header fields of a request as they are sent on, and what they were made of. */
+export interface PreparedFields {
+  readonly rawHeaders: readonly string[];
+  readonly memo: FieldsMemo;
+  readonly from: RawHeaders;
+  readonly identity: RequestIdentity;
+  readonly peerProxied: boolean;
+}
+
+/** What of an exchange header fields are made of, and the connection that remembers them. */
+interface FieldsSource {
+  readonly rawHeaders: RawHeaders;
+  readonly identity: RequestIdentity;
+  readonly connection: { readonly remoteAddress: string; prepared?: PreparedFields };
+}
+
+/** The same as `prepareRequestHeaders`, remembered for a connection whose next request has the same fields. */
+export function prepareAgain(exchange: FieldsSource, peerProxied: boolean): PreparedFields {
+  const { rawHeaders, identity, connection } = exchange;
+  const before = connection.prepared;
+  if (before?.identity === identity && before.peerProxied === peerProxied && isSame(before.from, rawHeaders))
+    return before;
+  const { remoteAddress } = connection;
+  connection.prepared = {
+    rawHeaders: prepareRequestHeaders(rawHeaders, { remoteAddress, peerProxied, identity }),
+    memo: { written: undefined },
+    from: rawHeaders,
+    identity,
+    peerProxied,
+  };
+  return connection.prepared;
+}
+
+function isSame(one: RawHeaders, other: RawHeaders): boolean {
+  if (one.length !== other.length) return false;
+  for (let at = 0; at < one.length; at++) if (one[at] !== other[at]) return false;
+  return true;
 }
 
 /** A peer's answer without what belongs to the connection that it came on. Everything else stays as often as it was. */

@@ -57,11 +57,18 @@ export interface PeerTarget {
  */
 export type ConnectAs = 'anonymous' | 'frontProxy';
 
+/** Where a transport keeps what it has made of header fields that will come again; whose fields they are, is the key. */
+export interface FieldsMemo {
+  written: { readonly address: string; readonly connectAs: ConnectAs; readonly text: string } | undefined;
+}
+
 /** What is sent to a peer. Header values are latin1 strings in a flat array. */
 export interface PeerRequest {
   readonly method: string;
   readonly path: string;
   readonly rawHeaders: readonly string[];
+  /** One that always comes with the same `rawHeaders`; undefined if they will not come again. */
+  readonly memo?: FieldsMemo | undefined;
   /** Read only once the connection stands, so that a failure before leaves it whole. */
   readonly body: AsyncIterable<Uint8Array> | null;
   /** Watches and the like: own connections, no timeouts. */

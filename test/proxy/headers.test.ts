@@ -1,5 +1,10 @@
 import { expect } from 'chai';
-import { prepareRequestHeaders, prepareResponseHeaders } from '../../src/proxy/headers.ts';
+import {
+  type PreparedFields,
+  prepareAgain,
+  prepareRequestHeaders,
+  prepareResponseHeaders,
+} from '../../src/proxy/headers.ts';
 import { passThrough } from '../../src/proxy/request-identity.ts';
 
 function prepare(rawHeaders: readonly string[], peerProxied = false): string[] {
@@ -79,6 +84,40 @@ describe('prepareRequestHeaders', () => {
       'true',
     ]);
     expect(prepare(['Host', 'h'])).not.to.include('x-kubernetes-peer-proxied');
+  });
+});
+
+describe('prepareAgain', () => {
+  const connection = (): { remoteAddress: string; prepared?: PreparedFields } => ({ remoteAddress: '192.0.2.7' });
+  const fields = ['Host', 'h', 'Authorization', 'Bearer a'];
+
+  it('gives what it gave, while fields, identity and destination are the same', () => {
+    const exchange = { rawHeaders: fields, identity: passThrough, connection: connection() };
+    const first = prepareAgain(exchange, false);
+    expect(first.rawHeaders).to.deep.equal(prepare(fields));
+    expect(prepareAgain({ ...exchange, rawHeaders: [...fields] }, false)).to.equal(first);
+  });
+
+  const others = {
+    'another token': { rawHeaders: ['Host', 'h', 'Authorization', 'Bearer b'] },
+    'one field more': { rawHeaders: [...fields, 'A', 'b'] },
+    'another identity': { identity: { ...passThrough, stamp: ['X-Remote-User', 'u'] } },
+  };
+  for (const [what, other] of Object.entries(others))
+    it(`makes them anew for ${what}`, () => {
+      const exchange = { rawHeaders: fields, identity: passThrough, connection: connection() };
+      prepareAgain(exchange, false);
+      const next = { ...exchange, ...other };
+      const { remoteAddress } = exchange.connection;
+      expect(prepareAgain(next, false).rawHeaders).to.deep.equal(
+        prepareRequestHeaders(next.rawHeaders, { remoteAddress, peerProxied: false, identity: next.identity }),
+      );
+    });
+
+  it('makes them anew for a server that is not home', () => {
+    const exchange = { rawHeaders: fields, identity: passThrough, connection: connection() };
+    prepareAgain(exchange, false);
+    expect(prepareAgain(exchange, true).rawHeaders).to.deep.equal(prepare(fields, true));
   });
 });
 

@@ -16,10 +16,23 @@ const badTarget = /[^\x21-\x7e\x80-\xff]/;
  * A token never goes with the front proxy's certificate: there, a stray `X-Remote-User` would outrank it.
  */
 export function writeRequestHead(target: PeerTarget, request: PeerRequest): RequestHead {
-  const { method, path, rawHeaders, body, upgrade, connectAs } = request;
+  const { method, path, body, upgrade, connectAs, memo } = request;
   if (!token.test(method)) return bad('the method is not a token');
   if (path.charCodeAt(0) !== 0x2f || badTarget.test(path)) return bad('the request target has a forbidden byte');
-  let text = `${method} ${path} HTTP/1.1\r\n`;
+  const line = `${method} ${path} HTTP/1.1\r\n`;
+  const written = memo?.written;
+  const plain = body === null && upgrade === undefined;
+  if (plain && written?.address === target.address && written.connectAs === connectAs)
+    return { kind: 'ok', text: line + written.text };
+  const fields = writeFields(target, request);
+  if (fields.kind === 'bad') return fields;
+  if (plain && memo !== undefined) memo.written = { address: target.address, connectAs, text: fields.text };
+  return { kind: 'ok', text: line + fields.text };
+}
+
+function writeFields(target: PeerTarget, request: PeerRequest): RequestHead {
+  const { rawHeaders, body, upgrade, connectAs } = request;
+  const lines: string[] = [];
   let hosts = 0;
   let length: string | undefined;
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
@@ -52,14 +65,15 @@ export function writeRequestHead(target: PeerTarget, request: PeerRequest): Requ
         break;
       default:
     }
-    text += `${name}: ${value}\r\n`;
+    lines.push(`${name}: ${value}\r\n`);
   }
   if (body === null && length !== undefined && Number(length) > 0) return bad('a Content-Length without a body');
   if (upgrade !== undefined && (body !== null || !/^[\w./-]+$/.test(upgrade))) return bad('an upgrade like this');
-  if (hosts === 0) text += `Host: ${target.address}\r\n`;
-  if (body !== null && length === undefined) text += 'Transfer-Encoding: chunked\r\n';
-  if (upgrade !== undefined) text += `Connection: Upgrade\r\nUpgrade: ${upgrade}\r\n`;
-  return { kind: 'ok', text: `${text}\r\n` };
+  if (hosts === 0) lines.push(`Host: ${target.address}\r\n`);
+  if (body !== null && length === undefined) lines.push('Transfer-Encoding: chunked\r\n');
+  if (upgrade !== undefined) lines.push(`Connection: Upgrade\r\nUpgrade: ${upgrade}\r\n`);
+  lines.push('\r\n');
+  return { kind: 'ok', text: lines.join('') };
 }
 
 /** Header fields of HTTP/2, flat, with the pseudo fields in front. */

@@ -41,8 +41,10 @@ export interface ResponseParsers {
 
 const { responses, ok, paused, pausedUpgrade, skipBody } = llhttpCodes;
 const windowBytes = 64 * 1024;
+const headPieceBytes = 2 * 1024;
 const maxHeadBytes = 256 * 1024;
 const maxFields = 1_000;
+const nothing = Buffer.alloc(0);
 
 /**
  * Loads the parser of answers.
@@ -78,9 +80,11 @@ export function loadResponseParsers(): ResponseParsers {
     #fieldBytes = 0;
     #isPaused = false;
     #problem: string | undefined;
-    /** What is read now, and where its first byte would be in llhttp's memory. */
-    #chunk: Buffer = Buffer.alloc(0);
-    #origin = 0;
+    /** What llhttp reads now, decoded when it finds the first field, since one piece is cheaper to decode than many. */
+    #chunk: Buffer = nothing;
+    #at = 0;
+    #size = 0;
+    #text: string | undefined;
 
     reset(isHead: boolean): void {
       llhttp.llhttp_reset(this.#pointer);
@@ -111,7 +115,8 @@ export function loadResponseParsers(): ResponseParsers {
       let at = from;
       const hadHead = this.headComplete;
       while (at < chunk.length && !this.messageComplete && this.headComplete === hadHead) {
-        const size = Math.min(chunk.length - at, windowBytes);
+        // Of a body that follows the head, little is copied for nothing.
+        const size = Math.min(chunk.length - at, hadHead ? windowBytes : headPieceBytes);
         at += this.#execute(chunk, at, size);
       }
       return at;
@@ -123,7 +128,9 @@ export function loadResponseParsers(): ResponseParsers {
       if (view.buffer !== llhttp.memory.buffer) view = new Uint8Array(llhttp.memory.buffer);
       chunk.copy(view, window, at, at + size);
       this.#chunk = chunk;
-      this.#origin = window - at;
+      this.#at = at;
+      this.#size = size;
+      this.#text = undefined;
       active = this;
       let result: number;
       try {
@@ -140,8 +147,9 @@ export function loadResponseParsers(): ResponseParsers {
     }
 
     #slice(at: number, length: number): string {
-      const start = at - this.#origin;
-      return this.#chunk.toString('latin1', start, start + length);
+      const text = this.#text ?? this.#chunk.toString('latin1', this.#at, this.#at + this.#size);
+      this.#text = text;
+      return text.slice(at - window, at - window + length);
     }
 
     onName(at: number, length: number): number {
@@ -212,7 +220,7 @@ export function loadResponseParsers(): ResponseParsers {
     }
 
     onBody(at: number, length: number): number {
-      const start = at - this.#origin;
+      const start = at - window + this.#at;
       this.pieces.push(start, start + length);
       return ok;
     }
