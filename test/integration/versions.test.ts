@@ -51,6 +51,19 @@ describe('operator and proxy over simulated servers of all ages', function () {
       expect((await fleet.get(path)).status, path).to.equal(200);
   });
 
+  it('gives all that any of them serves as v2beta1, to clients that know no newer form', async () => {
+    const beta = 'application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList';
+    const [ours, v2, home] = await Promise.all([
+      fleet.get('/apis', { accept: beta }),
+      fleet.get('/apis', { accept: beta.replace('v2beta1', 'v2') }),
+      fleet.get('/apis', { accept: beta, from: fleet.plane.server('v127').url }),
+    ]);
+    expect(ours.headers['content-type']).to.equal(beta).and.to.equal(home.headers['content-type']);
+    expect(ours.body).to.equal(v2.body.replace('apidiscovery.k8s.io/v2', 'apidiscovery.k8s.io/v2beta1'));
+    expect(home.body).not.to.contain('resourceclaims');
+    expect(ours.body).to.contain('resourceclaims');
+  });
+
   it('says 404 for what none of them serves', async () => {
     await fleet.until('a complete table', () => fleet.status()?.peerCounts?.stale === 0);
     // A proxy that has just begun believes a table when it has been confirmed.

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { encodeDiscoveryList } from '../../src/domain/encode-discovery.ts';
 import { createFakeControlPlane, group } from '../support/fake-control-plane.ts';
 
 const a = '10.0.0.1:6443';
@@ -93,6 +94,45 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.advance(500);
     expect(plane.table.complete).to.equal(true);
     expect(whoServes(plane, 'jobs')).to.deep.equal(['newest']);
+    await plane.controller.stop();
+  });
+
+  for (const home of ['old', 'new'])
+    it(`merges what a server lists before it is ready neither as news nor as nothing: ${home}`, async () => {
+      const plane = mixedPlane();
+      await plane.advance(2_000);
+      const before = plane.bundles.at(-1);
+      const address = home === 'old' ? a : b;
+      const served = plane.servers.get(address)?.groups ?? [];
+      // A server that starts lists what it has set up so far.
+      plane.servers.set(address, { probe: { kind: 'notReady', detail: 'starting' }, groups: [] });
+      plane.renew(home, address, 'second');
+      plane.controller.definitionsChanged();
+      await plane.advance(15_000);
+      expect(plane.bundles.at(-1)?.apis).to.equal(before?.apis);
+      expect(plane.table.groupVersions).to.deep.equal(before?.table.groupVersions);
+      expect(plane.table.complete).to.equal(false);
+      expect(conditions(plane).Stale).to.equal('True');
+      plane.servers.set(address, { probe: { kind: 'ready' }, groups: served });
+      await plane.advance(1_000);
+      expect(plane.bundles.at(-1)?.apis).to.equal(before?.apis);
+      expect(plane.table.complete).to.equal(true);
+      await plane.controller.stop();
+    });
+
+  it('merges nothing for a server that has never been ready, and doubts for as long', async () => {
+    const plane = createFakeControlPlane();
+    plane.servers.set(a, { probe: { kind: 'notReady', detail: 'starting' }, groups: [] });
+    plane.servers.set(b, { probe: { kind: 'ready' }, groups: [group('apps', 'v1', 'deployments', 'widgets')] });
+    plane.renew('old', a);
+    plane.renew('new', b);
+    plane.start();
+    await plane.advance(15_000);
+    expect(plane.bundles.at(-1)?.apis).to.equal(
+      encodeDiscoveryList([group('apps', 'v1', 'deployments', 'widgets')], { typeMeta: true }),
+    );
+    expect(plane.table.complete).to.equal(false);
+    expect(whoServes(plane, 'widgets')).to.deep.equal(['new']);
     await plane.controller.stop();
   });
 

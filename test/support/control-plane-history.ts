@@ -16,11 +16,17 @@ export type HistoryStep =
   | { readonly kind: 'stop'; readonly server: number }
   | { readonly kind: 'fault'; readonly server: number; readonly fault: Trouble }
   | { readonly kind: 'heal'; readonly server: number }
+  | { readonly kind: 'lie'; readonly server: number; readonly lie: Lie }
   | { readonly kind: 'define'; readonly definition: number; readonly delays: readonly number[] }
-  | { readonly kind: 'undefine'; readonly definition: number };
+  | { readonly kind: 'undefine'; readonly definition: number }
+  /** Another operator takes over, with nothing but what was published. */
+  | { readonly kind: 'newLeader' };
 
 /** How a running server fails. */
 export type Trouble = 'hang' | 'garbage' | 'notReady' | 'unauthorized';
+
+/** How a running server's discovery is not what it serves; `flips` tells the truth every other second. */
+export type Lie = 'omits' | 'invents' | 'flips';
 
 /** A history, and how many servers it is about. */
 export interface History {
@@ -66,6 +72,14 @@ export function controlPlaneHistories(
     },
     { weight: 2, arbitrary: fc.record({ kind: fc.constant('heal' as const), server }) },
     {
+      weight: 1,
+      arbitrary: fc.record({
+        kind: fc.constant('lie' as const),
+        server,
+        lie: fc.constantFrom<Lie>('omits', 'invents', 'flips'),
+      }),
+    },
+    {
       weight: 2,
       arbitrary: fc.record({
         kind: fc.constant('define' as const),
@@ -74,6 +88,7 @@ export function controlPlaneHistories(
       }),
     },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('undefine' as const), definition }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('newLeader' as const) }) },
   );
   return fc.record({
     servers: fc.integer({ min: 1, max: maxServers }),
@@ -86,13 +101,20 @@ export function controlPlaneHistories(
 export interface TrueServer {
   readonly name: string;
   readonly address: string;
+  /** Whether it has ever run. */
+  started: boolean;
+  /** What it has listed since it last began to. */
+  brought: Set<string>;
   running: boolean;
   version: number;
   trouble: Trouble | undefined;
+  lie: Lie | undefined;
   /** Since when it runs without any trouble, by the history's clock. */
   wellSinceMs: number;
   /** Resource key to since when it is served. */
   readonly serves: Map<string, number>;
+  /** Resource key to since when it is listed, true or not: nobody outside can tell a claim from the truth. */
+  readonly lists: Map<string, number>;
 }
 
 /** Bounds short enough for many histories, in the proportions of the defaults. */
@@ -114,29 +136,46 @@ export async function runHistory(
     },
   });
   let nowMs = 0;
+  let quietSinceMs = 0;
   let starts = 0;
   const truth: TrueServer[] = Array.from({ length: count }, (_, index) => ({
     name: `server-${index}`,
     address: `10.0.${index >> 8}.${index & 255}:6443`,
+    started: false,
+    brought: new Set<string>(),
     running: false,
     version: 0,
     trouble: undefined,
+    lie: undefined,
     wellSinceMs: 0,
     serves: new Map(),
+    lists: new Map(),
   }));
   const defined = new Map<number, { readonly sinceMs: number; readonly delays: readonly number[] }>();
   const holders = new Map<string, string>();
 
   /** Documents by what makes them, so that servers that serve the same have the same one. */
   const documents = new Map<string, GroupDiscovery[]>();
-  function documentOf(version: number, visible: readonly number[]): GroupDiscovery[] {
-    const key = `${version}:${visible.join()}`;
+  function documentOf(version: number, visible: readonly number[], lie: Lie | undefined): GroupDiscovery[] {
+    const key = `${version}:${visible.join()}:${lie}`;
     const known = documents.get(key);
     if (known !== undefined) return known;
     const custom = visible.map((definition) => group(`d${definition}.example`, 'v1', 'things'));
-    const made = [...builtIn(version, moreResources), ...custom];
+    const truth = [...builtIn(version, moreResources), ...custom];
+    const made = lie === undefined ? truth : lieAbout(truth, lie);
     documents.set(key, made);
     return made;
+  }
+
+  const noted = new Map<Map<string, number>, readonly GroupDiscovery[]>();
+  /** Keeps since when each resource has been among these without a break. */
+  function note(since: Map<string, number>, groups: readonly GroupDiscovery[]): void {
+    if (since.size > 0 && noted.get(since) === groups) return;
+    noted.set(since, groups);
+    quietSinceMs = nowMs;
+    const keys = new Set(keysOf(groups));
+    for (const key of since.keys()) if (!keys.has(key)) since.delete(key);
+    for (const key of keys) if (!since.has(key)) since.set(key, nowMs);
   }
 
   /** Brings what each server serves, and what a client of it would see, up to the present. */
@@ -144,21 +183,23 @@ export async function runHistory(
     truth.forEach((server, index) => {
       if (!server.running) {
         server.serves.clear();
+        server.lists.clear();
         plane.servers.delete(server.address);
         return;
       }
-      const visible = [...defined].flatMap(([definition, { sinceMs, delays }]) =>
-        nowMs >= sinceMs + (delays[index % delays.length] ?? 0) * 1_000 ? [definition] : [],
-      );
-      const groups = documentOf(server.version, visible.sort());
-      if (server.serves.size === 0 || plane.servers.get(server.address)?.groups !== groups) {
-        const keys = new Set(keysOf(groups));
-        for (const key of server.serves.keys()) if (!keys.has(key)) server.serves.delete(key);
-        for (const key of keys) if (!server.serves.has(key)) server.serves.set(key, nowMs);
-      }
+      const visible = [...defined]
+        .flatMap(([definition, { sinceMs, delays }]) =>
+          nowMs >= sinceMs + (delays[index % delays.length] ?? 0) * 1_000 ? [definition] : [],
+        )
+        .sort();
+      const lie = server.lie === 'flips' && nowMs % 2_000 < 1_000 ? undefined : server.lie;
+      const groups = documentOf(server.version, visible, lie);
+      note(server.serves, documentOf(server.version, visible, undefined));
+      note(server.lists, groups);
+      for (const key of server.brought) if (!server.lists.has(key)) server.brought.delete(key);
       plane.servers.set(server.address, {
         groups,
-        hash: `${server.version}:${visible.join()}`,
+        hash: `${server.version}:${visible.join()}:${lie}`,
         probe: probeOf(server.trouble),
         ...(server.trouble !== undefined &&
           server.trouble !== 'notReady' && {
@@ -174,13 +215,17 @@ export async function runHistory(
       case 'start':
         if (server === undefined) return;
         starts += 1;
+        server.started = true;
         server.running = true;
         server.version = step.version;
         server.trouble = step.trouble;
+        server.lie = undefined;
         server.wellSinceMs = nowMs;
         server.serves.clear();
+        server.lists.clear();
         holders.set(server.name, `start-${starts}`);
         update();
+        server.brought = new Set(server.lists.keys());
         plane.renew(server.name, server.address, holders.get(server.name));
         return;
       case 'crash':
@@ -193,9 +238,13 @@ export async function runHistory(
       case 'fault':
         if (server !== undefined) server.trouble = step.fault;
         return;
+      case 'lie':
+        if (server !== undefined) server.lie = step.lie;
+        return;
       case 'heal':
-        if (server === undefined || server.trouble === undefined) return;
+        if (server === undefined || (server.trouble === undefined && server.lie === undefined)) return;
         server.trouble = undefined;
+        server.lie = undefined;
         server.wellSinceMs = nowMs;
         return;
       case 'define':
@@ -222,7 +271,7 @@ export async function runHistory(
     }
   }
 
-  const moment = (): Moment => ({ nowMs, truth, plane });
+  const moment = (): Moment => ({ nowMs, quietForMs: nowMs - quietSinceMs, truth, plane });
   async function pass(seconds: number): Promise<void> {
     for (let left = seconds; left > 0; left -= 0.5) {
       nowMs += 500;
@@ -241,13 +290,18 @@ export async function runHistory(
     for (const step of steps) {
       if (step.kind === 'wait') await pass(step.seconds);
       else {
-        apply(step);
+        quietSinceMs = nowMs;
+        if (step.kind === 'newLeader') {
+          await plane.controller.stop();
+          plane.start();
+        } else apply(step);
         update();
         await plane.advance(0);
         atEveryMoment(moment());
       }
     }
-    // Peace at last: whoever is left is well, and the departed are forgotten.
+    // Peace at last: whoever is left is well and honest, and the departed are forgotten.
+    quietSinceMs = nowMs;
     for (const server of truth) apply({ kind: 'heal', server: truth.indexOf(server) });
     await pass((historyBounds.goneAfterMs + 40_000) / 1_000);
     return moment();
@@ -259,6 +313,8 @@ export async function runHistory(
 /** The truth and the operator at one moment. */
 export interface Moment {
   readonly nowMs: number;
+  /** For how long nothing has happened and no server has changed what it serves or lists. */
+  readonly quietForMs: number;
   readonly truth: readonly TrueServer[];
   readonly plane: ReturnType<typeof createFakeControlPlane>;
 }
@@ -278,6 +334,18 @@ function builtIn(version: number, more: number): GroupDiscovery[] {
     ...(version === 3 ? [group('resource.k8s.io', 'v2', 'claims', 'slices')] : []),
     ...groups,
   ];
+}
+
+/** Leaves out the first resource of every group-version, or adds a group that nobody serves and takes over a name. */
+function lieAbout(truth: readonly GroupDiscovery[], lie: Lie): GroupDiscovery[] {
+  if (lie === 'invents')
+    return [...truth, group('lies.example', 'v1', 'nothings'), group('d0.example', 'v2', 'things')];
+  return truth.flatMap(({ name, versions = [] }) => {
+    const kept = versions.flatMap(({ version, resources = [] }) =>
+      resources.length > 1 ? [group(name, version, ...resources.slice(1).map(({ resource }) => resource))] : [],
+    );
+    return kept.length > 0 ? [{ name, versions: kept.flatMap(({ versions: own = [] }) => own) }] : [];
+  });
 }
 
 /** `group/version/resource` of everything that is listed. */
