@@ -20,7 +20,9 @@ export type HistoryStep =
   | { readonly kind: 'define'; readonly definition: number; readonly delays: readonly number[] }
   | { readonly kind: 'undefine'; readonly definition: number }
   /** Another operator takes over, with nothing but what was published. */
-  | { readonly kind: 'newLeader' };
+  | { readonly kind: 'newLeader' }
+  /** The status cannot be written from now on, or can again. */
+  | { readonly kind: 'statusFails'; readonly fails: boolean };
 
 /** How a running server fails. */
 export type Trouble = 'hang' | 'garbage' | 'notReady' | 'unauthorized';
@@ -89,6 +91,7 @@ export function controlPlaneHistories(
     },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('undefine' as const), definition }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('newLeader' as const) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('statusFails' as const), fails: fc.boolean() }) },
   );
   return fc.record({
     servers: fc.integer({ min: 1, max: maxServers }),
@@ -137,6 +140,7 @@ export async function runHistory(
   });
   let nowMs = 0;
   let quietSinceMs = 0;
+  let ledSinceMs = 0;
   let starts = 0;
   const truth: TrueServer[] = Array.from({ length: count }, (_, index) => ({
     name: `server-${index}`,
@@ -266,12 +270,21 @@ export async function runHistory(
         update();
         plane.controller.definitionsChanged();
         return;
+      case 'statusFails':
+        plane.failing.status = step.fails;
+        return;
       default:
         return;
     }
   }
 
-  const moment = (): Moment => ({ nowMs, quietForMs: nowMs - quietSinceMs, truth, plane });
+  const moment = (): Moment => ({
+    nowMs,
+    quietForMs: nowMs - quietSinceMs,
+    ledForMs: nowMs - ledSinceMs,
+    truth,
+    plane,
+  });
   async function pass(seconds: number): Promise<void> {
     for (let left = seconds; left > 0; left -= 0.5) {
       nowMs += 500;
@@ -294,6 +307,7 @@ export async function runHistory(
         if (step.kind === 'newLeader') {
           await plane.controller.stop();
           plane.start();
+          ledSinceMs = nowMs;
         } else apply(step);
         update();
         await plane.advance(0);
@@ -302,6 +316,7 @@ export async function runHistory(
     }
     // Peace at last: whoever is left is well and honest, and the departed are forgotten.
     quietSinceMs = nowMs;
+    plane.failing.status = false;
     for (const server of truth) apply({ kind: 'heal', server: truth.indexOf(server) });
     await pass((historyBounds.goneAfterMs + 40_000) / 1_000);
     return moment();
@@ -315,6 +330,8 @@ export interface Moment {
   readonly nowMs: number;
   /** For how long nothing has happened and no server has changed what it serves or lists. */
   readonly quietForMs: number;
+  /** For how long the operator has been leading. */
+  readonly ledForMs: number;
   readonly truth: readonly TrueServer[];
   readonly plane: ReturnType<typeof createFakeControlPlane>;
 }
