@@ -226,7 +226,6 @@ export function startController(context: ControllerContext): Controller {
     observations: () => roster.observations(),
     async stop() {
       stopping.abort();
-      wake.abort();
       await running;
     },
   };

@@ -89,6 +89,8 @@ function expectNoWrongNotFound(moment: Moment): void {
 
 /** Once all is quiet, document and table are exactly what the servers that run serve. */
 function expectConverged(moment: Moment): void {
+  // Nobody is remembered beyond their Lease and their time.
+  expect(new Set(moment.plane.controller.observations().keys())).to.deep.equal(new Set(moment.plane.leases.keys()));
   if (!moment.truth.some(({ running }) => running)) return;
   for (const { lists, serves } of moment.truth) expect(new Set(lists.keys())).to.deep.equal(new Set(serves.keys()));
   expectAgreement(moment);

@@ -264,6 +264,37 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
+  it('does a pass that failed again, less and less often', async () => {
+    const plane = mixedPlane();
+    plane.failing.status = true;
+    await plane.advance(20_000);
+    expect(plane.statuses).to.deep.equal([]);
+    expect(plane.calls.statusWrite).to.be.within(4, 12);
+    plane.failing.status = false;
+    await plane.advance(6_000);
+    expect(conditions(plane)).to.include({ Ready: 'True', Stale: 'False' });
+    await plane.controller.stop();
+  });
+
+  it('sees at once what changes while it writes', async () => {
+    const plane = mixedPlane();
+    await plane.advance(2_000);
+    const young = plane.servers.get(b);
+    const tell = plane.statuses.push.bind(plane.statuses);
+    let told = 0;
+    plane.statuses.push = (...statuses) => {
+      told += 1;
+      if (told === 1) plane.dropLease('new');
+      return tell(...statuses);
+    };
+    if (young) young.probe = { kind: 'notReady', detail: 'draining' };
+    await plane.advance(1_250);
+    // Without time going by, so that no later turn can have found it.
+    expect(plane.table.peers.find(({ hostname }) => hostname === 'new')?.state).to.equal('NotReady');
+    expect(told).to.equal(2);
+    await plane.controller.stop();
+  });
+
   it('confirms a table that holds, and is silent about one that it could not write', async () => {
     const plane = mixedPlane();
     await plane.advance(60_000);

@@ -93,10 +93,25 @@ export function controlPlaneHistories(
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('newLeader' as const) }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('statusFails' as const), fails: fc.boolean() }) },
   );
+  /** What comes and goes while the status cannot be written, so that no trace of it is left there. */
+  const blip = fc
+    .record({ server, fault: trouble, seconds: fc.constantFrom(0.5, 2, 7) })
+    .map(({ server: at, fault, seconds }): HistoryStep[] => [
+      { kind: 'statusFails', fails: true },
+      { kind: 'fault', server: at, fault },
+      { kind: 'wait', seconds },
+      { kind: 'heal', server: at },
+      { kind: 'wait', seconds },
+      { kind: 'statusFails', fails: false },
+    ]);
+  const steps = fc.array(
+    fc.oneof({ weight: 20, arbitrary: step.map((one): HistoryStep[] => [one]) }, { weight: 1, arbitrary: blip }),
+    { maxLength: maxSteps },
+  );
   return fc.record({
     servers: fc.integer({ min: 1, max: maxServers }),
     moreResources: fc.constant(moreResources),
-    steps: fc.array(step, { maxLength: maxSteps }),
+    steps: steps.map((parts) => parts.flat()),
   });
 }
 

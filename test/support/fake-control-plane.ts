@@ -75,7 +75,7 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
   } = {
     publish: false,
   };
-  const calls = { fetch: 0, confirm: 0, confirmed: 0 };
+  const calls = { statusWrite: 0, fetch: 0, confirm: 0, confirmed: 0 };
   const set = <T>(items: Map<string, T>): WatchedSet<T> => ({
     items: () => items,
     synced: true,
@@ -133,6 +133,7 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
 
   return {
     servers,
+    leases,
     crds,
     bundles,
     now: () => now,
@@ -228,6 +229,7 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
         },
         status: {
           async write(status) {
+            calls.statusWrite += 1;
             if (failing.status) throw new Error('too large');
             statuses.push(status);
           },
