@@ -1,8 +1,9 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import type { Fault } from '../../lab/simulated/faults.ts';
+import { applyLie, type Fault } from '../../lab/simulated/faults.ts';
 import type { SimulatedServer } from '../../lab/simulated/simulated-apiserver.ts';
 import type { SimulatedVersion } from '../../lab/simulated/version-profile.ts';
+import type { GroupDiscovery } from '../../src/domain/discovery-document.ts';
 import { encodeDiscoveryList } from '../../src/domain/encode-discovery.ts';
 import { mergeDiscovery } from '../../src/domain/merge-discovery.ts';
 import { identityLeaseName } from '../../src/runtime/identity-lease-name.ts';
@@ -29,7 +30,18 @@ const asked: readonly (readonly [group: string, version: string, resource: strin
   ['admissionregistration.k8s.io', 'v1', 'mutatingadmissionpolicies'],
   ['flowcontrol.apiserver.k8s.io', 'v1beta2', 'flowschemas'],
   ['example.com', 'v1', 'things'],
+  ['lies.example.com', 'v1', 'nothings'],
 ];
+const invented: GroupDiscovery = {
+  name: 'lies.example.com',
+  versions: [
+    {
+      version: 'v1',
+      freshness: 'Current',
+      resources: [{ resource: 'nothings', scope: 'Cluster', singularResource: 'nothing', verbs: ['get', 'list'] }],
+    },
+  ],
+};
 /** News may take this long to come from a server through operator and table to the proxy, on a busy machine. */
 const newsAfterMs = 8_000;
 
@@ -48,6 +60,8 @@ function acts(): fc.Arbitrary<Act> {
     { kind: 'slow', delayMs: 300 },
     { kind: 'garbage', body: 'wrongTypes' },
     { kind: 'garbage', body: 'halfBody' },
+    { kind: 'lie', hidden: ['resource.k8s.io/v1/resourceclaims', 'example.com/v1/things'], invented: [] },
+    { kind: 'lie', hidden: [], invented: [invented] },
   );
   const plain = fc.constantFrom(
     'kill' as const,
@@ -66,8 +80,10 @@ function acts(): fc.Arbitrary<Act> {
 describe('operator and proxy over any history of a simulated fleet', function () {
   this.timeout(600_000);
   let fleet: FleetUnderTest;
-  /** `server path` to since when it is served there. */
-  const servedSince = new Map<string, number>();
+  /** `server path` to since when it is listed there. */
+  const listedSince = new Map<string, number>();
+  /** Keys of that sort of which the server has said nothing true since it lied. */
+  const unheard = new Set<string>();
 
   before(async () => {
     fleet = await startFleetUnderTest({
@@ -83,25 +99,31 @@ describe('operator and proxy over any history of a simulated fleet', function ()
   });
   after(() => fleet?.stop());
 
-  function serves(server: SimulatedServer, [group, version, resource]: (typeof asked)[number]): boolean {
-    const versions = server.serves().find(({ name }) => name === group)?.versions;
+  /** What a server says that it serves; from outside, nobody can tell whether that is true. */
+  function lists(server: SimulatedServer, [group, version, resource]: (typeof asked)[number]): boolean {
+    const groups = server.fault?.kind === 'lie' ? applyLie(server.serves(), server.fault) : server.serves();
+    const versions = groups.find(({ name }) => name === group)?.versions;
     const found = versions?.find((entry) => entry.version === version)?.resources;
     return server.running && found?.some((entry) => entry.resource === resource) === true;
   }
 
-  /** Who has served it for so long, and without a break, that everybody must know. */
+  /** Who has listed it for so long, and without a break, that everybody must know. */
   function note(): void {
     for (const server of fleet.plane.servers)
       for (const what of asked) {
         const key = `${server.name} ${what.join('/')}`;
-        if (!serves(server, what)) servedSince.delete(key);
-        else if (!servedSince.has(key)) servedSince.set(key, Date.now());
+        const isListed = lists(server, what);
+        // What a lie has left out counts from when the server can be heard again.
+        if (server.fault?.kind === 'lie' && !isListed) unheard.add(key);
+        else if (server.fault === undefined || server.fault.kind === 'lie') unheard.delete(key);
+        if (!isListed || unheard.has(key)) listedSince.delete(key);
+        else if (!listedSince.has(key)) listedSince.set(key, Date.now());
       }
   }
 
   function known(what: (typeof asked)[number], before: number): readonly string[] {
     return fleet.plane.servers
-      .filter(({ name }) => before - (servedSince.get(`${name} ${what.join('/')}`) ?? before) >= newsAfterMs)
+      .filter(({ name }) => before - (listedSince.get(`${name} ${what.join('/')}`) ?? before) >= newsAfterMs)
       .map(({ name }) => name);
   }
 
@@ -150,7 +172,7 @@ describe('operator and proxy over any history of a simulated fleet', function ()
       }
   }
 
-  it('never says 404 for what a live server serves, and ends at the merge of what they serve', async () => {
+  it('never says 404 for what a live server lists, true or not, and ends at the merge of what they serve', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(acts(), { minLength: 3, maxLength: 8 }), async (steps) => {
         const over = new AbortController();
