@@ -208,7 +208,13 @@ function writeLegacy(document: LegacyDocument, encoding: Encoding, pretty: boole
   }
 }
 
-/** As sigs.k8s.io/yaml lays it out: sorted keys, lists not indented. */
+/** As sigs.k8s.io/yaml lays it out: sorted keys, lists not indented, and what YAML 1.1 takes for no text in quotes. */
 function writeYaml(value: object): string {
-  return stringify(value, { sortMapEntries: true, indentSeq: false, lineWidth: 0, aliasDuplicateObjects: false });
+  return stringify(value, {
+    compat: 'yaml-1.1',
+    sortMapEntries: true,
+    indentSeq: false,
+    lineWidth: 0,
+    aliasDuplicateObjects: false,
+  });
 }

@@ -70,6 +70,16 @@ describe('createUnifiedDocuments', () => {
     expect(etags.size).to.equal(3);
   });
 
+  it('quotes in YAML what readers of YAML 1.1 would take for a boolean or a number', () => {
+    const nodes = [
+      buildGroup('', buildVersion('v1', buildResource('nodes', { shortNames: ['no', 'y', '1e3', 'po'] }))),
+    ];
+    const bundle = { ...bundleOf(), api: encodeDiscoveryList(nodes, { typeMeta: true }) };
+    const accept = aggregatedV2.replace('json', 'yaml');
+    const yaml = createUnifiedDocuments(bundle).find('GET', '/api', accept, false)?.load().body.toString();
+    expect(yaml).to.match(/shortNames:\n +- "no"\n +- "y"\n +- "1e3"\n +- po\n/);
+  });
+
   it('finds nothing for what a server has to answer', () => {
     const nothing: readonly (readonly [path: string, accept?: string, method?: string])[] = [
       ['/apis', `${aggregatedV2};profile=nopeer`],
