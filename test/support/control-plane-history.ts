@@ -156,6 +156,7 @@ export async function runHistory(
   let nowMs = 0;
   let quietSinceMs = 0;
   let ledSinceMs = 0;
+  let statusFailedMs = 0;
   let starts = 0;
   const truth: TrueServer[] = Array.from({ length: count }, (_, index) => ({
     name: `server-${index}`,
@@ -199,6 +200,7 @@ export async function runHistory(
 
   /** Brings what each server serves, and what a client of it would see, up to the present. */
   function update(): void {
+    if (plane.failing.status) statusFailedMs = nowMs;
     truth.forEach((server, index) => {
       if (!server.running) {
         server.serves.clear();
@@ -297,6 +299,7 @@ export async function runHistory(
     nowMs,
     quietForMs: nowMs - quietSinceMs,
     ledForMs: nowMs - ledSinceMs,
+    statusWorksForMs: nowMs - statusFailedMs,
     truth,
     plane,
   });
@@ -347,6 +350,8 @@ export interface Moment {
   readonly quietForMs: number;
   /** For how long the operator has been leading. */
   readonly ledForMs: number;
+  /** For how long the status could be written. */
+  readonly statusWorksForMs: number;
   readonly truth: readonly TrueServer[];
   readonly plane: ReturnType<typeof createFakeControlPlane>;
 }
