@@ -54,9 +54,9 @@ Usage: peerdiscovery operator [flags]
                                     (default: the Pod's, else peerdiscovery-system)
   --leader-elect true|false         work only while holding the election Lease (default true)
   --health-bind-address HOST:PORT   /healthz, /livez and /readyz over plain HTTP; 0 for none (default 127.0.0.1:8080)
-  --metrics-bind-address HOST:PORT  /metrics, such as :8443; 0 for none (default 0)
-  --metrics-secure true|false       serve metrics over TLS, to whom the cluster lets get /metrics (default true)
-  --tls-cert-file FILE              certificate to serve metrics with; re-read when it changes (default, and until the
+  --metrics-bind-address HOST:PORT  /metrics and /status, such as :8443; 0 for none (default 0)
+  --metrics-secure true|false       serve both over TLS, each to whom the cluster lets get it (default true)
+  --tls-cert-file FILE              certificate to serve them with; re-read when it changes (default, and until the
                                     file is there: self-signed)
   --tls-private-key-file FILE       its key
   --issue-certificate NAMESPACE/SECRET=NAME[,NAME...]

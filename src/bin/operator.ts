@@ -21,8 +21,9 @@ import type { PeerDiscovery } from '../api/peer-discovery.ts';
 import { keepCertificates } from '../operator/keep-certificates.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { operatorUsage, parseOperatorFlags } from './operator-flags.ts';
-import { runControllers } from './run-controllers.ts';
+import { type Observed, runControllers } from './run-controllers.ts';
 import { serveMetrics } from './serve-metrics.ts';
+import { createStatusRoute } from './status-route.ts';
 import { version } from './version.ts';
 
 /** What a command needs of the process around it. */
@@ -74,10 +75,18 @@ export async function runOperator(args: readonly string[], context: CommandConte
           },
           context.signal,
         );
+  let observed: { readonly read: () => Observed; readonly since: number } | undefined;
+  const snapshot = () =>
+    observed && {
+      now: systemClock.now(),
+      operator: { version, identity, leadsSince: observed.since },
+      ...observed.read(),
+    };
   const metricsEndpoint = await serveMetrics(
     flags,
     {
       metrics: () => metrics.render(),
+      extra: { '/status': createStatusRoute(snapshot) },
       client: () => client,
       ...(tlsCertFile !== undefined &&
         tlsPrivateKeyFile !== undefined && {
@@ -126,6 +135,9 @@ export async function runOperator(args: readonly string[], context: CommandConte
       random: Math.random,
       log,
       signal,
+      onObservable: (read) => {
+        observed = read && { read, since: systemClock.now() };
+      },
     });
   const lead = (signal: AbortSignal) =>
     Promise.all([control(signal), ...(flags.issueCertificates.length > 0 ? [issue(signal)] : [])]);

@@ -22,6 +22,8 @@ import { type Controller, startController } from '../operator/controller.ts';
 import type { ClusterSets } from '../operator/follow-peers.ts';
 import type { EndpointSliceObject, NodeObject, PodObject } from '../operator/gather-addresses.ts';
 import { readSettings, type SettingsResult } from '../operator/read-settings.ts';
+import type { StatusSnapshot } from '../operator/status-page/build-report.ts';
+import { createProgressHistory } from '../operator/status-page/progress-history.ts';
 import { type Clock, dateOf } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 
@@ -40,7 +42,12 @@ export interface ControllersContext {
   readonly random: () => number;
   readonly log: Log;
   readonly signal: AbortSignal;
+  /** Gets a way to look at what the controllers know, undefined once they have ended. */
+  readonly onObservable: (read: (() => Observed) | undefined) => void;
 }
+
+/** What the controllers know now, for the status page. */
+export type Observed = Pick<StatusSnapshot, 'objects' | 'trouble'>;
 
 /** Live servers renew their Leases each 10 s, so a watch of them is not silent for long. */
 const leasesWatchdogMs = 30_000;
@@ -56,6 +63,7 @@ interface Running {
 export async function runControllers(context: ControllersContext): Promise<void> {
   const { client, clock, log, random, signal } = context;
   const running = new Map<string, Running>();
+  const history = createProgressHistory();
   const everyController = (act: (controller: Controller) => void) => () => {
     for (const { controller } of running.values()) act(controller);
   };
@@ -116,6 +124,7 @@ export async function runControllers(context: ControllersContext): Promise<void>
       running.delete(name);
       await entry.stop();
       context.metrics.forget(name);
+      history.forget(name);
     }
     for (const [name, object] of objects.items()) await followObject(name, object);
   }
@@ -196,8 +205,10 @@ export async function runControllers(context: ControllersContext): Promise<void>
       status: { write: (status) => writeStatus(client, name, status, signal) },
       recordEvent: (type, reason, message) =>
         void context.recorder.record(referenceTo(object), type, reason, message, 'Reconcile'),
-      observePass: (views, unified, revision) =>
-        context.metrics.observe(name, views, unified, revision, (at) => dateOf(clock, at)),
+      observePass: (views, unified, revision) => {
+        context.metrics.observe(name, views, unified, revision, (at) => dateOf(clock, at));
+        history.record(name, views, unified, clock.now());
+      },
       observeReconcile: (result, seconds) => context.metrics.observeReconcile('peerdiscovery', result, seconds),
       clock,
       random,
@@ -233,10 +244,20 @@ export async function runControllers(context: ControllersContext): Promise<void>
     await writeStandstill(client, object, { reason: 'InvalidSpec', message, stillReady: inUse }, clock.date(), signal);
   }
 
+  context.onObservable(() => ({
+    trouble: objects.failing && `the API server cannot be read: ${objects.failing.message}`,
+    objects: [...objects.items()].map(([name, { status }]) => ({
+      name,
+      status,
+      live: running.get(name)?.controller.live(),
+      history: history.of(name),
+    })),
+  }));
   await new Promise<void>((resolve) => {
     if (signal.aborted) resolve();
     else signal.addEventListener('abort', () => resolve(), { once: true });
   });
+  context.onObservable(undefined);
   await changing;
   await Promise.all([...running.values()].map(({ stop }) => stop()));
   // Who no longer leads knows nothing more of the peers.

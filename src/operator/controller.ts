@@ -11,6 +11,7 @@ import { type ClusterSets, createPeerRoster } from './follow-peers.ts';
 import type { BundleStore, PeerClient, RecordEvent, StatusWriter, WatchedSet } from './ports.ts';
 import { createPublisher } from './publish-table.ts';
 import type { ControllerSettings } from './read-settings.ts';
+import type { LiveView } from './status-page/build-report.ts';
 
 /** Numbers for metrics after each pass. */
 export type ObservePass = (views: readonly PeerView[], unified: UnifiedView, revision: number) => void;
@@ -45,6 +46,8 @@ export interface Controller {
   /** What the object's status says now; what another has written over this controller's conditions is put right. */
   statusFound(status: PeerDiscoveryStatus | undefined): void;
   observations(): ReadonlyMap<string, PeerObservation>;
+  /** What it knows now, without asking anybody. */
+  live(): LiveView;
   /** Resolves when the last pass has ended. */
   stop(): Promise<void>;
 }
@@ -224,6 +227,7 @@ export function startController(context: ControllerContext): Controller {
       notify();
     },
     observations: () => roster.observations(),
+    live: () => ({ views: roster.views(), unified: lastUnified }),
     async stop() {
       stopping.abort();
       await running;

@@ -40,6 +40,8 @@ export function requiredAccess(
           { group: 'coordination.k8s.io', resource: 'leases', namespace: own, verbs: ['get', 'create', 'update'] },
           { group: 'coordination.k8s.io', resource: 'leases', namespace: table.namespace, verbs: ['create', 'patch'] },
           { resource: 'configmaps', namespace: table.namespace, verbs: ['get', 'list', 'create', 'patch', 'delete'] },
+          { group: 'authentication.k8s.io', resource: 'tokenreviews', verbs: ['create'] },
+          { group: 'authorization.k8s.io', resource: 'subjectaccessreviews', verbs: ['create'] },
           ...['/api', '/apis', '/readyz', '/version'].map((nonResourcePath) => ({ nonResourcePath, verbs: ['get'] })),
         ];
   const serviceAccount = `${own}:peerdiscovery-${component}`;

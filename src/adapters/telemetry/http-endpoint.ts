@@ -3,7 +3,7 @@ import { createServer as createSecureServer, type Server as SecureServer } from 
 import type { AddressInfo } from 'node:net';
 import { formatAddress } from '../../domain/address.ts';
 import type { CertificatePair } from '../../runtime/issue-certificate.ts';
-import type { AccessVerdict, ReviewAccess } from './review-access.ts';
+import { type AccessVerdict, type Credential, delegatedTokenHeader, type ReviewAccess } from './review-access.ts';
 
 /** One line of a health report. */
 export interface ReadinessCheck {
@@ -104,8 +104,8 @@ function serveSecurely(server: SecureServer, certificate: () => CertificatePair)
 async function answer(options: EndpointOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const url = new URL(`http://endpoint${request.url?.startsWith('/') === true ? request.url : '/'}`);
   if (options.reviewAccess !== undefined) {
-    const verdict = await options.reviewAccess(request.headers.authorization, url.pathname);
-    if (verdict !== 'allowed') return refuse(response, verdict);
+    const verdict = await options.reviewAccess(readCredential(request), url.pathname);
+    if (verdict !== 'allowed') return refuse(response, verdict, url.pathname);
   }
   const route = Object.hasOwn(options.extra ?? {}, url.pathname) ? options.extra?.[url.pathname] : undefined;
   if (route !== undefined) return route(request, response);
@@ -129,16 +129,28 @@ async function answer(options: EndpointOptions, request: IncomingMessage, respon
   return sendText(response, 500, `internal server error: ${oneLine(single.message)}\n`);
 }
 
-function refuse(response: ServerResponse, verdict: Exclude<AccessVerdict, 'allowed'>): void {
+/** An API server's proxy takes `Authorization` away, so a token may also come in a header of our own. */
+function readCredential({ headers }: IncomingMessage): Credential | undefined {
+  const own = headers[delegatedTokenHeader];
+  if (typeof own === 'string') return { token: own, delegated: true };
+  const token = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1];
+  return token === undefined ? undefined : { token, delegated: false };
+}
+
+function refuse(response: ServerResponse, verdict: Exclude<AccessVerdict, 'allowed'>, path: string): void {
   if (verdict === 'unauthenticated') {
     response.setHeader('WWW-Authenticate', 'Bearer realm="peerdiscovery"');
     sendText(response, 401, 'Unauthorized: give a bearer token that the cluster knows\n');
   } else if (verdict === 'forbidden')
-    sendText(response, 403, 'Forbidden: bind ClusterRole peerdiscovery-metrics-reader to who asks\n');
+    sendText(response, 403, `Forbidden: bind ClusterRole ${roleFor(path)} to who asks\n`);
   else {
     response.setHeader('Retry-After', '5');
     sendText(response, 503, 'the API server could not be asked whether you may read this\n');
   }
+}
+
+function roleFor(path: string): string {
+  return path === '/status' ? 'peerdiscovery-status-reader' : 'peerdiscovery-metrics-reader';
 }
 
 function sendReport(

@@ -5,12 +5,25 @@ import type { ApiClient } from '../kubernetes/api-client.ts';
 /** Whether somebody may read a path. `unavailable`: the API server could not be asked. */
 export type AccessVerdict = 'allowed' | 'unauthenticated' | 'forbidden' | 'unavailable';
 
-/** Judges by the `Authorization` header of a request. */
-export type ReviewAccess = (authorization: string | undefined, path: string) => Promise<AccessVerdict>;
+/** What somebody shows to be let in. */
+export interface Credential {
+  readonly token: string;
+  /** It has to be made for this endpoint (`tokenAudience`), and is of no use at an API server. */
+  readonly delegated: boolean;
+}
+
+/** Judges by the credential of a request. */
+export type ReviewAccess = (credential: Credential | undefined, path: string) => Promise<AccessVerdict>;
+
+/** Where a token for this endpoint comes in if the request comes through an API server's proxy. */
+export const delegatedTokenHeader = 'x-peerdiscovery-token';
+/** The audience of such a token: who gets hold of it can do nothing but look. */
+export const tokenAudience = 'peerdiscovery';
 
 interface TokenReview {
   readonly status?: {
     readonly authenticated?: boolean;
+    readonly audiences?: readonly string[];
     readonly user?: {
       readonly username?: string;
       readonly uid?: string;
@@ -37,13 +50,15 @@ const maxRemembered = 1_000;
 export function createReviewAccess(client: Pick<ApiClient, 'create'>, clock: Clock): ReviewAccess {
   const remembered = new Map<string, { readonly verdict: Promise<AccessVerdict>; readonly until: number }>();
 
-  async function ask(token: string, path: string): Promise<AccessVerdict> {
+  async function ask({ token, delegated }: Credential, path: string): Promise<AccessVerdict> {
     const { status } = await client.create<TokenReview>('/apis/authentication.k8s.io/v1/tokenreviews', {
       apiVersion: 'authentication.k8s.io/v1',
       kind: 'TokenReview',
-      spec: { token },
+      spec: { token, ...(delegated && { audiences: [tokenAudience] }) },
     });
     if (status?.authenticated !== true || status.user === undefined) return 'unauthenticated';
+    // An authenticator that knows nothing of audiences leaves the list out.
+    if (delegated && status.audiences?.includes(tokenAudience) !== true) return 'unauthenticated';
     const { username, uid, groups, extra } = status.user;
     const review = await client.create<AccessReview>('/apis/authorization.k8s.io/v1/subjectaccessreviews', {
       apiVersion: 'authorization.k8s.io/v1',
@@ -53,13 +68,13 @@ export function createReviewAccess(client: Pick<ApiClient, 'create'>, clock: Clo
     return review.status?.allowed === true ? 'allowed' : 'forbidden';
   }
 
-  return (authorization, path) => {
-    const token = /^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1];
-    if (token === undefined) return Promise.resolve('unauthenticated');
-    const key = `${createHash('sha256').update(token).digest('hex')} ${path}`;
+  return (credential, path) => {
+    if (credential === undefined) return Promise.resolve('unauthenticated');
+    const { token, delegated } = credential;
+    const key = `${createHash('sha256').update(token).digest('hex')} ${delegated} ${path}`;
     const known = remembered.get(key);
     if (known !== undefined && known.until > clock.now()) return known.verdict;
-    const verdict = ask(token, path).catch((): AccessVerdict => {
+    const verdict = ask(credential, path).catch((): AccessVerdict => {
       remembered.delete(key);
       return 'unavailable';
     });

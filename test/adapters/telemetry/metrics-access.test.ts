@@ -14,38 +14,58 @@ function fakeReviews() {
     if (state.broken) throw new Error('no connection');
     const kind = path.slice(path.lastIndexOf('/') + 1);
     asked.push(kind);
-    const { spec } = object as { spec: { token?: string; user?: string } };
-    if (kind === 'tokenreviews')
-      return {
-        status: { authenticated: spec.token !== 'stranger', user: { username: spec.token, groups: ['g'] } },
-      } as never;
+    const { spec } = object as { spec: { token?: string; user?: string; audiences?: readonly string[] } };
+    if (kind === 'tokenreviews') {
+      const [username = '', audience] = spec.token?.split('@') ?? [];
+      const fits = spec.audiences === undefined ? audience === undefined : spec.audiences.includes(audience ?? '');
+      const authenticated = username === 'unaware' || (username !== 'stranger' && fits);
+      const audiences = fits && spec.audiences !== undefined ? { audiences: spec.audiences } : {};
+      return { status: { authenticated, ...audiences, user: { username, groups: ['g'] } } } as never;
+    }
     return { status: { allowed: spec.user === 'prometheus' } } as never;
   };
   return { asked, state, client: { create } };
 }
 
+const prometheus = { token: 'prometheus', delegated: false };
+
 describe('access to metrics', () => {
   it('is for those whom the cluster knows and lets get the path', async () => {
     const { client } = fakeReviews();
     const review = createReviewAccess(client, systemClock);
-    expect(await review('Bearer prometheus', '/metrics')).to.equal('allowed');
-    expect(await review('Bearer visitor', '/metrics')).to.equal('forbidden');
-    expect(await review('Bearer stranger', '/metrics')).to.equal('unauthenticated');
-    for (const header of [undefined, '', 'Bearer ', 'Basic cHJvbWV0aGV1cw==', 'prometheus'])
-      expect(await review(header, '/metrics')).to.equal('unauthenticated');
+    expect(await review(prometheus, '/metrics')).to.equal('allowed');
+    expect(await review({ token: 'visitor', delegated: false }, '/metrics')).to.equal('forbidden');
+    expect(await review({ token: 'stranger', delegated: false }, '/metrics')).to.equal('unauthenticated');
+    expect(await review(undefined, '/metrics')).to.equal('unauthenticated');
+  });
+
+  it('is also for a token made for this endpoint alone, in a header that an API server passes on', async () => {
+    const { client } = fakeReviews();
+    const review = createReviewAccess(client, systemClock);
+    const delegated = (token: string) => review({ token, delegated: true }, '/status');
+    expect(await delegated('prometheus@peerdiscovery')).to.equal('allowed');
+    expect(await delegated('visitor@peerdiscovery')).to.equal('forbidden');
+    // One for an API server is worth more, so it has no business here.
+    expect(await delegated('prometheus')).to.equal('unauthenticated');
+    expect(await delegated('prometheus@other')).to.equal('unauthenticated');
+    // An authenticator that does not look at audiences.
+    expect(await delegated('unaware')).to.equal('unauthenticated');
+    expect(await review({ token: 'prometheus@peerdiscovery', delegated: false }, '/status')).to.equal(
+      'unauthenticated',
+    );
   });
 
   it('is asked for once in ten seconds per token and path, also for those who ask at once', async () => {
     const { client, asked } = fakeReviews();
     let now = 0;
     const review = createReviewAccess(client, { ...systemClock, now: () => now });
-    await Promise.all([review('Bearer prometheus', '/metrics'), review('Bearer prometheus', '/metrics')]);
+    await Promise.all([review(prometheus, '/metrics'), review(prometheus, '/metrics')]);
     now = 9_999;
-    await review('Bearer prometheus', '/metrics');
+    await review(prometheus, '/metrics');
     expect(asked).to.deep.equal(['tokenreviews', 'subjectaccessreviews']);
-    await review('Bearer prometheus', '/other');
+    await review(prometheus, '/other');
     now = 20_000;
-    await review('Bearer prometheus', '/metrics');
+    await review(prometheus, '/metrics');
     expect(asked).to.have.length(6);
   });
 
@@ -53,9 +73,9 @@ describe('access to metrics', () => {
     const { client, state } = fakeReviews();
     const review = createReviewAccess(client, systemClock);
     state.broken = true;
-    expect(await review('Bearer prometheus', '/metrics')).to.equal('unavailable');
+    expect(await review(prometheus, '/metrics')).to.equal('unavailable');
     state.broken = false;
-    expect(await review('Bearer prometheus', '/metrics')).to.equal('allowed');
+    expect(await review(prometheus, '/metrics')).to.equal('allowed');
   });
 
   it('goes over TLS by a certificate that the process signs for itself', async () => {
@@ -71,9 +91,10 @@ describe('access to metrics', () => {
       },
       stopping.signal,
     );
-    const get = (path: string, token?: string) =>
+    const bearer = (token?: string): Record<string, string> =>
+      token === undefined ? {} : { authorization: `Bearer ${token}` };
+    const get = (path: string, token?: string, headers = bearer(token)) =>
       new Promise<{ status: number | undefined; text: string }>((resolve, reject) => {
-        const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
         const options = { ca: pair.cert, servername: 'host.example', headers, agent: false };
         request(`https://${address}${path}`, options, (response) => {
           let text = '';
@@ -87,6 +108,10 @@ describe('access to metrics', () => {
       });
     expect(await get('/metrics', 'prometheus')).to.deep.equal({ status: 200, text: 'up 1\n' });
     expect((await get('/metrics')).status).to.equal(401);
+    for (const authorization of ['', 'Bearer ', 'Basic cHJvbWV0aGV1cw==', 'prometheus'])
+      expect((await get('/metrics', undefined, { authorization })).status).to.equal(401);
+    const delegated = { 'x-peerdiscovery-token': 'prometheus@peerdiscovery' };
+    expect((await get('/metrics', undefined, delegated)).status).to.equal(200);
     expect((await get('/metrics', 'visitor')).status).to.equal(403);
     expect((await get('/healthz', 'visitor')).status).to.equal(403);
     expect((await get('/healthz', 'prometheus')).status).to.equal(404);

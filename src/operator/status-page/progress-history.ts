@@ -1,0 +1,81 @@
+import type { PeerView, UnifiedView } from '../../domain/derive-bundle.ts';
+
+/** How the control plane stood from a moment on, until the next entry. */
+export interface ProgressEntry {
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+  /** Number of peers by the version that they say they are; `unknown` for those that have said none. */
+  readonly versions: Readonly<Record<string, number>>;
+  readonly peers: number;
+  readonly ready: number;
+  /** Whether live peers serve the same; Unknown while some live peer's discovery is not known. */
+  readonly converged: 'True' | 'False' | 'Unknown';
+  readonly differences: number;
+}
+
+/** What was seen of each PeerDiscovery since the operator began to lead. */
+export interface ProgressHistory {
+  record(name: string, views: readonly PeerView[], unified: UnifiedView, at: number): void;
+  of(name: string): readonly ProgressEntry[];
+  forget(name: string): void;
+}
+
+/**
+ * Keeps at most `limit` entries for each object, only of changes; what goes first is what lasted shortest, so that long
+ * phases are kept however often a server flaps.
+ */
+export function createProgressHistory(limit = 240): ProgressHistory {
+  const entries = new Map<string, ProgressEntry[]>();
+  return {
+    record(name, views, unified, at) {
+      const list = entries.get(name) ?? [];
+      entries.set(name, list);
+      const entry = summarize(views, unified, at);
+      const last = list.at(-1);
+      if (last !== undefined && sameEntry(last, entry)) return;
+      list.push(entry);
+      if (list.length > limit) list.splice(shortestPhase(list), 1);
+    },
+    of: (name) => [...(entries.get(name) ?? [])],
+    forget: (name) => void entries.delete(name),
+  };
+}
+
+function summarize(views: readonly PeerView[], unified: UnifiedView, at: number): ProgressEntry {
+  const versions: Record<string, number> = {};
+  let ready = 0;
+  let peers = 0;
+  for (const { seen, assessment } of views) {
+    if (assessment.state === 'Gone') continue;
+    const version = seen.version?.slice(0, 40) ?? 'unknown';
+    versions[version] = (versions[version] ?? 0) + 1;
+    peers += 1;
+    if (assessment.state === 'Ready') ready += 1;
+  }
+  const differences = unified.divergent.length;
+  const converged = unified.doubts.length > 0 ? 'Unknown' : differences > 0 ? 'False' : 'True';
+  return { at, versions, peers, ready, converged, differences };
+}
+
+function sameEntry(a: ProgressEntry, b: ProgressEntry): boolean {
+  const names = Object.keys(a.versions);
+  return (
+    a.peers === b.peers &&
+    a.ready === b.ready &&
+    a.converged === b.converged &&
+    a.differences === b.differences &&
+    names.length === Object.keys(b.versions).length &&
+    names.every((name) => a.versions[name] === b.versions[name])
+  );
+}
+
+/** Neither the first, which says where it began, nor the last, which goes on. */
+function shortestPhase(list: readonly ProgressEntry[]): number {
+  let shortest = 1;
+  let shortestMs = Number.POSITIVE_INFINITY;
+  for (let index = 1; index < list.length - 1; index += 1) {
+    const lasted = (list[index + 1]?.at ?? 0) - (list[index]?.at ?? 0);
+    if (lasted < shortestMs) [shortest, shortestMs] = [index, lasted];
+  }
+  return shortest;
+}
