@@ -8,6 +8,7 @@ import { text } from 'node:stream/consumers';
 import { createApiClient } from '../adapters/kubernetes/api-client.ts';
 import { loadKubeConfig } from '../adapters/kubernetes/connect-cluster.ts';
 import { createPluginCluster } from '../adapters/kubernetes/plugin-cluster.ts';
+import { serveDashboard } from '../adapters/kubernetes/serve-dashboard.ts';
 import { type PluginContext, PluginError } from '../plugin/ports.ts';
 import { runPlugin } from '../plugin/run-plugin.ts';
 import { systemClock } from '../runtime/clock.ts';
@@ -46,6 +47,7 @@ const context: PluginContext = {
       throw new PluginError(`${path} cannot be read: ${why}`, 'check the path and its permissions', { cause: error });
     }
   },
+  serveDashboard: (read, port) => serveDashboard(read, port, stopped.signal),
   stdout: (output) => void stdout.write(output),
   stderr: (output) => void stderr.write(output),
   color: stdout.isTTY === true && (env.NO_COLOR ?? '') === '' && env.TERM !== 'dumb',

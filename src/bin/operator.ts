@@ -79,6 +79,7 @@ export async function runOperator(args: readonly string[], context: CommandConte
   const snapshot = () =>
     observed && {
       now: systemClock.now(),
+      date: systemClock.date(),
       operator: { version, identity, leadsSince: observed.since },
       ...observed.read(),
     };

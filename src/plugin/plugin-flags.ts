@@ -18,6 +18,8 @@ export interface PluginFlags {
   readonly targetVersion: string | undefined;
   readonly auditLogs: readonly string[];
   readonly metricsFiles: readonly string[];
+  /** Port of this machine; 0 takes a free one. */
+  readonly port: number;
   readonly help: boolean;
 }
 
@@ -42,6 +44,7 @@ const options = {
   'target-version': { type: 'string' },
   'audit-log': { type: 'string', multiple: true },
   'metrics-file': { type: 'string', multiple: true },
+  port: { type: 'string' },
 } as const;
 
 export type FlagName = keyof typeof options;
@@ -97,6 +100,9 @@ export function parsePluginFlags(
     problems.push(
       `-o ${wanted} is not supported; give one of ${shape.outputs.filter((o) => o !== 'table').join(', ')}`,
     );
+  const port = one('port') ?? '0';
+  if (!/^[0-9]{1,5}$/.test(port) || Number(port) > 65_535)
+    problems.push(`--port ${port} is no port; give 1 to 65535, or 0 for a free one`);
   if (problems.length > 0) return { problems };
   return {
     flags: {
@@ -112,6 +118,7 @@ export function parsePluginFlags(
       targetVersion: one('target-version'),
       auditLogs: many('audit-log'),
       metricsFiles: many('metrics-file'),
+      port: Number(port),
       help: values.help === true,
     },
   };

@@ -36,6 +36,14 @@ export interface AccessQuestion {
   readonly nonResourcePath?: string;
 }
 
+/** The operator's status page, or its data. */
+export interface StatusPage {
+  readonly contentType: string;
+  /** The `Content-Security-Policy` that it is to be shown under. */
+  readonly policy: string;
+  readonly body: Uint8Array;
+}
+
 /** The cluster that a command is about. Every failure but "not there" is a `PluginError`. */
 export interface Cluster {
   readonly serverUrl: string;
@@ -50,6 +58,8 @@ export interface Cluster {
   }): Promise<{ readonly ok: true; readonly bundle: RoutingBundle } | { readonly ok: false; readonly reason: string }>;
   /** Calls back with the object now and after every change, undefined while there is none, until the signal aborts. */
   watchObject(name: string, onChange: (object: PeerDiscovery | undefined) => void, signal: AbortSignal): Promise<void>;
+  /** Reads the status page of the operator in a namespace, by the query of its URL. */
+  statusPage(namespace: string): (search: string) => Promise<StatusPage>;
   inspectServer(address: string, serverName: string, caPem: string | undefined): Promise<ServerInspection>;
   close(): Promise<void>;
 }
@@ -61,6 +71,8 @@ export interface PluginContext {
   readFile(path: string): Promise<string>;
   /** The same line by line, for files that do not fit into memory. */
   readLines(path: string): AsyncIterable<string>;
+  /** Shows a page to this machine alone until the signal aborts; resolves to its address. Port 0 takes a free one. */
+  serveDashboard(read: (search: string) => Promise<StatusPage>, port: number): Promise<string>;
   stdout(text: string): void;
   stderr(text: string): void;
   readonly color: boolean;

@@ -12,6 +12,7 @@ import {
 } from './plugin-flags.ts';
 import { type Cluster, type PluginContext, PluginError } from './ports.ts';
 import { preflight } from './preflight.ts';
+import { showDashboard } from './show-dashboard.ts';
 import { showStatus } from './show-status.ts';
 import { showTable } from './show-table.ts';
 
@@ -96,6 +97,19 @@ const commands: Readonly<Record<string, Command>> = {
       'It connects to every server to look at its certificate and clock, and sends no credential.\n' +
       'Exit code 0 if nothing is broken, 1 if something is.',
     run: (flags, connect, context) => doctor(flags, connect(), context),
+  },
+  dashboard: {
+    shape: {
+      flags: ['kubeconfig', 'context', 'namespace', 'port'],
+      outputs: ['table'],
+      arguments: none,
+    },
+    usage: 'dashboard [--port PORT]',
+    summary: "Show the operator's status page in a browser of this machine, until it is stopped",
+    details:
+      'It prints an address of 127.0.0.1 and passes the page on through the API server, as the user of the kubeconfig.\n' +
+      'Your own credential goes to the API server alone; the operator gets a token for the page, made for ten minutes.',
+    run: (flags, connect, context) => showDashboard(flags, connect(), context),
   },
 };
 

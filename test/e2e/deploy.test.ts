@@ -93,6 +93,18 @@ describe('what an administrator installs, from an empty control plane', function
     ]);
   });
 
+  it('shows its status page through the API server, from whichever replica leads', async () => {
+    const token = ['create', 'token', 'peerdiscovery-status-viewer', '-n', system, '--audience=peerdiscovery'];
+    const header = `X-PeerDiscovery-Token: ${(await lab.must(token)).trim()}`;
+    const service = 'https:peerdiscovery-operator-metrics:metrics';
+    const url = `${lab.plane.server('new-1').url}/api/v1/namespaces/${system}/services/${service}/proxy/status`;
+    const auth = ['--cacert', lab.plane.caFile, '-H', `Authorization: Bearer ${lab.plane.tokens.admin}`];
+    await waitUntil('the page', async () => {
+      const { stdout } = await lab.plane.exec('curl', ['-sS', '--max-time', '5', ...auth, '-H', header, url]);
+      return stdout.includes('<h3>Servers</h3>');
+    });
+  });
+
   for (const overlay of overlays)
     it(`renders the overlay ${overlay} so that a server-side dry run accepts every object`, async () => {
       const rendered = await lab.must(['kustomize', `${repository}/config/overlays/${overlay}`]);
@@ -407,19 +419,24 @@ describe('what an administrator installs, from an empty control plane', function
       for (const key of Object.keys(extra)) impersonated('authentication.k8s.io', `userextras/${key}`);
     }
     const files = [
-      ...['rbac/operator/rbac', 'rbac/proxy/rbac', 'front-proxy/rbac'],
+      ...['rbac/operator/rbac', 'rbac/operator/status-page', 'rbac/proxy/rbac', 'front-proxy/rbac'],
       ...['components/self-issued/rbac', 'components/self-issued/front-proxy/rbac', 'components/impersonation/rbac'],
     ];
     const granted = files.flatMap((name) => {
       const text = readFileSync(join(repository, `config/${name}.yaml`), 'utf8');
       const roles = parseAllDocuments(text).map((document) => document.toJS() as V1Role | V1ClusterRole);
-      return roles.flatMap(({ kind, metadata, rules = [] }) =>
+      // That role is for people.
+      const forAccounts = roles.filter(({ metadata }) => metadata?.name !== 'peerdiscovery-dashboard');
+      return forAccounts.flatMap(({ kind, metadata, rules = [] }) =>
         rules.flatMap(({ apiGroups = [], resources = [], verbs }) =>
           apiGroups.flatMap((group) =>
             resources.flatMap((resource) =>
               verbs.map((verb) => {
                 const namespace = kind === 'Role' ? (metadata?.namespace ?? '') : '';
-                const account = metadata?.name === 'peerdiscovery-issuer' ? 'peerdiscovery-operator' : metadata?.name;
+                const account =
+                  metadata?.name === 'peerdiscovery-issuer'
+                    ? 'peerdiscovery-operator'
+                    : metadata?.name?.replace(/-reviewer$/, '');
                 return [account, namespace, verb, group, resource].join(' ');
               }),
             ),

@@ -17,8 +17,13 @@ const snapshots: Readonly<Record<string, StatusSnapshot | undefined>> = {
   doubtful: upgradeSnapshot(now, { awayMs: 90_000 }),
   hostile: hostileSnapshot(now, hostile),
   largest: largestSnapshot(now),
-  empty: { now, operator, objects: [] },
-  'not looked at': { now, operator, objects: [{ name: 'x', status: undefined, live: undefined, history: [] }] },
+  empty: { now, date: now, operator, objects: [] },
+  'not looked at': {
+    now,
+    date: now,
+    operator,
+    objects: [{ name: 'x', status: undefined, live: undefined, history: [] }],
+  },
   'of a standby': undefined,
 };
 

@@ -6,7 +6,7 @@ import type { PeerDiscovery, PeerStatus } from '../../src/api/peer-discovery.ts'
 import type { GroupDiscovery } from '../../src/domain/discovery-document.ts';
 import { encodeDiscoveryList } from '../../src/domain/encode-discovery.ts';
 import type { RoutingBundle } from '../../src/domain/routing-table.ts';
-import type { AccessQuestion } from '../../src/plugin/ports.ts';
+import { type AccessQuestion, PluginError } from '../../src/plugin/ports.ts';
 import { requiredAccess } from '../../src/plugin/required-access.ts';
 import { runPlugin } from '../../src/plugin/run-plugin.ts';
 import { buildGroup, buildVersion } from '../support/discovery-builders.ts';
@@ -372,6 +372,19 @@ describe('kubectl peerdiscovery', () => {
     expect(await complete('preflight', '--target', '')).to.deep.equal([':0']);
     expect(await complete('status', '--name', '')).to.deep.equal(['cluster', ':4']);
     expect(await complete('nonsense', '')).to.deep.equal([':4']);
+  });
+
+  it('shows the status page until it is stopped, or what is in the way of it', async () => {
+    const { fake, context, written } = fakePlugin(now);
+    expect(await runPlugin(['dashboard'], { ...context, signal: AbortSignal.abort() })).to.equal(0);
+    expect(written.stdout).to.contain('The status page is at http://127.0.0.1:1/secret/\n');
+    fake.page = () => {
+      throw new PluginError('nobody leads', 'wait');
+    };
+    expect(await runPlugin(['dashboard'], context)).to.equal(3);
+    expect(written.stderr).to.equal('error: nobody leads\n  cure: wait\n');
+    for (const port of ['http', '65536', '-1'])
+      expect(await runPlugin(['dashboard', `--port=${port}`], context), port).to.equal(2);
   });
 
   for (const component of ['operator', 'proxy'] as const)

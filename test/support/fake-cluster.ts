@@ -1,6 +1,6 @@
 import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
 import type { RoutingBundle } from '../../src/domain/routing-table.ts';
-import type { AccessQuestion, Cluster, PluginContext, ServerInspection } from '../../src/plugin/ports.ts';
+import type { AccessQuestion, Cluster, PluginContext, ServerInspection, StatusPage } from '../../src/plugin/ports.ts';
 
 /** What a fake cluster holds; tests change it. */
 export interface FakeCluster {
@@ -10,6 +10,7 @@ export interface FakeCluster {
   denies: (question: AccessQuestion) => boolean;
   inspections: Map<string, ServerInspection>;
   watched: readonly (PeerDiscovery | undefined)[];
+  page: () => StatusPage;
 }
 
 /** A cluster without I/O for the kubectl plugin, and what a run of a command printed. */
@@ -21,6 +22,7 @@ export function fakePlugin(now: number, files: Readonly<Record<string, string>> 
     denies: () => false,
     inspections: new Map(),
     watched: [],
+    page: () => ({ contentType: 'text/html', policy: '', body: Buffer.from('the page') }),
   };
   const cluster: Cluster = {
     serverUrl: 'https://api.example:6443',
@@ -34,6 +36,7 @@ export function fakePlugin(now: number, files: Readonly<Record<string, string>> 
     watchObject: async (_name, onChange) => {
       for (const object of fake.watched) onChange(object);
     },
+    statusPage: () => async () => fake.page(),
     inspectServer: async (address) =>
       fake.inspections.get(address) ?? { kind: 'unreachable', message: 'connect ECONNREFUSED' },
     close: async () => {},
@@ -50,6 +53,7 @@ export function fakePlugin(now: number, files: Readonly<Record<string, string>> 
     async *readLines(path) {
       yield* (await readFile(path)).split('\n');
     },
+    serveDashboard: async () => 'http://127.0.0.1:1/secret/',
     stdout: (text) => {
       written.stdout += text;
     },

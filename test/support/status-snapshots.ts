@@ -85,9 +85,15 @@ export function upgradeSnapshot(now: number, { awayMs }: { readonly awayMs?: num
   }
   const live = standing(servers([young, old, old], awayMs === undefined ? {} : { 1: awayMs }), now);
   const input = { generation: 3, ...live, leaseProblems: [], routingTable };
-  const status = deriveStatus({ ...input, published: { revision: 14, hash: 'A1B2' } }, undefined, now - 42_000);
+  const status = deriveStatus(
+    { ...input, published: { revision: 14, hash: 'A1B2' } },
+    undefined,
+    now - 42_000,
+    (at) => at,
+  );
   return {
     now,
+    date: now,
     operator: { ...operator, leadsSince: now - 61 * minute },
     objects: [{ name: 'cluster', status, live, history: history.of('cluster') }],
   };
@@ -97,11 +103,16 @@ export function upgradeSnapshot(now: number, { awayMs }: { readonly awayMs?: num
 export function calmSnapshot(now: number): StatusSnapshot {
   const live = standing(servers(['v1.36.3', 'v1.36.3', 'v1.36.3']), now);
   const input = { generation: 3, ...live, leaseProblems: [], routingTable };
-  const status = deriveStatus({ ...input, published: { revision: 4, hash: 'A1B2' } }, undefined, now - 3_600_000);
+  const status = deriveStatus(
+    { ...input, published: { revision: 4, hash: 'A1B2' } },
+    undefined,
+    now - 3_600_000,
+    (at) => at,
+  );
   const history = createProgressHistory();
   history.record('cluster', live.views, live.unified, now - 3_600_000);
   const object: ObservedObject = { name: 'cluster', status, live, history: history.of('cluster') };
-  return { now, operator: { ...operator, leadsSince: now - 3_600_000 }, objects: [object] };
+  return { now, date: now, operator: { ...operator, leadsSince: now - 3_600_000 }, objects: [object] };
 }
 
 /** 100 servers that disagree about 10,000 resources, with a history that is full. */
@@ -112,11 +123,11 @@ export function largestSnapshot(now: number): StatusSnapshot {
   for (let index = 0; index < 1_000; index += 1)
     history.record('cluster', views.slice(0, 50 + (index % 50)), unified, now - 1_000_000 + index * 1_000);
   const object = {
-    status: deriveStatus(input, undefined, now),
+    status: deriveStatus(input, undefined, now, (at) => at),
     live: { views, unified },
     history: history.of('cluster'),
   };
-  return { now, operator, objects: [{ name: 'cluster', ...object }] };
+  return { now, date: now, operator, objects: [{ name: 'cluster', ...object }] };
 }
 
 /** One server whose every word was chosen by an enemy. */
@@ -134,9 +145,15 @@ export function hostileSnapshot(now: number, text: string): StatusSnapshot {
   const history = createProgressHistory();
   history.record('cluster', views, unified, now - 1_000);
   const leaseProblems = [{ lease: text, reason: 'Foreign' as const, message: text }];
-  const status = deriveStatus({ generation: 1, views, unified, leaseProblems, routingTable }, undefined, now);
+  const status = deriveStatus(
+    { generation: 1, views, unified, leaseProblems, routingTable },
+    undefined,
+    now,
+    (at) => at,
+  );
   return {
     now,
+    date: now,
     operator,
     trouble: text,
     objects: [{ name: 'cluster', status, live: { views, unified }, history: history.of('cluster') }],

@@ -81,6 +81,17 @@ export interface ApplyOptions extends CallOptions {
   readonly subresource?: string | undefined;
 }
 
+/** Options of a read. */
+export interface ReadOptions extends CallOptions {
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+}
+
+/** An answer with status 2xx. */
+export interface RawAnswer {
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: Buffer;
+}
+
 /** A whole list. */
 export interface ObjectList<T> {
   readonly items: readonly T[];
@@ -112,6 +123,8 @@ export interface ApiClient {
   delete(path: string, options?: CallOptions): Promise<boolean>;
   /** An answer of unknown length; it resolves at a 2xx status and leaves silence to the caller. */
   requestStream(path: string, options?: CallOptions): Promise<AsyncIterable<Uint8Array>>;
+  /** Any answer as it is, asked for with more headers. */
+  read(path: string, options?: ReadOptions): Promise<RawAnswer>;
   /** Current credentials, read anew as the kubeconfig says (token file, exec plugin, files of a key pair). */
   credentials(): Promise<ClientCredentials>;
   /** The CA bundle of the kubeconfig, read anew; undefined if it names none. */
@@ -144,6 +157,7 @@ interface Call {
   readonly query?: Query | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly accept?: string | undefined;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly contentType?: string;
   readonly body?: unknown;
 }
@@ -252,6 +266,7 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
 
   async function send(call: Call, signal: AbortSignal, streaming: boolean): Promise<Dispatcher.ResponseData> {
     const { dispatcher, headers } = await connect();
+    Object.assign(headers, call.headers);
     headers.accept = call.accept ?? 'application/json';
     if (call.contentType) headers['content-type'] = call.contentType;
     const response = await dispatcher.request({
@@ -270,19 +285,24 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
     throw await readError(call, response);
   }
 
-  async function request<T>(call: Call): Promise<T> {
+  async function readWhole(call: Call): Promise<RawAnswer> {
     return await guarded(call, async (signal) => {
-      const response = await send(call, signal, false);
-      const body = await readBounded(response.body, maxBodyBytes);
+      const { headers, body: stream } = await send(call, signal, false);
+      const body = await readBounded(stream, maxBodyBytes);
       if (body === undefined) {
         throw fault(call, 'BodyTooLarge', new Error(`answer is longer than ${maxBodyBytes} bytes`));
       }
-      try {
-        return JSON.parse(body.toString('utf8')) as T;
-      } catch (error) {
-        throw fault(call, 'Malformed', error);
-      }
+      return { headers, body };
     });
+  }
+
+  async function request<T>(call: Call): Promise<T> {
+    const { body } = await readWhole(call);
+    try {
+      return JSON.parse(body.toString('utf8')) as T;
+    } catch (error) {
+      throw fault(call, 'Malformed', error);
+    }
   }
 
   /** Runs `work` under the timeout and the caller's signal, and gives every fault its class. */
@@ -396,6 +416,9 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
         }
       })();
     },
+
+    read: (path, { query, signal, headers } = {}) =>
+      readWhole({ method: 'GET', path, query, signal, headers, accept: '*/*' }),
 
     async credentials() {
       const resolved = await resolveTlsAndAuth();

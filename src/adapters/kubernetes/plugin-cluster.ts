@@ -6,6 +6,7 @@ import { silentLog } from '../../runtime/log.ts';
 import { inspectServer } from '../peers/inspect-server.ts';
 import { type ApiClient, ApiError } from './api-client.ts';
 import { readBundle, readHead } from './config-map-bundle.ts';
+import { createStatusPageReader } from './read-status-page.ts';
 import { startReflector, type Watchable } from './reflector.ts';
 
 const inspectionTimeoutMs = 5_000;
@@ -71,6 +72,10 @@ export function createPluginCluster(client: ApiClient): Cluster {
         });
         await reflector.stopped;
       }),
+    statusPage(namespace) {
+      const read = createStatusPageReader(client, namespace, systemClock);
+      return (search) => guarded(() => read(search));
+    },
     inspectServer: (address, serverName, caPem) =>
       inspectServer({
         address,

@@ -22,8 +22,10 @@ export interface ObservedObject {
 
 /** What the operator knows of everything. */
 export interface StatusSnapshot {
-  /** Milliseconds since the epoch. */
+  /** Milliseconds of the clock by which ages are counted; all other times here are by it too. */
   readonly now: number;
+  /** The same moment in milliseconds since the epoch. */
+  readonly date: number;
   readonly operator: { readonly version: string; readonly identity: string; readonly leadsSince: number };
   readonly objects: readonly ObservedObject[];
   /** Why the objects may be older than they look. */
@@ -112,21 +114,25 @@ const maxVersionLength = 40;
 
 /** Tells what a snapshot says, bounded in size whatever the cluster holds; a search looks at every resource that is served. */
 export function buildReport(snapshot: StatusSnapshot, search: string): StatusReport {
-  const { now, operator } = snapshot;
+  const { now, date, operator } = snapshot;
+  const dateOf = (at: number) => Math.round(at + date - now);
   const wanted = search.trim().slice(0, 100);
   return {
-    generatedAt: isoTime(now),
-    operator: { ...operator, leadsSince: isoTime(operator.leadsSince) },
+    generatedAt: isoTime(date),
+    operator: { ...operator, leadsSince: isoTime(dateOf(operator.leadsSince)) },
     search: wanted,
     ...(snapshot.trouble !== undefined && { trouble: cut(snapshot.trouble) }),
     objects: [...snapshot.objects]
       .sort((a, b) => compare(a.name, b.name))
       .slice(0, maxObjects)
-      .map((object) => reportObject(object, wanted, now)),
+      .map((object) => ({
+        ...reportObject(object, wanted, now),
+        history: object.history.map((entry) => ({ ...entry, at: dateOf(entry.at) })),
+      })),
   };
 }
 
-function reportObject(object: ObservedObject, search: string, now: number): ObjectReport {
+function reportObject(object: ObservedObject, search: string, now: number): Omit<ObjectReport, 'history'> {
   const { name, status, live } = object;
   const listed = (live?.views ?? []).filter(({ assessment }) => assessment.state !== 'Gone').sort(byName);
   const peers = listed.slice(0, maxPeers).map((view) => reportPeer(view, now));
@@ -147,7 +153,6 @@ function reportObject(object: ObservedObject, search: string, now: number): Obje
     readyCount,
     peers,
     omittedPeers: listed.length - peers.length,
-    history: object.history,
     served: reportServed(live, search),
     schemaDifferences: (live?.unified?.schemaDifferences ?? [])
       .slice(0, maxRows)

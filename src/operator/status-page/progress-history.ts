@@ -2,7 +2,7 @@ import type { PeerView, UnifiedView } from '../../domain/derive-bundle.ts';
 
 /** How the control plane stood from a moment on, until the next entry. */
 export interface ProgressEntry {
-  /** Milliseconds since the epoch. */
+  /** Milliseconds of the clock by which it was recorded; since the epoch where it is reported. */
   readonly at: number;
   /** Number of peers by the version that they say they are; `unknown` for those that have said none. */
   readonly versions: Readonly<Record<string, number>>;

@@ -50,14 +50,25 @@ describe('the status page', () => {
     expect(served('no such thing')).to.deep.equal({ matching: 0, rows: [] });
   });
 
+  it('counts ages by one clock and dates by the other', () => {
+    const date = Date.UTC(2030, 0, 1);
+    const report = buildReport({ ...upgradeSnapshot(now), date }, '');
+    expect(report.generatedAt).to.equal('2030-01-01T00:00:00Z');
+    expect(report.operator.leadsSince).to.equal('2029-12-31T22:59:00Z');
+    expect(report.objects[0]?.history[0]?.at).to.equal(date - 61 * 60_000);
+    expect(report.objects[0]?.peers[0]?.ageSeconds).to.equal(3);
+  });
+
   it('has something to say while there is nothing to show', () => {
-    expect(renderPage(buildReport({ now, operator, objects: [] }, ''))).to.contain('No PeerDiscovery yet');
+    expect(renderPage(buildReport({ now, date: now, operator, objects: [] }, ''))).to.contain('No PeerDiscovery yet');
     const bare = { name: 'cluster', status: undefined, live: undefined, history: [] };
-    const page = renderPage(buildReport({ now, operator, objects: [bare] }, 'x'));
+    const page = renderPage(buildReport({ now, date: now, operator, objects: [bare] }, 'x'));
     for (const words of ['Not looked at yet', 'No kube-apiserver has been found yet', 'Nothing has been seen yet'])
       expect(page).to.contain(words);
     const unseen = { ...bare, live: { views: [], unified: undefined } };
-    expect(renderPage(buildReport({ now, operator, objects: [unseen] }, ''))).to.contain('Not looked at yet');
+    expect(renderPage(buildReport({ now, date: now, operator, objects: [unseen] }, ''))).to.contain(
+      'Not looked at yet',
+    );
   });
 
   it('stays small whatever the cluster holds, and says what it left out', () => {

@@ -1,0 +1,19 @@
+import { exitCodes } from './exit-codes.ts';
+import type { PluginFlags } from './plugin-flags.ts';
+import type { Cluster, PluginContext } from './ports.ts';
+
+/** `dashboard`: shows the operator's status page on this machine until it is stopped. */
+export async function showDashboard(flags: PluginFlags, cluster: Cluster, context: PluginContext): Promise<number> {
+  const read = cluster.statusPage(flags.namespace);
+  // Whatever is in the way is better said here than in a browser.
+  await read('');
+  const url = await context.serveDashboard(read, flags.port);
+  context.stdout(
+    `The status page is at ${url}\nIt is for this machine, and for who knows the address. Ctrl-C ends it.\n`,
+  );
+  await new Promise<void>((resolve) => {
+    if (context.signal.aborted) resolve();
+    else context.signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+  return exitCodes.yes;
+}
