@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { type ClientHttp2Session, constants, connect as http2Connect } from 'node:http2';
 import { connect as tlsConnect } from 'node:tls';
 import { expect } from 'chai';
 import { ensureControlPlane } from '../../lab/build-control-plane.ts';
@@ -14,7 +15,7 @@ const json = ['Content-Type', 'application/json'];
 /** Each server sends GOAWAY with two in a hundred HTTP/2 requests, which is the most that there may be. */
 const flags = ['--goaway-chance=0.02'];
 
-describe('writes through the proxy at servers that are restarted', function () {
+describe('writes and watches through the proxy at servers that say goodbye', function () {
   this.timeout(240_000);
   let mixed: MixedPlane;
   let ca: string;
@@ -62,6 +63,65 @@ describe('writes through the proxy at servers that are restarted', function () {
       return peers.length === 3 && peers.every(({ state }) => state === 'Ready');
     });
   }
+
+  /** The first event of a watch, which is then left; with its status if it is refused. */
+  function firstEvent(session: ClientHttp2Session, path: string): Promise<string> {
+    return new Promise((resolve) => {
+      const stream = session.request({ ':path': path, authorization: `Bearer ${mixed.plane.tokens.admin}` });
+      let code = 0;
+      let text = '';
+      stream.on('response', (headers) => {
+        code = Number(headers[':status']);
+      });
+      stream.on('data', (chunk: Buffer) => {
+        text += String(chunk);
+        if (!text.includes('\n')) return;
+        resolve(`${code} ${(JSON.parse(text.slice(0, text.indexOf('\n'))) as { type: string }).type}`);
+        stream.close(constants.NGHTTP2_CANCEL);
+      });
+      stream.on('error', () => {});
+      stream.once('close', () => resolve(`${code} ended with ${stream.rstCode} after ${JSON.stringify(text)}`));
+    });
+  }
+
+  const openSession = (url: string) => {
+    const session = http2Connect(url, { ca });
+    session.on('error', () => {});
+    return session;
+  };
+
+  it('loses none of 1,500 watches and 1,500 reads to the GOAWAY of servers', async () => {
+    const object = { apiVersion: 'resource.k8s.io/v1', kind: 'DeviceClass', metadata: { name: 'a.example' }, spec: {} };
+    const created = await client.http1({
+      method: 'POST',
+      path: '/apis/resource.k8s.io/v1/deviceclasses',
+      headers: json,
+      body: JSON.stringify(object),
+    });
+    expect(created.status, created.body.toString()).to.equal(201);
+    const watch = '/apis/resource.k8s.io/v1/deviceclasses?watch=1&resourceVersion=0';
+    const direct = openSession(mixed.plane.server('new-1').url);
+    let goodbyes = 0;
+    direct.on('goaway', () => goodbyes++);
+    for (let at = 0; at < 1_500 && goodbyes === 0; at++) await firstEvent(direct, watch);
+    direct.destroy();
+    expect(goodbyes, 'the servers must say goodbye, or this shows nothing').to.equal(1);
+    const seen = new Map<string, number>();
+    const count = (outcome: string) => seen.set(outcome, (seen.get(outcome) ?? 0) + 1);
+    const work = async () => {
+      // Each watch is left by a reset, and a session that sends too many of these is ended.
+      const session = openSession(mixed.proxyUrl);
+      for (let at = 0; at < 150; at++) {
+        count(`watch: ${await firstEvent(session, watch)}`);
+        const path = at % 2 === 0 ? claims : maps;
+        count(`read: ${(await client.http2({ path })).status}`);
+      }
+      session.destroy();
+    };
+    await Promise.all(Array.from({ length: 10 }, work));
+    expect(Object.fromEntries(seen)).to.deep.equal({ 'watch: 200 ADDED': 1_500, 'read: 200': 1_500 });
+    expect(mixed.plane.readLog('proxy')).not.to.match(/peer taken out/);
+  });
 
   it('carries each write out once or not at all, as it says, while every apiserver is restarted in turn', async () => {
     let restarting = true;
