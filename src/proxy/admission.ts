@@ -52,7 +52,7 @@ export function createAdmission({
       if (startedAt > before) break;
       short.delete(exchange);
       metrics.limited.inc({ limit: 'request_timeout' });
-      if (exchange.responded()) exchange.destroy();
+      if (exchange.status() !== 0) exchange.destroy();
       else if (exchange.hasBody && !exchange.bodyComplete())
         writeStatus(exchange, buildStatus(408, 'the body of the request did not come in time'));
       else writeStatus(exchange, buildStatus(504, 'no answer within the time that a request may take'));
@@ -105,7 +105,7 @@ export function createAdmission({
         for (const exchange of [...long].slice(0, Math.max(0, due - told))) {
           told++;
           long.delete(exchange);
-          if (exchange.responded()) exchange.end();
+          if (exchange.status() !== 0) exchange.end();
           else exchange.destroy();
         }
         if (passed >= graceMs || ended.aborted) return;

@@ -31,8 +31,8 @@ export interface Exchange {
   bodyComplete(): boolean;
   /** Null without a body. Reading starts with iteration, and stopping early does not end the exchange. */
   body(): AsyncIterable<Uint8Array> | null;
-  /** True once an answer has begun. */
-  responded(): boolean;
+  /** That of the answer; 0 before one has begun. */
+  status(): number;
   respond(status: number, rawHeaders: RawHeaders): void;
   /** False means: wait for `onDrain`. */
   write(chunk: Uint8Array): boolean;

@@ -293,6 +293,11 @@ class RunningRequest implements ForwardEvents {
     this.#counts.inFlight--;
     if (this.#admitted) admission.leave(this.#exchange, this.#isLong);
     if (!this.#isLong) metrics.duration.observe((performance.now() - this.#startedAt) / 1000, this.#route);
+    // Discovery writes its answers itself.
+    if (this.#code === 0) {
+      this.#code = this.#exchange.status();
+      if (this.#code === 503) metrics.unavailable.inc({ reason: 'discovery' });
+    }
     if (accessLog) this.#logAccess();
     this.#forwarded?.onClose(complete);
   }

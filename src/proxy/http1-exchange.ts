@@ -60,7 +60,7 @@ export class Http1Exchange implements Exchange {
   readonly #wire: Http1Wire;
   readonly #body: RequestBody | undefined;
   #waitsForContinue: boolean;
-  #responded = false;
+  #status = 0;
   #ended = false;
   /** The last bytes are on their way, or have left the process. */
   #lastGiven = false;
@@ -98,14 +98,14 @@ export class Http1Exchange implements Exchange {
 
   body(): AsyncIterable<Uint8Array> | null {
     // Called for when a server is there to take it. RFC 9110, section 10.1.1.
-    if (this.#waitsForContinue && !this.#responded && !this.#closed && this.#body?.complete === false)
+    if (this.#waitsForContinue && this.#status === 0 && !this.#closed && this.#body?.complete === false)
       this.#wire.sendContinue();
     this.#waitsForContinue = false;
     return this.#body ?? null;
   }
 
-  responded(): boolean {
-    return this.#responded;
+  status(): number {
+    return this.#status;
   }
 
   /** True once the whole answer was handed over. */
@@ -114,8 +114,8 @@ export class Http1Exchange implements Exchange {
   }
 
   respond(status: number, rawHeaders: RawHeaders): void {
-    if (this.#responded || this.#closed) return;
-    this.#responded = true;
+    if (this.#status !== 0 || this.#closed) return;
+    this.#status = status;
     let head = statusLine(status);
     let length: string | undefined;
     let announced = '';
@@ -166,7 +166,7 @@ export class Http1Exchange implements Exchange {
     if (chunk !== undefined) this.#take(chunk);
     this.#ended = true;
     // What is shorter than it says must not be taken for whole.
-    if (!this.#responded || (this.#framing === 'length' && this.#left !== 0)) {
+    if (this.#status === 0 || (this.#framing === 'length' && this.#left !== 0)) {
       this.destroy();
       return;
     }

@@ -225,7 +225,7 @@ export class Http1Socket implements Http1Wire {
     metrics.limited.inc({ limit });
     const exchange = this.#exchange;
     this.#exchange = undefined;
-    if (exchange?.responded() === true) this.#socket.destroy();
+    if (exchange !== undefined && exchange.status() !== 0) this.#socket.destroy();
     else {
       this.#socket.write(`HTTP/1.1 ${line}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`, 'latin1');
       this.#linger();

@@ -28,6 +28,7 @@ export function http2Exchange(
   if (authority !== undefined && headerValue(headers, 'host') !== authority) headers.unshift('Host', authority);
   stream.on('error', () => {});
   let trailers: readonly string[] | undefined;
+  let answered = 0;
   let announced = false;
   let waiting = headerValue(headers, 'expect')?.toLowerCase() === '100-continue';
   return {
@@ -46,9 +47,10 @@ export function http2Exchange(
       waiting = false;
       return stream.iterator({ destroyOnReturn: false });
     },
-    responded: () => stream.headersSent,
+    status: () => answered,
     respond: (status, outgoing) => {
       if (stream.destroyed || stream.closed || stream.headersSent) return;
+      answered = status;
       announced = headerValue(outgoing, 'trailer') !== undefined && method !== 'HEAD';
       if (announced)
         stream.once('wantTrailers', () => {

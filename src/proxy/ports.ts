@@ -150,6 +150,7 @@ export type Route = 'home' | 'peer' | 'discovery' | 'rejected';
  * - `unreachable`: the servers that were tried did not answer.
  * - `saturated`: the servers that were tried have as many connections of this proxy as it opens.
  * - `doubt`: a server said 404, and nobody can tell that no other has it.
+ * - `discovery`: what the servers have cannot be told, or nobody can say whether the client may see it.
  * - `other`: anything else.
  */
 export type UnavailableReason = (typeof unavailableReasons)[number];
@@ -161,6 +162,7 @@ export const unavailableReasons = [
   'unreachable',
   'saturated',
   'doubt',
+  'discovery',
   'other',
 ] as const;
 

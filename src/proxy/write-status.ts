@@ -6,7 +6,7 @@ import { headerList } from './headers.ts';
 
 /** Answers with a Status in the encoding that the client asked for (JSON, YAML or protobuf), else JSON. */
 export function writeStatus(exchange: Exchange, status: StatusError, extra: RawHeaders = []): void {
-  if (exchange.responded()) {
+  if (exchange.status() !== 0) {
     exchange.destroy();
     return;
   }

@@ -52,7 +52,7 @@ function exchangeOf(
     rawHeaders: [...(token === undefined ? [] : ['Authorization', `Bearer ${token}`]), ...extra],
     connection: { remoteAddress: '192.0.2.9', home: undefined, sticky: new Map() },
     identity,
-    responded: () => answered.status !== 0,
+    status: () => answered.status,
     respond: (status: number) => {
       answered.status = status;
     },

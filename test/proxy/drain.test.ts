@@ -113,7 +113,7 @@ describe('the end of a proxy', function () {
       for (let at = 0; at < count; at++) {
         const end = () => ended++;
         const exchange: Partial<Exchange> = { identity: { ...passThrough, replacesToken: true, who: `${at}` } };
-        admission.enter({ ...exchange, responded: () => true, end, onClose: () => {} } as unknown as Exchange, true);
+        admission.enter({ ...exchange, status: () => 200, end, onClose: () => {} } as unknown as Exchange, true);
       }
       const done = admission.endLongRunning(graceMs, signal);
       const counts: number[] = [];

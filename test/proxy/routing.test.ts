@@ -4,6 +4,7 @@ import { get as httpsGet } from 'node:https';
 import type { Socket } from 'node:net';
 import { type ConnectionOptions, connect as tlsConnect } from 'node:tls';
 import { expect } from 'chai';
+import { type Log, silentLog } from '../../src/runtime/log.ts';
 import type { LoopbackPeer } from '../support/loopback-peer.ts';
 import { startLoopbackPeer } from '../support/loopback-peer.ts';
 import { eventually } from '../support/manual-clock.ts';
@@ -339,6 +340,18 @@ describe('the proxy', function () {
         'third',
       );
     }
+  });
+
+  it('counts a 503 of discovery, and logs the code of each of its answers', async () => {
+    await proxy.stop();
+    const codes: unknown[] = [];
+    const info: Log['info'] = (message, fields) => void (message === 'request' && codes.push(fields?.code));
+    proxy = await startProxyUnderTest(authority, home, { log: { ...silentLog, info } });
+    proxy.use(table());
+    await Promise.all([home, other, third].map((peer) => peer.kill()));
+    expect((await proxy.get('/apis', { Accept: v2 })).status).to.equal(503);
+    expect(codes).to.deep.equal([503]);
+    expect(await proxy.proxy.metrics.text()).to.match(/unavailable_total\{reason="discovery"\} 1\n/);
   });
 
   it('lets others stand in for a home that is dead', async () => {
