@@ -17,6 +17,3 @@ export async function ensureHelm(log: (message: string) => void): Promise<string
   await rename(partial, program);
   return folder;
 }
-
-if (process.argv[1] === fileURLToPath(import.meta.url))
-  process.stdout.write(`helm ${await ensureHelm((message) => void process.stderr.write(`${message}\n`))}\n`);

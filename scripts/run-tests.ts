@@ -21,7 +21,7 @@ const stages: Readonly<Record<string, Stage>> = {
   },
   e2e: {
     title: 'end-to-end tests on a real control plane',
-    prepare: ['sh', '-c', 'node lab/build-control-plane.ts && node lab/build-helm.ts'],
+    prepare: ['node', 'lab/build-for-tests.ts'],
     command: ['node', 'lab/enter-netns.ts', '--', 'mocha', 'test/e2e/**/*.test.ts'],
   },
 };
