@@ -331,7 +331,9 @@ describe('a real Prometheus on a real operator and proxy', function () {
     }, 500);
     try {
       await waitFor('PeerDiscoveryProxyLimited', true);
-      expect(await query('peerdiscovery_proxy_limited_total{limit="user_long_running_requests"} > 0')).to.have.length(1);
+      expect(await query('peerdiscovery_proxy_limited_total{limit="user_long_running_requests"} > 0')).to.have.length(
+        1,
+      );
     } finally {
       clearInterval(asking);
     }
