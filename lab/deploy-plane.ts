@@ -62,6 +62,7 @@ const controllers = [
   'garbage-collector-controller',
   'root-ca-certificate-publisher-controller',
   'serviceaccount-controller',
+  'endpoints-controller',
   'endpointslice-controller',
 ];
 
