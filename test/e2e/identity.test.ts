@@ -70,9 +70,6 @@ const grants = {
   ],
 };
 
-/** Without it kube-apiserver ignores what a proxy says of the UID. */
-const flags = ['--requestheader-uid-headers=X-Remote-Uid'];
-
 describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
   this.timeout(300_000);
   const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-identity-'));
@@ -80,24 +77,20 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
   type Mode = keyof typeof proxies;
   let mixed: MixedPlane;
   let jane: KeyPair;
-  /** Her certificate has a UID too. */
-  let ursula: KeyPair;
   let root: KeyPair;
   let pretender: KeyPair;
   /** The proxy that the last test ends. */
   let stopping: ChildProcess;
-  const urlOf = (target: 'direct' | 'new' | Mode) => {
-    if (target === 'direct' || target === 'new') return mixed.plane.server(target === 'new' ? 'new-1' : 'old-1').url;
-    return `https://10.77.0.30:${proxies[target]}`;
-  };
+  const urlOf = (target: 'direct' | Mode) =>
+    target === 'direct' ? mixed.plane.server('old-1').url : `https://10.77.0.30:${proxies[target]}`;
 
   before(async () => {
     const log = (message: string) => void process.stdout.write(`      … ${message}\n`);
     await ensureControlPlane({ versions: ['1.36'], log });
     mixed = await startMixedPlane({
       servers: [
-        { name: 'old-1', version: '1.36', emulatedVersion: '1.33', flags },
-        { name: 'new-1', version: '1.36', flags },
+        { name: 'old-1', version: '1.36', emulatedVersion: '1.33' },
+        { name: 'new-1', version: '1.36' },
       ],
       home: 'old-1',
       log,
@@ -108,7 +101,6 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
     mixed.startOperator();
     await startFakePod(mixed);
     jane = plane.issueClientCert('jane', '/O=dev/O=a, b/CN=jane');
-    ursula = plane.issueClientCert('ursula', '/O=dev/CN=ursula/1.3.6.1.4.1.57683.2=u-42');
     root = plane.issueClientCert('root', '/O=system:masters/CN=root');
     pretender = plane.issueClientCert('pretender', '/CN=front-proxy-client');
     const tokenFile = join(folder, 'token');
@@ -180,7 +172,7 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
   const withCertificate = ({ cert, key }: KeyPair) => ['--client-certificate', cert, '--client-key', key];
 
   /** `kubectl auth whoami`, or what it says instead. */
-  async function whoami(target: 'direct' | 'new' | Mode, args: readonly string[]): Promise<unknown> {
+  async function whoami(target: 'direct' | Mode, args: readonly string[]): Promise<unknown> {
     const access = [
       '--kubeconfig',
       '/dev/null',
@@ -236,24 +228,6 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
       expect(direct).to.have.nested.property('extra.authentication\\.kubernetes\\.io/credential-id');
       expect(await whoami(mode, withCertificate(jane))).to.deep.equal(direct);
     });
-
-  it('has the UID of its certificate by request headers, as directly at a server that reads it', async () => {
-    const args = withCertificate(ursula);
-    // The old server does not read UIDs from certificates, but believes the proxy, which does.
-    const direct = await whoami('new', args);
-    expect(direct).to.deep.include({ username: 'ursula', uid: 'u-42' });
-    expect(await whoami('RequestHeader', args)).to.deep.equal(direct);
-    // A UID that the client claims counts for nothing beside it.
-    const { cert, key } = ursula;
-    const forged = ['--cert', cert, '--key', key, '-H', 'X-Remote-Uid: u-1', '-H', 'X-Remote-User: ursula'];
-    const review = ['-X', 'POST', '-H', 'Content-Type: application/json', '-d'];
-    const body = JSON.stringify({ apiVersion: 'authentication.k8s.io/v1', kind: 'SelfSubjectReview' });
-    const { stdout } = await mixed.plane.exec('curl', [
-      ...['-sS', '--cacert', mixed.plane.caFile, ...forged, ...review, body],
-      `${urlOf('RequestHeader')}/apis/authentication.k8s.io/v1/selfsubjectreviews`,
-    ]);
-    expect(JSON.parse(stdout)).to.have.nested.property('status.userInfo.uid', 'u-42');
-  });
 
   it('has with a certificate its rights at the other server too', async () => {
     const { cert, key } = jane;
@@ -341,7 +315,8 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
             (await curl(server, target, args)).replace(urlOf(server), ''),
           ),
         );
-        expect(proxied, target).to.equal(direct);
+        // A path that only looks like a resource is doubted rather than passed on as "nobody serves it".
+        expect(proxied, target).to.be.oneOf(direct.startsWith('404') ? [direct, '503 '] : [direct]);
       }
   });
 
