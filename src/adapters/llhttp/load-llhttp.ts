@@ -61,3 +61,64 @@ export function readText({ memory }: Llhttp, at: number): string {
   const bytes = Buffer.from(memory.buffer);
   return bytes.toString('latin1', at, bytes.indexOf(0, at));
 }
+
+const windowBytes = 64 * 1024;
+
+/**
+ * The piece of memory through which all parsers of one llhttp read, one at a time.
+ *
+ * It alone refers to what was read last, so that parsers of idle connections hold on to nothing.
+ */
+export class LlhttpWindow {
+  /** Where it begins in llhttp's memory. */
+  readonly at: number;
+  readonly #llhttp: Llhttp;
+  #view: Uint8Array;
+  #chunk: Buffer = Buffer.alloc(0);
+  #from = 0;
+  #size = 0;
+  /** What is in the window, decoded when it is first asked for: one piece is cheaper to decode than many. */
+  #text: string | undefined;
+
+  constructor(llhttp: Llhttp) {
+    this.#llhttp = llhttp;
+    this.at = llhttp.malloc(windowBytes);
+    this.#view = new Uint8Array(llhttp.memory.buffer);
+  }
+
+  /** Where in its chunk the window begins. */
+  get from(): number {
+    return this.#from;
+  }
+
+  /** Has a parser read what fits of a chunk from `from` on, at most `most` bytes; gives the result and the bytes used. */
+  run(parser: number, isPaused: boolean, chunk: Buffer, from: number, most = windowBytes): LlhttpRun {
+    const llhttp = this.#llhttp;
+    const size = Math.min(chunk.length - from, most);
+    if (isPaused) llhttp.llhttp_resume(parser);
+    if (this.#view.buffer !== llhttp.memory.buffer) this.#view = new Uint8Array(llhttp.memory.buffer);
+    chunk.copy(this.#view, this.at, from, from + size);
+    this.#chunk = chunk;
+    this.#from = from;
+    this.#size = size;
+    this.#text = undefined;
+    const result = llhttp.llhttp_execute(parser, this.at, size);
+    const stopped = result === llhttpCodes.paused || result === llhttpCodes.pausedUpgrade;
+    return { result, stopped, used: stopped ? llhttp.llhttp_get_error_pos(parser) - this.at : size };
+  }
+
+  /** What lies between two places of the window, as latin1. */
+  text(start: number, end: number): string {
+    this.#text ??= this.#chunk.toString('latin1', this.#from, this.#from + this.#size);
+    return this.#text.slice(start, end);
+  }
+}
+
+/** How far a parser came. */
+export interface LlhttpRun {
+  /** One of `llhttpCodes`, or an error. */
+  readonly result: number;
+  /** It paused, and is to be resumed. */
+  readonly stopped: boolean;
+  readonly used: number;
+}

@@ -1,8 +1,7 @@
 import type { RequestParser, RequestParserLimits, RequestParsers, RequestProblem } from '../../proxy/ports.ts';
-import { llhttpCodes, loadLlhttp, readText } from './load-llhttp.ts';
+import { LlhttpWindow, llhttpCodes, loadLlhttp, readText } from './load-llhttp.ts';
 
-const { requests, ok, paused, pausedUpgrade } = llhttpCodes;
-const windowBytes = 64 * 1024;
+const { requests, ok, paused } = llhttpCodes;
 /** What may lie between the data of two chunks: size, extensions, trailers. Node's own bound of extensions. */
 const maxBetweenChunks = 16 * 1024;
 
@@ -24,8 +23,7 @@ export function loadRequestParsers(): RequestParsers {
     wasm_on_body: (_parser, at, length) => active?.onBody(at, length) ?? ok,
     wasm_on_message_complete: () => active?.onComplete() ?? ok,
   });
-  const window = llhttp.malloc(windowBytes);
-  let view = new Uint8Array(llhttp.memory.buffer);
+  const window = new LlhttpWindow(llhttp);
   const methods: string[] = [];
 
   class Parser implements RequestParser {
@@ -47,11 +45,6 @@ export function loadRequestParsers(): RequestParsers {
     #inValue = true;
     #headBytes = 0;
     #isPaused = false;
-    /** What is read now: `text` is it in latin1 once it is needed. */
-    #chunk: Buffer = Buffer.alloc(0);
-    #from = 0;
-    #size = 0;
-    #text: string | undefined;
     /** Where, in what is read now, the request line goes on after its target; and what of it came before. */
     #afterTarget = 0;
     #line = '';
@@ -90,50 +83,33 @@ export function loadRequestParsers(): RequestParsers {
         !this.messageComplete &&
         this.headComplete === hadHead
       ) {
-        const used = this.#execute(chunk, at, Math.min(chunk.length - at, windowBytes));
+        const used = this.#execute(chunk, at);
         at += used;
         if (hadHead) {
           this.#count(used);
           continue;
         }
         if (!this.headComplete && this.version === '' && this.target !== '')
-          this.#line += this.#read(this.#afterTarget, used);
+          this.#line += window.text(this.#afterTarget, used);
         this.#headBytes += used;
         if (this.#headBytes > this.#limits.maxHeaderBytes) this.#fail('head_too_long', 'the head is too long');
       }
       return at;
     }
 
-    #execute(chunk: Buffer, from: number, size: number): number {
-      if (this.#isPaused) llhttp.llhttp_resume(this.#pointer);
-      this.#isPaused = false;
-      if (view.buffer !== llhttp.memory.buffer) view = new Uint8Array(llhttp.memory.buffer);
-      chunk.copy(view, window, from, from + size);
-      this.#chunk = chunk;
-      this.#from = from;
-      this.#size = size;
-      this.#text = undefined;
+    #execute(chunk: Buffer, from: number): number {
       this.#afterTarget = 0;
       this.#afterData = 0;
       active = this;
-      let result: number;
       try {
-        result = llhttp.llhttp_execute(this.#pointer, window, size);
+        const { result, stopped, used } = window.run(this.#pointer, this.#isPaused, chunk, from);
+        this.#isPaused = stopped;
+        if (!stopped && result !== ok && this.problem === undefined)
+          this.#fail('malformed', readText(llhttp, llhttp.llhttp_get_error_reason(this.#pointer)));
+        return used;
       } finally {
         active = undefined;
       }
-      let used = size;
-      if (result === paused || result === pausedUpgrade) {
-        this.#isPaused = true;
-        used = llhttp.llhttp_get_error_pos(this.#pointer) - window;
-      } else if (result !== ok && this.problem === undefined)
-        this.#fail('malformed', readText(llhttp, llhttp.llhttp_get_error_reason(this.#pointer)));
-      return used;
-    }
-
-    #read(start: number, end: number): string {
-      this.#text ??= this.#chunk.toString('latin1', this.#from, this.#from + this.#size);
-      return this.#text.slice(start, end);
     }
 
     onBegin(): number {
@@ -142,8 +118,8 @@ export function loadRequestParsers(): RequestParsers {
     }
 
     onUrl(at: number, length: number): number {
-      const start = at - window;
-      this.target += this.#read(start, start + length);
+      const start = at - window.at;
+      this.target += window.text(start, start + length);
       this.#afterTarget = start + length;
       return ok;
     }
@@ -151,9 +127,9 @@ export function loadRequestParsers(): RequestParsers {
     onName(at: number, length: number): number {
       // Trailers are not sent on, and are bounded with the chunks.
       if (this.headComplete) return ok;
-      const start = at - window;
-      if (this.version === '' && !this.#takeVersion(this.#line + this.#read(this.#afterTarget, start))) return -1;
-      const name = this.#read(start, start + length);
+      const start = at - window.at;
+      if (this.version === '' && !this.#takeVersion(this.#line + window.text(this.#afterTarget, start))) return -1;
+      const name = window.text(start, start + length);
       const { rawHeaders } = this;
       if (this.#inValue) {
         this.#inValue = false;
@@ -169,8 +145,8 @@ export function loadRequestParsers(): RequestParsers {
         this.#inValue = true;
         return ok;
       }
-      const start = at - window;
-      const value = this.#read(start, start + length);
+      const start = at - window.at;
+      const value = window.text(start, start + length);
       const { rawHeaders } = this;
       if (this.#inValue) rawHeaders[rawHeaders.length - 1] += value;
       else {
@@ -212,11 +188,11 @@ export function loadRequestParsers(): RequestParsers {
     }
 
     onBody(at: number, length: number): number {
-      const start = at - window;
+      const start = at - window.at;
       if (!this.#count(start)) return -1;
       this.#between = 0;
       this.#afterData = start + length;
-      this.pieces.push(this.#from + start, this.#from + start + length);
+      this.pieces.push(window.from + start, window.from + start + length);
       return ok;
     }
 

@@ -1,4 +1,4 @@
-import { llhttpCodes, loadLlhttp, readText } from '../llhttp/load-llhttp.ts';
+import { LlhttpWindow, llhttpCodes, loadLlhttp, readText } from '../llhttp/load-llhttp.ts';
 
 /** How the body of an answer is delimited; `close` is a connection's end, which proves nothing. */
 export type BodyFraming = 'none' | 'length' | 'chunked' | 'close';
@@ -39,12 +39,10 @@ export interface ResponseParsers {
   create(): ResponseParser;
 }
 
-const { responses, ok, paused, pausedUpgrade, skipBody } = llhttpCodes;
-const windowBytes = 64 * 1024;
+const { responses, ok, paused, skipBody } = llhttpCodes;
 const headPieceBytes = 2 * 1024;
 const maxHeadBytes = 256 * 1024;
 const maxFields = 1_000;
-const nothing = Buffer.alloc(0);
 
 /**
  * Loads the parser of answers.
@@ -63,8 +61,7 @@ export function loadResponseParsers(): ResponseParsers {
     wasm_on_body: (_parser, at, length) => active?.onBody(at, length) ?? ok,
     wasm_on_message_complete: () => active?.onComplete() ?? ok,
   });
-  const window = llhttp.malloc(windowBytes);
-  let view = new Uint8Array(llhttp.memory.buffer);
+  const window = new LlhttpWindow(llhttp);
   class Parser implements ResponseParser {
     headComplete = false;
     messageComplete = false;
@@ -80,11 +77,6 @@ export function loadResponseParsers(): ResponseParsers {
     #fieldBytes = 0;
     #isPaused = false;
     #problem: string | undefined;
-    /** What llhttp reads now, decoded when it finds the first field, since one piece is cheaper to decode than many. */
-    #chunk: Buffer = nothing;
-    #at = 0;
-    #size = 0;
-    #text: string | undefined;
 
     reset(isHead: boolean): void {
       llhttp.llhttp_reset(this.#pointer);
@@ -116,40 +108,27 @@ export function loadResponseParsers(): ResponseParsers {
       const hadHead = this.headComplete;
       while (at < chunk.length && !this.messageComplete && this.headComplete === hadHead) {
         // Of a body that follows the head, little is copied for nothing.
-        const size = Math.min(chunk.length - at, hadHead ? windowBytes : headPieceBytes);
-        at += this.#execute(chunk, at, size);
+        at += this.#execute(chunk, at, hadHead ? undefined : headPieceBytes);
       }
       return at;
     }
 
-    #execute(chunk: Buffer, at: number, size: number): number {
-      if (this.#isPaused) llhttp.llhttp_resume(this.#pointer);
-      this.#isPaused = false;
-      if (view.buffer !== llhttp.memory.buffer) view = new Uint8Array(llhttp.memory.buffer);
-      chunk.copy(view, window, at, at + size);
-      this.#chunk = chunk;
-      this.#at = at;
-      this.#size = size;
-      this.#text = undefined;
+    #execute(chunk: Buffer, at: number, most: number | undefined): number {
       active = this;
-      let result: number;
       try {
-        result = llhttp.llhttp_execute(this.#pointer, window, size);
+        const { result, stopped, used } = window.run(this.#pointer, this.#isPaused, chunk, at, most);
+        this.#isPaused = stopped;
+        if (this.#problem !== undefined) throw new MalformedResponse(this.#problem);
+        if (!stopped && result !== ok)
+          throw new MalformedResponse(readText(llhttp, llhttp.llhttp_get_error_reason(this.#pointer)) || 'malformed');
+        return used;
       } finally {
         active = undefined;
       }
-      if (this.#problem !== undefined) throw new MalformedResponse(this.#problem);
-      if (result === ok) return size;
-      if (result !== paused && result !== pausedUpgrade)
-        throw new MalformedResponse(readText(llhttp, llhttp.llhttp_get_error_reason(this.#pointer)) || 'malformed');
-      this.#isPaused = true;
-      return llhttp.llhttp_get_error_pos(this.#pointer) - window;
     }
 
     #slice(at: number, length: number): string {
-      const text = this.#text ?? this.#chunk.toString('latin1', this.#at, this.#at + this.#size);
-      this.#text = text;
-      return text.slice(at - window, at - window + length);
+      return window.text(at - window.at, at - window.at + length);
     }
 
     onName(at: number, length: number): number {
@@ -220,7 +199,7 @@ export function loadResponseParsers(): ResponseParsers {
     }
 
     onBody(at: number, length: number): number {
-      const start = at - window + this.#at;
+      const start = at - window.at + window.from;
       this.pieces.push(start, start + length);
       return ok;
     }
