@@ -111,7 +111,7 @@ export function bundleOf({ signing, next, previous }: Authority, now: number): s
 }
 
 async function keepServing(
-  { store, lifetimeMs, clock, log }: KeepCertificatesOptions,
+  { store, namespace: authorityNamespace, lifetimeMs, clock, log }: KeepCertificatesOptions,
   { namespace, secret, names: wantedNames }: WantedCertificate,
   authority: Authority,
 ): Promise<void> {
@@ -119,8 +119,8 @@ async function keepServing(
   const names = [...new Set(wantedNames.flatMap((name) => (name === controlPlaneNodes ? addresses : [name])))].sort();
   if (names.length === 0) throw new Error('no control-plane Node has an address');
   const now = clock.date();
-  // Clients learn of a CA before it signs anything.
-  await store.publishAuthority(namespace, bundleOf(authority, now));
+  // Clients learn of a CA before it signs anything; those of its own namespace have by now.
+  if (namespace !== authorityNamespace) await store.publishAuthority(namespace, bundleOf(authority, now));
   const why = whyRenew(await store.readServing(namespace, secret), names, authority, lifetimeMs, now);
   if (why === undefined) return;
   const { signing } = authority;
