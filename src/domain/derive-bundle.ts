@@ -1,5 +1,6 @@
 import type { PeerAssessment, PeerDocuments, PeerObservation } from './assess-peer.ts';
 import { compareSchemas, type SchemaDifference } from './compare-schemas.ts';
+import { compareText } from './compare-text.ts';
 import { type DefinedResources, resourceKey } from './custom-resources.ts';
 import { createTableMemo, deriveTable, type TableMemo } from './derive-table.ts';
 import type { GroupDiscovery } from './discovery-document.ts';
@@ -115,7 +116,7 @@ export function deriveUnifiedView(
 }
 
 function byId(a: PeerView, b: PeerView): number {
-  return a.seen.peer.id < b.seen.peer.id ? -1 : a.seen.peer.id > b.seen.peer.id ? 1 : 0;
+  return compareText(a.seen.peer.id, b.seen.peer.id);
 }
 
 function tablePeer({ seen, assessment }: PeerView): TablePeer {

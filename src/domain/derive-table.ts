@@ -1,4 +1,5 @@
 import type { PeerDocuments } from './assess-peer.ts';
+import { compareText } from './compare-text.ts';
 import type { DefinedResources } from './custom-resources.ts';
 import type { GroupDiscovery, VersionDiscovery } from './discovery-document.ts';
 import type { Origin, PeerSet, TableGroupVersion, TableResource } from './routing-table.ts';
@@ -159,5 +160,5 @@ function originOf(
 }
 
 function byKey(a: readonly [string, unknown], b: readonly [string, unknown]): number {
-  return a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : 0;
+  return compareText(a[0], b[0]);
 }

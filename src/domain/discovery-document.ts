@@ -41,3 +41,10 @@ export interface GroupDiscovery {
   readonly apiVersion?: string;
   readonly versions?: readonly VersionDiscovery[];
 }
+
+/** Number of group/version/resource triples; subresources are not counted. */
+export function countResources(groups: readonly GroupDiscovery[]): number {
+  let count = 0;
+  for (const { versions = [] } of groups) for (const { resources = [] } of versions) count += resources.length;
+  return count;
+}

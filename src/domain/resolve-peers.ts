@@ -1,3 +1,4 @@
+import { compareText } from './compare-text.ts';
 import type { IdentityLease, LeaseProblem } from './identity-lease.ts';
 
 /** Where a peer's address was learnt; the order in the spec is the order of trust. */
@@ -63,7 +64,8 @@ export function resolvePeers(
   const rank = ({ lease, place }: (typeof found)[number]) =>
     place !== undefined && holders.get(place.address) === lease.name ? 0 : 1;
   found.sort(
-    (a, b) => rank(a) - rank(b) || compare(b.lease.renewTime, a.lease.renewTime) || compare(a.lease.name, b.lease.name),
+    (a, b) =>
+      rank(a) - rank(b) || compareText(b.lease.renewTime, a.lease.renewTime) || compareText(a.lease.name, b.lease.name),
   );
   for (const { lease, place } of found) {
     const peer: ResolvedPeer = {
@@ -101,7 +103,7 @@ export function resolvePeers(
     const verdict = peer.address === undefined ? { ok: true as const } : checkAddress(peer.address);
     return verdict.ok ? peer : { ...peer, refused: verdict.reason };
   });
-  return { peers: peers.sort((a, b) => compare(a.id, b.id)), problems };
+  return { peers: peers.sort((a, b) => compareText(a.id, b.id)), problems };
 }
 
 function findAddress(
@@ -140,8 +142,4 @@ function fromSource(
       return believed(address, address !== undefined && facts.endpoints.includes(address) ? 'Medium' : 'Low');
     }
   }
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }

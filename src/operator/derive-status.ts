@@ -5,8 +5,11 @@ import type {
   PeerStatus,
   SchemaDifferenceStatus,
 } from '../api/peer-discovery.ts';
+import { rfc3339 } from '../api/rfc3339.ts';
 import type { SchemaDifference } from '../domain/compare-schemas.ts';
+import { cutText } from '../domain/cut-text.ts';
 import type { PeerView, UnifiedView } from '../domain/derive-bundle.ts';
+import { countResources } from '../domain/discovery-document.ts';
 import type { Divergence } from '../domain/find-divergences.ts';
 import type { LeaseProblem } from '../domain/identity-lease.ts';
 
@@ -119,9 +122,6 @@ function sortKeys(value: unknown): unknown {
 function peerRow({ seen, assessment }: PeerView, dateOf: (at: number) => number): PeerStatus {
   const { peer, documents, documentsAt } = seen;
   const groups = documents === undefined ? [] : [...documents.api, ...documents.apis];
-  const resources = groups
-    .flatMap(({ versions }) => versions ?? [])
-    .reduce((sum, { resources: list }) => sum + (list?.length ?? 0), 0);
   return {
     id: peer.id,
     ...(peer.hostname !== undefined && { hostname: peer.hostname }),
@@ -131,12 +131,12 @@ function peerRow({ seen, assessment }: PeerView, dateOf: (at: number) => number)
     ...(peer.trust !== undefined && { trust: peer.trust }),
     state: assessment.state,
     reason: assessment.reason,
-    ...(assessment.state !== 'Ready' && { message: cut(assessment.message, 300) }),
+    ...(assessment.state !== 'Ready' && { message: cutText(assessment.message, 300) }),
     ...(documents !== undefined && {
       documentForm: documents.form,
       documentHash: documents.hash,
       groups: groups.length,
-      resources,
+      resources: countResources(groups),
     }),
     ...(documentsAt !== undefined && { lastSuccessTime: rfc3339(dateOf(documentsAt)) }),
     ...(seen.peerAggregated !== undefined && { peerAggregated: seen.peerAggregated }),
@@ -157,7 +157,7 @@ function judgeReady({ unified, published, trouble }: StatusInput, counts: { tota
   const [doubt] = unified.doubts;
   if (doubt !== undefined) {
     const more = unified.doubts.length > 1 ? ` (and ${unified.doubts.length - 1} more)` : '';
-    return ready('False', 'Incomplete', cut(`${doubt.peer || 'peers'}: ${doubt.message}${more}`, 500));
+    return ready('False', 'Incomplete', cutText(`${doubt.peer || 'peers'}: ${doubt.message}${more}`, 500));
   }
   if (counts.ready === 0) return ready('False', 'NoReadyPeer', 'no kube-apiserver is ready');
   return ready(
@@ -186,7 +186,7 @@ function judgeStale(listed: readonly PeerView[]): Judgement {
     type: 'Stale',
     status: 'True',
     reason: first.assessment.reason,
-    message: cut(`${names.slice(0, 10).join(', ')}: ${first.assessment.message}`, 500),
+    message: cutText(`${names.slice(0, 10).join(', ')}: ${first.assessment.message}`, 500),
   };
 }
 
@@ -222,7 +222,7 @@ function divergentRow({ servedBy, missingFrom, differences, ...where }: Divergen
   const shown = differences.map(({ field, values }) => ({
     field,
     values: values.slice(0, maxValuesListed).map(({ value, peers }) => ({
-      value: cut(value, maxValueLength),
+      value: cutText(value, maxValueLength),
       peers: peers.slice(0, maxIdsListed),
       count: peers.length,
     })),
@@ -262,12 +262,4 @@ function fit<Item, Row>(items: readonly Item[], budgetBytes: number, rowOf: (ite
 
 function byId(a: PeerView, b: PeerView): number {
   return a.seen.peer.id < b.seen.peer.id ? -1 : 1;
-}
-
-function rfc3339(ms: number): string {
-  return new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
-}
-
-function cut(text: string, length: number): string {
-  return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
 }

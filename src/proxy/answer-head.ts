@@ -1,13 +1,10 @@
 import { STATUS_CODES } from 'node:http';
+import { isFieldValue, isToken } from '../domain/field-syntax.ts';
 import type { RawHeaders } from './headers.ts';
-
-const token = /^[!#$%&'*+.^`|~0-9A-Za-z_-]+$/;
-/** RFC 9110, section 5.5. Anything above latin1 would be cut to another byte, a line feed maybe. */
-const badValue = /[^\t\x20-\x7e\x80-\xff]/;
 
 /** Whether a field of a head can be read in one way only. */
 export function isFieldSafe(name: string, value: string): boolean {
-  return token.test(name) && !badValue.test(value);
+  return isToken(name) && isFieldValue(value);
 }
 
 const lines = new Map<number, string>();

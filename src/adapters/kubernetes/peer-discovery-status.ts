@@ -1,4 +1,5 @@
 import { apiVersion, type Condition, kind, type PeerDiscovery, plural } from '../../api/peer-discovery.ts';
+import { rfc3339 } from '../../api/rfc3339.ts';
 import { type ApiClient, ApiError } from './api-client.ts';
 
 /** Path of the collection. */
@@ -47,8 +48,7 @@ export async function writeStandstill(
   const before = object.status?.conditions ?? [];
   const condition = (type: string, status: Condition['status']): Condition => {
     const last = before.find((candidate) => candidate.type === type);
-    const lastTransitionTime =
-      last?.status === status ? last.lastTransitionTime : new Date(now).toISOString().replace(/\.\d+Z$/, 'Z');
+    const lastTransitionTime = last?.status === status ? last.lastTransitionTime : rfc3339(now);
     return {
       type,
       status,

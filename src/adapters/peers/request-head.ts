@@ -1,3 +1,4 @@
+import { isFieldValue, isToken } from '../../domain/field-syntax.ts';
 import type { PeerRequest, PeerTarget } from '../../proxy/ports.ts';
 
 /** The bytes of a head as latin1, or why the request cannot be sent. */
@@ -5,9 +6,6 @@ export type RequestHead =
   | { readonly kind: 'ok'; readonly text: string }
   | { readonly kind: 'bad'; readonly message: string };
 
-const token = /^[!#$%&'*+.^`|~0-9A-Za-z_-]+$/;
-/** RFC 9110, section 5.5. Anything above latin1 would be cut to another byte, a line feed maybe. */
-const badValue = /[^\t\x20-\x7e\x80-\xff]/;
 const badTarget = /[^\x21-\x7e\x80-\xff]/;
 
 /**
@@ -17,7 +15,7 @@ const badTarget = /[^\x21-\x7e\x80-\xff]/;
  */
 export function writeRequestHead(target: PeerTarget, request: PeerRequest): RequestHead {
   const { method, path, body, upgrade, connectAs, memo } = request;
-  if (!token.test(method)) return bad('the method is not a token');
+  if (!isToken(method)) return bad('the method is not a token');
   if (path.charCodeAt(0) !== 0x2f || badTarget.test(path)) return bad('the request target has a forbidden byte');
   const line = `${method} ${path} HTTP/1.1\r\n`;
   const written = memo?.written;
@@ -38,8 +36,8 @@ function writeFields(target: PeerTarget, request: PeerRequest): RequestHead {
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] ?? '';
     const value = rawHeaders[at + 1] ?? '';
-    if (!token.test(name)) return bad('a header name is not a token');
-    if (badValue.test(value)) return bad(`the value of header ${name} has a forbidden byte`);
+    if (!isToken(name)) return bad('a header name is not a token');
+    if (!isFieldValue(value)) return bad(`the value of header ${name} has a forbidden byte`);
     switch (name.length) {
       case 4:
         if (isNamed(name, 'host') && ++hosts > 1) return bad('more than one Host');

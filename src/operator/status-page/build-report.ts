@@ -1,5 +1,9 @@
 import type { Condition, PeerDiscoveryStatus } from '../../api/peer-discovery.ts';
+import { rfc3339 } from '../../api/rfc3339.ts';
+import { compareText } from '../../domain/compare-text.ts';
+import { cutText } from '../../domain/cut-text.ts';
 import type { PeerView, UnifiedView } from '../../domain/derive-bundle.ts';
+import { countResources } from '../../domain/discovery-document.ts';
 import type { Divergence } from '../../domain/find-divergences.ts';
 import type { PeerState } from '../../domain/routing-table.ts';
 import type { ProgressEntry } from './progress-history.ts';
@@ -118,12 +122,12 @@ export function buildReport(snapshot: StatusSnapshot, search: string): StatusRep
   const dateOf = (at: number) => Math.round(at + date - now);
   const wanted = search.trim().slice(0, 100);
   return {
-    generatedAt: isoTime(date),
-    operator: { ...operator, leadsSince: isoTime(dateOf(operator.leadsSince)) },
+    generatedAt: rfc3339(date),
+    operator: { ...operator, leadsSince: rfc3339(dateOf(operator.leadsSince)) },
     search: wanted,
     ...(snapshot.trouble !== undefined && { trouble: cut(snapshot.trouble) }),
     objects: [...snapshot.objects]
-      .sort((a, b) => compare(a.name, b.name))
+      .sort((a, b) => compareText(a.name, b.name))
       .slice(0, maxObjects)
       .map((object) => ({
         ...reportObject(object, wanted, now),
@@ -231,9 +235,6 @@ const peerLevels: Readonly<Record<PeerState, Level>> = {
 
 function reportPeer({ seen, assessment }: PeerView, now: number): PeerReport {
   const { peer, documents, documentsAt } = seen;
-  const resources = [...(documents?.api ?? []), ...(documents?.apis ?? [])]
-    .flatMap(({ versions }) => versions ?? [])
-    .reduce((sum, { resources: list }) => sum + (list?.length ?? 0), 0);
   return {
     id: cut(peer.id),
     name: cut(peer.hostname ?? peer.id),
@@ -247,7 +248,7 @@ function reportPeer({ seen, assessment }: PeerView, now: number): PeerReport {
     message: assessment.state === 'Ready' ? '' : cut(assessment.message),
     fresh: assessment.fresh,
     ageSeconds: documentsAt === undefined ? undefined : Math.max(0, Math.round((now - documentsAt) / 1_000)),
-    resources: documents === undefined ? undefined : resources,
+    resources: documents && countResources(documents.api) + countResources(documents.apis),
   };
 }
 
@@ -278,7 +279,7 @@ function reportServed(live: LiveView | undefined, search: string): ObjectReport[
       const ids = entry.peers.flatMap((index) => peers[index]?.id ?? []);
       rows.push({
         resource,
-        servedBy: ids.slice(0, maxNames).map(nameOf).sort(compare),
+        servedBy: ids.slice(0, maxNames).map(nameOf).sort(compareText),
         missingFrom: [],
         omittedPeers: Math.max(0, ids.length - maxNames),
         differingFields: [],
@@ -295,8 +296,8 @@ function reportDivergence(
   const omitted = [servedBy, missingFrom].reduce((sum, ids) => sum + Math.max(0, ids.length - maxNames), 0);
   return {
     resource,
-    servedBy: servedBy.slice(0, maxNames).map(nameOf).sort(compare),
-    missingFrom: missingFrom.slice(0, maxNames).map(nameOf).sort(compare),
+    servedBy: servedBy.slice(0, maxNames).map(nameOf).sort(compareText),
+    missingFrom: missingFrom.slice(0, maxNames).map(nameOf).sort(compareText),
     omittedPeers: omitted,
     differingFields: differences.map(({ field }) => field),
   };
@@ -315,17 +316,9 @@ function formatName(where: {
 
 function byName(a: PeerView, b: PeerView): number {
   const name = ({ seen }: PeerView) => seen.peer.hostname ?? seen.peer.id;
-  return compare(name(a), name(b)) || compare(a.seen.peer.id, b.seen.peer.id);
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
-}
-
-function isoTime(ms: number): string {
-  return new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
+  return compareText(name(a), name(b)) || compareText(a.seen.peer.id, b.seen.peer.id);
 }
 
 function cut(text: string): string {
-  return text.length <= maxTextLength ? text : `${text.slice(0, maxTextLength - 1)}…`;
+  return cutText(text, maxTextLength);
 }

@@ -1,3 +1,4 @@
+import { compareText } from '../../domain/compare-text.ts';
 import type { ObjectReport } from './build-report.ts';
 import { formatDuration, formatMoment } from './format-time.ts';
 import { type Html, html } from './html.ts';
@@ -145,5 +146,5 @@ function compareVersions(a: string, b: string): number {
     const difference = (left[index] ?? -1) - (right[index] ?? -1);
     if (difference !== 0) return difference;
   }
-  return a < b ? -1 : a > b ? 1 : 0;
+  return compareText(a, b);
 }
