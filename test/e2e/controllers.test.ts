@@ -1,14 +1,12 @@
 import type { ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { ensureControlPlane } from '../../lab/build-control-plane.ts';
 import { deleteNamespaceWithClaim, resourceClaim } from '../../lab/demo-namespace.ts';
-import { type MixedPlane, startMixedPlane } from '../../lab/mixed-plane.ts';
 import type { Narrator } from '../../lab/narrator.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
+import { claims, startThreeServers, type ThreeServers } from '../support/three-servers.ts';
 import { createWireClient, type WireClient } from '../support/wire-client.ts';
 
-const claims = '/apis/resource.k8s.io/v1/resourceclaims';
 const silent: Pick<Narrator, 'show'> = {
   show: (mixed, target, args, { input } = {}) => mixed.kubectl(target, args, input),
 };
@@ -16,52 +14,23 @@ const silent: Pick<Narrator, 'show'> = {
 /** `old-1`, which is home, emulates 1.33, where resource.k8s.io/v1 does not exist. */
 describe('a real kube-controller-manager and a client-go informer through the proxy', function () {
   this.timeout(240_000);
-  let mixed: MixedPlane;
+  let servers: ThreeServers;
+  let mixed: ThreeServers['mixed'];
+  let status: ThreeServers['status'];
+  let allReady: ThreeServers['allReady'];
   let client: WireClient;
   let manager: ChildProcess | undefined;
 
   before(async () => {
-    const log = (message: string) => void process.stdout.write(`      … ${message}\n`);
-    await ensureControlPlane({ versions: ['1.36'], log });
-    mixed = await startMixedPlane({
-      servers: [
-        { name: 'old-1', version: '1.36', emulatedVersion: '1.33' },
-        { name: 'new-1', version: '1.36' },
-        { name: 'new-2', version: '1.36' },
-      ],
-      home: 'old-1',
-      log,
-    });
-    mixed.startOperator();
-    mixed.startProxy();
-    const ca = readFileSync(mixed.plane.caFile, 'utf8');
-    client = createWireClient({ url: mixed.proxyUrl, ca, token: mixed.plane.tokens.admin });
-    await waitUntil('a routed answer', async () => (await status(claims)) === 200);
-    await allReady();
+    servers = await startThreeServers();
+    ({ mixed, client, status, allReady } = servers);
   });
 
-  after(async () => {
-    client?.close();
-    await mixed?.stop();
-  });
+  after(() => servers?.stop());
 
   afterEach(function () {
     if (this.currentTest?.state === 'failed') process.stdout.write(`${mixed?.plane.logTails(25)}\n`);
   });
-
-  const status = (path: string) =>
-    client.http1({ path }).then(
-      (answer) => answer.status,
-      () => 0,
-    );
-
-  async function allReady(): Promise<void> {
-    await waitUntil('three ready peers', async () => {
-      const { stdout } = await mixed.kubectl('proxy', ['get', 'peerdiscovery', 'cluster', '-o', 'json']);
-      const peers: { state: string }[] = stdout === '' ? [] : (JSON.parse(stdout).status?.peers ?? []);
-      return peers.length === 3 && peers.every(({ state }) => state === 'Ready');
-    });
-  }
 
   async function create(object: object): Promise<string> {
     const { code, stdout, stderr } = await mixed.kubectl(

@@ -1,14 +1,11 @@
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { type ClientHttp2Session, constants, connect as http2Connect } from 'node:http2';
 import { connect as tlsConnect } from 'node:tls';
 import { expect } from 'chai';
-import { ensureControlPlane } from '../../lab/build-control-plane.ts';
-import { type MixedPlane, startMixedPlane } from '../../lab/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
-import { createWireClient, type WireAnswer, type WireClient } from '../support/wire-client.ts';
+import { claims, startThreeServers, type ThreeServers } from '../support/three-servers.ts';
+import type { WireAnswer, WireClient } from '../support/wire-client.ts';
 
-const claims = '/apis/resource.k8s.io/v1/resourceclaims';
 const maps = '/api/v1/namespaces/default/configmaps';
 const json = ['Content-Type', 'application/json'];
 
@@ -17,52 +14,23 @@ const flags = ['--goaway-chance=0.02'];
 
 describe('writes and watches through the proxy at servers that say goodbye', function () {
   this.timeout(240_000);
-  let mixed: MixedPlane;
+  let servers: ThreeServers;
+  let mixed: ThreeServers['mixed'];
+  let status: ThreeServers['status'];
+  let allReady: ThreeServers['allReady'];
   let ca: string;
   let client: WireClient;
 
   before(async () => {
-    const log = (message: string) => void process.stdout.write(`      … ${message}\n`);
-    await ensureControlPlane({ versions: ['1.36'], log });
-    mixed = await startMixedPlane({
-      servers: [
-        { name: 'old-1', version: '1.36', emulatedVersion: '1.33', flags },
-        { name: 'new-1', version: '1.36', flags },
-        { name: 'new-2', version: '1.36', flags },
-      ],
-      home: 'old-1',
-      log,
-    });
-    mixed.startOperator();
-    mixed.startProxy();
-    ca = readFileSync(mixed.plane.caFile, 'utf8');
-    client = createWireClient({ url: mixed.proxyUrl, ca, token: mixed.plane.tokens.admin });
-    await waitUntil('a routed answer', async () => (await status(claims)) === 200);
-    await allReady();
+    servers = await startThreeServers(flags);
+    ({ mixed, ca, client, status, allReady } = servers);
   });
 
-  after(async () => {
-    client?.close();
-    await mixed?.stop();
-  });
+  after(() => servers?.stop());
 
   afterEach(function () {
     if (this.currentTest?.state === 'failed') process.stdout.write(`${mixed?.plane.logTails(25)}\n`);
   });
-
-  const status = (path: string) =>
-    client.http1({ path }).then(
-      (answer) => answer.status,
-      () => 0,
-    );
-
-  async function allReady(): Promise<void> {
-    await waitUntil('three ready peers', async () => {
-      const { stdout } = await mixed.kubectl('proxy', ['get', 'peerdiscovery', 'cluster', '-o', 'json']);
-      const peers: { state: string }[] = stdout === '' ? [] : (JSON.parse(stdout).status?.peers ?? []);
-      return peers.length === 3 && peers.every(({ state }) => state === 'Ready');
-    });
-  }
 
   /** The first event of a watch, which is then left; with its status if it is refused. */
   function firstEvent(session: ClientHttp2Session, path: string): Promise<string> {
