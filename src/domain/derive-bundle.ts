@@ -65,9 +65,13 @@ export function deriveUnifiedView(
   const peers = listed.map(tablePeer);
   const documentsOf = new Map<string, PeerDocuments>();
   const trimmed: Trimmed = new Map();
-  for (const { seen, assessment } of listed)
-    if (seen.documents !== undefined && assessment.retained)
-      documentsOf.set(seen.peer.id, withoutDeleted(seen.documents, seen.documentsAt ?? 0, defined, trimmed));
+  const settling: Doubt[] = [];
+  for (const { seen, assessment } of listed) {
+    if (seen.documents === undefined || !assessment.retained) continue;
+    const documents = withoutDeleted(seen.documents, seen.documentsAt ?? 0, defined, trimmed);
+    documentsOf.set(seen.peer.id, documents);
+    if (assessment.live && hidesAny(seen.documents.apis, documents.apis)) settling.push(settlingDoubt(seen.peer.id));
+  }
 
   const ids = peers.map(({ id }) => id);
   const served = deriveTable(
@@ -100,7 +104,7 @@ export function deriveUnifiedView(
     ...settings,
     peers,
     groupVersions,
-    doubts: [...findDoubts(listed), ...findUnlisted(listed, defined)],
+    doubts: [...findDoubts(listed), ...settling, ...findUnlisted(listed, defined)],
     apis,
     api,
     groups: apis.length + api.length,
@@ -151,6 +155,20 @@ function withoutDeleted(
   const apis = known.get(key) ?? documents.apis.flatMap((group) => trimGroup(group, deleted));
   known.set(key, apis);
   return { ...documents, apis };
+}
+
+/** Groups that nothing was taken from are the same objects. */
+function hidesAny(before: readonly GroupDiscovery[], after: readonly GroupDiscovery[]): boolean {
+  return before.length !== after.length || before.some((group, at) => group !== after[at]);
+}
+
+/** What was deleted as a custom resource may be built into a server, which only its next document tells. */
+function settlingDoubt(peer: string): Doubt {
+  return {
+    peer,
+    reason: 'Settling',
+    message: 'a custom resource or API service was deleted, and it has not been asked since whether it serves it still',
+  };
 }
 
 /** The group itself if nothing of it was deleted; nothing if nothing is left. */

@@ -248,6 +248,30 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
+  it('vouches for no 404 of what was deleted as a custom resource until each server was asked whether it has it built in', async () => {
+    const plane = mixedPlane();
+    const widgets = { group: 'apps', names: { plural: 'widgets' }, versions: [{ name: 'v1', served: true }] };
+    plane.crds.set('widgets.apps', { spec: widgets });
+    await plane.advance(2_000);
+    plane.crds.delete('widgets.apps');
+    plane.controller.definitionsChanged();
+    await plane.advance(4_000);
+    expect(whoServes(plane, 'widgets')).to.deep.equal([]);
+    expect(plane.table.doubts.map(({ reason }) => reason)).to.deep.equal(['Settling']);
+    await plane.advance(4_000);
+    expect(whoServes(plane, 'widgets')).to.deep.equal(['new']);
+    expect(plane.table.complete).to.equal(true);
+    plane.crds.set('widgets.apps', { spec: widgets });
+    await plane.advance(2_000);
+    const server = plane.servers.get(b);
+    if (server) server.groups = [group('apps', 'v1', 'deployments')];
+    plane.crds.delete('widgets.apps');
+    plane.controller.definitionsChanged();
+    await plane.advance(1_500);
+    expect(plane.table.complete, 'once every server has dropped it').to.equal(true);
+    await plane.controller.stop();
+  });
+
   it('says so in status when the table cannot be written, and writes it later', async () => {
     const plane = mixedPlane();
     plane.failing.publish = true;
