@@ -11,7 +11,9 @@ export interface ClientConnection {
   home: string | undefined;
   /** Group, version and resource to the address of the peer that serves it here. */
   readonly sticky: Map<string, string>;
-  /** What was made of the header fields of its last short request: most clients send the same again and again. */
+  /** Header fields of its last request: most clients send the same again and again. */
+  rawHeaders?: RawHeaders;
+  /** What was made of the header fields of its last request without a body. */
   prepared?: PreparedFields;
 }
 

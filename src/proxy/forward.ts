@@ -163,8 +163,8 @@ class Forwarding implements ForwardedExchange, PeerHandler {
 
   #prepare(peerProxied: boolean): { readonly rawHeaders: readonly string[]; readonly memo: FieldsMemo | undefined } {
     const exchange = this.#exchange;
-    // Bodies differ in length, and a watch is no request that comes again soon: neither is worth the memory.
-    if (!exchange.hasBody && !this.#plan.longRunning) return prepareAgain(exchange, peerProxied);
+    // Bodies differ in length, so that their fields are not the same again.
+    if (!exchange.hasBody) return prepareAgain(exchange, peerProxied);
     const { identity, connection } = exchange;
     const context = { remoteAddress: connection.remoteAddress, peerProxied, identity };
     return { rawHeaders: prepareRequestHeaders(exchange.rawHeaders, context), memo: undefined };

@@ -85,12 +85,12 @@ interface FieldsSource {
 export function prepareAgain(exchange: FieldsSource, peerProxied: boolean): PreparedFields {
   const { rawHeaders, identity, connection } = exchange;
   const before = connection.prepared;
-  if (before?.identity === identity && before.peerProxied === peerProxied && isSame(before.from, rawHeaders))
+  if (before?.identity === identity && before.peerProxied === peerProxied && isSameHeaders(before.from, rawHeaders))
     return before;
   const { remoteAddress } = connection;
   connection.prepared = {
     rawHeaders: prepareRequestHeaders(rawHeaders, { remoteAddress, peerProxied, identity }),
-    memo: { written: undefined },
+    memo: { written: undefined, listed: undefined },
     from: rawHeaders,
     identity,
     peerProxied,
@@ -98,7 +98,9 @@ export function prepareAgain(exchange: FieldsSource, peerProxied: boolean): Prep
   return connection.prepared;
 }
 
-function isSame(one: RawHeaders, other: RawHeaders): boolean {
+/** Whether both have the same fields in the same order and spelling. */
+export function isSameHeaders(one: RawHeaders, other: RawHeaders): boolean {
+  if (one === other) return true;
   if (one.length !== other.length) return false;
   for (let at = 0; at < one.length; at++) if (one[at] !== other[at]) return false;
   return true;

@@ -1,141 +1,142 @@
-import type { OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import type { ServerHttp2Stream } from 'node:http2';
 import { constants } from 'node:http2';
 import type { ClientConnection, Exchange } from './exchange.ts';
 import type { RawHeaders } from './headers.ts';
-import { headerValue } from './headers.ts';
+import { headerValue, isSameHeaders } from './headers.ts';
 import { passThrough } from './request-identity.ts';
 
-/** Presents an HTTP/2 stream as an Exchange. */
-export function http2Exchange(
-  stream: ServerHttp2Stream,
-  rawHeaders: RawHeaders,
-  endOfStream: boolean,
-  connection: ClientConnection,
-): Exchange {
-  const headers: string[] = [];
-  let method = 'GET';
-  let target = '';
-  let authority: string | undefined;
-  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
-    const name = rawHeaders[at] ?? '';
-    const value = rawHeaders[at + 1] ?? '';
-    if (name === ':method') method = value;
-    else if (name === ':path') target = value;
-    else if (name === ':authority') authority = value;
-    else if (!name.startsWith(':')) headers.push(name, value);
+/** One HTTP/2 stream as an Exchange; the session is to be made with `strictSingleValueFields: false`. */
+export class Http2Exchange implements Exchange {
+  readonly method: string;
+  readonly target: string;
+  readonly rawHeaders: RawHeaders;
+  readonly protocol = 'HTTP/2';
+  readonly connection: ClientConnection;
+  readonly hasBody: boolean;
+  identity = passThrough;
+  readonly #stream: ServerHttp2Stream;
+  #waitsForContinue: boolean;
+  #status = 0;
+  #trailers: RawHeaders | undefined;
+  #closeListeners: ((complete: boolean) => void)[] = [];
+
+  constructor(stream: ServerHttp2Stream, rawHeaders: RawHeaders, endOfStream: boolean, connection: ClientConnection) {
+    const fields: string[] = [];
+    let method = 'GET';
+    let target = '';
+    let authority: string | undefined;
+    for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+      const name = rawHeaders[at] ?? '';
+      const value = rawHeaders[at + 1] ?? '';
+      if (name.charCodeAt(0) !== 0x3a) fields.push(name, value);
+      else if (name === ':method') method = value;
+      else if (name === ':path') target = value;
+      else if (name === ':authority') authority = value;
+    }
+    // Both may be there if they agree; two Host fields are refused later. RFC 9113, section 8.3.1.
+    if (authority !== undefined && headerValue(fields, 'host') !== authority) fields.unshift('Host', authority);
+    // One array for all requests with the same fields: a watch holds on to nothing of its own but its path.
+    const before = connection.rawHeaders;
+    if (before !== undefined && isSameHeaders(before, fields)) this.rawHeaders = before;
+    else {
+      this.rawHeaders = fields;
+      connection.rawHeaders = fields;
+    }
+    this.method = method;
+    this.target = target;
+    this.connection = connection;
+    this.hasBody = !endOfStream;
+    this.#stream = stream;
+    this.#waitsForContinue = !endOfStream && headerValue(fields, 'expect')?.toLowerCase() === '100-continue';
+    stream.on('error', ignore);
+    stream.once('close', () => this.#onClosed());
   }
-  // Both may be there if they agree; two Host fields are refused later. RFC 9113, section 8.3.1.
-  if (authority !== undefined && headerValue(headers, 'host') !== authority) headers.unshift('Host', authority);
-  stream.on('error', () => {});
-  let trailers: readonly string[] | undefined;
-  let answered = 0;
-  let announced = false;
-  let waiting = headerValue(headers, 'expect')?.toLowerCase() === '100-continue';
-  return {
-    method,
-    target,
-    rawHeaders: headers,
-    protocol: 'HTTP/2',
-    connection,
-    identity: passThrough,
-    hasBody: !endOfStream,
-    bodyComplete: () => endOfStream || stream.readableEnded,
-    body: () => {
-      if (endOfStream) return null;
-      if (waiting && !stream.destroyed && !stream.headersSent)
-        stream.additionalHeaders({ ':status': constants.HTTP_STATUS_CONTINUE });
-      waiting = false;
-      return stream.iterator({ destroyOnReturn: false });
-    },
-    status: () => answered,
-    respond: (status, outgoing) => {
-      if (stream.destroyed || stream.closed || stream.headersSent) return;
-      answered = status;
-      announced = headerValue(outgoing, 'trailer') !== undefined && method !== 'HEAD';
-      if (announced)
-        stream.once('wantTrailers', () => {
-          try {
-            stream.sendTrailers(http2Fields(trailers ?? []));
-          } catch {
-            stream.close(constants.NGHTTP2_INTERNAL_ERROR);
-          }
-        });
-      try {
-        stream.respond({ ':status': status, ...http2Fields(outgoing) }, { waitForTrailers: announced });
-      } catch {
-        // Whatever Node will not write: a server's answer must not end this process.
-        stream.close(constants.NGHTTP2_INTERNAL_ERROR);
-      }
-    },
-    write: (chunk) => stream.destroyed || stream.writableEnded || stream.write(chunk),
-    end: (chunk, rawTrailers) => {
-      if (stream.destroyed || stream.writableEnded) return;
-      trailers = rawTrailers;
-      if (chunk === undefined) stream.end();
-      else stream.end(chunk);
-      // A client that still sends its body is told to stop. RFC 9113, section 8.1.
-      if (!endOfStream && !stream.readableEnded) stream.resume();
-    },
-    destroy: () => {
-      if (!stream.destroyed) stream.close(constants.NGHTTP2_INTERNAL_ERROR);
-    },
-    onDrain: (listener) => {
-      stream.on('drain', listener);
-    },
-    onClose: (listener) => {
-      stream.once('close', () => listener(stream.writableFinished && stream.rstCode === 0));
-    },
-  };
+
+  bodyComplete(): boolean {
+    return !this.hasBody || this.#stream.readableEnded;
+  }
+
+  body(): AsyncIterable<Uint8Array> | null {
+    const stream = this.#stream;
+    if (!this.hasBody) return null;
+    if (this.#waitsForContinue && !stream.destroyed && !stream.headersSent)
+      stream.additionalHeaders({ ':status': constants.HTTP_STATUS_CONTINUE });
+    this.#waitsForContinue = false;
+    return stream.iterator({ destroyOnReturn: false });
+  }
+
+  status(): number {
+    return this.#status;
+  }
+
+  respond(status: number, rawHeaders: RawHeaders): void {
+    const stream = this.#stream;
+    if (stream.destroyed || stream.closed || stream.headersSent) return;
+    this.#status = status;
+    const announced = this.method !== 'HEAD' && headerValue(rawHeaders, 'trailer') !== undefined;
+    if (announced) stream.once('wantTrailers', () => this.#sendTrailers());
+    try {
+      stream.respond([':status', String(status), ...rawHeaders], announced ? withTrailers : undefined);
+    } catch {
+      // Whatever Node will not write: a server's answer must not end this process.
+      stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    }
+  }
+
+  write(chunk: Uint8Array): boolean {
+    const stream = this.#stream;
+    return stream.destroyed || stream.writableEnded || stream.write(chunk);
+  }
+
+  end(chunk?: Uint8Array, rawTrailers?: RawHeaders): void {
+    const stream = this.#stream;
+    if (stream.destroyed || stream.writableEnded) return;
+    this.#trailers = rawTrailers;
+    if (chunk === undefined) stream.end();
+    else stream.end(chunk);
+    // A client that still sends its body is told to stop. RFC 9113, section 8.1.
+    if (this.hasBody && !stream.readableEnded) stream.resume();
+  }
+
+  destroy(): void {
+    if (!this.#stream.destroyed) this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+  }
+
+  onDrain(listener: () => void): void {
+    this.#stream.on('drain', listener);
+  }
+
+  onClose(listener: (complete: boolean) => void): void {
+    this.#closeListeners.push(listener);
+  }
+
+  /** Node's session may keep a closed stream in memory for long; it is to keep nothing else with it. */
+  #onClosed(): void {
+    const listeners = this.#closeListeners;
+    this.#closeListeners = [];
+    const complete = this.#stream.writableFinished && this.#stream.rstCode === 0;
+    for (const listener of listeners) listener(complete);
+  }
+
+  #sendTrailers(): void {
+    try {
+      this.#stream.sendTrailers(fieldsByName(this.#trailers ?? []));
+    } catch {
+      this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    }
+  }
 }
 
-/** Fields that Node's HTTP/2 refuses to send twice; the first counts. Source: `kSingleValueFields` of Node. */
-const singleValued: ReadonlySet<string> = new Set([
-  'access-control-allow-credentials',
-  'access-control-max-age',
-  'access-control-request-method',
-  'age',
-  'authorization',
-  'content-encoding',
-  'content-language',
-  'content-length',
-  'content-location',
-  'content-md5',
-  'content-range',
-  'content-type',
-  'date',
-  'dnt',
-  'etag',
-  'expires',
-  'from',
-  'host',
-  'if-match',
-  'if-modified-since',
-  'if-none-match',
-  'if-range',
-  'if-unmodified-since',
-  'last-modified',
-  'location',
-  'max-forwards',
-  'proxy-authorization',
-  'range',
-  'referer',
-  'retry-after',
-  'tk',
-  'upgrade-insecure-requests',
-  'user-agent',
-  'x-content-type-options',
-]);
+const withTrailers = { waitForTrailers: true };
 
-function http2Fields(rawHeaders: RawHeaders): OutgoingHttpHeaders {
-  const headers: OutgoingHttpHeaders = Object.create(null) as OutgoingHttpHeaders;
+function ignore(): void {}
+
+/** Trailers can be given to Node in this form alone. */
+function fieldsByName(rawHeaders: RawHeaders): Record<string, string[]> {
+  const fields = Object.create(null) as Record<string, string[]>;
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     const name = (rawHeaders[at] ?? '').toLowerCase();
-    const value = rawHeaders[at + 1] ?? '';
-    const before = headers[name];
-    if (before === undefined) headers[name] = value;
-    else if (singleValued.has(name)) continue;
-    else if (Array.isArray(before)) before.push(value);
-    else headers[name] = [String(before), value];
+    fields[name] = [...(fields[name] ?? []), rawHeaders[at + 1] ?? ''];
   }
-  return headers;
+  return fields;
 }

@@ -5,7 +5,7 @@ import { buildStatus } from '../domain/status-error.ts';
 import type { Log } from '../runtime/log.ts';
 import type { ClientConnection } from './exchange.ts';
 import type { RequestHandler } from './handler.ts';
-import { http2Exchange } from './http2-exchange.ts';
+import { Http2Exchange } from './http2-exchange.ts';
 import type { FrontLimits } from './limits.ts';
 import { objectToTarget } from './objections.ts';
 import type { ProxyMetrics } from './ports.ts';
@@ -64,6 +64,8 @@ export function createHttp2Front({
           initialWindowSize: 256 * 1024,
           enablePush: false,
         },
+        // What a server says twice is passed on twice.
+        strictSingleValueFields: false,
       });
       sessions.add(session);
       if (draining) session.close();
@@ -79,11 +81,14 @@ export function createHttp2Front({
         if (openStreams === 0) session.close();
       });
       let openStreams = 0;
+      const onStreamClose = () => {
+        openStreams--;
+      };
       session.on('stream', (stream, _headers, _flags, rawHeaders) => {
         openStreams++;
-        stream.once('close', () => openStreams--);
         const raw = Array.isArray(rawHeaders) ? (rawHeaders as string[]) : [];
-        const exchange = http2Exchange(stream, raw, stream.endAfterHeaders, connection);
+        const exchange = new Http2Exchange(stream, raw, stream.endAfterHeaders, connection);
+        exchange.onClose(onStreamClose);
         const objection = objectToTarget(exchange.method, exchange.target, exchange.rawHeaders);
         if (objection === undefined) return handler.handle(exchange);
         metrics.limited.inc({ limit: 'ambiguous' });

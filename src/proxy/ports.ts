@@ -59,7 +59,17 @@ export type ConnectAs = 'anonymous' | 'frontProxy';
 
 /** Where a transport keeps what it has made of header fields that will come again; whose fields they are, is the key. */
 export interface FieldsMemo {
+  /** For HTTP/1.1. */
   written: { readonly address: string; readonly connectAs: ConnectAs; readonly text: string } | undefined;
+  /** For HTTP/2, flat, after the pseudo fields. */
+  listed:
+    | {
+        readonly address: string;
+        readonly connectAs: ConnectAs;
+        readonly authority: string;
+        readonly fields: readonly string[];
+      }
+    | undefined;
 }
 
 /** What is sent to a peer. Header values are latin1 strings in a flat array. */

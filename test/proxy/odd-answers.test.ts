@@ -25,35 +25,29 @@ describe('answers that Node will not write', function () {
     await home.kill();
   });
 
-  async function overHttp2(path: string): Promise<Readonly<Record<string, unknown>>> {
+  async function overHttp2(path: string): Promise<readonly string[]> {
     const session = http2Connect(`https://localhost:${proxy.port}`, { ca: authority.caPem });
     const stream = session.request({ ':path': path });
-    const [headers] = (await once(stream, 'response')) as [Record<string, unknown>];
+    const [, , raw] = (await once(stream, 'response')) as [object, number, string[]];
     stream.resume();
     await once(stream, 'close');
     session.close();
-    return headers;
+    return raw;
   }
 
-  it('passes fields on once that may not be repeated over HTTP/2', async () => {
+  it('passes repeated fields on as often as the server has sent them over HTTP/2', async () => {
+    const repeated = ['X-Content-Type-Options', 'nosniff', 'Content-Encoding', 'a', 'Content-Encoding', 'b'];
+    const sent = ['X-Content-Type-Options', 'nosniff', ...repeated, 'Warning', '1', 'Warning', '2'];
     home.answer = (_request, response) => {
-      const twice = ['X-Content-Type-Options', 'nosniff', 'X-Content-Type-Options', 'nosniff'];
-      response.writeHead(200, [
-        ...twice,
-        'Content-Encoding',
-        'a',
-        'Content-Encoding',
-        'b',
-        'Warning',
-        '1',
-        'Warning',
-        '2',
-      ]);
+      response.writeHead(200, sent);
       response.end('x');
     };
-    const headers = await overHttp2('/api/v1/namespaces/default/pods/p/proxy/');
-    expect(headers).to.include({ 'x-content-type-options': 'nosniff', 'content-encoding': 'a' });
-    expect(headers.warning).to.equal('1, 2');
+    const raw = await overHttp2('/api/v1/namespaces/default/pods/p/proxy/');
+    expect(raw.slice(0, sent.length + 2)).to.deep.equal([
+      ':status',
+      '200',
+      ...sent.map((text, at) => (at % 2 === 0 ? text.toLowerCase() : text)),
+    ]);
   });
 
   it('leaves out the announcement of trailers where there can be none', async () => {

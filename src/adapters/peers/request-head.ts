@@ -15,8 +15,8 @@ const badTarget = /[^\x21-\x7e\x80-\xff]/;
  */
 export function writeRequestHead(target: PeerTarget, request: PeerRequest): RequestHead {
   const { method, path, body, upgrade, connectAs, memo } = request;
-  if (!isToken(method)) return bad('the method is not a token');
-  if (path.charCodeAt(0) !== 0x2f || badTarget.test(path)) return bad('the request target has a forbidden byte');
+  const objection = objectToLine(method, path);
+  if (objection !== undefined) return objection;
   const line = `${method} ${path} HTTP/1.1\r\n`;
   const written = memo?.written;
   const plain = body === null && upgrade === undefined;
@@ -26,6 +26,12 @@ export function writeRequestHead(target: PeerTarget, request: PeerRequest): Requ
   if (fields.kind === 'bad') return fields;
   if (plain && memo !== undefined) memo.written = { address: target.address, connectAs, text: fields.text };
   return { kind: 'ok', text: line + fields.text };
+}
+
+function objectToLine(method: string, path: string): { readonly kind: 'bad'; readonly message: string } | undefined {
+  if (!isToken(method)) return bad('the method is not a token');
+  if (path.charCodeAt(0) !== 0x2f || badTarget.test(path)) return bad('the request target has a forbidden byte');
+  return undefined;
 }
 
 function writeFields(target: PeerTarget, request: PeerRequest): RequestHead {
@@ -81,11 +87,24 @@ export type Http2RequestHeaders =
 
 /** The same request, checked in the same way, for HTTP/2; only for requests without a body. */
 export function toHttp2Headers(target: PeerTarget, request: PeerRequest): Http2RequestHeaders {
-  const head = writeRequestHead(target, request);
-  if (head.kind === 'bad') return head;
-  if (request.body !== null || request.upgrade !== undefined) return bad('a body or an upgrade over HTTP/2');
-  const { method, path, rawHeaders } = request;
-  let authority = target.address;
+  const { method, path, body, upgrade, connectAs, memo } = request;
+  if (body !== null || upgrade !== undefined) return bad('a body or an upgrade over HTTP/2');
+  const objection = objectToLine(method, path);
+  if (objection !== undefined) return objection;
+  const before = memo?.listed;
+  let listed = before?.address === target.address && before.connectAs === connectAs ? before : undefined;
+  if (listed === undefined) {
+    const checked = writeFields(target, request);
+    if (checked.kind === 'bad') return checked;
+    listed = { address: target.address, connectAs, ...listFields(target, request) };
+    if (memo !== undefined) memo.listed = listed;
+  }
+  const pseudo = [':method', method, ':scheme', 'https', ':authority', listed.authority, ':path', path];
+  return { kind: 'ok', rawHeaders: pseudo.concat(listed.fields) };
+}
+
+function listFields({ address }: PeerTarget, { rawHeaders }: PeerRequest): { authority: string; fields: string[] } {
+  let authority = address;
   const fields: string[] = [];
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     const name = (rawHeaders[at] ?? '').toLowerCase();
@@ -93,8 +112,7 @@ export function toHttp2Headers(target: PeerTarget, request: PeerRequest): Http2R
     if (name === 'host') authority = value;
     else if (name !== 'keep-alive' && name !== 'proxy-connection') fields.push(name, value);
   }
-  const pseudo = [':method', method, ':scheme', 'https', ':authority', authority, ':path', path];
-  return { kind: 'ok', rawHeaders: [...pseudo, ...fields] };
+  return { authority, fields };
 }
 
 const isNamed = (name: string, lower: string) => name.toLowerCase() === lower;
