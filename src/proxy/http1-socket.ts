@@ -9,6 +9,7 @@ import { Http1Exchange, type Http1Wire } from './http1-exchange.ts';
 import type { FrontLimits } from './limits.ts';
 import { examineHead, type HeadFacts, objectToUpgrade } from './objections.ts';
 import type { ProxyMetrics, RequestParser, RequestProblem } from './ports.ts';
+import { RepeatedHead } from './repeated-head.ts';
 import { RequestBody } from './request-body.ts';
 import { splice } from './splice.ts';
 import { writeStatus } from './write-status.ts';
@@ -44,6 +45,7 @@ export class Http1Socket implements Http1Wire {
   readonly #socket: Duplex;
   readonly #parser: RequestParser;
   readonly #shared: Http1Shared;
+  readonly #repeated = new RepeatedHead();
   #phase: Phase = 'fresh';
   /** When the phase began; set by the next sweep. */
   #since: number | undefined;
@@ -241,6 +243,15 @@ export class Http1Socket implements Http1Wire {
 
   #parse(chunk: Buffer): void {
     const parser = this.#parser;
+    const target = parser.begun ? undefined : this.#repeated.match(chunk, this.#shared.limits.maxHeaderBytes);
+    if (target !== undefined) {
+      const { rawHeaders } = this.#repeated;
+      const request = { method: 'GET', target, rawHeaders, version: '1.1', body: undefined, waitsForContinue: false };
+      this.#exchange = new Http1Exchange(this, request, false);
+      this.#phase = 'busy';
+      this.#handle(this.#exchange);
+      return;
+    }
     const at = parser.read(chunk, 0);
     if (parser.problem !== undefined) this.#refuseFor(parser.problem);
     else if (parser.headComplete) this.#start(chunk, at);
@@ -261,6 +272,8 @@ export class Http1Socket implements Http1Wire {
     this.#exchange = exchange;
     this.#phase = 'busy';
     if (this.#isObjectedTo(exchange, facts, isUpgrade)) return;
+    if (method === 'GET' && at === chunk.length && body === undefined && !exchange.isLast && !waitsForContinue)
+      this.#repeated.remember(chunk, rawHeaders);
     if (isUpgrade) {
       this.#startUpgrade(exchange, chunk.subarray(at));
       return;

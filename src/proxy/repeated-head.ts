@@ -1,0 +1,54 @@
+import type { RawHeaders } from './headers.ts';
+
+/** What `objectToTarget` allows, in a line that can be read in one way only. */
+const plainLine = /^GET (\/[!"$-[\]-~]*) HTTP\/1\.1\r\n$/;
+
+/**
+ * The head of the last GET of a connection: most clients send the same fields with every one of them.
+ *
+ * A head whose fields are, byte for byte, those that the parser has accepted after a GET on the same connection, and
+ * whose first line leaves nothing to interpret, needs no parser. Anything else is the parser's.
+ */
+export class RepeatedHead {
+  #chunk: Buffer | undefined;
+  #fieldsAt = 0;
+  #rawHeaders: RawHeaders = [];
+
+  /** Fields of the head that was matched last. */
+  get rawHeaders(): RawHeaders {
+    return this.#rawHeaders;
+  }
+
+  /**
+   * To be called with the whole head of a GET over HTTP/1.1 without a body that keeps its connection, if it came as one
+   * chunk and alone. The chunk is kept, and must not be written to.
+   */
+  remember(chunk: Buffer, rawHeaders: RawHeaders): void {
+    const lineEnd = chunk.indexOf('\r\n');
+    // What begins in another way, with empty lines say, is not worth a thought.
+    const isPlain = lineEnd > 0 && plainLine.test(chunk.toString('latin1', 0, lineEnd + 2));
+    this.#chunk = isPlain && chunk.length <= maxKept ? keep(chunk) : undefined;
+    this.#fieldsAt = lineEnd + 2;
+    this.#rawHeaders = rawHeaders;
+  }
+
+  /** The target of the request, if `chunk` is the head of one with the same fields, and nothing else. */
+  match(chunk: Buffer, maxHeaderBytes: number): string | undefined {
+    const known = this.#chunk;
+    if (known === undefined || chunk.length > maxHeaderBytes) return undefined;
+    const lineBytes = chunk.length - (known.length - this.#fieldsAt);
+    if (lineBytes <= 0 || known.compare(chunk, lineBytes, chunk.length, this.#fieldsAt) !== 0) return undefined;
+    return plainLine.exec(chunk.toString('latin1', 0, lineBytes))?.[1];
+  }
+}
+
+/** A connection that rests keeps no more than this. */
+const maxKept = 8 * 1024;
+
+/** A piece of something larger would hold on to all of it. */
+function keep(chunk: Buffer): Buffer {
+  if (chunk.buffer.byteLength <= maxKept) return chunk;
+  const copy = Buffer.allocUnsafeSlow(chunk.length);
+  chunk.copy(copy);
+  return copy;
+}
