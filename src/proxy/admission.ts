@@ -5,14 +5,15 @@ import type { Exchange } from './exchange.ts';
 import { headerValue } from './headers.ts';
 import type { RequestLimits } from './limits.ts';
 import type { ProxyMetrics } from './ports.ts';
+import { RunningRequest, RunningRequests, type UserLoad } from './running-requests.ts';
 import { writeStatus } from './write-status.ts';
 
 /** Keeps requests within their number and their time. */
 export interface Admission {
-  /** Undefined if the request may run, until it leaves; else how it is refused. */
-  enter(exchange: Exchange, longRunning: boolean): StatusError | undefined;
+  /** The request, which runs until it is given to `leave`; or how it is refused. */
+  enter(exchange: Exchange, longRunning: boolean): RunningRequest | StatusError;
   /** To be called when the exchange of a request that was let in has closed. */
-  leave(exchange: Exchange, longRunning: boolean): void;
+  leave(request: RunningRequest, longRunning: boolean): void;
   /** Ends watches evenly over this time, as a server does that has had enough of them; resolves when all are told. */
   endLongRunning(graceMs: number, signal: AbortSignal): Promise<void>;
 }
@@ -41,16 +42,15 @@ export function createAdmission({
   readonly metrics: Pick<ProxyMetrics, 'limited'>;
   readonly signal: AbortSignal;
 }): Admission {
-  // Insertion order is order of deadlines.
-  const short = new Map<Exchange, number>();
-  const long = new Set<Exchange>();
-  const shortOf = new Map<string, number>();
-  const longOf = new Map<string, number>();
+  // The order of entering is that of deadlines.
+  const short = new RunningRequests();
+  const long = new RunningRequests();
+  const users = new Map<string, UserLoad>();
   const cutOverdue = () => {
     const before = clock.now() - limits.requestTimeoutMs;
-    for (const [exchange, startedAt] of short) {
-      if (startedAt > before) break;
-      short.delete(exchange);
+    for (let request = short.first; request !== undefined && request.startedAt <= before; request = short.first) {
+      const { exchange } = request;
+      short.remove(request);
       metrics.limited.inc({ limit: 'request_timeout' });
       if (exchange.status() !== 0) exchange.destroy();
       else if (exchange.hasBody && !exchange.bodyComplete())
@@ -58,42 +58,52 @@ export function createAdmission({
       else writeStatus(exchange, buildStatus(504, 'no answer within the time that a request may take'));
     }
   };
+  const forgetIdle = () => {
+    for (const [user, load] of users) if (isIdle(load)) users.delete(user);
+  };
   const sweep = async () => {
     while (!signal.aborted) {
       await clock.sleep(1_000, signal);
       cutOverdue();
+      forgetIdle();
     }
   };
   sweep().catch(() => {});
+  const loadOf = (exchange: Exchange): UserLoad => {
+    const user = userOf(exchange);
+    let load = users.get(user);
+    if (load === undefined) {
+      load = { user, short: 0, long: 0 };
+      users.set(user, load);
+    }
+    return load;
+  };
   return {
     enter: (exchange, longRunning) => {
-      const running = longRunning ? long.size : short.size;
+      const running = longRunning ? long : short;
       const most = longRunning ? limits.maxLongRunning : limits.maxRequests;
       const limit = longRunning ? 'long_running_requests' : 'requests';
-      if (running >= most) {
+      if (running.size >= most) {
         metrics.limited.inc({ limit });
         return buildStatus(429, 'too many requests at once at this proxy, please try again later', 1);
       }
-      const byUser = longRunning ? longOf : shortOf;
-      const user = userOf(exchange);
-      const own = byUser.get(user) ?? 0;
+      const user = loadOf(exchange);
+      const own = longRunning ? user.long : user.short;
       if (own >= Math.ceil(most / 2)) {
         metrics.limited.inc({ limit: `user_${limit}` });
         return buildStatus(429, 'too many requests of one user at once at this proxy, please try again later', 1);
       }
-      byUser.set(user, own + 1);
-      if (longRunning) long.add(exchange);
-      else short.set(exchange, clock.now());
-      return undefined;
+      if (longRunning) user.long++;
+      else user.short++;
+      const request = new RunningRequest(exchange, longRunning ? 0 : clock.now(), user);
+      running.add(request);
+      return request;
     },
-    leave: (exchange, longRunning) => {
-      if (longRunning) long.delete(exchange);
-      else short.delete(exchange);
-      const byUser = longRunning ? longOf : shortOf;
-      const user = userOf(exchange);
-      const left = (byUser.get(user) ?? 1) - 1;
-      if (left > 0) byUser.set(user, left);
-      else byUser.delete(user);
+    leave: (request, longRunning) => {
+      request.list?.remove(request);
+      if (longRunning) request.user.long--;
+      else request.user.short--;
+      if (users.size > idleUsers && isIdle(request.user)) users.delete(request.user.user);
     },
     endLongRunning: async (graceMs, ended) => {
       const startedAt = clock.now();
@@ -102,9 +112,10 @@ export function createAdmission({
         const passed = clock.now() - startedAt;
         // The last of them, or the only one, at the end of the time.
         const due = passed >= graceMs ? told + long.size : Math.floor(((told + long.size) * passed) / graceMs);
-        for (const exchange of [...long].slice(0, Math.max(0, due - told))) {
+        while (told < due && long.first !== undefined) {
+          const { exchange } = long.first;
           told++;
-          long.delete(exchange);
+          long.remove(long.first);
           if (exchange.status() !== 0) exchange.end();
           else exchange.destroy();
         }
@@ -116,3 +127,10 @@ export function createAdmission({
 }
 
 const stepMs = 100;
+
+/** Among so few users, one without a request is remembered for the rest of a second: it will be back. */
+const idleUsers = 64;
+
+function isIdle({ short, long }: UserLoad): boolean {
+  return short === 0 && long === 0;
+}

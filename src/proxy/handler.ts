@@ -16,6 +16,7 @@ import { forward } from './forward.ts';
 import { headerValue } from './headers.ts';
 import type { PeerHealth } from './peer-health.ts';
 import type { PeerFault, PeerTarget, PeerTransport, ProxyMetrics, Route, UnavailableReason } from './ports.ts';
+import { RunningRequest } from './running-requests.ts';
 import type { DiscoveryQuestion, UnifiedDiscovery } from './unified-discovery.ts';
 import { writeStatus } from './write-status.ts';
 
@@ -54,19 +55,19 @@ export function createHandler(context: HandlerContext): RequestHandler {
   return {
     inFlight: () => counts.inFlight,
     endLongRunning: (graceMs, signal) => context.admission.endLongRunning(graceMs, signal),
-    handle: (exchange, upgrade) => new RunningRequest(context, counts, exchange, upgrade).answer(),
+    handle: (exchange, upgrade) => new Answering(context, counts, exchange, upgrade).answer(),
   };
 }
 
 /** One request from its head to the end of its answer, and what the access log says about it. */
-class RunningRequest implements ForwardEvents {
+class Answering implements ForwardEvents {
   readonly #context: HandlerContext;
   readonly #counts: { inFlight: number; turn: number };
   readonly #exchange: Exchange;
   readonly #upgrade: UpgradeRequest | undefined;
   readonly #startedAt = performance.now();
   #isLong = false;
-  #admitted = false;
+  #admitted: RunningRequest | undefined;
   #forwarded: ForwardedExchange | undefined;
   #info: RequestInfo | undefined;
   #home: FleetPeer | undefined;
@@ -114,12 +115,12 @@ class RunningRequest implements ForwardEvents {
     const { info } = parsed;
     this.#info = info;
     this.#isLong = this.#upgrade !== undefined || isLongRunning(info);
-    const over = admission.enter(exchange, this.#isLong);
-    if (over !== undefined) {
-      this.#refuse(over);
+    const admitted = admission.enter(exchange, this.#isLong);
+    if (!(admitted instanceof RunningRequest)) {
+      this.#refuse(admitted);
       return;
     }
-    this.#admitted = true;
+    this.#admitted = admitted;
     const snapshot = fleet.current();
     const home = fleet.homeOf(snapshot, exchange.connection);
     this.#home = home;
@@ -291,7 +292,7 @@ class RunningRequest implements ForwardEvents {
   #onClose(complete: boolean): void {
     const { admission, metrics, accessLog } = this.#context;
     this.#counts.inFlight--;
-    if (this.#admitted) admission.leave(this.#exchange, this.#isLong);
+    if (this.#admitted !== undefined) admission.leave(this.#admitted, this.#isLong);
     if (!this.#isLong) metrics.duration.observe((performance.now() - this.#startedAt) / 1000, this.#route);
     // Discovery writes its answers itself.
     if (this.#code === 0) {

@@ -1,0 +1,60 @@
+import type { Exchange } from './exchange.ts';
+
+/** Requests of one user that run now, by sort. */
+export interface UserLoad {
+  readonly user: string;
+  short: number;
+  long: number;
+}
+
+/** A request that was let in. */
+export class RunningRequest {
+  readonly exchange: Exchange;
+  readonly startedAt: number;
+  readonly user: UserLoad;
+  /** Undefined once it is in no list. */
+  list: RunningRequests | undefined;
+  before: RunningRequest | undefined;
+  after: RunningRequest | undefined;
+
+  constructor(exchange: Exchange, startedAt: number, user: UserLoad) {
+    this.exchange = exchange;
+    this.startedAt = startedAt;
+    this.user = user;
+  }
+}
+
+/**
+ * Requests in the order in which they were let in.
+ *
+ * A list of its own, since each of a Map's outgrown tables refers to the one after it: with requests coming and going
+ * all the time, one such table in old memory keeps every later request there until the next full collection.
+ */
+export class RunningRequests {
+  size = 0;
+  first: RunningRequest | undefined;
+  #last: RunningRequest | undefined;
+
+  add(request: RunningRequest): void {
+    request.list = this;
+    request.before = this.#last;
+    if (this.#last === undefined) this.first = request;
+    else this.#last.after = request;
+    this.#last = request;
+    this.size++;
+  }
+
+  /** Does nothing for a request that is not in it. */
+  remove(request: RunningRequest): void {
+    if (request.list !== this) return;
+    const { before, after } = request;
+    if (before === undefined) this.first = after;
+    else before.after = after;
+    if (after === undefined) this.#last = before;
+    else after.before = before;
+    request.list = undefined;
+    request.before = undefined;
+    request.after = undefined;
+    this.size--;
+  }
+}
