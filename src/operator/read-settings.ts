@@ -75,7 +75,7 @@ export function readSettings(object: PeerDiscovery, context: SettingsContext): S
     goneAfterMs,
     timing: {
       pollIntervalMs,
-      probeIntervalMs: 1_000,
+      probeIntervalMs: 2_000,
       eagerProbeIntervalMs: 250,
       maxBackoffMs: Math.max(pollIntervalMs, 10_000),
       confirmEveryMs: 5_000,
