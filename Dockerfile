@@ -10,4 +10,4 @@ RUN node scripts/build-rootfs.ts /rootfs
 FROM scratch
 COPY --from=build /rootfs /
 USER 65532:65532
-ENTRYPOINT ["/usr/bin/node", "/app/dist/bin/peerdiscovery.js"]
+ENTRYPOINT ["/usr/bin/node", "--max-semi-space-size=8", "/app/dist/bin/peerdiscovery.js"]

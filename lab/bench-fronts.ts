@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { nodeFlags } from '../scripts/build-rootfs.ts';
 import { packBundle } from '../src/adapters/kubernetes/pack-bundle.ts';
 import type { RoutingBundle } from '../src/domain/routing-table.ts';
 import type { KeyPair } from './certificates.ts';
@@ -20,6 +21,8 @@ export interface FrontSetting {
   readonly program: string;
   /** Core that the fronts run on; undefined for all of them. */
   readonly core: string | undefined;
+  /** Answers are watches, of which nothing is to wait for more. */
+  readonly watches?: boolean;
 }
 
 /** A process that listens. */
@@ -125,7 +128,7 @@ export async function startNginx(
   backPort: number,
   workers = 1,
 ): Promise<Listening> {
-  const { folder, caFile, serving } = setting;
+  const { folder, caFile, serving, watches } = setting;
   const home = join(folder, `nginx-${port}`);
   mkdirSync(home, { recursive: true });
   const config = nginxMain(
@@ -134,7 +137,7 @@ export async function startNginx(
   upstream back { server 127.0.0.1:${backPort}; keepalive 256; keepalive_requests 1000000000; keepalive_timeout 600s; }
   server { listen 127.0.0.1:${port} ssl http2; ssl_certificate ${serving.cert}; ssl_certificate_key ${serving.key};
     http2_max_concurrent_streams 250;
-    location / { proxy_pass https://back; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_read_timeout 600s;
+    location / { proxy_pass https://back; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_read_timeout 600s;${watches === true ? ' proxy_buffering off;' : ''}
       proxy_set_header Host $host; proxy_set_header X-Remote-User ""; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
       proxy_ssl_trusted_certificate ${caFile}; proxy_ssl_verify on; proxy_ssl_server_name on; proxy_ssl_name kubernetes.default.svc;
     }
@@ -206,7 +209,18 @@ export function startRouting(setting: FrontSetting, port: number, to: Routes, wo
   const routes = ['--routing-table-file', table, '--allow-peer-cidrs', '127.0.0.1/32,10.0.0.0/8', '--home', to.home];
   const listen = ['--bind-address', '127.0.0.1', '--secure-port', String(port), '--health-bind-address', '0'];
   const many = workers > 1 ? ['--workers', String(workers)] : [];
-  const command = [process.execPath, program, 'proxy', ...tls, ...routes, ...listen, ...many, '--log-level', 'error'];
+  const command = [
+    process.execPath,
+    ...nodeFlags,
+    program,
+    'proxy',
+    ...tls,
+    ...routes,
+    ...listen,
+    ...many,
+    '--log-level',
+    'error',
+  ];
   return start(workers > 1 ? `PeerDiscovery, ${workers} workers` : 'PeerDiscovery', port, command, setting.core);
 }
 

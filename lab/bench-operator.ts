@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, release } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { nodeFlags } from '../scripts/build-rootfs.ts';
 import type { PeerDiscovery } from '../src/api/peer-discovery.ts';
 import { type Answer, askUntil, countStatuses, openProbe, type Recording, record } from './bench-probe.ts';
 import { type ProcessUse, watchProcess } from './bench-process.ts';
@@ -132,7 +133,7 @@ function startBuiltOperator(mixed: MixedPlane): ChildProcess {
   const kubeconfig = plane.kubeconfig({ server, token: plane.tokens.operator, name: 'built-operator' });
   const flags = ['--kubeconfig', kubeconfig, '--namespace', 'peerdiscovery-system', '--log-format', 'text'];
   const program = join(repository, 'dist', 'bin', 'peerdiscovery.js');
-  return plane.spawn(process.execPath, [program, 'operator', ...flags], { name: 'built-operator' });
+  return plane.spawn(process.execPath, [...nodeFlags, program, 'operator', ...flags], { name: 'built-operator' });
 }
 
 async function end(child: ChildProcess): Promise<void> {

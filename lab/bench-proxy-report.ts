@@ -117,7 +117,7 @@ export function writeProxyReport(measured: ProxyMeasurements, stolenPercent: num
     '|---|---|---|---|---|---|---|',
     ...rows,
     '',
-    `| Idle watches (${watches}) | Front | KiB of resident memory for each |`,
+    `| Idle watches (${watches}, beside 1000 that were there) | Front | KiB of resident memory for each |`,
     '|---|---|---|',
     ...memory.map(({ front, protocol, kib }) => `| ${protocol} | ${front} | ${kib.toFixed(1)} |`),
     '',

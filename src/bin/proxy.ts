@@ -24,6 +24,7 @@ import type { CommandContext } from './operator.ts';
 import { loadCredentials } from './proxy-credentials.ts';
 import { type ProxyWorkers, serveParent, startWorkers, tellParentUp, workerVariable } from './proxy-workers.ts';
 import { serveMetrics } from './serve-metrics.ts';
+import { tuneHeap } from './tune-heap.ts';
 import { version } from './version.ts';
 
 const serviceAccountNamespaceFile = '/var/run/secrets/kubernetes.io/serviceaccount/namespace';
@@ -43,6 +44,7 @@ export async function runProxy(args: readonly string[], context: CommandContext)
     context.stderr(problems.map((problem) => `peerdiscovery proxy: ${problem}\n`).join(''));
     return 2;
   }
+  tuneHeap();
   const { flags } = parsed;
   const { credentials } = loaded;
   const isWorker = context.env[workerVariable] === '1' && process.send !== undefined;
