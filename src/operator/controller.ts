@@ -197,11 +197,11 @@ export function startController(context: ControllerContext): Controller {
       }
       const result = failures === 0 && statusTroubleAt === undefined ? 'success' : 'error';
       context.observeReconcile(result, (clock.now() - startedAt) / 1_000);
-      if (notified && failures === 0) continue;
-      wake = new AbortController();
+      if (stopping.signal.aborted || (notified && failures === 0)) continue;
+      if (wake.signal.aborted) wake = new AbortController();
       const retryMs = context.random() * Math.min(maxRetryMs, tickMs * 2 ** Math.min(failures, 5));
       const waitMs = failures === 0 ? tickMs : retryMs;
-      await clock.sleep(waitMs, AbortSignal.any([wake.signal, stopping.signal]));
+      await clock.sleep(waitMs, wake.signal);
     }
     roster.stop();
   }
@@ -230,6 +230,7 @@ export function startController(context: ControllerContext): Controller {
     live: () => ({ views: roster.views(), unified: lastUnified }),
     async stop() {
       stopping.abort();
+      wake.abort();
       await running;
     },
   };

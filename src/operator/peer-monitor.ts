@@ -154,11 +154,8 @@ export function monitorPeer(
           await context.fetches.add(() => fetch(address), { priority: -Math.min(failures, 10) });
       }
       if (pokes !== pokesBefore || stopping.signal.aborted) continue;
-      wake = new AbortController();
-      await clock.sleep(
-        address === undefined ? timing.pollIntervalMs : waitMs(),
-        AbortSignal.any([wake.signal, stopping.signal]),
-      );
+      if (wake.signal.aborted) wake = new AbortController();
+      await clock.sleep(address === undefined ? timing.pollIntervalMs : waitMs(), wake.signal);
     }
   }
 
@@ -202,6 +199,7 @@ export function monitorPeer(
     poke,
     stop: () => {
       stopping.abort();
+      wake.abort();
     },
   };
 }

@@ -123,15 +123,18 @@ export function createPeerClient(options: PeerClientOptions): PeerClient {
     signal.addEventListener('abort', cancel, { once: true });
     const timeout = new PeerFault('Timeout', `no complete answer within ${timeoutMs} ms`);
     const timer = setTimeout(() => controller.abort(timeout), timeoutMs);
+    let ended = false;
     try {
       const credentials = await untilAborted(readCredentials(), controller.signal);
       const session = sessionFor(address, credentials);
       const budget = { bytes: maxBodyBytes };
       const authorization = credentials.token === undefined ? {} : { authorization: `Bearer ${credentials.token}` };
       const common = { 'user-agent': options.userAgent, 'accept-encoding': 'identity', ...authorization };
-      return await run((path, read, headers = {}) =>
+      const result = await run((path, read, headers = {}) =>
         session.get({ path, read, budget, signal: controller.signal, headers: { ...common, ...headers } }),
       );
+      ended = true;
+      return result;
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       if (error instanceof PeerFault) return onFault(error);
@@ -139,7 +142,7 @@ export function createPeerClient(options: PeerClientOptions): PeerClient {
     } finally {
       clearTimeout(timer);
       signal.removeEventListener('abort', cancel);
-      controller.abort(timeout);
+      if (!ended) controller.abort(timeout);
     }
   }
 
