@@ -64,6 +64,7 @@ bench: install ## Measure, a report each in docs/benchmarks/ (ARGS=operator|prox
 	@set -e; for part in $(or $(ARGS),operator proxy discovery merge); do \
 	  case $$part in merge) node lab/bench-merge.ts;; *) node lab/enter-netns.ts -- node lab/bench-$$part.ts;; esac; \
 	done
+	@biome format --write docs/benchmarks >/dev/null
 
 .PHONY: rootfs
 rootfs: install ## Build the container image's file system into .rootfs/, without a container daemon
