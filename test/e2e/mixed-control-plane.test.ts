@@ -87,7 +87,11 @@ describe('a real control plane of 1.33, 1.35 and 1.36', function () {
   const allReady = () => waitForStates({ 'old-1': 'Ready', 'mid-1': 'Ready', 'mvp-1': 'Ready' });
 
   it('finds every server by its own identity, and says how', async () => {
-    const peers = await allReady();
+    // A server is ready before it was asked for its version.
+    const peers = await waitUntil('their versions', async () => {
+      const ready = await allReady();
+      return ready.every(({ version }) => version !== undefined) && ready;
+    });
     expect(peers).to.have.length(3);
     const by = (host: string) => peers.find(({ hostname }) => hostname === host);
     expect(by('mid-1')).to.include({ addressSource: 'Node', trust: 'Medium', version: 'v1.35.4', documentForm: 'v2' });
