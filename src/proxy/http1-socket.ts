@@ -243,7 +243,9 @@ export class Http1Socket implements Http1Wire {
 
   #parse(chunk: Buffer): void {
     const parser = this.#parser;
-    const target = parser.begun ? undefined : this.#repeated.match(chunk, this.#shared.limits.maxHeaderBytes);
+    // Only what begins with its chunk may be remembered, or be what was remembered.
+    const isFirst = !parser.begun;
+    const target = isFirst ? this.#repeated.match(chunk, this.#shared.limits.maxHeaderBytes) : undefined;
     if (target !== undefined) {
       const { rawHeaders } = this.#repeated;
       const request = { method: 'GET', target, rawHeaders, version: '1.1', body: undefined, waitsForContinue: false };
@@ -254,12 +256,12 @@ export class Http1Socket implements Http1Wire {
     }
     const at = parser.read(chunk, 0);
     if (parser.problem !== undefined) this.#refuseFor(parser.problem);
-    else if (parser.headComplete) this.#start(chunk, at);
+    else if (parser.headComplete) this.#start(chunk, at, isFirst);
     else if (parser.begun && this.#phase === 'fresh') this.#phase = 'head';
     else if (parser.begun && this.#phase === 'idle') this.#enter('head');
   }
 
-  #start(chunk: Buffer, at: number): void {
+  #start(chunk: Buffer, at: number, isFirst: boolean): void {
     const parser = this.#parser;
     const { method, target, version, rawHeaders } = parser;
     const facts = examineHead(parser);
@@ -272,7 +274,8 @@ export class Http1Socket implements Http1Wire {
     this.#exchange = exchange;
     this.#phase = 'busy';
     if (this.#isObjectedTo(exchange, facts, isUpgrade)) return;
-    if (method === 'GET' && at === chunk.length && body === undefined && !exchange.isLast && !waitsForContinue)
+    const isWhole = isFirst && at === chunk.length;
+    if (isWhole && method === 'GET' && body === undefined && !exchange.isLast && !waitsForContinue)
       this.#repeated.remember(chunk, rawHeaders);
     if (isUpgrade) {
       this.#startUpgrade(exchange, chunk.subarray(at));

@@ -61,6 +61,15 @@ describe('RepeatedHead', () => {
     }
   });
 
+  it('remembers no end of a head that looks like a whole one', async () => {
+    const begin = Buffer.from('GET /a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer b\r\nA: ');
+    const end = head('GET /b HTTP/1.1', 'C: d\r\n\r\n');
+    const third = head('GET /c HTTP/1.1', 'C: d\r\n\r\n');
+    const run = await runFront([begin, end, third]);
+    expect(run.handled.map(({ target }) => target)).to.deep.equal(['/a']);
+    expect(run.received).to.include('400 Bad Request');
+  });
+
   it('answers a changed second head as the parser would', async () => {
     const change = fc.record({
       at: fc.nat(first.length - 1),
