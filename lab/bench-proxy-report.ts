@@ -7,7 +7,7 @@ export interface ProxyMeasurements {
   readonly memory: { readonly front: string; readonly protocol: 'h1' | 'h2'; readonly kib: number }[];
   readonly turns: number;
   readonly seconds: number;
-  readonly watches: number;
+  readonly watches: { readonly first: number; readonly further: number };
 }
 
 interface Target {
@@ -117,7 +117,7 @@ export function writeProxyReport(measured: ProxyMeasurements, stolenPercent: num
     '|---|---|---|---|---|---|---|',
     ...rows,
     '',
-    `| Idle watches (${watches}, beside 1000 that were there) | Front | KiB of resident memory for each |`,
+    `| Idle watches (${watches.further}, beside ${watches.first} that were there) | Front | KiB of resident memory for each |`,
     '|---|---|---|',
     ...memory.map(({ front, protocol, kib }) => `| ${protocol} | ${front} | ${kib.toFixed(1)} |`),
     '',

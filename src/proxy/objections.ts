@@ -64,7 +64,8 @@ export function examineHead({ method, target, version, rawHeaders }: RequestHead
 
 const oneHost = 'exactly one Host is needed';
 
-function objectToLine(method: string, target: string): string | undefined {
+/** Why a request line is refused whatever follows it, or undefined. */
+export function objectToLine(method: string, target: string): string | undefined {
   if (method === 'CONNECT' || method === 'TRACE') return `${method} is not served`;
   if (target.charCodeAt(0) !== 0x2f) return 'the request target is not in origin form';
   // A fragment is no part of a target, and one server may cut it off where another does not.

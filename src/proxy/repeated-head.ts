@@ -1,7 +1,7 @@
 import type { RawHeaders } from './headers.ts';
+import { objectToLine } from './objections.ts';
 
-/** What `objectToTarget` allows, in a line that can be read in one way only. */
-const plainLine = /^GET (\/[!"$-[\]-~]*) HTTP\/1\.1\r\n$/;
+const plainLine = /^GET ([^ ]+) HTTP\/1\.1\r\n$/;
 
 /**
  * The head of the last GET of a connection: most clients send the same fields with every one of them.
@@ -26,7 +26,7 @@ export class RepeatedHead {
   remember(chunk: Buffer, rawHeaders: RawHeaders): void {
     const lineEnd = chunk.indexOf('\r\n');
     // What begins in another way, with empty lines say, is not worth a thought.
-    const isPlain = lineEnd > 0 && plainLine.test(chunk.toString('latin1', 0, lineEnd + 2));
+    const isPlain = plainTarget(chunk.toString('latin1', 0, lineEnd + 2)) !== undefined;
     this.#chunk = isPlain && chunk.length <= maxKept ? keep(chunk) : undefined;
     this.#fieldsAt = lineEnd + 2;
     this.#rawHeaders = rawHeaders;
@@ -38,8 +38,14 @@ export class RepeatedHead {
     if (known === undefined || chunk.length > maxHeaderBytes) return undefined;
     const lineBytes = chunk.length - (known.length - this.#fieldsAt);
     if (lineBytes <= 0 || known.compare(chunk, lineBytes, chunk.length, this.#fieldsAt) !== 0) return undefined;
-    return plainLine.exec(chunk.toString('latin1', 0, lineBytes))?.[1];
+    return plainTarget(chunk.toString('latin1', 0, lineBytes));
   }
+}
+
+/** The target of a line that can be read in one way only. */
+function plainTarget(line: string): string | undefined {
+  const target = plainLine.exec(line)?.[1];
+  return target === undefined || objectToLine('GET', target) !== undefined ? undefined : target;
 }
 
 /** A connection that rests keeps no more than this. */
