@@ -283,7 +283,7 @@ describe('a real control plane of 1.33, 1.35 and 1.36', function () {
 
   it('goes on routing without an operator, but soon doubts every 404, until there is an operator again', async () => {
     const nope = async () => (await request('proxy', '/apis/nope.example/v1/things')).status;
-    expect(await nope()).to.equal(404);
+    await waitUntil('certainty', async () => (await nope()) === 404);
     operator.kill('SIGKILL');
     await waitUntil('doubt', async () => (await nope()) === 503);
     expect(await readThroughProxy()).to.equal(200);
