@@ -131,10 +131,11 @@ async function measureReal(setting: FrontSetting, samples: ProxyMeasurements['sa
         { front: 'upstream’s hop', url: mvp.url, pids: [pidOf(mvp.address)] },
       ];
       for (let turn = 0; turn <= turns; turn++)
-        for (const { front, url, pids } of ways) {
-          const result = await runLoad({ url: url + path, protocol: 'h1', token: admin, seconds }, pids, '0,1');
-          if (turn > 0) note(samples, 'real kube-apiservers', front, result);
-        }
+        for (const protocol of ['h1', 'h2'] as const)
+          for (const { front, url, pids } of ways) {
+            const result = await runLoad({ url: url + path, protocol, token: admin, seconds }, pids, '0,1');
+            if (turn > 0) note(samples, `real kube-apiservers, ${protocol}`, front, result);
+          }
     } finally {
       await ours.stop();
     }

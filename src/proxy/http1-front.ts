@@ -4,6 +4,7 @@ import type { ClientConnection } from './exchange.ts';
 import type { Http1Exchange } from './http1-exchange.ts';
 import { type Http1Shared, Http1Socket } from './http1-socket.ts';
 import type { RequestParsers } from './ports.ts';
+import { sweepWhileAny } from './sweep.ts';
 
 /** The HTTP/1.x side of the front. */
 export interface Http1Front {
@@ -41,22 +42,11 @@ export function createHttp1Front({ parsers, clock, signal, ...rest }: Http1Front
       sockets.delete(socket);
     },
   };
-  let sweeping = false;
-  /** Only while there are connections, so that a server that was never used keeps no process from ending. */
-  const sweep = async () => {
-    sweeping = true;
-    const everyMs = Math.min(1_000, limits.readHeaderTimeoutMs, limits.idleTimeoutMs);
-    while (sockets.size > 0 && !signal.aborted) {
-      await clock.sleep(everyMs, signal);
-      const now = clock.now();
-      for (const socket of sockets) socket.sweep(now);
-    }
-    sweeping = false;
-  };
+  const sweep = sweepWhileAny(sockets, limits, clock, signal);
   return {
     accept: (socket, client) => {
       sockets.add(new Http1Socket(socket, client, parsers.create(limits), shared));
-      if (!sweeping) sweep().catch(() => {});
+      sweep();
     },
     drain: () => {
       draining = true;

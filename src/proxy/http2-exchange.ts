@@ -1,12 +1,22 @@
-import type { ServerHttp2Stream } from 'node:http2';
-import { constants } from 'node:http2';
+import { errorCode } from '../http2/frames.ts';
+import { encodeFields, encodeStatus } from '../http2/hpack-encoder.ts';
+import type { RequestFields } from '../http2/read-request-fields.ts';
+import type { Http2Stream, StreamUser } from '../http2/stream.ts';
 import type { ClientConnection, Exchange } from './exchange.ts';
 import type { RawHeaders } from './headers.ts';
 import { headerValue, isSameHeaders } from './headers.ts';
+import { RequestBody } from './request-body.ts';
 import { passThrough } from './request-identity.ts';
 
-/** One HTTP/2 stream as an Exchange; the session is to be made with `strictSingleValueFields: false`. */
-export class Http2Exchange implements Exchange {
+/** Unread bytes of one of many bodies on a connection above which no more are asked for. */
+const bodyBytes = 64 * 1024;
+
+/**
+ * One request over HTTP/2 and its answer.
+ *
+ * More bytes than `Content-Length` says never leave, and fewer reset the stream.
+ */
+export class Http2Exchange implements Exchange, StreamUser {
   readonly method: string;
   readonly target: string;
   readonly rawHeaders: RawHeaders;
@@ -14,25 +24,18 @@ export class Http2Exchange implements Exchange {
   readonly connection: ClientConnection;
   readonly hasBody: boolean;
   identity = passThrough;
-  readonly #stream: ServerHttp2Stream;
+  readonly #stream: Http2Stream;
+  readonly #body: RequestBody | undefined;
   #waitsForContinue: boolean;
   #status = 0;
-  #trailers: RawHeaders | undefined;
+  /** Of the answer's body, what is still to be written: -1 if that is not said. */
+  #left = -1;
+  #isBodiless = false;
+  #drainListener: (() => void) | undefined;
   #closeListeners: ((complete: boolean) => void)[] = [];
 
-  constructor(stream: ServerHttp2Stream, rawHeaders: RawHeaders, endOfStream: boolean, connection: ClientConnection) {
-    const fields: string[] = [];
-    let method = 'GET';
-    let target = '';
-    let authority: string | undefined;
-    for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
-      const name = rawHeaders[at] ?? '';
-      const value = rawHeaders[at + 1] ?? '';
-      if (name.charCodeAt(0) !== 0x3a) fields.push(name, value);
-      else if (name === ':method') method = value;
-      else if (name === ':path') target = value;
-      else if (name === ':authority') authority = value;
-    }
+  constructor(stream: Http2Stream, request: RequestFields, hasBody: boolean, connection: ClientConnection) {
+    const { fields, authority } = request;
     // Both may be there if they agree; two Host fields are refused later. RFC 9113, section 8.3.1.
     if (authority !== undefined && headerValue(fields, 'host') !== authority) fields.unshift('Host', authority);
     // One array for all requests with the same fields: a watch holds on to nothing of its own but its path.
@@ -42,27 +45,25 @@ export class Http2Exchange implements Exchange {
       this.rawHeaders = fields;
       connection.rawHeaders = fields;
     }
-    this.method = method;
-    this.target = target;
+    this.method = request.method;
+    this.target = request.path;
     this.connection = connection;
-    this.hasBody = !endOfStream;
+    this.hasBody = hasBody;
     this.#stream = stream;
-    this.#waitsForContinue = !endOfStream && headerValue(fields, 'expect')?.toLowerCase() === '100-continue';
-    stream.on('error', ignore);
-    stream.once('close', () => this.#onClosed());
+    this.#body = hasBody ? new RequestBody({ onRoom: () => stream.resume() }, bodyBytes) : undefined;
+    this.#waitsForContinue = hasBody && headerValue(fields, 'expect')?.toLowerCase() === '100-continue';
   }
 
   bodyComplete(): boolean {
-    return !this.hasBody || this.#stream.readableEnded;
+    return this.#body === undefined || this.#body.complete;
   }
 
   body(): AsyncIterable<Uint8Array> | null {
-    const stream = this.#stream;
-    if (!this.hasBody) return null;
-    if (this.#waitsForContinue && !stream.destroyed && !stream.headersSent)
-      stream.additionalHeaders({ ':status': constants.HTTP_STATUS_CONTINUE });
+    // Called for when a server is there to take it. RFC 9110, section 10.1.1.
+    if (this.#waitsForContinue && this.#status === 0 && this.#body?.complete === false)
+      this.#stream.interim(encodeStatus(100));
     this.#waitsForContinue = false;
-    return stream.iterator({ destroyOnReturn: false });
+    return this.#body ?? null;
   }
 
   status(): number {
@@ -70,73 +71,92 @@ export class Http2Exchange implements Exchange {
   }
 
   respond(status: number, rawHeaders: RawHeaders): void {
-    const stream = this.#stream;
-    if (stream.destroyed || stream.closed || stream.headersSent) return;
+    if (this.#status !== 0 || this.#stream.isClosed) return;
     this.#status = status;
-    const announced = this.method !== 'HEAD' && headerValue(rawHeaders, 'trailer') !== undefined;
-    if (announced) stream.once('wantTrailers', () => this.#sendTrailers());
-    try {
-      stream.respond([':status', String(status), ...rawHeaders], announced ? withTrailers : undefined);
-    } catch {
-      // Whatever Node will not write: a server's answer must not end this process.
-      stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    const isStatus = status >= 200 && status <= 999;
+    const fields = isStatus ? encodeFields(status === 204 ? withoutLength(rawHeaders) : rawHeaders) : undefined;
+    const length = headerValue(rawHeaders, 'content-length');
+    if (fields === undefined || (length !== undefined && !/^[0-9]{1,15}$/.test(length))) {
+      // A server's answer must not be read as another, nor end this process.
+      this.destroy();
+      return;
     }
+    this.#isBodiless = this.method === 'HEAD' || status === 204 || status === 304;
+    if (!this.#isBodiless && length !== undefined) this.#left = Number(length);
+    this.#stream.begin(encodeStatus(status) + fields);
   }
 
   write(chunk: Uint8Array): boolean {
-    const stream = this.#stream;
-    return stream.destroyed || stream.writableEnded || stream.write(chunk);
+    return !this.#mayLeave(chunk) || this.#stream.write(chunk);
   }
 
   end(chunk?: Uint8Array, rawTrailers?: RawHeaders): void {
-    const stream = this.#stream;
-    if (stream.destroyed || stream.writableEnded) return;
-    this.#trailers = rawTrailers;
-    if (chunk === undefined) stream.end();
-    else stream.end(chunk);
-    // A client that still sends its body is told to stop. RFC 9113, section 8.1.
-    if (this.hasBody && !stream.readableEnded) stream.resume();
+    const fits = chunk === undefined || this.#mayLeave(chunk);
+    // What is shorter than it says must not be taken for whole.
+    if (this.#status === 0 || this.#left > 0) {
+      this.destroy();
+      return;
+    }
+    const trailers = rawTrailers === undefined || this.#isBodiless ? '' : encodeTrailers(rawTrailers);
+    this.#stream.end(fits ? chunk : undefined, trailers);
   }
 
   destroy(): void {
-    if (!this.#stream.destroyed) this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    this.#stream.reset(errorCode.internal);
   }
 
   onDrain(listener: () => void): void {
-    this.#stream.on('drain', listener);
+    this.#drainListener = listener;
   }
 
   onClose(listener: (complete: boolean) => void): void {
     this.#closeListeners.push(listener);
   }
 
-  /** Node's session may keep a closed stream in memory for long; it is to keep nothing else with it. */
-  #onClosed(): void {
+  onData(chunk: Buffer): boolean {
+    // What comes after the answer is dropped.
+    return this.#body === undefined || this.#body.push(chunk);
+  }
+
+  onEnd(): void {
+    this.#body?.finish();
+  }
+
+  onRoom(): void {
+    this.#drainListener?.();
+  }
+
+  onClosed(complete: boolean): void {
+    this.#body?.fail(new Error(complete ? 'the request has been answered' : 'the client has left'));
+    this.#drainListener = undefined;
     const listeners = this.#closeListeners;
     this.#closeListeners = [];
-    const complete = this.#stream.writableFinished && this.#stream.rstCode === 0;
     for (const listener of listeners) listener(complete);
   }
 
-  #sendTrailers(): void {
-    try {
-      this.#stream.sendTrailers(fieldsByName(this.#trailers ?? []));
-    } catch {
-      this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+  /** False for what must not be sent. */
+  #mayLeave(chunk: Uint8Array): boolean {
+    if (this.#isBodiless || this.#stream.isClosed) return false;
+    if (this.#left < 0) return true;
+    if (chunk.length > this.#left) {
+      this.destroy();
+      return false;
     }
+    this.#left -= chunk.length;
+    return true;
   }
 }
 
-const withTrailers = { waitForTrailers: true };
+function withoutLength(rawHeaders: RawHeaders): RawHeaders {
+  return rawHeaders.filter((_text, at) => rawHeaders[at - (at % 2)]?.toLowerCase() !== 'content-length');
+}
 
-function ignore(): void {}
-
-/** Trailers can be given to Node in this form alone. */
-function fieldsByName(rawHeaders: RawHeaders): Record<string, string[]> {
-  const fields = Object.create(null) as Record<string, string[]>;
-  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
-    const name = (rawHeaders[at] ?? '').toLowerCase();
-    fields[name] = [...(fields[name] ?? []), rawHeaders[at + 1] ?? ''];
+/** Framing and the like are no business of trailers; RFC 9110, section 6.5.1. What is not fit is left out. */
+function encodeTrailers(rawTrailers: RawHeaders): string {
+  let block = '';
+  for (let at = 0; at + 1 < rawTrailers.length; at += 2) {
+    const name = rawTrailers[at] ?? '';
+    if (!/^(content-length|host|trailer)$/i.test(name)) block += encodeFields([name, rawTrailers[at + 1] ?? '']) ?? '';
   }
-  return fields;
+  return block;
 }

@@ -4,23 +4,25 @@ interface BodySource {
   onRoom(): void;
 }
 
-/** Unread bytes above which no more are asked for. */
-const highMark = 256 * 1024;
+/** Unread bytes above which no more are asked for, where nothing else is said. */
+const defaultHighMark = 256 * 1024;
 /** What a chunk costs besides its bytes, so that many small ones are not for free. */
 const chunkCost = 512;
 
-/** The body of a request as it comes, read once and in order; it holds little more than 256 KiB of it. */
+/** The body of a request as it comes, read once and in order; it holds little more than it is told of it. */
 export class RequestBody implements AsyncIterableIterator<Uint8Array> {
   /** True once the last byte has come. */
   complete = false;
   readonly #source: BodySource;
+  readonly #highMark: number;
   readonly #chunks: Uint8Array[] = [];
   #held = 0;
   #error: Error | undefined;
   #waiting: { resolve(result: IteratorResult<Uint8Array>): void; reject(error: Error): void } | undefined;
 
-  constructor(source: BodySource) {
+  constructor(source: BodySource, highMark = defaultHighMark) {
     this.#source = source;
+    this.#highMark = highMark;
   }
 
   /** False means: no more until `onRoom`. */
@@ -33,7 +35,7 @@ export class RequestBody implements AsyncIterableIterator<Uint8Array> {
     }
     this.#chunks.push(chunk);
     this.#held += chunk.length + chunkCost;
-    return this.#held < highMark;
+    return this.#held < this.#highMark;
   }
 
   finish(): void {
@@ -55,7 +57,7 @@ export class RequestBody implements AsyncIterableIterator<Uint8Array> {
     const chunk = this.#chunks.shift();
     if (chunk !== undefined) {
       this.#held -= chunk.length + chunkCost;
-      if (this.#held < highMark) this.#source.onRoom();
+      if (this.#held < this.#highMark) this.#source.onRoom();
       return Promise.resolve({ done: false, value: chunk });
     }
     if (this.#error !== undefined) return Promise.reject(this.#error);

@@ -99,7 +99,7 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
     metrics,
     signal: ended.signal,
   });
-  const http2 = createHttp2Front({ handler, limits, log, metrics });
+  const http2 = createHttp2Front({ handler, limits, log, clock, metrics, signal: ended.signal });
   server.on('secureConnection', (socket) => {
     shaking.delete(nameOf(socket));
     const client: ClientConnection = {
@@ -131,7 +131,7 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
       server.setSecureContext(contextOptions(fresh));
       server.setTicketKeys(keys);
     },
-    connections: () => ({ http1: sockets.size - http2.sessions(), http2: http2.sessions() }),
+    connections: () => ({ http1: sockets.size - http2.connections(), http2: http2.connections() }),
     drain: async ({ watchGraceMs, deadlineMs }) => {
       const closed = new Promise<void>((resolve) => {
         server.close(() => resolve());

@@ -4,7 +4,7 @@ import type { V1ClusterRole, V1Pod, V1Role } from '@kubernetes/client-node';
 import { expect } from 'chai';
 import { LuaFactory } from 'wasmoon';
 import { parseAllDocuments } from 'yaml';
-import { ensureHelm } from '../../lab/build-helm.ts';
+import { ensureHelm } from '../../lab/build-go-tool.ts';
 import { type AuditEvent, type DeployPlane, repository, startDeployPlane } from '../../lab/deploy-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { entrypoint } from '../../scripts/build-rootfs.ts';

@@ -7,7 +7,7 @@ import { expect } from 'chai';
 import { parse } from 'yaml';
 import { buildClients, clientMinors } from '../../lab/build-clients.ts';
 import { ensureControlPlane } from '../../lab/build-control-plane.ts';
-import { ensureHelm } from '../../lab/build-helm.ts';
+import { ensureHelm } from '../../lab/build-go-tool.ts';
 import { type MixedPlane, startMixedPlane } from '../../lab/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { acceptHeaders, aggregatedV2 } from '../support/discovery-requests.ts';

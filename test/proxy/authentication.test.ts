@@ -189,7 +189,7 @@ describe('who a client is', function () {
     it('is nobody any more when the certificate expires, on the connection that stands too', async () => {
       await proxy.stop();
       const clock = createManualClock(Date.now());
-      await start('RequestHeader', { clock });
+      await start('RequestHeader', { clock, limits: { idleTimeoutMs: 72 * 3_600_000 } });
       const session = http2Connect(`https://localhost:${proxy.port}`, {
         ca: peers.caPem,
         cert: jane.certPem,

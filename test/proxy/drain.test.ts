@@ -129,27 +129,52 @@ describe('the end of a proxy', function () {
     expect(await endedBy(3, 0, [0])).to.deep.equal([3]);
   });
 
-  it('finishes what it has taken up over HTTP/2, and names it, so that clients send the rest elsewhere', async () => {
-    let held: ServerResponse | undefined;
+  it('serves over HTTP/2 what was on its way when it said that it goes, and nothing after a second word', async () => {
+    const held: ServerResponse[] = [];
     home.answer = (_request, response) => {
-      held = response;
+      held.push(response);
     };
     const client = await connectRawHttp2(proxy.port, authority.caPem);
-    const head = literals(requestFields());
     const whole = flags.endHeaders | flags.endStream;
-    client.write(frame(frameTypes.headers, whole, 1, head));
-    await eventually(() => held !== undefined);
+    const ask = (stream: number) => client.write(frame(frameTypes.headers, whole, stream, literals(requestFields())));
+    const goodbyes = () =>
+      client.seen
+        .filter(({ type }) => type === frameTypes.goaway)
+        .map(({ payload }) => [payload.readUInt32BE(0), payload.readUInt32BE(4)]);
+    ask(1);
+    await eventually(() => held.length === 1);
     const drained = drain(0);
-    await eventually(() => client.seen.some(({ type }) => type === frameTypes.goaway));
-    const goodbye = client.seen.find(({ type }) => type === frameTypes.goaway)?.payload;
-    expect([goodbye?.readUInt32BE(0), goodbye?.readUInt32BE(4)]).to.deep.equal([1, 0]);
-    client.write(frame(frameTypes.headers, whole, 3, head));
-    held?.end('late');
+    await eventually(() => goodbyes().length === 1);
+    ask(3);
+    await eventually(() => held.length === 2);
+    const ping = client.seen.find(({ type, flags: bits }) => type === frameTypes.ping && bits === 0);
+    client.write(frame(frameTypes.ping, flags.ack, 0, ping?.payload));
+    await eventually(() => goodbyes().length === 2);
+    expect(goodbyes()).to.deep.equal([
+      [2 ** 31 - 1, 0],
+      [3, 0],
+    ]);
+    // Crossed the second word: not looked at, with all that is of it.
+    ask(5);
+    client.write(frame(frameTypes.windowUpdate, 0, 5, Buffer.from([0, 0, 0, 1])));
+    client.write(frame(frameTypes.reset, 0, 5, Buffer.from([0, 0, 0, 8])));
+    for (const response of held) response.end('late');
     await client.closed;
     await drained;
-    expect(client.seen.some(({ stream, flags: bits }) => stream === 1 && (bits & flags.endStream) !== 0)).to.equal(
-      true,
-    );
-    expect(home.seen).to.have.length(1);
+    const ended = client.seen.filter(({ flags: bits, type }) => type < 2 && (bits & flags.endStream) !== 0);
+    expect(ended.map(({ stream }) => stream)).to.have.members([1, 3]);
+    expect(home.seen).to.have.length(2);
+  });
+
+  it('names the last request after a second to a client that answers no ping', async () => {
+    const client = await connectRawHttp2(proxy.port, authority.caPem);
+    await eventually(() => client.seen.length > 0);
+    const drained = drain(0);
+    await client.closed;
+    await drained;
+    const last = client.seen
+      .filter(({ type }) => type === frameTypes.goaway)
+      .map(({ payload }) => payload.readUInt32BE(0));
+    expect(last).to.deep.equal([2 ** 31 - 1, 0]);
   });
 });

@@ -78,8 +78,8 @@ describe('attacks over HTTP/2', function () {
     it(`lets no server see ${name}`, async () => {
       await send(requestFields(fields), Buffer.from('hello'));
       for (const { rawHeaders, url } of home.seen) {
-        // nghttp2 drops a field that is none; a body that falls short is cut while the server waits for the rest.
-        expect(name).to.match(/in a value|with a colon|Content-Length of more/);
+        // A body that falls short is cut while the server waits for the rest.
+        expect(name).to.match(/Content-Length of more/);
         expect([url, ...rawHeaders].join('\n')).not.to.match(/x-remote-user|\0/i);
         expect(rawHeaders.filter((_text, at) => at % 2 === 0)).not.to.include('x');
       }
@@ -96,7 +96,21 @@ describe('attacks over HTTP/2', function () {
   });
 
   it('refuses more header fields than are allowed', async () => {
+    const answered = () => client.seen.find(({ type }) => type === headers)?.payload.toString('latin1');
     await send(requestFields(Array.from({ length: 300 }, () => ['x', 'a'] as const)));
+    expect(answered()).to.contain('431');
+    expect(await metric('peerdiscovery_proxy_limited_total{limit="header_fields"}')).to.equal(1);
+    client.destroy();
+    client = await connectRawHttp2(proxy.port, authority.caPem);
+    // In frames of the size that is allowed; the limit is 64 KiB.
+    const long = literals(requestFields(Array.from({ length: 600 }, (_, at) => [`x${at}`, 'a'.repeat(100)] as const)));
+    client.write(frame(headers, flags.endStream, 1, long.subarray(0, 16_000)));
+    for (let at = 16_000; at < long.length; at += 16_000)
+      client.write(
+        frame(continuation, at + 16_000 < long.length ? 0 : flags.endHeaders, 1, long.subarray(at, at + 16_000)),
+      );
+    await eventually(() => answered() !== undefined);
+    expect(answered()).to.contain('431');
     expect(home.seen).to.have.length(0);
   });
 

@@ -8,6 +8,7 @@ export const frameTypes = {
   settings: 4,
   ping: 6,
   goaway: 7,
+  windowUpdate: 8,
   continuation: 9,
 };
 export const flags = { endStream: 1, ack: 1, endHeaders: 4 };

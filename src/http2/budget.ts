@@ -1,0 +1,29 @@
+/** What the other side may do that costs this one more than itself: so much at once, and so much again each second. */
+export class Budget {
+  readonly #burst: number;
+  readonly #perSecond: number;
+  readonly #now: () => number;
+  #left: number;
+  #at: number;
+
+  /** `now` gives milliseconds. */
+  constructor(burst: number, perSecond: number, now: () => number) {
+    this.#burst = burst;
+    this.#perSecond = perSecond;
+    this.#now = now;
+    this.#left = burst;
+    this.#at = now();
+  }
+
+  /** False once it is used up. */
+  spend(): boolean {
+    if (this.#left < 1) {
+      const now = this.#now();
+      this.#left = Math.min(this.#burst, this.#left + ((now - this.#at) / 1_000) * this.#perSecond);
+      this.#at = now;
+      if (this.#left < 1) return false;
+    }
+    this.#left--;
+    return true;
+  }
+}

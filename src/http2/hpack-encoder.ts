@@ -1,0 +1,96 @@
+import { isFieldValue, isToken } from '../domain/field-syntax.ts';
+import { staticTable } from './static-table.ts';
+
+/**
+ * Says that nothing is to be remembered; to be sent before the first list of a connection.
+ *
+ * Lists are written without any memory, so that they cost none here and there, and each can be written by itself.
+ * RFC 7541, section 6.3.
+ */
+export const forgetAll = '\x20';
+
+/** Fields that are about one connection, which HTTP/2 has none of. RFC 9113, section 8.2.2. */
+const connectionFields: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'transfer-encoding',
+  'upgrade',
+]);
+
+interface WrittenName {
+  /** The name as bytes; empty if fields of that name are left out. */
+  readonly written: string;
+  readonly lower: string;
+}
+
+const firstIndexes = new Map<string, number>();
+for (const [at, [name]] of staticTable.entries()) if (!firstIndexes.has(name)) firstIndexes.set(name, at + 1);
+
+/** Names are few; a stranger's many are not kept. */
+const maxNames = 1_000;
+const names = new Map<string, WrittenName | undefined>();
+
+/** How a name is written in HTTP/2, or undefined if it is none. */
+export function writeName(name: string): WrittenName | undefined {
+  const known = names.get(name);
+  if (known !== undefined || names.has(name)) return known;
+  const lower = name.toLowerCase();
+  const written = isToken(name)
+    ? { lower, written: connectionFields.has(lower) ? '' : writeLiteralName(lower) }
+    : undefined;
+  if (names.size < maxNames) names.set(name, written);
+  return written;
+}
+
+/** Fields as bytes (latin1), without those that are about one connection; undefined if one could be read in two ways. */
+export function encodeFields(rawHeaders: readonly string[]): string | undefined {
+  let block = '';
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const name = writeName(rawHeaders[at] ?? '');
+    const value = rawHeaders[at + 1] ?? '';
+    if (name === undefined || !isFieldValue(value)) return undefined;
+    if (name.written !== '') block += name.written + writeValue(value);
+  }
+  return block;
+}
+
+/** A value as bytes. */
+export function writeValue(value: string): string {
+  return writeNumber(value.length, 7, 0) + value;
+}
+
+const statuses = new Map<number, string>();
+
+/** `:status` as bytes. */
+export function encodeStatus(status: number): string {
+  const known = statuses.get(status);
+  if (known !== undefined) return known;
+  const text = String(status);
+  const index = staticTable.findIndex(([name, value]) => name === ':status' && value === text);
+  const written =
+    index >= 0
+      ? String.fromCharCode(0x80 | (index + 1))
+      : writeNumber(firstIndexes.get(':status') ?? 0, 4, 0) + writeValue(text);
+  statuses.set(status, written);
+  return written;
+}
+
+/** That of a literal which is not to be remembered. RFC 7541, section 6.2.2. */
+function writeLiteralName(name: string): string {
+  const index = firstIndexes.get(name);
+  return index === undefined ? `\0${writeValue(name)}` : writeNumber(index, 4, 0);
+}
+
+/** RFC 7541, section 5.1. */
+function writeNumber(value: number, prefix: number, flags: number): string {
+  const mask = (1 << prefix) - 1;
+  if (value < mask) return String.fromCharCode(flags | value);
+  let written = String.fromCharCode(flags | mask);
+  let rest = value - mask;
+  while (rest > 127) {
+    written += String.fromCharCode((rest & 127) | 128);
+    rest >>>= 7;
+  }
+  return written + String.fromCharCode(rest);
+}

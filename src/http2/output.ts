@@ -1,0 +1,245 @@
+import type { Duplex } from 'node:stream';
+import {
+  defaultFrameBytes,
+  defaultWindow,
+  fieldFrames,
+  flag,
+  frameHead,
+  frameType,
+  maxWindow,
+  uint32,
+} from './frames.ts';
+import { forgetAll } from './hpack-encoder.ts';
+import type { Http2Stream } from './stream.ts';
+
+/** Bytes in the socket above which no DATA is added to them. */
+const congestedBytes = 256 * 1024;
+/** The same for all else: whoever makes this side write and does not read gets no further. */
+const drownedBytes = 1024 * 1024;
+/** Unsent bytes of a stream below which its user may write again. */
+const lowMark = 32 * 1024;
+
+/**
+ * What is sent on one connection.
+ *
+ * All that is written in one turn of the event loop leaves as one piece, to be encrypted and sent as one. Streams take
+ * turns, a frame each, within their windows, the connection's, and what the socket takes. RFC 9113, section 5.2.
+ */
+export class Http2Output {
+  /** For all streams together. */
+  window = defaultWindow;
+  /** What the other side has set. */
+  streamWindow = defaultWindow;
+  frameBytes = defaultFrameBytes;
+  readonly #socket: Duplex;
+  readonly #onSent: (streams: readonly Http2Stream[]) => void;
+  #parts: (string | Uint8Array)[] = [];
+  #size = 0;
+  #ready: Http2Stream[] = [];
+  /** Streams whose users were told to wait, and need not any more once the socket has room. */
+  #relieved: Http2Stream[] = [];
+  #isScheduled = false;
+  #isClosed = false;
+  /** Goes before the first list of fields. */
+  #greeting = forgetAll;
+
+  /** `onSent` is told of streams whose last byte was handed to the socket. */
+  constructor(socket: Duplex, onSent: (streams: readonly Http2Stream[]) => void) {
+    this.#socket = socket;
+    this.#onSent = onSent;
+  }
+
+  isCongested(): boolean {
+    return this.#socket.writableLength >= congestedBytes;
+  }
+
+  /** True if the other side makes this one write, and does not read. */
+  isDrowned(): boolean {
+    return this.#socket.writableLength + this.#size >= drownedBytes;
+  }
+
+  /** Sends a frame that needs no window. */
+  send(frame: string): void {
+    this.#add(frame);
+    this.#schedule();
+  }
+
+  sendReset(id: number, code: number): void {
+    this.send(frameHead(4, frameType.reset, 0, id) + uint32(code));
+  }
+
+  sendWindowUpdate(id: number, bytes: number): void {
+    this.send(frameHead(4, frameType.windowUpdate, 0, id) + uint32(bytes));
+  }
+
+  sendGoaway(last: number, code: number): void {
+    this.send(frameHead(8, frameType.goaway, 0, 0) + uint32(last) + uint32(code));
+  }
+
+  /** Sends a list of fields now, ahead of all that its stream has to send. */
+  sendFields(id: number, block: string, ends: boolean): void {
+    this.send(fieldFrames(this.#greeting + block, id, ends, this.frameBytes));
+    this.#greeting = '';
+  }
+
+  /** Has a stream's turn come. */
+  markReady(stream: Http2Stream): void {
+    if (stream.isReady) return;
+    stream.isReady = true;
+    this.#ready.push(stream);
+    this.#schedule();
+  }
+
+  /** False if that makes a window larger than it may be. */
+  grow(bytes: number): boolean {
+    this.window += bytes;
+    this.onDrain();
+    return this.window <= maxWindow;
+  }
+
+  /** There is room again, in the socket or in a window. */
+  onDrain(): void {
+    if (this.#ready.length > 0 || this.#relieved.length > 0) this.#schedule();
+  }
+
+  /** Sends what there is, and nothing after it. */
+  end(): void {
+    this.flush();
+    this.#isClosed = true;
+    this.#ready = [];
+    if (!this.#socket.writableEnded) this.#socket.end();
+  }
+
+  /** Nothing can be sent any more. */
+  abandon(): void {
+    this.#isClosed = true;
+    this.#ready = [];
+    this.#relieved = [];
+    this.#parts = [];
+    this.#size = 0;
+  }
+
+  readonly flush = (): void => {
+    this.#isScheduled = false;
+    if (this.#isClosed) return;
+    const sent = this.#ready.length === 0 ? none : this.#takeTurns();
+    if (this.#size > 0 && !this.#socket.destroyed) this.#socket.write(this.#join());
+    if (sent.length > 0) this.#onSent(sent);
+    // A socket that took all at once tells of no drain.
+    if (this.#ready.length > 0 && this.window > 0 && !this.isCongested()) this.#schedule();
+    if (this.#relieved.length > 0 && !this.isCongested()) this.#relieve();
+  };
+
+  #relieve(): void {
+    const relieved = this.#relieved;
+    this.#relieved = [];
+    for (const stream of relieved)
+      if (!stream.isClosed) {
+        stream.wantsDrain = false;
+        stream.user?.onRoom();
+      }
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled || this.#isClosed) return;
+    this.#isScheduled = true;
+    setImmediate(this.flush);
+  }
+
+  #add(part: string | Uint8Array): void {
+    this.#size += part.length;
+    const at = this.#parts.length - 1;
+    const last = this.#parts[at];
+    if (typeof part === 'string' && typeof last === 'string') this.#parts[at] = last + part;
+    else this.#parts.push(part);
+  }
+
+  #join(): Buffer {
+    const bytes = Buffer.allocUnsafe(this.#size);
+    let at = 0;
+    for (const part of this.#parts) {
+      if (typeof part === 'string') bytes.write(part, at, 'latin1');
+      else bytes.set(part, at);
+      at += part.length;
+    }
+    this.#parts = [];
+    this.#size = 0;
+    return bytes;
+  }
+
+  #takeTurns(): Http2Stream[] {
+    const sent: Http2Stream[] = [];
+    let room = congestedBytes - this.#socket.writableLength;
+    for (let moved = true; moved; ) {
+      moved = false;
+      const turn = this.#ready;
+      this.#ready = [];
+      for (const stream of turn) {
+        const before = this.#size;
+        if (stream.isClosed) stream.isReady = false;
+        else if (this.#takeTurn(stream, room)) sent.push(stream);
+        else if (stream.queued > 0 && stream.sendWindow > 0) this.#ready.push(stream);
+        else stream.isReady = false;
+        room -= this.#size - before;
+        if (this.#size !== before) moved = true;
+      }
+    }
+    return sent;
+  }
+
+  /** True if that was the last that the stream sends. */
+  #takeTurn(stream: Http2Stream, room: number): boolean {
+    const { id } = stream;
+    const ends = () => stream.isEnding && stream.queued === 0;
+    if (stream.head !== '') {
+      const only = ends() && stream.trailers === '';
+      this.#add(fieldFrames(this.#greeting + stream.head, id, only, this.frameBytes));
+      this.#greeting = '';
+      stream.head = '';
+      if (only) return this.#finish(stream);
+    }
+    if (stream.queued > 0) {
+      const most = Math.min(stream.queued, this.frameBytes, stream.sendWindow, this.window, room);
+      if (most <= 0) return false;
+      const isLast = most === stream.queued && stream.isEnding && stream.trailers === '';
+      this.#add(frameHead(most, frameType.data, isLast ? flag.endStream : 0, id));
+      stream.sendWindow -= most;
+      this.window -= most;
+      this.#takeData(stream, most);
+      if (stream.wantsDrain && stream.queued <= lowMark && !this.#relieved.includes(stream))
+        this.#relieved.push(stream);
+      if (isLast) return this.#finish(stream);
+    }
+    if (!ends()) return false;
+    if (stream.trailers === '') this.#add(frameHead(0, frameType.data, flag.endStream, id));
+    else this.#add(fieldFrames(stream.trailers, id, true, this.frameBytes));
+    return this.#finish(stream);
+  }
+
+  #finish(stream: Http2Stream): boolean {
+    stream.localEnded = true;
+    stream.isReady = false;
+    return true;
+  }
+
+  #takeData(stream: Http2Stream, bytes: number): void {
+    const chunks = stream.chunks ?? [];
+    stream.queued -= bytes;
+    let left = bytes;
+    let used = 0;
+    for (; left > 0; used++) {
+      const chunk = chunks[used];
+      if (chunk === undefined) break;
+      const end = Math.min(chunk.length, stream.offset + left);
+      left -= end - stream.offset;
+      this.#add(stream.offset === 0 && end === chunk.length ? chunk : chunk.subarray(stream.offset, end));
+      stream.offset = end;
+      if (end < chunk.length) break;
+      stream.offset = 0;
+    }
+    if (used === chunks.length) stream.chunks = undefined;
+    else chunks.splice(0, used);
+  }
+}
+
+const none: readonly Http2Stream[] = [];

@@ -1,0 +1,487 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { type ClientHttp2Session, connect, constants, type Settings } from 'node:http2';
+import { type AddressInfo, createServer, type Server, type Socket, connect as tcpConnect } from 'node:net';
+import { expect } from 'chai';
+import { seededRandom } from '../../lab/generated-discovery.ts';
+import { encodeFields, encodeStatus } from '../../src/http2/hpack-encoder.ts';
+import type { RequestFields } from '../../src/http2/read-request-fields.ts';
+import { ServerConnection, type ServerLimits } from '../../src/http2/server-connection.ts';
+import type { Http2Stream, StreamUser } from '../../src/http2/stream.ts';
+import { eventually } from '../support/manual-clock.ts';
+import { flags, frame, frameTypes, literals, requestFields } from '../support/raw-http2.ts';
+
+const limits: ServerLimits = {
+  maxStreams: 100,
+  maxFieldBytes: 64 * 1024,
+  maxFields: 200,
+  fieldsTimeoutMs: 20_000,
+  idleTimeoutMs: 180_000,
+};
+
+/** A request as the server saw it. */
+interface Seen extends RequestFields {
+  readonly stream: Http2Stream;
+  readonly chunks: Buffer[];
+  ended: boolean;
+  closed: boolean | undefined;
+  roomy: number;
+}
+
+/** Whole numbers from 0 to below what is asked for. */
+function randomBelow(seed: number): (most: number) => number {
+  const random = seededRandom(seed);
+  return (most) => Math.floor(random() * most);
+}
+
+describe('the server’s side of HTTP/2', function () {
+  this.timeout(60_000);
+  let server: Server;
+  let port: number;
+  let seen: Seen[];
+  let faults: string[];
+  let connections: ServerConnection[];
+  let sockets: Socket[];
+  /** What is done with a request; reads its body meanwhile. */
+  let answer: (request: Seen) => void;
+  /** False stops reading a body. */
+  let wants: (request: Seen) => boolean;
+
+  beforeEach(async () => {
+    seen = [];
+    faults = [];
+    connections = [];
+    sockets = [];
+    answer = ({ stream }) => {
+      stream.begin(encodeStatus(200));
+      stream.end();
+    };
+    wants = () => true;
+    server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+      sockets.push(socket);
+      socket.on('error', () => {});
+      connections.push(new ServerConnection(socket, owner, limits, () => performance.now()));
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    port = (server.address() as AddressInfo).port;
+  });
+  afterEach(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+
+  const owner = {
+    onRequest: (stream: Http2Stream, request: RequestFields): StreamUser => {
+      const entry: Seen = { ...request, stream, chunks: [], ended: false, closed: undefined, roomy: 0 };
+      seen.push(entry);
+      answer(entry);
+      return {
+        onData: (chunk) => {
+          entry.chunks.push(chunk);
+          return wants(entry);
+        },
+        onEnd: () => {
+          entry.ended = true;
+        },
+        onRoom: () => {
+          entry.roomy++;
+        },
+        onClosed: (complete) => {
+          expect(entry.closed).to.equal(undefined);
+          entry.closed = complete;
+        },
+      };
+    },
+    onFault: (reason: string) => void faults.push(reason),
+    onClose: () => {},
+  };
+
+  async function withNode<T>(work: (session: ClientHttp2Session) => Promise<T>, settings: Settings = {}): Promise<T> {
+    const session = connect(`http://127.0.0.1:${port}`, {
+      settings,
+      maxHeaderListPairs: 1_000,
+      // Frames of odd lengths.
+      paddingStrategy: constants.PADDING_STRATEGY_MAX,
+    });
+    session.on('error', () => {});
+    try {
+      return await work(session);
+    } finally {
+      session.destroy();
+    }
+  }
+
+  it('reads what Node’s client writes: any fields, in one frame or several, known or new', async () => {
+    const below = randomBelow(7);
+    const names = Array.from({ length: 40 }, (_, at) => `x-field-${at}`);
+    const text = (most: number) =>
+      Array.from({ length: below(most) }, () => String.fromCharCode(0x21 + below(0x5e))).join('');
+    await withNode(async (session) => {
+      for (let turn = 0; turn < 200; turn++) {
+        const fields: string[] = [];
+        for (let at = below(12); at > 0; at--)
+          fields.push(names[below(names.length)] ?? '', below(4) === 0 ? text(3_000) : `v${below(5)}`);
+        const path = `/${text(60)}`;
+        const raw = [':method', 'GET', ':scheme', 'http', ':authority', 'a', ':path', path, ...fields];
+        const stream = session.request(raw as unknown as Record<string, string>, { endStream: true });
+        const [headers] = (await once(stream, 'response')) as [Record<string, unknown>];
+        expect(headers[':status']).to.equal(200);
+        const got = seen.at(-1);
+        expect(got?.path).to.equal(path);
+        expect(got?.fields).to.deep.equal(fields);
+      }
+    });
+    expect(faults).to.deep.equal([]);
+  });
+
+  it('moves bodies both ways, whole and within the windows of either side, with many streams at once', async () => {
+    const below = randomBelow(11);
+    wants = (request) => {
+      // Stops now and then, and reads on a little later.
+      if (below(5) > 0) return true;
+      setImmediate(() => request.stream.resume());
+      return false;
+    };
+    answer = (request) => {
+      request.stream.begin(encodeStatus(200));
+      const finish = () => {
+        if (!request.ended) return void setImmediate(finish);
+        const body = Buffer.concat(request.chunks);
+        // Echoed in pieces of any length.
+        let at = 0;
+        const next = (): void => {
+          while (at < body.length) {
+            const end = Math.min(body.length, at + 1 + below(40_000));
+            const goesOn = request.stream.write(body.subarray(at, end));
+            at = end;
+            if (!goesOn) {
+              const before = request.roomy;
+              const wait = (): void => (request.roomy > before ? next() : void setImmediate(wait));
+              wait();
+              return;
+            }
+          }
+          request.stream.end(undefined, encodeFields(['x-length', String(body.length)]));
+        };
+        next();
+      };
+      finish();
+    };
+    for (const initialWindowSize of [1, 1_000, 65_535, 1_000_000])
+      await withNode(
+        async (session) => {
+          const streams = Array.from({ length: 20 }, async (_, at) => {
+            const body = randomBytes(at === 0 ? 0 : initialWindowSize === 1 ? below(2_000) : below(600_000));
+            const stream = session.request({ ':method': 'POST', ':path': `/${at}` });
+            let trailers: Record<string, unknown> = {};
+            stream.once('trailers', (fields) => {
+              trailers = fields;
+            });
+            const received: Buffer[] = [];
+            stream.on('data', (chunk: Buffer) => received.push(chunk));
+            for (let from = 0; from < body.length; ) {
+              const end = Math.min(body.length, from + 1 + below(50_000));
+              stream.write(body.subarray(from, end));
+              from = end;
+            }
+            stream.end();
+            await once(stream, 'close');
+            const digest = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
+            expect(digest(Buffer.concat(received))).to.equal(digest(body));
+            expect(trailers['x-length']).to.equal(String(body.length));
+          });
+          await Promise.all(streams);
+        },
+        { initialWindowSize },
+      );
+    expect(faults).to.deep.equal([]);
+    expect(new Set(seen.map(({ closed }) => closed))).to.deep.equal(new Set([true]));
+  });
+
+  it('holds little of a body that nobody reads, and lets others pass by it', async () => {
+    wants = ({ path }) => path !== '/slow';
+    answer = () => {};
+    await withNode(async (session) => {
+      const slow = session.request({ ':method': 'POST', ':path': '/slow' });
+      slow.on('error', () => {});
+      slow.write(Buffer.alloc(4 * 1024 * 1024));
+      await eventually(() => (seen[0]?.chunks.length ?? 0) > 0);
+      const fast = session.request({ ':method': 'POST', ':path': '/fast' });
+      fast.end(Buffer.alloc(3 * 1024 * 1024));
+      await eventually(() => seen[1]?.ended === true);
+      expect(Buffer.concat(seen[1]?.chunks ?? [])).to.have.length(3 * 1024 * 1024);
+      expect(Buffer.concat(seen[0]?.chunks ?? []).length).to.be.at.most(256 * 1024);
+    });
+  });
+
+  it('holds no more of all bodies of a connection together than it may', async () => {
+    wants = () => false;
+    answer = () => {};
+    await withNode(async (session) => {
+      const streams = Array.from({ length: 100 }, (_, at) => {
+        const stream = session.request({ ':method': 'POST', ':path': `/${at}` });
+        stream.on('error', () => {});
+        stream.write(Buffer.alloc(512 * 1024));
+        return stream;
+      });
+      const held = () => seen.reduce((sum, { chunks }) => sum + chunks.reduce((all, { length }) => all + length, 0), 0);
+      let before = -1;
+      while (held() !== before || before === 0) {
+        before = held();
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      expect(before).to.be.within(7 * 1024 * 1024, 11 * 1024 * 1024);
+      // And goes on once some are gone.
+      for (const stream of streams.slice(0, 90)) stream.close(constants.NGHTTP2_CANCEL);
+      await eventually(() => seen.slice(90).every(({ chunks }) => Buffer.concat(chunks).length >= 256 * 1024), 10_000);
+    });
+  });
+
+  it('makes whoever writes to a client that does not read wait, and holds little for it', async () => {
+    let written = 0;
+    answer = ({ stream }) => {
+      stream.begin(encodeStatus(200));
+      while (stream.write(Buffer.alloc(16 * 1024))) written += 16 * 1024;
+    };
+    await withNode(async (session) => {
+      const stream = session.request({ ':path': '/' });
+      stream.on('error', () => {});
+      await once(stream, 'response');
+      expect(written).to.be.below(256 * 1024);
+      expect(seen[0]?.roomy).to.equal(0);
+      stream.resume();
+      await eventually(() => (seen[0]?.roomy ?? 0) > 0);
+    });
+  });
+
+  it('tells a client that still sends after the whole answer to stop, without calling it an error', async () => {
+    answer = ({ stream }) => {
+      stream.begin(encodeStatus(413));
+      stream.end(Buffer.from('enough'));
+    };
+    await withNode(async (session) => {
+      const stream = session.request({ ':method': 'POST', ':path': '/' });
+      let body = '';
+      stream.on('data', (chunk) => (body += String(chunk)));
+      stream.write(Buffer.alloc(1024));
+      await once(stream, 'close');
+      expect([body, stream.rstCode]).to.deep.equal(['enough', 0]);
+      // What was on its way is not held against the connection.
+      const next = session.request({ ':path': '/next' });
+      const [headers] = (await once(next, 'response')) as [Record<string, unknown>];
+      expect(headers[':status']).to.equal(413);
+    });
+    expect(faults).to.deep.equal([]);
+  });
+
+  it('takes back what it drops of bodies that nobody wants any more, so that later ones find room', async () => {
+    answer = ({ stream }) => {
+      stream.begin(encodeStatus(413));
+      stream.end();
+    };
+    const client = await connectByHand(window(65_535));
+    let sent = 0;
+    // Together more than the connection's window, in more frames than there may be faults.
+    for (let stream = 1; stream < 40; stream += 2) {
+      const pieces = Array.from({ length: 15 }, () => frame(frameTypes.data, 0, stream, Buffer.alloc(16_000)));
+      const head = frame(frameTypes.headers, flags.endHeaders, stream, literals(requestFields([[':method', 'POST']])));
+      await eventually(() => client.granted() - sent >= 240_000);
+      client.socket.write(head);
+      // The answer is there, and the stream reset, before any of the body.
+      await eventually(() => seen.at(-1)?.stream.id === stream && seen.at(-1)?.closed === true);
+      client.socket.write(Buffer.concat(pieces));
+      sent += 240_000;
+    }
+    await eventually(() => client.granted() - sent >= 1024 * 1024);
+    expect(sent).to.be.above(2 * 1024 * 1024);
+    expect(faults).to.deep.equal([]);
+    client.socket.destroy();
+  });
+
+  it('writes to clients that remember nothing', async () => {
+    await withNode(
+      async (session) => {
+        for (let turn = 0; turn < 3; turn++) {
+          const [headers] = (await once(session.request({ ':path': '/' }), 'response')) as [Record<string, unknown>];
+          expect(headers[':status']).to.equal(200);
+        }
+      },
+      { headerTableSize: 0 },
+    );
+  });
+
+  /** A client that speaks by hand, has sent its settings, and counts DATA by stream. */
+  async function connectByHand(settings: Buffer) {
+    const socket = tcpConnect({ port, host: '127.0.0.1', noDelay: true });
+    let rest: Buffer = Buffer.alloc(0);
+    const data = new Map<number, number>();
+    let granted = 65_535;
+    socket.on('error', () => {});
+    socket.on('data', (chunk: Buffer) => {
+      rest = Buffer.concat([rest, chunk]);
+      while (rest.length >= 9 && rest.length >= 9 + rest.readUIntBE(0, 3)) {
+        const length = rest.readUIntBE(0, 3);
+        const id = rest.readUInt32BE(5);
+        if (rest[3] === frameTypes.windowUpdate && id === 0) granted += rest.readUInt32BE(9);
+        if (rest[3] === frameTypes.data) data.set(id, (data.get(id) ?? 0) + length);
+        rest = rest.subarray(9 + length);
+      }
+    });
+    await once(socket, 'connect');
+    socket.write(
+      Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), frame(frameTypes.settings, 0, 0, settings)]),
+    );
+    return {
+      socket,
+      /** Bytes of all streams together that the server has ever allowed. */
+      granted: () => granted,
+      ask: (stream: number) =>
+        socket.write(frame(frameTypes.headers, flags.endHeaders | flags.endStream, stream, literals(requestFields()))),
+      /** Waits until so much has come, and then a little, and gives what has. */
+      settle: async (wanted: number) => {
+        const sum = () => [...data.values()].reduce((all, length) => all + length, 0);
+        await eventually(() => sum() >= wanted, 10_000);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        return sum();
+      },
+    };
+  }
+  const window = (bytes: number) => {
+    const payload = Buffer.alloc(6);
+    payload.writeUInt16BE(4);
+    payload.writeUInt32BE(bytes, 2);
+    return payload;
+  };
+  const more = (stream: number, bytes: number) => frame(frameTypes.windowUpdate, 0, stream, window(bytes).subarray(2));
+
+  it('sends to the byte what the windows of the connection and of each stream allow', async () => {
+    answer = ({ stream }) => {
+      stream.begin(encodeStatus(200));
+      stream.end(Buffer.alloc(500_000));
+    };
+    const client = await connectByHand(window(1_000_000));
+    for (const stream of [1, 3]) client.ask(stream);
+    expect(await client.settle(65_535)).to.equal(65_535);
+    client.socket.write(more(0, 1_000));
+    expect(await client.settle(66_535)).to.equal(66_535);
+    client.socket.write(more(0, 10_000_000));
+    expect(await client.settle(1_000_000)).to.equal(1_000_000);
+    // Streams that begin later, with a window of their own, which then changes for those that stand.
+    client.socket.write(frame(frameTypes.settings, 0, 0, window(10)));
+    client.ask(5);
+    expect(await client.settle(1_000_010)).to.equal(1_000_010);
+    client.socket.write(frame(frameTypes.settings, 0, 0, window(0)));
+    client.socket.write(more(5, 15));
+    expect(await client.settle(1_000_015)).to.equal(1_000_015);
+    client.socket.write(frame(frameTypes.settings, 0, 0, window(100)));
+    expect(await client.settle(1_000_115)).to.equal(1_000_115);
+    client.socket.destroy();
+  });
+
+  it('puts no more into a socket that is not read than a little', async () => {
+    answer = ({ stream }) => {
+      stream.begin(encodeStatus(200));
+      stream.end(Buffer.alloc(32 * 1024 * 1024));
+    };
+    const client = await connectByHand(window(2 ** 31 - 1));
+    client.socket.write(more(0, 2 ** 30));
+    client.socket.pause();
+    for (const stream of [1, 3, 5]) client.ask(stream);
+    await eventually(() => (sockets.at(-1)?.writableLength ?? 0) > 0);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(sockets.at(-1)?.writableLength).to.be.at.most(300 * 1024);
+    client.socket.resume();
+    expect(await client.settle(96 * 1024 * 1024)).to.equal(96 * 1024 * 1024);
+    client.socket.destroy();
+  });
+
+  /** Sends bytes in pieces of these lengths, and gives all that was seen and answered. */
+  async function sendPieces(bytes: Buffer, lengthOf: () => number): Promise<string> {
+    seen = [];
+    const socket = tcpConnect({ port, host: '127.0.0.1', noDelay: true });
+    const received: Buffer[] = [];
+    socket.on('data', (chunk: Buffer) => received.push(chunk));
+    socket.on('error', () => {});
+    await once(socket, 'connect');
+    await eventually(() => sockets.length > 0);
+    const mine = sockets.at(-1);
+    for (let at = 0; at < bytes.length; ) {
+      const end = Math.min(bytes.length, at + lengthOf());
+      // As if it had come so.
+      mine?.emit('data', bytes.subarray(at, end));
+      at = end;
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+    const all = seen.map(({ method, path, fields, chunks, ended }) => [
+      ...[method, path, fields.join('|'), Buffer.concat(chunks).toString('latin1'), String(ended)],
+    ]);
+    socket.destroy();
+    return JSON.stringify(all);
+  }
+
+  it('reads the same whatever pieces it comes in', async () => {
+    const below = randomBelow(3);
+    const padded = Buffer.concat([Buffer.from([7]), literals(requestFields([['x', 'padded']])), Buffer.alloc(7)]);
+    const block = literals(requestFields([['x', 'a'.repeat(100)]]));
+    const bytes = Buffer.concat([
+      Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
+      frame(frameTypes.settings, 0, 0, Buffer.from([0, 4, 0, 1, 0, 0])),
+      frame(frameTypes.headers, flags.endHeaders | flags.endStream, 1, literals(requestFields())),
+      frame(frameTypes.headers, flags.endHeaders | 8, 3, padded),
+      frame(frameTypes.data, 0, 3, Buffer.from('hello')),
+      frame(frameTypes.ping, 0, 0, Buffer.alloc(8)),
+      frame(frameTypes.data, 8, 3, Buffer.concat([Buffer.from([3]), Buffer.from(' there'), Buffer.alloc(3)])),
+      frame(frameTypes.data, 0, 3),
+      frame(0x99, 0xff, 3, Buffer.from('unknown')),
+      frame(frameTypes.headers, flags.endStream, 5, block.subarray(0, 20)),
+      frame(frameTypes.continuation, 0, 5, block.subarray(20, 30)),
+      frame(frameTypes.continuation, flags.endHeaders, 5, block.subarray(30)),
+      frame(frameTypes.data, flags.endStream, 3, Buffer.from('!')),
+    ]);
+    const whole = await sendPieces(bytes, () => bytes.length);
+    expect(whole).to.contain('hello there!').and.contain('padded').and.contain('a'.repeat(100));
+    expect(await sendPieces(bytes, () => 1)).to.equal(whole);
+    for (let turn = 0; turn < 50; turn++) expect(await sendPieces(bytes, () => 1 + below(40))).to.equal(whole);
+    expect(faults).to.deep.equal([]);
+  });
+
+  it('survives any bytes: what is changed at random ends the connection, or is a request, or nothing', async () => {
+    const below = randomBelow(5);
+    const base = Buffer.concat([
+      Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
+      frame(frameTypes.settings, 0, 0, Buffer.from([0, 4, 0, 1, 0, 0])),
+      frame(frameTypes.headers, flags.endHeaders, 1, literals(requestFields([[':method', 'POST']]))),
+      frame(frameTypes.data, 0, 1, Buffer.from('some data')),
+      frame(frameTypes.windowUpdate, 0, 1, Buffer.from([0, 0, 1, 0])),
+      frame(frameTypes.ping, 0, 0, Buffer.alloc(8)),
+      frame(frameTypes.headers, flags.endHeaders | flags.endStream, 1, literals([['x', 'trailer']])),
+      frame(frameTypes.priority, 0, 1, Buffer.alloc(5)),
+      frame(frameTypes.reset, 0, 1, Buffer.alloc(4)),
+      frame(frameTypes.goaway, 0, 0, Buffer.alloc(8)),
+      frame(frameTypes.headers, flags.endHeaders | flags.endStream, 3, literals(requestFields())),
+    ]);
+    answer = ({ stream }) => {
+      stream.begin(encodeStatus(200));
+      stream.end(Buffer.from('answer'));
+    };
+    const outcomes = { faults: 0, requests: 0 };
+    for (let turn = 0; turn < 1_500; turn++) {
+      const bytes = Buffer.from(base);
+      for (let count = 1 + below(4); count > 0; count--) bytes[24 + below(bytes.length - 24)] = below(256);
+      faults = [];
+      await sendPieces(bytes, () => 1 + below(200));
+      outcomes.faults += faults.length;
+      outcomes.requests += seen.length;
+      expect(faults.length).to.be.at.most(1);
+    }
+    // Both happen, so that neither is what all of it is taken for.
+    expect(outcomes.faults).to.be.above(300);
+    expect(outcomes.requests).to.be.above(1_000);
+    await eventually(() => connections.every((connection) => connection.size() === 0));
+    await withNode(async (session) => {
+      const [headers] = (await once(session.request({ ':path': '/' }), 'response')) as [Record<string, unknown>];
+      expect(headers[':status']).to.equal(200);
+    });
+  });
+});
