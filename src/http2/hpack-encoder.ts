@@ -32,7 +32,7 @@ const maxNames = 1_000;
 const names = new Map<string, WrittenName | undefined>();
 
 /** How a name is written in HTTP/2, or undefined if it is none. */
-export function writeName(name: string): WrittenName | undefined {
+function writeName(name: string): WrittenName | undefined {
   const known = names.get(name);
   if (known !== undefined || names.has(name)) return known;
   const lower = name.toLowerCase();
@@ -56,7 +56,7 @@ export function encodeFields(rawHeaders: readonly string[]): string | undefined 
 }
 
 /** A value as bytes. */
-export function writeValue(value: string): string {
+function writeValue(value: string): string {
   return writeNumber(value.length, 7, 0) + value;
 }
 
