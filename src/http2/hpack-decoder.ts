@@ -151,10 +151,23 @@ export class HpackDecoder {
 
 function toEntry(name: string, text: string): Entry {
   // Space around a value is no part of it in HTTP/1.1, which it may be sent on as.
-  const value = /^[\t ]|[\t ]$/.test(text) ? text.replace(/^[\t ]+|[\t ]+$/g, '') : text;
+  const value = withoutSpaceAround(text);
   return { name, value, cost: name.length + text.length + entryCost, valid: isName(name) && isFieldValue(value) };
 }
 
 function isName(name: string): boolean {
   return isToken(name.charCodeAt(0) === 0x3a ? name.slice(1) : name) && !/[A-Z]/.test(name);
+}
+
+/** In linear time, which no expression of both ends would be. */
+function withoutSpaceAround(text: string): string {
+  let from = 0;
+  let to = text.length;
+  while (from < to && isSpace(text.charCodeAt(from))) from++;
+  while (to > from && isSpace(text.charCodeAt(to - 1))) to--;
+  return from === 0 && to === text.length ? text : text.slice(from, to);
+}
+
+function isSpace(code: number): boolean {
+  return code === 0x20 || code === 0x09;
 }

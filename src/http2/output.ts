@@ -33,6 +33,7 @@ export class Http2Output {
   frameBytes = defaultFrameBytes;
   readonly #socket: Duplex;
   readonly #onSent: (streams: readonly Http2Stream[]) => void;
+  readonly #onCrash: (error: unknown) => void;
   #parts: (string | Uint8Array)[] = [];
   #size = 0;
   #ready: Http2Stream[] = [];
@@ -43,10 +44,11 @@ export class Http2Output {
   /** Goes before the first list of fields. */
   #greeting = forgetAll;
 
-  /** `onSent` is told of streams whose last byte was handed to the socket. */
-  constructor(socket: Duplex, onSent: (streams: readonly Http2Stream[]) => void) {
+  /** `onSent` is told of streams whose last byte was handed to the socket, `onCrash` of what users have thrown. */
+  constructor(socket: Duplex, onSent: (streams: readonly Http2Stream[]) => void, onCrash: (error: unknown) => void) {
     this.#socket = socket;
     this.#onSent = onSent;
+    this.#onCrash = onCrash;
   }
 
   isCongested(): boolean {
@@ -120,15 +122,24 @@ export class Http2Output {
   }
 
   readonly flush = (): void => {
+    try {
+      this.#flush();
+    } catch (error) {
+      this.#onCrash(error);
+    }
+  };
+
+  #flush(): void {
     this.#isScheduled = false;
-    if (this.#isClosed) return;
+    // Of a destroyed socket the end will tell.
+    if (this.#isClosed || this.#socket.destroyed) return;
     const sent = this.#ready.length === 0 ? none : this.#takeTurns();
-    if (this.#size > 0 && !this.#socket.destroyed) this.#socket.write(this.#join());
+    if (this.#size > 0) this.#socket.write(this.#join());
     if (sent.length > 0) this.#onSent(sent);
     // A socket that took all at once tells of no drain.
     if (this.#ready.length > 0 && this.window > 0 && !this.isCongested()) this.#schedule();
     if (this.#relieved.length > 0 && !this.isCongested()) this.#relieve();
-  };
+  }
 
   #relieve(): void {
     const relieved = this.#relieved;
@@ -170,21 +181,23 @@ export class Http2Output {
   #takeTurns(): Http2Stream[] {
     const sent: Http2Stream[] = [];
     let room = congestedBytes - this.#socket.writableLength;
-    for (let moved = true; moved; ) {
-      moved = false;
+    for (;;) {
       const turn = this.#ready;
-      this.#ready = [];
+      // Whoever had a turn waits until all others had theirs, in this flush or the next.
+      const served: Http2Stream[] = [];
+      const unserved: Http2Stream[] = [];
       for (const stream of turn) {
         const before = this.#size;
         if (stream.isClosed) stream.isReady = false;
         else if (this.#takeTurn(stream, room)) sent.push(stream);
-        else if (stream.queued > 0 && stream.sendWindow > 0) this.#ready.push(stream);
-        else stream.isReady = false;
+        else if (stream.queued === 0 || stream.sendWindow <= 0) stream.isReady = false;
+        else if (this.#size === before) unserved.push(stream);
+        else served.push(stream);
         room -= this.#size - before;
-        if (this.#size !== before) moved = true;
       }
+      this.#ready = unserved.concat(served);
+      if (served.length === 0) return sent;
     }
-    return sent;
   }
 
   /** True if that was the last that the stream sends. */

@@ -38,7 +38,11 @@ export class Http2Stream {
   credit = 0;
   /** For the connection: given to the user although it had enough. */
   owed = 0;
+  /** The same with what the pieces cost. */
+  owedCost = 0;
   isPaused = false;
+  /** With what code the other side has reset it; undefined if it has not. */
+  resetCode: number | undefined;
   /** All has come, or all was sent. */
   remoteEnded = false;
   localEnded = false;
@@ -80,7 +84,7 @@ export class Http2Stream {
   /** False means: wait for `onRoom`. */
   write(chunk: Uint8Array): boolean {
     this.#add(chunk);
-    if (this.queued < highMark && !this.#host.isCongested()) return true;
+    if (this.queued === 0 || (this.queued < highMark && !this.#host.isCongested())) return true;
     this.wantsDrain = true;
     return false;
   }

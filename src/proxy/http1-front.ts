@@ -42,7 +42,7 @@ export function createHttp1Front({ parsers, clock, signal, ...rest }: Http1Front
       sockets.delete(socket);
     },
   };
-  const sweep = sweepWhileAny(sockets, limits, clock, signal);
+  const sweep = sweepWhileAny(sockets, limits, clock, signal, rest.log);
   return {
     accept: (socket, client) => {
       sockets.add(new Http1Socket(socket, client, parsers.create(limits), shared));

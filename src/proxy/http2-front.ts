@@ -45,7 +45,7 @@ export function createHttp2Front({ handler, limits, log, clock, metrics, signal 
   };
   const now = () => clock.now();
   let draining = false;
-  const sweep = sweepWhileAny(connections, limits, clock, signal);
+  const sweep = sweepWhileAny(connections, limits, clock, signal, log);
 
   const refuse = (exchange: Http2Exchange, limit: string, status: StatusError) => {
     metrics.limited.inc({ limit });

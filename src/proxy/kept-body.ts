@@ -8,6 +8,9 @@ export interface KeptBody {
   readonly begun: boolean;
 }
 
+/** What a chunk costs besides its bytes, so that many small ones are not for free. */
+const chunkCost = 512;
+
 /**
  * Keeps what is read of a body up to `limitBytes`, so that a server that proves not to have executed the request can be
  * followed by another.
@@ -31,7 +34,7 @@ export function keepBody(source: () => AsyncIterable<Uint8Array>, limitBytes: nu
       return;
     }
     kept.push(next.value);
-    size += next.value.length;
+    size += next.value.length + chunkCost;
     if (size > limitBytes) whole = false;
   };
   async function* read(): AsyncGenerator<Uint8Array> {

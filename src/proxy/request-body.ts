@@ -8,6 +8,9 @@ interface BodySource {
 const defaultHighMark = 256 * 1024;
 /** What a chunk costs besides its bytes, so that many small ones are not for free. */
 const chunkCost = 512;
+/** Chunks below this that nobody waits for are joined, up to so many bytes: each one alone would cost more than it has. */
+const smallBytes = 1024;
+const joinedBytes = 4 * 1024;
 
 /** The body of a request as it comes, read once and in order; it holds little more than it is told of it. */
 export class RequestBody implements AsyncIterableIterator<Uint8Array> {
@@ -15,7 +18,11 @@ export class RequestBody implements AsyncIterableIterator<Uint8Array> {
   complete = false;
   readonly #source: BodySource;
   readonly #highMark: number;
-  readonly #chunks: Uint8Array[] = [];
+  #chunks: Uint8Array[] = [];
+  /** Of the chunks, what was read. */
+  #next = 0;
+  /** What the last chunk is the beginning of, while more can be joined to it. */
+  #tail: Buffer | undefined;
   #held = 0;
   #error: Error | undefined;
   #waiting: { resolve(result: IteratorResult<Uint8Array>): void; reject(error: Error): void } | undefined;
@@ -33,9 +40,34 @@ export class RequestBody implements AsyncIterableIterator<Uint8Array> {
       waiting.resolve({ done: false, value: chunk });
       return true;
     }
-    this.#chunks.push(chunk);
-    this.#held += chunk.length + chunkCost;
+    if (!this.#join(chunk)) {
+      this.#chunks.push(chunk);
+      this.#tail = undefined;
+      this.#held += chunk.length + chunkCost;
+    }
     return this.#held < this.#highMark;
+  }
+
+  #join(chunk: Uint8Array): boolean {
+    if (chunk.length >= smallBytes) return false;
+    const at = this.#chunks.length - 1;
+    const used = this.#tail === undefined ? 0 : (this.#chunks[at]?.length ?? 0);
+    if (this.#tail !== undefined && used + chunk.length <= joinedBytes) {
+      this.#tail.set(chunk, used);
+      this.#chunks[at] = this.#tail.subarray(0, used + chunk.length);
+      this.#held += chunk.length;
+      return true;
+    }
+    // The first small one stays as it is: most bodies are one.
+    const before = this.#chunks[at];
+    if (before === undefined || at < this.#next || before.length >= smallBytes) return false;
+    const tail = Buffer.allocUnsafeSlow(joinedBytes);
+    tail.set(before, 0);
+    tail.set(chunk, before.length);
+    this.#tail = tail;
+    this.#chunks[at] = tail.subarray(0, before.length + chunk.length);
+    this.#held += chunk.length;
+    return true;
   }
 
   finish(): void {
@@ -48,13 +80,15 @@ export class RequestBody implements AsyncIterableIterator<Uint8Array> {
   fail(error: Error): void {
     if (this.complete) return;
     this.#error = error;
-    this.#chunks.length = 0;
+    this.#chunks = [];
+    this.#next = 0;
+    this.#tail = undefined;
     this.#waiting?.reject(error);
     this.#waiting = undefined;
   }
 
   next(): Promise<IteratorResult<Uint8Array>> {
-    const chunk = this.#chunks.shift();
+    const chunk = this.#take();
     if (chunk !== undefined) {
       this.#held -= chunk.length + chunkCost;
       if (this.#held < this.#highMark) this.#source.onRoom();
@@ -66,6 +100,16 @@ export class RequestBody implements AsyncIterableIterator<Uint8Array> {
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
     });
+  }
+
+  #take(): Uint8Array | undefined {
+    const chunk = this.#chunks[this.#next];
+    if (chunk === undefined) return undefined;
+    if (++this.#next < this.#chunks.length) return chunk;
+    this.#chunks = [];
+    this.#next = 0;
+    this.#tail = undefined;
+    return chunk;
   }
 
   /** Stopping early does not end the exchange. */

@@ -1,4 +1,5 @@
 import type { Clock } from '../runtime/clock.ts';
+import type { Log } from '../runtime/log.ts';
 import type { FrontLimits } from './limits.ts';
 
 /** Ends what has taken too long. */
@@ -15,15 +16,24 @@ export function sweepWhileAny(
   { readHeaderTimeoutMs, idleTimeoutMs }: FrontLimits,
   clock: Clock,
   signal: AbortSignal,
+  log: Log,
 ): () => void {
   const everyMs = Math.min(1_000, readHeaderTimeoutMs, idleTimeoutMs);
   let isSweeping = false;
+  // Of one connection no other is to suffer.
+  const sweepOne = (one: Sweepable, now: number) => {
+    try {
+      one.sweep(now);
+    } catch (error) {
+      log.error('a connection could not be swept', { error: String(error) });
+    }
+  };
   const sweep = async () => {
     isSweeping = true;
     while (all.size > 0 && !signal.aborted) {
       await clock.sleep(everyMs, signal);
       const now = clock.now();
-      for (const one of all) one.sweep(now);
+      for (const one of all) sweepOne(one, now);
     }
     isSweeping = false;
   };

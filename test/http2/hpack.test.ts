@@ -108,6 +108,21 @@ describe('HPACK', () => {
     expect(readAll([literal('x', ' a b\t')])).to.deep.equal([['x', 'a b']]);
   });
 
+  it('reads a value of nothing but space inside in no more time than any other', () => {
+    // What grows with the square of the length would take minutes here.
+    const value = Buffer.from(`a${' '.repeat(500_000)}b `);
+    const length = [
+      0x7f,
+      ((value.length - 127) & 127) | 128,
+      (((value.length - 127) >> 7) & 127) | 128,
+      (value.length - 127) >> 14,
+    ];
+    const block = Buffer.concat([Buffer.from([0, 1, 0x78, ...length]), value]);
+    const decoder = new HpackDecoder({ maxBytes: 1_000_000, maxFields: 1 });
+    expect(decoder.read(block, 0, block.length)).to.equal(true);
+    expect(decoder.fields[1]).to.have.length(500_002);
+  });
+
   it('holds no more of a list than the limits, however often one byte repeats a long field', () => {
     const decoder = new HpackDecoder(limits);
     const long = Buffer.concat([Buffer.from([0x40, 1, 0x78, 0x7f, 0xa1, 0x1e]), Buffer.alloc(4000, 'a')]);

@@ -44,6 +44,7 @@ describe('the server’s side of HTTP/2', function () {
   let sockets: Socket[];
   /** What is done with a request; reads its body meanwhile. */
   let answer: (request: Seen) => void;
+  let maxStreams: number;
   /** False stops reading a body. */
   let wants: (request: Seen) => boolean;
 
@@ -57,10 +58,11 @@ describe('the server’s side of HTTP/2', function () {
       stream.end();
     };
     wants = () => true;
+    maxStreams = 100;
     server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
       sockets.push(socket);
       socket.on('error', () => {});
-      connections.push(new ServerConnection(socket, owner, limits, () => performance.now()));
+      connections.push(new ServerConnection(socket, owner, { ...limits, maxStreams }, () => performance.now()));
     });
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
@@ -229,7 +231,7 @@ describe('the server’s side of HTTP/2', function () {
       let before = -1;
       while (held() !== before || before === 0) {
         before = held();
-        await new Promise((resolve) => setTimeout(resolve, 100));
+        for (let turn = 0; turn < 200; turn++) await new Promise((resolve) => setImmediate(resolve));
       }
       expect(before).to.be.within(7 * 1024 * 1024, 11 * 1024 * 1024);
       // And goes on once some are gone.
@@ -299,6 +301,77 @@ describe('the server’s side of HTTP/2', function () {
     client.socket.destroy();
   });
 
+  it('holds nothing against clients that were answered early, many at once, and had sent on meanwhile', async () => {
+    answer = ({ stream }) => {
+      stream.begin(encodeStatus(429));
+      stream.end();
+    };
+    const client = await connectByHand(window(65_535));
+    const head = literals(requestFields([[':method', 'POST']]));
+    for (let wave = 0; wave < 10; wave++) {
+      const ids = Array.from({ length: 90 }, (_, at) => 2 * (90 * wave + at) + 1);
+      client.socket.write(Buffer.concat(ids.map((id) => frame(frameTypes.headers, flags.endHeaders, id, head))));
+      await eventually(() => seen.length === 90 * (wave + 1) && seen.every(({ closed }) => closed === true));
+      const more = ids.flatMap((id) => [
+        frame(frameTypes.data, 0, id, Buffer.alloc(100)),
+        frame(frameTypes.data, 0, id, Buffer.alloc(100)),
+        frame(frameTypes.headers, flags.endHeaders | flags.endStream, id, literals([['x', 'trailer']])),
+      ]);
+      client.socket.write(Buffer.concat(more));
+    }
+    client.ask(1999);
+    await eventually(() => seen.at(-1)?.stream.id === 1999);
+    expect(faults).to.deep.equal([]);
+    client.socket.destroy();
+  });
+
+  it('refuses what a client opens before it knows how much it may, and ends no connection for it', async () => {
+    maxStreams = 20;
+    answer = () => {};
+    await withNode(async (session) => {
+      const codes = Array.from({ length: 90 }, async (_, at) => {
+        const stream = session.request({ ':path': `/${at}` });
+        stream.on('error', () => {});
+        await new Promise((resolve) => stream.once('close', resolve));
+        return stream.rstCode;
+      });
+      await eventually(() => seen.length === 20);
+      for (const { stream } of seen) stream.reset(constants.NGHTTP2_CANCEL);
+      expect([...new Set(await Promise.all(codes))]).to.have.members([
+        constants.NGHTTP2_CANCEL,
+        constants.NGHTTP2_REFUSED_STREAM,
+      ]);
+    });
+    expect(faults).to.deep.equal([]);
+  });
+
+  it('tells of no answer that it was sent whole when the socket was gone', async () => {
+    answer = ({ stream }) => {
+      stream.begin(encodeStatus(200));
+      stream.end(Buffer.from('answer'));
+      sockets.at(-1)?.destroy();
+    };
+    const client = await connectByHand(Buffer.alloc(0));
+    client.ask(1);
+    await eventually(() => seen[0]?.closed !== undefined);
+    expect(seen[0]?.closed).to.equal(false);
+  });
+
+  it('ends one connection, and no more, when whoever uses it throws', async () => {
+    answer = () => {
+      throw new Error('a fault of ours');
+    };
+    const client = await connectByHand(Buffer.alloc(0));
+    client.ask(1);
+    await once(client.socket, 'close');
+    expect(faults[0]).to.contain('a fault of ours');
+    answer = ({ stream }) => {
+      stream.begin(encodeStatus(200));
+      stream.end();
+    };
+    await withNode(async (session) => void (await once(session.request({ ':path': '/' }), 'response')));
+  });
+
   it('writes to clients that remember nothing', async () => {
     await withNode(
       async (session) => {
@@ -317,12 +390,14 @@ describe('the server’s side of HTTP/2', function () {
     let rest: Buffer = Buffer.alloc(0);
     const data = new Map<number, number>();
     let granted = 65_535;
+    let pongs = 0;
     socket.on('error', () => {});
     socket.on('data', (chunk: Buffer) => {
       rest = Buffer.concat([rest, chunk]);
       while (rest.length >= 9 && rest.length >= 9 + rest.readUIntBE(0, 3)) {
         const length = rest.readUIntBE(0, 3);
         const id = rest.readUInt32BE(5);
+        if (rest[3] === frameTypes.ping) pongs++;
         if (rest[3] === frameTypes.windowUpdate && id === 0) granted += rest.readUInt32BE(9);
         if (rest[3] === frameTypes.data) data.set(id, (data.get(id) ?? 0) + length);
         rest = rest.subarray(9 + length);
@@ -338,11 +413,17 @@ describe('the server’s side of HTTP/2', function () {
       granted: () => granted,
       ask: (stream: number) =>
         socket.write(frame(frameTypes.headers, flags.endHeaders | flags.endStream, stream, literals(requestFields()))),
-      /** Waits until so much has come, and then a little, and gives what has. */
+      /** Waits until so much has come, and all that came with it, and gives what has. */
+      data,
       settle: async (wanted: number) => {
         const sum = () => [...data.values()].reduce((all, length) => all + length, 0);
         await eventually(() => sum() >= wanted, 10_000);
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        // What would have been sent has been when the second of two pings is answered.
+        for (let turn = 0; turn < 2; turn++) {
+          const before = pongs;
+          socket.write(frame(frameTypes.ping, 0, 0, Buffer.alloc(8)));
+          await eventually(() => pongs > before, 10_000);
+        }
         return sum();
       },
     };
@@ -379,6 +460,57 @@ describe('the server’s side of HTTP/2', function () {
     client.socket.destroy();
   });
 
+  it('gives streams their turns, so that none starves where the connection’s window or the socket is short', async () => {
+    answer = ({ stream, path }) => {
+      stream.begin(encodeStatus(200));
+      if (path === '/watch') stream.write(Buffer.from('an event'));
+      else stream.end(Buffer.alloc(4_000_000));
+    };
+    const client = await connectByHand(window(10_000_000));
+    const downloads = Array.from({ length: 20 }, (_, at) => 2 * at + 1);
+    for (const stream of downloads) client.ask(stream);
+    await client.settle(65_535);
+    const head = literals(requestFields([[':path', '/watch']]));
+    client.socket.write(frame(frameTypes.headers, flags.endHeaders | flags.endStream, 99, head));
+    // Windows that are enough for some at a time only.
+    for (let turn = 1; turn <= 60; turn++) {
+      client.socket.write(more(0, 32_768));
+      await client.settle(65_535 + turn * 32_768);
+    }
+    expect(client.data.get(99)).to.equal(8);
+    const shares = downloads.map((stream) => client.data.get(stream) ?? 0);
+    expect(Math.max(...shares) - Math.min(...shares)).to.be.at.most(2 * 16_384);
+    // And a socket that is.
+    client.socket.pause();
+    client.socket.write(more(0, 2 ** 30));
+    await eventually(() => (sockets.at(-1)?.writableLength ?? 0) > 0);
+    client.socket.resume();
+    await eventually(() => [...client.data.values()].reduce((all, length) => all + length, 0) >= 40_000_000);
+    const later = downloads.map((stream) => client.data.get(stream) ?? 0);
+    expect(Math.max(...later) - Math.min(...later)).to.be.at.most(20 * 16_384);
+    client.socket.destroy();
+  });
+
+  it('heeds the last of many windows in one frame', async () => {
+    answer = ({ stream }) => {
+      stream.begin(encodeStatus(200));
+      stream.end(Buffer.alloc(500_000));
+    };
+    const client = await connectByHand(window(10));
+    client.ask(1);
+    expect(await client.settle(10)).to.equal(10);
+    client.socket.write(
+      frame(
+        frameTypes.settings,
+        0,
+        0,
+        Buffer.concat([...Array.from({ length: 2_000 }, () => window(1_000_000)), window(15)]),
+      ),
+    );
+    expect(await client.settle(15)).to.equal(15);
+    client.socket.destroy();
+  });
+
   it('puts no more into a socket that is not read than a little', async () => {
     answer = ({ stream }) => {
       stream.begin(encodeStatus(200));
@@ -389,7 +521,7 @@ describe('the server’s side of HTTP/2', function () {
     client.socket.pause();
     for (const stream of [1, 3, 5]) client.ask(stream);
     await eventually(() => (sockets.at(-1)?.writableLength ?? 0) > 0);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve));
     expect(sockets.at(-1)?.writableLength).to.be.at.most(300 * 1024);
     client.socket.resume();
     expect(await client.settle(96 * 1024 * 1024)).to.equal(96 * 1024 * 1024);

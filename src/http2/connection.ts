@@ -1,0 +1,570 @@
+import type { Duplex } from 'node:stream';
+import { Budget } from './budget.ts';
+import { FrameReader, type FrameTaker } from './frame-reader.ts';
+import {
+  defaultFrameBytes,
+  defaultWindow,
+  errorCode,
+  flag,
+  frameHead,
+  frameType,
+  maxWindow,
+  setting,
+  settingsFrame,
+} from './frames.ts';
+import { HpackDecoder } from './hpack-decoder.ts';
+import { Http2Output } from './output.ts';
+import { RecentIds } from './recent-ids.ts';
+import { Http2Stream, type StreamHost, StreamTable } from './stream.ts';
+
+/** What is the same for all connections of one sort. */
+export interface ConnectionSetting {
+  /** What the other side has to say before its first frame, and what this one says. */
+  readonly expectedPreface: string;
+  readonly ownPreface: string;
+  /** What this side announces besides its windows. RFC 9113, section 6.5.2. */
+  readonly settings: readonly (readonly [number, number])[];
+  /** What a stream may send before the first of it is read, and again whenever half of that was read. */
+  readonly streamWindow: number;
+  /** The same for all streams together. */
+  readonly connectionWindow: number;
+  /** What may be held of bodies whose readers are slow; beyond it, the connection's window is not opened again. */
+  readonly maxOwed: number;
+  readonly maxFieldBytes: number;
+  readonly maxFields: number;
+  /** Streams that may be reset, by the other side or for its faults: at once, and again each second. */
+  readonly resets: readonly [number, number];
+  /** Frames that do nothing, or make this side answer. */
+  readonly oddities: readonly [number, number];
+}
+
+/** Why a connection is ended. */
+export interface Fault {
+  readonly code: number;
+  readonly reason: string;
+}
+
+export function fault(code: number, reason: string): Fault {
+  return { code, reason };
+}
+
+/** CONTINUATION frames of one list. CVE-2024-28182 is about endless ones. */
+const maxContinuations = 64;
+/** A piece that is a smaller part than this of the memory that it came in is copied out of it. */
+const keptPart = 1 / 4;
+/** What a piece costs besides its bytes, so that many small ones are not for free. */
+const pieceCost = 512;
+const noBytes = Buffer.alloc(0);
+
+/**
+ * What both sides of an HTTP/2 connection do (RFC 9113): frames, windows, settings, and what the other side may cost.
+ *
+ * - Push and priorities are not known.
+ * - Whoever resets streams as fast as they are made (CVE-2023-44487), or has them reset (CVE-2025-8671), goes on with a list
+ *   of fields for ever, sends frames that do nothing or makes this side write without reading is told to calm down, and
+ *   the connection is ended.
+ * - What the other side can have held in memory is bounded: fields by their limits, bodies by windows.
+ */
+export abstract class Http2Connection implements FrameTaker, StreamHost {
+  protected readonly socket: Duplex;
+  protected readonly decoder: HpackDecoder;
+  protected readonly output: Http2Output;
+  protected readonly streams = new StreamTable();
+  /** `ended`: nothing is read any more, and no stream is left. */
+  protected state: 'open' | 'ended' | 'closed' = 'open';
+  /** True once the other side's first settings have come. */
+  protected knowsSettings = false;
+  /** Whether anything has come since it was last set to false. */
+  protected heard = false;
+  readonly #setting: ConnectionSetting;
+  readonly #reader: FrameReader;
+  readonly #resets: Budget;
+  readonly #oddities: Budget;
+  #receiveWindow: number;
+  #credit = 0;
+  #owed = 0;
+  #withheld = 0;
+  /** A list of fields of which more is to come. */
+  #block: { readonly id: number; readonly ends: boolean; readonly parts: Buffer[]; bytes: number } | undefined;
+  /** Of the DATA frame that comes; undefined for a stream that is no more. */
+  #dataStream: Http2Stream | undefined;
+  #dataEnds = false;
+  readonly #recent = new RecentIds();
+
+  constructor(socket: Duplex, options: ConnectionSetting, now: () => number) {
+    const { settings, streamWindow, connectionWindow } = options;
+    this.socket = socket;
+    this.#setting = options;
+    this.#reader = new FrameReader(this, options.expectedPreface);
+    this.#receiveWindow = connectionWindow;
+    this.decoder = new HpackDecoder({ maxBytes: options.maxFieldBytes, maxFields: options.maxFields });
+    this.output = new Http2Output(socket, this.#onSent, this.#onCrash);
+    this.#resets = new Budget(...options.resets, now);
+    this.#oddities = new Budget(...options.oddities, now);
+    this.output.send(options.ownPreface + settingsFrame([...settings, [setting.initialWindowSize, streamWindow]]));
+    this.output.sendWindowUpdate(0, connectionWindow - defaultWindow);
+    socket.on('data', this.#onBytes);
+    socket.on('end', this.#onEnd);
+    socket.on('drain', this.#onDrain);
+    socket.on('close', this.#onClose);
+  }
+
+  /** Streams that are open. */
+  size(): number {
+    return this.streams.size;
+  }
+
+  onUnreadable(reason: 'frame' | 'preface'): void {
+    if (reason === 'frame') this.fail(fault(errorCode.frameSize, 'a frame is too long'));
+    else this.fail(fault(errorCode.protocol, 'the preface is not that of HTTP/2'));
+  }
+
+  onFrame(type: number, flags: number, id: number, bytes: Buffer, from: number, to: number): void {
+    this.fail(this.#takeFrame(type, flags, id, bytes, from, to));
+  }
+
+  #takeFrame(type: number, flags: number, id: number, bytes: Buffer, from: number, to: number): Fault | undefined {
+    const length = to - from;
+    if (this.#block !== undefined && type !== frameType.continuation)
+      return fault(errorCode.protocol, 'a frame within a list of fields');
+    if (!this.knowsSettings && type !== frameType.settings)
+      return fault(errorCode.protocol, 'the first frame is not SETTINGS');
+    switch (type) {
+      case frameType.data:
+        return this.#onPaddedData(flags, id, bytes, from, to);
+      case frameType.headers:
+        return this.#onHeaders(flags, id, bytes, from, to);
+      case frameType.priority:
+        if (id === 0) return fault(errorCode.protocol, 'PRIORITY of no stream');
+        if (length !== 5) return this.refuse(id, errorCode.frameSize);
+        return this.countOddity();
+      case frameType.reset:
+        return this.#onReset(id, length, length === 4 ? bytes.readUInt32BE(from) : 0);
+      case frameType.settings:
+        return this.#onSettings(flags, id, bytes, from, to);
+      case frameType.ping:
+        return this.#onPing(flags, id, bytes, from, to);
+      case frameType.goaway:
+        if (id !== 0) return fault(errorCode.protocol, 'GOAWAY of a stream');
+        if (length < 8) return fault(errorCode.frameSize, 'a GOAWAY that is too short');
+        this.onGoaway(bytes.readUInt32BE(from) & 0x7fffffff);
+        return this.countOddity();
+      case frameType.windowUpdate:
+        return this.#onWindowUpdate(id, bytes, from, length);
+      case frameType.continuation:
+        return this.#onContinuation(flags, id, bytes, from, to);
+      case frameType.pushPromise:
+        return fault(errorCode.protocol, 'PUSH_PROMISE where there is no push');
+      default:
+        // RFC 9113, section 4.1: what is not known is ignored.
+        return this.countOddity();
+    }
+  }
+
+  onDataHead(flags: number, id: number, length: number): void {
+    this.#dataEnds = (flags & flag.endStream) !== 0;
+    this.#dataStream = this.#admitData(id, length);
+    if (length === 0 && this.state !== 'ended') this.onData(noBytes, true);
+  }
+
+  onData(piece: Buffer, isLast: boolean): void {
+    const stream = this.#dataStream;
+    if (stream === undefined || stream.isClosed) {
+      this.#giveBack(piece.length);
+      return;
+    }
+    if (piece.length > 0) this.fail(this.#deliver(stream, piece));
+    else if (!this.#dataEnds) this.fail(this.countOddity());
+    if (isLast && this.#dataEnds && !stream.isClosed) this.fail(this.endRemote(stream));
+  }
+
+  flushSoon(stream: Http2Stream): void {
+    if (!stream.isClosed) this.output.markReady(stream);
+  }
+
+  isCongested(): boolean {
+    return this.output.isCongested();
+  }
+
+  sendInterim(stream: Http2Stream, block: string): void {
+    this.output.sendFields(stream.id, block, false);
+  }
+
+  reset(stream: Http2Stream, code: number): void {
+    if (stream.isClosed) return;
+    this.resetId(stream.id, code);
+    this.closeStream(stream, false);
+  }
+
+  onResume(stream: Http2Stream): void {
+    const { owed } = stream;
+    this.#repay(stream);
+    this.#giveBackTo(stream, owed);
+  }
+
+  readonly #onBytes = (chunk: Buffer): void => {
+    if (this.state === 'ended' || this.state === 'closed') return;
+    this.heard = true;
+    try {
+      this.#reader.read(chunk);
+    } catch (error) {
+      this.#onCrash(error);
+    }
+    if (this.output.isDrowned())
+      this.fail(fault(errorCode.enhanceYourCalm, 'it makes this side write, and does not read'));
+  };
+
+  /** Of one connection no other is to suffer. */
+  readonly #onCrash = (error: unknown): void => {
+    this.fail(fault(errorCode.internal, error instanceof Error ? (error.stack ?? error.message) : String(error)));
+    this.socket.destroy();
+  };
+
+  readonly #onEnd = (): void => {
+    // Whoever has closed its side has left.
+    this.socket.destroy();
+  };
+
+  readonly #onDrain = (): void => {
+    this.output.onDrain();
+  };
+
+  readonly #onClose = (): void => {
+    this.#stop('closed');
+    this.onClosed();
+  };
+
+  readonly #onSent = (streams: readonly Http2Stream[]): void => {
+    for (const stream of streams) {
+      if (!stream.isClosed) this.onLocalEnd(stream);
+    }
+  };
+
+  /** True for a stream that nobody has begun. */
+  protected abstract isIdle(id: number): boolean;
+  /** The highest id of a stream that the other side has begun. */
+  protected abstract lastOfOther(): number;
+  /** `decoder` has read a list of fields. */
+  protected abstract onFields(id: number, ends: boolean): Fault | undefined;
+  /** All that is to be sent on a stream was. */
+  protected abstract onLocalEnd(stream: Http2Stream): void;
+  /** All has come; checked against the length that was announced. */
+  protected abstract onRemoteEnd(stream: Http2Stream): void;
+  /** A stream that was open is not any more. */
+  protected abstract onStreamClosed(): void;
+  /** The other side takes up nothing above `last`. */
+  protected abstract onGoaway(last: number): void;
+  protected abstract onPong(payload: string): void;
+  protected abstract onSetting(id: number, value: number): void;
+  /** The connection is ended for what the other side did. */
+  protected abstract onFault(reason: string): void;
+  /** The socket has closed. */
+  protected abstract onClosed(): void;
+
+  protected openStream(id: number): Http2Stream {
+    const stream = new Http2Stream(id, this, this.output.streamWindow, this.#setting.streamWindow);
+    this.streams.add(stream);
+    return stream;
+  }
+
+  /** True while a list of fields has come in part. */
+  protected isInFields(): boolean {
+    return this.#block !== undefined;
+  }
+
+  protected sendPing(payload: string): void {
+    this.output.send(frameHead(payload.length, frameType.ping, 0, 0) + payload);
+  }
+
+  /** Sends what there is, and then our end. */
+  protected finish(): void {
+    if (this.state !== 'open') return;
+    this.state = 'ended';
+    this.#reader.stop();
+    this.output.end();
+  }
+
+  /** Ends the connection for what the other side did. */
+  protected fail(found: Fault | undefined): void {
+    if (found === undefined || this.state !== 'open') return;
+    const isDrowned = this.output.isDrowned();
+    const { code, reason } = found;
+    this.output.sendGoaway(this.lastOfOther(), code);
+    this.output.end();
+    this.#stop('ended');
+    this.onFault(reason);
+    // Others get the time to read why.
+    if (isDrowned) this.socket.destroy();
+    else if (code === errorCode.enhanceYourCalm) this.socket.once('finish', () => this.socket.destroy());
+  }
+
+  #stop(phase: 'ended' | 'closed'): void {
+    this.state = phase;
+    this.#block = undefined;
+    this.#dataStream = undefined;
+    this.#reader.stop();
+    this.output.abandon();
+    for (const stream of this.streams.list()) this.closeStream(stream, false);
+  }
+
+  protected closeStream(stream: Http2Stream, complete: boolean): void {
+    if (stream.isClosed) return;
+    stream.isClosed = true;
+    stream.chunks = undefined;
+    stream.queued = 0;
+    this.streams.remove(stream);
+    this.#repay(stream);
+    stream.user?.onClosed(complete);
+    this.onStreamClosed();
+  }
+
+  /** Resets a stream for a fault of the other side's, which it has not many of. */
+  protected refuse(id: number, code: number): Fault | undefined {
+    const found = this.spendReset();
+    if (found !== undefined) return found;
+    const stream = this.streams.get(id);
+    if (stream === undefined) this.output.sendReset(id, code);
+    else this.reset(stream, code);
+    return undefined;
+  }
+
+  protected spendReset(): Fault | undefined {
+    return this.#resets.spend() ? undefined : fault(errorCode.enhanceYourCalm, 'too many streams are reset');
+  }
+
+  /** Resets a stream of which more may be on its way. */
+  protected resetId(id: number, code: number): void {
+    this.output.sendReset(id, code);
+    this.#recent.add(id);
+  }
+
+  /** True if what comes of a stream that is no more may have been sent before the other side could know. */
+  protected mayBeOnItsWay(id: number): boolean {
+    return this.#recent.mayHave(id);
+  }
+
+  /** Of what does nothing, or makes this side do something for little. */
+  protected countOddity(): Fault | undefined {
+    return this.#oddities.spend() ? undefined : fault(errorCode.enhanceYourCalm, 'too many frames that do nothing');
+  }
+
+  #onHeaders(flags: number, id: number, bytes: Buffer, start: number, end: number): Fault | undefined {
+    if (id % 2 === 0) return fault(errorCode.protocol, 'HEADERS of no stream of a client’s');
+    let from = start;
+    let to = end;
+    if ((flags & flag.padded) !== 0) {
+      // Where there is no byte, this is of the next frame; what follows says no in any case.
+      to -= bytes[from++] ?? 0;
+    }
+    if ((flags & flag.priority) !== 0) from += 5;
+    if (from > to) return fault(errorCode.protocol, 'HEADERS with more padding than content');
+    const ends = (flags & flag.endStream) !== 0;
+    if ((flags & flag.endHeaders) !== 0) {
+      return this.#readFields(id, ends, bytes, from, to);
+    }
+    this.#block = { id, ends, parts: [Buffer.from(bytes.subarray(from, to))], bytes: to - from };
+    return undefined;
+  }
+
+  #onContinuation(flags: number, id: number, bytes: Buffer, from: number, to: number): Fault | undefined {
+    const block = this.#block;
+    if (block === undefined || block.id !== id)
+      return fault(errorCode.protocol, 'CONTINUATION of nothing that was begun');
+    block.parts.push(Buffer.from(bytes.subarray(from, to)));
+    block.bytes += to - from;
+    if (block.bytes > 2 * this.#setting.maxFieldBytes || block.parts.length > maxContinuations)
+      return fault(errorCode.enhanceYourCalm, 'a head that does not end');
+    if ((flags & flag.endHeaders) === 0) return undefined;
+    this.#block = undefined;
+    const whole = Buffer.concat(block.parts);
+    return this.#readFields(id, block.ends, whole, 0, whole.length);
+  }
+
+  #readFields(id: number, ends: boolean, bytes: Buffer, from: number, to: number): Fault | undefined {
+    if (!this.decoder.read(bytes, from, to)) return fault(errorCode.compression, 'fields that cannot be read');
+    return this.onFields(id, ends);
+  }
+
+  protected endRemote(stream: Http2Stream): Fault | undefined {
+    if (stream.awaited > 0) return this.refuse(stream.id, errorCode.protocol);
+    stream.remoteEnded = true;
+    this.onRemoteEnd(stream);
+    return undefined;
+  }
+
+  #onReset(id: number, length: number, code: number): Fault | undefined {
+    if (id === 0 || this.isIdle(id)) return fault(errorCode.protocol, 'RST_STREAM of no stream');
+    if (length !== 4) return fault(errorCode.frameSize, 'a RST_STREAM of another size');
+    const found = this.spendReset();
+    if (found !== undefined) return found;
+    const stream = this.streams.get(id);
+    if (stream === undefined) return undefined;
+    stream.resetCode = code;
+    this.closeStream(stream, false);
+    return undefined;
+  }
+
+  #onSettings(flags: number, id: number, bytes: Buffer, from: number, to: number): Fault | undefined {
+    if (id !== 0) return fault(errorCode.protocol, 'SETTINGS of a stream');
+    if ((flags & flag.ack) !== 0) {
+      if (from !== to) return fault(errorCode.frameSize, 'an answer to SETTINGS that is not empty');
+      return this.countOddity();
+    }
+    if ((to - from) % 6 !== 0) return fault(errorCode.frameSize, 'SETTINGS of another size');
+    let window: number | undefined;
+    for (let at = from; at < to; at += 6) {
+      const value = bytes.readUInt32BE(at + 2);
+      switch (bytes.readUInt16BE(at)) {
+        case setting.enablePush:
+          if (value > 1) return fault(errorCode.protocol, 'ENABLE_PUSH is neither 0 nor 1');
+          break;
+        case setting.maxFrameSize:
+          if (value < defaultFrameBytes || value > 0xffffff)
+            return fault(errorCode.protocol, 'MAX_FRAME_SIZE is out of range');
+          break;
+        case setting.initialWindowSize:
+          if (value > maxWindow) return fault(errorCode.flowControl, 'a window is too large');
+          // Of several the last holds; each would cost a walk over all streams.
+          window = value;
+          break;
+        default:
+          this.onSetting(bytes.readUInt16BE(at), value);
+      }
+    }
+    this.knowsSettings = true;
+    if (window !== undefined && !this.#setStreamWindow(window))
+      return fault(errorCode.flowControl, 'a window is too large');
+    this.output.send(frameHead(0, frameType.settings, flag.ack, 0));
+    return this.countOddity();
+  }
+
+  #setStreamWindow(value: number): boolean {
+    const more = value - this.output.streamWindow;
+    this.output.streamWindow = value;
+    for (const stream of this.streams.list()) {
+      stream.sendWindow += more;
+      if (stream.sendWindow > maxWindow) return false;
+      if (more > 0) this.output.markReady(stream);
+    }
+    return true;
+  }
+
+  #onPing(flags: number, id: number, bytes: Buffer, from: number, to: number): Fault | undefined {
+    if (id !== 0) return fault(errorCode.protocol, 'PING of a stream');
+    if (to - from !== 8) return fault(errorCode.frameSize, 'a PING of another size');
+    const payload = bytes.toString('latin1', from, to);
+    if ((flags & flag.ack) === 0) this.output.send(frameHead(8, frameType.ping, flag.ack, 0) + payload);
+    else this.onPong(payload);
+    return this.countOddity();
+  }
+
+  #onWindowUpdate(id: number, bytes: Buffer, from: number, length: number): Fault | undefined {
+    if (length !== 4) return fault(errorCode.frameSize, 'a WINDOW_UPDATE of another size');
+    if (this.isIdle(id)) return fault(errorCode.protocol, 'WINDOW_UPDATE of no stream');
+    const more = bytes.readUInt32BE(from) & 0x7fffffff;
+    if (id === 0) {
+      if (more === 0) return fault(errorCode.protocol, 'a WINDOW_UPDATE of nothing');
+      return this.output.grow(more) ? undefined : fault(errorCode.flowControl, 'a window is too large');
+    }
+    const stream = this.streams.get(id);
+    // It may have ended here while that was on its way.
+    if (stream === undefined) return undefined;
+    stream.sendWindow += more;
+    if (more === 0) return this.refuse(id, errorCode.protocol);
+    if (stream.sendWindow > maxWindow) return this.refuse(id, errorCode.flowControl);
+    if (stream.queued > 0) this.output.markReady(stream);
+    return undefined;
+  }
+
+  #onPaddedData(flags: number, id: number, bytes: Buffer, from: number, to: number): Fault | undefined {
+    const length = to - from;
+    const padding = 1 + (bytes[from] ?? 0);
+    if (padding > length) return fault(errorCode.protocol, 'DATA with more padding than content');
+    this.#dataEnds = (flags & flag.endStream) !== 0;
+    this.#dataStream = this.#admitData(id, length);
+    if (this.state === 'ended') return undefined;
+    const stream = this.#dataStream;
+    this.#giveBack(padding);
+    if (stream !== undefined) this.#giveBackTo(stream, padding);
+    this.onData(bytes.subarray(from + 1, to - padding + 1), true);
+    return undefined;
+  }
+
+  /** The stream that the data is of, if there is one that may have it; what is in the frame counts in any case. */
+  #admitData(id: number, length: number): Http2Stream | undefined {
+    if (this.#block !== undefined || !this.knowsSettings) {
+      this.fail(fault(errorCode.protocol, 'DATA where there may be none'));
+      return undefined;
+    }
+    if (id === 0 || this.isIdle(id)) {
+      this.fail(fault(errorCode.protocol, 'DATA of no stream'));
+      return undefined;
+    }
+    this.#receiveWindow -= length;
+    if (this.#receiveWindow < 0) {
+      this.fail(fault(errorCode.flowControl, 'more DATA than the connection’s window'));
+      return undefined;
+    }
+    const stream = this.streams.get(id);
+    if (stream === undefined || stream.remoteEnded) {
+      if (!this.mayBeOnItsWay(id)) this.fail(this.refuse(id, errorCode.streamClosed));
+      return undefined;
+    }
+    stream.receiveWindow -= length;
+    if (stream.receiveWindow >= 0) return stream;
+    this.fail(this.refuse(id, errorCode.flowControl));
+    return undefined;
+  }
+
+  #deliver(stream: Http2Stream, piece: Buffer): Fault | undefined {
+    const { length } = piece;
+    if (stream.awaited >= 0) {
+      stream.awaited -= length;
+      if (stream.awaited < 0) {
+        this.#giveBack(length);
+        return this.refuse(stream.id, errorCode.protocol);
+      }
+    }
+    // A little piece would keep all that it came with in memory.
+    const isSmall = length < piece.buffer.byteLength * keptPart;
+    const wants = stream.user?.onData(isSmall ? Buffer.from(piece) : piece) === true;
+    if (wants || stream.isClosed) {
+      this.#giveBack(length);
+      if (!stream.isClosed) this.#giveBackTo(stream, length);
+      return undefined;
+    }
+    stream.isPaused = true;
+    stream.owed += length;
+    stream.owedCost += length + pieceCost;
+    this.#owed += length + pieceCost;
+    if (this.#owed < this.#setting.maxOwed) this.#giveBack(length);
+    else this.#withheld += length;
+    return undefined;
+  }
+
+  #repay(stream: Http2Stream): void {
+    this.#owed -= stream.owedCost;
+    stream.owed = 0;
+    stream.owedCost = 0;
+    if (this.#owed >= this.#setting.maxOwed || this.#withheld === 0) return;
+    const withheld = this.#withheld;
+    this.#withheld = 0;
+    this.#giveBack(withheld);
+  }
+
+  #giveBack(bytes: number): void {
+    this.#credit += bytes;
+    if (this.#credit < this.#setting.connectionWindow / 2) return;
+    this.output.sendWindowUpdate(0, this.#credit);
+    this.#receiveWindow += this.#credit;
+    this.#credit = 0;
+  }
+
+  #giveBackTo(stream: Http2Stream, bytes: number): void {
+    stream.credit += bytes;
+    if (stream.credit < this.#setting.streamWindow / 2 || stream.remoteEnded) return;
+    this.output.sendWindowUpdate(stream.id, stream.credit);
+    stream.receiveWindow += stream.credit;
+    stream.credit = 0;
+  }
+}
