@@ -51,7 +51,7 @@ export function fault(code: number, reason: string): Fault {
 /** CONTINUATION frames of one list. CVE-2024-28182 is about endless ones. */
 const maxContinuations = 64;
 /** A piece that is a smaller part than this of the memory that it came in is copied out of it. */
-const keptPart = 1 / 4;
+const keptPart = 1 / 8;
 /** What a piece costs besides its bytes, so that many small ones are not for free. */
 const pieceCost = 512;
 const noBytes = Buffer.alloc(0);
@@ -242,6 +242,8 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
 
   /** True for a stream that nobody has begun. */
   protected abstract isIdle(id: number): boolean;
+  /** False before the fields that have to come first. */
+  protected abstract mayHaveData(stream: Http2Stream): boolean;
   /** The highest id of a stream that the other side has begun. */
   protected abstract lastOfOther(): number;
   /** `decoder` has read a list of fields. */
@@ -256,6 +258,8 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   protected abstract onGoaway(last: number): void;
   protected abstract onPong(payload: string): void;
   protected abstract onSetting(id: number, value: number): void;
+  /** The other side's settings have come, and hold. */
+  protected abstract onSettings(): void;
   /** The connection is ended for what the other side did. */
   protected abstract onFault(reason: string): void;
   /** The socket has closed. */
@@ -435,6 +439,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     if (window !== undefined && !this.#setStreamWindow(window))
       return fault(errorCode.flowControl, 'a window is too large');
     this.output.send(frameHead(0, frameType.settings, flag.ack, 0));
+    this.onSettings();
     return this.countOddity();
   }
 
@@ -460,7 +465,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
 
   #onWindowUpdate(id: number, bytes: Buffer, from: number, length: number): Fault | undefined {
     if (length !== 4) return fault(errorCode.frameSize, 'a WINDOW_UPDATE of another size');
-    if (this.isIdle(id)) return fault(errorCode.protocol, 'WINDOW_UPDATE of no stream');
+    if (id !== 0 && this.isIdle(id)) return fault(errorCode.protocol, 'WINDOW_UPDATE of no stream');
     const more = bytes.readUInt32BE(from) & 0x7fffffff;
     if (id === 0) {
       if (more === 0) return fault(errorCode.protocol, 'a WINDOW_UPDATE of nothing');
@@ -511,8 +516,8 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
       return undefined;
     }
     stream.receiveWindow -= length;
-    if (stream.receiveWindow >= 0) return stream;
-    this.fail(this.refuse(id, errorCode.flowControl));
+    if (stream.receiveWindow >= 0 && this.mayHaveData(stream)) return stream;
+    this.fail(this.refuse(id, stream.receiveWindow < 0 ? errorCode.flowControl : errorCode.protocol));
     return undefined;
   }
 

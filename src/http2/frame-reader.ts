@@ -28,11 +28,6 @@ export class FrameReader {
     this.#preface = preface;
   }
 
-  /** True if all that has come was whole. */
-  isBetweenFrames(): boolean {
-    return this.#prefaceAt === this.#preface.length && this.#rest === undefined && this.#dataLeft === 0;
-  }
-
   /** Nothing more is looked at. */
   stop(): void {
     this.#stopped = true;

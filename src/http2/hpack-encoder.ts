@@ -18,27 +18,19 @@ const connectionFields: ReadonlySet<string> = new Set([
   'upgrade',
 ]);
 
-interface WrittenName {
-  /** The name as bytes; empty if fields of that name are left out. */
-  readonly written: string;
-  readonly lower: string;
-}
-
 const firstIndexes = new Map<string, number>();
 for (const [at, [name]] of staticTable.entries()) if (!firstIndexes.has(name)) firstIndexes.set(name, at + 1);
 
 /** Names are few; a stranger's many are not kept. */
 const maxNames = 1_000;
-const names = new Map<string, WrittenName | undefined>();
+const names = new Map<string, string | undefined>();
 
-/** How a name is written in HTTP/2, or undefined if it is none. */
-function writeName(name: string): WrittenName | undefined {
+/** A name as bytes, empty if fields of that name are left out; undefined if it is none. */
+function writeName(name: string): string | undefined {
   const known = names.get(name);
   if (known !== undefined || names.has(name)) return known;
   const lower = name.toLowerCase();
-  const written = isToken(name)
-    ? { lower, written: connectionFields.has(lower) ? '' : writeLiteralName(lower) }
-    : undefined;
+  const written = !isToken(name) ? undefined : connectionFields.has(lower) ? '' : writeLiteralName(lower);
   if (names.size < maxNames) names.set(name, written);
   return written;
 }
@@ -50,9 +42,26 @@ export function encodeFields(rawHeaders: readonly string[]): string | undefined 
     const name = writeName(rawHeaders[at] ?? '');
     const value = rawHeaders[at + 1] ?? '';
     if (name === undefined || !isFieldValue(value)) return undefined;
-    if (name.written !== '') block += name.written + writeValue(value);
+    if (name !== '') block += name + writeValue(value);
   }
   return block;
+}
+
+const methods = new Map<string, string>();
+
+/** The pseudo fields of a request by https but `:authority`, as bytes; both are to be checked before. */
+export function encodePseudoFields(method: string, path: string): string {
+  let written = methods.get(method);
+  if (written === undefined) {
+    written = writePair(':method', method) + writePair(':scheme', 'https') + writeLiteralName(':path');
+    if (methods.size < maxNames) methods.set(method, written);
+  }
+  return written + writeValue(path);
+}
+
+/** The last pseudo field of a request, as bytes; to be checked before. */
+export function encodeAuthority(authority: string): string {
+  return writeLiteralName(':authority') + writeValue(authority);
 }
 
 /** A value as bytes. */
@@ -66,14 +75,14 @@ const statuses = new Map<number, string>();
 export function encodeStatus(status: number): string {
   const known = statuses.get(status);
   if (known !== undefined) return known;
-  const text = String(status);
-  const index = staticTable.findIndex(([name, value]) => name === ':status' && value === text);
-  const written =
-    index >= 0
-      ? String.fromCharCode(0x80 | (index + 1))
-      : writeNumber(firstIndexes.get(':status') ?? 0, 4, 0) + writeValue(text);
+  const written = writePair(':status', String(status));
   statuses.set(status, written);
   return written;
+}
+
+function writePair(name: string, value: string): string {
+  const index = staticTable.findIndex((pair) => pair[0] === name && pair[1] === value);
+  return index < 0 ? writeLiteralName(name) + writeValue(value) : String.fromCharCode(0x80 | (index + 1));
 }
 
 /** That of a literal which is not to be remembered. RFC 7541, section 6.2.2. */

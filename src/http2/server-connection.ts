@@ -130,6 +130,10 @@ export class ServerConnection extends Http2Connection {
     return id > this.#lastTaken || super.mayBeOnItsWay(id);
   }
 
+  protected override mayHaveData(): boolean {
+    return true;
+  }
+
   protected override lastOfOther(): number {
     return this.#last;
   }
@@ -191,6 +195,8 @@ export class ServerConnection extends Http2Connection {
   }
 
   protected override onSetting(): void {}
+
+  protected override onSettings(): void {}
 
   protected override onFault(reason: string): void {
     this.#owner.onFault(reason);

@@ -43,6 +43,8 @@ export class Http2Stream {
   isPaused = false;
   /** With what code the other side has reset it; undefined if it has not. */
   resetCode: number | undefined;
+  /** For a client's connection: the status of the answer; below 0, how many interim ones there were. */
+  answered = 0;
   /** All has come, or all was sent. */
   remoteEnded = false;
   localEnded = false;

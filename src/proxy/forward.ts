@@ -153,6 +153,7 @@ class Forwarding implements ForwardedExchange, PeerHandler {
         memo,
         body: this.#body?.open() ?? null,
         longRunning: this.#plan.longRunning,
+        overHttp2: exchange.protocol === 'HTTP/2',
         connectAs: exchange.identity.connectAs,
         upgrade: this.#plan.upgrade?.protocol,
       },

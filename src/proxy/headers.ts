@@ -90,7 +90,7 @@ export function prepareAgain(exchange: FieldsSource, peerProxied: boolean): Prep
   const { remoteAddress } = connection;
   connection.prepared = {
     rawHeaders: prepareRequestHeaders(rawHeaders, { remoteAddress, peerProxied, identity }),
-    memo: { written: undefined, listed: undefined },
+    memo: { written: undefined, encoded: undefined },
     from: rawHeaders,
     identity,
     peerProxied,

@@ -8,11 +8,11 @@ export interface KeptBody {
   readonly begun: boolean;
 }
 
-/** What a chunk costs besides its bytes, so that many small ones are not for free. */
-const chunkCost = 512;
+/** Chunks of a byte each cost a hundred times what they hold. */
+const maxChunks = 1_000;
 
 /**
- * Keeps what is read of a body up to `limitBytes`, so that a server that proves not to have executed the request can be
+ * Keeps what is read of a body up to `limitBytes` and a thousand chunks, so that a server that proves not to have executed the request can be
  * followed by another.
  *
  * An earlier reader that is still waiting for a chunk takes nothing away from a later one: both see the same pull.
@@ -34,8 +34,8 @@ export function keepBody(source: () => AsyncIterable<Uint8Array>, limitBytes: nu
       return;
     }
     kept.push(next.value);
-    size += next.value.length + chunkCost;
-    if (size > limitBytes) whole = false;
+    size += next.value.length;
+    if (size > limitBytes || kept.length > maxChunks) whole = false;
   };
   async function* read(): AsyncGenerator<Uint8Array> {
     begun = true;

@@ -61,15 +61,8 @@ export type ConnectAs = 'anonymous' | 'frontProxy';
 export interface FieldsMemo {
   /** For HTTP/1.1. */
   written: { readonly address: string; readonly connectAs: ConnectAs; readonly text: string } | undefined;
-  /** For HTTP/2, flat, after the pseudo fields. */
-  listed:
-    | {
-        readonly address: string;
-        readonly connectAs: ConnectAs;
-        readonly authority: string;
-        readonly fields: readonly string[];
-      }
-    | undefined;
+  /** For HTTP/2: encoded, what follows the path. */
+  encoded: { readonly address: string; readonly connectAs: ConnectAs; readonly block: string } | undefined;
 }
 
 /** What is sent to a peer. Header values are latin1 strings in a flat array. */
@@ -83,6 +76,8 @@ export interface PeerRequest {
   readonly body: AsyncIterable<Uint8Array> | null;
   /** Watches and the like: own connections, no timeouts. */
   readonly longRunning: boolean;
+  /** True for a client of HTTP/2: a server's answer differs in a header field or two by the protocol that it is asked over. */
+  readonly overHttp2?: boolean;
   /** Without a front-proxy certificate, `frontProxy` is a fault of kind `request`. */
   readonly connectAs: ConnectAs;
   /** Protocol to switch to, where the client asks for one. */

@@ -54,4 +54,14 @@ describe('keepBody', () => {
     const failure = await readAll(keepBody(source, 10).open()).catch((error: Error) => error.message);
     expect(failure).to.equal('the client has left');
   });
+
+  it('keeps no body that comes in countless pieces', async () => {
+    const kept = keepBody(async function* () {
+      for (let at = 0; at < 1_100; at++) yield Buffer.from('x');
+    }, 10_000);
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of kept.open()) chunks.push(chunk);
+    expect(Buffer.concat(chunks)).to.have.length(1_100);
+    expect(kept.whole).to.equal(false);
+  });
 });

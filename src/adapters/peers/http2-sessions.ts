@@ -1,54 +1,55 @@
-import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from 'node:http2';
 import type { TLSSocket } from 'node:tls';
+import { ClientConnection, type ClientUser } from '../../http2/client-connection.ts';
+import { errorCode } from '../../http2/frames.ts';
+import type { Http2Stream } from '../../http2/stream.ts';
 import type { PeerCall, PeerFaultKind, PeerHandler, PeerRequest, PeerTarget } from '../../proxy/ports.ts';
 import { ConnectFault } from './connect-peer.ts';
 import { maxHandshakes, sweepMs } from './http1-pool.ts';
-import { toHttp2Headers } from './request-head.ts';
+import { encodeRequestFields } from './request-head.ts';
 
-/** HTTP/2 sessions to one peer with one identity, for requests that last and have no body. */
+/** HTTP/2 connections to one peer with one identity, for requests of one sort without a body. */
 export interface Http2Sessions {
   /** False once the peer was seen not to speak HTTP/2. */
   readonly usable: boolean;
   /** `fallback` is called instead of the handler if the peer turns out not to speak HTTP/2. */
   dispatch(request: PeerRequest, handler: PeerHandler, fallback: () => PeerCall): PeerCall;
-  /** Sessions that stand or are being made. */
+  /** Connections that stand or are being made. */
   open(): number;
   /** Ends what is idle for too long or does not answer a ping; to be called every `sweepMs`. */
   sweep(): void;
   close(): void;
 }
 
-/** How many streams, and how long a session may be idle or say nothing. */
+/** How many streams, and how long a connection may be idle or say nothing. */
 export interface Http2Limits {
   readonly maxStreams: number;
+  /** On one connection; the server may allow fewer. */
+  readonly streamsPerConnection: number;
+  /** What is taken of one answer before it is read. */
+  readonly streamWindow: number;
+  /** How long an answer may wait for its head or between two pieces of its body; undefined for ever. */
+  readonly answerTimeoutMs: number | undefined;
   readonly idleTimeoutMs: number;
   readonly pingEveryMs: number;
   /** From a verified connection to the server's first frame. */
   readonly setUpTimeoutMs: number;
 }
 
-/** Few enough that all of them, unread, do not fill the session's window and stop each other. */
-const streamsPerSession = 100;
-const streamWindow = 64 * 1024;
-const sessionWindow = (streamsPerSession + 1) * streamWindow;
-
 interface Session {
-  readonly session: ClientHttp2Session;
+  readonly connection: ClientConnection;
   readonly socket: TLSSocket;
-  streams: number;
-  /** The peer has said that it takes no more. RFC 9113, section 6.8. */
-  leaving: boolean;
+  readonly attempts: Set<Http2Attempt>;
   idleSweeps: number;
   sweepsSincePing: number;
-  pinged: boolean;
 }
 
-/** Multiplexes long requests over few verified connections, a further one whenever all are full. */
+/** Multiplexes requests over few verified connections, a further one whenever all are full. */
 export function createHttp2Sessions(
   target: PeerTarget,
   open: () => Promise<TLSSocket>,
-  { maxStreams, idleTimeoutMs, pingEveryMs, setUpTimeoutMs }: Http2Limits,
+  limits: Http2Limits,
 ): Http2Sessions {
+  const { maxStreams, streamsPerConnection, answerTimeoutMs, idleTimeoutMs, pingEveryMs, setUpTimeoutMs } = limits;
   const sessions = new Set<Session>();
   const waiting: Http2Attempt[] = [];
   let connecting = 0;
@@ -56,20 +57,15 @@ export function createHttp2Sessions(
   let usable = true;
   let closed = false;
 
-  const roomIn = (held: Session) =>
-    !held.leaving &&
-    !held.session.closed &&
-    !held.session.destroyed &&
-    held.streams < Math.min(streamsPerSession, held.session.remoteSettings?.maxConcurrentStreams ?? streamsPerSession);
   const withRoom = () => {
-    for (const held of sessions) if (roomIn(held)) return held;
+    for (const held of sessions) if (held.connection.hasRoom()) return held;
     return undefined;
   };
   const startOn = (held: Session, attempt: Http2Attempt) => {
-    held.streams++;
     streams++;
-    attempt.startOn(held.session, () => {
-      held.streams--;
+    held.attempts.add(attempt);
+    attempt.startOn(held.connection, () => {
+      held.attempts.delete(attempt);
       streams--;
     });
   };
@@ -80,15 +76,15 @@ export function createHttp2Sessions(
       const attempt = waiting.shift();
       if (attempt !== undefined && !attempt.settled) startOn(held, attempt);
     }
-    // Each session that is being made will take its share.
-    while (usable && connecting < maxHandshakes && waiting.length > connecting * streamsPerSession) void connectOne();
+    // Each connection that is being made will take its share.
+    while (usable && connecting < maxHandshakes && waiting.length > connecting * streamsPerConnection)
+      void connectOne();
   };
   const connectOne = async () => {
     connecting++;
     try {
-      const socket = await open();
-      await hold(socket);
-      if (closed) for (const { session } of sessions) session.close();
+      await hold(await open());
+      if (closed) for (const { connection } of sessions) connection.leave();
     } catch (error) {
       const fault = error instanceof ConnectFault ? error : new ConnectFault('connect', String(error), error);
       if (fault.speaksHttp1) usable = false;
@@ -101,51 +97,31 @@ export function createHttp2Sessions(
     }
     serveWaiting();
   };
-  const hold = async (socket: TLSSocket) => {
-    const session = connect(`https://${target.address}`, {
-      createConnection: () => socket,
-      maxSessionMemory: 64,
-      maxHeaderListPairs: 1_000,
-      settings: { enablePush: false, initialWindowSize: streamWindow, maxHeaderListSize: 256 * 1024 },
+  /** Until the server has said how many streams it takes, a further one might be refused. */
+  const hold = (socket: TLSSocket) =>
+    new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => held.connection.destroy('no settings in time'), setUpTimeoutMs);
+      const owner = {
+        onReady: () => {
+          clearTimeout(timer);
+          sessions.add(held);
+          resolve();
+        },
+        onRoom: () => {
+          if (waiting.length > 0) serveWaiting();
+        },
+        onClose: () => {
+          clearTimeout(timer);
+          sessions.delete(held);
+          reject(new ConnectFault('connect', `${target.address}: HTTP/2 was not set up`));
+        },
+      };
+      // Its end tells all there is to tell.
+      socket.on('error', () => {});
+      const bounds = { streamWindow: limits.streamWindow, maxStreams: streamsPerConnection };
+      const connection = new ClientConnection(socket, owner, bounds, () => performance.now());
+      const held: Session = { connection, socket, attempts: new Set(), idleSweeps: 0, sweepsSincePing: 0 };
     });
-    const held: Session = {
-      session,
-      socket,
-      streams: 0,
-      leaving: false,
-      idleSweeps: 0,
-      sweepsSincePing: 0,
-      pinged: false,
-    };
-    session.setLocalWindowSize(sessionWindow);
-    session.on('error', () => {});
-    session.on('goaway', () => {
-      held.leaving = true;
-      session.close();
-    });
-    session.once('close', () => sessions.delete(held));
-    // Until the server has said how many streams it takes, a further one would wait in vain.
-    await new Promise<void>((resolve, reject) => {
-      const fail = () => reject(new ConnectFault('connect', `${target.address}: HTTP/2 was not set up`));
-      const timer = setTimeout(() => {
-        session.destroy();
-        socket.destroy();
-        fail();
-      }, setUpTimeoutMs);
-      session.once('remoteSettings', () => resolve());
-      session.once('close', fail);
-      for (const event of ['remoteSettings', 'close'] as const) session.once(event, () => clearTimeout(timer));
-    });
-    sessions.add(held);
-  };
-  const ping = (held: Session) => {
-    if (held.pinged) return held.session.destroy(new Error('no answer to a ping'), constants.NGHTTP2_CANCEL);
-    held.pinged = true;
-    held.sweepsSincePing = 0;
-    held.session.ping(() => {
-      held.pinged = false;
-    });
-  };
   const again = (attempt: Http2Attempt) => {
     waiting.push(attempt);
     serveWaiting();
@@ -172,27 +148,35 @@ export function createHttp2Sessions(
     open: () => sessions.size + connecting,
     sweep: () => {
       for (const held of sessions) {
-        // A session that was destroyed while it was leaving is not closed before its server answers, if it ever does.
-        if (held.session.destroyed) {
-          sessions.delete(held);
-          held.socket.destroy();
-          continue;
+        const { connection, attempts } = held;
+        if (answerTimeoutMs !== undefined)
+          for (const attempt of attempts)
+            if (++attempt.silentSweeps > answerTimeoutMs / sweepMs)
+              attempt.giveUp(new Error(`${target.address}: nothing for ${answerTimeoutMs} ms`));
+        held.idleSweeps = attempts.size === 0 ? held.idleSweeps + 1 : 0;
+        if (held.idleSweeps > idleTimeoutMs / sweepMs) {
+          // A server that does not close its side is not waited for any longer.
+          if (held.idleSweeps > idleTimeoutMs / sweepMs + 5) connection.destroy('idle for too long');
+          else connection.leave();
+        } else if (++held.sweepsSincePing >= pingEveryMs / sweepMs) {
+          held.sweepsSincePing = 0;
+          if (!connection.ping()) connection.destroy('no answer to a ping');
         }
-        held.idleSweeps = held.streams === 0 ? held.idleSweeps + 1 : 0;
-        if (held.idleSweeps > idleTimeoutMs / sweepMs) held.session.close();
-        else if (++held.sweepsSincePing >= pingEveryMs / sweepMs) ping(held);
       }
     },
     close: () => {
       closed = true;
-      for (const { session } of sessions) session.close();
+      for (const { connection } of sessions) connection.leave();
     },
   };
 }
 
 /** One request from dispatch to its end; a call on it does nothing once it is settled. */
-class Http2Attempt implements PeerCall {
+class Http2Attempt implements PeerCall, ClientUser {
+  readonly isHead: boolean;
   settled = false;
+  /** Sweeps since the last byte. */
+  silentSweeps = 0;
   readonly #target: PeerTarget;
   readonly #request: PeerRequest;
   readonly #handler: PeerHandler;
@@ -200,10 +184,9 @@ class Http2Attempt implements PeerCall {
   readonly #again: (attempt: Http2Attempt) => void;
   #tries = 3;
   #instead: PeerCall | undefined;
-  #stream: ClientHttp2Stream | undefined;
+  #stream: Http2Stream | undefined;
   #release: () => void = () => {};
   #paused = false;
-  #ended = false;
   #trailers: string[] = [];
 
   constructor(
@@ -213,6 +196,7 @@ class Http2Attempt implements PeerCall {
     fallback: () => PeerCall,
     again: (attempt: Http2Attempt) => void,
   ) {
+    this.isHead = request.method === 'HEAD';
     this.#target = target;
     this.#request = request;
     this.#handler = handler;
@@ -220,68 +204,57 @@ class Http2Attempt implements PeerCall {
     this.#again = again;
   }
 
-  startOn(session: ClientHttp2Session, release: () => void): void {
+  startOn(connection: ClientConnection, release: () => void): void {
     this.#release = release;
-    const headers = toHttp2Headers(this.#target, this.#request);
-    if (headers.kind === 'bad') {
-      queueMicrotask(() => this.fail('request', new Error(headers.message)));
-      return;
-    }
-    let stream: ClientHttp2Stream;
-    try {
-      stream = session.request(headers.rawHeaders, { endStream: true });
-    } catch (error) {
-      // Node refuses what it takes for a mistake of its caller, such as two User-Agent fields; it is the client's.
-      queueMicrotask(() => this.fail('request', error instanceof Error ? error : new Error(String(error))));
-      return;
-    }
-    this.#stream = stream;
-    stream.on('response', (_headers, _flags, raw) => this.#onResponse(raw as unknown as string[]));
-    stream.on('trailers', (_headers, _flags, raw) => {
-      this.#trailers = [...(raw as unknown as string[])];
-    });
-    stream.once('end', () => {
-      this.#ended = true;
-    });
-    stream.on('error', () => {});
-    stream.once('close', () => this.#onClose(stream));
+    this.silentSweeps = 0;
+    const fields = encodeRequestFields(this.#target, this.#request);
+    if (fields.kind === 'bad') queueMicrotask(() => this.fail('request', new Error(fields.message)));
+    else this.#stream = connection.request(fields.text, this);
   }
 
-  #onResponse(raw: readonly string[]): void {
-    if (this.settled) return;
-    const fields: string[] = [];
-    let status = 0;
-    for (let at = 0; at + 1 < raw.length; at += 2) {
-      if (raw[at] === ':status') status = Number(raw[at + 1]);
-      else fields.push(raw[at] ?? '', raw[at + 1] ?? '');
-    }
-    this.#handler.onHead(status, fields);
-    if (this.settled) return;
-    this.#stream?.on('data', (chunk: Buffer) => {
-      if (!this.settled) this.#handler.onData(chunk, false);
-    });
-    if (this.#paused) this.#stream?.pause();
+  onInterim(status: number, rawHeaders: string[]): void {
+    this.silentSweeps = 0;
+    if (!this.settled) this.#handler.onInterim?.(status, rawHeaders);
   }
 
-  #onClose(stream: ClientHttp2Stream): void {
-    this.#release();
-    this.#release = () => {};
+  onAnswer(status: number, rawHeaders: string[]): void {
+    this.silentSweeps = 0;
+    if (!this.settled) this.#handler.onHead(status, rawHeaders);
+  }
+
+  onData(chunk: Buffer): boolean {
+    this.silentSweeps = 0;
+    if (!this.settled) this.#handler.onData(chunk, false);
+    return !this.#paused;
+  }
+
+  onTrailers(rawTrailers: string[]): void {
+    this.#trailers = rawTrailers;
+  }
+
+  onEnd(): void {}
+
+  onRoom(): void {}
+
+  onClosed(complete: boolean): void {
+    const stream = this.#stream;
+    this.#leave();
     if (this.settled) return;
-    if (this.#ended && stream.rstCode === constants.NGHTTP2_NO_ERROR) {
+    if (complete) {
       this.settled = true;
       this.#handler.onEnd(this.#trailers);
       return;
     }
-    // A refused stream was not looked at: it crossed a GOAWAY, most likely, and goes over another session. RFC 9113, 8.7.
-    const sent = stream.rstCode !== constants.NGHTTP2_REFUSED_STREAM;
+    // A refused stream was not looked at: it crossed a GOAWAY, most likely, and goes over another connection. RFC 9113, 8.7.
+    const sent = stream?.localEnded === true && stream.resetCode !== errorCode.refusedStream;
     if (!sent && --this.#tries > 0) {
       this.#stream = undefined;
       this.#again(this);
       return;
     }
     this.settled = true;
-    const error = new Error(`${this.#target.address}: the HTTP/2 stream ended with code ${stream.rstCode}`);
-    this.#handler.onFault({ kind: 'reset', sent, error });
+    const why = stream?.resetCode === undefined ? 'the connection broke' : `reset with code ${stream.resetCode}`;
+    this.#handler.onFault({ kind: 'reset', sent, error: new Error(`${this.#target.address}: ${why}`) });
   }
 
   fallBack(): void {
@@ -291,21 +264,27 @@ class Http2Attempt implements PeerCall {
   }
 
   fail(kind: PeerFaultKind, error: Error): void {
-    this.#release();
-    this.#release = () => {};
+    this.#leave();
     if (this.settled) return;
     this.settled = true;
     this.#handler.onFault({ kind, sent: this.#stream !== undefined, error });
   }
 
+  /** The server says nothing any more; a client that does not read is no fault of the server's. */
+  giveUp(error: Error): void {
+    if (this.settled || this.#paused) return;
+    this.fail('timeout', error);
+    this.#stream?.reset(errorCode.cancel);
+  }
+
   pause(): void {
     this.#paused = true;
     this.#instead?.pause();
-    if (!this.settled) this.#stream?.pause();
   }
 
   resume(): void {
     this.#paused = false;
+    this.silentSweeps = 0;
     this.#instead?.resume();
     if (!this.settled) this.#stream?.resume();
   }
@@ -314,7 +293,12 @@ class Http2Attempt implements PeerCall {
     this.#instead?.abort(reason);
     if (this.settled) return;
     this.settled = true;
-    this.#stream?.close(constants.NGHTTP2_CANCEL);
+    this.#stream?.reset(errorCode.cancel);
     this.#handler.onFault({ kind: 'aborted', sent: this.#stream !== undefined, error: reason });
+  }
+
+  #leave(): void {
+    this.#release();
+    this.#release = () => {};
   }
 }

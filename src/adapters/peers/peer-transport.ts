@@ -22,6 +22,8 @@ export interface PeerTransportOptions {
 /** Connections of one peer, made with one material; watches and short requests never share one. */
 interface Lanes {
   readonly short: Http1Pool;
+  /** Short requests without a body of clients of HTTP/2. */
+  readonly shared: Http2Sessions;
   /** Long requests with a body, to switch protocols, or to a peer that does not speak HTTP/2. */
   readonly long: Http1Pool;
   /** Long requests without a body: a stream takes a small part of a connection's memory. */
@@ -41,11 +43,23 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
   const parsers = loadResponseParsers();
   const shortLimits = { maxConnections: maxShortPerPeer, answerTimeoutMs: shortTimeoutMs, idleTimeoutMs };
   const longLimits = { maxConnections: maxLongPerPeer, answerTimeoutMs: undefined, idleTimeoutMs };
-  const watchLimits = {
-    maxStreams: maxLongPerPeer,
+  const http2Limits = {
+    streamsPerConnection: 100,
     idleTimeoutMs,
     pingEveryMs: 30_000,
     setUpTimeoutMs: connectTimeoutMs,
+  };
+  const watchLimits = {
+    ...http2Limits,
+    maxStreams: maxLongPerPeer,
+    streamWindow: 64 * 1024,
+    answerTimeoutMs: undefined,
+  };
+  const sharedLimits = {
+    ...http2Limits,
+    maxStreams: maxShortPerPeer,
+    streamWindow: 256 * 1024,
+    answerTimeoutMs: shortTimeoutMs,
   };
   const lanesOf = new Map<string, Lanes>();
   /** Both are few and live long; a look-up by the objects spares making the key. */
@@ -60,6 +74,7 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
     if (lanes === undefined) {
       lanes = {
         short: createPool(target, material, shortLimits),
+        shared: createHttp2Sessions(target, () => connector.connect(target, material, 'h2'), sharedLimits),
         long: createPool(target, material, longLimits),
         watches: createHttp2Sessions(target, () => connector.connect(target, material, 'h2'), watchLimits),
       };
@@ -71,8 +86,9 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
     return lanes;
   };
   const sweep = setInterval(() => {
-    for (const { short, long, watches } of lanesOf.values()) {
+    for (const { short, shared, long, watches } of lanesOf.values()) {
       short.sweep();
+      shared.sweep();
       long.sweep();
       watches.sweep();
     }
@@ -87,11 +103,11 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
         return noCall;
       }
       const lanes = known.get(material)?.get(target) ?? find(target, material);
-      if (!request.longRunning) return lanes.short.dispatch(request, handler);
-      const { long, watches } = lanes;
-      if (!watches.usable || request.body !== null || request.upgrade !== undefined)
-        return long.dispatch(request, handler);
-      return watches.dispatch(request, handler, () => long.dispatch(request, handler));
+      const { short, shared, long, watches } = lanes;
+      const [alone, multiplexed] = request.longRunning ? [long, watches] : [short, shared];
+      const mayShare = request.body === null && request.upgrade === undefined && multiplexed.usable;
+      if (!mayShare || (!request.longRunning && !request.overHttp2)) return alone.dispatch(request, handler);
+      return multiplexed.dispatch(request, handler, () => alone.dispatch(request, handler));
     },
     probe: (target) => {
       const material = tls.material('anonymous');
@@ -103,15 +119,16 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
       let short = 0;
       let long = 0;
       for (const lanes of lanesOf.values()) {
-        short += lanes.short.open();
+        short += lanes.short.open() + lanes.shared.open();
         long += lanes.long.open() + lanes.watches.open();
       }
       return { short, long };
     },
     close: async () => {
       clearInterval(sweep);
-      for (const { short, long, watches } of lanesOf.values()) {
+      for (const { short, shared, long, watches } of lanesOf.values()) {
         short.close();
+        shared.close();
         long.close();
         watches.close();
       }

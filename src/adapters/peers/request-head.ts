@@ -1,4 +1,5 @@
 import { isFieldValue, isToken } from '../../domain/field-syntax.ts';
+import { encodeAuthority, encodeFields, encodePseudoFields } from '../../http2/hpack-encoder.ts';
 import type { PeerRequest, PeerTarget } from '../../proxy/ports.ts';
 
 /** The bytes of a head as latin1, or why the request cannot be sent. */
@@ -80,37 +81,32 @@ function writeFields(target: PeerTarget, request: PeerRequest): RequestHead {
   return { kind: 'ok', text: lines.join('') };
 }
 
-/** Header fields of HTTP/2, flat, with the pseudo fields in front. */
-export type Http2RequestHeaders =
-  | { readonly kind: 'ok'; readonly rawHeaders: string[] }
-  | { readonly kind: 'bad'; readonly message: string };
-
-/** The same request, checked in the same way, for HTTP/2; only for requests without a body. */
-export function toHttp2Headers(target: PeerTarget, request: PeerRequest): Http2RequestHeaders {
+/** The same request, checked in the same way, as the encoded fields of HTTP/2; only for requests without a body. */
+export function encodeRequestFields(target: PeerTarget, request: PeerRequest): RequestHead {
   const { method, path, body, upgrade, connectAs, memo } = request;
   if (body !== null || upgrade !== undefined) return bad('a body or an upgrade over HTTP/2');
   const objection = objectToLine(method, path);
   if (objection !== undefined) return objection;
-  const before = memo?.listed;
-  let listed = before?.address === target.address && before.connectAs === connectAs ? before : undefined;
-  if (listed === undefined) {
-    const checked = writeFields(target, request);
-    if (checked.kind === 'bad') return checked;
-    listed = { address: target.address, connectAs, ...listFields(target, request) };
-    if (memo !== undefined) memo.listed = listed;
-  }
-  const pseudo = [':method', method, ':scheme', 'https', ':authority', listed.authority, ':path', path];
-  return { kind: 'ok', rawHeaders: pseudo.concat(listed.fields) };
+  const pseudo = encodePseudoFields(method, path);
+  const before = memo?.encoded;
+  if (before?.address === target.address && before.connectAs === connectAs)
+    return { kind: 'ok', text: pseudo + before.block };
+  const checked = writeFields(target, request);
+  if (checked.kind === 'bad') return checked;
+  const { authority, fields } = splitHost(target, request);
+  const block = encodeAuthority(authority) + (encodeFields(fields) ?? '');
+  if (memo !== undefined) memo.encoded = { address: target.address, connectAs, block };
+  return { kind: 'ok', text: pseudo + block };
 }
 
-function listFields({ address }: PeerTarget, { rawHeaders }: PeerRequest): { authority: string; fields: string[] } {
+function splitHost({ address }: PeerTarget, { rawHeaders }: PeerRequest): { authority: string; fields: string[] } {
   let authority = address;
   const fields: string[] = [];
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
-    const name = (rawHeaders[at] ?? '').toLowerCase();
+    const name = rawHeaders[at] ?? '';
     const value = rawHeaders[at + 1] ?? '';
-    if (name === 'host') authority = value;
-    else if (name !== 'keep-alive' && name !== 'proxy-connection') fields.push(name, value);
+    if (isNamed(name, 'host')) authority = value;
+    else fields.push(name, value);
   }
   return { authority, fields };
 }

@@ -83,6 +83,8 @@ describe('watches over HTTP/2', function () {
     server.on('connection', (socket: Socket) => connections.add(socket));
     server.on('session', (session) => {
       session.on('error', () => {});
+      // As Go's and nginx's servers do, which open the connection's window at once.
+      session.setLocalWindowSize(1_000_000);
       sessions.push(session);
     });
     server.on('stream', (stream: ServerHttp2Stream, _headers, _flags, rawHeaders) => {
@@ -102,8 +104,8 @@ describe('watches over HTTP/2', function () {
     await new Promise((resolve) => server.close(resolve));
   });
 
-  it('is told of a request that HTTP/2 cannot carry, and goes on', async () => {
-    const rawHeaders = ['Host', 'h', 'User-Agent', 'a', 'User-Agent', 'b'];
+  it('are told of fields that cannot be sent, and go on', async () => {
+    const rawHeaders = ['Host', 'h', 'A', 'b\r\nC: d'];
     const first = ask({ rawHeaders });
     await eventually(() => first.seen.fault !== undefined);
     const second = ask({ rawHeaders });
@@ -240,6 +242,36 @@ describe('watches over HTTP/2', function () {
     expect(transport.connections()).to.deep.equal({ short: 1, long: 1 });
   });
 
+  it('share connections with none but their like: short requests of clients of HTTP/2 have their own', async () => {
+    onStream = (stream) => {
+      stream.respond({ ':status': 200 });
+      stream.end('short');
+    };
+    const short = [1, 2, 3].map(() => ask({ longRunning: false, overHttp2: true }));
+    await eventually(() => short.every(({ seen }) => seen.trailers !== undefined));
+    expect(short.map(({ seen }) => seen.body)).to.deep.equal(['short', 'short', 'short']);
+    const watch = ask();
+    await eventually(() => watch.seen.trailers !== undefined);
+    expect(sessions).to.have.length(2);
+    expect(transport.connections()).to.deep.equal({ short: 1, long: 1 });
+  });
+
+  it('take no more than a window of what is not read, and the rest when it is', async () => {
+    onStream = (stream) => {
+      stream.respond({ ':status': 200 });
+      stream.end(Buffer.alloc(1024 * 1024));
+    };
+    const { call, seen } = ask();
+    call.pause();
+    await eventually(() => seen.body.length >= 64 * 1024);
+    for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve));
+    expect(seen.body).to.have.length(64 * 1024);
+    expect(seen.trailers).to.equal(undefined);
+    call.resume();
+    await eventually(() => seen.trailers !== undefined);
+    expect(seen.body).to.have.length(1024 * 1024);
+  });
+
   it('refuse what HTTP/1.1 refuses', async () => {
     const { seen } = ask({ rawHeaders: ['X', 'a\nb'] });
     await eventually(() => seen.fault !== undefined);
@@ -275,7 +307,10 @@ describe('watches over HTTP/2', function () {
         await once(socket, 'secureConnect');
         return socket;
       };
-      const usual = { maxStreams: 10, idleTimeoutMs: 60_000, pingEveryMs: 1_000, setUpTimeoutMs: 5_000 };
+      const usual = {
+        ...{ maxStreams: 10, streamsPerConnection: 100, streamWindow: 65_536, answerTimeoutMs: undefined },
+        ...{ idleTimeoutMs: 60_000, pingEveryMs: 1_000, setUpTimeoutMs: 5_000 },
+      };
       open = createHttp2Sessions(target(), connectOne, { ...usual, ...limits });
       const seen = { status: 0, faults: [] as PeerFault[] };
       const call = open.dispatch(
@@ -307,6 +342,21 @@ describe('watches over HTTP/2', function () {
       expect(seen.faults[0]).to.include({ kind: 'reset', sent: true });
       open.sweep();
       expect(open.open()).to.equal(0);
+    });
+
+    it('end where the server says nothing for too long, save that nobody reads', async () => {
+      const slow = start({ answerTimeoutMs: 2_000, pingEveryMs: 60_000 });
+      await eventually(() => slow.seen.status === 200);
+      slow.call.pause();
+      for (let round = 0; round < 5; round++) open.sweep();
+      expect(slow.seen.faults).to.deep.equal([]);
+      slow.call.resume();
+      open.sweep();
+      open.sweep();
+      expect(slow.seen.faults).to.deep.equal([]);
+      open.sweep();
+      expect(slow.seen.faults.map(({ kind, sent }) => [kind, sent])).to.deep.equal([['timeout', true]]);
+      await eventually(() => streams[0]?.stream.rstCode === 8);
     });
 
     it('live on where pings are answered, however many', async () => {
