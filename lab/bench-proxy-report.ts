@@ -59,7 +59,13 @@ function targets(measured: ProxyMeasurements): Target[] {
   const added = results(measured, '200 requests/s', ours).map(({ p50Ms }, at) => p50Ms - (direct[at]?.p50Ms ?? NaN));
   const watch = measured.memory.filter(({ front, protocol }) => front === ours && protocol === 'h2');
   return [
-    least('CPU of upstream’s hop / ours, real servers', ratio(measured, 'real kube-apiservers', 'upstream’s hop'), 4),
+    ...(['h1', 'h2'] as const).map((protocol) =>
+      least(
+        `CPU of upstream’s hop / ours, real servers, HTTP/${protocol === 'h1' ? '1.1' : '2'}`,
+        ratio(measured, `real kube-apiservers, ${protocol}`, 'upstream’s hop'),
+        4,
+      ),
+    ),
     least('CPU of HAProxy / ours, 1 KiB, HTTP/1.1', ratio(measured, '1 KiB, h1', 'HAProxy'), 0.48),
     least('CPU of HAProxy / ours, 1 KiB, HTTP/2', ratio(measured, '1 KiB, h2', 'HAProxy'), 0.43),
     least('CPU of HAProxy / ours, 200 KiB, HTTP/1.1', ratio(measured, '200 KiB, h1', 'HAProxy'), 0.75),
