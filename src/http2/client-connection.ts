@@ -34,6 +34,8 @@ export interface ClientLimits {
 
 /** Interim answers before the final one; each is small, but there is no end to them otherwise. */
 const maxInterim = 16;
+/** Go's server ends a connection when four full sets of requests that were taken back wait behind those that run. */
+const maxResets = 100;
 const noStreams = Number.POSITIVE_INFINITY;
 
 /**
@@ -51,6 +53,8 @@ export class ClientConnection extends Http2Connection {
   #isLeaving = false;
   #pings = 0;
   #pongs = 0;
+  #resetCount = 0;
+  #isFailing = false;
 
   constructor(socket: Duplex, owner: ClientOwner, limits: ClientLimits, now: () => number) {
     super(socket, settingOf(limits), now);
@@ -60,9 +64,15 @@ export class ClientConnection extends Http2Connection {
 
   /** True if a further request can be sent on it. */
   hasRoom(): boolean {
-    const isOpen = this.state === 'open' && this.#isReady && !this.#isLeaving && !this.socket.destroyed;
+    const isOpen = this.state === 'open' && !this.#isFailing && !this.socket.destroyed;
     // Ids are used up at 2^31.
-    return isOpen && this.streams.size < Math.min(this.#maxStreams, this.#allowed) && this.#next < 2 ** 30;
+    return (
+      isOpen &&
+      this.#isReady &&
+      !this.#isLeaving &&
+      this.streams.size < Math.min(this.#maxStreams, this.#allowed) &&
+      this.#next < 2 ** 30
+    );
   }
 
   /** Sends a request, its fields encoded, pseudo fields and all; there must be room. */
@@ -96,9 +106,15 @@ export class ClientConnection extends Http2Connection {
   }
 
   override reset(stream: Http2Stream, code: number): void {
-    // Of what was not sent yet there is nothing to take back, and the server would call it a fault.
-    if (stream.localEnded) super.reset(stream, code);
-    else this.closeStream(stream, false);
+    if (stream.isClosed) return;
+    if (!stream.localEnded) {
+      // Of what was not sent yet there is nothing to take back, and the server would call it a fault.
+      this.closeStream(stream, false);
+      return;
+    }
+    super.reset(stream, code);
+    // A server goes on with what was taken back, and ends a connection with too much of that, others' requests with it.
+    if (++this.#resetCount >= maxResets) this.leave();
   }
 
   protected override isIdle(id: number): boolean {
@@ -118,6 +134,7 @@ export class ClientConnection extends Http2Connection {
     const stream = this.streams.get(id);
     if (stream === undefined)
       return this.isIdle(id) ? fault(errorCode.protocol, 'an answer to nothing') : this.countOddity();
+    if (!stream.localEnded) return fault(errorCode.protocol, 'an answer to what was not asked yet');
     const user = stream.user as ClientUser;
     const { fields } = decoder;
     if (decoder.malformed || decoder.excess !== undefined) return this.refuse(id, errorCode.protocol);
@@ -147,13 +164,11 @@ export class ClientConnection extends Http2Connection {
   }
 
   protected override onRemoteEnd(stream: Http2Stream): void {
-    // An answer before the request was sent would be one to nothing.
-    if (stream.answered > 0 && stream.localEnded) this.closeStream(stream, true);
-    else this.reset(stream, errorCode.protocol);
+    this.closeStream(stream, true);
   }
 
   protected override onStreamClosed(): void {
-    if (this.state !== 'open') return;
+    if (this.state !== 'open' || this.#isFailing) return;
     if (!this.#isLeaving) this.#owner.onRoom();
     else if (this.streams.size === 0) this.finish();
   }
@@ -185,7 +200,17 @@ export class ClientConnection extends Http2Connection {
     }
   }
 
+  protected override fail(found: Fault | undefined): void {
+    if (found === undefined || this.state !== 'open' || this.#isFailing) return;
+    this.#isFailing = true;
+    // What was not sent yet is not to be sent on a connection that is given up.
+    for (const stream of this.streams.list()) if (!stream.localEnded) this.closeStream(stream, false);
+    super.fail(found);
+  }
+
   protected override onFault(): void {
+    // Nobody needs to read why, and nobody looks after it any more.
+    this.socket.destroy();
     this.#owner.onClose();
   }
 

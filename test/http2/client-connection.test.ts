@@ -17,6 +17,7 @@ interface Seen {
   /** What `onClosed` said, each time. */
   readonly closed: boolean[];
   resetCode: number | undefined;
+  cancel(): void;
 }
 
 describe('the client’s side of HTTP/2', function () {
@@ -26,7 +27,7 @@ describe('the client’s side of HTTP/2', function () {
 
   beforeEach(async () => {
     sockets = [];
-    server = createServer((socket) => {
+    server = createServer({ allowHalfOpen: true }, (socket) => {
       socket.on('error', () => {});
       socket.resume();
       sockets.push(socket);
@@ -64,6 +65,7 @@ describe('the client’s side of HTTP/2', function () {
   function ask(connection: ClientConnection, { isHead = false, wants = true } = {}): Seen {
     const seen: Seen = {
       ...{ interim: [], status: 0, fields: [], body: '', trailers: [], closed: [], resetCode: undefined },
+      cancel: () => stream.reset(8),
     };
     const user: ClientUser = {
       isHead,
@@ -191,6 +193,49 @@ describe('the client’s side of HTTP/2', function () {
     expect(second?.closed).to.deep.equal([true]);
     // Nothing is left on it, so it ends.
     await once(peer, 'close');
+  });
+
+  it('takes no answer to what was not sent yet for one', async () => {
+    const { connection, peer } = await connect();
+    const first = ask(connection);
+    await new Promise((resolve) => setImmediate(resolve));
+    // The second is asked while the answer to it is read: it is queued, and has not left.
+    let second: Seen | undefined;
+    first.closed.push = (complete: boolean) => {
+      second = ask(connection);
+      return Array.prototype.push.call(first.closed, complete);
+    };
+    peer.write(
+      Buffer.concat([
+        frame(headers, whole, 1, head()),
+        frame(headers, endHeaders, 3, head()),
+        frame(data, endStream, 3, Buffer.from('foreign')),
+      ]),
+    );
+    await eventually(() => second?.closed.length === 1);
+    expect(second).to.deep.include({ status: 0, body: '', closed: [false] });
+  });
+
+  it('takes back only so much from one server’s connection, and then uses another', async () => {
+    const { connection, peer } = await connect();
+    const running = ask(connection);
+    for (let count = 0; count < 100; count++) {
+      expect(connection.hasRoom()).to.equal(true);
+      const cut = ask(connection);
+      await new Promise((resolve) => setImmediate(resolve));
+      cut.cancel();
+    }
+    expect(connection.hasRoom()).to.equal(false);
+    expect(running.closed).to.deep.equal([]);
+    peer.write(frame(headers, whole, 1, head()));
+    await eventually(() => running.closed.length === 1);
+    expect(running.closed).to.deep.equal([true]);
+  });
+
+  it('closes its socket to a server that broke a rule, though that one keeps its side open', async () => {
+    const { peer, socket } = await connect();
+    peer.write(frame(ping, 0, 1, Buffer.alloc(8)));
+    await once(socket, 'close');
   });
 
   it('opens no more streams than the server takes, and knows when it does not answer pings', async () => {

@@ -51,7 +51,7 @@ export function createHttp2Sessions(
 ): Http2Sessions {
   const { maxStreams, streamsPerConnection, answerTimeoutMs, idleTimeoutMs, pingEveryMs, setUpTimeoutMs } = limits;
   const sessions = new Set<Session>();
-  const waiting: Http2Attempt[] = [];
+  let waiting: Http2Attempt[] = [];
   let connecting = 0;
   let streams = 0;
   let usable = true;
@@ -76,6 +76,8 @@ export function createHttp2Sessions(
       const attempt = waiting.shift();
       if (attempt !== undefined && !attempt.settled) startOn(held, attempt);
     }
+    if (closed) for (const attempt of waiting.splice(0)) attempt.fail('aborted', new Error('the pool is closed'));
+    if (!usable) for (const attempt of waiting.splice(0)) attempt.fallBack();
     // Each connection that is being made will take its share.
     while (usable && connecting < maxHandshakes && waiting.length > connecting * streamsPerConnection)
       void connectOne();
@@ -83,8 +85,11 @@ export function createHttp2Sessions(
   const connectOne = async () => {
     connecting++;
     try {
-      await hold(await open());
-      if (closed) for (const { connection } of sessions) connection.leave();
+      const { connection } = await hold(await open());
+      // Another one would be the same, and so on without end.
+      if (connection.size() === 0 && !connection.hasRoom())
+        throw new ConnectFault('connect', `${target.address}: it takes no requests now`);
+      if (closed) connection.leave();
     } catch (error) {
       const fault = error instanceof ConnectFault ? error : new ConnectFault('connect', String(error), error);
       if (fault.speaksHttp1) usable = false;
@@ -99,13 +104,13 @@ export function createHttp2Sessions(
   };
   /** Until the server has said how many streams it takes, a further one might be refused. */
   const hold = (socket: TLSSocket) =>
-    new Promise<void>((resolve, reject) => {
+    new Promise<Session>((resolve, reject) => {
       const timer = setTimeout(() => held.connection.destroy('no settings in time'), setUpTimeoutMs);
       const owner = {
         onReady: () => {
           clearTimeout(timer);
           sessions.add(held);
-          resolve();
+          resolve(held);
         },
         onRoom: () => {
           if (waiting.length > 0) serveWaiting();
@@ -133,7 +138,7 @@ export function createHttp2Sessions(
     dispatch: (request, handler, fallback) => {
       const attempt = new Http2Attempt(target, request, handler, fallback, again);
       // Whose client has left meanwhile waits for nothing any more.
-      while (waiting[0]?.settled === true) waiting.shift();
+      if (waiting.some(({ settled }) => settled)) waiting = waiting.filter(({ settled }) => !settled);
       const held = withRoom();
       if (streams + waiting.length >= maxStreams) {
         const error = new Error(`all ${maxStreams} streams to ${target.address} are in use`);
@@ -246,7 +251,9 @@ class Http2Attempt implements PeerCall, ClientUser {
       return;
     }
     // A refused stream was not looked at: it crossed a GOAWAY, most likely, and goes over another connection. RFC 9113, 8.7.
-    const sent = stream?.localEnded === true && stream.resetCode !== errorCode.refusedStream;
+    // What was answered, were it by a word, was looked at, whatever the server says after that.
+    const isAnswered = stream !== undefined && stream.answered !== 0;
+    const sent = isAnswered || (stream?.localEnded === true && stream.resetCode !== errorCode.refusedStream);
     if (!sent && --this.#tries > 0) {
       this.#stream = undefined;
       this.#again(this);

@@ -94,7 +94,9 @@ export function encodeRequestFields(target: PeerTarget, request: PeerRequest): R
   const checked = writeFields(target, request);
   if (checked.kind === 'bad') return checked;
   const { authority, fields } = splitHost(target, request);
-  const block = encodeAuthority(authority) + (encodeFields(fields) ?? '');
+  const encoded = encodeFields(fields);
+  if (encoded === undefined) return bad('a header that HTTP/2 cannot carry');
+  const block = encodeAuthority(authority) + encoded;
   if (memo !== undefined) memo.encoded = { address: target.address, connectAs, block };
   return { kind: 'ok', text: pseudo + block };
 }

@@ -18,6 +18,7 @@ import { createPeerTls } from '../../../src/adapters/peers/peer-tls.ts';
 import { createPeerTransport } from '../../../src/adapters/peers/peer-transport.ts';
 import type { PeerFault, PeerRequest, PeerTransport } from '../../../src/proxy/ports.ts';
 import { eventually } from '../../support/manual-clock.ts';
+import { flags, frame, frameTypes, literals } from '../../support/raw-http2.ts';
 import { createTestAuthority } from '../../support/test-certificates.ts';
 
 interface Outcome {
@@ -357,6 +358,79 @@ describe('watches over HTTP/2', function () {
       open.sweep();
       expect(slow.seen.faults.map(({ kind, sent }) => [kind, sent])).to.deep.equal([['timeout', true]]);
       await eventually(() => streams[0]?.stream.rstCode === 8);
+    });
+
+    /** A server that speaks by hand; `onHeaders` gives what it says to each request by its stream. */
+    async function rawServer(greeting: Buffer, onHeaders: (stream: number) => Buffer, protocols = ['h2']) {
+      const seen = { connections: 0, requests: 0 };
+      const raw = createTlsServer({ cert: certPem, key: keyPem, ALPNProtocols: protocols }, (socket) => {
+        seen.connections++;
+        socket.on('error', () => {});
+        socket.write(greeting);
+        let rest: Buffer = Buffer.alloc(0);
+        let begun = false;
+        socket.on('data', (chunk: Buffer) => {
+          rest = Buffer.concat([rest, chunk]);
+          if (!begun && rest.length >= 24) {
+            begun = true;
+            rest = rest.subarray(24);
+          }
+          while (begun && rest.length >= 9 && rest.length >= 9 + rest.readUIntBE(0, 3)) {
+            if (rest[3] === frameTypes.headers) {
+              seen.requests++;
+              socket.write(onHeaders(rest.readUInt32BE(5)));
+            }
+            rest = rest.subarray(9 + rest.readUIntBE(0, 3));
+          }
+        });
+      });
+      raw.on('connection', (socket: Socket) => connections.add(socket));
+      await new Promise<void>((resolve) => raw.listen(0, '127.0.0.1', resolve));
+      return { seen, port: (raw.address() as AddressInfo).port, close: () => raw.close() };
+    }
+    const hello = frame(frameTypes.settings, 0, 0);
+    const half = (stream: number) =>
+      Buffer.concat([
+        frame(frameTypes.headers, flags.endHeaders, stream, literals([[':status', '200']])),
+        frame(frameTypes.data, 0, stream, Buffer.from('half')),
+      ]);
+
+    it('are not sent again once they were answered by a word, whatever the server says after that', async () => {
+      const refused = (stream: number) => frame(frameTypes.reset, 0, stream, Buffer.from([0, 0, 0, 7]));
+      const gone = () => frame(frameTypes.goaway, 0, 0, Buffer.alloc(8));
+      for (const after of [refused, gone]) {
+        const raw = await rawServer(hello, (stream) => Buffer.concat([half(stream), after(stream)]));
+        const { seen } = start({}, raw.port);
+        await eventually(() => seen.faults.length === 1);
+        expect(seen.faults[0]).to.include({ kind: 'reset', sent: true });
+        expect(raw.seen.requests).to.equal(1);
+        open.close();
+        raw.close();
+      }
+    });
+
+    it('get a fault, and no connection after another, from a server that takes no requests', async () => {
+      const none = frame(frameTypes.settings, 0, 0, Buffer.from([0, 3, 0, 0, 0, 0]));
+      const leaving = Buffer.concat([hello, frame(frameTypes.goaway, 0, 0, Buffer.alloc(8))]);
+      for (const greeting of [none, leaving]) {
+        const raw = await rawServer(greeting, () => Buffer.alloc(0));
+        const { seen } = start({}, raw.port);
+        await eventually(() => seen.faults.length === 1);
+        expect(seen.faults[0]).to.include({ kind: 'connect', sent: false });
+        expect(raw.seen).to.deep.equal({ connections: 1, requests: 0 });
+        open.close();
+        raw.close();
+      }
+    });
+
+    it('are told where the pool was closed while they waited', async () => {
+      const raw = await rawServer(hello, () => Buffer.alloc(0));
+      const { seen } = start({}, raw.port);
+      open.close();
+      await eventually(() => seen.faults.length === 1);
+      expect(seen.faults[0]?.sent).to.equal(false);
+      expect(raw.seen.requests).to.equal(0);
+      raw.close();
     });
 
     it('live on where pings are answered, however many', async () => {
