@@ -192,7 +192,7 @@ describe('the client’s side of HTTP/2', function () {
     await eventually(() => second?.closed.length === 1);
     expect(second?.closed).to.deep.equal([true]);
     // Nothing is left on it, so it ends.
-    await once(peer, 'close');
+    await once(peer, 'end');
   });
 
   it('takes no answer to what was not sent yet for one', async () => {
