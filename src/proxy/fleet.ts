@@ -127,6 +127,8 @@ export function createFleet({
       const addresses = new Set(peers.flatMap((peer) => (peer === undefined ? [] : [peer.target.address])));
       if (pinnedHome !== undefined) addresses.add(pinnedHome);
       health.forgetAllBut(addresses);
+      // A server that was restarted is of use from now on; the next one may be restarted at once.
+      for (const peer of peers) if (peer?.state === 'Ready') health.hurry(peer.target.address);
       for (const [address, load] of loads) if (!addresses.has(address) && load.inFlight === 0) loads.delete(address);
     },
     distrust: (doubtful) => {

@@ -8,10 +8,18 @@ export interface PeerHealth {
   isWell(address: string): boolean;
   /** Takes the peer out at once and probes it until it is well again. */
   markDown(target: PeerTarget, why: string): void;
+  /** The table says that the peer is ready: if it is out here, it is probed now and not in a second. */
+  hurry(address: string): void;
   /** Stops probing peers that are in no table any more. */
   forgetAllBut(addresses: ReadonlySet<string>): void;
   /** Addresses that are out. */
   down(): readonly string[];
+}
+
+interface Probing {
+  readonly stop: AbortController;
+  /** Ends the wait before the next probe. */
+  wake: AbortController;
 }
 
 /** Keeps the map of peers that failed here; each is probed at once, then every second, until it answers. */
@@ -28,14 +36,15 @@ export function createPeerHealth({
   readonly signal: AbortSignal;
   readonly intervalMs?: number;
 }): PeerHealth {
-  const probing = new Map<string, AbortController>();
-  const probeBack = async (target: PeerTarget, stop: AbortController) => {
-    const either = AbortSignal.any([signal, stop.signal]);
+  const probing = new Map<string, Probing>();
+  const probeBack = async (target: PeerTarget, entry: Probing) => {
+    const either = AbortSignal.any([signal, entry.stop.signal]);
     while (!either.aborted) {
+      entry.wake = new AbortController();
       if (await transport.probe(target)) break;
-      await clock.sleep(intervalMs, either);
+      await clock.sleep(intervalMs, AbortSignal.any([either, entry.wake.signal]));
     }
-    if (probing.get(target.address) !== stop) return;
+    if (probing.get(target.address) !== entry) return;
     probing.delete(target.address);
     if (!either.aborted) log.info('peer is well again', { peer: target.id, address: target.address });
   };
@@ -44,15 +53,16 @@ export function createPeerHealth({
     markDown: (target, why) => {
       if (probing.has(target.address) || signal.aborted) return;
       log.warn('peer taken out', { peer: target.id, address: target.address, why });
-      const stop = new AbortController();
-      probing.set(target.address, stop);
-      probeBack(target, stop).catch((error: unknown) => {
+      const entry = { stop: new AbortController(), wake: new AbortController() };
+      probing.set(target.address, entry);
+      probeBack(target, entry).catch((error: unknown) => {
         log.error('probing a peer failed', { peer: target.id, error: String(error) });
         probing.delete(target.address);
       });
     },
+    hurry: (address) => probing.get(address)?.wake.abort(),
     forgetAllBut: (addresses) => {
-      for (const [address, stop] of probing) {
+      for (const [address, { stop }] of probing) {
         if (addresses.has(address)) continue;
         probing.delete(address);
         stop.abort();
