@@ -159,9 +159,8 @@ export class ClientConnection extends Http2Connection {
     return ends && !stream.isClosed ? this.endRemote(stream) : undefined;
   }
 
-  protected override onLocalEnd(stream: Http2Stream): void {
-    if (stream.remoteEnded) this.closeStream(stream, true);
-  }
+  /** The answer is still to come. */
+  protected override onLocalEnd(): void {}
 
   protected override onRemoteEnd(stream: Http2Stream): void {
     this.closeStream(stream, true);

@@ -30,7 +30,6 @@ export const errorCode = {
 
 /** RFC 9113, section 6.5.2. */
 export const setting = {
-  headerTableSize: 1,
   enablePush: 2,
   maxConcurrentStreams: 3,
   initialWindowSize: 4,
@@ -74,14 +73,14 @@ export function settingsFrame(values: readonly (readonly [number, number])[]): s
 }
 
 /** A list of fields as one HEADERS frame and as many CONTINUATION frames as it needs. */
-export function fieldFrames(block: string, stream: number, ends: boolean, frameBytes: number): string {
+export function fieldFrames(block: string, stream: number, ends: boolean): string {
   const flags = ends ? flag.endStream : 0;
-  if (block.length <= frameBytes)
+  if (block.length <= defaultFrameBytes)
     return frameHead(block.length, frameType.headers, flags | flag.endHeaders, stream) + block;
-  let frames = frameHead(frameBytes, frameType.headers, flags, stream) + block.slice(0, frameBytes);
-  for (let at = frameBytes; at < block.length; at += frameBytes) {
-    const part = block.slice(at, at + frameBytes);
-    const last = at + frameBytes >= block.length ? flag.endHeaders : 0;
+  let frames = frameHead(defaultFrameBytes, frameType.headers, flags, stream) + block.slice(0, defaultFrameBytes);
+  for (let at = defaultFrameBytes; at < block.length; at += defaultFrameBytes) {
+    const part = block.slice(at, at + defaultFrameBytes);
+    const last = at + defaultFrameBytes >= block.length ? flag.endHeaders : 0;
     frames += frameHead(part.length, frameType.continuation, last, stream) + part;
   }
   return frames;

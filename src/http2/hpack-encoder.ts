@@ -1,4 +1,5 @@
 import { isFieldValue, isToken } from '../domain/field-syntax.ts';
+import { isConnectionField } from './read-request-fields.ts';
 import { staticTable } from './static-table.ts';
 
 /**
@@ -8,15 +9,6 @@ import { staticTable } from './static-table.ts';
  * RFC 7541, section 6.3.
  */
 export const forgetAll = '\x20';
-
-/** Fields that are about one connection, which HTTP/2 has none of. RFC 9113, section 8.2.2. */
-const connectionFields: ReadonlySet<string> = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'transfer-encoding',
-  'upgrade',
-]);
 
 const firstIndexes = new Map<string, number>();
 for (const [at, [name]] of staticTable.entries()) if (!firstIndexes.has(name)) firstIndexes.set(name, at + 1);
@@ -30,7 +22,7 @@ function writeName(name: string): string | undefined {
   const known = names.get(name);
   if (known !== undefined || names.has(name)) return known;
   const lower = name.toLowerCase();
-  const written = !isToken(name) ? undefined : connectionFields.has(lower) ? '' : writeLiteralName(lower);
+  const written = !isToken(name) ? undefined : isConnectionField(lower) ? '' : writeLiteralName(lower);
   if (names.size < maxNames) names.set(name, written);
   return written;
 }

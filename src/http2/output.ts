@@ -30,7 +30,6 @@ export class Http2Output {
   window = defaultWindow;
   /** What the other side has set. */
   streamWindow = defaultWindow;
-  frameBytes = defaultFrameBytes;
   readonly #socket: Duplex;
   readonly #onSent: (streams: readonly Http2Stream[]) => void;
   readonly #onCrash: (error: unknown) => void;
@@ -80,7 +79,7 @@ export class Http2Output {
 
   /** Sends a list of fields now, ahead of all that its stream has to send. */
   sendFields(id: number, block: string, ends: boolean): void {
-    this.send(fieldFrames(this.#greeting + block, id, ends, this.frameBytes));
+    this.send(fieldFrames(this.#greeting + block, id, ends));
     this.#greeting = '';
   }
 
@@ -206,13 +205,13 @@ export class Http2Output {
     const ends = () => stream.isEnding && stream.queued === 0;
     if (stream.head !== '') {
       const only = ends() && stream.trailers === '';
-      this.#add(fieldFrames(this.#greeting + stream.head, id, only, this.frameBytes));
+      this.#add(fieldFrames(this.#greeting + stream.head, id, only));
       this.#greeting = '';
       stream.head = '';
       if (only) return this.#finish(stream);
     }
     if (stream.queued > 0) {
-      const most = Math.min(stream.queued, this.frameBytes, stream.sendWindow, this.window, room);
+      const most = Math.min(stream.queued, defaultFrameBytes, stream.sendWindow, this.window, room);
       if (most <= 0) return false;
       const isLast = most === stream.queued && stream.isEnding && stream.trailers === '';
       this.#add(frameHead(most, frameType.data, isLast ? flag.endStream : 0, id));
@@ -225,7 +224,7 @@ export class Http2Output {
     }
     if (!ends()) return false;
     if (stream.trailers === '') this.#add(frameHead(0, frameType.data, flag.endStream, id));
-    else this.#add(fieldFrames(stream.trailers, id, true, this.frameBytes));
+    else this.#add(fieldFrames(stream.trailers, id, true));
     return this.#finish(stream);
   }
 

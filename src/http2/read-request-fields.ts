@@ -55,11 +55,14 @@ export function areTrailers(list: readonly string[]): boolean {
   return true;
 }
 
-/** RFC 9113, section 8.2.2. Names are lower case; their lengths tell most of them at once. */
 function isOfConnection(name: string, value: string): boolean {
+  return isConnectionField(name) || (name === 'te' && value.toLowerCase() !== 'trailers');
+}
+
+/** Fields that are about one connection, which HTTP/2 has none of. RFC 9113, section 8.2.2; names are lower case. */
+export function isConnectionField(name: string): boolean {
+  // Their lengths tell most names at once.
   switch (name.length) {
-    case 2:
-      return name === 'te' && value.toLowerCase() !== 'trailers';
     case 7:
       return name === 'upgrade';
     case 10:

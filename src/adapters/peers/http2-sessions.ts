@@ -37,7 +37,6 @@ export interface Http2Limits {
 
 interface Session {
   readonly connection: ClientConnection;
-  readonly socket: TLSSocket;
   readonly attempts: Set<Http2Attempt>;
   idleSweeps: number;
   sweepsSincePing: number;
@@ -125,7 +124,7 @@ export function createHttp2Sessions(
       socket.on('error', () => {});
       const bounds = { streamWindow: limits.streamWindow, maxStreams: streamsPerConnection };
       const connection = new ClientConnection(socket, owner, bounds, () => performance.now());
-      const held: Session = { connection, socket, attempts: new Set(), idleSweeps: 0, sweepsSincePing: 0 };
+      const held: Session = { connection, attempts: new Set(), idleSweeps: 0, sweepsSincePing: 0 };
     });
   const again = (attempt: Http2Attempt) => {
     waiting.push(attempt);
