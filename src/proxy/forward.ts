@@ -44,6 +44,8 @@ export interface ForwardEvents {
   /** An answer is passed on; it was waited for `waitedMs` since it was asked for. */
   onHead(target: ForwardTarget, status: number, waitedMs: number): void;
   reject(status: StatusError, why?: UnavailableReason): void;
+  /** The answer could not be dealt with, for a fault of this program's; it has been cut off. */
+  onDefect(error: unknown): void;
 }
 
 /** Bodies up to this size are kept while another server may have to be tried: most objects, and no upload. */
@@ -172,6 +174,46 @@ class Forwarding implements ForwardedExchange, PeerHandler {
   }
 
   onHead(status: number, rawHeaders: string[]): void {
+    try {
+      this.#takeHead(status, rawHeaders);
+    } catch (error) {
+      this.#onDefect(error);
+    }
+  }
+
+  onData(chunk: Buffer, isLast: boolean): void {
+    try {
+      this.#takeData(chunk, isLast);
+    } catch (error) {
+      this.#onDefect(error);
+    }
+  }
+
+  onEnd(rawTrailers: string[]): void {
+    this.#leave();
+    try {
+      this.#takeEnd(rawTrailers);
+    } catch (error) {
+      this.#onDefect(error);
+    }
+  }
+
+  onFault(fault: PeerFault): void {
+    this.#leave();
+    try {
+      this.#takeFault(fault);
+    } catch (error) {
+      this.#onDefect(error);
+    }
+  }
+
+  /** Nobody else's answer is to suffer, be it on the same connection. */
+  #onDefect(error: unknown): void {
+    this.#events.onDefect(error);
+    this.#exchange.destroy();
+  }
+
+  #takeHead(status: number, rawHeaders: string[]): void {
     if (this.#closed) return;
     const headers = prepareResponseHeaders(rawHeaders);
     if ((status === 404 && this.#mayBeWrong()) || this.#mayBeShuttingDown(status, headers))
@@ -179,7 +221,7 @@ class Forwarding implements ForwardedExchange, PeerHandler {
     else this.#respond(status, headers);
   }
 
-  onData(chunk: Buffer, isLast: boolean): void {
+  #takeData(chunk: Buffer, isLast: boolean): void {
     if (this.#closed) return;
     const held = this.#held;
     if (held === undefined) {
@@ -206,8 +248,7 @@ class Forwarding implements ForwardedExchange, PeerHandler {
     this.#rejectDoubtful(rule);
   }
 
-  onEnd(rawTrailers: string[]): void {
-    this.#leave();
+  #takeEnd(rawTrailers: string[]): void {
     if (this.#closed || this.#ended) return;
     const held = this.#held;
     if (held !== undefined) {
@@ -227,8 +268,7 @@ class Forwarding implements ForwardedExchange, PeerHandler {
     else this.#exchange.end(undefined, prepareResponseHeaders(rawTrailers));
   }
 
-  onFault(fault: PeerFault): void {
-    this.#leave();
+  #takeFault(fault: PeerFault): void {
     const target = this.#target;
     if (fault.kind === 'aborted' || this.#closed || target === undefined) return;
     this.#events.onFault(target, fault);

@@ -252,6 +252,12 @@ class Answering implements ForwardEvents {
     this.#context.health.markDown(peer.target, 'it is shutting down');
   }
 
+  onDefect(error: unknown): void {
+    this.#context.log.error('an answer could not be passed on', {
+      error: error instanceof Error ? error.stack : String(error),
+    });
+  }
+
   #noteFailed({ target }: FleetPeer, what: string): void {
     this.#failed ??= [];
     this.#failed.push(`${target.id}: ${what}`);

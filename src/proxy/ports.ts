@@ -76,7 +76,7 @@ export interface PeerRequest {
   readonly body: AsyncIterable<Uint8Array> | null;
   /** Watches and the like: own connections, no timeouts. */
   readonly longRunning: boolean;
-  /** True for a client of HTTP/2: a server's answer differs in a header field or two by the protocol that it is asked over. */
+  /** True for a client of HTTP/2, to whom names of fields may be told in lower case however the peer was asked. */
   readonly overHttp2?: boolean;
   /** Without a front-proxy certificate, `frontProxy` is a fault of kind `request`. */
   readonly connectAs: ConnectAs;

@@ -3,6 +3,7 @@ import { ClientConnection, type ClientUser } from '../../http2/client-connection
 import { errorCode } from '../../http2/frames.ts';
 import type { Http2Stream } from '../../http2/stream.ts';
 import type { PeerCall, PeerFaultKind, PeerHandler, PeerRequest, PeerTarget } from '../../proxy/ports.ts';
+import { canonicalizeNames } from './canonical-names.ts';
 import { ConnectFault } from './connect-peer.ts';
 import { maxHandshakes, sweepMs } from './http1-pool.ts';
 import { encodeRequestFields } from './request-head.ts';
@@ -218,12 +219,12 @@ class Http2Attempt implements PeerCall, ClientUser {
 
   onInterim(status: number, rawHeaders: string[]): void {
     this.silentSweeps = 0;
-    if (!this.settled) this.#handler.onInterim?.(status, rawHeaders);
+    if (!this.settled) this.#handler.onInterim?.(status, this.#named(rawHeaders));
   }
 
   onAnswer(status: number, rawHeaders: string[]): void {
     this.silentSweeps = 0;
-    if (!this.settled) this.#handler.onHead(status, rawHeaders);
+    if (!this.settled) this.#handler.onHead(status, this.#named(rawHeaders));
   }
 
   onData(chunk: Buffer): boolean {
@@ -233,7 +234,7 @@ class Http2Attempt implements PeerCall, ClientUser {
   }
 
   onTrailers(rawTrailers: string[]): void {
-    this.#trailers = rawTrailers;
+    this.#trailers = this.#named(rawTrailers);
   }
 
   onEnd(): void {}
@@ -301,6 +302,11 @@ class Http2Attempt implements PeerCall, ClientUser {
     this.settled = true;
     this.#stream?.reset(errorCode.cancel);
     this.#handler.onFault({ kind: 'aborted', sent: this.#stream !== undefined, error: reason });
+  }
+
+  #named(fields: string[]): string[] {
+    if (this.#request.overHttp2 !== true) canonicalizeNames(fields);
+    return fields;
   }
 
   #leave(): void {

@@ -21,8 +21,9 @@ export interface PeerTransportOptions {
 
 /** Connections of one peer, made with one material; watches and short requests never share one. */
 interface Lanes {
+  /** Short requests with a body, or to a peer that does not speak HTTP/2. */
   readonly short: Http1Pool;
-  /** Short requests without a body of clients of HTTP/2. */
+  /** Short requests without a body. */
   readonly shared: Http2Sessions;
   /** Long requests with a body, to switch protocols, or to a peer that does not speak HTTP/2. */
   readonly long: Http1Pool;
@@ -106,7 +107,7 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
       const { short, shared, long, watches } = lanes;
       const [alone, multiplexed] = request.longRunning ? [long, watches] : [short, shared];
       const mayShare = request.body === null && request.upgrade === undefined && multiplexed.usable;
-      if (!mayShare || (!request.longRunning && !request.overHttp2)) return alone.dispatch(request, handler);
+      if (!mayShare) return alone.dispatch(request, handler);
       return multiplexed.dispatch(request, handler, () => alone.dispatch(request, handler));
     },
     probe: (target) => {

@@ -23,13 +23,14 @@ import { createTestAuthority } from '../../support/test-certificates.ts';
 
 interface Outcome {
   status: number;
+  interim: string[];
   rawHeaders: string[];
   body: string;
   trailers: string[] | undefined;
   fault: PeerFault | undefined;
 }
 
-describe('watches over HTTP/2', function () {
+describe('requests over HTTP/2', function () {
   this.timeout(20_000);
   const authority = createTestAuthority('peers');
   const { certPem, keyPem } = authority.issue({ commonName: 'peer', dnsNames: ['kubernetes.default.svc'] });
@@ -41,7 +42,7 @@ describe('watches over HTTP/2', function () {
   let onStream: (stream: ServerHttp2Stream) => void;
 
   const ask = (request: Partial<PeerRequest> = {}) => {
-    const seen: Outcome = { status: 0, rawHeaders: [], body: '', trailers: undefined, fault: undefined };
+    const seen: Outcome = { status: 0, interim: [], rawHeaders: [], body: '', trailers: undefined, fault: undefined };
     const call = transport.dispatch(
       {
         id: 'peer',
@@ -60,6 +61,7 @@ describe('watches over HTTP/2', function () {
         ...request,
       },
       {
+        onInterim: (_status, interim) => Object.assign(seen, { interim }),
         onHead: (status, rawHeaders) => Object.assign(seen, { status, rawHeaders }),
         onData: (chunk) => {
           seen.body += String(chunk);
@@ -123,7 +125,7 @@ describe('watches over HTTP/2', function () {
     await eventually(() => watches.every(({ seen }) => seen.body === 'event'));
     expect(sessions).to.have.length(1);
     expect(transport.connections().long).to.equal(1);
-    expect(watches[0]?.seen.rawHeaders.slice(0, 4)).to.deep.equal(['x-list', 'a', 'x-list', 'b']);
+    expect(watches[0]?.seen.rawHeaders.slice(0, 4)).to.deep.equal(['X-List', 'a', 'X-List', 'b']);
     const { rawHeaders = [] } = streams[0] ?? {};
     expect(rawHeaders.join(' ')).to.include('x-remote-group a x-remote-group b');
     expect(rawHeaders[rawHeaders.indexOf(':authority') + 1]).to.equal('h');
@@ -154,7 +156,26 @@ describe('watches over HTTP/2', function () {
     };
     const { seen } = ask();
     await eventually(() => seen.trailers !== undefined);
-    expect(seen).to.deep.include({ status: 200, body: 'last', trailers: ['x-sum', '1'], fault: undefined });
+    expect(seen).to.deep.include({ status: 200, body: 'last', trailers: ['X-Sum', '1'], fault: undefined });
+  });
+
+  it('have names as Go writes them over HTTP/1.1, save for a client of HTTP/2', async () => {
+    onStream = (stream) => {
+      stream.additionalHeaders({ ':status': 103, 'x-kubernetes-pf-flowschema-uid': 'early' });
+      stream.respond([':status', '200', 'www-authenticate', 'a', 'x--b', '', '3-c_d', ''], { waitForTrailers: true });
+      stream.once('wantTrailers', () => stream.sendTrailers({ 'x-sum': '1' }));
+      stream.end();
+    };
+    for (const [overHttp2, names] of [
+      [false, ['X-Kubernetes-Pf-Flowschema-Uid', 'Www-Authenticate', 'X--B', '3-C_d', 'X-Sum']],
+      [true, ['x-kubernetes-pf-flowschema-uid', 'www-authenticate', 'x--b', '3-c_d', 'x-sum']],
+    ] as const)
+      for (const longRunning of [false, true]) {
+        const { seen } = ask({ longRunning, overHttp2 });
+        await eventually(() => seen.trailers !== undefined);
+        const given = [...seen.interim, ...seen.rawHeaders, ...(seen.trailers ?? [])];
+        expect(given.filter((name, at) => at % 2 === 0 && name.toLowerCase() !== 'date')).to.deep.equal(names);
+      }
   });
 
   it('are told apart when cut off, and when refused before the server looked at them', async () => {
@@ -237,18 +258,18 @@ describe('watches over HTTP/2', function () {
     const posted = ask({ method: 'POST', body: body() });
     await eventually(() => posted.seen.trailers !== undefined);
     expect(posted.seen.body).to.equal('hello');
-    const short = ask({ longRunning: false });
+    const short = ask({ method: 'POST', body: body(), longRunning: false });
     await eventually(() => short.seen.trailers !== undefined);
     expect(sessions).to.have.length(0);
     expect(transport.connections()).to.deep.equal({ short: 1, long: 1 });
   });
 
-  it('share connections with none but their like: short requests of clients of HTTP/2 have their own', async () => {
+  it('share connections with none but their like: short requests have their own', async () => {
     onStream = (stream) => {
       stream.respond({ ':status': 200 });
       stream.end('short');
     };
-    const short = [1, 2, 3].map(() => ask({ longRunning: false, overHttp2: true }));
+    const short = [1, 2, 3].map(() => ask({ longRunning: false }));
     await eventually(() => short.every(({ seen }) => seen.trailers !== undefined));
     expect(short.map(({ seen }) => seen.body)).to.deep.equal(['short', 'short', 'short']);
     const watch = ask();

@@ -159,7 +159,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     const calls = Array.from({ length: 300 }, () =>
       transport.dispatch(
         { ...target(), address },
-        { ...get, connectAs: 'anonymous' },
+        { ...get, method: 'POST', body: pieces('x'), connectAs: 'anonymous' },
         {
           onHead: () => {},
           onData: () => {},

@@ -1,0 +1,20 @@
+/** Names that servers give are few; more than these are of something that makes them up. */
+const maxKnown = 1_000;
+const known = new Map<string, string>();
+
+/**
+ * Writes names, flat and in lower case, in place as Go's servers write them over HTTP/1.1: `Content-Type`.
+ *
+ * (`net/textproto`, `CanonicalMIMEHeaderKey`.)
+ */
+export function canonicalizeNames(fields: string[]): void {
+  for (let at = 0; at < fields.length; at += 2) {
+    const name = fields[at] ?? '';
+    let canonical = known.get(name);
+    if (canonical === undefined) {
+      canonical = name.replace(/^[a-z]|-[a-z]/g, (letter) => letter.toUpperCase());
+      if (known.size < maxKnown) known.set(name, canonical);
+    }
+    fields[at] = canonical;
+  }
+}
