@@ -46,7 +46,7 @@ async function measureFixed(setting: FrontSetting, samples: ProxyMeasurements['s
         for (const protocol of ['h1', 'h2'] as const)
           for (const { name, url, pid } of fronts) {
             const warm = turn === 0;
-            const load = { url: url + path, protocol, token, seconds: warm ? 2 : seconds };
+            const load = { url: url + path, protocol, token, seconds: warm ? 6 : seconds };
             const result = await runLoad(load, [pid], loadCore);
             if (!warm) note(samples, `${size}, ${protocol}`, name === back.name ? 'direct' : name, result);
           }

@@ -19,6 +19,9 @@ const PeerSchema = Type.Object({
 
 const ResourceSchema = Type.Object({
   resource: Type.String({ minLength: 1 }),
+  scope: Type.Optional(
+    Type.Enum(['Namespaced', 'Cluster'], { description: 'Absent where servers disagree, or say something else.' }),
+  ),
   peers: PeerSetIndexSchema,
   subresources: Type.Record(Type.String(), PeerSetIndexSchema),
 });

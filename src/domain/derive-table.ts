@@ -2,7 +2,7 @@ import type { PeerDocuments } from './assess-peer.ts';
 import { compareText } from './compare-text.ts';
 import type { DefinedResources } from './custom-resources.ts';
 import type { GroupDiscovery, VersionDiscovery } from './discovery-document.ts';
-import type { Origin, PeerSet, TableGroupVersion, TableResource } from './routing-table.ts';
+import type { Origin, PeerSet, Scope, TableGroupVersion, TableResource } from './routing-table.ts';
 
 /** One group-version's list, and the peers that serve exactly this one. */
 export interface Offer {
@@ -95,6 +95,13 @@ function collectOffers(documents: readonly (PeerDocuments | undefined)[]): Reado
   return collected;
 }
 
+interface CollectedResource {
+  /** Undefined where offers differ. */
+  scope: string | undefined;
+  readonly offers: number[];
+  readonly subresources: Map<string, number[]>;
+}
+
 function tabulate(
   offers: readonly Offer[],
   share: (peers: readonly number[]) => PeerSet,
@@ -107,11 +114,12 @@ function tabulate(
     unions.set(key, known);
     return known;
   };
-  const rows = new Map<string, { readonly offers: number[]; readonly subresources: Map<string, number[]> }>();
+  const rows = new Map<string, CollectedResource>();
   offers.forEach(({ version }, index) => {
-    for (const { resource, subresources } of version.resources ?? []) {
-      const row = rows.get(resource) ?? { offers: [], subresources: new Map<string, number[]>() };
+    for (const { resource, scope, subresources } of version.resources ?? []) {
+      const row = rows.get(resource) ?? { scope, offers: [], subresources: new Map<string, number[]>() };
       rows.set(resource, row);
+      if (row.scope !== scope) row.scope = undefined;
       addOnce(row.offers, index);
       for (const { subresource } of subresources ?? []) {
         const known = row.subresources.get(subresource) ?? [];
@@ -122,12 +130,17 @@ function tabulate(
   });
   const resources = [...rows].sort(byKey).map(([resource, row]) => ({
     resource,
+    ...(isScope(row.scope) ? { scope: row.scope } : {}),
     peers: peersOf(row.offers),
     subresources: Object.fromEntries(
       [...row.subresources].sort(byKey).map(([subresource, indexes]) => [subresource, peersOf(indexes)]),
     ),
   }));
   return { resources, sets: [...unions.values()] };
+}
+
+function isScope(scope: string | undefined): scope is Scope {
+  return scope === 'Namespaced' || scope === 'Cluster';
 }
 
 function unite(sets: readonly PeerSet[]): readonly number[] {

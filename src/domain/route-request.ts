@@ -1,5 +1,5 @@
 import type { RequestInfo } from './request-info.ts';
-import type { PeerSet } from './routing-table.ts';
+import type { PeerSet, Scope } from './routing-table.ts';
 import type { TableIndex } from './table-index.ts';
 
 /** What this proxy knows at the moment of a request, besides the table. */
@@ -34,7 +34,7 @@ export type RouteDecision =
       /** Who may stand in for home: `any` ready peer, or only these. */
       readonly instead: 'any' | PeerSet;
     }
-  | { readonly kind: 'peer'; readonly candidates: PeerSet }
+  | { readonly kind: 'peer'; readonly notFound: NotFoundRule; readonly candidates: PeerSet }
   | { readonly kind: 'discovery' }
   | {
       readonly kind: 'unavailable';
@@ -72,9 +72,10 @@ export function routeRequest(
   if (!info.isResourceRequest) return routeNonResource(index, info.path, view);
   // `RequestInfo` overlooks these slashes, but nothing is served there by any server: their path is matched as it is.
   if (info.path.startsWith('//')) return unlisted(index, view);
-  const serving = index.resource(info.group, info.version, info.resource, info.subresource);
-  if (serving === undefined || serving.length === 0) return unlisted(index, view);
-  return routeListed(index, serving, view, describe(info));
+  const row = index.resource(info.group, info.version, info.resource, info.subresource);
+  if (row === undefined || row.peers.length === 0) return unlisted(index, view);
+  const notFound = isMisplaced(info, row.scope) ? unlistedNotFound(index, view) : listed;
+  return routeListed(index, row.peers, view, describe(info), notFound);
 }
 
 /** `/apis/<group>`, `/apis/<group>/<version>` and `/api/<version>` are about what a server has; the rest is home's. */
@@ -85,29 +86,53 @@ function routeNonResource(index: TableIndex, path: string, view: RouteView): Rou
     const whole = second === undefined || second === '';
     const serving = whole ? index.group(first) : index.groupVersion(first, second);
     const what = whole ? first : `${first}/${second}`;
-    return serving === undefined ? unlisted(index, view) : routeListed(index, serving, view, what);
+    return serving === undefined ? unlisted(index, view) : routeListed(index, serving, view, what, listed);
   }
   return homeTrusted;
 }
 
+/**
+ * Whether the resource is not where its path says, so that no server that serves it has the path: an object of a
+ * namespaced one without its namespace, or one of a cluster's in a namespace.
+ *
+ * Without a namespace a namespaced resource can be listed and watched; for the rest CustomResourceDefinitions are 404,
+ * and built-in ones 405 or 404.
+ */
+function isMisplaced({ namespace, resource, verb }: RequestInfo, scope: Scope | undefined): boolean {
+  if (scope === 'Namespaced') return namespace === '' && verb !== 'list' && verb !== 'watch';
+  // A Namespace's own name stands where others have the namespace that they are in.
+  return scope === 'Cluster' && namespace !== '' && resource !== 'namespaces';
+}
+
 function unlisted(index: TableIndex, view: RouteView): RouteDecision {
+  const notFound = unlistedNotFound(index, view);
+  return notFound.kind === 'trust' ? homeTrusted : { kind: 'home', notFound, instead: 'any' };
+}
+
+function unlistedNotFound(index: TableIndex, view: RouteView): NotFoundRule {
   const { complete, doubts } = index.table;
-  if (complete && !view.tableTooOld) return homeTrusted;
+  if (complete && !view.tableTooOld) return trust;
   const message = complete
     ? 'the routing table has not been confirmed for too long'
     : `not every kube-apiserver is known well enough: ${doubts.map(({ peer, message }) => (peer === '' ? message : `${peer}: ${message}`)).join('; ')}`;
-  return { kind: 'home', notFound: { kind: 'doubt', message }, instead: 'any' };
+  return { kind: 'doubt', message };
 }
 
-function routeListed(index: TableIndex, serving: PeerSet, view: RouteView, what: string): RouteDecision {
+function routeListed(
+  index: TableIndex,
+  serving: PeerSet,
+  view: RouteView,
+  what: string,
+  notFound: NotFoundRule,
+): RouteDecision {
   const { home } = view;
   const others = serving.filter((peer) => peer !== home);
   const well = others.filter((peer) => view.usable(peer));
   // A 503 here is never wrong, but a peer that lost one idle connection may be there for the next.
   const capable = well.length > 0 ? well : others.filter((peer) => view.lastResort(peer));
   if (home !== undefined ? serving.includes(home) : everyLivePeerServes(index, serving))
-    return { kind: 'home', notFound: listed, instead: capable };
-  if (capable.length > 0) return { kind: 'peer', candidates: capable };
+    return { kind: 'home', notFound, instead: capable };
+  if (capable.length > 0) return { kind: 'peer', notFound, candidates: capable };
   const states = serving.map((peer) => {
     const { id, state } = index.table.peers[peer] ?? { id: `peer ${peer}`, state: 'Unresolved' };
     return `${id} is ${state === 'Ready' || state === 'Stale' ? 'not answering this proxy' : state}`;

@@ -39,9 +39,14 @@ export interface Doubt {
 /** Who serves a resource or subresource: indexes into the table's `peers`, ascending. */
 export type PeerSet = readonly number[];
 
+/** Where objects are: in namespaces, or beside them. */
+export type Scope = 'Namespaced' | 'Cluster';
+
 /** One resource of a group-version. */
 export interface TableResource {
   readonly resource: string;
+  /** Absent where servers disagree, or say something else. */
+  readonly scope?: Scope;
   readonly peers: PeerSet;
   /** Subresource name to the peers that serve it. */
   readonly subresources: Readonly<Record<string, PeerSet>>;

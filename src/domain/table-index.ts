@@ -1,10 +1,17 @@
-import type { PeerSet, RoutingTable } from './routing-table.ts';
+import type { PeerSet, RoutingTable, Scope } from './routing-table.ts';
+
+/** A resource or subresource of the table. */
+export interface ListedResource {
+  readonly peers: PeerSet;
+  /** Where kube-apiserver itself has its objects; undefined where that is not known. */
+  readonly scope: Scope | undefined;
+}
 
 /** A routing table, arranged so that every question of a request is one look-up. */
 export interface TableIndex {
   readonly table: RoutingTable;
-  /** The peers that serve it, or undefined if the table does not list it. */
-  resource(group: string, version: string, resource: string, subresource: string): PeerSet | undefined;
+  /** Undefined if the table does not list it. */
+  resource(group: string, version: string, resource: string, subresource: string): ListedResource | undefined;
   /** The peers that serve anything of the group-version. */
   groupVersion(group: string, version: string): PeerSet | undefined;
   /** The peers that serve anything of the group. */
@@ -15,16 +22,18 @@ export interface TableIndex {
 
 /** Indexes a table once, so that each request costs one Map look-up whatever the table's size. */
 export function indexTable(table: RoutingTable): TableIndex {
-  const resources = new Map<string, PeerSet>();
+  const resources = new Map<string, ListedResource>();
   const groupVersions = new Map<string, Set<number>>();
   const groups = new Map<string, Set<number>>();
-  for (const { group, version, resources: rows } of table.groupVersions) {
+  for (const { group, version, origin, resources: rows } of table.groupVersions) {
     const ofVersion = setOf(groupVersions, `${group}/${version}`);
     const ofGroup = setOf(groups, group);
     let before: PeerSet | undefined;
     for (const row of rows) {
       const key = `${group}/${version}/${row.resource}`;
-      resources.set(key, row.peers);
+      // What an aggregated server has at which path is its own affair.
+      const scope = origin === 'Aggregated' ? undefined : row.scope;
+      resources.set(key, { peers: row.peers, scope });
       // Nearly all rows refer to the same few sets.
       if (row.peers !== before)
         for (const peer of row.peers) {
@@ -32,7 +41,8 @@ export function indexTable(table: RoutingTable): TableIndex {
           ofGroup.add(peer);
         }
       before = row.peers;
-      for (const name of Object.keys(row.subresources)) resources.set(`${key}/${name}`, row.subresources[name] ?? []);
+      for (const name of Object.keys(row.subresources))
+        resources.set(`${key}/${name}`, { peers: row.subresources[name] ?? [], scope });
     }
   }
   const versionPeers = sorted(groupVersions);

@@ -121,7 +121,8 @@ function explain(
 }
 
 function servingOf(index: TableIndex, info: RequestInfo): PeerSet | undefined {
-  if (info.isResourceRequest) return index.resource(info.group, info.version, info.resource, info.subresource) ?? [];
+  if (info.isResourceRequest)
+    return index.resource(info.group, info.version, info.resource, info.subresource)?.peers ?? [];
   const [, prefix, group, version] = info.path.split('/');
   if (prefix !== 'apis' || group === undefined || group === '') return undefined;
   return (version === undefined || version === '' ? index.group(group) : index.groupVersion(group, version)) ?? [];

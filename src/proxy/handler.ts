@@ -162,7 +162,7 @@ class Answering implements ForwardEvents {
     if (this.#context.accessLog) this.#reason = explain(decision, identity.alreadyRouted);
     if (identity.alreadyRouted) this.#forward(home === undefined ? undefined : targetOfRouted(home), none);
     else if (decision.kind === 'peer') {
-      const [first, ...others] = this.#targetsFor(decision.candidates, snapshot);
+      const [first, ...others] = this.#targetsFor(decision.candidates, decision.notFound, snapshot);
       if (first !== undefined) stick(exchange, info, first.peer);
       this.#forward(first, () => others);
     } else if (decision.kind === 'home' && home !== undefined) {
@@ -180,17 +180,17 @@ class Answering implements ForwardEvents {
     instead: 'any' | PeerSet,
   ): ForwardTarget[] {
     // A stand-in for home is home for this request; only one that is chosen for what it serves is told not to route on.
-    if (instead !== 'any') return this.#targetsFor(instead, snapshot).map((target) => ({ ...target, notFound }));
+    if (instead !== 'any') return this.#targetsFor(instead, notFound, snapshot);
     const others = homesFor(this.#context.fleet, snapshot, home).slice(1);
     return others.map((peer) => ({ peer, notFound, peerProxied: false }));
   }
 
   /** Of equals another one is first each time, and before all the one that the client's connection was sent to before. */
-  #targetsFor(candidates: PeerSet, snapshot: FleetSnapshot): ForwardTarget[] {
+  #targetsFor(candidates: PeerSet, notFound: NotFoundRule, snapshot: FleetSnapshot): ForwardTarget[] {
     const info = this.#info;
     if (info === undefined) return [];
     const peers = stickyFirst(rotate(peersOf(snapshot, candidates), this.#counts.turn++), this.#exchange, info);
-    return peers.map((peer) => ({ peer, notFound: listed, peerProxied: true }));
+    return peers.map((peer) => ({ peer, notFound, peerProxied: true }));
   }
 
   #answerDiscovery(question: DiscoveryQuestion, snapshot: FleetSnapshot): void {
@@ -331,7 +331,6 @@ class Answering implements ForwardEvents {
   }
 }
 
-const listed: NotFoundRule = { kind: 'listed' };
 const trust: NotFoundRule = { kind: 'trust' };
 const noTargets: readonly ForwardTarget[] = [];
 const none = () => noTargets;

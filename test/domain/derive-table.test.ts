@@ -80,6 +80,19 @@ describe('deriveTable', () => {
     );
   });
 
+  it('says where objects are, unless servers disagree', () => {
+    const listOf = (scope: string, ...more: string[]) => [
+      buildGroup('g', buildVersion('v1', buildResource('r', { scope }), ...more)),
+    ];
+    const scopesOf = (...lists: (readonly GroupDiscovery[])[]) =>
+      derive(lists).flatMap(({ row }) => row.resources.map(({ resource, scope }) => `${resource} ${scope}`));
+    expect(scopesOf(listOf('Cluster'), listOf('Cluster', 's'))).to.deep.equal(['r Cluster', 's Namespaced']);
+    expect(scopesOf(listOf('Cluster'), listOf('Namespaced', 's'))).to.deep.equal(['r undefined', 's Namespaced']);
+    const [namespaced, cluster] = [listOf('Namespaced'), listOf('Cluster')];
+    expect(scopesOf(namespaced, cluster, listOf('Namespaced', 's'))).to.deep.equal(['r undefined', 's Namespaced']);
+    expect(scopesOf(listOf(''))).to.deep.equal(['r undefined']);
+  });
+
   it('keeps the rows of group-versions that nobody changed, and one object for each set of peers', () => {
     const random = seededRandom(6);
     const newest = generateGroups(200, random);

@@ -27,9 +27,14 @@ describe('routeRequest', () => {
   });
 
   it('sends what home lacks to the peers that have it and are usable', () => {
-    expect(route('/apis/new.io/v1/things')).to.deep.equal({ kind: 'peer', candidates: [1, 2] });
+    expect(route('/apis/new.io/v1/things')).to.deep.equal({
+      kind: 'peer',
+      notFound: { kind: 'listed' },
+      candidates: [1, 2],
+    });
     expect(route('/apis/new.io/v1/things', {}, { usable: (peer) => peer === 2 })).to.deep.equal({
       kind: 'peer',
+      notFound: { kind: 'listed' },
       candidates: [2],
     });
   });
@@ -42,9 +47,9 @@ describe('routeRequest', () => {
 
   it('tries, before saying 503, those that failed here just now, and no others', () => {
     const down = { usable: () => false, lastResort: (peer: number) => peer === 2 };
-    expect(route('/apis/new.io/v1/things', {}, down)).to.deep.equal({ kind: 'peer', candidates: [2] });
+    expect(route('/apis/new.io/v1/things', {}, down)).to.have.deep.property('candidates', [2]);
     const one = { usable: (peer: number) => peer === 1, lastResort: () => true };
-    expect(route('/apis/new.io/v1/things', {}, one)).to.deep.equal({ kind: 'peer', candidates: [1] });
+    expect(route('/apis/new.io/v1/things', {}, one)).to.have.deep.property('candidates', [1]);
   });
 
   it("lets home's 404 stand for what is not listed only if the table is complete and confirmed", () => {
@@ -61,6 +66,56 @@ describe('routeRequest', () => {
       expect(route(target, { complete: false }), target).to.have.nested.property('notFound.kind', 'doubt');
     }
     expect(route('/api/v1/pods/')).to.have.nested.property('notFound.kind', 'listed');
+  });
+
+  describe('lets a 404 stand where the resource is not at the path', () => {
+    const rows = [
+      { resource: 'pods', scope: 'Namespaced' as const, peers: [0, 1, 2], subresources: { status: [0, 1, 2] } },
+      { resource: 'nodes', scope: 'Cluster' as const, peers: [1, 2], subresources: {} },
+      { resource: 'namespaces', scope: 'Cluster' as const, peers: [0, 1, 2], subresources: { status: [0, 1, 2] } },
+      { resource: 'unsure', peers: [0, 1, 2], subresources: {} },
+    ];
+    const core = { group: '', version: 'v1', origin: 'BuiltIn' as const, resources: rows };
+    const notFoundOf = (request: string, overrides: Partial<RoutingTable> = {}, view: Partial<RouteView> = {}) => {
+      const [method = '', target = ''] = request.split(' ');
+      const decision = route(target, { groupVersions: [core], ...overrides }, view, method);
+      if (decision.kind !== 'home' && decision.kind !== 'peer') throw new Error(decision.kind);
+      return decision.notFound.kind;
+    };
+    const misplaced = [
+      'GET /api/v1/pods/x',
+      'PATCH /api/v1/pods/x/status',
+      'POST /api/v1/pods',
+      'DELETE /api/v1/pods',
+      'GET /api/v1/namespaces/a/nodes',
+      'GET /api/v1/namespaces/a/nodes/x',
+    ];
+
+    for (const request of misplaced)
+      it(`as in ${request}, if the table is complete, confirmed, and speaks for kube-apiserver itself`, () => {
+        expect(notFoundOf(request)).to.equal('trust');
+        expect(notFoundOf(request, { complete: false })).to.equal('doubt');
+        expect(notFoundOf(request, {}, { tableTooOld: true })).to.equal('doubt');
+        expect(notFoundOf(request, { groupVersions: [{ ...core, origin: 'Aggregated' }] })).to.equal('listed');
+      });
+
+    for (const request of [
+      'GET /api/v1/pods',
+      'GET /api/v1/pods?watch=1',
+      'GET /api/v1/pods?fieldSelector=metadata.name%3Dx',
+      'GET /api/v1/watch/pods',
+      'GET /api/v1/namespaces/a/pods/x',
+      'POST /api/v1/namespaces/a/pods',
+      'GET /api/v1/nodes/x',
+      'GET /api/v1/namespaces/a',
+      'PUT /api/v1/namespaces/a/status',
+      'DELETE /api/v1/namespaces/a',
+      'GET /api/v1/unsure/x',
+      'GET /api/v1/namespaces/a/unsure/x',
+    ])
+      it(`but not in ${request}`, () => {
+        expect(notFoundOf(request)).to.equal('listed');
+      });
   });
 
   it('trusts no 404 while there is no table', () => {
@@ -83,8 +138,8 @@ describe('routeRequest', () => {
   it('sends what is no resource request home, and legacy discovery of a group to who has the group', () => {
     expect(route('/version')).to.have.property('kind', 'home');
     expect(route('/apis')).to.have.property('kind', 'home');
-    expect(route('/apis/new.io/v1')).to.deep.equal({ kind: 'peer', candidates: [1, 2] });
-    expect(route('/apis/new.io')).to.deep.equal({ kind: 'peer', candidates: [1, 2] });
+    expect(route('/apis/new.io/v1')).to.deep.equal({ kind: 'peer', notFound: { kind: 'listed' }, candidates: [1, 2] });
+    expect(route('/apis/new.io')).to.deep.equal({ kind: 'peer', notFound: { kind: 'listed' }, candidates: [1, 2] });
   });
 
   it('takes a home that the table does not know for capable only if every live peer is', () => {

@@ -20,16 +20,28 @@ describe('indexTable', () => {
           group: 'batch',
           version: 'v1',
           origin: 'BuiltIn',
-          resources: [{ resource: 'jobs', peers: [1], subresources: {} }],
+          resources: [{ resource: 'jobs', scope: 'Namespaced', peers: [1], subresources: { status: [0] } }],
+        },
+        {
+          group: 'metrics.k8s.io',
+          version: 'v1beta1',
+          origin: 'Aggregated',
+          resources: [{ resource: 'nodes', scope: 'Cluster', peers: [1], subresources: {} }],
         },
       ],
     }),
   );
 
   it('finds resources and subresources by their own peers', () => {
-    expect(index.resource('', 'v1', 'pods', '')).to.deep.equal([0, 1]);
-    expect(index.resource('', 'v1', 'pods', 'log')).to.deep.equal([0]);
-    expect(index.resource('batch', 'v1', 'jobs', '')).to.deep.equal([1]);
+    expect(index.resource('', 'v1', 'pods', '')).to.deep.equal({ peers: [0, 1], scope: undefined });
+    expect(index.resource('', 'v1', 'pods', 'log')).to.deep.equal({ peers: [0], scope: undefined });
+    expect(index.resource('batch', 'v1', 'jobs', '')).to.deep.equal({ peers: [1], scope: 'Namespaced' });
+    expect(index.resource('batch', 'v1', 'jobs', 'status')).to.deep.equal({ peers: [0], scope: 'Namespaced' });
+  });
+
+  it('does not say where an aggregated server has its objects', () => {
+    const nodes = index.resource('metrics.k8s.io', 'v1beta1', 'nodes', '');
+    expect(nodes).to.deep.equal({ peers: [1], scope: undefined });
   });
 
   it('finds nothing for what is not listed', () => {

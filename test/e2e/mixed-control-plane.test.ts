@@ -155,6 +155,13 @@ describe('a real control plane of 1.33, 1.35 and 1.36', function () {
       'a complete table',
       async () => (await request('proxy', '/apis/nope.example/v1/things')).status === 404,
     );
+    // Of what home has, and of what it has not.
+    for (const path of [
+      '/api/v1/configmaps/x',
+      '/api/v1/namespaces/default/nodes/x',
+      '/apis/resource.k8s.io/v1/resourceclaims/x',
+    ])
+      expect((await request('proxy', path)).status, path).to.equal(404);
   });
 
   it("serves the merged /apis of upstream's own proxy, byte for byte and with its ETag", async () => {

@@ -25,7 +25,10 @@ export function sampleBundle(revision = 1, padding = ''): RoutingBundle {
           group: '',
           version: 'v1',
           origin: 'BuiltIn',
-          resources: [{ resource: 'pods', peers: [0, 1], subresources: { resize: [0], status: [0, 1] } }],
+          resources: [
+            { resource: 'nodes', peers: [0, 1], subresources: {} },
+            { resource: 'pods', scope: 'Namespaced', peers: [0, 1], subresources: { resize: [0], status: [0, 1] } },
+          ],
         },
       ],
     },

@@ -2,6 +2,7 @@ import type {
   PeerSet,
   RoutingBundle,
   RoutingTable,
+  Scope,
   TableGroupVersion,
   TableResource,
 } from '../../domain/routing-table.ts';
@@ -20,6 +21,7 @@ interface PackedGroupVersion extends Omit<TableGroupVersion, 'resources'> {
 
 interface PackedResource {
   readonly resource: string;
+  readonly scope?: Scope;
   readonly peers: number;
   readonly subresources: Readonly<Record<string, number>>;
 }
@@ -40,8 +42,8 @@ export function packBundle({ table, ...documents }: RoutingBundle): PackedBundle
   };
   const packed = groupVersions.map(({ resources, ...groupVersion }) => ({
     ...groupVersion,
-    resources: resources.map(({ resource, peers, subresources }) => ({
-      resource,
+    resources: resources.map(({ peers, subresources, ...resource }) => ({
+      ...resource,
       peers: indexOf(peers),
       subresources: mapValues(subresources, indexOf),
     })),
@@ -62,13 +64,13 @@ export function unpackPeerSets({
   const unpacked: TableGroupVersion[] = [];
   for (const [g, { resources, ...groupVersion }] of groupVersions.entries()) {
     const rows: TableResource[] = [];
-    for (const [r, { resource, peers, subresources }] of resources.entries()) {
+    for (const [r, { peers, subresources, ...resource }] of resources.entries()) {
       if ([peers, ...Object.values(subresources)].some((index) => index >= peerSets.length))
         return {
           ok: false,
           reason: `table.groupVersions.${g}.resources.${r} has to refer to ${peerSets.length} peerSets`,
         };
-      rows.push({ resource, peers: setAt(peers), subresources: mapValues(subresources, setAt) });
+      rows.push({ ...resource, peers: setAt(peers), subresources: mapValues(subresources, setAt) });
     }
     unpacked.push({ ...groupVersion, resources: rows });
   }
