@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import type { ReadinessCheck } from '../adapters/telemetry/http-endpoint.ts';
+import { type KeptMetrics, keepMetrics } from '../adapters/telemetry/kept-metrics.ts';
 import { aggregateMetrics } from '../adapters/telemetry/proxy-metrics.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
@@ -18,13 +19,17 @@ type ToWorker =
   | { readonly kind: 'report'; readonly id: number };
 type FromWorker =
   | { readonly kind: 'up' }
-  | { readonly kind: 'report'; readonly id: number; readonly report: WorkerReport };
+  /** Without a report where none could be made. */
+  | { readonly kind: 'report'; readonly id: number; readonly report: WorkerReport | undefined };
 
 /** The other processes that share this one's port. */
 export interface ProxyWorkers {
-  /** Metrics of all processes as one, in Prometheus' text format. */
+  /** Metrics of all processes as one, in Prometheus' text format; a worker that is late or has ended keeps its counts. */
   metrics(own: readonly object[]): Promise<string>;
-  /** The checks of all processes; one that is being replaced takes no requests and is no trouble. */
+  /**
+   * The checks of all workers, and of each that serves whether it answers; one that is being replaced takes no requests
+   * and is no trouble.
+   */
   checks(): readonly ReadinessCheck[];
   /** Lets every worker drain; resolves when all have ended. */
   stop(): Promise<void>;
@@ -40,40 +45,75 @@ export interface WorkerOptions {
   readonly ticketKeys: Buffer;
   readonly clock: Clock;
   readonly log: Log;
+  /** Runs one process; by default this program again. */
+  readonly run?: (args: readonly string[]) => ChildProcess;
+}
+
+/** Being asked for one report. */
+interface Asking {
+  /** Aborts when there is nothing more to wait for. */
+  readonly over: AbortController;
+  reported: boolean;
 }
 
 interface Worker {
   readonly name: string;
   child: ChildProcess | undefined;
+  /** True once the process takes connections. */
+  serves: boolean;
   checks: readonly ReadinessCheck[];
-  readonly asked: Map<number, (report: WorkerReport | undefined) => void>;
+  readonly metrics: KeptMetrics;
+  /** What it has not answered yet, by id, in the order of asking. */
+  readonly asked: Map<number, Asking>;
+  /** The id that its last report is for. */
+  reportId: number;
+  /** How many reports in a row did not come in time. */
+  missed: number;
 }
 
 const reportEveryMs = 1_000;
 const reportTimeoutMs = 2_000;
 const restartAfterMs = 1_000;
+/** So many missed reports in a row, and a worker counts as hanging. */
+const missesToFail = 3;
+
+const runAgain = (args: readonly string[]): ChildProcess =>
+  fork(process.argv[1] ?? '', [...args], { env: { ...process.env, [workerVariable]: '1' } });
 
 /** Starts processes that listen on the same port (SO_REUSEPORT); one that ends is replaced. */
 export function startWorkers(options: WorkerOptions): ProxyWorkers {
-  const { count, args, port, ticketKeys, clock, log } = options;
+  const { count, args, port, ticketKeys, clock, log, run = runAgain } = options;
   const stopping = new AbortController();
   let lastId = 0;
-  const ask = (worker: Worker): Promise<WorkerReport | undefined> => {
-    const { child } = worker;
-    if (child?.connected !== true) return Promise.resolve(undefined);
+  const send = (worker: Worker, child: ChildProcess): Asking => {
     const id = ++lastId;
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => settle(undefined), reportTimeoutMs);
-      const settle = (report: WorkerReport | undefined) => {
-        clearTimeout(timer);
-        worker.asked.delete(id);
-        resolve(report);
-      };
-      worker.asked.set(id, settle);
-      child.send({ kind: 'report', id } satisfies ToWorker, (error) => {
-        if (error !== null) settle(undefined);
-      });
-    });
+    const asking = { over: new AbortController(), reported: false };
+    worker.asked.set(id, asking);
+    child.send({ kind: 'report', id } satisfies ToWorker, () => {});
+    return asking;
+  };
+  /** Asks for a report and waits for it; false if it does not come in time. */
+  const ask = async (worker: Worker, child: ChildProcess): Promise<boolean> => {
+    // One that hangs is not asked again: it would have to answer all of that once it goes on.
+    const open = worker.missed > 0 ? [...worker.asked.values()].at(-1) : undefined;
+    const asking = open ?? send(worker, child);
+    await clock.sleep(reportTimeoutMs, asking.over.signal);
+    return asking.reported;
+  };
+  const take = (worker: Worker, id: number, report: WorkerReport | undefined) => {
+    for (const [askedId, asking] of worker.asked) {
+      if (askedId > id) break;
+      worker.asked.delete(askedId);
+      asking.reported = report !== undefined;
+      asking.over.abort();
+    }
+    if (report === undefined || id < worker.reportId) return;
+    worker.reportId = id;
+    worker.checks = report.checks;
+    worker.metrics.take(report.metrics);
+    if (worker.missed >= missesToFail)
+      log.info('a worker answers again', { worker: worker.name, pid: worker.child?.pid });
+    worker.missed = 0;
   };
   const start = (worker: Worker) => {
     const own = [
@@ -86,20 +126,25 @@ export function startWorkers(options: WorkerOptions): ProxyWorkers {
       '--metrics-bind-address',
       '0',
     ];
-    const child = fork(process.argv[1] ?? '', ['proxy', ...args, ...own], {
-      env: { ...process.env, [workerVariable]: '1' },
-    });
+    const child = run(['proxy', ...args, ...own]);
     worker.child = child;
     child.on('error', (error) => log.error('a worker cannot be run', { worker: worker.name, error: error.message }));
     child.on('message', (message) => {
       const said = message as FromWorker;
-      if (said.kind === 'report') worker.asked.get(said.id)?.(said.report);
-      else log.info('a worker serves', { worker: worker.name, pid: child.pid });
+      // What comes after its end is no news of the one that replaces it.
+      if (worker.child !== child) return;
+      if (said.kind === 'report') return take(worker, said.id, said.report);
+      worker.serves = true;
+      log.info('a worker serves', { worker: worker.name, pid: child.pid });
     });
     child.once('exit', (code, signal) => {
       worker.child = undefined;
+      worker.serves = false;
       worker.checks = [];
-      for (const settle of worker.asked.values()) settle(undefined);
+      worker.metrics.end();
+      worker.missed = 0;
+      for (const { over } of worker.asked.values()) over.abort();
+      worker.asked.clear();
       if (stopping.signal.aborted) return;
       log.error('a worker has ended and is replaced', { worker: worker.name, code, signal });
       void clock.sleep(restartAfterMs, stopping.signal).then(() => {
@@ -110,28 +155,48 @@ export function startWorkers(options: WorkerOptions): ProxyWorkers {
   };
   const workers = Array.from(
     { length: count },
-    (_, at): Worker => ({ name: `worker-${at + 2}`, child: undefined, checks: [], asked: new Map() }),
+    (_, at): Worker => ({
+      name: `worker-${at + 2}`,
+      child: undefined,
+      serves: false,
+      checks: [],
+      metrics: keepMetrics(),
+      asked: new Map(),
+      reportId: 0,
+      missed: 0,
+    }),
   );
   for (const worker of workers) start(worker);
-  const follow = async () => {
+  const follow = async (worker: Worker) => {
     while (!stopping.signal.aborted) {
-      await Promise.all(
-        workers.map(async (worker) => {
-          const report = await ask(worker);
-          if (report !== undefined) worker.checks = report.checks;
-        }),
-      );
+      const { child } = worker;
+      if (child?.connected === true) {
+        const reported = await ask(worker, child);
+        // One that does not serve yet takes no connections.
+        if (!reported && worker.child === child && worker.serves && ++worker.missed === missesToFail)
+          log.error('a worker does not answer', { worker: worker.name, pid: child.pid });
+      }
       await clock.sleep(reportEveryMs, stopping.signal);
     }
   };
-  follow().catch((error: unknown) => log.error('asking workers failed', { error: String(error) }));
+  for (const worker of workers)
+    follow(worker).catch((error: unknown) => log.error('asking workers failed', { error: String(error) }));
   return {
     metrics: async (own) => {
-      const reports = await Promise.all(workers.map(ask));
-      return aggregateMetrics([own, ...reports.flatMap((report) => (report === undefined ? [] : [report.metrics]))]);
+      // One that is late is not waited for.
+      await Promise.all(
+        workers.map((worker) => {
+          const { child, missed } = worker;
+          return child?.connected === true && missed === 0 ? ask(worker, child) : undefined;
+        }),
+      );
+      return aggregateMetrics([own, ...workers.map(({ metrics }) => metrics.read())]);
     },
     checks: () =>
-      workers.flatMap(({ name, checks }) => checks.map((check) => ({ ...check, name: `${name}-${check.name}` }))),
+      workers.flatMap((worker) => [
+        ...worker.checks.map((check) => ({ ...check, name: `${worker.name}-${check.name}` })),
+        ...(worker.serves ? [checkAnswers(worker)] : []),
+      ]),
     stop: async () => {
       stopping.abort();
       await Promise.all(
@@ -144,6 +209,14 @@ export function startWorkers(options: WorkerOptions): ProxyWorkers {
         }),
       );
     },
+  };
+}
+
+function checkAnswers({ name, missed }: Worker): ReadinessCheck {
+  return {
+    name: `${name}-answers`,
+    ok: missed < missesToFail,
+    message: `it hangs, and so do its connections: ${missed} reports in a row did not come`,
   };
 }
 
@@ -160,7 +233,7 @@ export function serveParent({ report, useTicketKeys }: WorkerDuties, onOrphaned:
     else
       report().then(
         (made) => send({ kind: 'report', id: message.id, report: made }),
-        () => {},
+        () => send({ kind: 'report', id: message.id, report: undefined }),
       );
   };
   process.on('message', answer);

@@ -149,10 +149,11 @@ export function createMetrics(): Metrics {
 /** What every process tells of itself, read when it is asked for. */
 export function addProcessMetrics(registry: Registry): void {
   const registers = [registry];
-  const read = (name: string, help: string, value: () => number) =>
+  const read = (name: string, help: string, aggregator: 'sum' | 'min', value: () => number) =>
     new Gauge({
       name,
       help,
+      aggregator,
       registers,
       collect() {
         this.set(value());
@@ -168,9 +169,9 @@ export function addProcessMetrics(registry: Registry): void {
       this.inc((user + system) / 1e6);
     },
   });
-  read('process_resident_memory_bytes', 'Resident memory', () => process.memoryUsage.rss());
-  read('process_start_time_seconds', 'When the process started', () => performance.timeOrigin / 1000);
-  read('nodejs_heap_size_used_bytes', 'Used part of the JavaScript heap', () => process.memoryUsage().heapUsed);
+  read('process_resident_memory_bytes', 'Resident memory', 'sum', () => process.memoryUsage.rss());
+  read('process_start_time_seconds', 'When the process started', 'min', () => performance.timeOrigin / 1000);
+  read('nodejs_heap_size_used_bytes', 'Used part of the JavaScript heap', 'sum', () => process.memoryUsage().heapUsed);
   new Counter({
     name: 'nodejs_eventloop_active_seconds_total',
     help: 'Time that the event loop was busy; its rate is the share of the one core that it can use',

@@ -3,6 +3,31 @@ import { type MetricSources, type ProxyMetrics, unavailableReasons } from '../..
 import { registerBucketCounts } from './bucket-counts.ts';
 import { addProcessMetrics } from './metrics.ts';
 
+/** The values of `limit`, as docs/guides/identity.md lists them. */
+const limits = [
+  'connections',
+  'requests',
+  'long_running_requests',
+  'user_requests',
+  'user_long_running_requests',
+  'header_bytes',
+  'header_fields',
+  'header_timeout',
+  'request_timeout',
+  'ambiguous',
+  'http2_session',
+] as const;
+
+/** What is re-read from files. */
+const certificates = [
+  'serving',
+  'peer-ca',
+  'front-proxy',
+  'client-ca',
+  'requestheader-client-ca',
+  'impersonation-token',
+] as const;
+
 /** Makes the proxy's metrics in a registry of their own; upstream's names where they mean the same. */
 export function createProxyMetrics(sources: MetricSources): ProxyMetrics {
   const { requestsInFlight, tableAgeSeconds, connections, clientConnections } = sources;
@@ -12,6 +37,7 @@ export function createProxyMetrics(sources: MetricSources): ProxyMetrics {
   new Gauge({
     name: 'peerdiscovery_proxy_requests_in_flight',
     help: 'Requests that are being answered, watches included.',
+    aggregator: 'sum',
     registers,
     collect() {
       this.set(requestsInFlight());
@@ -29,6 +55,7 @@ export function createProxyMetrics(sources: MetricSources): ProxyMetrics {
   new Gauge({
     name: 'peerdiscovery_proxy_peer_connections',
     help: 'Connections to kube-apiservers, in use or idle.',
+    aggregator: 'sum',
     labelNames: ['lane'],
     registers,
     collect() {
@@ -40,6 +67,7 @@ export function createProxyMetrics(sources: MetricSources): ProxyMetrics {
   new Gauge({
     name: 'peerdiscovery_proxy_client_connections',
     help: 'Connections of clients, by version of HTTP; upgraded ones and those in their handshake are among HTTP/1.1.',
+    aggregator: 'sum',
     labelNames: ['protocol'],
     registers,
     collect() {
@@ -60,9 +88,23 @@ export function createProxyMetrics(sources: MetricSources): ProxyMetrics {
     labelNames: ['type'],
     registers,
   });
+  const limited = new Counter({
+    name: 'peerdiscovery_proxy_limited_total',
+    help: 'Requests and connections that a limit of the proxy refused or ended.',
+    labelNames: ['limit'],
+    registers,
+  });
+  const reloadFailures = new Counter({
+    name: 'peerdiscovery_proxy_certificate_reload_failures_total',
+    help: 'Changed certificate files that could not be used, so that the last good ones stay in use.',
+    labelNames: ['certificate'],
+    registers,
+  });
   // From zero, so that the first one is an increase.
   for (const reason of unavailableReasons) unavailable.inc({ reason }, 0);
   for (const type of ['endpoint_resolution', 'proxy_transport']) peerErrors.inc({ type }, 0);
+  for (const limit of limits) limited.inc({ limit }, 0);
+  for (const certificate of certificates) reloadFailures.inc({ certificate }, 0);
   return {
     text: () => registry.metrics(),
     json: () => registry.getMetricsAsJSON(),
@@ -85,24 +127,15 @@ export function createProxyMetrics(sources: MetricSources): ProxyMetrics {
       help: 'Client connections that lost their home server and got a new one.',
       registers,
     }),
-    limited: new Counter({
-      name: 'peerdiscovery_proxy_limited_total',
-      help: 'Requests and connections that a limit of the proxy refused or ended.',
-      labelNames: ['limit'],
-      registers,
-    }),
+    limited,
     certificateExpiry: new Gauge({
       name: 'peerdiscovery_proxy_certificate_expiration_timestamp_seconds',
       help: 'When the certificate in use expires; of a bundle, the one that expires first.',
+      aggregator: 'min',
       labelNames: ['certificate'],
       registers,
     }),
-    reloadFailures: new Counter({
-      name: 'peerdiscovery_proxy_certificate_reload_failures_total',
-      help: 'Changed certificate files that could not be used, so that the last good ones stay in use.',
-      labelNames: ['certificate'],
-      registers,
-    }),
+    reloadFailures,
     tableBehind: new Counter({
       name: 'peerdiscovery_proxy_table_behind_total',
       help: 'Answers by which a kube-apiserver said that it does not know a resource that the table says it serves.',
@@ -146,7 +179,7 @@ function createRerouted(registry: Registry): ProxyMetrics['rerouted'] {
   };
 }
 
-/** Metrics of several processes as one, in Prometheus' text format: sums, the oldest table and the lowest revision. */
+/** Metrics of several processes as one, in Prometheus' text format, each by its own aggregator. */
 export function aggregateMetrics(processes: readonly (readonly object[])[]): Promise<string> {
   return AggregatorRegistry.aggregate(processes as Parameters<typeof AggregatorRegistry.aggregate>[0]).metrics();
 }

@@ -1,17 +1,35 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { createProxyMetrics } from '../../../src/adapters/telemetry/proxy-metrics.ts';
+import { aggregateMetrics, createProxyMetrics } from '../../../src/adapters/telemetry/proxy-metrics.ts';
 
-const page = new URL('../../../docs/reference/proxy-metrics.md', import.meta.url);
+const root = new URL('../../../', import.meta.url);
+const page = new URL('docs/reference/proxy-metrics.md', root);
+
+/** What is told of several processes: every gauge has to be considered, as not each of them can be summed. */
+const ofGauges: Readonly<Record<string, 'sum' | 'min' | 'max'>> = {
+  process_resident_memory_bytes: 'sum',
+  // The one that has run longest, which is the first process: a worker that is replaced is not a restart of all.
+  process_start_time_seconds: 'min',
+  nodejs_heap_size_used_bytes: 'sum',
+  peerdiscovery_proxy_requests_in_flight: 'sum',
+  // The oldest.
+  peerdiscovery_proxy_table_age_seconds: 'max',
+  peerdiscovery_proxy_peer_connections: 'sum',
+  peerdiscovery_proxy_client_connections: 'sum',
+  // The one that is furthest behind.
+  peerdiscovery_proxy_table_revision: 'min',
+  // The one that expires first.
+  peerdiscovery_proxy_certificate_expiration_timestamp_seconds: 'min',
+};
+const aggregations = {
+  sum: (values: readonly number[]) => values.reduce((all, one) => all + one, 0),
+  min: (values: readonly number[]) => Math.min(...values),
+  max: (values: readonly number[]) => Math.max(...values),
+};
 
 describe("the proxy's metrics", () => {
   it('are described in docs/reference/proxy-metrics.md, all of them, as the code has them', async () => {
-    const metrics = createProxyMetrics({
-      requestsInFlight: () => 0,
-      tableAgeSeconds: () => -1,
-      connections: () => ({ short: 0, long: 0 }),
-      clientConnections: () => ({ http1: 0, http2: 0 }),
-    });
+    const metrics = createIdle();
     const lines = (await metrics.text()).split('\n');
     const rows = lines.flatMap((line, at) => {
       const [, name, help] = /^# HELP (\S+) (.*)$/.exec(line) ?? [];
@@ -30,4 +48,77 @@ describe("the proxy's metrics", () => {
       );
     expect(documented.sort()).to.deep.equal(rows.sort());
   });
+
+  it('of several processes are told as it fits each gauge', async () => {
+    const processes = await Promise.all([describeProcess(10), describeProcess(30)]);
+    const gauges = processes.map((metrics) => metrics.filter(({ type }) => type === 'gauge'));
+    expect(gauges[0]?.map(({ name }) => name)).to.have.members(Object.keys(ofGauges));
+    const lines = (await aggregateMetrics(processes)).split('\n');
+    for (const { name, values } of gauges[0] ?? []) {
+      expect(values, name).not.to.have.length(0);
+      for (const [at, { labels, value }] of values.entries()) {
+        const other = gauges[1]?.find((gauge) => gauge.name === name)?.values[at]?.value ?? Number.NaN;
+        const label = Object.entries(labels).map(([key, text]) => `${key}="${text}"`);
+        const series = label.length === 0 ? name : `${name}{${label}}`;
+        const told = aggregations[ofGauges[name] ?? 'sum']([value, other]);
+        expect(
+          lines.filter((line) => line.startsWith(`${series} `)),
+          series,
+        ).to.deep.equal([`${series} ${told}`]);
+      }
+    }
+  });
+
+  it('have a series for each limit of docs/guides/identity.md from the beginning', async () => {
+    const rows = readFileSync(new URL('docs/guides/identity.md', root), 'utf8').split(/^## Limits.*$/m)[1] ?? '';
+    const cells = rows.split('\n').flatMap((line) => /^\|.*\|(.*)\|$/.exec(line)?.[1] ?? []);
+    const named = cells.flatMap((cell) => [...cell.matchAll(/`([a-z0-9_]+[a-z0-9])`/g)].map(([, limit]) => limit));
+    const limits = [...named, 'user_requests', 'user_long_running_requests'].filter((limit) => limit !== 'limit');
+    expect(await zeros('peerdiscovery_proxy_limited_total', 'limit')).to.have.members([...new Set(limits)]);
+  });
+
+  it('have a series for the re-reading of each certificate from the beginning', async () => {
+    const source = readFileSync(new URL('src/bin/proxy-credentials.ts', root), 'utf8');
+    const named = [...source.matchAll(/certificate: '([a-z-]+)'/g)].map(([, certificate]) => certificate);
+    expect(named).to.include('serving');
+    expect(await zeros('peerdiscovery_proxy_certificate_reload_failures_total', 'certificate')).to.have.members(named);
+  });
 });
+
+function createIdle() {
+  return createProxyMetrics({
+    requestsInFlight: () => 0,
+    tableAgeSeconds: () => -1,
+    connections: () => ({ short: 0, long: 0 }),
+    clientConnections: () => ({ http1: 0, http2: 0 }),
+  });
+}
+
+/** The values of a counter's label that are there, at zero, before anything has happened. */
+async function zeros(counter: string, label: string): Promise<(string | undefined)[]> {
+  const series = new RegExp(`^${counter}\\{${label}="([^"]+)"\\} 0$`, 'gm');
+  return [...(await createIdle().text()).matchAll(series)].map(([, value]) => value);
+}
+
+interface Told {
+  readonly name: string;
+  readonly type: string;
+  readonly values: { readonly labels: Readonly<Record<string, string>>; value: number }[];
+}
+
+/** What a process tells that has every gauge, as its parent gets it; all values differ from those of another `base`. */
+async function describeProcess(base: number): Promise<readonly Told[]> {
+  const metrics = createProxyMetrics({
+    requestsInFlight: () => base,
+    tableAgeSeconds: () => base,
+    connections: () => ({ short: base, long: base + 1 }),
+    clientConnections: () => ({ http1: base, http2: base + 1 }),
+  });
+  metrics.tableRevision.set(base);
+  for (const certificate of ['serving', 'client-ca'])
+    metrics.certificateExpiry.set({ certificate }, base + certificate.length);
+  const told = JSON.parse(JSON.stringify(await metrics.json())) as Told[];
+  // What is read of this process would be the same for all.
+  for (const { name, values } of told) if (/^(process|nodejs)_/.test(name)) for (const one of values) one.value = base;
+  return told;
+}
