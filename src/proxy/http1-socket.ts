@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream';
 import type { StatusError } from '../domain/status-error.ts';
 import { buildStatus } from '../domain/status-error.ts';
 import type { Log } from '../runtime/log.ts';
+import { statusLine } from './answer-head.ts';
 import type { ClientConnection } from './exchange.ts';
 import type { RequestHandler } from './handler.ts';
 import { headerValue } from './headers.ts';
@@ -12,7 +13,7 @@ import type { ProxyMetrics, RequestParser, RequestProblem } from './ports.ts';
 import { RepeatedHead } from './repeated-head.ts';
 import { RequestBody } from './request-body.ts';
 import { splice } from './splice.ts';
-import { writeStatus } from './write-status.ts';
+import { encodeStatus, writeStatus } from './write-status.ts';
 
 /** What all connections of a front have in common. */
 export interface Http1Shared {
@@ -85,7 +86,7 @@ export class Http1Socket implements Http1Wire {
       if (took >= lingerMs) this.#socket.destroy();
     } else if (this.#phase === 'idle') {
       if (took >= idleTimeoutMs) this.#linger();
-    } else if (took >= readHeaderTimeoutMs) this.#refuse('header_timeout', '408 Request Timeout', 'the head is late');
+    } else if (took >= readHeaderTimeoutMs) this.#refuse('header_timeout', 408, 'the head is late');
   }
 
   /** Ends the connection if it has nothing to do. */
@@ -181,7 +182,7 @@ export class Http1Socket implements Http1Wire {
         this.#linger();
         return;
       case 'head':
-        this.#refuse('ambiguous', '400 Bad Request', 'the client left in the middle of a head');
+        this.#refuse('ambiguous', 400, 'the client left in the middle of a head');
         return;
       case 'busy':
       case 'upgrading':
@@ -221,7 +222,8 @@ export class Http1Socket implements Http1Wire {
     if (!this.#socket.writableEnded) this.#socket.end();
   }
 
-  #refuse(limit: string, line: string, reason: string): void {
+  /** Answers what cannot be read to its end; `reason` has nothing in it that the client sent. */
+  #refuse(limit: string, code: number, reason: string): void {
     const { log, metrics } = this.#shared;
     log.debug('malformed request', { error: reason, client: this.client.remoteAddress });
     metrics.limited.inc({ limit });
@@ -229,7 +231,7 @@ export class Http1Socket implements Http1Wire {
     this.#exchange = undefined;
     if (exchange !== undefined && exchange.status() !== 0) this.#socket.destroy();
     else {
-      this.#socket.write(`HTTP/1.1 ${line}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`, 'latin1');
+      this.#socket.write(writeRefusal(buildStatus(code, reason), exchange?.method !== 'HEAD'), 'latin1');
       this.#linger();
     }
     exchange?.abandon();
@@ -237,8 +239,8 @@ export class Http1Socket implements Http1Wire {
 
   #refuseFor(problem: RequestProblem): void {
     const { reason } = this.#parser;
-    if (problem === 'malformed') this.#refuse('ambiguous', '400 Bad Request', reason);
-    else this.#refuse('header_bytes', '431 Request Header Fields Too Large', reason);
+    if (problem === 'malformed') this.#refuse('ambiguous', 400, reason);
+    else this.#refuse('header_bytes', 431, reason);
   }
 
   #parse(chunk: Buffer): void {
@@ -382,6 +384,14 @@ export class Http1Socket implements Http1Wire {
     if (at < chunk.length) this.#keepAhead(chunk.subarray(at));
     return true;
   }
+}
+
+/** The last answer of a connection, as latin1: in JSON, as nobody knows what the client accepts. */
+function writeRefusal(status: StatusError, withBody: boolean): string {
+  const { contentType, body } = encodeStatus(status, '');
+  const about = `Content-Type: ${contentType}\r\nContent-Length: ${body.length}\r\nCache-Control: no-cache, private\r\n`;
+  const head = `${statusLine(status.code)}${about}Connection: close\r\n\r\n`;
+  return withBody ? head + body.toString('latin1') : head;
 }
 
 function protocolOf({ rawHeaders }: Http1Exchange): string {

@@ -18,8 +18,8 @@ interface RequestHead {
 /**
  * Finds out how long a request is, and refuses every head that another server could read in another way.
  *
- * Exactly one Host, origin-form target, no Transfer-Encoding on HTTP/1.0, no other than `chunked`, and none beside
- * Content-Length, which is there once. RFC 9112, sections 3.2 and 6.
+ * Exactly one Host, which HTTP/1.0 may leave out, origin-form target, no Transfer-Encoding on HTTP/1.0, no other than
+ * `chunked`, and none beside Content-Length, which is there once. RFC 9112, sections 3.2 and 6.
  */
 export function examineHead({ method, target, version, rawHeaders }: RequestHead): HeadFacts {
   let hosts = 0;
@@ -33,7 +33,9 @@ export function examineHead({ method, target, version, rawHeaders }: RequestHead
     // The lengths of the names that count; the others are not looked at.
     switch (name.length) {
       case 4:
-        if (name.toLowerCase() === 'host') hosts++;
+        if (name.toLowerCase() !== 'host') break;
+        if (badHost.test(value)) objection = oddHost;
+        hosts++;
         break;
       case 6:
         if (name.toLowerCase() === 'expect') expect = expect === undefined ? value : `${expect}, ${value}`;
@@ -58,11 +60,19 @@ export function examineHead({ method, target, version, rawHeaders }: RequestHead
   }
   if (length !== undefined && !/^[0-9]{1,15}$/.test(length)) objection = 'an invalid Content-Length';
   if (version !== '1.1' && version !== '1.0') objection = 'unknown version of HTTP';
-  objection ??= objectToLine(method, target) ?? (hosts === 1 ? undefined : oneHost);
+  // Before HTTP/1.1 there was no Host: probes of load balancers come without one.
+  const isHostFine = hosts === 1 || (hosts === 0 && version === '1.0');
+  objection ??= objectToLine(method, target) ?? (isHostFine ? undefined : oneHost);
   return { objection, chunked: encoding !== undefined, length: length === undefined ? 0 : Number(length), expect };
 }
 
 const oneHost = 'exactly one Host is needed';
+const oddHost = 'the Host has a character that no name of a host has';
+/**
+ * What is in no host and port; RFC 3986, section 3.2.2. Servers refuse it in ways that cannot be told from a server that
+ * is broken: it must not get to one. The `@` of user information is refused over HTTP/2; RFC 9113, section 8.3.1.
+ */
+const badHost = /[^\w!$%&'()*+,.:;=[\]~-]/;
 
 /** Why a request line is refused whatever follows it, or undefined. */
 export function objectToLine(method: string, target: string): string | undefined {
@@ -78,8 +88,11 @@ export function objectToTarget(method: string, target: string, rawHeaders: reado
   const objection = objectToLine(method, target);
   if (objection !== undefined) return objection;
   let hosts = 0;
-  for (let at = 0; at < rawHeaders.length; at += 2)
-    if (rawHeaders[at]?.length === 4 && rawHeaders[at]?.toLowerCase() === 'host') hosts++;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    if (rawHeaders[at]?.length !== 4 || rawHeaders[at]?.toLowerCase() !== 'host') continue;
+    if (badHost.test(rawHeaders[at + 1] ?? '')) return oddHost;
+    hosts++;
+  }
   return hosts === 1 ? undefined : oneHost;
 }
 

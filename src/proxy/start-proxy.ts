@@ -99,7 +99,10 @@ export function startProxy(options: ProxyOptions): RunningProxy {
         log.info('routing table in use', { revision, mode, complete, peers: peers.length });
       },
       (message) => {
-        if (message !== trouble && message !== undefined) log.warn('the routing table may be behind', { why: message });
+        if (message !== trouble) {
+          if (message === undefined) log.info('the routing table is confirmed');
+          else log.warn('the routing table may be behind', { why: message });
+        }
         trouble = message;
         fleet.distrust(message !== undefined);
       },

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { connect as http2Connect } from 'node:http2';
 import { expect } from 'chai';
+import { examineHead, objectToTarget } from '../../src/proxy/objections.ts';
 import type { LoopbackPeer } from '../support/loopback-peer.ts';
 import { startLoopbackPeer } from '../support/loopback-peer.ts';
 import type { ProxyUnderTest } from '../support/proxy-under-test.ts';
@@ -9,7 +10,15 @@ import { createTestAuthority } from '../support/test-certificates.ts';
 
 const attacks: Readonly<Record<string, string>> = {
   'two Host fields': 'GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n',
+  'two Host fields on HTTP/1.0': 'GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n',
   'no Host field': 'GET / HTTP/1.1\r\n\r\n',
+  'no Host field among others': 'GET / HTTP/1.1\r\nAccept: */*\r\n\r\n',
+  'a Host with user information': 'GET / HTTP/1.1\r\nHost: a@b\r\n\r\n',
+  'a Host with a path': 'GET / HTTP/1.1\r\nHost: a/b\r\n\r\n',
+  'a Host with a space': 'GET / HTTP/1.1\r\nHost: a b\r\n\r\n',
+  'a Host in quotes': 'GET / HTTP/1.1\r\nHost: "a"\r\n\r\n',
+  'a Host with a byte beyond ASCII': 'GET / HTTP/1.1\r\nHost: a\xe4\r\n\r\n',
+  'an odd Host on HTTP/1.0': 'GET / HTTP/1.0\r\nHost: a|b\r\n\r\n',
   'a target in absolute form': 'GET https://other/api HTTP/1.1\r\nHost: a\r\n\r\n',
   'Transfer-Encoding on HTTP/1.0': 'POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
   'Content-Length beside Transfer-Encoding':
@@ -30,6 +39,11 @@ const attacks: Readonly<Record<string, string>> = {
   'a backslash in the target': 'GET /api\\v1 HTTP/1.1\r\nHost: a\r\n\r\n',
   'two targets': 'GET /version /api HTTP/1.1\r\nHost: a\r\n\r\n',
   'HTTP/1.2': 'GET /version HTTP/1.2\r\nHost: a\r\n\r\n',
+  'HTTP/1.2 without fields': 'GET /version HTTP/1.2\r\n\r\n',
+  'RTSP without fields': 'OPTIONS /version RTSP/1.0\r\n\r\n',
+  'two spaces before the version of a head without fields': 'GET /version  HTTP/1.0\r\n\r\n',
+  'an unknown method': 'FOO /version HTTP/1.1\r\nHost: a\r\n\r\n',
+  'a method in lower case': 'get /version HTTP/1.1\r\nHost: a\r\n\r\n',
   'a tab before the version': 'GET /version\tHTTP/1.1\r\nHost: a\r\n\r\n',
   'an empty name of a field': 'GET /version HTTP/1.1\r\nHost: a\r\n: X-Remote-User\r\n\r\n',
   'a space within the name of a field': 'GET /version HTTP/1.1\r\nHost: a\r\nX-Remote-User root: b\r\n\r\n',
@@ -54,6 +68,21 @@ const attacks: Readonly<Record<string, string>> = {
     'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nx',
 };
 
+/** The Status of a refusal over HTTP/1.1, which has to be all that came. */
+function readRefusal(received: string, code: number): { readonly message: string } {
+  const [head = '', body = ''] = received.split('\r\n\r\n');
+  expect(head).to.match(new RegExp(`^HTTP/1\\.1 ${code} [A-Z]`));
+  expect(head.split('\r\n')).to.include.members([
+    'Content-Type: application/json',
+    `Content-Length: ${body.length}`,
+    'Connection: close',
+  ]);
+  const status: { message: string } = JSON.parse(body);
+  expect(status).to.include({ kind: 'Status', apiVersion: 'v1', status: 'Failure', code });
+  expect(status.message).not.to.equal('');
+  return status;
+}
+
 describe('ambiguous requests', function () {
   this.timeout(20_000);
   const authority = createTestAuthority('peers');
@@ -74,9 +103,39 @@ describe('ambiguous requests', function () {
 
   for (const [name, text] of Object.entries(attacks))
     it(`refuses ${name}`, async () => {
-      expect(await proxy.sendRaw(text)).to.match(/^HTTP\/1\.1 400 /);
+      readRefusal(await proxy.sendRaw(text), 400);
       expect(home.seen).to.have.length(0);
     });
+
+  it('says what is wrong with a head without Host, and with a Host that is none', async () => {
+    for (const fields of ['', 'Accept: */*\r\n'])
+      expect(readRefusal(await proxy.sendRaw(`GET / HTTP/1.1\r\n${fields}\r\n`), 400).message).to.equal(
+        'exactly one Host is needed',
+      );
+    const odd = await proxy.sendRaw('GET / HTTP/1.1\r\nHost: a@b\r\n\r\n');
+    expect(readRefusal(odd, 400).message).to.match(/^the Host has a character /);
+  });
+
+  it('serves HTTP/1.0 without Host, as probes of load balancers are, and gives the server one', async () => {
+    for (const fields of ['', 'Accept: */*\r\n']) {
+      home.seen.length = 0;
+      expect(await proxy.sendRaw(`GET /healthz HTTP/1.0\r\n${fields}\r\n`)).to.match(/^HTTP\/1\.1 200 .*home$/s);
+      expect(home.seen.map(({ url, headers }) => [url, headers.host])).to.deep.equal([['/healthz', home.address]]);
+    }
+  });
+
+  it('refuses in a Host every byte that Go’s server does, and no other, over HTTP/1.1 and HTTP/2', () => {
+    const allowed = /[0-9A-Za-z!$%&'()*+,\-.:;=[\]_~]/;
+    for (let byte = 0; byte < 256; byte++) {
+      const character = String.fromCharCode(byte);
+      const rawHeaders = ['Accept', '*/*', 'hOst', `a${character}b`];
+      const found = examineHead({ method: 'GET', target: '/', version: '1.1', rawHeaders }).objection;
+      expect(found === undefined, `byte ${byte}`).to.equal(allowed.test(character));
+      expect(objectToTarget('GET', '/', rawHeaders), `byte ${byte} over HTTP/2`).to.equal(found);
+    }
+    for (const host of ['', 'a.example:6443', '[::1]:443', '10.0.0.1', 'xn--a_b~'])
+      expect(objectToTarget('GET', '/', ['Host', host])).to.equal(undefined);
+  });
 
   const chunked = 'POST /api/v1/pods HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n';
   const brokenBodies: Readonly<Record<string, string>> = {
@@ -146,9 +205,7 @@ describe('ambiguous requests', function () {
   });
 
   it('refuses a head that is too long', async () => {
-    expect(await proxy.sendRaw(`GET / HTTP/1.1\r\nHost: a\r\nX: ${'a'.repeat(70_000)}\r\n\r\n`)).to.match(
-      /^HTTP\/1\.1 431 /,
-    );
+    readRefusal(await proxy.sendRaw(`GET / HTTP/1.1\r\nHost: a\r\nX: ${'a'.repeat(70_000)}\r\n\r\n`), 431);
   });
 
   it('refuses too many header fields', async () => {
@@ -161,6 +218,18 @@ describe('ambiguous requests', function () {
     const stream = session.request({ ':path': '/', ':authority': 'one', host: 'other' });
     const [headers] = (await once(stream, 'response')) as [Record<string, unknown>];
     expect(headers[':status']).to.equal(400);
+    session.close();
+  });
+
+  it('refuses HTTP/2 whose name for the host is none', async () => {
+    const session = http2Connect(`https://localhost:${proxy.port}`, { ca: authority.caPem });
+    for (const host of [{ ':authority': 'user@one' }, { ':authority': 'one/two' }, { ':authority': '', host: 'a b' }]) {
+      const stream = session.request({ ':path': '/', ...host });
+      const [headers] = (await once(stream, 'response')) as [Record<string, unknown>];
+      expect(headers[':status'], JSON.stringify(host)).to.equal(400);
+      stream.close();
+    }
+    expect(home.seen).to.have.length(0);
     session.close();
   });
 

@@ -44,8 +44,8 @@ describe('our own HTTP/1.1', function () {
   });
 
   /** A connection to a front that hands its requests to `handle`; `received` grows with what comes. */
-  function connect(handle: RequestHandler['handle']) {
-    const front = createFrontUnderTest({ handle });
+  function connect(handle: RequestHandler['handle'], clock = createManualClock()) {
+    const front = createFrontUnderTest({ handle }, clock);
     const [server, socket] = duplexPair();
     let received = '';
     let ended = false;
@@ -379,6 +379,56 @@ describe('our own HTTP/1.1', function () {
     await eventually(ended);
     expect(received()).to.match(/^HTTP\/1\.1 400 /);
     expect(handled).to.equal(0);
+  });
+
+  it('says in a Status why it reads no further, and repeats nothing of what the client sent', async () => {
+    const odd = 'zzqx';
+    const cases: readonly [string, number][] = [
+      [`${odd} / HTTP/1.1\r\nHost: a\r\n\r\n`, 400],
+      [get(`/${odd}\xe4`), 400],
+      [get('/', `${odd}(\x01: ${odd}\r\n`), 400],
+      [get('/', `A: ${odd}\x01\r\n`), 400],
+      [`GET / HTTP/1.2\r\nA: ${odd}\r\n\r\n`, 400],
+      ['GET / HTTP/1.2\r\n\r\n', 400],
+      [`POST /${odd} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n${odd}\r\n`, 400],
+      [get('/', `A: ${odd.repeat(4_000)}\r\n`), 431],
+    ];
+    for (const [text, code] of cases) {
+      const { socket, received, ended } = connect(ok);
+      socket.write(text, 'latin1');
+      await eventually(ended);
+      const [head = '', body = ''] = received().split('\r\n\r\n');
+      expect(head.split('\r\n').slice(1), text.slice(0, 80)).to.deep.equal([
+        'Content-Type: application/json',
+        `Content-Length: ${body.length}`,
+        'Cache-Control: no-cache, private',
+        'Connection: close',
+      ]);
+      expect(head).to.match(new RegExp(`^HTTP/1\\.1 ${code} [A-Z]`));
+      const status: { message: string } = JSON.parse(body);
+      expect(status).to.include({ kind: 'Status', apiVersion: 'v1', status: 'Failure', code });
+      expect(status.message).to.match(/^[\w ,.'’/-]+$/);
+      expect(received()).not.to.include(odd);
+    }
+  });
+
+  it('says the same way that a head is late', async () => {
+    const clock = createManualClock();
+    const { socket, received, ended } = connect(ok, clock);
+    socket.write('GET / HTTP/1.1\r\n');
+    for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
+    for (let step = 0; step < 60 && !ended(); step++) await clock.advance(1_000);
+    await eventually(ended);
+    const [head = '', body = ''] = received().split('\r\n\r\n');
+    expect(head).to.match(/^HTTP\/1\.1 408 Request Timeout\r\nContent-Type: application\/json\r\n/);
+    expect(JSON.parse(body)).to.include({ kind: 'Status', reason: 'Timeout', message: 'the head is late', code: 408 });
+  });
+
+  it('sends no body to a HEAD whose chunks are broken', async () => {
+    const { socket, received, ended } = connect(() => {});
+    socket.write('HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n');
+    await eventually(ended);
+    expect(received()).to.match(/^HTTP\/1\.1 400 .*\r\n\r\n$/s);
   });
 
   it('reads on after its last answer, so that a client that still sends does not lose it', async () => {

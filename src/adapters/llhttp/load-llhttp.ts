@@ -39,8 +39,16 @@ export interface Llhttp {
   malloc(size: number): number;
 }
 
-/** Sorts of parsers, and results of `llhttp_execute` that are no errors. */
-export const llhttpCodes = { requests: 1, responses: 2, ok: 0, skipBody: 1, paused: 21, pausedUpgrade: 22 } as const;
+/** Sorts of parsers, and results of `llhttp_execute`: those that are no errors, and a target that is none. */
+export const llhttpCodes = {
+  requests: 1,
+  responses: 2,
+  ok: 0,
+  skipBody: 1,
+  invalidUrl: 7,
+  paused: 21,
+  pausedUpgrade: 22,
+} as const;
 
 /**
  * Loads the llhttp that undici ships as WebAssembly: strict, and without Node's undocumented `HTTPParser`.

@@ -1,9 +1,10 @@
 import type { RequestParser, RequestParserLimits, RequestParsers, RequestProblem } from '../../proxy/ports.ts';
 import { LlhttpWindow, llhttpCodes, loadLlhttp, readText } from './load-llhttp.ts';
 
-const { requests, ok, paused } = llhttpCodes;
+const { requests, ok, invalidUrl, paused } = llhttpCodes;
 /** What may lie between the data of two chunks: size, extensions, trailers. Node's own bound of extensions. */
 const maxBetweenChunks = 16 * 1024;
+const notHttp1 = 'not a request line of HTTP/1.1';
 
 /**
  * Loads the parser of requests: llhttp in its strict form, which decides what is a head and what is a chunk.
@@ -89,8 +90,11 @@ export function loadRequestParsers(): RequestParsers {
           this.#count(used);
           continue;
         }
-        if (!this.headComplete && this.version === '' && this.target !== '')
+        if (this.version === '' && this.target !== '') {
           this.#line += window.text(this.#afterTarget, used);
+          // In a head without fields, only the empty line is left of what follows the target.
+          if (this.headComplete) this.#takeVersion(this.#line.replace(/\r\n$/, ''));
+        }
         this.#headBytes += used;
         if (this.#headBytes > this.#limits.maxHeaderBytes) this.#fail('head_too_long', 'the head is too long');
       }
@@ -104,12 +108,22 @@ export function loadRequestParsers(): RequestParsers {
       try {
         const { result, stopped, used } = window.run(this.#pointer, this.#isPaused, chunk, from);
         this.#isPaused = stopped;
-        if (!stopped && result !== ok && this.problem === undefined)
-          this.#fail('malformed', readText(llhttp, llhttp.llhttp_get_error_reason(this.#pointer)));
+        if (!stopped && result !== ok && this.problem === undefined) this.#fail('malformed', this.#explain(result));
         return used;
       } finally {
         active = undefined;
       }
+    }
+
+    /** Why llhttp reads no further; the same for the same bytes, in whatever pieces they come. */
+    #explain(result: number): string {
+      if (result !== invalidUrl && this.version === '' && this.target !== '') {
+        // A name that is broken is told of only if a piece ends within it.
+        const end = llhttp.llhttp_get_error_pos(this.#pointer) - window.at;
+        const line = this.#line + window.text(this.#afterTarget, end);
+        if (line.includes('\n') && !/^ HTTP\/1\.[01]\r\n/.test(line)) return notHttp1;
+      }
+      return readText(llhttp, llhttp.llhttp_get_error_reason(this.#pointer));
     }
 
     onBegin(): number {
@@ -161,7 +175,7 @@ export function loadRequestParsers(): RequestParsers {
       if (rest === ' HTTP/1.1\r\n') this.version = '1.1';
       else if (rest === ' HTTP/1.0\r\n') this.version = '1.0';
       else {
-        this.#fail('malformed', 'not a request line of HTTP/1.1');
+        this.#fail('malformed', notHttp1);
         return false;
       }
       return true;
