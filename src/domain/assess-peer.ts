@@ -30,6 +30,8 @@ export interface PeerObservation {
   /** When its Lease was last seen to change, or first seen. */
   readonly leaseChangedAt?: number;
   readonly probe?: ProbeResult;
+  /** True while a refusal of our own credential may be that of a server that has just started. */
+  readonly mayBeStarting?: boolean;
   /** Since when it has not answered at all. */
   readonly unreachableSince?: number;
   readonly documents?: PeerDocuments;
@@ -40,6 +42,12 @@ export interface PeerObservation {
   readonly peerAggregated?: boolean;
   readonly schemas?: SchemaIndex;
 }
+
+/**
+ * How long a server may refuse everybody before it knows who may do what; seen: half a second on an idle machine. Whoever
+ * is refused for longer lacks rights.
+ */
+export const startingForMs = 10_000;
 
 /** Bounds, in milliseconds. */
 export interface LivenessBounds {
@@ -116,6 +124,9 @@ export function assessPeer(
     if (forgotten) return gone(`no answer: ${probe.detail}`);
     return verdict('Unreachable', 'LeaseAbandoned', `no answer and no Lease renewal: ${probe.detail}`, false);
   }
+  // It would refuse its clients too: 403 for what they may do.
+  if (probe.kind === 'unauthorized' && seen.mayBeStarting === true)
+    return verdict('NotReady', 'Unauthorized', `${probe.detail}, as by a server that has just started`, true);
   if (!fresh) {
     const failure = seen.fetchFailure;
     if (probe.kind === 'notReady') return verdict('NotReady', 'ReadyzFailed', probe.detail, true);

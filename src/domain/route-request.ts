@@ -133,6 +133,10 @@ function routeListed(
   if (home !== undefined ? serving.includes(home) : everyLivePeerServes(index, serving))
     return { kind: 'home', notFound, instead: capable };
   if (capable.length > 0) return { kind: 'peer', notFound, candidates: capable };
+  if (serving.length === 0) {
+    const message = `no kube-apiserver can tell now what ${what} has: its own server does not answer`;
+    return { kind: 'unavailable', reason: 'ServiceUnavailable', message, retryAfterSeconds: 1 };
+  }
   const states = serving.map((peer) => {
     const { id, state } = index.table.peers[peer] ?? { id: `peer ${peer}`, state: 'Unresolved' };
     return `${id} is ${state === 'Ready' || state === 'Stale' ? 'not answering this proxy' : state}`;

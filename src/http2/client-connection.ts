@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { type ConnectionSetting, type Fault, fault, Http2Connection } from './connection.ts';
 import { errorCode, preface, setting } from './frames.ts';
-import { areTrailers } from './read-request-fields.ts';
+import { areTrailers, isConnectionField } from './read-request-fields.ts';
 import type { Http2Stream, StreamUser } from './stream.ts';
 
 /** Whose request a stream is. After `onClosed(true)` the answer was complete. */
@@ -64,10 +64,9 @@ export class ClientConnection extends Http2Connection {
 
   /** True if a further request can be sent on it. */
   hasRoom(): boolean {
-    const isOpen = this.state === 'open' && !this.#isFailing && !this.socket.destroyed;
     // Ids are used up at 2^31.
     return (
-      isOpen &&
+      this.isAlive() &&
       this.#isReady &&
       !this.#isLeaving &&
       this.streams.size < Math.min(this.#maxStreams, this.#allowed) &&
@@ -97,6 +96,11 @@ export class ClientConnection extends Http2Connection {
   leave(): void {
     this.#isLeaving = true;
     this.onStreamClosed();
+  }
+
+  /** False once nothing more comes of it, and it has said or will say nothing of what ran on it. */
+  isAlive(): boolean {
+    return this.state === 'open' && !this.#isFailing && !this.socket.destroyed;
   }
 
   /** Ends it now, with all that runs on it. */
@@ -144,9 +148,9 @@ export class ClientConnection extends Http2Connection {
       return this.endRemote(stream);
     }
     const status = fields[0] === ':status' && /^[1-9][0-9]{2}$/.test(fields[1] ?? '') ? Number(fields[1]) : 0;
-    const rawHeaders = fields.slice(2);
-    const length = readLength(rawHeaders);
-    if (status === 0 || status === 101 || length === undefined || !areTrailers(rawHeaders))
+    const rawHeaders = readAnswerFields(fields);
+    const length = rawHeaders === undefined ? undefined : readLength(rawHeaders);
+    if (status === 0 || status === 101 || rawHeaders === undefined || length === undefined)
       return this.refuse(id, errorCode.protocol);
     if (status < 200) {
       if (ends || --stream.answered < -maxInterim) return this.refuse(id, errorCode.protocol);
@@ -218,6 +222,21 @@ export class ClientConnection extends Http2Connection {
   }
 }
 
+/**
+ * All but `:status`; undefined if there is another pseudo field, or a word about framing that HTTP/2 has not.
+ *
+ * Go's server sends fields of a connection if a handler sets them. They mean nothing here, and are left out.
+ */
+function readAnswerFields(fields: readonly string[]): string[] | undefined {
+  const kept: string[] = [];
+  for (let at = 2; at + 1 < fields.length; at += 2) {
+    const name = fields[at] ?? '';
+    if (name.charCodeAt(0) === 0x3a || name === 'transfer-encoding') return undefined;
+    if (!isConnectionField(name) && name !== 'te') kept.push(name, fields[at + 1] ?? '');
+  }
+  return kept;
+}
+
 /** -1 if it is not said; undefined if it is said in two ways. */
 function readLength(rawHeaders: readonly string[]): number | undefined {
   let length = -1;
@@ -241,6 +260,8 @@ function settingOf({ streamWindow, maxStreams }: ClientLimits): ConnectionSettin
     streamWindow,
     connectionWindow: (maxStreams + 1) * streamWindow,
     maxOwed: Number.POSITIVE_INFINITY,
+    // These are our own clients' heads, each of them within its limit; what a server makes us write is counted among oddities.
+    maxUnread: Number.POSITIVE_INFINITY,
     maxFieldBytes: 256 * 1024,
     maxFields: 1_000,
     // A server ends what it likes, and asks for little.

@@ -30,6 +30,8 @@ export interface ConnectionSetting {
   readonly connectionWindow: number;
   /** What may be held of bodies whose readers are slow; beyond it, the connection's window is not opened again. */
   readonly maxOwed: number;
+  /** Bytes that the other side may leave unread, DATA apart. Whoever makes this side write and does not read gets no further. */
+  readonly maxUnread: number;
   readonly maxFieldBytes: number;
   readonly maxFields: number;
   /** Streams that may be reset, by the other side or for its faults: at once, and again each second. */
@@ -210,7 +212,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     } catch (error) {
       this.#onCrash(error);
     }
-    if (this.output.isDrowned())
+    if (this.output.isDrowned(this.#setting.maxUnread))
       this.fail(fault(errorCode.enhanceYourCalm, 'it makes this side write, and does not read'));
   };
 
@@ -291,7 +293,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   /** Ends the connection for what the other side did. */
   protected fail(found: Fault | undefined): void {
     if (found === undefined || this.state !== 'open') return;
-    const isDrowned = this.output.isDrowned();
+    const isDrowned = this.output.isDrowned(this.#setting.maxUnread);
     const { code, reason } = found;
     this.output.sendGoaway(this.lastOfOther(), code);
     this.output.end();

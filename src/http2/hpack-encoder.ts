@@ -15,6 +15,8 @@ for (const [at, [name]] of staticTable.entries()) if (!firstIndexes.has(name)) f
 
 /** Names are few; a stranger's many are not kept. */
 const maxNames = 1_000;
+/** Nor are long ones. */
+const maxKnownLength = 64;
 const names = new Map<string, string | undefined>();
 
 /** A name as bytes, empty if fields of that name are left out; undefined if it is none. */
@@ -23,7 +25,7 @@ function writeName(name: string): string | undefined {
   if (known !== undefined || names.has(name)) return known;
   const lower = name.toLowerCase();
   const written = !isToken(name) ? undefined : isConnectionField(lower) ? '' : writeLiteralName(lower);
-  if (names.size < maxNames) names.set(name, written);
+  if (names.size < maxNames && name.length <= maxKnownLength) names.set(name, written);
   return written;
 }
 
@@ -46,7 +48,7 @@ export function encodePseudoFields(method: string, path: string): string {
   let written = methods.get(method);
   if (written === undefined) {
     written = writePair(':method', method) + writePair(':scheme', 'https') + writeLiteralName(':path');
-    if (methods.size < maxNames) methods.set(method, written);
+    if (methods.size < maxNames && method.length <= maxKnownLength) methods.set(method, written);
   }
   return written + writeValue(path);
 }

@@ -14,8 +14,6 @@ import type { Http2Stream } from './stream.ts';
 
 /** Bytes in the socket above which no DATA is added to them. */
 const congestedBytes = 256 * 1024;
-/** The same for all else: whoever makes this side write and does not read gets no further. */
-const drownedBytes = 1024 * 1024;
 /** Unsent bytes of a stream below which its user may write again. */
 const lowMark = 32 * 1024;
 
@@ -55,8 +53,8 @@ export class Http2Output {
   }
 
   /** True if the other side makes this one write, and does not read. */
-  isDrowned(): boolean {
-    return this.#socket.writableLength + this.#size >= drownedBytes;
+  isDrowned(maxUnread: number): boolean {
+    return this.#socket.writableLength + this.#size >= maxUnread;
   }
 
   /** Sends a frame that needs no window. */

@@ -218,6 +218,7 @@ function settingOf({ maxStreams, maxFieldBytes, maxFields }: ServerLimits): Conn
     streamWindow: 256 * 1024,
     connectionWindow: 2 * 1024 * 1024,
     maxOwed: 8 * 1024 * 1024,
+    maxUnread: 1024 * 1024,
     maxFieldBytes,
     maxFields,
     resets: [2 * Math.max(maxStreams, customaryStreams), 33],

@@ -1,5 +1,10 @@
 import type PQueue from 'p-queue';
-import { leaseAbandonedAfterMs, type PeerDocuments, type PeerObservation } from '../domain/assess-peer.ts';
+import {
+  leaseAbandonedAfterMs,
+  type PeerDocuments,
+  type PeerObservation,
+  startingForMs,
+} from '../domain/assess-peer.ts';
 import type { ResolvedPeer } from '../domain/resolve-peers.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
@@ -63,6 +68,8 @@ export function monitorPeer(
   };
   let fetchDueAt = 0;
   let schemasDueAt = 0;
+  /** Since when it has refused our credential, unless it had accepted it before. */
+  let refusingSince: number | undefined;
   let failures = 0;
   let pokes = 0;
   let wake = new AbortController();
@@ -76,17 +83,21 @@ export function monitorPeer(
     const before = seen.probe?.kind;
     const result = await client.probe(address, stopping.signal);
     if (stopping.signal.aborted || seen.peer.address !== address) return;
-    const { unreachableSince: since, documentsAt, ...rest } = seen;
+    const { unreachableSince: since, documentsAt, mayBeStarting: wasStarting = false, ...rest } = seen;
+    if (result.kind !== 'unauthorized') refusingSince = undefined;
+    else if (before !== 'unauthorized' && before !== 'ready') refusingSince = clock.now();
+    const mayBeStarting = refusingSince !== undefined && clock.now() - refusingSince < startingForMs;
     const unreachable = result.kind === 'unreachable' || result.kind === 'refused';
     const next = {
       ...rest,
       probe: result,
+      ...(mayBeStarting && { mayBeStarting }),
       // Whoever answers again after it was away may be another version: what it said before is in doubt.
       ...(documentsAt !== undefined && (unreachable || since === undefined) && { documentsAt }),
       ...(unreachable && { unreachableSince: since ?? clock.now() }),
     };
     if (result.kind === 'ready' && before !== 'ready') fetchDueAt = 0;
-    change(next, before !== result.kind);
+    change(next, before !== result.kind || wasStarting !== mayBeStarting);
   }
 
   async function fetch(address: string): Promise<void> {

@@ -1,3 +1,4 @@
+import type { AcceptedCredentials } from './accepted-credentials.ts';
 import type { ClientCertificate } from './client-certificate.ts';
 import type { PreparedFields, RawHeaders } from './headers.ts';
 import type { RequestIdentity } from './request-identity.ts';
@@ -11,6 +12,8 @@ export interface ClientConnection {
   home: string | undefined;
   /** Group, version and resource to the address of the peer that serves it here. */
   readonly sticky: Map<string, string>;
+  /** What it has shown servers, where that was tokens. */
+  accepted?: AcceptedCredentials;
   /** Header fields of its last request: most clients send the same again and again. */
   rawHeaders?: RawHeaders;
   /** What was made of the header fields of its last request without a body. */

@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream';
 import type { NotFoundRule } from '../domain/route-request.ts';
 import type { StatusError } from '../domain/status-error.ts';
 import { buildStatus } from '../domain/status-error.ts';
+import { AcceptedCredentials } from './accepted-credentials.ts';
 import { classifiableBytes, classifyNotFound } from './classify-not-found.ts';
 import { isShutdownRefusal } from './classify-refusal.ts';
 import type { Exchange } from './exchange.ts';
@@ -42,7 +43,7 @@ export interface ForwardEvents {
   /** A server said that it is shutting down, and refused the request unseen. */
   onShutdown(target: ForwardTarget): void;
   /** An answer is passed on; it was waited for `waitedMs` since it was asked for. */
-  onHead(target: ForwardTarget, status: number, waitedMs: number): void;
+  onHead(target: ForwardTarget, status: number, rawHeaders: readonly string[], waitedMs: number): void;
   reject(status: StatusError, why?: UnavailableReason): void;
   /** The answer could not be dealt with, for a fault of this program's; it has been cut off. */
   onDefect(error: unknown): void;
@@ -107,6 +108,9 @@ class Forwarding implements ForwardedExchange, PeerHandler {
   #held: HeldAnswer | undefined;
   #started = false;
   #askedAt = 0;
+  /** The client's own credential, if it has one; unless this proxy's own goes in its place. */
+  #credential: string | undefined;
+  #isAccepted = false;
 
   constructor(exchange: Exchange, plan: ForwardPlan, transport: PeerTransport, events: ForwardEvents) {
     this.#exchange = exchange;
@@ -120,6 +124,7 @@ class Forwarding implements ForwardedExchange, PeerHandler {
 
   start(): void {
     const { first } = this.#plan;
+    this.#readCredential();
     if (first === undefined)
       this.#events.reject(buildStatus(503, 'no kube-apiserver can take requests now', 1), 'no_ready_server');
     else this.#attempt(first);
@@ -138,7 +143,6 @@ class Forwarding implements ForwardedExchange, PeerHandler {
   }
 
   #attempt(target: ForwardTarget): void {
-    const exchange = this.#exchange;
     const { rawHeaders, memo } = this.#prepare(target.peerProxied);
     this.#target = target;
     this.#held = undefined;
@@ -146,8 +150,18 @@ class Forwarding implements ForwardedExchange, PeerHandler {
     this.#askedAt = performance.now();
     this.#running = true;
     target.peer.load.inFlight++;
-    const call = this.#transport.dispatch(
-      target.peer.target,
+    try {
+      this.#call = this.#dispatch(target, rawHeaders, memo);
+    } catch (error) {
+      this.#leave();
+      throw error;
+    }
+  }
+
+  #dispatch({ peer }: ForwardTarget, rawHeaders: readonly string[], memo: FieldsMemo | undefined): PeerCall {
+    const exchange = this.#exchange;
+    return this.#transport.dispatch(
+      peer.target,
       {
         method: exchange.method,
         path: exchange.target,
@@ -155,13 +169,28 @@ class Forwarding implements ForwardedExchange, PeerHandler {
         memo,
         body: this.#body?.open() ?? null,
         longRunning: this.#plan.longRunning,
+        accepted: this.#isAccepted,
         overHttp2: exchange.protocol === 'HTTP/2',
         connectAs: exchange.identity.connectAs,
         upgrade: this.#plan.upgrade?.protocol,
       },
       this,
     );
-    this.#call = call;
+  }
+
+  #readCredential(): void {
+    const { identity, connection, rawHeaders } = this.#exchange;
+    this.#isAccepted = identity.connectAs === 'frontProxy' || identity.replacesToken;
+    if (this.#isAccepted) return;
+    this.#credential = headerValue(rawHeaders, 'authorization');
+    this.#isAccepted = this.#credential !== undefined && connection.accepted?.has(this.#credential) === true;
+  }
+
+  #noteCredential(status: number): void {
+    if (this.#credential === undefined || this.#isAccepted === (status !== 401)) return;
+    const { connection } = this.#exchange;
+    connection.accepted ??= new AcceptedCredentials();
+    connection.accepted.note(this.#credential, status);
   }
 
   #prepare(peerProxied: boolean): { readonly rawHeaders: readonly string[]; readonly memo: FieldsMemo | undefined } {
@@ -214,6 +243,7 @@ class Forwarding implements ForwardedExchange, PeerHandler {
   }
 
   #takeHead(status: number, rawHeaders: string[]): void {
+    this.#noteCredential(status);
     if (this.#closed) return;
     const headers = prepareResponseHeaders(rawHeaders);
     if ((status === 404 && this.#mayBeWrong()) || this.#mayBeShuttingDown(status, headers))
@@ -290,11 +320,16 @@ class Forwarding implements ForwardedExchange, PeerHandler {
       socket.destroy();
       return;
     }
-    this.#events.onHead(target, 101, performance.now() - this.#askedAt);
     socket.once('close', () => {
       load.inFlight--;
     });
-    upgrade.accept(rawHeaders, socket);
+    try {
+      this.#events.onHead(target, 101, rawHeaders, performance.now() - this.#askedAt);
+      upgrade.accept(rawHeaders, socket);
+    } catch (error) {
+      socket.destroy();
+      this.#onDefect(error);
+    }
   }
 
   /** The attempt is over. */
@@ -325,7 +360,8 @@ class Forwarding implements ForwardedExchange, PeerHandler {
 
   #respond(status: number, headers: readonly string[]): void {
     this.#started = true;
-    if (this.#target !== undefined) this.#events.onHead(this.#target, status, performance.now() - this.#askedAt);
+    if (this.#target !== undefined)
+      this.#events.onHead(this.#target, status, headers, performance.now() - this.#askedAt);
     this.#exchange.respond(status, headers);
   }
 
@@ -334,7 +370,15 @@ class Forwarding implements ForwardedExchange, PeerHandler {
     this.#call?.pause();
     if (this.#drains) return;
     this.#drains = true;
-    this.#exchange.onDrain(() => this.#call?.resume());
+    this.#exchange.onDrain(() => this.#resume());
+  }
+
+  #resume(): void {
+    try {
+      this.#call?.resume();
+    } catch (error) {
+      this.#onDefect(error);
+    }
   }
 
   #releaseHeld(): void {
@@ -346,7 +390,8 @@ class Forwarding implements ForwardedExchange, PeerHandler {
   }
 
   #rejectDoubtful(rule: NotFoundRule): void {
-    const why = rule.kind === 'doubt' ? rule.message : 'the routing table is behind';
+    const why =
+      rule.kind === 'doubt' ? rule.message : 'those that serve the resource have nothing here, or the table is behind';
     const message = `whether any kube-apiserver serves this is unknown: ${why}`;
     this.#events.reject(buildStatus(503, message, 1), 'doubt');
   }

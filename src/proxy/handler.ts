@@ -78,6 +78,8 @@ class Answering implements ForwardEvents {
   #route: Route = 'rejected';
   #peer = '';
   #code = 0;
+  /** The server's, for a client that has sent none. */
+  #auditId = '';
   /** Why it went where it went, or was refused. */
   #reason = '';
   /** Servers that were tried before, each with what was wrong. */
@@ -279,12 +281,13 @@ class Answering implements ForwardEvents {
     reportBehind(address);
   }
 
-  onHead({ peer, peerProxied }: ForwardTarget, status: number, waitedMs: number): void {
-    const { metrics, fleet } = this.#context;
+  onHead({ peer, peerProxied }: ForwardTarget, status: number, rawHeaders: readonly string[], waitedMs: number): void {
+    const { metrics, fleet, accessLog } = this.#context;
     const info = this.#info;
     if (info === undefined) return;
     this.#peer = peer.target.id;
     this.#code = status;
+    if (accessLog) this.#auditId = headerValue(rawHeaders, 'audit-id') ?? '';
     if (!this.#isLong) metrics.overhead.observe(Math.max(0, performance.now() - this.#startedAt - waitedMs) / 1000);
     // Whoever answers stays: neither the next read of the resource nor the next request for home goes back in time.
     if (this.#homeLacksIt) stick(this.#exchange, info, peer);
@@ -320,7 +323,7 @@ class Answering implements ForwardEvents {
       client: connection.remoteAddress,
       who: identity.who || 'unauthenticated',
       userAgent: headerValue(rawHeaders, 'user-agent') ?? '',
-      auditId: headerValue(rawHeaders, 'audit-id') ?? '',
+      auditId: headerValue(rawHeaders, 'audit-id') ?? this.#auditId,
       route: this.#route,
       peer: this.#peer,
       code: this.#code,
@@ -338,7 +341,8 @@ const none = () => noTargets;
 function noteFault({ health, metrics }: HandlerContext, target: PeerTarget, fault: PeerFault): void {
   if (fault.kind === 'aborted' || fault.kind === 'request') return;
   metrics.peerErrors.inc({ type: fault.kind === 'address' ? 'endpoint_resolution' : 'proxy_transport' });
-  if (fault.kind === 'saturated') return;
+  // It is there; one client's odd request must not take it from all others.
+  if (fault.kind === 'saturated' || fault.kind === 'answer') return;
   health.markDown(target, fault.error.message);
 }
 

@@ -1,3 +1,4 @@
+import { startingForMs } from '../domain/assess-peer.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { PeerTarget, PeerTransport } from './ports.ts';
@@ -20,6 +21,8 @@ interface Probing {
   readonly stop: AbortController;
   /** Ends the wait before the next probe. */
   wake: AbortController;
+  /** The table has said since the peer was last away that it is ready. */
+  isVouchedFor: boolean;
 }
 
 /** Keeps the map of peers that failed here; each is probed at once, then every second, until it answers. */
@@ -39,9 +42,19 @@ export function createPeerHealth({
   const probing = new Map<string, Probing>();
   const probeBack = async (target: PeerTarget, entry: Probing) => {
     const either = AbortSignal.any([signal, entry.stop.signal]);
+    let refusingSince: number | undefined;
     while (!either.aborted) {
       entry.wake = new AbortController();
-      if (await transport.probe(target)) break;
+      const found = await transport.probe(target);
+      if (found === 'ready') break;
+      if (found === 'away') {
+        refusingSince = undefined;
+        entry.isVouchedFor = false;
+        // Where anonymous requests are not allowed, a refusal is all there is.
+      } else {
+        refusingSince ??= clock.now();
+        if (entry.isVouchedFor || clock.now() - refusingSince >= startingForMs) break;
+      }
       await clock.sleep(intervalMs, AbortSignal.any([either, entry.wake.signal]));
     }
     if (probing.get(target.address) !== entry) return;
@@ -53,14 +66,19 @@ export function createPeerHealth({
     markDown: (target, why) => {
       if (probing.has(target.address) || signal.aborted) return;
       log.warn('peer taken out', { peer: target.id, address: target.address, why });
-      const entry = { stop: new AbortController(), wake: new AbortController() };
+      const entry = { stop: new AbortController(), wake: new AbortController(), isVouchedFor: false };
       probing.set(target.address, entry);
       probeBack(target, entry).catch((error: unknown) => {
         log.error('probing a peer failed', { peer: target.id, error: String(error) });
         probing.delete(target.address);
       });
     },
-    hurry: (address) => probing.get(address)?.wake.abort(),
+    hurry: (address) => {
+      const entry = probing.get(address);
+      if (entry === undefined) return;
+      entry.isVouchedFor = true;
+      entry.wake.abort();
+    },
     forgetAllBut: (addresses) => {
       for (const [address, { stop }] of probing) {
         if (addresses.has(address)) continue;

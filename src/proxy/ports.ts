@@ -76,6 +76,11 @@ export interface PeerRequest {
   readonly body: AsyncIterable<Uint8Array> | null;
   /** Watches and the like: own connections, no timeouts. */
   readonly longRunning: boolean;
+  /**
+   * True if a server has accepted the credential before. kube-apiserver ends the HTTP/2 connection on which it refuses
+   * one, or finds none, and others' requests might be on it (`UnauthenticatedHTTP2DOSMitigation`, since 1.29).
+   */
+  readonly accepted?: boolean;
   /** True for a client of HTTP/2, to whom names of fields may be told in lower case however the peer was asked. */
   readonly overHttp2?: boolean;
   /** Without a front-proxy certificate, `frontProxy` is a fault of kind `request`. */
@@ -89,6 +94,7 @@ export interface PeerRequest {
  *
  * - `address`: the address is not allowed; nothing was connected.
  * - `connect`, `certificate`: no byte was sent.
+ * - `answer`: the peer is there, and what it answered cannot be passed on, or it gave up on this request alone.
  * - `reset`: the connection broke; `sent` says whether the request may have been received.
  * - `timeout`: no answer in time.
  * - `request`: the request itself cannot be sent.
@@ -100,6 +106,7 @@ export type PeerFaultKind =
   | 'connect'
   | 'certificate'
   | 'reset'
+  | 'answer'
   | 'timeout'
   | 'request'
   | 'aborted'
@@ -137,8 +144,11 @@ export interface PeerCall {
 /** Sends requests to peers over connections whose certificate was verified first. */
 export interface PeerTransport {
   dispatch(target: PeerTarget, request: PeerRequest, handler: PeerHandler): PeerCall;
-  /** Whether the peer can be connected to, is verified, and says that it is ready; no credential is sent. */
-  probe(target: PeerTarget): Promise<boolean>;
+  /**
+   * Whether the peer can be connected to, is verified, and says that it is ready; no credential is sent. `refused`: it works,
+   * and tells nobody without one, which a server that has just started does too.
+   */
+  probe(target: PeerTarget): Promise<'ready' | 'refused' | 'away'>;
   /** Numbers for metrics. */
   connections(): { readonly short: number; readonly long: number };
   close(): Promise<void>;
@@ -222,7 +232,7 @@ export interface RequestParser {
    */
   read(chunk: Buffer, from: number): number;
   readonly problem: RequestProblem | undefined;
-  /** What was wrong, for logs. */
+  /** What was wrong. */
   readonly reason: string;
   /** True once a byte of a request has come. */
   readonly begun: boolean;
@@ -231,7 +241,7 @@ export interface RequestParser {
   readonly messageComplete: boolean;
   readonly method: string;
   readonly target: string;
-  /** `1.1` or `1.0`; empty for a head without a field. */
+  /** `1.1` or `1.0`. */
   readonly version: string;
   /** No more than there may be, though more have come; values are without the space around them. */
   readonly rawHeaders: readonly string[];

@@ -29,6 +29,17 @@ describe('assessPeer', () => {
     expect(verdict).to.include({ state: 'NotReady', live: true, fresh: true, retained: true });
   });
 
+  it('gives no work to a server that refuses everybody because it has just started', () => {
+    const probe = { kind: 'unauthorized', detail: 'HTTP 403 from /readyz' } as const;
+    const { documentsAt: _, ...unread } = well;
+    for (const seen of [well, unread]) {
+      const starting = assessPeer({ ...seen, probe, mayBeStarting: true }, bounds, now);
+      expect(starting).to.include({ state: 'NotReady', reason: 'Unauthorized', live: true });
+      expect(assessPeer({ ...seen, probe }, bounds, now)).to.include({ state: 'Stale', live: true });
+    }
+    expect(assess({ mayBeStarting: true })).to.include({ state: 'Ready' });
+  });
+
   it('calls a server stale whose document is older than the bound', () => {
     const fetchFailure = { reason: 'Malformed', message: 'not JSON' };
     const verdict = assess({ documentsAt: now - 60_000, fetchFailure });

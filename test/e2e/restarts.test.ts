@@ -4,7 +4,7 @@ import { connect as tlsConnect } from 'node:tls';
 import { expect } from 'chai';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { claims, startThreeServers, type ThreeServers } from '../support/three-servers.ts';
-import type { WireAnswer, WireClient } from '../support/wire-client.ts';
+import { createWireClient, type WireAnswer, type WireClient } from '../support/wire-client.ts';
 
 const maps = '/api/v1/namespaces/default/configmaps';
 const json = ['Content-Type', 'application/json'];
@@ -31,6 +31,25 @@ describe('writes and watches through the proxy at servers that say goodbye', fun
   afterEach(function () {
     if (this.currentTest?.state === 'failed') process.stdout.write(`${mixed?.plane.logTails(25)}\n`);
   });
+
+  /** Gives the reader all rights, by RBAC and not by its group. */
+  async function bindReader(): Promise<{ readonly ok: boolean; readonly why: string }> {
+    const binding = {
+      apiVersion: 'rbac.authorization.k8s.io/v1',
+      kind: 'ClusterRoleBinding',
+      metadata: { name: 'reader' },
+      subjects: [{ kind: 'User', name: 'reader', apiGroup: 'rbac.authorization.k8s.io' }],
+      roleRef: { kind: 'ClusterRole', name: 'cluster-admin', apiGroup: 'rbac.authorization.k8s.io' },
+    };
+    const { code, stderr } = await mixed.kubectl('proxy', ['apply', '-f', '-'], JSON.stringify(binding));
+    // Each server learns of it by itself.
+    for (const name of ['old-1', 'new-1', 'new-2'])
+      await waitUntil(
+        `rights at ${name}`,
+        async () => (await mixed.kubectl(name, ['auth', 'can-i', 'list', 'configmaps', '--as', 'reader'])).code === 0,
+      );
+    return { ok: code === 0, why: stderr };
+  }
 
   /** The first event of a watch, which is then left; with its status if it is refused. */
   function firstEvent(session: ClientHttp2Session, path: string): Promise<string> {
@@ -89,6 +108,60 @@ describe('writes and watches through the proxy at servers that say goodbye', fun
     await Promise.all(Array.from({ length: 10 }, work));
     expect(Object.fromEntries(seen)).to.deep.equal({ 'watch: 200 ADDED': 1_500, 'read: 200': 1_500 });
     expect(mixed.plane.readLog('proxy')).not.to.match(/peer taken out/);
+  });
+
+  it('loses nothing of known users to the GOAWAY with which servers answer unknown ones', async () => {
+    const { ok, why } = await bindReader();
+    expect(ok, why).to.equal(true);
+    const seen = new Map<string, number>();
+    const ask = async (who: string, token: string, version: 'http1' | 'http2') => {
+      const one = createWireClient({ url: mixed.proxyUrl, ca, token });
+      for (let at = 0; at < 300; at++) {
+        const { status: code } = await one[version]({ path: at % 2 === 0 ? claims : maps });
+        seen.set(`${who} ${code}`, (seen.get(`${who} ${code}`) ?? 0) + 1);
+      }
+      one.close();
+    };
+    const { reader } = mixed.plane.tokens;
+    await Promise.all(
+      (['http1', 'http2'] as const).flatMap((version) => [
+        ...Array.from({ length: 4 }, () => ask('known', reader, version)),
+        ...Array.from({ length: 4 }, () => ask('unknown', 'not-a-token', version)),
+      ]),
+    );
+    expect(Object.fromEntries(seen)).to.deep.equal({ 'known 200': 2_400, 'unknown 401': 2_400 });
+    expect(mixed.plane.readLog('proxy')).not.to.match(/peer taken out/);
+  });
+
+  it('forbids nothing to whoever has its rights by RBAC, which a server that starts has not read yet', async () => {
+    const { ok, why } = await bindReader();
+    expect(ok, why).to.equal(true);
+    let restarting = true;
+    const seen = new Map<string, number>();
+    const read = async (version: 'http1' | 'http2') => {
+      for (let at = 0; restarting; at++) {
+        // A client that has just come is sent to whichever server there is.
+        const one = createWireClient({ url: mixed.proxyUrl, ca, token: mixed.plane.tokens.reader });
+        const path = at % 2 === 0 ? claims : maps;
+        const code = await one[version]({ path }).then(
+          ({ status: given }) => String(given),
+          (error: Error) => error.message,
+        );
+        one.close();
+        seen.set(code, (seen.get(code) ?? 0) + 1);
+      }
+    };
+    const readers = Promise.all((['http1', 'http2', 'http1', 'http2'] as const).map(read));
+    for (const name of ['new-1', 'old-1', 'new-2']) {
+      await mixed.plane.server(name).kill();
+      await mixed.plane.server(name).start();
+      await allReady();
+    }
+    restarting = false;
+    await readers;
+    process.stdout.write(`      … ${JSON.stringify(Object.fromEntries(seen))}\n`);
+    expect([...seen.keys()].filter((code) => code !== '200')).to.deep.equal([]);
+    expect(seen.get('200')).to.be.at.least(1_000);
   });
 
   it('carries each write out once or not at all, as it says, while every apiserver is restarted in turn', async () => {

@@ -157,6 +157,29 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
+  it('gives a server that refuses everybody no work for ten seconds after its start, and no less to one that was well', async () => {
+    const plane = mixedPlane();
+    await plane.advance(2_000);
+    const stateOf = (hostname: string) => plane.table.peers.find((peer) => peer.hostname === hostname)?.state;
+    const probe = { kind: 'unauthorized', detail: 'HTTP 403 from /readyz' } as const;
+    const [old, restarted] = [plane.servers.get(a), plane.servers.get(b)];
+    if (old === undefined || restarted === undefined) throw new Error('no servers');
+    plane.servers.delete(b);
+    await plane.advance(2_000);
+    plane.servers.set(b, { ...restarted, probe });
+    old.probe = probe;
+    await plane.advance(2_000);
+    expect([stateOf('old'), stateOf('new')]).to.deep.equal(['Stale', 'NotReady']);
+    await plane.advance(7_000);
+    expect(stateOf('new')).to.equal('NotReady');
+    await plane.advance(2_000);
+    expect(stateOf('new')).to.equal('Stale');
+    plane.renew('new', b, 'second');
+    await plane.advance(1_000);
+    expect(stateOf('new')).to.equal('NotReady');
+    await plane.controller.stop();
+  });
+
   it('keeps what a cleanly stopped server served, and knows it again after its restart', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);

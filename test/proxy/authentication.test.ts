@@ -268,6 +268,7 @@ describe('who a client is', function () {
         info: (message, fields) => void (message === 'request' && lines.push(JSON.stringify(fields))),
       };
       await start('RequestHeader', { log });
+      other.answer = (_request, response) => response.setHeader('Audit-Id', 'given').end();
       await get(jane, {}, '/apis/new.io/v1/things?token=secret');
       await get(undefined, { Authorization: 'Bearer secret', 'Audit-ID': 'audit-7' });
       await get(strangers.issue({ commonName: 'jane', usage: 'clientAuth' }));
@@ -277,6 +278,7 @@ describe('who a client is', function () {
         method: 'GET',
         path: '/apis/new.io/v1/things',
         peer: 'peer-1',
+        auditId: 'given',
         route: 'peer',
         reason: 'home does not serve it',
         code: 200,

@@ -1,11 +1,23 @@
+import { PassThrough } from 'node:stream';
 import { expect } from 'chai';
-import type { Exchange } from '../../src/proxy/exchange.ts';
+import type { ClientConnection, Exchange } from '../../src/proxy/exchange.ts';
 import type { FleetPeer } from '../../src/proxy/fleet.ts';
 import { type ForwardEvents, type ForwardTarget, forward } from '../../src/proxy/forward.ts';
-import type { PeerHandler, PeerTransport } from '../../src/proxy/ports.ts';
-import { passThrough } from '../../src/proxy/request-identity.ts';
+import type { PeerHandler, PeerRequest, PeerTransport } from '../../src/proxy/ports.ts';
+import { passThrough, type RequestIdentity } from '../../src/proxy/request-identity.ts';
+
+interface Given extends Partial<RequestIdentity> {
+  readonly rawHeaders?: readonly string[];
+  readonly connection?: ClientConnection;
+}
 
 describe('forwarding one request', () => {
+  const clientConnection = (): ClientConnection => ({
+    remoteAddress: '::1',
+    certificate: undefined,
+    home: undefined,
+    sticky: new Map(),
+  });
   const peer: FleetPeer = {
     target: { id: 'one', address: '127.0.0.1:1', serverName: 'one', pinned: false },
     state: 'Ready',
@@ -14,23 +26,30 @@ describe('forwarding one request', () => {
   const target: ForwardTarget = { peer, notFound: { kind: 'trust' }, peerProxied: false };
 
   /** A request whose `broken` part throws, be it of the exchange or of what is told. */
-  const start = (broken: string) => {
-    const seen: { destroyed: number; defects: unknown[]; aborted: number } = { destroyed: 0, defects: [], aborted: 0 };
+  const start = (
+    broken: string,
+    { rawHeaders = ['Host', 'h'], connection = clientConnection(), ...more }: Given = {},
+  ) => {
+    const seen = { destroyed: 0, defects: [] as unknown[], aborted: 0, accepted: [] as (boolean | undefined)[] };
     const brokenOr = (name: string, value: boolean | undefined = undefined) => {
       if (name === broken) throw new Error(`${name} is broken`);
       return value;
     };
     let onClose: (complete: boolean) => void = () => {};
+    let onDrain = () => {};
     const exchange = {
       method: 'GET',
       target: '/api/v1/nodes',
-      rawHeaders: ['Host', 'h'],
+      rawHeaders,
       protocol: 'HTTP/2',
-      connection: { remoteAddress: '::1', certificate: undefined, home: undefined, sticky: new Map() },
-      identity: passThrough,
+      connection,
+      identity: { ...passThrough, ...more },
       hasBody: false,
       respond: () => brokenOr('respond'),
-      write: () => brokenOr('write', true),
+      write: () => brokenOr('write', broken !== 'resume'),
+      onDrain: (listener: () => void) => {
+        onDrain = listener;
+      },
       end: () => brokenOr('end'),
       destroy: () => {
         seen.destroyed++;
@@ -39,11 +58,13 @@ describe('forwarding one request', () => {
     } as unknown as Exchange;
     let handler: PeerHandler | undefined;
     const transport = {
-      dispatch: (_target: unknown, _request: unknown, given: PeerHandler) => {
+      dispatch: (_target: unknown, { accepted }: PeerRequest, given: PeerHandler) => {
+        seen.accepted.push(accepted);
+        if (seen.accepted.length > 1) brokenOr('dispatch');
         handler = given;
         return {
           pause: () => {},
-          resume: () => {},
+          resume: () => brokenOr('resume'),
           abort: (error: Error) => {
             seen.aborted++;
             given.onFault({ kind: 'aborted', sent: true, error });
@@ -56,26 +77,83 @@ describe('forwarding one request', () => {
       onHead: () => brokenOr('onHead'),
       onDefect: (error: unknown) => seen.defects.push(error),
     } as unknown as ForwardEvents;
-    const plan = { longRunning: false, repeatable: false, opaqueNotFound: false, upgrade: undefined };
-    const forwarded = forward(exchange, { ...plan, first: target, others: () => [] }, transport, events);
+    const upgrade = { protocol: 'websocket', accept: () => brokenOr('accept') };
+    const plan = { longRunning: false, repeatable: broken === 'dispatch', opaqueNotFound: false };
+    const forwarded = forward(exchange, { ...plan, upgrade, first: target, others: () => [] }, transport, events);
     onClose = (complete) => forwarded.onClose(complete);
     if (handler === undefined) throw new Error('nothing was dispatched');
-    return { handler, seen };
+    return { handler, seen, drain: () => onDrain() };
   };
 
-  for (const broken of ['respond', 'onHead', 'write', 'end', 'onFault'])
+  for (const broken of ['respond', 'onHead', 'write', 'resume', 'end', 'onFault', 'dispatch'])
     it(`cuts off its answer, and tells, where ${broken} throws; the transport goes on`, () => {
-      const { handler, seen } = start(broken);
-      if (broken === 'onFault') handler.onFault({ kind: 'reset', sent: true, error: new Error('gone') });
+      const { handler, seen, drain } = start(broken);
+      if (broken === 'onFault' || broken === 'dispatch')
+        handler.onFault({ kind: 'reset', sent: true, error: new Error('gone') });
       else {
         handler.onHead(200, ['X', 'y']);
         handler.onData(Buffer.from('some'), false);
+        drain();
         // Only what still runs is ended by whoever runs it.
         if (seen.aborted === 0) handler.onEnd([]);
       }
       expect(seen.destroyed).to.equal(1);
       expect(String(seen.defects)).to.equal(`Error: ${broken} is broken`);
       expect(peer.load.inFlight).to.equal(0);
-      expect(seen.aborted).to.equal(broken === 'end' || broken === 'onFault' ? 0 : 1);
+      expect(seen.aborted).to.equal(['end', 'onFault', 'dispatch'].includes(broken) ? 0 : 1);
     });
+
+  for (const broken of ['onHead', 'accept'])
+    it(`ends both sides of an upgrade, and tells, where ${broken} throws`, () => {
+      const { handler, seen } = start(broken);
+      const socket = new PassThrough();
+      handler.onUpgrade([], socket);
+      expect([seen.destroyed, socket.destroyed]).to.deep.equal([1, true]);
+      expect(String(seen.defects)).to.equal(`Error: ${broken} is broken`);
+    });
+
+  describe('tells the transport whether a server has accepted the credential before', () => {
+    const bearer = (token: string) => ['Host', 'h', 'authorization', `Bearer ${token}`];
+    const askAs = (given: Given, status: number) => {
+      const { handler, seen } = start('nothing', given);
+      handler.onHead(status, []);
+      handler.onEnd([]);
+      return seen.accepted;
+    };
+
+    it('for each token of a client connection, until one is refused', () => {
+      const connection = clientConnection();
+      const [good, other] = [
+        { rawHeaders: bearer('good'), connection },
+        { rawHeaders: bearer('other'), connection },
+      ];
+      expect(askAs(good, 503)).to.deep.equal([false]);
+      expect(askAs(good, 429)).to.deep.equal([false]);
+      expect(askAs(good, 401)).to.deep.equal([false]);
+      expect(askAs(good, 403)).to.deep.equal([false]);
+      expect(askAs(good, 200)).to.deep.equal([true]);
+      expect(askAs(other, 404)).to.deep.equal([false]);
+      expect(askAs(good, 500)).to.deep.equal([true]);
+      expect(askAs(other, 401)).to.deep.equal([true]);
+      expect(askAs(other, 200)).to.deep.equal([false]);
+      expect(askAs({ rawHeaders: bearer('good') }, 200)).to.deep.equal([false]);
+    });
+
+    it('never without one, and always where this proxy’s own speaks', () => {
+      const connection = clientConnection();
+      expect(askAs({ connection }, 200)).to.deep.equal([false]);
+      expect(askAs({ connection }, 200)).to.deep.equal([false]);
+      expect(askAs({ connectAs: 'frontProxy' }, 200)).to.deep.equal([true]);
+      expect(askAs({ replacesToken: true }, 200)).to.deep.equal([true]);
+    });
+
+    it('and remembers no end of them', () => {
+      const connection = clientConnection();
+      for (let at = 0; at < 64; at++) askAs({ rawHeaders: bearer(String(at)), connection }, 200);
+      expect(askAs({ rawHeaders: bearer('0'), connection }, 200)).to.deep.equal([true]);
+      askAs({ rawHeaders: bearer('64'), connection }, 200);
+      expect(askAs({ rawHeaders: bearer('0'), connection }, 200)).to.deep.equal([false]);
+      expect(askAs({ rawHeaders: bearer('64'), connection }, 200)).to.deep.equal([true]);
+    });
+  });
 });

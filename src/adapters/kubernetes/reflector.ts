@@ -243,7 +243,7 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
   }
 
   function opened() {
-    if (failing) log.info('watch works again', { failedForMs: clock.now() - failing.since });
+    if (failing) log.info('watch works again', { failedForMs: Math.round(clock.now() - failing.since) });
     failing = undefined;
   }
 

@@ -1,11 +1,12 @@
 /** Names that servers give are few; more than these are of something that makes them up. */
 const maxKnown = 1_000;
+const maxKnownLength = 64;
 const known = new Map<string, string>();
 
 /**
- * Writes names, flat and in lower case, in place as Go's servers write them over HTTP/1.1: `Content-Type`.
+ * Writes names, flat and in lower case, in place as Go's `http.Header` has them: `Content-Type`.
  *
- * (`net/textproto`, `CanonicalMIMEHeaderKey`.)
+ * (`net/textproto`, `CanonicalMIMEHeaderKey`.) What a handler wrote into the map in another spelling is not to be known.
  */
 export function canonicalizeNames(fields: string[]): void {
   for (let at = 0; at < fields.length; at += 2) {
@@ -13,7 +14,7 @@ export function canonicalizeNames(fields: string[]): void {
     let canonical = known.get(name);
     if (canonical === undefined) {
       canonical = name.replace(/^[a-z]|-[a-z]/g, (letter) => letter.toUpperCase());
-      if (known.size < maxKnown) known.set(name, canonical);
+      if (known.size < maxKnown && name.length <= maxKnownLength) known.set(name, canonical);
     }
     fields[at] = canonical;
   }

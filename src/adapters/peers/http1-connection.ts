@@ -103,7 +103,7 @@ export class Http1Connection {
       this.#parse(attempt, chunk);
     } catch (error) {
       if (!(error instanceof MalformedResponse)) throw error;
-      this.#fail('reset', error);
+      this.#fail('answer', error);
     }
   };
 

@@ -10,7 +10,7 @@ import { encodeRequestFields } from './request-head.ts';
 
 /** HTTP/2 connections to one peer with one identity, for requests of one sort without a body. */
 export interface Http2Sessions {
-  /** False once the peer was seen not to speak HTTP/2. */
+  /** False for some minutes once the peer was seen not to speak HTTP/2, or to take no request over it. */
   readonly usable: boolean;
   /** `fallback` is called instead of the handler if the peer turns out not to speak HTTP/2. */
   dispatch(request: PeerRequest, handler: PeerHandler, fallback: () => PeerCall): PeerCall;
@@ -36,6 +36,9 @@ export interface Http2Limits {
   readonly setUpTimeoutMs: number;
 }
 
+/** How long a server that takes nothing over HTTP/2 is not asked for it. */
+const tryAgainMs = 300_000;
+
 interface Session {
   readonly connection: ClientConnection;
   readonly attempts: Set<Http2Attempt>;
@@ -55,6 +58,7 @@ export function createHttp2Sessions(
   let connecting = 0;
   let streams = 0;
   let usable = true;
+  let sweepsUnusable = 0;
   let closed = false;
 
   const withRoom = () => {
@@ -87,8 +91,7 @@ export function createHttp2Sessions(
     try {
       const { connection } = await hold(await open());
       // Another one would be the same, and so on without end.
-      if (connection.size() === 0 && !connection.hasRoom())
-        throw new ConnectFault('connect', `${target.address}: it takes no requests now`);
+      if (connection.size() === 0 && !connection.hasRoom()) usable = false;
       if (closed) connection.leave();
     } catch (error) {
       const fault = error instanceof ConnectFault ? error : new ConnectFault('connect', String(error), error);
@@ -152,6 +155,11 @@ export function createHttp2Sessions(
     },
     open: () => sessions.size + connecting,
     sweep: () => {
+      // After a restart it may speak it.
+      if (!usable && ++sweepsUnusable > tryAgainMs / sweepMs) {
+        usable = true;
+        sweepsUnusable = 0;
+      }
       for (const held of sessions) {
         const { connection, attempts } = held;
         if (answerTimeoutMs !== undefined)
@@ -189,6 +197,7 @@ class Http2Attempt implements PeerCall, ClientUser {
   readonly #again: (attempt: Http2Attempt) => void;
   #tries = 3;
   #instead: PeerCall | undefined;
+  #connection: ClientConnection | undefined;
   #stream: Http2Stream | undefined;
   #release: () => void = () => {};
   #paused = false;
@@ -211,6 +220,7 @@ class Http2Attempt implements PeerCall, ClientUser {
 
   startOn(connection: ClientConnection, release: () => void): void {
     this.#release = release;
+    this.#connection = connection;
     this.silentSweeps = 0;
     const fields = encodeRequestFields(this.#target, this.#request);
     if (fields.kind === 'bad') queueMicrotask(() => this.fail('request', new Error(fields.message)));
@@ -254,14 +264,17 @@ class Http2Attempt implements PeerCall, ClientUser {
     // What was answered, were it by a word, was looked at, whatever the server says after that.
     const isAnswered = stream !== undefined && stream.answered !== 0;
     const sent = isAnswered || (stream?.localEnded === true && stream.resetCode !== errorCode.refusedStream);
-    if (!sent && --this.#tries > 0) {
+    if (!sent) {
       this.#stream = undefined;
-      this.#again(this);
+      // Others have connections ended again and again; alone it is not in their way.
+      if (--this.#tries > 0) this.#again(this);
+      else this.fallBack();
       return;
     }
     this.settled = true;
+    const kind = this.#connection?.isAlive() === true ? 'answer' : 'reset';
     const why = stream?.resetCode === undefined ? 'the connection broke' : `reset with code ${stream.resetCode}`;
-    this.#handler.onFault({ kind: 'reset', sent, error: new Error(`${this.#target.address}: ${why}`) });
+    this.#handler.onFault({ kind, sent, error: new Error(`${this.#target.address}: ${why}`) });
   }
 
   fallBack(): void {

@@ -1,4 +1,4 @@
-import type { PeerCall, PeerTarget, PeerTransport } from '../../proxy/ports.ts';
+import type { PeerCall, PeerRequest, PeerTarget, PeerTransport } from '../../proxy/ports.ts';
 import type { AddressPolicy } from './address-policy.ts';
 import { createPeerConnector } from './connect-peer.ts';
 import { createHttp1Pool, type Http1Pool, type Http1PoolLimits, sweepMs } from './http1-pool.ts';
@@ -21,7 +21,7 @@ export interface PeerTransportOptions {
 
 /** Connections of one peer, made with one material; watches and short requests never share one. */
 interface Lanes {
-  /** Short requests with a body, or to a peer that does not speak HTTP/2. */
+  /** Short requests with a body, of newcomers, or to a peer that does not speak HTTP/2. */
   readonly short: Http1Pool;
   /** Short requests without a body. */
   readonly shared: Http2Sessions;
@@ -29,6 +29,8 @@ interface Lanes {
   readonly long: Http1Pool;
   /** Long requests without a body: a stream takes a small part of a connection's memory. */
   readonly watches: Http2Sessions;
+  /** The same of those whose credential no server has accepted yet, on connections that the server may end. */
+  readonly newcomers: Http2Sessions;
 }
 
 /**
@@ -78,6 +80,7 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
         shared: createHttp2Sessions(target, () => connector.connect(target, material, 'h2'), sharedLimits),
         long: createPool(target, material, longLimits),
         watches: createHttp2Sessions(target, () => connector.connect(target, material, 'h2'), watchLimits),
+        newcomers: createHttp2Sessions(target, () => connector.connect(target, material, 'h2'), watchLimits),
       };
       lanesOf.set(key, lanes);
     }
@@ -87,12 +90,7 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
     return lanes;
   };
   const sweep = setInterval(() => {
-    for (const { short, shared, long, watches } of lanesOf.values()) {
-      short.sweep();
-      shared.sweep();
-      long.sweep();
-      watches.sweep();
-    }
+    for (const lanes of lanesOf.values()) for (const lane of Object.values(lanes)) lane.sweep();
   }, sweepMs);
   sweep.unref();
   return {
@@ -104,15 +102,14 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
         return noCall;
       }
       const lanes = known.get(material)?.get(target) ?? find(target, material);
-      const { short, shared, long, watches } = lanes;
-      const [alone, multiplexed] = request.longRunning ? [long, watches] : [short, shared];
-      const mayShare = request.body === null && request.upgrade === undefined && multiplexed.usable;
-      if (!mayShare) return alone.dispatch(request, handler);
+      const alone = request.longRunning ? lanes.long : lanes.short;
+      const multiplexed = laneOf(lanes, request);
+      if (multiplexed?.usable !== true) return alone.dispatch(request, handler);
       return multiplexed.dispatch(request, handler, () => alone.dispatch(request, handler));
     },
     probe: (target) => {
       const material = tls.material('anonymous');
-      if (material === undefined) return Promise.resolve(false);
+      if (material === undefined) return Promise.resolve('away');
       const limits = { maxConnections: 1, answerTimeoutMs: connectTimeoutMs, idleTimeoutMs };
       return probeReadiness(createPool(target, material, limits), 2 * connectTimeoutMs);
     },
@@ -121,31 +118,33 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
       let long = 0;
       for (const lanes of lanesOf.values()) {
         short += lanes.short.open() + lanes.shared.open();
-        long += lanes.long.open() + lanes.watches.open();
+        long += lanes.long.open() + lanes.watches.open() + lanes.newcomers.open();
       }
       return { short, long };
     },
     close: async () => {
       clearInterval(sweep);
-      for (const { short, shared, long, watches } of lanesOf.values()) {
-        short.close();
-        shared.close();
-        long.close();
-        watches.close();
-      }
+      for (const lanes of lanesOf.values()) for (const lane of Object.values(lanes)) lane.close();
     },
   };
 }
 
+/** Which HTTP/2 connections a request may go over, if any. */
+function laneOf(lanes: Lanes, { longRunning, accepted, body, upgrade }: PeerRequest): Http2Sessions | undefined {
+  if (body !== null || upgrade !== undefined) return undefined;
+  if (longRunning) return accepted === true ? lanes.watches : lanes.newcomers;
+  return accepted === true ? lanes.shared : undefined;
+}
+
 const noCall: PeerCall = { pause() {}, resume() {}, abort() {} };
 
-function probeReadiness(pool: Http1Pool, timeoutMs: number): Promise<boolean> {
+function probeReadiness(pool: Http1Pool, timeoutMs: number): ReturnType<PeerTransport['probe']> {
   return new Promise((resolve) => {
     const timer = setTimeout(() => call.abort(new Error('not ready in time')), timeoutMs);
-    const settle = (ready: boolean) => {
+    const settle = (found: 'ready' | 'refused' | 'away') => {
       clearTimeout(timer);
       pool.close();
-      resolve(ready);
+      resolve(found);
     };
     let status = 0;
     const request = { method: 'GET', path: '/readyz', rawHeaders: [], body: null, longRunning: false } as const;
@@ -156,9 +155,8 @@ function probeReadiness(pool: Http1Pool, timeoutMs: number): Promise<boolean> {
           status = code;
         },
         onData: () => {},
-        // Where anonymous requests are not allowed, a refusal is all there is; it comes from a working server.
-        onEnd: () => settle(status === 200 || status === 401 || status === 403),
-        onFault: () => settle(false),
+        onEnd: () => settle(status === 200 ? 'ready' : status === 401 || status === 403 ? 'refused' : 'away'),
+        onFault: () => settle('away'),
         onUpgrade: (_headers, socket) => socket.destroy(),
       },
     );

@@ -41,6 +41,10 @@ describe('requests over HTTP/2', function () {
   let connections: Set<Socket>;
   let onStream: (stream: ServerHttp2Stream) => void;
 
+  const answerHttp1 = () =>
+    server.on('request', (request, response) => {
+      if (request.httpVersionMajor === 1) response.end('over HTTP/1.1');
+    });
   const ask = (request: Partial<PeerRequest> = {}) => {
     const seen: Outcome = { status: 0, interim: [], rawHeaders: [], body: '', trailers: undefined, fault: undefined };
     const call = transport.dispatch(
@@ -56,6 +60,7 @@ describe('requests over HTTP/2', function () {
         rawHeaders: ['Host', 'h', 'X-Remote-Group', 'a', 'X-Remote-Group', 'b'],
         body: null,
         longRunning: true,
+        accepted: true,
         connectAs: 'anonymous',
         upgrade: undefined,
         ...request,
@@ -179,20 +184,22 @@ describe('requests over HTTP/2', function () {
   });
 
   it('are told apart when cut off, and when refused before the server looked at them', async () => {
+    answerHttp1();
     onStream = (stream) => {
       stream.respond({ ':status': 200 });
       stream.write('half', () => stream.destroy(new Error('cut')));
     };
     const cut = ask();
     await eventually(() => cut.seen.fault !== undefined);
-    expect(cut.seen.fault).to.include({ kind: 'reset', sent: true });
+    expect(cut.seen.fault).to.include({ kind: 'answer', sent: true });
     onStream = (stream) => stream.close(7);
     const refused = ask();
-    await eventually(() => refused.seen.fault !== undefined);
-    expect(refused.seen.fault).to.include({ kind: 'reset', sent: false });
+    await eventually(() => refused.seen.trailers !== undefined);
+    expect(refused.seen).to.deep.include({ body: 'over HTTP/1.1', fault: undefined });
   });
 
-  it('are sent again over another session where a GOAWAY has crossed them', async () => {
+  it('are sent again over another session where a GOAWAY has crossed them, and alone after three', async () => {
+    answerHttp1();
     const before = ask();
     await eventually(() => before.seen.body === 'event');
     const usual = onStream;
@@ -206,9 +213,74 @@ describe('requests over HTTP/2', function () {
     expect([refused, crossed.seen.fault, crossed.seen.status]).to.deep.equal([3, undefined, 200]);
     refused = -1_000;
     onStream = (stream) => stream.close(7);
+    refused = 0;
+    onStream = (stream) => {
+      refused++;
+      stream.close(7);
+    };
     const never = ask();
-    await eventually(() => never.seen.fault !== undefined);
-    expect(never.seen.fault).to.include({ kind: 'reset', sent: false });
+    await eventually(() => never.seen.trailers !== undefined);
+    expect([never.seen.body, refused]).to.deep.equal(['over HTTP/1.1', 3]);
+  });
+
+  it('share no connection with those whose credential was not accepted, on which a server may say GOAWAY', async () => {
+    answerHttp1();
+    const watch = ask();
+    await eventually(() => watch.seen.body === 'event');
+    const newcomer = ask({ accepted: false });
+    await eventually(() => newcomer.seen.body === 'event');
+    expect(sessions).to.have.length(2);
+    const short = ask({ accepted: false, longRunning: false });
+    await eventually(() => short.seen.trailers !== undefined);
+    expect(short.seen.body).to.equal('over HTTP/1.1');
+    expect(transport.connections()).to.deep.equal({ short: 1, long: 2 });
+  });
+
+  for (const method of ['HEAD', 'DELETE', 'POST'])
+    it(`may be ${method}, once, where there is no body`, async () => {
+      onStream = (stream) => {
+        stream.respond({ ':status': 202 });
+        stream.end();
+      };
+      const { seen } = ask({ method, longRunning: false });
+      await eventually(() => seen.trailers !== undefined);
+      expect(seen.status).to.equal(202);
+      const { rawHeaders = [] } = streams[0] ?? {};
+      expect([streams.length, rawHeaders[rawHeaders.indexOf(':method') + 1]]).to.deep.equal([1, method]);
+    });
+
+  it('have heads as large as they may be, many at once', async () => {
+    const rawHeaders = ['Host', 'h', 'X-Long', 'x'.repeat(60_000)];
+    const watches = Array.from({ length: 90 }, () => ask({ rawHeaders, longRunning: false }));
+    await eventually(() => watches.every(({ seen }) => seen.body === 'event' || seen.fault !== undefined));
+    expect(watches.filter(({ seen }) => seen.fault !== undefined)).to.deep.equal([]);
+    expect(sessions).to.have.length(1);
+  });
+
+  it('are given up where the server says nothing, if they are short, and their connections are closed when idle', async () => {
+    await transport.close();
+    transport = createPeerTransport({
+      tls: createPeerTls({ ca: authority.caPem, frontProxy: undefined }),
+      addressPolicy: createAddressPolicy([]),
+      shortTimeoutMs: 1_000,
+      idleTimeoutMs: 1_000,
+    });
+    onStream = () => {};
+    const { seen } = ask({ longRunning: false });
+    await eventually(() => seen.fault !== undefined, 10_000);
+    expect(seen.fault).to.include({ kind: 'timeout', sent: true });
+    await eventually(() => sessions[0]?.destroyed === true && transport.connections().short === 0, 10_000);
+  });
+
+  it('leave no connection behind when the transport is closed', async () => {
+    onStream = (stream) => {
+      stream.respond({ ':status': 200 });
+      stream.end();
+    };
+    const short = ask({ longRunning: false });
+    await eventually(() => short.seen.trailers !== undefined);
+    await transport.close();
+    await eventually(() => sessions[0]?.destroyed === true);
   });
 
   it('survive GOAWAY, while new ones go over a new connection', async () => {
@@ -249,15 +321,13 @@ describe('requests over HTTP/2', function () {
   });
 
   it('use HTTP/1.1 for bodies, and never share with short requests', async () => {
-    server.on('request', (request, response) => {
-      if (request.httpVersionMajor === 1) request.pipe(response);
-    });
+    answerHttp1();
     async function* body(): AsyncGenerator<Buffer> {
       yield Buffer.from('hello');
     }
     const posted = ask({ method: 'POST', body: body() });
     await eventually(() => posted.seen.trailers !== undefined);
-    expect(posted.seen.body).to.equal('hello');
+    expect(posted.seen.body).to.equal('over HTTP/1.1');
     const short = ask({ method: 'POST', body: body(), longRunning: false });
     await eventually(() => short.seen.trailers !== undefined);
     expect(sessions).to.have.length(0);
@@ -334,7 +404,7 @@ describe('requests over HTTP/2', function () {
         ...{ idleTimeoutMs: 60_000, pingEveryMs: 1_000, setUpTimeoutMs: 5_000 },
       };
       open = createHttp2Sessions(target(), connectOne, { ...usual, ...limits });
-      const seen = { status: 0, faults: [] as PeerFault[] };
+      const seen = { status: 0, faults: [] as PeerFault[], fallbacks: 0 };
       const call = open.dispatch(
         request,
         {
@@ -346,7 +416,10 @@ describe('requests over HTTP/2', function () {
           onFault: (fault) => seen.faults.push(fault),
           onUpgrade: () => {},
         },
-        () => call,
+        () => {
+          seen.fallbacks++;
+          return call;
+        },
       );
       return { call, seen };
     };
@@ -423,21 +496,24 @@ describe('requests over HTTP/2', function () {
         const raw = await rawServer(hello, (stream) => Buffer.concat([half(stream), after(stream)]));
         const { seen } = start({}, raw.port);
         await eventually(() => seen.faults.length === 1);
-        expect(seen.faults[0]).to.include({ kind: 'reset', sent: true });
+        expect(seen.faults[0]).to.include({ kind: 'answer', sent: true });
         expect(raw.seen.requests).to.equal(1);
         open.close();
         raw.close();
       }
     });
 
-    it('get a fault, and no connection after another, from a server that takes no requests', async () => {
+    it('go over HTTP/1.1, and make no connection after another, where a server takes no requests', async () => {
       const none = frame(frameTypes.settings, 0, 0, Buffer.from([0, 3, 0, 0, 0, 0]));
       const leaving = Buffer.concat([hello, frame(frameTypes.goaway, 0, 0, Buffer.alloc(8))]);
       for (const greeting of [none, leaving]) {
         const raw = await rawServer(greeting, () => Buffer.alloc(0));
         const { seen } = start({}, raw.port);
-        await eventually(() => seen.faults.length === 1);
-        expect(seen.faults[0]).to.include({ kind: 'connect', sent: false });
+        await eventually(() => seen.fallbacks === 1);
+        expect([seen.faults, open.usable]).to.deep.equal([[], false]);
+        // After some minutes it is asked again.
+        for (let sweeps = 0; sweeps < 302; sweeps++) open.sweep();
+        expect(open.usable).to.equal(true);
         expect(raw.seen).to.deep.equal({ connections: 1, requests: 0 });
         open.close();
         raw.close();

@@ -297,10 +297,10 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     'interim answers without end': 'HTTP/1.1 103 X\r\n\r\n'.repeat(50),
   };
   for (const [what, text] of Object.entries(broken))
-    it(`takes ${what} for a broken connection`, async () => {
+    it(`uses no connection again whose server has said ${what}`, async () => {
       script = answer(text);
       const { fault } = await ask();
-      expect(fault).to.include({ kind: 'reset', sent: true });
+      expect(fault).to.include({ kind: 'answer', sent: true });
       script = answer(okAnswer);
       expect((await ask()).body).to.equal('ok');
       expect(sockets).to.have.length(2);
@@ -477,15 +477,15 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     await watch.outcome;
   });
 
-  it('probes with no credential, and takes a refusal for a working server', async () => {
-    for (const [status, ready] of [
-      [200, true],
-      [401, true],
-      [403, true],
-      [500, false],
+  it('probes with no credential, and tells a refusal from readiness', async () => {
+    for (const [status, found] of [
+      [200, 'ready'],
+      [401, 'refused'],
+      [403, 'refused'],
+      [500, 'away'],
     ] as const) {
       script = answer(`HTTP/1.1 ${status} X\r\nContent-Length: 0\r\n\r\n`);
-      expect(await transport.probe(target())).to.equal(ready);
+      expect(await transport.probe(target())).to.equal(found);
     }
     expect(received[0]).to.match(/^GET \/readyz HTTP\/1\.1\r\nHost: [^\r]+\r\n\r\n$/);
     await eventually(() => sockets.every((socket: Socket) => socket.destroyed || socket.readableEnded));
