@@ -23,6 +23,8 @@ export interface ServerOwner {
    * meanwhile is its answer. `excess` says that fields are missing, and why.
    */
   onRequest(stream: Http2Stream, request: RequestFields, hasBody: boolean, excess: FieldExcess | undefined): StreamUser;
+  /** A stream beyond those that there may be at once was refused, or the connection is told to go as it is idle. */
+  onLimit(limit: 'http2_streams' | 'idle_timeout'): void;
   /** The client broke a rule or a limit, and the connection is ended for it. */
   onFault(reason: string): void;
   /** The socket has closed. */
@@ -90,8 +92,10 @@ export class ServerConnection extends Http2Connection {
     this.#since = undefined;
     if (wait === 'close') this.socket.destroy();
     else if (wait === 'pong') this.#leave();
-    else if (wait === 'idle') this.drain();
-    else this.fail(fault(errorCode.protocol, 'a head is late'));
+    else if (wait === 'idle') {
+      this.#owner.onLimit('idle_timeout');
+      this.drain();
+    } else this.fail(fault(errorCode.protocol, 'a head is late'));
   }
 
   #findWait(): Wait | undefined {
@@ -151,7 +155,10 @@ export class ServerConnection extends Http2Connection {
         ? this.countOddity()
         : fault(errorCode.streamClosed, 'HEADERS of a stream that has ended');
     this.#last = id;
-    if (this.streams.size >= this.#limits.maxStreams) return this.#turnAway(id, errorCode.refusedStream);
+    if (this.streams.size >= this.#limits.maxStreams) {
+      this.#owner.onLimit('http2_streams');
+      return this.#turnAway(id, errorCode.refusedStream);
+    }
     const request = decoder.malformed ? undefined : readRequestFields(decoder.fields);
     if (request === undefined || (ends && request.contentLength > 0)) return this.#turnAway(id, errorCode.protocol);
     this.#begin(id, ends, request, decoder.excess);

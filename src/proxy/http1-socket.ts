@@ -85,7 +85,9 @@ export class Http1Socket implements Http1Wire {
     if (this.#phase === 'lingering') {
       if (took >= lingerMs) this.#socket.destroy();
     } else if (this.#phase === 'idle') {
-      if (took >= idleTimeoutMs) this.#linger();
+      if (took < idleTimeoutMs) return;
+      this.#shared.metrics.limited.inc({ limit: 'idle_timeout' });
+      this.#linger();
     } else if (took >= readHeaderTimeoutMs) this.#refuse('header_timeout', 408, 'the head is late');
   }
 

@@ -78,6 +78,7 @@ export function createHttp2Front({ handler, limits, log, clock, metrics, signal 
           handle(exchange, excess);
           return exchange;
         },
+        onLimit: (limit) => metrics.limited.inc({ limit }),
         onFault: (reason) => {
           metrics.limited.inc({ limit: 'http2_session' });
           log.debug('HTTP/2 connection ended', { reason, client: client.remoteAddress });

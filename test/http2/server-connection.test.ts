@@ -40,6 +40,7 @@ describe('the server’s side of HTTP/2', function () {
   let port: number;
   let seen: Seen[];
   let faults: string[];
+  let exceeded: string[];
   let connections: ServerConnection[];
   let sockets: Socket[];
   /** What is done with a request; reads its body meanwhile. */
@@ -51,6 +52,7 @@ describe('the server’s side of HTTP/2', function () {
   beforeEach(async () => {
     seen = [];
     faults = [];
+    exceeded = [];
     connections = [];
     sockets = [];
     answer = ({ stream }) => {
@@ -95,6 +97,7 @@ describe('the server’s side of HTTP/2', function () {
         },
       };
     },
+    onLimit: (limit: string) => void exceeded.push(limit),
     onFault: (reason: string) => void faults.push(reason),
     onClose: () => {},
   };
@@ -342,6 +345,7 @@ describe('the server’s side of HTTP/2', function () {
         constants.NGHTTP2_REFUSED_STREAM,
       ]);
     });
+    expect(exceeded).to.deep.equal(Array.from({ length: 70 }, () => 'http2_streams'));
     expect(faults).to.deep.equal([]);
   });
 

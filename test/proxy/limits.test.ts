@@ -151,8 +151,11 @@ describe('limits', function () {
     const { socket, received } = await connect('GET /version HTTP/1.1\r\nHost: a\r\n\r\n');
     while (!socket.closed) await clock.advance(100);
     expect(received()).to.match(/^HTTP\/1\.1 200 /);
+    expect(await limited('idle_timeout')).to.equal(1);
     const session = http2Connect(`https://localhost:${proxy.port}`, { ca: authority.caPem });
     while (!session.closed) await clock.advance(100);
+    expect(await limited('idle_timeout')).to.equal(2);
+    expect(await limited('http2_streams')).to.equal(0);
   });
 
   it('answers 408 to a body that does not come, and stops the request at the server', async () => {
