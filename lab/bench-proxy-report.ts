@@ -6,6 +6,8 @@ export interface ProxyMeasurements {
   readonly samples: { readonly load: string; readonly front: string; readonly result: LoadResult }[];
   readonly memory: { readonly front: string; readonly protocol: 'h1' | 'h2'; readonly kib: number }[];
   readonly turns: number;
+  /** With real servers. */
+  readonly realTurns: number;
   readonly seconds: number;
   readonly watches: { readonly first: number; readonly further: number };
 }
@@ -81,7 +83,7 @@ function targets(measured: ProxyMeasurements): Target[] {
 
 /** The measurements as Markdown, with each target beside its figure and its spread. */
 export function writeProxyReport(measured: ProxyMeasurements, stolenPercent: number): string {
-  const { samples, memory, turns, seconds, watches } = measured;
+  const { samples, memory, turns, realTurns, seconds, watches } = measured;
   const rows = [...new Set(samples.map(({ load, front }) => `${load}\0${front}`))].map((key) => {
     const [load = '', front = ''] = key.split('\0');
     const all = results(measured, load, front);
@@ -107,7 +109,7 @@ export function writeProxyReport(measured: ProxyMeasurements, stolenPercent: num
     '',
     'Written by `make bench ARGS=proxy`. Figures are of one machine: compare ratios, and run it on yours.',
     '',
-    `- ${availableParallelism()} cores, Linux ${release().split('-')[0]}, Node ${process.version}, loopback; ${turns} turns of ${seconds} s, interleaved; middle (least–most).`,
+    `- ${availableParallelism()} cores, Linux ${release().split('-')[0]}, Node ${process.version}, loopback; ${turns} turns of ${seconds} s, ${realTurns} with real servers, interleaved; middle (least–most).`,
     '- Fronts on one core, load and back end on the other; two workers and the real servers on both.',
     `- The machine’s owner took ${stolenPercent.toFixed(1)} % of the CPU time meanwhile (steal); ratios are taken within one turn.`,
     '',
