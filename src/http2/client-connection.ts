@@ -98,7 +98,7 @@ export class ClientConnection extends Http2Connection {
     this.onStreamClosed();
   }
 
-  /** False once nothing more comes of it, and it has said or will say nothing of what ran on it. */
+  /** False once nothing more comes of it. */
   isAlive(): boolean {
     return this.state === 'open' && !this.#isFailing && !this.socket.destroyed;
   }

@@ -1,5 +1,6 @@
 import { isFieldValue, isToken } from '../domain/field-syntax.ts';
 import { isConnectionField } from './read-request-fields.ts';
+import { rememberFew } from './remember-few.ts';
 import { staticTable } from './static-table.ts';
 
 /**
@@ -13,10 +14,6 @@ export const forgetAll = '\x20';
 const firstIndexes = new Map<string, number>();
 for (const [at, [name]] of staticTable.entries()) if (!firstIndexes.has(name)) firstIndexes.set(name, at + 1);
 
-/** Names are few; a stranger's many are not kept. */
-const maxNames = 1_000;
-/** Nor are long ones. */
-const maxKnownLength = 64;
 const names = new Map<string, string | undefined>();
 
 /** A name as bytes, empty if fields of that name are left out; undefined if it is none. */
@@ -25,7 +22,7 @@ function writeName(name: string): string | undefined {
   if (known !== undefined || names.has(name)) return known;
   const lower = name.toLowerCase();
   const written = !isToken(name) ? undefined : isConnectionField(lower) ? '' : writeLiteralName(lower);
-  if (names.size < maxNames && name.length <= maxKnownLength) names.set(name, written);
+  rememberFew(names, name, written);
   return written;
 }
 
@@ -48,7 +45,7 @@ export function encodePseudoFields(method: string, path: string): string {
   let written = methods.get(method);
   if (written === undefined) {
     written = writePair(':method', method) + writePair(':scheme', 'https') + writeLiteralName(':path');
-    if (methods.size < maxNames && method.length <= maxKnownLength) methods.set(method, written);
+    rememberFew(methods, method, written);
   }
   return written + writeValue(path);
 }

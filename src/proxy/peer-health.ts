@@ -9,7 +9,7 @@ export interface PeerHealth {
   isWell(address: string): boolean;
   /** Takes the peer out at once and probes it until it is well again. */
   markDown(target: PeerTarget, why: string): void;
-  /** The table says that the peer is ready: if it is out here, it is probed now and not in a second. */
+  /** The table says that the peer is ready: if it is out here, it is probed now, and a refusal is taken for health. */
   hurry(address: string): void;
   /** Stops probing peers that are in no table any more. */
   forgetAllBut(addresses: ReadonlySet<string>): void;
@@ -50,8 +50,8 @@ export function createPeerHealth({
       if (found === 'away') {
         refusingSince = undefined;
         entry.isVouchedFor = false;
-        // Where anonymous requests are not allowed, a refusal is all there is.
       } else {
+        // Where anonymous requests are not allowed, a refusal is all there is.
         refusingSince ??= clock.now();
         if (entry.isVouchedFor || clock.now() - refusingSince >= startingForMs) break;
       }

@@ -1,6 +1,5 @@
-/** Names that servers give are few; more than these are of something that makes them up. */
-const maxKnown = 1_000;
-const maxKnownLength = 64;
+import { rememberFew } from '../../http2/remember-few.ts';
+
 const known = new Map<string, string>();
 
 /**
@@ -14,7 +13,7 @@ export function canonicalizeNames(fields: string[]): void {
     let canonical = known.get(name);
     if (canonical === undefined) {
       canonical = name.replace(/^[a-z]|-[a-z]/g, (letter) => letter.toUpperCase());
-      if (known.size < maxKnown && name.length <= maxKnownLength) known.set(name, canonical);
+      rememberFew(known, name, canonical);
     }
     fields[at] = canonical;
   }
