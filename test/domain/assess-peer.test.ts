@@ -53,6 +53,16 @@ describe('assessPeer', () => {
     expect(assess({ ...crashed, unreachableSince: now - 300_000 })).to.include({ state: 'Gone', retained: false });
   });
 
+  it('calls nothing fresh that is not live, however lately it was read', () => {
+    const departed = { probe: down, leaseChangedAt: now - leaseAbandonedAfterMs, documentsAt: now - 1 };
+    expect(assess({ ...departed, unreachableSince: now - 1 })).to.include({
+      live: false,
+      fresh: false,
+      retained: true,
+    });
+    expect(assess({ ...departed, leaseChangedAt: now })).to.include({ live: true, fresh: true });
+  });
+
   it('takes a server for live that does not answer but renews its Lease', () => {
     expect(assess({ probe: down, unreachableSince: now - 900_000 })).to.include({
       state: 'Unreachable',

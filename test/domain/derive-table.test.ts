@@ -93,6 +93,22 @@ describe('deriveTable', () => {
     expect(scopesOf(listOf(''))).to.deep.equal(['r undefined']);
   });
 
+  it('calls a group-version custom only if one of its own resources is', () => {
+    const lists = [documentOf([buildGroup('g', buildVersion('v1', 'r')), buildGroup('h', buildVersion('v1', 's'))])];
+    const originsOf = (custom: readonly string[], aggregated: readonly string[] = []) =>
+      deriveTable(
+        lists,
+        { custom: new Set(custom), aggregated: new Set(aggregated), deletedAt: new Map() },
+        createTableMemo(),
+      ).map(({ row }) => `${row.group} ${row.origin}`);
+    expect(originsOf([])).to.deep.equal(['g BuiltIn', 'h BuiltIn']);
+    expect(originsOf(['g/v1/r'])).to.deep.equal(['g CustomResource', 'h BuiltIn']);
+    // A definition of another resource in the same group-version says nothing about what the servers list.
+    expect(originsOf(['g/v1/other'])).to.deep.equal(['g BuiltIn', 'h BuiltIn']);
+    expect(originsOf(['g/v2/r'])).to.deep.equal(['g BuiltIn', 'h BuiltIn']);
+    expect(originsOf(['g/v1/r'], ['g/v1'])).to.deep.equal(['g Aggregated', 'h BuiltIn']);
+  });
+
   it('keeps the rows of group-versions that nobody changed, and one object for each set of peers', () => {
     const random = seededRandom(6);
     const newest = generateGroups(200, random);

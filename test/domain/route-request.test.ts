@@ -146,4 +146,17 @@ describe('routeRequest', () => {
     expect(route('/api/v1/pods', {}, { home: undefined })).to.have.property('kind', 'home');
     expect(route('/apis/new.io/v1/things', {}, { home: undefined })).to.have.property('kind', 'peer');
   });
+
+  for (const [state, kind] of [
+    ['Gone', 'home'],
+    ['Refused', 'home'],
+    ['Unreachable', 'peer'],
+    ['Unresolved', 'peer'],
+    ['NotReady', 'peer'],
+    ['Stale', 'peer'],
+  ] as const)
+    it(`sends a request to the ${kind} when the table does not know home and the only incapable peer is ${state}`, () => {
+      const states = peers.map((peer, at) => (at === 0 ? { ...peer, state } : peer));
+      expect(route('/apis/new.io/v1/things', { peers: states }, { home: undefined })).to.have.property('kind', kind);
+    });
 });

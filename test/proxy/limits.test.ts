@@ -107,6 +107,30 @@ describe('limits', function () {
     expect((await proxy.get('/api/v1/pods')).status).to.equal(200);
   });
 
+  it('gives the place of a watch back however it ends, to its own user and to all', async () => {
+    await start({ maxLongRunning: 2 });
+    let answer: ServerResponse | undefined;
+    home.answer = (_request, response) => {
+      answer = response;
+      response.write('{}\n');
+    };
+    const watch = 'GET /api/v1/pods?watch=1 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer one\r\n\r\n';
+    const ends = [
+      (socket: TLSSocket) => socket.destroy(),
+      (socket: TLSSocket) => socket.end(),
+      () => answer?.end(),
+      () => answer?.destroy(),
+    ];
+    for (const end of ends) {
+      const { socket, received } = await connect(watch);
+      await eventually(() => received().includes('200 OK'));
+      expect((await proxy.get('/api/v1/pods?watch=1', { Authorization: 'Bearer one' })).status).to.equal(429);
+      end(socket);
+      await eventually(() => proxy.proxy.inFlight() === 0);
+    }
+    expect(await limited('user_long_running_requests')).to.equal(ends.length);
+  });
+
   it('closes connections beyond their number, and takes new ones when others go', async () => {
     await start({ maxConnections: 2 });
     const [first] = [await connect(), await connect()];
