@@ -1,10 +1,12 @@
-import { chmod, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, type Plugin } from 'esbuild';
+import { leastNode, writeLauncher } from './write-launcher.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const { dependencies } = JSON.parse(await readFile(`${root}/package.json`, 'utf8')) as {
+const { bin, dependencies } = JSON.parse(await readFile(`${root}/package.json`, 'utf8')) as {
+  bin: Readonly<Record<string, string>>;
   dependencies: Readonly<Record<string, string>>;
 };
 
@@ -33,12 +35,12 @@ for (const name of await readdir(folder))
 await rm(`${root}/dist`, { recursive: true, force: true });
 await build({
   entryPoints: programs,
-  outdir: `${root}/dist/bin`,
+  outdir: `${root}/dist/lib`,
   bundle: true,
   splitting: true,
   platform: 'node',
   format: 'esm',
-  target: 'node22.19',
+  target: `node${leastNode}`,
   external: Object.keys(dependencies).flatMap((name) => [name, `${name}/*`]),
   plugins: [lean],
   // Some modules of client-node are CommonJS and ask for Node's own by `require`.
@@ -48,4 +50,5 @@ await build({
   absWorkingDir: root,
   logLevel: 'warning',
 });
-for (const program of programs) await chmod(`${root}/dist/bin/${basename(program, '.ts')}.js`, 0o755);
+await mkdir(`${root}/dist/bin`);
+for (const [name, path] of Object.entries(bin)) writeLauncher(`${root}/${path}`, name, `../lib/${basename(path)}`);

@@ -1,17 +1,17 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { stringify } from 'yaml';
+import { leastNode, writeLauncher } from './write-launcher.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-/** As `engines` of package.json says. */
-const leastNode = '22.19';
 const archiveName = 'kubectl-peerdiscovery.tar.gz';
 const program = 'kubectl-peerdiscovery.mjs';
+const code = 'plugin.mjs';
 
 /** What is put up for download: the archive, and the manifest that krew-index wants. */
 export interface KrewRelease {
@@ -20,8 +20,10 @@ export interface KrewRelease {
 }
 
 /**
- * Packs the plugin into one file of JavaScript that needs Node and nothing else, and writes `peerdiscovery.yaml` with the
- * archive's SHA-256, for a release whose archive is found at `uri`. The same sources give the same archive.
+ * Packs the plugin into two files of JavaScript that need Node and nothing else, the first of which checks its version.
+ *
+ * Writes `peerdiscovery.yaml` with the archive's SHA-256 beside it, for a release whose archive is found at `uri`. The same
+ * sources give the same archive.
  */
 export async function generateKrew(folder: string, uri: string): Promise<KrewRelease> {
   mkdirSync(folder, { recursive: true });
@@ -30,7 +32,7 @@ export async function generateKrew(folder: string, uri: string): Promise<KrewRel
   try {
     await build({
       entryPoints: [join(root, 'src/bin/kubectl-peerdiscovery.ts')],
-      outfile: join(scratch, program),
+      outfile: join(scratch, code),
       bundle: true,
       minify: true,
       platform: 'node',
@@ -43,10 +45,10 @@ export async function generateKrew(folder: string, uri: string): Promise<KrewRel
       absWorkingDir: root,
       logLevel: 'warning',
     });
-    chmodSync(join(scratch, program), 0o755);
+    writeLauncher(join(scratch, program), 'kubectl-peerdiscovery', `./${code}`);
     copyFileSync(join(root, 'LICENSE'), join(scratch, 'LICENSE'));
     const plain = ['--sort=name', '--mtime=@0', '--owner=0', '--group=0', '--numeric-owner', '--mode=u=rwX,go=rX'];
-    const command = `tar ${plain.join(' ')} -cf - LICENSE ${program} | gzip -9n > "$0"`;
+    const command = `tar ${plain.join(' ')} -cf - LICENSE ${program} ${code} | gzip -9n > "$0"`;
     const { status, stderr } = spawnSync('sh', ['-c', command, resolve(archive)], { cwd: scratch, encoding: 'utf8' });
     if (status !== 0) throw new Error(`the archive cannot be packed: ${stderr}`);
   } finally {

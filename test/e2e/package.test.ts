@@ -8,6 +8,17 @@ import { parse } from 'yaml';
 import { repository } from '../../lab/deploy-plane.ts';
 import { entrypoint, packPackage } from '../../scripts/build-rootfs.ts';
 import { generateKrew } from '../../scripts/generate-krew.ts';
+import { leastNode } from '../../scripts/write-launcher.ts';
+
+/** The system's own Node, if it is too old for what is shipped. */
+function olderNode(): { readonly version?: string; readonly node?: string } {
+  for (const node of ['/usr/bin/node', '/usr/local/bin/node']) {
+    const version = spawnSync(node, ['--version'], { encoding: 'utf8' }).stdout?.trim().slice(1);
+    if (version !== undefined && Number.parseInt(version, 10) < Number.parseInt(leastNode, 10))
+      return { version, node };
+  }
+  return {};
+}
 
 describe('what is shipped', function () {
   this.timeout(120_000);
@@ -43,6 +54,20 @@ describe('what is shipped', function () {
     expect(stdout, stderr).to.match(/^peerdiscovery \d+\.\d+\.\d+\n$/);
   });
 
+  it('says which Node it needs under an older one, in each of its programs', function () {
+    const { version = '', node } = olderNode();
+    if (node === undefined) return this.skip();
+    const { bin } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8'));
+    for (const [name, path] of Object.entries<string>(bin)) {
+      const { status, stdout, stderr } = spawnSync(node, [join(folder, 'package', path), '--help'], {
+        encoding: 'utf8',
+      });
+      const line = `${name} needs Node.js ${leastNode} or later, and found ${version}`;
+      expect({ status, stdout, line: stderr.slice(0, line.length) }).to.deep.equal({ status: 2, stdout: '', line });
+      expect(stderr.trimEnd().split('\n')).to.have.length(1);
+    }
+  });
+
   it('has the entry point in its Dockerfile that the tests run', () => {
     const text = readFileSync(join(repository, 'Dockerfile'), 'utf8');
     const [, list = ''] = /^ENTRYPOINT (.*)$/m.exec(text) ?? [];
@@ -66,7 +91,7 @@ describe('what is shipped', function () {
     const unpacked = join(folder, 'unpacked');
     mkdirSync(unpacked);
     spawnSync('tar', ['-xzf', archive, '-C', unpacked]);
-    expect(readdirSync(unpacked)).to.have.members(['LICENSE', platform.bin]);
+    expect(readdirSync(unpacked)).to.have.members(['LICENSE', platform.bin, 'plugin.mjs']);
     // As krew installs it: a link on the PATH, where there is nothing else but Node.
     const path = join(folder, 'path');
     mkdirSync(path);

@@ -1,0 +1,38 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+
+/** The oldest Node that runs what is shipped, as `engines` of package.json says: `22.19`. */
+export const leastNode = readLeastNode();
+
+function readLeastNode(): string {
+  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+  const { engines } = JSON.parse(text) as { readonly engines: { readonly node: string } };
+  const [, version] = /^>=(\d+\.\d+)$/.exec(engines.node) ?? [];
+  if (version === undefined) throw new Error(`engines.node of package.json is ${engines.node}, which is not >=X.Y`);
+  return version;
+}
+
+/**
+ * Text of a program that every Node since version 10 can read: under a Node that is too old it prints one line and ends
+ * with 2, whatever the arguments are; else it loads `module`.
+ *
+ * The program must not import anything by a statement: Node loads such a module before it runs the first line.
+ */
+export function launcherText(name: string, module: string): string {
+  const [major, minor] = leastNode.split('.');
+  return `#!/usr/bin/env node
+var found = process.versions.node.split('.').map(Number);
+if (found[0] < ${major} || (found[0] === ${major} && found[1] < ${minor})) {
+  process.stderr.write(
+    '${name} needs Node.js ${leastNode} or later, and found ' + process.versions.node + ' (' + process.execPath + ')\\n',
+  );
+  process.exitCode = 2;
+} else {
+  import('${module}');
+}
+`;
+}
+
+/** Writes a program that checks the version of Node and then loads `module`, which is relative to it. */
+export function writeLauncher(path: string, name: string, module: string): void {
+  writeFileSync(path, launcherText(name, module), { mode: 0o755 });
+}
