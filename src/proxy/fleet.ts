@@ -3,14 +3,14 @@ import type { TableIndex } from '../domain/table-index.ts';
 import { indexTable } from '../domain/table-index.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { ClientConnection } from './exchange.ts';
-import type { PeerHealth } from './peer-health.ts';
+import type { PeerHealth, PeerLoad } from './peer-health.ts';
 import type { PeerTarget } from './ports.ts';
 
 /** A server that requests can be sent to. */
 export interface FleetPeer {
   readonly target: PeerTarget;
   readonly state: PeerState;
-  readonly load: { inFlight: number };
+  readonly load: PeerLoad;
 }
 
 /** One table with everything that is derived from it; requests take the reference once, and it never changes. */
@@ -33,7 +33,10 @@ export interface Fleet {
   tableAgeSeconds(): number;
   /** Ready by the table, and well by what this proxy has seen. */
   usable(peer: FleetPeer | undefined): peer is FleetPeer;
-  /** Not usable, but worth a try before saying 503: it failed here just now, or the table is too old to rule it out. */
+  /**
+   * Not usable, but worth a try before saying 503: it failed here just now, or the table is too old to rule it out. Never
+   * one that is hung: it would let the client wait instead.
+   */
   lastResort(peer: FleetPeer | undefined): peer is FleetPeer;
   /** The home of a client connection: the pinned one, else one that is chosen once and kept while it is well. */
   homeOf(snapshot: FleetSnapshot, connection: ClientConnection): FleetPeer | undefined;
@@ -57,11 +60,11 @@ export function createFleet({
   readonly serverName: string;
   readonly onHomeChange: (from: string, to: string) => void;
 }): Fleet {
-  const loads = new Map<string, { inFlight: number }>();
+  const loads = new Map<string, PeerLoad>();
   const loadOf = (address: string) => {
     const existing = loads.get(address);
     if (existing !== undefined) return existing;
-    const created = { inFlight: 0 };
+    const created = { inFlight: 0, asked: 0 };
     loads.set(address, created);
     return created;
   };
@@ -81,17 +84,30 @@ export function createFleet({
   let snapshot: FleetSnapshot = { bundle: undefined, index: undefined, peers: [] };
   let confirmedAt = 0;
   let distrusted = true;
+  /** Since when the table says of an address that it is not ready. */
+  let unreadySince = new Map<string, number>();
   const usable = (peer: FleetPeer | undefined): peer is FleetPeer =>
     peer !== undefined && takesWork(peer.state) && health.isWell(peer.target.address);
   const lastResort = (peer: FleetPeer | undefined): peer is FleetPeer =>
-    peer !== undefined && (takesWork(peer.state) || (distrusted && peer.state !== 'Refused' && peer.state !== 'Gone'));
-  // Drained by the table's word, unless that is old: then it may have come back unseen.
+    peer !== undefined &&
+    !health.isHung(peer.target.address) &&
+    (takesWork(peer.state) || (distrusted && peer.state !== 'Refused' && peer.state !== 'Gone'));
+  // The table's word that it is not ready holds until this proxy itself has seen it ready, once the table is doubted.
+  const hasComeBack = ({ target }: FleetPeer) => {
+    const seenAt = health.readyAt(target.address);
+    return distrusted && seenAt !== undefined && seenAt > (unreadySince.get(target.address) ?? 0);
+  };
   const pinnedTakesWork = ({ index, peers }: FleetSnapshot) => {
     if (pinned === undefined || !health.isWell(pinned.target.address)) return false;
     const at = index?.peerAt(pinned.target.address);
     const listed = at === undefined ? undefined : peers[at];
-    return distrusted || listed === undefined || takesWork(listed.state);
+    return listed === undefined || takesWork(listed.state) || hasComeBack(listed);
   };
+  const watchAll = () => {
+    const known = snapshot.peers.flatMap((peer) => (peer === undefined ? [] : [peer]));
+    health.watch(pinned === undefined ? known : [pinned, ...known.filter(({ load }) => load !== pinned.load)]);
+  };
+  watchAll();
   let turn = 0;
   // It starts at another peer each time, so that equals are chosen in turn.
   const best = (peers: FleetSnapshot['peers'], mayBe: (peer: FleetPeer | undefined) => peer is FleetPeer) => {
@@ -126,7 +142,11 @@ export function createFleet({
       confirmedAt = clock.now();
       const addresses = new Set(peers.flatMap((peer) => (peer === undefined ? [] : [peer.target.address])));
       if (pinnedHome !== undefined) addresses.add(pinnedHome);
-      health.forgetAllBut(addresses);
+      const unready = peers.flatMap((peer) =>
+        peer === undefined || takesWork(peer.state) ? [] : [peer.target.address],
+      );
+      unreadySince = new Map(unready.map((address) => [address, unreadySince.get(address) ?? confirmedAt]));
+      watchAll();
       // A server that was restarted is of use from now on; the next one may be restarted at once.
       for (const peer of peers) if (peer?.state === 'Ready') health.hurry(peer.target.address);
       for (const [address, load] of loads) if (!addresses.has(address) && load.inFlight === 0) loads.delete(address);
@@ -150,7 +170,7 @@ export function createFleet({
         if (usable(kept)) return kept;
       }
       const chosen = best(from.peers, usable);
-      if (chosen === undefined) return pinned ?? best(from.peers, lastResort);
+      if (chosen === undefined) return lastResort(pinned) ? pinned : best(from.peers, lastResort);
       settle(connection, chosen);
       return chosen;
     },

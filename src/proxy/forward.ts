@@ -150,6 +150,7 @@ class Forwarding implements ForwardedExchange, PeerHandler {
     this.#askedAt = performance.now();
     this.#running = true;
     target.peer.load.inFlight++;
+    target.peer.load.asked++;
     try {
       this.#call = this.#dispatch(target, rawHeaders, memo);
     } catch (error) {
@@ -426,8 +427,9 @@ class Forwarding implements ForwardedExchange, PeerHandler {
       this.#giveUp(target, fault);
       return;
     }
-    // A lone server gets a second chance after a reset: an idle connection may close just as it is used.
-    const other = this.#next() ?? (fault.sent ? target : undefined);
+    // A lone server gets a second chance after a reset: an idle connection may close just as it is used. One that let us
+    // wait would do so again.
+    const other = this.#next() ?? (fault.sent && fault.kind !== 'timeout' ? target : undefined);
     if (other === undefined) {
       this.#giveUp(target, fault);
       return;

@@ -1,91 +1,194 @@
 import { startingForMs } from '../domain/assess-peer.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
-import type { PeerTarget, PeerTransport } from './ports.ts';
+import type { PeerTarget, PeerTransport, Readiness } from './ports.ts';
+
+/** How much a peer has to do for this proxy. */
+export interface PeerLoad {
+  inFlight: number;
+  /** Requests that were sent to it so far. */
+  asked: number;
+}
+
+/** A peer whose readiness is asked for. */
+export interface WatchedPeer {
+  readonly target: PeerTarget;
+  readonly load: Readonly<PeerLoad>;
+}
 
 /** What this proxy has seen of peers itself, whatever the table says. */
 export interface PeerHealth {
-  /** False from a failure until a probe succeeds. */
+  /** False from a failure, or from an answer that it is not ready, until the peer was seen ready. */
   isWell(address: string): boolean;
+  /** The peer let this proxy wait twice in a row: whatever is sent to it would wait, too. */
+  isHung(address: string): boolean;
+  /** When the peer was last seen ready, by the clock's `now()`. */
+  readyAt(address: string): number | undefined;
   /** Takes the peer out at once and probes it until it is well again. */
   markDown(target: PeerTarget, why: string): void;
   /** The table says that the peer is ready: if it is out here, it is probed now, and a refusal is taken for health. */
   hurry(address: string): void;
-  /** Stops probing peers that are in no table any more. */
-  forgetAllBut(addresses: ReadonlySet<string>): void;
+  /** Asks these peers, and no others, from now on. */
+  watch(peers: readonly WatchedPeer[]): void;
   /** Addresses that are out. */
   down(): readonly string[];
 }
 
-interface Probing {
+interface Watching extends WatchedPeer {
   readonly stop: AbortController;
   /** Ends the wait before the next probe. */
   wake: AbortController;
+  isWell: boolean;
+  /** Probes in a row that found it hung. */
+  hungFor: number;
+  readyAt: number | undefined;
+  /** It answers `/readyz` to anybody, so that a refusal means that it has just started. */
+  answersAnybody: boolean;
+  refusingSince: number | undefined;
   /** The table has said since the peer was last away that it is ready. */
   isVouchedFor: boolean;
+  /** Failures so far; a probe that was under way at one says nothing. */
+  failures: number;
 }
 
-/** Keeps the map of peers that failed here; each is probed at once, then every second, until it answers. */
+/** How many intervals a peer that has nothing to do is left alone. */
+const idleIntervals = 5;
+const hungAfter = 2;
+
+/**
+ * Asks every peer for its readiness: every second while it has something to do or is out, else every five seconds.
+ *
+ * A peer that lets this proxy wait twice in a row is hung: `onHung` is called, and again as long as it stays so.
+ */
 export function createPeerHealth({
   transport,
   clock,
   log,
   signal,
+  onHung,
   intervalMs = 1_000,
+  random = Math.random,
 }: {
   readonly transport: Pick<PeerTransport, 'probe'>;
   readonly clock: Clock;
   readonly log: Log;
   readonly signal: AbortSignal;
+  readonly onHung: (target: PeerTarget) => void;
   readonly intervalMs?: number;
+  readonly random?: () => number;
 }): PeerHealth {
-  const probing = new Map<string, Probing>();
-  const probeBack = async (target: PeerTarget, entry: Probing) => {
-    const either = AbortSignal.any([signal, entry.stop.signal]);
-    let refusingSince: number | undefined;
-    while (!either.aborted) {
-      entry.wake = new AbortController();
-      const found = await transport.probe(target);
-      if (found === 'ready') break;
-      if (found === 'away') {
-        refusingSince = undefined;
-        entry.isVouchedFor = false;
-      } else {
-        // Where anonymous requests are not allowed, a refusal is all there is.
-        refusingSince ??= clock.now();
-        if (entry.isVouchedFor || clock.now() - refusingSince >= startingForMs) break;
-      }
-      await clock.sleep(intervalMs, AbortSignal.any([either, entry.wake.signal]));
+  const watched = new Map<string, Watching>();
+  const takeOut = (entry: Watching, why: string) => {
+    if (!entry.isWell) return;
+    entry.isWell = false;
+    log.warn('peer taken out', { peer: entry.target.id, address: entry.target.address, why });
+  };
+  const putBack = (entry: Watching) => {
+    entry.hungFor = 0;
+    entry.refusingSince = undefined;
+    if (entry.isWell) return;
+    entry.isWell = true;
+    log.info('peer is well again', { peer: entry.target.id, address: entry.target.address });
+  };
+  const takeRefusal = (entry: Watching) => {
+    entry.hungFor = 0;
+    if (entry.answersAnybody) takeOut(entry, 'it refuses what it answered before');
+    if (entry.isWell) return;
+    // Where anonymous requests are not allowed, a refusal is all there is.
+    entry.refusingSince ??= clock.now();
+    if (!entry.isVouchedFor && clock.now() - entry.refusingSince < startingForMs) return;
+    entry.answersAnybody = false;
+    putBack(entry);
+  };
+  const judge = (entry: Watching, found: Readiness) => {
+    if (found === 'refused') return takeRefusal(entry);
+    if (found === 'ready') {
+      entry.readyAt = clock.now();
+      entry.answersAnybody = true;
+      return putBack(entry);
     }
-    if (probing.get(target.address) !== entry) return;
-    probing.delete(target.address);
-    if (!either.aborted) log.info('peer is well again', { peer: target.id, address: target.address });
+    entry.refusingSince = undefined;
+    entry.isVouchedFor = false;
+    entry.hungFor = found === 'hung' ? entry.hungFor + 1 : 0;
+    if (found === 'away') return takeOut(entry, 'it is not ready');
+    if (entry.hungFor < hungAfter) return;
+    takeOut(entry, 'it does not answer in time, or has lost its etcd');
+    onHung(entry.target);
+  };
+  const wait = async (entry: Watching, askedAt: number, ended: AbortSignal) => {
+    const { load } = entry;
+    const { asked } = load;
+    const either = AbortSignal.any([ended, entry.wake.signal]);
+    if (entry.hungFor > 0 && entry.hungFor < hungAfter) {
+      // What lets us wait is asked again at once; what says so itself is given a moment.
+      await clock.sleep(Math.max(0, askedAt + intervalMs - clock.now()), either);
+      return;
+    }
+    for (let interval = 0; interval < idleIntervals && !either.aborted; interval++) {
+      await clock.sleep(intervalMs * (0.75 + random() / 2), either);
+      if (!entry.isWell || load.inFlight > 0 || load.asked !== asked) return;
+    }
+  };
+  const follow = async (entry: Watching) => {
+    const ended = AbortSignal.any([signal, entry.stop.signal]);
+    while (!ended.aborted) {
+      entry.wake = new AbortController();
+      const { failures } = entry;
+      const askedAt = clock.now();
+      const found = await transport.probe(entry.target);
+      if (ended.aborted) return;
+      if (entry.failures === failures) judge(entry, found);
+      await wait(entry, askedAt, ended);
+    }
+  };
+  const start = ({ target, load }: WatchedPeer): Watching => {
+    const entry: Watching = {
+      target,
+      load,
+      stop: new AbortController(),
+      wake: new AbortController(),
+      isWell: true,
+      hungFor: 0,
+      readyAt: undefined,
+      answersAnybody: false,
+      refusingSince: undefined,
+      isVouchedFor: false,
+      failures: 0,
+    };
+    watched.set(target.address, entry);
+    follow(entry).catch((error: unknown) => {
+      log.error('watching a peer failed', { peer: target.id, error: String(error) });
+      if (watched.get(target.address) === entry) watched.delete(target.address);
+    });
+    return entry;
   };
   return {
-    isWell: (address) => !probing.has(address),
-    markDown: (target, why) => {
-      if (probing.has(target.address) || signal.aborted) return;
-      log.warn('peer taken out', { peer: target.id, address: target.address, why });
-      const entry = { stop: new AbortController(), wake: new AbortController(), isVouchedFor: false };
-      probing.set(target.address, entry);
-      probeBack(target, entry).catch((error: unknown) => {
-        log.error('probing a peer failed', { peer: target.id, error: String(error) });
-        probing.delete(target.address);
-      });
+    isWell: (address) => watched.get(address)?.isWell !== false,
+    isHung: (address) => (watched.get(address)?.hungFor ?? 0) >= hungAfter,
+    readyAt: (address) => watched.get(address)?.readyAt,
+    markDown: ({ address }, why) => {
+      const entry = watched.get(address);
+      if (entry === undefined || !entry.isWell) return;
+      entry.failures++;
+      takeOut(entry, why);
+      entry.wake.abort();
     },
     hurry: (address) => {
-      const entry = probing.get(address);
-      if (entry === undefined) return;
+      const entry = watched.get(address);
+      if (entry === undefined || entry.isWell) return;
       entry.isVouchedFor = true;
       entry.wake.abort();
     },
-    forgetAllBut: (addresses) => {
-      for (const [address, { stop }] of probing) {
+    watch: (peers) => {
+      if (signal.aborted) return;
+      const addresses = new Set(peers.map(({ target }) => target.address));
+      for (const [address, { stop }] of watched) {
         if (addresses.has(address)) continue;
-        probing.delete(address);
+        watched.delete(address);
         stop.abort();
       }
+      for (const peer of peers) if (!watched.has(peer.target.address)) start(peer);
     },
-    down: () => [...probing.keys()],
+    down: () => [...watched.values()].filter(({ isWell }) => !isWell).map(({ target }) => target.address),
   };
 }

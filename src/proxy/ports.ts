@@ -141,14 +141,23 @@ export interface PeerCall {
   abort(reason: Error): void;
 }
 
+/**
+ * What a peer says of its readiness.
+ *
+ * - `ready`: it can be connected to, is verified, and says that it is ready.
+ * - `refused`: it works, and tells nobody without a credential, which a server that has just started does too.
+ * - `away`: it says that it is not ready, or refuses connections; what it has begun it may still finish.
+ * - `hung`: it says nothing in time, or says that its etcd does not answer.
+ */
+export type Readiness = 'ready' | 'refused' | 'away' | 'hung';
+
 /** Sends requests to peers over connections whose certificate was verified first. */
 export interface PeerTransport {
   dispatch(target: PeerTarget, request: PeerRequest, handler: PeerHandler): PeerCall;
-  /**
-   * Whether the peer can be connected to, is verified, and says that it is ready; no credential is sent. `refused`: it works,
-   * and tells nobody without one, which a server that has just started does too.
-   */
-  probe(target: PeerTarget): Promise<'ready' | 'refused' | 'away'>;
+  /** Asks the peer for `/readyz`, over a connection that is kept for it, and without a credential. */
+  probe(target: PeerTarget): Promise<Readiness>;
+  /** Ends everything that runs or waits at this address by a fault of kind `timeout`, and what was upgraded. */
+  abandon(address: string): void;
   /** Numbers for metrics. */
   connections(): { readonly short: number; readonly long: number };
   close(): Promise<void>;

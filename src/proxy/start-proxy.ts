@@ -52,7 +52,13 @@ export function startProxy(options: ProxyOptions): RunningProxy {
   const { transport, requestParsers, source, tls, pinnedHome, serverName, accessLog, clock, log, limits } = options;
   const stopping = new AbortController();
   let lost = { from: '', at: 0 };
-  const health = createPeerHealth({ transport, clock, log, signal: stopping.signal });
+  const health = createPeerHealth({
+    transport,
+    clock,
+    log,
+    signal: stopping.signal,
+    onHung: ({ address }) => transport.abandon(address),
+  });
   const fleet = createFleet({
     health,
     clock,

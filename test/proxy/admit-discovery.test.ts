@@ -36,6 +36,7 @@ function scriptedPeers(answer: (request: Asked) => Scripted) {
       return { pause() {}, resume() {}, abort() {} };
     },
     probe: unused,
+    abandon: unused,
     connections: unused,
     close: unused,
   };
@@ -76,7 +77,7 @@ function homesOf(...ids: readonly string[]): Homes & { readonly faults: string[]
     (id): FleetPeer => ({
       target: { id, address: `${id}:6443`, serverName: 'kubernetes.default.svc', pinned: false },
       state: 'Ready',
-      load: { inFlight: 0 },
+      load: { inFlight: 0, asked: 0 },
     }),
   );
   return { homes: () => homes, faults, onFault: ({ id }) => faults.push(id) };

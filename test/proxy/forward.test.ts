@@ -21,7 +21,7 @@ describe('forwarding one request', () => {
   const peer: FleetPeer = {
     target: { id: 'one', address: '127.0.0.1:1', serverName: 'one', pinned: false },
     state: 'Ready',
-    load: { inFlight: 0 },
+    load: { inFlight: 0, asked: 0 },
   };
   const target: ForwardTarget = { peer, notFound: { kind: 'trust' }, peerProxied: false };
 

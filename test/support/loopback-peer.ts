@@ -20,12 +20,14 @@ export interface LoopbackPeer {
   readonly seen: SeenRequest[];
   /** How it answers from now on. */
   answer: (request: IncomingMessage, response: ServerResponse) => void;
+  /** How it answers `/readyz` from now on. */
+  onReadyz: (request: IncomingMessage, response: ServerResponse) => void;
   onUpgrade: (request: IncomingMessage, socket: Socket) => void;
   /** Breaks every connection and stops listening, as SIGKILL does. */
   kill(): Promise<void>;
 }
 
-/** Starts a peer that answers 200 with its name until told otherwise; `/readyz` is always ok. */
+/** Starts a peer that answers 200 with its name until told otherwise; `/readyz` is ok until told otherwise. */
 export async function startLoopbackPeer(
   name: string,
   authority: TestAuthority,
@@ -42,7 +44,7 @@ export async function startLoopbackPeer(
     rejectUnauthorized: false,
   };
   const server = createServer(options, (request, response) => {
-    if (request.url === '/readyz') return response.end('ok');
+    if (request.url === '/readyz') return peer.onReadyz(request, response);
     const { method = '', url = '', rawHeaders, headers } = request;
     const subject = (request.socket as TLSSocket).getPeerX509Certificate()?.subject;
     seen.push({ method, url, rawHeaders, headers, clientName: subject?.replace('CN=', '') });
@@ -58,6 +60,7 @@ export async function startLoopbackPeer(
     address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
     seen,
     answer: (_request, response) => response.end(name),
+    onReadyz: (_request, response) => response.end('ok'),
     onUpgrade: (_request, socket) => socket.destroy(),
     kill: () =>
       new Promise((resolve) => {

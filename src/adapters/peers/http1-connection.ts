@@ -88,6 +88,12 @@ export class Http1Connection {
     this.#fail(kind, error);
   }
 
+  /** Ends the connection whatever is done over it, were it upgraded. */
+  abandon(error: Error): void {
+    this.#fail('timeout', error);
+    this.#socket.destroy();
+  }
+
   readonly #onData = (chunk: Buffer): void => {
     const attempt = this.#attempt;
     if (attempt === undefined) {

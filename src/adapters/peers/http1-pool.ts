@@ -20,6 +20,8 @@ export interface Http1Pool {
   open(): number;
   /** Ends what has been silent for too long; to be called every `sweepMs`. */
   sweep(): void;
+  /** Ends every connection, and what runs or waits, by a timeout. */
+  abandon(error: Error): void;
   /** Ends idle connections, and the rest as they become idle. */
   close(): void;
 }
@@ -127,6 +129,10 @@ export function createHttp1Pool(
       let count = 0;
       while (idle[count]?.dead) count++;
       if (count > 0) idle.splice(0, count);
+    },
+    abandon: (error) => {
+      failWaiting('timeout', error);
+      for (const connection of all) connection.abandon(error);
     },
     close: () => {
       closed = true;

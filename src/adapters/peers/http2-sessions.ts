@@ -18,6 +18,8 @@ export interface Http2Sessions {
   open(): number;
   /** Ends what is idle for too long or does not answer a ping; to be called every `sweepMs`. */
   sweep(): void;
+  /** Ends every connection, and what runs or waits, by a timeout. */
+  abandon(error: Error): void;
   close(): void;
 }
 
@@ -175,6 +177,13 @@ export function createHttp2Sessions(
           held.sweepsSincePing = 0;
           if (!connection.ping()) connection.destroy('no answer to a ping');
         }
+      }
+    },
+    abandon: (error) => {
+      for (const attempt of waiting.splice(0)) attempt.fail('timeout', error);
+      for (const { connection, attempts } of sessions) {
+        for (const attempt of attempts) attempt.fail('timeout', error);
+        connection.destroy(error.message);
       }
     },
     close: () => {

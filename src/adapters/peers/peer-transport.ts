@@ -1,4 +1,4 @@
-import type { PeerCall, PeerRequest, PeerTarget, PeerTransport } from '../../proxy/ports.ts';
+import type { PeerCall, PeerRequest, PeerTarget, PeerTransport, Readiness } from '../../proxy/ports.ts';
 import type { AddressPolicy } from './address-policy.ts';
 import { createPeerConnector } from './connect-peer.ts';
 import { createHttp1Pool, type Http1Pool, type Http1PoolLimits, sweepMs } from './http1-pool.ts';
@@ -17,6 +17,8 @@ export interface PeerTransportOptions {
   readonly shortTimeoutMs?: number;
   readonly maxShortPerPeer?: number;
   readonly maxLongPerPeer?: number;
+  /** How long a peer may take to tell its readiness. */
+  readonly probeTimeoutMs?: number;
 }
 
 /** Connections of one peer, made with one material; watches and short requests never share one. */
@@ -31,6 +33,8 @@ interface Lanes {
   readonly watches: Http2Sessions;
   /** The same of those whose credential no server has accepted yet, on connections that the server may end. */
   readonly newcomers: Http2Sessions;
+  /** The one connection over which the peer is asked for its readiness. */
+  readonly probes: Http1Pool;
 }
 
 /**
@@ -41,10 +45,11 @@ interface Lanes {
  */
 export function createPeerTransport(options: PeerTransportOptions): PeerTransport {
   const { tls, connectTimeoutMs = 3_000, idleTimeoutMs = 60_000, shortTimeoutMs = 120_000 } = options;
-  const { maxShortPerPeer = 1_000, maxLongPerPeer = 20_000 } = options;
+  const { maxShortPerPeer = 1_000, maxLongPerPeer = 20_000, probeTimeoutMs = 1_000 } = options;
   const connector = createPeerConnector(options.addressPolicy, connectTimeoutMs);
   const parsers = loadResponseParsers();
   const shortLimits = { maxConnections: maxShortPerPeer, answerTimeoutMs: shortTimeoutMs, idleTimeoutMs };
+  const probeLimits = { maxConnections: 2, answerTimeoutMs: undefined, idleTimeoutMs };
   const longLimits = { maxConnections: maxLongPerPeer, answerTimeoutMs: undefined, idleTimeoutMs };
   const http2Limits = {
     streamsPerConnection: 100,
@@ -81,6 +86,7 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
         long: createPool(target, material, longLimits),
         watches: createHttp2Sessions(target, () => connector.connect(target, material, 'h2'), watchLimits),
         newcomers: createHttp2Sessions(target, () => connector.connect(target, material, 'h2'), watchLimits),
+        probes: createPool(target, material, probeLimits),
       };
       lanesOf.set(key, lanes);
     }
@@ -110,8 +116,12 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
     probe: (target) => {
       const material = tls.material('anonymous');
       if (material === undefined) return Promise.resolve('away');
-      const limits = { maxConnections: 1, answerTimeoutMs: connectTimeoutMs, idleTimeoutMs };
-      return probeReadiness(createPool(target, material, limits), 2 * connectTimeoutMs);
+      return probeReadiness(find(target, material).probes, probeTimeoutMs);
+    },
+    abandon: (address) => {
+      const error = new Error(`${address}: nothing is heard of it`);
+      for (const [key, lanes] of lanesOf)
+        if (key.startsWith(`${address} `)) for (const lane of Object.values(lanes)) lane.abandon(error);
     },
     connections: () => {
       let short = 0;
@@ -138,15 +148,26 @@ function laneOf(lanes: Lanes, { longRunning, accepted, body, upgrade }: PeerRequ
 
 const noCall: PeerCall = { pause() {}, resume() {}, abort() {} };
 
-function probeReadiness(pool: Http1Pool, timeoutMs: number): ReturnType<PeerTransport['probe']> {
+/** A kept connection may be closed just as it is used, so that is tried once more. */
+async function probeReadiness(pool: Http1Pool, timeoutMs: number): Promise<Readiness> {
+  return (await askReadiness(pool, timeoutMs)) ?? (await askReadiness(pool, timeoutMs)) ?? 'away';
+}
+
+/** Resolves to undefined if the connection broke. */
+function askReadiness(pool: Http1Pool, timeoutMs: number): Promise<Readiness | undefined> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => call.abort(new Error('not ready in time')), timeoutMs);
-    const settle = (found: 'ready' | 'refused' | 'away') => {
+    // What has come while this process was busy is read first.
+    const timer = setTimeout(() => setImmediate(giveUp), timeoutMs);
+    const giveUp = () => {
+      settle('hung');
+      call.abort(new Error('not ready in time'));
+    };
+    const settle = (found: Readiness | undefined) => {
       clearTimeout(timer);
-      pool.close();
       resolve(found);
     };
     let status = 0;
+    let text = '';
     const request = { method: 'GET', path: '/readyz', rawHeaders: [], body: null, longRunning: false } as const;
     const call = pool.dispatch(
       { ...request, connectAs: 'anonymous', upgrade: undefined },
@@ -154,11 +175,22 @@ function probeReadiness(pool: Http1Pool, timeoutMs: number): ReturnType<PeerTran
         onHead: (code) => {
           status = code;
         },
-        onData: () => {},
-        onEnd: () => settle(status === 200 ? 'ready' : status === 401 || status === 403 ? 'refused' : 'away'),
-        onFault: () => settle('away'),
+        onData: (chunk) => {
+          if (text.length < maxReadinessText) text += chunk.toString('latin1');
+        },
+        onEnd: () => settle(readinessOf(status, text)),
+        onFault: ({ kind }) => settle(kind === 'reset' ? undefined : 'away'),
         onUpgrade: (_headers, socket) => socket.destroy(),
       },
     );
   });
+}
+
+const maxReadinessText = 64 * 1024;
+
+/** The checks `etcd` and `etcd-readiness` are kube-apiserver's; without etcd it finishes nothing of what it has begun. */
+function readinessOf(status: number, text: string): Readiness {
+  if (status === 200) return 'ready';
+  if (status === 401 || status === 403) return 'refused';
+  return /^\[-\]etcd/m.test(text) ? 'hung' : 'away';
 }

@@ -477,17 +477,22 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     await watch.outcome;
   });
 
-  it('probes with no credential, and tells a refusal from readiness', async () => {
-    for (const [status, found] of [
-      [200, 'ready'],
-      [401, 'refused'],
-      [403, 'refused'],
-      [500, 'away'],
+  it('probes with no credential over one connection, and tells a refusal and a lost etcd from readiness', async () => {
+    for (const [status, text, found] of [
+      [200, 'ok', 'ready'],
+      [401, '', 'refused'],
+      [403, '', 'refused'],
+      [500, '[+]ping ok\n[+]etcd ok\n[-]shutdown failed: reason withheld\n', 'away'],
+      [500, '[+]ping ok\n[-]etcd-readiness failed: reason withheld\n', 'hung'],
+      [500, '[-]etcd failed: reason withheld\n', 'hung'],
     ] as const) {
-      script = answer(`HTTP/1.1 ${status} X\r\nContent-Length: 0\r\n\r\n`);
+      script = answer(`HTTP/1.1 ${status} X\r\nContent-Length: ${text.length}\r\n\r\n${text}`);
       expect(await transport.probe(target())).to.equal(found);
     }
-    expect(received[0]).to.match(/^GET \/readyz HTTP\/1\.1\r\nHost: [^\r]+\r\n\r\n$/);
+    expect(received).to.have.length(1);
+    expect(received[0]).to.match(/^(GET \/readyz HTTP\/1\.1\r\nHost: [^\r]+\r\n\r\n){6}$/);
+    script = () => {};
+    expect(await transport.probe(target())).to.equal('hung');
     await eventually(() => sockets.every((socket: Socket) => socket.destroyed || socket.readableEnded));
   });
 });
