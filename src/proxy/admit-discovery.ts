@@ -86,7 +86,7 @@ export function createDiscoveryAdmission({
     for (const { target } of homes()) {
       const etagKey = `${target.address} ${path}`;
       const condition = path.startsWith('/openapi/') ? '*' : aggregated ? etags.get(etagKey) : undefined;
-      const answer = await fetchWhole(transport, target, exchange, {
+      const answer = await fetchWhole({ transport, clock }, target, exchange, {
         method: exchange.method,
         path,
         headers: [

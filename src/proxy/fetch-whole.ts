@@ -1,3 +1,4 @@
+import type { Clock } from '../runtime/clock.ts';
 import type { Exchange } from './exchange.ts';
 import { headerValue, prepareRequestHeaders, prepareResponseHeaders } from './headers.ts';
 import type { PeerFault, PeerTarget, PeerTransport } from './ports.ts';
@@ -23,9 +24,17 @@ export interface WholeRequest {
   readonly maxBytes: number;
 }
 
-/** Asks a peer something with the credentials of the client's request and nothing else of it. */
+/** How long a peer may take for the whole of such an answer: others may be waiting for the same one. */
+const answerWithinMs = 10_000;
+
+/**
+ * Asks a peer something with the credentials of the client's request and nothing else of it.
+ *
+ * It ends whatever the peer does: by a fault of kind `answer` after ten seconds, since the backend behind the peer may be
+ * the slow one, and with the first byte beyond `maxBytes`.
+ */
 export function fetchWhole(
-  transport: PeerTransport,
+  { transport, clock }: { readonly transport: Pick<PeerTransport, 'dispatch'>; readonly clock: Clock },
   target: PeerTarget,
   exchange: Exchange,
   { method, path, headers: extra, maxBytes }: WholeRequest,
@@ -47,7 +56,13 @@ export function fetchWhole(
     let headers: readonly string[] = [];
     const chunks: Buffer[] = [];
     let size = 0;
-    transport.dispatch(
+    const ended = new AbortController();
+    const settle = (answer: WholeAnswer) => {
+      ended.abort();
+      resolve(answer);
+    };
+    const give = () => settle({ kind: 'answer', status, headers, body: Buffer.concat(chunks), cut: size > maxBytes });
+    const call = transport.dispatch(
       target,
       {
         method,
@@ -66,12 +81,24 @@ export function fetchWhole(
         onData: (chunk) => {
           size += chunk.length;
           if (size <= maxBytes) chunks.push(chunk);
+          else if (!ended.signal.aborted) {
+            give();
+            call.abort(new Error(`the answer is longer than ${maxBytes} bytes`));
+          }
         },
-        onEnd: () => resolve({ kind: 'answer', status, headers, body: Buffer.concat(chunks), cut: size > maxBytes }),
-        onFault: (fault) => resolve({ kind: 'fault', fault }),
+        onEnd: give,
+        onFault: (fault) => settle({ kind: 'fault', fault }),
         onUpgrade: (_headers, socket) => socket.destroy(),
       },
     );
+    const expire = () => {
+      if (ended.signal.aborted) return;
+      const error = new Error(`no whole answer within ${answerWithinMs / 1_000} s`);
+      settle({ kind: 'fault', fault: { kind: 'answer', sent: true, error } });
+      call.abort(error);
+    };
+    // The end of the answer ends the sleep as well.
+    clock.sleep(answerWithinMs, ended.signal).then(expire, expire);
   });
 }
 

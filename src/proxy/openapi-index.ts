@@ -48,7 +48,7 @@ export function createOpenApiIndexes({
         sources.map(async ({ target }) => {
           const before = known.get(target.address);
           if (before !== undefined && clock.now() - before.at < freshForMs) return;
-          const answer = await fetchWhole(transport, target, exchange, {
+          const answer = await fetchWhole({ transport, clock }, target, exchange, {
             method: 'GET',
             path: '/openapi/v3',
             headers: ['Accept', 'application/json'],

@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { findJsonExcess } from '../domain/count-json.ts';
 import { encodeAsGo } from '../domain/encode-discovery.ts';
 import { mergeSwagger, type SwaggerDocument } from '../domain/merge-openapi.ts';
 import { mergeSwaggerProtobuf } from '../domain/merge-openapi-protobuf.ts';
@@ -16,6 +17,8 @@ export type SwaggerForm = 'json' | 'protobuf';
 const protobufType = 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf';
 const deprecatedProtobufType = 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf';
 const maxBytes = 64 * 1024 * 1024;
+/** What this process can read without making its other clients wait for long. */
+const jsonBounds = { maxContainers: 1_000_000, maxCommas: 3_000_000 };
 
 /** The form for an Accept header by its first clause that names one; undefined where a server answers 406. */
 export function chooseSwaggerForm(accept: string): SwaggerForm | undefined {
@@ -127,7 +130,7 @@ export function createMergedSwagger({
     return Promise.all(
       sources.map(async ({ target }) => {
         const etag = etags?.get(target.address);
-        const answer = await fetchWhole(transport, target, exchange, {
+        const answer = await fetchWhole({ transport, clock }, target, exchange, {
           method: 'GET',
           path: '/openapi/v2',
           headers: [
@@ -141,11 +144,20 @@ export function createMergedSwagger({
           onFault(target, answer.fault);
           return undefined;
         }
-        if (answer.cut) return undefined;
+        const excess = answer.cut ? `it is longer than ${maxBytes} bytes` : excessOf(form, answer.body);
+        if (excess !== undefined) {
+          const error = new Error(`/openapi/v2 is not merged: ${excess}`);
+          onFault(target, { kind: 'answer', sent: true, error });
+          return undefined;
+        }
         return { status: answer.status, body: answer.body, etag: headerValue(answer.headers, 'etag') };
       }),
     );
   }
+}
+
+function excessOf(form: SwaggerForm, body: Buffer): string | undefined {
+  return form === 'json' ? findJsonExcess(body, jsonBounds) : undefined;
 }
 
 /** One document at a time, with a turn for everybody else between, as each takes tens of milliseconds. */

@@ -30,7 +30,23 @@ const forbiddenCidrs: readonly (readonly [cidr: string, what: string])[] = [
   ['::/128', 'unspecified'],
   ['::1/128', 'loopback'],
   ['fe80::/10', 'link-local'],
+  ['fec0::/10', 'site-local, which is deprecated'],
+  ['100::/64', 'discard-only'],
   ['ff00::/8', 'multicast'],
+];
+
+/**
+ * Prefixes under which an IPv6 address carries an IPv4 address, to which a translator or tunnel may forward; `at` is the
+ * first of its four bytes, `inverted` says that its bits are flipped. Sources: RFC 6052 (NAT64), RFC 8215 (local NAT64),
+ * RFC 3056 (6to4), RFC 4380 (Teredo: the server's address, then the client's), RFC 2765 (SIIT).
+ */
+const carriers: readonly { readonly cidr: string; readonly at: number; readonly inverted?: boolean }[] = [
+  { cidr: '64:ff9b::/96', at: 12 },
+  { cidr: '64:ff9b:1::/48', at: 12 },
+  { cidr: '2002::/16', at: 2 },
+  { cidr: '2001::/32', at: 4 },
+  { cidr: '2001::/32', at: 12, inverted: true },
+  { cidr: '::ffff:0:0:0/96', at: 12 },
 ];
 
 /**
@@ -38,8 +54,10 @@ const forbiddenCidrs: readonly (readonly [cidr: string, what: string])[] = [
  *
  * Without allowed CIDRs everything but the forbidden ranges is allowed. A forbidden range opens only for a CIDR that
  * lies within it: `127.0.0.1/32` opens that address, `0.0.0.0/0` opens no loopback. IPv6 forms of IPv4 addresses
- * (`::ffff:…`, and the deprecated `::a.b.c.d`) count as the IPv4 address. Names are refused, because whoever answers
- * the DNS query would choose the address after it was checked.
+ * (`::ffff:…`, and the deprecated `::a.b.c.d`) count as the IPv4 address. An address of a translator or tunnel (NAT64,
+ * 6to4, Teredo, ISATAP) is refused if the IPv4 address that it carries is forbidden; a CIDR that opens that IPv4 address
+ * does not open the way around. Names are refused, because whoever answers the DNS query would choose the address after
+ * it was checked.
  * @throws if an allowed CIDR cannot be read; the message lists all of those.
  */
 export function createAddressPolicy(allowedCidrs: readonly string[]): AddressPolicy {
@@ -52,13 +70,36 @@ export function createAddressPolicy(allowedCidrs: readonly string[]): AddressPol
     if (range === undefined) return [];
     return [{ range, what, exceptions: allowed.filter((candidate) => liesWithin(candidate, range)) }];
   });
-  return { check: (address) => checkAddress(address, allowed, forbidden) };
+  const translated = carriers.flatMap(({ cidr, ...place }) => {
+    const range = parseCidr(cidr);
+    return range === undefined ? [] : [{ range, ...place }];
+  });
+  return { check: (address) => checkAddress(address, allowed, forbidden, translated) };
+}
+
+interface Forbidden {
+  readonly range: Range;
+  readonly what: string;
+  /** Allowed CIDRs that lie within the range. */
+  readonly exceptions: readonly Range[];
+}
+
+interface Carrier {
+  readonly range: Range;
+  readonly at: number;
+  readonly inverted?: boolean;
+}
+
+interface Ip {
+  readonly text: string;
+  readonly family: Family;
 }
 
 function checkAddress(
   address: string,
   allowed: readonly Range[],
-  forbidden: readonly { readonly range: Range; readonly what: string; readonly exceptions: readonly Range[] }[],
+  forbidden: readonly Forbidden[],
+  translated: readonly Carrier[],
 ): AddressVerdict {
   const parts = parseAddress(address);
   if (parts === undefined) return { ok: false, reason: 'not of the form host:port' };
@@ -68,12 +109,48 @@ function checkAddress(
       ok: false,
       reason: 'a name, not an IP address: the answer of a DNS query could change after it was checked',
     };
-  const holds = (range: Range) => range.family === ip.family && range.members.check(ip.text, ip.family);
+  const holds = (range: Range) => holdsAddress(range, ip);
+  for (const carried of carriedBy(ip, translated)) {
+    const hit = forbidden.find(({ range }) => holdsAddress(range, carried));
+    if (hit !== undefined)
+      return {
+        ok: false,
+        reason: `carries ${carried.text}, which is in the forbidden range ${hit.range.cidr} (${hit.what})`,
+      };
+  }
   for (const { range, what, exceptions } of forbidden)
     if (holds(range) && !exceptions.some(holds))
       return { ok: false, reason: `in the forbidden range ${range.cidr} (${what})` };
   if (allowed.length > 0 && !allowed.some(holds)) return { ok: false, reason: 'outside the allowed CIDRs' };
   return { ok: true };
+}
+
+function holdsAddress(range: Range, { text, family }: Ip): boolean {
+  return range.family === family && range.members.check(text, family);
+}
+
+/** The IPv4 addresses to which a translator or tunnel may forward what is sent to an IPv6 address. */
+function carriedBy(ip: Ip, translated: readonly Carrier[]): readonly Ip[] {
+  if (ip.family === 'ipv4') return [];
+  const bytes = bytesOf(ip.text);
+  const found = translated.filter(({ range }) => holdsAddress(range, ip)).map((place) => readV4(bytes, place));
+  // ISATAP is told by its interface identifier alone, under any prefix. Source: RFC 5214, section 6.1.
+  const isIsatap = (bytes[8] === 0 || bytes[8] === 2) && bytes[9] === 0 && bytes[10] === 0x5e && bytes[11] === 0xfe;
+  return isIsatap ? [...found, readV4(bytes, { at: 12 })] : found;
+}
+
+function readV4(bytes: readonly number[], { at, inverted = false }: { at: number; inverted?: boolean }): Ip {
+  const octets = bytes.slice(at, at + 4).map((byte) => (inverted ? byte ^ 0xff : byte));
+  return { text: octets.join('.'), family: 'ipv4' };
+}
+
+/** The sixteen bytes of a canonical IPv6 address, which is written without dots. */
+function bytesOf(canonical: string): readonly number[] {
+  const [head = '', tail] = canonical.split('::');
+  const groups = (text: string) => (text === '' ? [] : text.split(':').map((group) => Number.parseInt(group, 16)));
+  const [before, after] = [groups(head), groups(tail ?? '')];
+  const zeros = Array<number>(8 - before.length - after.length).fill(0);
+  return [...before, ...zeros, ...after].flatMap((group) => [group >> 8, group & 0xff]);
 }
 
 function liesWithin(inner: Range, outer: Range): boolean {

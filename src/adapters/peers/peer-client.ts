@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { parseAddress } from '../../domain/address.ts';
 import type { PeerDocuments, ProbeResult } from '../../domain/assess-peer.ts';
 import type { SchemaIndex } from '../../domain/compare-schemas.ts';
+import { findJsonExcess } from '../../domain/count-json.ts';
 import type { GroupDiscovery } from '../../domain/discovery-document.ts';
 import type { LegacyResources } from '../../domain/legacy-to-groups.ts';
 import { parseDiscoveryList } from '../../domain/parse-discovery.ts';
@@ -50,6 +51,8 @@ const aggregatedBeta = 'application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIG
 const ownDiscovery = `${aggregated};profile=nopeer,${aggregated},${aggregatedBeta},application/json`;
 const peerAggregatedDiscovery = aggregated;
 const lostIntervalMs = 1_000;
+/** Ten times what the largest document has that is accepted: 100,000 groups, versions, resources and subresources. */
+const jsonBounds = { maxContainers: 1_000_000, maxCommas: 3_000_000 };
 
 /**
  * Sends a credential only to servers whose certificate was verified first, and lets no peer delay or harm another.
@@ -362,6 +365,8 @@ function expectOk(answer: PeerAnswer, path: string): Buffer {
 }
 
 function parseJson(body: Buffer, path: string): unknown {
+  const excess = findJsonExcess(body, jsonBounds);
+  if (excess !== undefined) throw new PeerFault('Malformed', `${path} is too large: ${excess}`);
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
   } catch (error) {

@@ -40,6 +40,33 @@ describe('createAddressPolicy', () => {
     }
   });
 
+  it('refuses every IPv6 address that carries a forbidden IPv4 address, and says which', () => {
+    const carrying = (a: string, b: string, inverted: string) => [
+      `64:ff9b::${a}:${b}`,
+      `64:ff9b:1::${a}:${b}`,
+      `64:ff9b:1:7:8:9:${a}:${b}`,
+      `2002:${a}:${b}::1`,
+      `2001:0:${a}:${b}:0:0:f5ff:fffe`,
+      `2001:0:a00:1::${inverted}`,
+      `::ffff:0:${a}:${b}`,
+      `fd00::5efe:${a}:${b}`,
+      `2001:db8::200:5efe:${a}:${b}`,
+    ];
+    for (const allowed of [[], ['0.0.0.0/0', '::/0'], ['169.254.169.254/32', '127.0.0.1/32']]) {
+      const policy = createAddressPolicy(allowed);
+      for (const host of carrying('a9fe', 'a9fe', '5601:5601')) {
+        const verdict = policy.check(`[${host}]:80`);
+        expect(verdict.ok ? 'ok' : verdict.reason, host).to.contain('carries 169.254.169.254');
+      }
+      for (const host of carrying('7f00', '1', '80ff:fffe'))
+        expect(policy.check(`[${host}]:6443`).ok, host).to.equal(false);
+    }
+    const policy = createAddressPolicy([]);
+    expect(policy.check('[64:ff9b::169.254.169.254]:80').ok).to.equal(false);
+    for (const host of carrying('a00', '1', 'f5ff:fffe'))
+      expect(policy.check(`[${host}]:6443`).ok, host).to.equal(true);
+  });
+
   it('refuses names, numbers that only some programs take for addresses, and everything else', () => {
     const policy = createAddressPolicy(['0.0.0.0/0', '::/0']);
     const bad = [

@@ -389,6 +389,18 @@ describe('createPeerClient', () => {
       });
     }
 
+    for (const [what, unit] of [
+      ['objects', '{}'],
+      ['lists', '[]'],
+      ['numbers', '1'],
+    ] as const)
+      it(`reads no document of millions of ${what}, which would take its memory`, async () => {
+        const crowd = `{"kind":"APIGroupDiscoveryList","items":[${`${unit},`.repeat(4_000_000)}${unit}]}`;
+        const result = await fetchFrom({ '/api': core, '/apis': sendText(200, crowd) });
+        expect(result).to.include({ kind: 'failed', reason: 'Malformed' });
+        expect(result).to.have.property('message').that.includes('/apis is too large: it holds more than');
+      });
+
     it('cuts a peer off that sends slowly for ever', async () => {
       const result = await fetchFrom({ '/api': core, '/apis': sendSlowly }, { timeoutMs: 200 });
       expect(result).to.include({ kind: 'failed', reason: 'Timeout' });
