@@ -1,22 +1,45 @@
+import { headerValue, type RawHeaders } from './headers.ts';
+
 /** More than one has only who speaks for others. */
 const maxAccepted = 64;
 
-/** Which credentials of one client connection a server has accepted. */
+/** What of an answer tells whether its server has authenticated the request. */
+export interface AuthenticationEvidence {
+  readonly method: string;
+  readonly status: number;
+  readonly rawHeaders: RawHeaders;
+}
+
+/** Which tokens of one client connection a server has accepted. */
 export class AcceptedCredentials {
   readonly #accepted = new Set<string>();
 
-  has(credential: string): boolean {
-    return this.#accepted.has(credential);
+  has(token: string): boolean {
+    return this.#accepted.has(token);
   }
 
-  /** Takes the status of an answer for what it says of the credential. */
-  note(credential: string, status: number): void {
-    // What is busy or shutting down says so before it looks at who asks.
-    if (status >= 500 || status === 429) return;
-    if (status === 401) this.#accepted.delete(credential);
-    else {
+  /** Takes an answer for what it says of the token. */
+  note(token: string, answer: AuthenticationEvidence): void {
+    if (answer.status === 401) this.#accepted.delete(token);
+    else if (provesAuthentication(answer)) {
       if (this.#accepted.size >= maxAccepted) this.#accepted.clear();
-      this.#accepted.add(credential);
+      this.#accepted.add(token);
     }
   }
+}
+
+/** Answers that kube-apiserver gives only after it has authenticated the request. */
+const laterStatuses: ReadonlySet<number> = new Set([200, 201, 202, 304, 403, 404, 405, 406, 409, 410, 415, 422]);
+
+/**
+ * True if the server can only have answered so after it has accepted the token.
+ *
+ * kube-apiserver refuses a malformed `timeout` (400), and requests beyond its limits or while it shuts down (429, 5xx),
+ * before it authenticates; it answers OPTIONS before that too, where CORS is configured. Flow control comes after
+ * authentication, so that its header field proves any answer. Source: `DefaultBuildHandlerChain` of k8s.io/apiserver.
+ */
+function provesAuthentication({ method, status, rawHeaders }: AuthenticationEvidence): boolean {
+  if (status === 401) return false;
+  if (headerValue(rawHeaders, 'x-kubernetes-pf-flowschema-uid') !== undefined) return true;
+  return method !== 'OPTIONS' && laterStatuses.has(status);
 }

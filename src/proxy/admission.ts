@@ -1,8 +1,8 @@
 import type { StatusError } from '../domain/status-error.ts';
 import { buildStatus } from '../domain/status-error.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { bearerToken } from './bearer-token.ts';
 import type { Exchange } from './exchange.ts';
-import { headerValue } from './headers.ts';
 import type { RequestLimits } from './limits.ts';
 import type { ProxyMetrics } from './ports.ts';
 import { RunningRequest, RunningRequests, type UserLoad } from './running-requests.ts';
@@ -18,12 +18,9 @@ export interface Admission {
   endLongRunning(graceMs: number, signal: AbortSignal): Promise<void>;
 }
 
-/**
- * Whoever shows one credential is one user. A token that nobody has issued is refused by kube-apiserver at once, so that
- * making up many of them holds nothing.
- */
-function userOf({ identity, rawHeaders }: Exchange): string {
-  return identity.replacesToken ? identity.who : (headerValue(rawHeaders, 'authorization') ?? '');
+/** Whoever shows one token, however it is spelled, is one user, and whoever shows none is another. */
+function userOf(exchange: Exchange): string {
+  return exchange.identity.replacesToken ? exchange.identity.who : (bearerToken(exchange) ?? '');
 }
 
 /**

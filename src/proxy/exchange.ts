@@ -1,4 +1,5 @@
 import type { AcceptedCredentials } from './accepted-credentials.ts';
+import type { TokenMemo } from './bearer-token.ts';
 import type { ClientCertificate } from './client-certificate.ts';
 import type { PreparedFields, RawHeaders } from './headers.ts';
 import type { RequestIdentity } from './request-identity.ts';
@@ -14,6 +15,8 @@ export interface ClientConnection {
   readonly sticky: Map<string, string>;
   /** What it has shown servers, where that was tokens. */
   accepted?: AcceptedCredentials;
+  /** The token that was read last. */
+  token?: TokenMemo;
   /** Header fields of its last request: most clients send the same again and again. */
   rawHeaders?: RawHeaders;
   /** What was made of the header fields of its last request without a body. */

@@ -3,6 +3,7 @@ import type { NotFoundRule } from '../domain/route-request.ts';
 import type { StatusError } from '../domain/status-error.ts';
 import { buildStatus } from '../domain/status-error.ts';
 import { AcceptedCredentials } from './accepted-credentials.ts';
+import { bearerToken } from './bearer-token.ts';
 import { classifiableBytes, classifyNotFound } from './classify-not-found.ts';
 import { isShutdownRefusal } from './classify-refusal.ts';
 import type { Exchange } from './exchange.ts';
@@ -108,7 +109,7 @@ class Forwarding implements ForwardedExchange, PeerHandler {
   #held: HeldAnswer | undefined;
   #started = false;
   #askedAt = 0;
-  /** The client's own credential, if it has one; unless this proxy's own goes in its place. */
+  /** The client's own token, if it has one; unless this proxy's own goes in its place. */
   #credential: string | undefined;
   #isAccepted = false;
 
@@ -180,18 +181,18 @@ class Forwarding implements ForwardedExchange, PeerHandler {
   }
 
   #readCredential(): void {
-    const { identity, connection, rawHeaders } = this.#exchange;
+    const { identity, connection } = this.#exchange;
     this.#isAccepted = identity.connectAs === 'frontProxy' || identity.replacesToken;
     if (this.#isAccepted) return;
-    this.#credential = headerValue(rawHeaders, 'authorization');
+    this.#credential = bearerToken(this.#exchange);
     this.#isAccepted = this.#credential !== undefined && connection.accepted?.has(this.#credential) === true;
   }
 
-  #noteCredential(status: number): void {
+  #noteCredential(status: number, rawHeaders: readonly string[]): void {
     if (this.#credential === undefined || this.#isAccepted === (status !== 401)) return;
-    const { connection } = this.#exchange;
+    const { connection, method } = this.#exchange;
     connection.accepted ??= new AcceptedCredentials();
-    connection.accepted.note(this.#credential, status);
+    connection.accepted.note(this.#credential, { method, status, rawHeaders });
   }
 
   #prepare(peerProxied: boolean): { readonly rawHeaders: readonly string[]; readonly memo: FieldsMemo | undefined } {
@@ -244,7 +245,7 @@ class Forwarding implements ForwardedExchange, PeerHandler {
   }
 
   #takeHead(status: number, rawHeaders: string[]): void {
-    this.#noteCredential(status);
+    this.#noteCredential(status, rawHeaders);
     if (this.#closed) return;
     const headers = prepareResponseHeaders(rawHeaders);
     if ((status === 404 && this.#mayBeWrong()) || this.#mayBeShuttingDown(status, headers))

@@ -34,8 +34,8 @@ const hopByHopLengths: readonly boolean[] = lengthsOf(hopByHop);
  * Makes a request's header fields fit to be sent to an apiserver: nothing that forges an identity, nothing of this hop.
  *
  * Removed, in any case and spelling: `X-Remote-*` and `x-kubernetes-peer-proxied` (they are authority over connections
- * that carry a front-proxy certificate), hop-by-hop fields and those named in `Connection`. `x-kubernetes-peer-proxied`
- * is then added if, and only if, the request leaves its home, and the identity that this proxy has verified is stamped.
+ * that carry a front-proxy certificate), hop-by-hop fields and those named in `Connection`, save for what says
+ * who somebody is. `x-kubernetes-peer-proxied` is then added if, and only if, the request leaves its home, and the identity that this proxy has verified is stamped.
  * Repeated fields stay repeated. What cannot be a field at all is left for whoever writes the head to refuse.
  */
 export function prepareRequestHeaders(rawHeaders: RawHeaders, context: HeaderContext): string[] {
@@ -168,12 +168,38 @@ function withoutTokens(protocols: string): string {
     .join(', ');
 }
 
-/** The framing and the name of the server are not the client's to remove. */
+/**
+ * True for fields that a client's `Connection` must not remove: framing, the server's name, and whatever says who somebody
+ * is. A gateway may add such a field and pass its client's `Connection` on.
+ */
+function isKept(name: string): boolean {
+  return kept.has(name) || keptPrefixes.some((prefix) => name.startsWith(prefix));
+}
+
+const kept: ReadonlySet<string> = new Set([
+  'host',
+  'content-length',
+  'authorization',
+  'cookie',
+  'forwarded',
+  'from',
+  'via',
+  'x-real-ip',
+  'audit-id',
+  'user-agent',
+  'origin',
+]);
+
+const keptPrefixes: readonly string[] = ['impersonate-', 'x-remote-', 'x-forwarded-', 'sec-websocket-'];
+
 function namedInConnection(rawHeaders: RawHeaders): ReadonlySet<string> | undefined {
   const list = headerList(rawHeaders, 'connection');
   // What nearly all of them say, and names no field that would stay otherwise.
   if (list === undefined || list === 'keep-alive' || list === 'close') return undefined;
-  const named = new Set(list.split(',').map((name) => name.trim().toLowerCase()));
-  for (const kept of ['host', 'content-length']) named.delete(kept);
-  return named;
+  return new Set(
+    list
+      .split(',')
+      .map((name) => name.trim().toLowerCase())
+      .filter((name) => !isKept(name)),
+  );
 }

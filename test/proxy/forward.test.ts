@@ -114,9 +114,9 @@ describe('forwarding one request', () => {
 
   describe('tells the transport whether a server has accepted the credential before', () => {
     const bearer = (token: string) => ['Host', 'h', 'authorization', `Bearer ${token}`];
-    const askAs = (given: Given, status: number) => {
+    const askAs = (given: Given, status: number, answered: string[] = []) => {
       const { handler, seen } = start('nothing', given);
-      handler.onHead(status, []);
+      handler.onHead(status, answered);
       handler.onEnd([]);
       return seen.accepted;
     };
@@ -137,6 +137,25 @@ describe('forwarding one request', () => {
       expect(askAs(other, 401)).to.deep.equal([true]);
       expect(askAs(other, 200)).to.deep.equal([false]);
       expect(askAs({ rawHeaders: bearer('good') }, 200)).to.deep.equal([false]);
+    });
+
+    for (const status of [400, 408, 413, 429, 431, 500, 501, 503, 504])
+      it(`not by ${status}, which servers say before they look at the token, unless flow control has seen it`, () => {
+        const connection = clientConnection();
+        const given = { rawHeaders: bearer('made-up'), connection };
+        expect(askAs(given, status)).to.deep.equal([false]);
+        expect(askAs(given, status, ['X-Kubernetes-Pf-Flowschema-Uid', 'u'])).to.deep.equal([false]);
+        expect(askAs(given, status)).to.deep.equal([true]);
+      });
+
+    it('however the token is spelled, but no other credential', () => {
+      const connection = clientConnection();
+      const spelled = (value: string) => ({ rawHeaders: ['Authorization', value], connection });
+      expect(askAs(spelled('Bearer good'), 200)).to.deep.equal([false]);
+      for (const value of ['bearer good', 'BEARER good', ' bEaReR good ', 'Bearer good and more'])
+        expect(askAs(spelled(value), 200)).to.deep.equal([true]);
+      for (const value of ['Basic good', 'Bearer  good', 'Bearer', 'good'])
+        for (let turn = 0; turn < 2; turn++) expect(askAs(spelled(value), 200)).to.deep.equal([false]);
     });
 
     it('never without one, and always where this proxy’s own speaks', () => {

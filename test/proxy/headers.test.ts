@@ -61,6 +61,45 @@ describe('prepareRequestHeaders', () => {
     expect(prepare(headers)).to.deep.equal(['Host', 'h', 'Content-Length', '3', ...forwardedFor]);
   });
 
+  const identities = [
+    'Authorization',
+    'Impersonate-User',
+    'Impersonate-Group',
+    'Impersonate-Uid',
+    'Impersonate-Extra-Scopes',
+    'Sec-WebSocket-Protocol',
+    'X-Forwarded-Host',
+    'X-Real-Ip',
+    'Forwarded',
+    'Audit-ID',
+  ];
+  for (const name of identities)
+    it(`does not let Connection remove ${name}`, () => {
+      const headers = ['Host', 'h', name, 'alice', 'Connection', `close, ${name.toUpperCase()}`];
+      expect(prepare(headers)).to.deep.equal(['Host', 'h', name, 'alice', ...forwardedFor]);
+    });
+
+  it('does not let Connection remove cookies, nor where a request comes from', () => {
+    const headers = [
+      'Host',
+      'h',
+      'Cookie',
+      'a=b',
+      'X-Forwarded-For',
+      '198.51.100.1',
+      'Connection',
+      'cookie,x-forwarded-for',
+    ];
+    expect(prepare(headers)).to.deep.equal([
+      'Host',
+      'h',
+      'Cookie',
+      'a=b',
+      'X-Forwarded-For',
+      '198.51.100.1, 192.0.2.7',
+    ]);
+  });
+
   it('keeps repeated headers repeated, and impersonation', () => {
     const headers = ['Host', 'h', 'Impersonate-Group', 'a', 'Impersonate-Group', 'b'];
     expect(prepare(headers)).to.deep.equal([...headers, ...forwardedFor]);

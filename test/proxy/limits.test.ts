@@ -94,6 +94,37 @@ describe('limits', function () {
     expect((await proxy.get('/version', { Authorization: 'Bearer flood' })).status).to.equal(200);
   });
 
+  it('takes one token for one user, however it is spelled and wherever it stands', async () => {
+    await start({ maxRequests: 8, maxLongRunning: 8 });
+    home.answer = (request, response) => {
+      if (request.headers.authorization === 'Bearer other') response.end('home');
+      else response.write('{}');
+    };
+    const socketToken = `base64url.bearer.authorization.k8s.io.${Buffer.from('flood').toString('base64url')}`;
+    const spellings = [
+      'Bearer flood',
+      'bearer flood',
+      'BEARER flood',
+      'bEARER flood',
+      'Bearer flood x',
+      'Bearer flood y',
+    ];
+    const fields = [
+      ...spellings.map((field) => `Authorization: ${field}`),
+      `Sec-WebSocket-Protocol: ${socketToken}`,
+      `Sec-WebSocket-Protocol: a, ${socketToken}`,
+    ];
+    const clients = [];
+    for (const field of fields) {
+      const client = await connect(`GET /api/v1/pods HTTP/1.1\r\nHost: a\r\n${field}\r\n\r\n`);
+      await eventually(() => client.received() !== '');
+      clients.push(client);
+    }
+    const statuses = clients.map(({ received }) => received().slice(9, 12));
+    expect(statuses).to.deep.equal([...Array(4).fill('200'), ...Array(4).fill('429')]);
+    expect((await proxy.get('/api/v1/pods', { Authorization: 'Bearer other' })).status).to.equal(200);
+  });
+
   it('counts watches apart, so that they starve no short request', async () => {
     await start({ maxLongRunning: 1, maxRequests: 1 });
     home.answer = (request, response) => {

@@ -1,0 +1,54 @@
+import { headerValue, type RawHeaders } from './headers.ts';
+
+/** A WebSocket client may bring its token as a protocol. Source: `websocket` of k8s.io/apiserver/pkg/authentication. */
+export const socketTokenPrefix = 'base64url.bearer.authorization.k8s.io.';
+
+/** The token that was read last on a connection, and the field that it was read from. */
+export interface TokenMemo {
+  readonly field: string;
+  readonly token: string | undefined;
+}
+
+/** What the token is read from, and the connection that remembers it. */
+interface TokenSource {
+  readonly rawHeaders: RawHeaders;
+  readonly connection: { token?: TokenMemo };
+}
+
+/**
+ * The token of a request, whatever its spelling: as kube-apiserver, which ignores the case of the scheme and all that
+ * follows the token. Undefined for every other credential, as kube-apiserver takes those requests for anonymous.
+ *
+ * kube-apiserver tries the token in `Authorization` and then the one among the WebSocket protocols. Where the two differ,
+ * nobody can know here which of them is good, so that the request has no token that it could be told by.
+ */
+export function bearerToken({ rawHeaders, connection }: TokenSource): string | undefined {
+  const field = headerValue(rawHeaders, 'authorization');
+  const protocols = headerValue(rawHeaders, 'sec-websocket-protocol');
+  const token = field === undefined ? undefined : remembered(field, connection);
+  if (protocols === undefined) return token;
+  const other = socketToken(protocols);
+  if (other === undefined || other === token) return token;
+  return token === undefined ? other : undefined;
+}
+
+/** Most requests of a connection have the same token; its hash is then computed once. */
+function remembered(field: string, connection: TokenSource['connection']): string | undefined {
+  if (connection.token?.field !== field) connection.token = { field, token: parseBearer(field) };
+  return connection.token.token;
+}
+
+/** Source: `AuthenticateRequest` in k8s.io/apiserver/pkg/authentication/request/bearertoken. */
+function parseBearer(field: string): string | undefined {
+  const [scheme, token] = field.trim().split(' ', 2);
+  return scheme?.toLowerCase() === 'bearer' && token !== undefined && token !== '' ? token : undefined;
+}
+
+function socketToken(protocols: string): string | undefined {
+  for (const protocol of protocols.split(',')) {
+    const name = protocol.trim();
+    if (!name.startsWith(socketTokenPrefix)) continue;
+    return Buffer.from(name.slice(socketTokenPrefix.length), 'base64url').toString() || undefined;
+  }
+  return undefined;
+}
