@@ -3,6 +3,7 @@ import type { Difference } from '../domain/find-divergences.ts';
 import type { AddressSource, Trust } from '../domain/resolve-peers.ts';
 import type { Mode, PeerState } from '../domain/routing-table.ts';
 import { durationPattern } from './duration.ts';
+import { reservedTableNameMessage, reservedTableNames } from './table-name.ts';
 
 /** API group of PeerDiscovery. */
 export const group = 'peerdiscovery.dev';
@@ -224,6 +225,7 @@ const specSchema = section(
             description: 'Name of the ConfigMap. Without it, peerdiscovery- and the name of this object.',
             pattern: '^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$',
             maxLength: 63,
+            'x-kubernetes-validations': [rule(`!self.matches('${reservedTableNames}')`, reservedTableNameMessage)],
           }),
         ),
       },
@@ -522,7 +524,15 @@ export const peerDiscoverySchema = Type.Object(
     description:
       'PeerDiscovery asks for one unified view of what the kube-apiservers of a control plane serve, and shows it. ' +
       'The usual one is named cluster.',
-    'x-kubernetes-validations': [rule('size(self.metadata.name) <= 49', 'the name must have at most 49 characters')],
+    'x-kubernetes-validations': [
+      rule('size(self.metadata.name) <= 49', 'the name must have at most 49 characters'),
+      // Only a new object has no status: one that was there before this rule can still be written.
+      rule(
+        'has(self.status) || (has(self.spec) && has(self.spec.routingTable) && has(self.spec.routingTable.name)) || ' +
+          `!('peerdiscovery-' + self.metadata.name).matches('${reservedTableNames}')`,
+        `metadata.name: the default name of its routing table, peerdiscovery- and this name, ${reservedTableNameMessage}`,
+      ),
+    ],
   },
 );
 

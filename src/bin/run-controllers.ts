@@ -16,6 +16,7 @@ import type { ReadinessCheck } from '../adapters/telemetry/http-endpoint.ts';
 import type { Metrics } from '../adapters/telemetry/metrics.ts';
 import { parseDuration } from '../api/duration.ts';
 import { apiVersion, kind, type PeerDiscovery } from '../api/peer-discovery.ts';
+import type { TableLocation } from '../api/table-name.ts';
 import type { ApiServiceObject, CustomResourceDefinitionObject } from '../domain/custom-resources.ts';
 import type { LeaseObject } from '../domain/identity-lease.ts';
 import { type Controller, startController } from '../operator/controller.ts';
@@ -55,6 +56,7 @@ const leasesWatchdogMs = 30_000;
 interface Running {
   readonly uid: string;
   readonly generation: number;
+  readonly table: TableLocation;
   readonly controller: Controller;
   readonly stop: () => Promise<void>;
 }
@@ -126,7 +128,11 @@ export async function runControllers(context: ControllersContext): Promise<void>
       context.metrics.forget(name);
       history.forget(name);
     }
-    for (const [name, object] of objects.items()) await followObject(name, object);
+    // Of two whose tables would meet, the one that was there first goes on.
+    const byAge = [...objects.items()].sort(([, a], [, b]) =>
+      (a.metadata?.creationTimestamp ?? '') < (b.metadata?.creationTimestamp ?? '') ? -1 : 1,
+    );
+    for (const [name, object] of byAge) await followObject(name, object);
   }
 
   async function followObject(name: string, object: PeerDiscovery): Promise<void> {
@@ -136,7 +142,8 @@ export async function runControllers(context: ControllersContext): Promise<void>
       before.controller.statusFound(object.status);
       return;
     }
-    const read = readSettings(object, { namespace: context.namespace, createAddressPolicy });
+    const tablesOfOthers = [...running].flatMap(([owner, { table }]) => (owner === name ? [] : [{ owner, table }]));
+    const read = readSettings(object, { namespace: context.namespace, tablesOfOthers, createAddressPolicy });
     if (!read.ok) {
       // The last good settings stay in use.
       await reportInvalidSpec(object, read.problems, before !== undefined);
@@ -229,6 +236,7 @@ export async function runControllers(context: ControllersContext): Promise<void>
     return {
       uid: object.metadata?.uid ?? '',
       generation: settings.generation,
+      table: settings.routingTable,
       controller,
       async stop() {
         stopping.abort();

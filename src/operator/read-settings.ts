@@ -1,5 +1,6 @@
 import { parseDuration } from '../api/duration.ts';
 import { type CompleteSpec, type PeerDiscovery, withDefaults } from '../api/peer-discovery.ts';
+import { defaultTableName, findTableConflict, type TableLocation } from '../api/table-name.ts';
 import type { AddressSource } from '../domain/resolve-peers.ts';
 import type { Mode } from '../domain/routing-table.ts';
 import type { MonitorTiming } from './peer-monitor.ts';
@@ -27,6 +28,8 @@ export interface ControllerSettings {
 export interface SettingsContext {
   /** Namespace of the routing table unless the spec names one. */
   readonly namespace: string;
+  /** The tables that other objects have now. */
+  readonly tablesOfOthers?: Iterable<{ readonly owner: string; readonly table: TableLocation }>;
   /** Fails with a message that names the bad entry. */
   readonly createAddressPolicy: (allowedCIDRs: readonly string[]) => {
     readonly check: ControllerSettings['checkAddress'];
@@ -57,10 +60,16 @@ export function readSettings(object: PeerDiscovery, context: SettingsContext): S
   const staleAfterMs = attempt('staleAfter', () => parseDuration(spec.staleAfter));
   const goneAfterMs = attempt('goneAfter', () => parseDuration(spec.goneAfter));
   attempt('polling.timeout', () => parseDuration(spec.polling.timeout));
+  const name = object.metadata?.name ?? '';
+  const routingTable = {
+    namespace: spec.routingTable.namespace ?? context.namespace,
+    name: spec.routingTable.name ?? defaultTableName(name),
+  };
+  const conflict = findTableConflict(routingTable, context.tablesOfOthers ?? []);
+  if (conflict !== undefined) problems.push(`spec.routingTable.name: ${conflict}`);
   if (policy === undefined || pollIntervalMs === undefined || staleAfterMs === undefined || goneAfterMs === undefined)
     return { ok: false, problems };
   if (problems.length > 0) return { ok: false, problems };
-  const name = object.metadata?.name ?? '';
   const settings: ControllerSettings = {
     name,
     generation: object.metadata?.generation ?? 0,
@@ -80,10 +89,7 @@ export function readSettings(object: PeerDiscovery, context: SettingsContext): S
       maxBackoffMs: Math.max(pollIntervalMs, 10_000),
       confirmEveryMs: 5_000,
     },
-    routingTable: {
-      namespace: spec.routingTable.namespace ?? context.namespace,
-      name: spec.routingTable.name ?? `peerdiscovery-${name}`,
-    },
+    routingTable,
   };
   return { ok: true, settings, spec };
 }

@@ -1,4 +1,5 @@
 import { apiVersion, type PeerDiscovery, plural } from '../api/peer-discovery.ts';
+import { defaultTableName } from '../api/table-name.ts';
 import type { RoutingBundle } from '../domain/routing-table.ts';
 import type { PluginFlags } from './plugin-flags.ts';
 import { type Cluster, PluginError } from './ports.ts';
@@ -18,7 +19,7 @@ export function tableLocation(object: PeerDiscovery, flags: Pick<PluginFlags, 'n
   return (
     object.status?.routingTable ?? {
       namespace: object.spec?.routingTable?.namespace ?? flags.namespace,
-      name: object.spec?.routingTable?.name ?? `peerdiscovery-${flags.name}`,
+      name: object.spec?.routingTable?.name ?? defaultTableName(flags.name),
     }
   );
 }

@@ -3,15 +3,17 @@ import { createAddressPolicy } from '../../src/adapters/peers/address-policy.ts'
 import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
 import { readSettings } from '../../src/operator/read-settings.ts';
 
-const read = (spec: PeerDiscovery['spec']) =>
+type Context = Parameters<typeof readSettings>[1];
+
+const read = (spec: PeerDiscovery['spec'], name = 'cluster', tablesOfOthers: Context['tablesOfOthers'] = []) =>
   readSettings(
     {
       apiVersion: 'peerdiscovery.dev/v1alpha1',
       kind: 'PeerDiscovery',
-      metadata: { name: 'cluster', generation: 3 },
+      metadata: { name, generation: 3 },
       ...(spec !== undefined && { spec }),
     },
-    { namespace: 'own', createAddressPolicy },
+    { namespace: 'own', tablesOfOthers, createAddressPolicy },
   );
 
 describe('readSettings', () => {
@@ -25,6 +27,38 @@ describe('readSettings', () => {
   it('does not hold the Leases of other servers against the names that kube-apiserver uses', () => {
     const result = read({ leases: { labelSelector: 'app=other' } });
     expect(result.ok && result.settings.checkLeaseNames).to.equal(false);
+  });
+
+  for (const [name, table] of [
+    ['operator', undefined],
+    ['ca', undefined],
+    ['cluster', 'peerdiscovery-operator'],
+    ['cluster', 'peerdiscovery-ca'],
+    ['cluster', 'kube-root-ca.crt'],
+  ] as const)
+    it(`refuses ${name} with the table ${table ?? 'of its name'}, whose objects are those of something else`, () => {
+      const result = read(table === undefined ? {} : { routingTable: { name: table } }, name);
+      expect(result.ok ? [] : result.problems.join()).to.match(/^spec\.routingTable\.name: "[^"]+" is reserved/);
+    });
+
+  for (const [mine, theirs] of [
+    ['peerdiscovery-x', 'peerdiscovery-x-behind'],
+    ['peerdiscovery-x-behind', 'peerdiscovery-x'],
+    ['a-0123456789-0', 'a'],
+    ['a', 'a-0123456789-12'],
+  ] as const)
+    it(`refuses the table ${mine} beside ${theirs}, as an object of one would be that of the other`, () => {
+      const beside = (namespace: string) =>
+        read({ routingTable: { name: mine } }, 'cluster', [{ owner: 'other', table: { namespace, name: theirs } }]);
+      const result = beside('own');
+      expect(result.ok ? [] : result.problems.join()).to.match(/is also a name of .* of PeerDiscovery other; choose/);
+      expect(beside('elsewhere').ok).to.equal(true);
+    });
+
+  it('accepts tables whose names only look alike', () => {
+    const table = { namespace: 'own', name: 'peerdiscovery-x' };
+    for (const name of ['peerdiscovery-x-behinds', 'peerdiscovery-x-blue', 'peerdiscovery-xbehind', 'behind'])
+      expect(read({ routingTable: { name } }, 'cluster', [{ owner: 'other', table }]).ok, name).to.equal(true);
   });
 
   it('names every bad field at once', () => {

@@ -46,6 +46,17 @@ export const crdCases: readonly CrdCase[] = [
   accepted('goneAfter equal to staleAfter', { staleAfter: '2m', goneAfter: '120s' }),
   accepted('a name of 49 characters', {}, 'a'.repeat(49)),
   refused('a name of 50 characters', {}, /at most 49 characters/, 'a'.repeat(50)),
+  ...['operator', 'ca', 'x-behind', 'x-0123456789-0'].map((name) =>
+    refused(`the name ${name}, whose table would meet other objects`, {}, /metadata\.name: .* is reserved/, name),
+  ),
+  accepted('such a name with a table of another', { routingTable: { name: 'peerdiscovery-blue' } }, 'operator'),
+  ...['peerdiscovery-operator', 'peerdiscovery-ca', 'kube-root-ca.crt', 'x-behind', 'x-0123456789-0'].map((name) =>
+    refused(
+      `a table named ${name}, which is the name of other objects`,
+      { routingTable: { name } },
+      /spec\.routingTable\.name: Invalid value: .* is reserved.*for example/,
+    ),
+  ),
   refused('an unknown mode', { mode: 'Enforce' }, /spec\.mode: Unsupported value: "Enforce"/),
   refused('goneAfter shorter than staleAfter', { staleAfter: '10m' }, /goneAfter must not be shorter than staleAfter/),
   refused(

@@ -74,6 +74,7 @@ export function createBundleStore({
         }
         published = undefined;
         if (outcome.reason === 'OfAnother') throw tableOfAnother(location, outcome.owner);
+        if (outcome.reason === 'NotATable') throw notATable(location);
         return { overtakenBy: outcome.revision };
       }),
     confirm: (revision) =>
@@ -90,6 +91,14 @@ function tableOfAnother({ namespace, name }: BundleLocation, owner: string): Ter
     'TableOfAnother',
     `the routing table ${namespace}/${name} is that of PeerDiscovery ${owner}: give one of the two another ` +
       `spec.routingTable.name, or, if ${owner} no longer exists, delete the ConfigMap ${name}`,
+  );
+}
+
+function notATable({ namespace, name }: BundleLocation): TerminalError {
+  return new TerminalError(
+    'NotATable',
+    `the ConfigMap ${namespace}/${name} is there and is no routing table: set spec.routingTable.name to another, or ` +
+      'delete the ConfigMap if nobody needs it',
   );
 }
 

@@ -36,7 +36,9 @@ export type PublishOutcome =
   /** Somebody else published meanwhile, or a revision that is as new or newer: read it and decide anew. */
   | { readonly published: false; readonly reason: 'Conflict' | 'NotNewer'; readonly revision?: number }
   /** The table of this name is that of another PeerDiscovery. */
-  | { readonly published: false; readonly reason: 'OfAnother'; readonly owner: string };
+  | { readonly published: false; readonly reason: 'OfAnother'; readonly owner: string }
+  /** The ConfigMap of this name is no routing table. */
+  | { readonly published: false; readonly reason: 'NotATable' };
 
 /** What is published now. */
 export type HeadOutcome =
@@ -56,6 +58,8 @@ export type HeadOutcome =
       readonly revision?: number;
       readonly resourceVersion: string;
       readonly owner?: string;
+      /** True if nothing in it tells that it ever was a routing table. */
+      readonly foreign: boolean;
     };
 
 const TABLE_LABEL = 'peerdiscovery.dev/routing-table';
@@ -76,6 +80,7 @@ export async function publishBundle(
   const before = await readHead(client, location);
   if (before.owner !== undefined && before.owner !== owner)
     return { published: false, reason: 'OfAnother', owner: before.owner };
+  if (!before.ok && before.reason === 'Malformed' && before.foreign) return { published: false, reason: 'NotATable' };
   const { head, shards } = await encodeBundle(name, bundle);
   if (before.ok && before.head.revision >= head.revision && before.head.sha256 !== head.sha256) {
     return { published: false, reason: 'NotNewer', revision: before.head.revision };
@@ -121,13 +126,14 @@ export async function readHead(
   const { namespace, name, signal } = location;
   const found = await client.get<V1ConfigMap>(pathOf(namespace, name), { signal });
   if (!found) return { ok: false, reason: 'Missing' };
-  const { uid = '', resourceVersion = '', annotations } = found.metadata ?? {};
+  const { uid = '', resourceVersion = '', annotations, labels } = found.metadata ?? {};
   const owner = annotations?.[OWNER_ANNOTATION];
   const place = { resourceVersion, ...(owner !== undefined && { owner }) };
   const parsed = parseHead(found.data);
   if (parsed.ok) return { ok: true, head: parsed.head, uid, ...place };
   const { reason: message, revision } = parsed;
-  return { ok: false, reason: 'Malformed', message, ...(revision !== undefined && { revision }), ...place };
+  const foreign = owner === undefined && labels?.[TABLE_LABEL] === undefined;
+  return { ok: false, reason: 'Malformed', message, ...(revision !== undefined && { revision }), ...place, foreign };
 }
 
 /** The bundle that a head names, read once; undefined if it is not there whole. */

@@ -84,6 +84,17 @@ describe('a bundle store', () => {
     expect(await storeOf('cluster').read()).to.deep.equal({ revision: 7 });
   });
 
+  it('leaves a ConfigMap alone that is no routing table, and says what to change', async () => {
+    server.put(head, { metadata: { labels: { app: 'other' } }, data: { 'ca.crt': 'of somebody else' } });
+    const error = await storeOf('cluster')
+      .publish(sampleBundle(8))
+      .catch((reason: unknown) => reason);
+    expect(error).to.be.instanceOf(TerminalError);
+    expect(error).to.include({ reason: 'NotATable' });
+    expect(String(error)).to.match(/is no routing table: set spec\.routingTable\.name/);
+    expect(server.objects.get(head)?.data).to.deep.equal({ 'ca.crt': 'of somebody else' });
+  });
+
   it('leaves the table of another PeerDiscovery alone, and says what to change', async () => {
     const other = storeOf('other');
     for (const work of [() => other.read(), () => other.publish(sampleBundle(8))]) {

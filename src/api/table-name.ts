@@ -1,0 +1,48 @@
+/** Names of routing tables that other objects have or may get, as a regular expression of CEL and of JavaScript. */
+export const reservedTableNames =
+  '^(peerdiscovery-operator|peerdiscovery-ca|kube-root-ca\\.crt)$|-behind$|-[0-9a-f]{10}-[0-9]+$';
+
+/** What is wrong with a reserved name, and what to do about it. */
+export const reservedTableNameMessage =
+  'is reserved: peerdiscovery-operator is the Lease of the leader election, peerdiscovery-ca and kube-root-ca.crt are ' +
+  'ConfigMaps of authorities, and NAME-behind and NAME-0123456789-0 belong to the routing table NAME; choose another, ' +
+  'for example peerdiscovery-blue';
+
+/** Names that a table can never have, as objects that are no tables have them. */
+const namesOfOthers: ReadonlySet<string> = new Set(['peerdiscovery-operator', 'peerdiscovery-ca', 'kube-root-ca.crt']);
+
+/** A routing table, by the ConfigMap of its head. */
+export interface TableLocation {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** The default name of the table of a PeerDiscovery. */
+export function defaultTableName(owner: string): string {
+  return `peerdiscovery-${owner}`;
+}
+
+/**
+ * Whose objects a table would take over, as text; undefined if nobody's.
+ *
+ * It is laxer than the CustomResourceDefinition, so that a PeerDiscovery that was there before that refused reserved names
+ * keeps working for as long as it meets no other.
+ */
+export function findTableConflict(
+  table: TableLocation,
+  others: Iterable<{ readonly owner: string; readonly table: TableLocation }>,
+): string | undefined {
+  if (namesOfOthers.has(table.name)) return `${JSON.stringify(table.name)} ${reservedTableNameMessage}`;
+  for (const { owner, table: other } of others)
+    if (other.namespace === table.namespace && (isPartOf(table.name, other.name) || isPartOf(other.name, table.name)))
+      return (
+        `${JSON.stringify(table.name)} is also a name of the routing table ${JSON.stringify(other.name)} of ` +
+        `PeerDiscovery ${owner}; choose another, for example peerdiscovery-blue`
+      );
+  return undefined;
+}
+
+/** Whether an object of the table `whole`, other than its head, could have this name. */
+function isPartOf(name: string, whole: string): boolean {
+  return name.startsWith(`${whole}-`) && /^(behind|[0-9a-f]{10}-[0-9]+)$/.test(name.slice(whole.length + 1));
+}
