@@ -1,6 +1,6 @@
 /** Names of routing tables that other objects have or may get, as a regular expression of CEL and of JavaScript. */
 export const reservedTableNames =
-  '^(peerdiscovery-operator|peerdiscovery-ca|kube-root-ca\\.crt)$|-behind$|-[0-9a-f]{10}-[0-9]+$';
+  '^(peerdiscovery-operator|peerdiscovery-ca|kube-root-ca[.]crt)$|-behind$|-[0-9a-f]{10}-[0-9]+$';
 
 /** What is wrong with a reserved name, and what to do about it. */
 export const reservedTableNameMessage =

@@ -51,6 +51,12 @@ describe('the CustomResourceDefinition of PeerDiscovery', () => {
     expect(crdText()).not.to.match(/\$ref|\$id|"?const"?:|~kind|patternProperties/);
   });
 
+  it('has no escape in its rules that CEL does not know', () => {
+    const rules = JSON.stringify(customResourceDefinition()).match(/"rule":"(?:[^"\\]|\\.)*"/g) ?? [];
+    expect(rules).not.to.deep.equal([]);
+    expect(rules.filter((rule) => rule.includes('\\\\'))).to.deep.equal([]);
+  });
+
   it('has a default for every field of the spec but those that have none by nature', () => {
     const fields = [...walk(schemaOfCrd())].filter(([path]) => path.startsWith('.spec') && !path.includes('[]'));
     const without = fields.filter(([, schema]) => schema.default === undefined).map(([path]) => path);
