@@ -16,6 +16,8 @@ export interface ServerOptions {
   readonly runtimeConfig?: string;
   /** Turns upstream's own Mixed Version Proxy on. */
   readonly peerCa?: boolean;
+  /** Gives it a member of the etcd cluster that only it speaks to, as a stacked control plane does. */
+  readonly ownEtcd?: boolean;
   /** More flags. */
   readonly flags?: readonly string[];
 }
@@ -35,7 +37,14 @@ export interface LabServer {
   stop(): Promise<void>;
   /** SIGKILL; resolves when the process has ended. */
   kill(): Promise<void>;
+  /** Stops what is named where it stands: it keeps its connections, takes new ones and answers nothing. */
+  pause(what: Pausable): void;
+  /** Lets it go on. */
+  resume(what: Pausable): void;
 }
+
+/** The server's own process, or the etcd member that it alone speaks to (`ownEtcd`). */
+export type Pausable = 'server' | 'etcd';
 
 /** How a command ended. */
 export interface Outcome {
@@ -82,6 +91,24 @@ export interface ControlPlane {
 }
 
 const firstAddress = 11;
+const firstEtcdPort = 2379;
+
+/** One member of the etcd cluster: its name, which is also that of its log, and its ports for clients and for peers. */
+interface EtcdMember {
+  readonly name: string;
+  readonly clientUrl: string;
+  readonly peerUrl: string;
+}
+
+/** One member for all; where servers have members of their own, two more, so that a quorum outlives any one of those. */
+function planEtcd(servers: readonly ServerOptions[]): readonly EtcdMember[] {
+  const own = servers.filter(({ ownEtcd }) => ownEtcd === true).map(({ name }) => `etcd-${name}`);
+  return ['etcd', ...(own.length > 0 ? ['etcd-quorum'] : []), ...own].map((name, index) => ({
+    name,
+    clientUrl: `http://127.0.0.1:${firstEtcdPort + 2 * index}`,
+    peerUrl: `http://127.0.0.1:${firstEtcdPort + 2 * index + 1}`,
+  }));
+}
 const serviceAccountGroups = 'system:serviceaccounts,system:serviceaccounts:peerdiscovery-system';
 
 /** Starts etcd and the servers; resolves when every one is ready. */
@@ -118,11 +145,17 @@ export async function startControlPlane(options: {
     return child;
   }
 
+  function signalTo(name: string, signal: NodeJS.Signals): void {
+    if (children.get(name)?.kill(signal) !== true) throw new Error(`${name} does not run`);
+  }
+
   async function end(name: string, signal: NodeJS.Signals): Promise<void> {
     const child = children.get(name);
     if (child === undefined) return;
     const exited = new Promise((resolve) => child.once('exit', resolve));
     child.kill(signal);
+    // A process that was paused takes no other signal.
+    child.kill('SIGCONT');
     const impatient = setTimeout(() => child.kill('SIGKILL'), 10_000);
     await exited;
     clearTimeout(impatient);
@@ -188,7 +221,16 @@ export async function startControlPlane(options: {
       )
       .join('\n');
 
+  const etcd = planEtcd(options.servers);
+  const etcdOf = ({ name, ownEtcd }: ServerOptions) => (ownEtcd === true ? `etcd-${name}` : 'etcd');
+
   function describeServer(server: ServerOptions, index: number): LabServer {
+    const processOf = (what: Pausable) => {
+      if (what === 'server') return server.name;
+      if (server.ownEtcd !== true) throw new Error(`${server.name} shares its etcd: start it with ownEtcd`);
+      return etcdOf(server);
+    };
+    const store = etcd.find(({ name }) => name === etcdOf(server));
     const ip = `10.77.0.${firstAddress + index}`;
     const address = `${ip}:6443`;
     const url = `https://${address}`;
@@ -198,7 +240,7 @@ export async function startControlPlane(options: {
       [ip, '10.96.0.1'],
     );
     const args = [
-      '--etcd-servers=http://127.0.0.1:2379',
+      `--etcd-servers=${store?.clientUrl}`,
       `--bind-address=${ip}`,
       `--advertise-address=${ip}`,
       '--secure-port=6443',
@@ -262,29 +304,35 @@ export async function startControlPlane(options: {
       },
       stop: () => end(server.name, 'SIGTERM'),
       kill: () => end(server.name, 'SIGKILL'),
+      pause: (what) => signalTo(processOf(what), 'SIGSTOP'),
+      resume: (what) => signalTo(processOf(what), 'SIGCONT'),
     };
   }
 
   const servers = options.servers.map(describeServer);
   const stop = async () => {
-    const etcd = children.get('etcd');
-    await Promise.all([...children].filter(([, child]) => child !== etcd).map(([name]) => end(name, 'SIGTERM')));
-    await end('etcd', 'SIGKILL');
+    const members = new Set(etcd.map(({ name }) => name));
+    for (const name of members) children.get(name)?.kill('SIGCONT');
+    await Promise.all([...children.keys()].filter((name) => !members.has(name)).map((name) => end(name, 'SIGTERM')));
+    await Promise.all([...members].map((name) => end(name, 'SIGKILL')));
     process.off('exit', killAll);
     killAll();
   };
 
   try {
     options.log('starting etcd');
-    const listen = ['--listen-client-urls=http://127.0.0.1:2379', '--advertise-client-urls=http://127.0.0.1:2379'];
-    const peer = ['--listen-peer-urls=http://127.0.0.1:2380'];
-    launch('etcd', program('1.36', 'etcd'), [
-      '--data-dir',
-      join(folder, 'etcd'),
-      '--unsafe-no-fsync',
-      ...listen,
-      ...peer,
-    ]);
+    const cluster = etcd.map(({ name, peerUrl }) => `${name}=${peerUrl}`).join(',');
+    for (const { name, clientUrl, peerUrl } of etcd)
+      launch(name, program('1.36', 'etcd'), [
+        `--name=${name}`,
+        `--data-dir=${join(folder, name)}`,
+        '--unsafe-no-fsync',
+        `--listen-client-urls=${clientUrl}`,
+        `--advertise-client-urls=${clientUrl}`,
+        `--listen-peer-urls=${peerUrl}`,
+        `--initial-advertise-peer-urls=${peerUrl}`,
+        `--initial-cluster=${cluster}`,
+      ]);
     const [first, ...others] = servers;
     options.log(`starting ${servers.map(({ name, version }) => `${name} (${version})`).join(', ')}`);
     await first?.start();
