@@ -1,5 +1,5 @@
 # The file system is the one that the end-to-end tests run: Node, the libraries it links to, the program and its locked
-# dependencies; no shell, no package manager. Build: docker build -t REGISTRY/peerdiscovery:0.1.0 .
+# dependencies; no shell, no package manager. Build: docker build -t localhost/peerdiscovery:0.1.0 .
 FROM node:26-trixie AS build
 WORKDIR /src
 COPY package.json package-lock.json .npmrc ./

@@ -70,6 +70,14 @@ bench: install ## Measure, a report each in docs/benchmarks/ (ARGS=operator|prox
 rootfs: install ## Build the container image's file system into .rootfs/, without a container daemon
 	rm -rf .rootfs && node scripts/build-rootfs.ts .rootfs
 
+.PHONY: image
+image: install ## Build the image localhost/peerdiscovery into dist/image.tar too (IMAGE=NAME:TAG, BUILDER=docker|podman|buildah)
+	@node scripts/build-image.ts "$(IMAGE)" dist/image.tar "$(BUILDER)"
+
+.PHONY: load
+load: install ## Load what `make image` built into a local cluster (CLUSTER=kind|k3d|minikube|k3s|containerd)
+	@node scripts/load-image.ts dist/image.tar "$(CLUSTER)"
+
 .PHONY: sbom
 sbom: install ## Write SBOMs of what is shipped into dist/ (CycloneDX and SPDX)
 	@mkdir -p dist

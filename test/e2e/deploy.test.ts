@@ -12,6 +12,8 @@ import { guideBlocks } from '../support/guide-commands.ts';
 
 const overlays = ['observe-only', 'routing', 'high-availability', 'control-plane'] as const;
 const system = 'peerdiscovery-system';
+/** As the guides are found. */
+const readme = '../../README.md';
 
 describe('what an administrator installs, from an empty control plane', function () {
   this.timeout(240_000);
@@ -431,10 +433,9 @@ describe('what an administrator installs, from an empty control plane', function
             resources.flatMap((resource) =>
               verbs.map((verb) => {
                 const namespace = kind === 'Role' ? (metadata?.namespace ?? '') : '';
-                const account =
-                  metadata?.name === 'peerdiscovery-issuer'
-                    ? 'peerdiscovery-operator'
-                    : metadata?.name?.replace(/-reviewer$/, '');
+                const account = metadata?.name?.endsWith('-issuer')
+                  ? 'peerdiscovery-operator'
+                  : metadata?.name?.replace(/-(reviewer|servers|endpoints)$/, '');
                 return [account, namespace, verb, group, resource].join(' ');
               }),
             ),
@@ -497,9 +498,10 @@ describe('what an administrator installs, from an empty control plane', function
       });
       return Object.fromEntries(objects);
     };
-    const route = '--set peerDiscovery.spec.mode=Route';
+    const image = '--set image.repository=localhost/peerdiscovery';
+    const route = `${image} --set peerDiscovery.spec.mode=Route`;
     const valuesOf = {
-      'observe-only': '',
+      'observe-only': image,
       routing: `${route} --set proxy.kind=Deployment`,
       'high-availability': `${route} --set proxy.kind=Deployment,highAvailability=true,operator.replicas=3,proxy.replicas=3`,
       'control-plane': `${route} --set proxy.kind=ControlPlaneNodes`,
@@ -563,8 +565,19 @@ describe('what an administrator installs, from an empty control plane', function
     });
 
     it('refuses values that it does not know', async () => {
-      const wrong = await helm('template', 'pd', 'charts/peerdiscovery', '--set proxy.kind=Sidecar').catch(String);
+      const wrong = await helm('template', 'pd', 'charts/peerdiscovery', `${image} --set proxy.kind=Sidecar`).catch(
+        String,
+      );
       expect(wrong).to.contain('/proxy/kind');
+    });
+
+    it('installs into the namespace default by the very commands of the README', async () => {
+      await runBlock(readme, /^helm install/m);
+      expect(await lab.must(['get', 'deployments', '-n', 'default', '-o', 'name'])).to.contain(
+        'peerdiscovery-operator',
+      );
+      await helm('uninstall', 'peerdiscovery', '--wait');
+      await lab.must(['delete', '--ignore-not-found', 'crd', 'peerdiscoveries.peerdiscovery.dev']);
     });
 
     it('installs, upgrades, rolls back and uninstalls by the very commands of the guides', async () => {
@@ -610,10 +623,12 @@ describe('what an administrator installs, from an empty control plane', function
     }
 
     it('installs, upgrades, rolls back and uninstalls', async () => {
+      await runBlock(readme, /-k config\/overlays\/observe-only/);
+      await lab.must(['delete', '-k', 'config/overlays/observe-only', '--timeout=120s']);
       mkdirSync(folderOf());
       symlinkSync(repository, join(lab.folder, 'peerdiscovery'));
       writeKustomization((text) => text);
-      await runBlock('install.md', /^kubectl apply .*crds$/m, inFolder);
+      await runBlock('install.md', /^kubectl apply .*\.\.\/peerdiscovery\/crds$/m, inFolder);
       await runBlock('install.md', /--for=condition=Ready/);
       const [, component = ''] = guideBlocks('install.md', 'yaml');
       expect(component).to.contain('self-issued');
