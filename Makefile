@@ -84,6 +84,10 @@ sbom: install ## Write SBOMs of what is shipped into dist/ (CycloneDX and SPDX)
 	npm sbom --omit=dev --sbom-format=cyclonedx > dist/sbom.cdx.json
 	npm sbom --omit=dev --sbom-format=spdx > dist/sbom.spdx.json
 
+.PHONY: plugin
+plugin: install ## Build the kubectl plugin into dist/plugin/, one program that needs no Node (PLATFORMS="linux-arm64 darwin-arm64 win32-x64 …")
+	@node scripts/build-plugin.ts $(PLATFORMS)
+
 .PHONY: krew
 krew: install ## Pack the kubectl plugin for krew into dist/krew/ (ARGS=https://…/kubectl-peerdiscovery.tar.gz, where you host it)
 	node scripts/generate-krew.ts $(ARGS)

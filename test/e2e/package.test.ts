@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { parse } from 'yaml';
 import { repository } from '../../lab/deploy-plane.ts';
+import { buildPlugin } from '../../scripts/build-plugin.ts';
 import { entrypoint, packPackage } from '../../scripts/build-rootfs.ts';
 import { generateKrew } from '../../scripts/generate-krew.ts';
 import { leastNode } from '../../scripts/write-launcher.ts';
@@ -73,6 +74,17 @@ describe('what is shipped', function () {
     const [, list = ''] = /^ENTRYPOINT (.*)$/m.exec(text) ?? [];
     expect(JSON.parse(list)).to.deep.equal(entrypoint);
     expect(text).to.match(/^USER 65532:65532$/m);
+  });
+
+  it('is a plugin that runs where there is no Node', async () => {
+    const platform = `${process.platform}-${process.arch}`;
+    const [program = ''] = await buildPlugin(join(folder, 'plugin'), [platform]);
+    const run = (...args: string[]) => spawnSync(program, args, { encoding: 'utf8', cwd: folder, env: { PATH: '' } });
+    expect(run('version').stdout).to.match(/^kubectl-peerdiscovery \d+\.\d+\.\d+\n$/);
+    const { stdout, stderr } = run('status', '--kubeconfig', 'none');
+    expect(stderr, stdout).to.match(/^error: .*none.*\n {2}cure: /);
+    const refused = await buildPlugin(folder, ['plan9-x64']).catch(String);
+    expect(refused).to.contain('plan9-x64').and.to.contain('choose of linux-x64');
   });
 
   it('is a krew archive too, whose manifest has the sum of what was packed, the same each time', async () => {
