@@ -4,7 +4,7 @@ const millisecondsPer = { h: 3_600_000, m: 60_000, s: 1000, ms: 1 } as const;
  * Every duration that the API server accepts in a PeerDiscovery: Go's notation in hours, minutes, seconds and
  * milliseconds, positive, at most 32 characters.
  */
-export const durationPattern = '^([0-9]{1,6}(\\.[0-9]{1,3})?(h|ms|m|s))+$';
+export const durationPattern = '^([0-9]{1,6}([.][0-9]{1,3})?(h|ms|m|s))+$';
 
 const wholeText = new RegExp(durationPattern);
 

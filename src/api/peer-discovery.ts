@@ -24,7 +24,12 @@ function oneOf<Values extends string>(description: string, meanings: Record<Valu
 }
 
 function duration(description: string, byDefault: string) {
-  return Type.Optional(Type.String({ description, default: byDefault, pattern: durationPattern, maxLength: 32 }));
+  const message =
+    'must be a duration: numbers with the units h, m, s or ms and nothing else, at most 32 characters; for example ' +
+    `${byDefault} or 1m30s`;
+  return Type.Optional(
+    Type.String({ description, default: byDefault, maxLength: 32, ...matching(durationPattern, message) }),
+  );
 }
 
 function count(description: string) {
@@ -37,6 +42,21 @@ function time(description: string) {
 
 /** Without `fieldPath`, which API servers know only from 1.28 on. */
 const rule = (rule: string, message: string) => ({ rule, message });
+
+/** A rule instead of a `pattern`, as API servers say of that only the expression. */
+const matching = (pattern: string, message: string) => ({
+  'x-kubernetes-validations': [rule(`self.matches('${pattern}')`, message)],
+});
+
+/** Part of a rule: that `compare` holds for the fields, where all of them are durations, as each has a rule for that. */
+const ofDurations = (fields: readonly string[], compare: string) =>
+  [...fields.map((field) => `!self.${field}.matches('${durationPattern}')`), compare].join(' || ');
+
+const namespaceName = matching(
+  '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$',
+  'must be the name of a namespace: lower-case letters, digits and "-", with a letter or digit at both ends; for example ' +
+    'kube-system',
+);
 
 /**
  * An optional object whose default is that of all its fields.
@@ -59,6 +79,9 @@ const addressSource = oneOf<AddressSource>('A source of addresses.', {
 
 const portPattern = '(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})';
 
+const dnsLabel = '[A-Za-z0-9]([-A-Za-z0-9_]{0,61}[A-Za-z0-9])?';
+const octetPattern = '(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])';
+
 const staticAddress = Type.Object(
   {
     peer: Type.String({
@@ -70,12 +93,30 @@ const staticAddress = Type.Object(
       description:
         'Where the peer listens, as IP:port; an IPv6 address goes in brackets. A name is refused, as whoever answers ' +
         'for it in the DNS would choose the address after it was checked.',
-      pattern: `^(\\[[0-9a-fA-F:.]+\\]|[0-9]{1,3}(\\.[0-9]{1,3}){3}):${portPattern}$`,
       maxLength: 64,
+      ...matching(
+        `^([[][0-9a-fA-F:.]*:[0-9a-fA-F:.]*[]]|${octetPattern}([.]${octetPattern}){3}):${portPattern}$`,
+        'must be an IP address and a port from 1 to 65535, an IPv6 address in brackets, and no name or URL; for example ' +
+          '10.0.0.11:6443 or [fd00::11]:6443',
+      ),
     }),
   },
   { description: 'One peer and its address.' },
 );
+
+/** Source: `staging/src/k8s.io/apimachinery/pkg/labels/selector.go` and `pkg/util/validation/validation.go`. */
+const labelValue = '([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)';
+const labelKey = `([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?${labelValue}`;
+const labelValues = `[(] *${labelValue}? *(, *${labelValue}? *)*[)]`;
+const selectorTerm = `(! *${labelKey}|${labelKey}( *(=|==|!=) *${labelValue}?| *[<>] *[0-9]+| +(in|notin) *${labelValues})?)`;
+
+/** Whether no bit is set behind the prefix of an IPv4 range; what is none is left to the rule before. */
+const withoutHostBits = [
+  `!self.matches('^${octetPattern}([.]${octetPattern}){3}/([0-9]|[12][0-9]|3[0-2])$')`,
+  "[0, 1, 2, 3].all(i, int(self.split('/')[0].split('.')[i]) % " +
+    "[1, 2, 4, 8, 16, 32, 64, 128, 256][int(self.split('/')[1]) <= 8 * i ? 8 : " +
+    "int(self.split('/')[1]) >= 8 * i + 8 ? 0 : 8 * i + 8 - int(self.split('/')[1])] == 0)",
+].join(' || ');
 
 const specSchema = section(
   {
@@ -95,8 +136,8 @@ const specSchema = section(
           Type.String({
             description: 'Namespace of the Leases.',
             default: 'kube-system',
-            pattern: '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$',
             maxLength: 63,
+            ...namespaceName,
           }),
         ),
         labelSelector: Type.Optional(
@@ -105,6 +146,11 @@ const specSchema = section(
             default: 'apiserver.kubernetes.io/identity=kube-apiserver',
             minLength: 1,
             maxLength: 1024,
+            ...matching(
+              `^ *${selectorTerm} *(, *${selectorTerm} *)*$`,
+              'must be a label selector: terms such as key=value, key!=value, key in (a,b), key or !key, with a comma ' +
+                'between; for example apiserver.kubernetes.io/identity=kube-apiserver',
+            ),
           }),
         ),
       },
@@ -144,7 +190,22 @@ const specSchema = section(
         ),
         allowedCIDRs: Type.Optional(
           Type.Array(
-            Type.String({ description: 'One range, for example 10.0.0.0/24.', format: 'cidr', maxLength: 64 }),
+            Type.String({
+              description: 'One range, for example 10.0.0.0/24.',
+              maxLength: 64,
+              'x-kubernetes-validations': [
+                rule(
+                  `self.matches('^(${octetPattern}([.]${octetPattern}){3}/([0-9]|[12][0-9]|3[0-2])|` +
+                    "[0-9a-fA-F:.]*:[0-9a-fA-F:.]*/([0-9]|[1-9][0-9]|1[01][0-9]|12[0-8]))$')",
+                  'must be a range of IP addresses with the length of its prefix; for example 10.0.0.0/24 or fd00::/64',
+                ),
+                rule(
+                  withoutHostBits,
+                  'has bits set behind its prefix: give the first address of the range, for example 10.0.0.0/8 for ' +
+                    '10.0.0.1/8, or /32 for a single address',
+                ),
+              ],
+            }),
             {
               description:
                 'Ranges that peers may have addresses in; a peer elsewhere is refused and never contacted. Empty: ' +
@@ -167,6 +228,13 @@ const specSchema = section(
               'the operator knows its own API server.',
             format: 'byte',
             maxLength: 524_288,
+            'x-kubernetes-validations': [
+              rule(
+                "string(self).contains('-----BEGIN CERTIFICATE-----')",
+                'must be PEM certificates, in base64 once: give the output of "base64 -w0 ca.crt", whose first line, decoded, ' +
+                  'is -----BEGIN CERTIFICATE-----',
+              ),
+            ],
           }),
         ),
         serverName: Type.Optional(
@@ -175,6 +243,12 @@ const specSchema = section(
             default: 'kubernetes.default.svc',
             minLength: 1,
             maxLength: 253,
+            'x-kubernetes-validations': [
+              rule(
+                `self.matches('^${dnsLabel}([.]${dnsLabel})*$') && !self.matches('^[0-9.]+$')`,
+                'must be one DNS name, without scheme, port or "*", and not an IP address; for example kubernetes.default.svc',
+              ),
+            ],
           }),
         ),
       },
@@ -197,8 +271,14 @@ const specSchema = section(
       {
         description: 'How peers are polled, besides events.',
         'x-kubernetes-validations': [
-          rule("duration(self.interval) >= duration('100ms')", 'interval must be at least 100ms'),
-          rule("duration(self.timeout) >= duration('100ms')", 'timeout must be at least 100ms'),
+          rule(
+            ofDurations(['interval'], "duration(self.interval) >= duration('100ms')"),
+            'interval must be at least 100ms; for example 10s',
+          ),
+          rule(
+            ofDurations(['timeout'], "duration(self.timeout) >= duration('100ms')"),
+            'timeout must be at least 100ms; for example 5s',
+          ),
         ],
       },
     ),
@@ -216,16 +296,22 @@ const specSchema = section(
         namespace: Type.Optional(
           Type.String({
             description: "Namespace of the ConfigMaps. Without it, the operator's own.",
-            pattern: '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$',
             maxLength: 63,
+            ...namespaceName,
           }),
         ),
         name: Type.Optional(
           Type.String({
             description: 'Name of the ConfigMap. Without it, peerdiscovery- and the name of this object.',
-            pattern: '^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$',
             maxLength: 63,
-            'x-kubernetes-validations': [rule(`!self.matches('${reservedTableNames}')`, reservedTableNameMessage)],
+            'x-kubernetes-validations': [
+              rule(
+                "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",
+                'must be the name of a ConfigMap: lower-case letters, digits, "-" and ".", with a letter or digit at both ' +
+                  'ends; for example peerdiscovery-blue',
+              ),
+              rule(`!self.matches('${reservedTableNames}')`, reservedTableNameMessage),
+            ],
           }),
         ),
       },
@@ -235,10 +321,13 @@ const specSchema = section(
   {
     description: 'What you ask for. The operator never writes here.',
     'x-kubernetes-validations': [
-      rule('duration(self.goneAfter) >= duration(self.staleAfter)', 'goneAfter must not be shorter than staleAfter'),
       rule(
-        'duration(self.staleAfter) > duration(self.polling.interval)',
-        'staleAfter must be longer than polling.interval, or every peer goes stale between two polls',
+        ofDurations(['goneAfter', 'staleAfter'], 'duration(self.goneAfter) >= duration(self.staleAfter)'),
+        'goneAfter must not be shorter than staleAfter; for example 5m with 1m',
+      ),
+      rule(
+        ofDurations(['staleAfter', 'polling.interval'], 'duration(self.staleAfter) > duration(self.polling.interval)'),
+        'staleAfter must be longer than polling.interval, or every peer goes stale between two polls; for example 1m with 10s',
       ),
     ],
   },

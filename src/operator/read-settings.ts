@@ -3,6 +3,7 @@ import { type CompleteSpec, type PeerDiscovery, withDefaults } from '../api/peer
 import { defaultTableName, findTableConflict, type TableLocation } from '../api/table-name.ts';
 import type { AddressSource } from '../domain/resolve-peers.ts';
 import type { Mode } from '../domain/routing-table.ts';
+import { describeCaFault } from '../runtime/describe-ca-fault.ts';
 import type { MonitorTiming } from './peer-monitor.ts';
 
 /** One PeerDiscovery's spec with its defaults, in the units that the code uses. */
@@ -65,6 +66,14 @@ export function readSettings(object: PeerDiscovery, context: SettingsContext): S
     namespace: spec.routingTable.namespace ?? context.namespace,
     name: spec.routingTable.name ?? defaultTableName(name),
   };
+  const caFault =
+    spec.tls.caBundle === undefined
+      ? undefined
+      : describeCaFault(Buffer.from(spec.tls.caBundle, 'base64').toString('utf8'));
+  if (caFault !== undefined)
+    problems.push(
+      `spec.tls.caBundle: ${caFault}; give PEM certificates, for example the output of "base64 -w0 ca.crt"`,
+    );
   const conflict = findTableConflict(routingTable, context.tablesOfOthers ?? []);
   if (conflict !== undefined) problems.push(`spec.routingTable.name: ${conflict}`);
   if (policy === undefined || pollIntervalMs === undefined || staleAfterMs === undefined || goneAfterMs === undefined)

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { createAddressPolicy } from '../../src/adapters/peers/address-policy.ts';
 import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
 import { readSettings } from '../../src/operator/read-settings.ts';
+import { createSelfSignedCertificate } from '../../src/runtime/issue-certificate.ts';
 
 type Context = Parameters<typeof readSettings>[1];
 
@@ -59,6 +60,24 @@ describe('readSettings', () => {
     const table = { namespace: 'own', name: 'peerdiscovery-x' };
     for (const name of ['peerdiscovery-x-behinds', 'peerdiscovery-x-blue', 'peerdiscovery-xbehind', 'behind'])
       expect(read({ routingTable: { name } }, 'cluster', [{ owner: 'other', table }]).ok, name).to.equal(true);
+  });
+
+  for (const [what, pem] of [
+    ['hello', 'hello'],
+    ['a certificate of nothing', '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'],
+    ['half a certificate', '-----BEGIN CERTIFICATE-----\nAAAA\n'],
+    ['a good certificate and a bad one', `${createSelfSignedCertificate('a', 0).cert}\n-----BEGIN CERTIFICATE-----\n`],
+  ] as const)
+    it(`refuses a CA bundle of ${what}, and says how to make one`, () => {
+      const result = read({ tls: { caBundle: Buffer.from(pem).toString('base64') } });
+      expect(result.ok ? [] : result.problems.join()).to.match(
+        /^spec\.tls\.caBundle: .*; give PEM .*base64 -w0 ca\.crt/,
+      );
+    });
+
+  it('accepts a CA bundle of several certificates', () => {
+    const pem = ['a', 'b'].map((name) => createSelfSignedCertificate(name, 0).cert).join('\n# the other\n');
+    expect(read({ tls: { caBundle: Buffer.from(pem).toString('base64') } }).ok).to.equal(true);
   });
 
   it('names every bad field at once', () => {

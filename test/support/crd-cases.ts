@@ -71,8 +71,16 @@ export const crdCases: readonly CrdCase[] = [
   ),
   refused('an interval below 100ms', { polling: { interval: '50ms' } }, /interval must be at least 100ms/),
   refused('a timeout of zero', { polling: { timeout: '0s' } }, /timeout must be at least 100ms/),
-  refused('a duration without a unit', { staleAfter: '60' }, /spec\.staleAfter.*should match/),
-  refused('a negative duration', { staleAfter: '-1m' }, /spec\.staleAfter.*should match/),
+  refused(
+    'a duration without a unit',
+    { staleAfter: '60' },
+    /spec\.staleAfter: Invalid value: .* must be a duration: .* for example 1m/,
+  ),
+  refused(
+    'a negative duration',
+    { staleAfter: '-1m' },
+    /spec\.staleAfter: Invalid value: .* must be a duration: .* for example 1m/,
+  ),
   refused('a duration that is a number', { staleAfter: 60 }, /spec\.staleAfter.*must be of type string/),
   refused('no concurrency', { polling: { concurrency: 0 } }, /spec\.polling\.concurrency.*greater than or equal to 1/),
   refused(
@@ -83,15 +91,31 @@ export const crdCases: readonly CrdCase[] = [
   refused('an unknown source', { addresses: { sources: ['Dns'] } }, /Unsupported value: "Dns"/),
   refused('no source at all', { addresses: { sources: [] } }, /spec\.addresses\.sources.*at least 1 item/),
   refused('a source listed twice', { addresses: { sources: ['Node', 'Node'] } }, /a source may be listed only once/),
-  refused('a static address without a port', staticAddress('10.0.0.1'), /static\[0\]\.address.*should match/),
-  refused('a static address with port 65536', staticAddress('10.0.0.1:65536'), /static\[0\]\.address.*should match/),
+  refused(
+    'a static address without a port',
+    staticAddress('10.0.0.1'),
+    /static\[0\]\.address: Invalid value: .* must be an IP address and a port .* for example 10/,
+  ),
+  refused(
+    'a static address with port 65536',
+    staticAddress('10.0.0.1:65536'),
+    /static\[0\]\.address: Invalid value: .* must be an IP address and a port .* for example 10/,
+  ),
   refused(
     'a static address that is a URL',
     staticAddress('https://10.0.0.1:6443'),
-    /static\[0\]\.address.*should match/,
+    /static\[0\]\.address: Invalid value: .* must be an IP address and a port .* for example 10/,
   ),
-  refused('a static address that is a name', staticAddress('cp-1:6443'), /static\[0\]\.address.*should match/),
-  refused('an IPv6 address without brackets', staticAddress('fd00::2:6443'), /static\[0\]\.address.*should match/),
+  refused(
+    'a static address that is a name',
+    staticAddress('cp-1:6443'),
+    /static\[0\]\.address: Invalid value: .* must be an IP address and a port .* for example 10/,
+  ),
+  refused(
+    'an IPv6 address without brackets',
+    staticAddress('fd00::2:6443'),
+    /static\[0\]\.address: Invalid value: .* must be an IP address and a port .* for example 10/,
+  ),
   refused('a static entry without an address', { addresses: { static: [{ peer: 'a' }] } }, /address: Required value/),
   refused(
     'a peer with two static addresses',
@@ -106,18 +130,78 @@ export const crdCases: readonly CrdCase[] = [
     /must have at most 256 items/,
   ),
   refused('a port of 0', { addresses: { port: 0 } }, /spec\.addresses\.port.*greater than or equal to 1/),
-  refused('a CIDR without a prefix length', { addresses: { allowedCIDRs: ['10.0.0.1'] } }, /allowedCIDRs\[0\].*cidr/),
+  refused(
+    'a CIDR without a prefix length',
+    { addresses: { allowedCIDRs: ['10.0.0.1'] } },
+    /allowedCIDRs\[0\]: Invalid value: .* must be a range of IP addresses .* for example/,
+  ),
   refused('a CA bundle that is not base64', { tls: { caBundle: '-----BEGIN' } }, /spec\.tls\.caBundle.*byte/),
   refused(
     'a namespace that cannot be one',
     { routingTable: { namespace: 'A_B' } },
-    /spec\.routingTable\.namespace.*should match/,
+    /spec\.routingTable\.namespace: Invalid value: .* must be the name of a namespace.* for example/,
   ),
   refused(
     'a name of the table that cannot be one',
     { routingTable: { name: '-a' } },
-    /spec\.routingTable\.name.*should match/,
+    /spec\.routingTable\.name: Invalid value: .* must be the name of a ConfigMap.* for example/,
   ),
+  ...['a=b=', '=', 'a in b', ',', 'a,,b', 'a=b c', '-a=b', 'https://x', 'a in (b', `a=${'x'.repeat(64)}`].map(
+    (labelSelector) =>
+      refused(
+        `the label selector ${labelSelector.slice(0, 20)}`,
+        { leases: { labelSelector } },
+        /spec\.leases\.labelSelector: Invalid value: .* must be a label selector: .* for example/,
+      ),
+  ),
+  ...['a', '!a', 'a=', 'a = b, c != d', 'x.io/a in (b, c),d notin (e)', 'a==b,c>5'].map((labelSelector) =>
+    accepted(`the label selector ${labelSelector}`, { leases: { labelSelector } }),
+  ),
+  ...['https://x', 'x:6443', '10.0.0.1', '*.x', 'x.', 'x y', 'fd00::1'].map((serverName) =>
+    refused(
+      `the server name ${serverName}`,
+      { tls: { serverName } },
+      /spec\.tls\.serverName: Invalid value: .* must be one DNS name.* for example/,
+    ),
+  ),
+  ...['10.0.0.1/8', '10.0.0.128/24', '1.2.3.4/0', '10.0.0.1/31', '10.1.0.0/15'].map((cidr) =>
+    refused(
+      `the range ${cidr}, which has host bits`,
+      { addresses: { allowedCIDRs: [cidr] } },
+      /allowedCIDRs\[0\]: Invalid value: .* has bits set behind its prefix: .* for example/,
+    ),
+  ),
+  accepted('ranges of all kinds', {
+    addresses: {
+      allowedCIDRs: ['0.0.0.0/0', '10.0.0.0/8', '10.2.0.0/15', '10.0.0.128/25', '10.0.0.1/32', '::/0', 'fd00::1/128'],
+    },
+  }),
+  ...['10.0.0.0/33', '10.0.0/8', 'x/8', '300.0.0.0/8', 'fd00::/129', '10.0.0.0-10.0.0.9'].map((cidr) =>
+    refused(
+      `the range ${cidr}`,
+      { addresses: { allowedCIDRs: [cidr] } },
+      /allowedCIDRs\[0\]: Invalid value: .* must be a range of IP addresses .* for example/,
+    ),
+  ),
+  refused(
+    'a CA bundle that is not PEM',
+    { tls: { caBundle: 'aGVsbG8=' } },
+    /spec\.tls\.caBundle: Invalid value: .* must be PEM certificates.*base64 -w0 ca\.crt/,
+  ),
+  ...(['interval', 'timeout'] as const).map((field) =>
+    refused(
+      `polling.${field} without a unit`,
+      { polling: { [field]: '10' } },
+      new RegExp(`spec\\.polling\\.${field}: Invalid value: .* must be a duration: .* for example`),
+    ),
+  ),
+  refused('goneAfter in days', { goneAfter: '1d' }, /spec\.goneAfter: Invalid value: .* must be a duration/),
+  refused(
+    'a namespace of Leases that cannot be one',
+    { leases: { namespace: 'A_B' } },
+    /spec\.leases\.namespace: Invalid value: .* must be the name of a namespace.* for example/,
+  ),
+  refused('a static address with an octet of 300', staticAddress('10.0.300.1:1'), /must be an IP address and a port/),
   refused('an unknown field', { modus: 'Route' }, /unknown field "spec\.modus"/),
 ];
 
