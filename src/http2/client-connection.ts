@@ -267,5 +267,7 @@ function settingOf({ streamWindow, maxStreams }: ClientLimits): ConnectionSettin
     // A server ends what it likes, and asks for little.
     resets: [10_000, 1_000],
     oddities: [10_000, 1_000],
+    // Logs of many clients come in small frames.
+    trifles: [100_000, 50_000],
   };
 }

@@ -38,6 +38,8 @@ export interface ConnectionSetting {
   readonly resets: readonly [number, number];
   /** Frames that do nothing, or make this side answer. */
   readonly oddities: readonly [number, number];
+  /** WINDOW_UPDATE frames beyond those that answer DATA, and DATA frames of hardly anything. */
+  readonly trifles: readonly [number, number];
 }
 
 /** Why a connection is ended. */
@@ -56,6 +58,8 @@ const maxContinuations = 64;
 const keptPart = 1 / 8;
 /** What a piece costs besides its bytes, so that many small ones are not for free. */
 const pieceCost = 512;
+/** A DATA frame of less does little but cost, unless it is a stream's last. */
+const trifleBytes = 64;
 const noBytes = Buffer.alloc(0);
 
 /**
@@ -63,8 +67,8 @@ const noBytes = Buffer.alloc(0);
  *
  * - Push and priorities are not known.
  * - Whoever resets streams as fast as they are made (CVE-2023-44487), or has them reset (CVE-2025-8671), goes on with a list
- *   of fields for ever, sends frames that do nothing or makes this side write without reading is told to calm down, and
- *   the connection is ended.
+ *   of fields for ever, sends frames that do nothing (or more than their DATA is worth) or makes this side write without
+ *   reading is told to calm down, and the connection is ended.
  * - What the other side can have held in memory is bounded: fields by their limits, bodies by windows.
  */
 export abstract class Http2Connection implements FrameTaker, StreamHost {
@@ -82,6 +86,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   readonly #reader: FrameReader;
   readonly #resets: Budget;
   readonly #oddities: Budget;
+  readonly #trifles: Budget;
   #receiveWindow: number;
   #credit = 0;
   #owed = 0;
@@ -103,6 +108,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     this.output = new Http2Output(socket, this.#onSent, this.#onCrash);
     this.#resets = new Budget(...options.resets, now);
     this.#oddities = new Budget(...options.oddities, now);
+    this.#trifles = new Budget(...options.trifles, now);
     this.output.send(options.ownPreface + settingsFrame([...settings, [setting.initialWindowSize, streamWindow]]));
     this.output.sendWindowUpdate(0, connectionWindow - defaultWindow);
     socket.on('data', this.#onBytes);
@@ -166,6 +172,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   onDataHead(flags: number, id: number, length: number): void {
     this.#dataEnds = (flags & flag.endStream) !== 0;
     this.#dataStream = this.#admitData(id, length);
+    if (length > 0 && length < trifleBytes && !this.#dataEnds) this.fail(this.#countTrifle());
     if (length === 0 && this.state !== 'ended') this.onData(noBytes, true);
   }
 
@@ -354,6 +361,10 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     return this.#oddities.spend() ? undefined : fault(errorCode.enhanceYourCalm, 'too many frames that do nothing');
   }
 
+  #countTrifle(): Fault | undefined {
+    return this.#trifles.spend() ? undefined : fault(errorCode.enhanceYourCalm, 'too many frames for what they do');
+  }
+
   #onHeaders(flags: number, id: number, bytes: Buffer, start: number, end: number): Fault | undefined {
     if (id % 2 === 0) return fault(errorCode.protocol, 'HEADERS of no stream of a client’s');
     let from = start;
@@ -468,6 +479,10 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   #onWindowUpdate(id: number, bytes: Buffer, from: number, length: number): Fault | undefined {
     if (length !== 4) return fault(errorCode.frameSize, 'a WINDOW_UPDATE of another size');
     if (id !== 0 && this.isIdle(id)) return fault(errorCode.protocol, 'WINDOW_UPDATE of no stream');
+    if (!this.output.takeUpdate()) {
+      const found = this.#countTrifle();
+      if (found !== undefined) return found;
+    }
     const more = bytes.readUInt32BE(from) & 0x7fffffff;
     if (id === 0) {
       if (more === 0) return fault(errorCode.protocol, 'a WINDOW_UPDATE of nothing');
@@ -490,6 +505,8 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     this.#dataEnds = (flags & flag.endStream) !== 0;
     this.#dataStream = this.#admitData(id, length);
     if (this.state === 'ended') return undefined;
+    const content = length - padding;
+    if (content > 0 && content < trifleBytes && !this.#dataEnds) this.fail(this.#countTrifle());
     const stream = this.#dataStream;
     this.#giveBack(padding);
     if (stream !== undefined) this.#giveBackTo(stream, padding);

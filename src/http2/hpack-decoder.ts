@@ -58,6 +58,7 @@ export class HpackDecoder {
     this.malformed = false;
     this.excess = undefined;
     this.#bytes = 0;
+    let resizes = 0;
     let mayResize = true;
     this.#at = from;
     while (this.#at < to) {
@@ -73,7 +74,8 @@ export class HpackDecoder {
         this.#take(entry);
       } else if (byte >= 0x20) {
         const size = this.#number(block, to, 5);
-        if (!mayResize || size < 0 || size > tableBytes) return false;
+        // To the smallest size since the block before, and to the present one. RFC 7541, section 4.2.
+        if (!mayResize || ++resizes > 2 || size < 0 || size > tableBytes) return false;
         this.#maxSize = size;
         this.#evict(0);
         continue;

@@ -14,6 +14,9 @@ import type { Http2Stream } from './stream.ts';
 
 /** Bytes in the socket above which no DATA is added to them. */
 const congestedBytes = 256 * 1024;
+/** A reader may open its windows, the stream's and the connection's, after each frame and while it reads a long one. */
+const updatesPerFrame = 4;
+const bytesPerUpdate = 1024;
 /** Unsent bytes of a stream below which its user may write again. */
 const lowMark = 32 * 1024;
 
@@ -38,6 +41,8 @@ export class Http2Output {
   #relieved: Http2Stream[] = [];
   #isScheduled = false;
   #isClosed = false;
+  /** How much DATA was sent, in units for which the other side may answer by a WINDOW_UPDATE. */
+  #updatesDue = 0;
   /** Goes before the first list of fields. */
   #greeting = forgetAll;
 
@@ -50,6 +55,13 @@ export class Http2Output {
 
   isCongested(): boolean {
     return this.#socket.writableLength >= congestedBytes;
+  }
+
+  /** True for a WINDOW_UPDATE that answers DATA; false for one more than any reader of that DATA would send. */
+  takeUpdate(): boolean {
+    if (this.#updatesDue < 1) return false;
+    this.#updatesDue--;
+    return true;
   }
 
   /** True if the other side makes this one write, and does not read. */
@@ -215,6 +227,7 @@ export class Http2Output {
       this.#add(frameHead(most, frameType.data, isLast ? flag.endStream : 0, id));
       stream.sendWindow -= most;
       this.window -= most;
+      this.#updatesDue += updatesPerFrame + most / bytesPerUpdate;
       this.#takeData(stream, most);
       if (stream.wantsDrain && stream.queued <= lowMark && !this.#relieved.includes(stream))
         this.#relieved.push(stream);

@@ -230,5 +230,6 @@ function settingOf({ maxStreams, maxFieldBytes, maxFields }: ServerLimits): Conn
     maxFields,
     resets: [2 * Math.max(maxStreams, customaryStreams), 33],
     oddities: [1_000, 50],
+    trifles: [10_000, 2_000],
   };
 }

@@ -17,7 +17,9 @@ import {
 } from '../support/raw-http2.ts';
 import { createTestAuthority } from '../support/test-certificates.ts';
 
-const { data, headers, reset, settings, ping, goaway, continuation } = frameTypes;
+const { data, headers, priority, reset, settings, ping, goaway, windowUpdate, continuation } = frameTypes;
+const enhanceYourCalm = 0xb;
+const compressionError = 0x9;
 const whole = flags.endHeaders | flags.endStream;
 
 describe('attacks over HTTP/2', function () {
@@ -164,6 +166,61 @@ describe('attacks over HTTP/2', function () {
       expect(process.memoryUsage().rss - before).to.be.below(64 * 1024 * 1024);
     }
     expect((await proxy.get('/version')).status).to.equal(200);
+  });
+
+  const update = (id: number) => frame(windowUpdate, 0, id, Buffer.from([0, 0, 0, 1]));
+  const endless: Readonly<Record<string, (at: number) => Buffer>> = {
+    'WINDOW_UPDATE of the connection': () => update(0),
+    'WINDOW_UPDATE of a stream': () => update(1),
+    'WINDOW_UPDATE of a stream that has ended': () => update(3),
+    PRIORITY: () => frame(priority, 0, 1, Buffer.from([0, 0, 0, 3, 1])),
+    'frames that nobody knows': () => frame(0x55, 0, 0, Buffer.alloc(8)),
+    'DATA of nothing': () => frame(data, 0, 1),
+    'DATA of a byte': () => frame(data, 0, 1, Buffer.from('a')),
+    'DATA of a byte and padding': () => frame(data, 8, 1, Buffer.from([1, 97, 0])),
+    'SETTINGS that it answers': () => frame(settings, 0, 0),
+    'answers to SETTINGS': () => frame(settings, flags.ack, 0),
+    'answers to PING': () => frame(ping, flags.ack, 0, Buffer.alloc(8)),
+  };
+  for (const [name, next] of Object.entries(endless))
+    it(`ends a connection that sends ${name} without end, and says why`, async () => {
+      home.answer = (request) => request.resume();
+      client.write(frame(headers, flags.endHeaders, 1, literals(requestFields([[':method', 'POST']]))));
+      client.write(frame(headers, whole, 3, literals(requestFields([[':path', '/%zz']]))));
+      await eventually(() =>
+        client.seen.some(({ stream, flags: bits }) => stream === 3 && (bits & flags.endStream) !== 0),
+      );
+      expect(await flood((at) => Buffer.concat(Array.from({ length: 100 }, () => next(at))), 3_000)).to.be.below(3_000);
+      expect(client.seen.find(({ type }) => type === goaway)?.payload.readUInt32BE(4)).to.equal(enhanceYourCalm);
+    });
+
+  it('leaves a client alone that opens its windows by little steps as it reads', async () => {
+    home.answer = (_request, response) => response.end(Buffer.alloc(4 * 1024 * 1024));
+    client.write(frame(headers, whole, 1, literals(requestFields())));
+    let [frames, opened] = [0, 0];
+    const isDone = () =>
+      client.seen.some(({ stream, flags: bits, type }) => stream === 1 && type === data && (bits & 1) !== 0);
+    await eventually(() => {
+      for (; frames < client.seen.length; frames++) {
+        const { type, payload } = client.seen[frames] ?? { type: -1, payload: Buffer.alloc(0) };
+        if (type !== data) continue;
+        for (let left = payload.length; left > 0; left -= 2_048, opened += 2) {
+          const more = Buffer.alloc(4);
+          more.writeUInt32BE(Math.min(left, 2_048));
+          client.write(Buffer.concat([frame(windowUpdate, 0, 0, more), frame(windowUpdate, 0, 1, more)]));
+        }
+      }
+      return isDone() || client.isClosed();
+    }, 20_000);
+    expect([isDone(), opened > 4_000]).to.deep.equal([true, true]);
+  });
+
+  it('ends a connection that resizes its table again and again in one list of fields', async () => {
+    const resized = Buffer.concat([Buffer.alloc(10_000, 0x20), literals(requestFields())]);
+    client.write(frame(headers, whole, 1, resized));
+    await client.closed;
+    expect(client.seen.find(({ type }) => type === goaway)?.payload.readUInt32BE(4)).to.equal(compressionError);
+    expect(home.seen).to.have.length(0);
   });
 
   it('runs no more streams of one connection at once than it announced', async () => {
