@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { buildStatus } from '../domain/status-error.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { pathOf } from './discovery-path.ts';
 import type { Exchange } from './exchange.ts';
 import { fetchWhole, identityHeaders } from './fetch-whole.ts';
 import type { FleetPeer } from './fleet.ts';
@@ -84,7 +85,7 @@ export function createDiscoveryAdmission({
   ): Promise<Refusal | undefined> {
     let refusal: Refusal = unavailable('there is none');
     for (const { target } of homes()) {
-      const etagKey = `${target.address} ${path}`;
+      const etagKey = `${target.address} ${pathOf(path)}`;
       const condition = path.startsWith('/openapi/') ? '*' : aggregated ? etags.get(etagKey) : undefined;
       const answer = await fetchWhole({ transport, clock }, target, exchange, {
         method: exchange.method,
@@ -109,13 +110,13 @@ export function createDiscoveryAdmission({
         if (etags.size >= 1_000) etags.clear();
         etags.set(etagKey, etag);
       }
-      if (status !== 401 && status !== 403 && status !== 429 && status < 500) return undefined;
+      if (status !== 400 && status !== 401 && status !== 403 && status !== 429 && status < 500) return undefined;
       refusal = (asker) => {
         asker.respond(status, headers);
         asker.end(asker.method === 'HEAD' ? undefined : body);
       };
-      // It knows the client well enough to say no; a server that is in trouble says nothing about the client.
-      if (status === 401 || status === 403) return refusal;
+      // It has judged the request or its client; a server that is in trouble says nothing about either.
+      if (status === 400 || status === 401 || status === 403) return refusal;
     }
     return refusal;
   }

@@ -16,6 +16,16 @@ export function pathOf(target: string): string {
 }
 
 /**
+ * The path of a request target, with its query where that may hold a `timeout`: kube-apiserver answers 400 to one that is no
+ * duration, before it looks at who is asking. Source: `WithRequestDeadline` of k8s.io/apiserver.
+ */
+export function pathWithTimeout(target: string): string {
+  const queryAt = target.indexOf('?');
+  if (queryAt < 0) return target;
+  return new URLSearchParams(target.slice(queryAt + 1)).has('timeout') ? target : target.slice(0, queryAt);
+}
+
+/**
  * Tells discovery from everything else: `/api`, `/apis`, `/api/<version>`, `/apis/<group>` and
  * `/apis/<group>/<version>`, each with or without a slash at its end. Spellings that need decoding are not discovery.
  */

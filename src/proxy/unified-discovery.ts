@@ -2,7 +2,7 @@ import type { RoutingBundle } from '../domain/routing-table.ts';
 import { buildStatus } from '../domain/status-error.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { createDiscoveryAdmission, type Homes } from './admit-discovery.ts';
-import { pathOf, wantsPretty } from './discovery-path.ts';
+import { pathOf, pathWithTimeout, wantsPretty } from './discovery-path.ts';
 import type { Exchange } from './exchange.ts';
 import type { FleetPeer, FleetSnapshot } from './fleet.ts';
 import { headerValue } from './headers.ts';
@@ -70,7 +70,7 @@ export function createUnifiedDiscovery(parts: {
     },
     answer: (exchange, question, context) => {
       const aggregated = question.kind === 'document' && question.found.aggregated;
-      const admitted = admission.admit(exchange, pathOf(exchange.target), aggregated, context);
+      const admitted = admission.admit(exchange, pathWithTimeout(exchange.target), aggregated, context);
       if (admitted === undefined) return give(exchange, question, context);
       return admitted.then((refusal) =>
         refusal === undefined ? give(exchange, question, context) : refusal(exchange),

@@ -133,6 +133,16 @@ describe('discovery over 1.33, 1.35 and 1.36', function () {
 
   const pathOf = (groupVersion: string) => (groupVersion === 'v1' ? '/api/v1' : `/apis/${groupVersion}`);
 
+  it('answers a timeout that is no duration as a server does, on every path of discovery', async () => {
+    for (const path of ['/apis', '/api', '/api/v1', '/apis/apps', '/apis/apps/v1', '/openapi/v3', '/openapi/v2'])
+      for (const query of ['timeout=abc', 't%69meout=1', 'timeout=32s', 'timeout='])
+        for (const token of [mixed.plane.tokens.admin ?? '', 'nobody'])
+          expect(
+            (await ask('proxy', `${path}?${query}`, undefined, { token })).status,
+            `${path}?${query} as ${token}`,
+          ).to.equal((await ask('new-1', `${path}?${query}`, undefined, { token })).status);
+  });
+
   for (const path of ['/apis', '/api', '/apis/apps', '/apis/apps/v1', '/api/v1', '/apis/peerdiscovery.dev/v1alpha1'])
     it(`negotiates ${path} as servers do`, async () => {
       const differences: string[] = [];

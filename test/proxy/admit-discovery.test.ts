@@ -139,6 +139,18 @@ describe('createDiscoveryAdmission', () => {
     }
   });
 
+  it('takes no 400 for a yes, as a server says it before it looks at who is asking', async () => {
+    const { asked, transport } = scriptedPeers(() => ({ status: 400, body: 'invalid timeout' }));
+    const admission = createDiscoveryAdmission({ transport, clock: createManualClock() });
+    for (let time = 1; time <= 2; time++) {
+      const exchange = exchangeOf('a');
+      const refusal = await admission.admit(exchange, '/apis?timeout=abc', true, homesOf('home', 'other'));
+      refusal?.(exchange);
+      expect(exchange.answered).to.deep.equal({ status: 400, body: 'invalid timeout' });
+      expect(asked.map(({ path }) => path)).to.deep.equal(Array(time).fill('/apis?timeout=abc'));
+    }
+  });
+
   it('takes a 404 of an old home, which comes after authorisation, for a yes', async () => {
     const { transport } = scriptedPeers(() => ({ status: 404 }));
     const admission = createDiscoveryAdmission({ transport, clock: createManualClock() });

@@ -39,16 +39,40 @@ interface AccessReview {
 
 const rememberedMs = 10_000;
 const maxRemembered = 1_000;
+/** Tokens that the API server knows stay known for this long, so that strangers' reviews do not hold theirs up. */
+const knownForMs = 3_600_000;
+/** Reviews of tokens that are not known, in any one second. */
+const strangersPerSecond = 10;
 
 /**
  * Asks the API server who a bearer token is and whether they may `get` the path, as every Kubernetes component does for
  * its metrics (TokenReview, then SubjectAccessReview).
  *
  * A verdict is remembered for 10 seconds, per token and path and by the token's hash only; that the API server could not
- * be asked is not remembered, and nobody is let in meanwhile.
+ * be asked is not remembered, and nobody is let in meanwhile. Tokens that nobody has vouched for are reviewed at most ten
+ * times a second, all together, so that nobody without a credential can make this process flood the API server; beyond
+ * that the verdict is `unavailable`.
  */
 export function createReviewAccess(client: Pick<ApiClient, 'create'>, clock: Clock): ReviewAccess {
   const remembered = new Map<string, { readonly verdict: Promise<AccessVerdict>; readonly until: number }>();
+  const knownUntil = new Map<string, number>();
+  let second = 0;
+  let strangers = 0;
+
+  function mayReview(tokenHash: string): boolean {
+    if ((knownUntil.get(tokenHash) ?? 0) > clock.now()) return true;
+    const now = Math.floor(clock.now() / 1_000);
+    if (now !== second) strangers = 0;
+    second = now;
+    return ++strangers <= strangersPerSecond;
+  }
+
+  function noteVerdict(tokenHash: string, verdict: AccessVerdict): void {
+    knownUntil.delete(tokenHash);
+    if (verdict !== 'allowed' && verdict !== 'forbidden') return;
+    knownUntil.set(tokenHash, clock.now() + knownForMs);
+    dropOldest(knownUntil);
+  }
 
   async function ask({ token, delegated }: Credential, path: string): Promise<AccessVerdict> {
     const { status } = await client.create<TokenReview>('/apis/authentication.k8s.io/v1/tokenreviews', {
@@ -71,17 +95,30 @@ export function createReviewAccess(client: Pick<ApiClient, 'create'>, clock: Clo
   return (credential, path) => {
     if (credential === undefined) return Promise.resolve('unauthenticated');
     const { token, delegated } = credential;
-    const key = `${createHash('sha256').update(token).digest('hex')} ${delegated} ${path}`;
+    const tokenHash = createHash('sha256').update(token).digest('hex');
+    const key = `${tokenHash} ${delegated} ${path}`;
     const known = remembered.get(key);
     if (known !== undefined && known.until > clock.now()) return known.verdict;
-    const verdict = ask(credential, path).catch((): AccessVerdict => {
-      remembered.delete(key);
-      return 'unavailable';
-    });
+    if (!mayReview(tokenHash)) return Promise.resolve('unavailable');
+    const verdict = ask(credential, path).then(
+      (found) => {
+        noteVerdict(tokenHash, found);
+        return found;
+      },
+      (): AccessVerdict => {
+        remembered.delete(key);
+        return 'unavailable';
+      },
+    );
     remembered.delete(key);
     remembered.set(key, { verdict, until: clock.now() + rememberedMs });
-    const oldest = remembered.keys().next();
-    if (remembered.size > maxRemembered && !oldest.done) remembered.delete(oldest.value);
+    dropOldest(remembered);
     return verdict;
   };
+}
+
+/** A map that grows by one entry at a time is a queue. */
+function dropOldest(map: Map<string, unknown>): void {
+  const oldest = map.keys().next();
+  if (map.size > maxRemembered && !oldest.done) map.delete(oldest.value);
 }

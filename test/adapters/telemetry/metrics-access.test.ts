@@ -55,6 +55,23 @@ describe('access to metrics', () => {
     );
   });
 
+  it('is asked for ten strangers a second and no more, while those who were known are still let in', async () => {
+    const { client, asked } = fakeReviews();
+    let now = 0;
+    const review = createReviewAccess(client, { ...systemClock, now: () => now });
+    expect(await review(prometheus, '/metrics')).to.equal('allowed');
+    now = 30_000;
+    asked.length = 0;
+    const flood = Array.from({ length: 400 }, (_, at) => ({ token: `stranger@${at}`, delegated: false }));
+    const verdicts = await Promise.all(flood.map((credential) => review(credential, '/metrics')));
+    expect(asked).to.have.length(10);
+    expect(verdicts.slice(0, 10)).to.deep.equal(Array(10).fill('unauthenticated'));
+    expect(new Set(verdicts.slice(10))).to.deep.equal(new Set(['unavailable']));
+    expect(await review(prometheus, '/metrics')).to.equal('allowed');
+    now = 31_000;
+    expect(await review({ token: 'visitor', delegated: false }, '/metrics')).to.equal('forbidden');
+  });
+
   it('is asked for once in ten seconds per token and path, also for those who ask at once', async () => {
     const { client, asked } = fakeReviews();
     let now = 0;
