@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parse, stringify } from 'yaml';
+import { isMap, isNode, isScalar, parse, parseDocument, stringify, type YAMLMap } from 'yaml';
 import { crdText } from './generate-crd.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -59,12 +59,74 @@ const components = {
   'self-issued': 'components/self-issued',
   'self-issued-front-proxy': 'components/self-issued/front-proxy',
   'cert-manager': 'components/cert-manager',
+  'cert-manager-front-proxy': 'components/cert-manager/front-proxy',
   impersonation: 'components/impersonation',
 };
 
+interface Schema {
+  readonly description?: string;
+  readonly enum?: readonly string[];
+  readonly properties?: Readonly<Record<string, Schema>>;
+}
+
+/** A row for each value of a map that has a default of its own: its name, its default, and what its comment says. */
+function valueRows(map: YAMLMap, schema: Schema, prefix: string): string[] {
+  return map.items.flatMap(({ key, value }, index) => {
+    if (!isScalar(key)) return [];
+    const name = `${prefix}${key.value}`;
+    const own = schema.properties?.[String(key.value)];
+    if (own === undefined) throw new Error(`values.schema.json does not have ${name}`);
+    if (isMap(value) && value.items.length > 0 && own.properties !== undefined)
+      return valueRows(value, own, `${name}.`);
+    // The comment before the first key belongs to the map.
+    const before = key.commentBefore ?? (index === 0 && prefix !== '' ? map.commentBefore : undefined);
+    const comment = before?.trim().replaceAll(/\s*\n\s*/g, ' ');
+    const choices = own.enum?.filter((choice) => choice !== '').map((choice) => `\`${choice}\``);
+    const text = comment ?? own.description ?? '';
+    const description = [text, choices === undefined ? '' : `One of ${choices.join(', ')}.`].filter(
+      (part) => part !== '',
+    );
+    const byDefault = JSON.stringify(isNode(value) ? value.toJSON() : value);
+    return [`| \`${name}\` | \`${byDefault}\` | ${description.join(' ').replaceAll('|', '\\|')} |`];
+  });
+}
+
+/** The README of the chart: how to install it, and every value. */
+function chartReadme(): string {
+  const { contents } = parseDocument(readFileSync(join(chart, 'values.yaml'), 'utf8'));
+  const schema = JSON.parse(readFileSync(join(chart, 'values.schema.json'), 'utf8')) as Schema;
+  if (!isMap(contents)) throw new Error('values.yaml is not a map');
+  return `# The chart peerdiscovery
+
+An operator and, if you want, proxies that make a control plane of mixed kube-apiserver versions answer as one. The defaults
+install the operator alone, in mode Observe: nothing changes for any client.
+
+No image is published yet: build one and load it into a local cluster, or push it to a registry of yours. The chart renders
+nothing without \`image.repository\`.
+
+\`\`\`sh
+make image load
+helm install peerdiscovery charts/peerdiscovery --set image.repository=localhost/peerdiscovery
+\`\`\`
+
+More is in [the guide](../../docs/guides/install.md). Helm does not upgrade CRDs: see [its own](../../docs/guides/crd-upgrade.md).
+
+## Values
+
+\`make generate\` writes this table from values.yaml and values.schema.json. The schema refuses values that are not here.
+
+| Value | Default | What it is |
+| ----- | ------- | ---------- |
+${valueRows(contents as YAMLMap, schema, '').join('\n')}
+`;
+}
+
 /** The chart's files that have their source elsewhere. */
 export function generatedFiles(): ReadonlyMap<string, string> {
-  const files = new Map([[join(chart, 'crds/peerdiscovery.dev_peerdiscoveries.yaml'), crdText()]]);
+  const files = new Map([
+    [join(chart, 'crds/peerdiscovery.dev_peerdiscoveries.yaml'), crdText()],
+    [join(chart, 'README.md'), chartReadme()],
+  ]);
   for (const name of ['operator', 'proxy', 'front-proxy']) {
     const documents = documentsOf(join(root, 'config', name));
     files.set(join(chart, 'files', `${name}.yaml`), `${documents.join('\n---\n')}\n`);

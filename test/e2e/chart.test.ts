@@ -1,13 +1,25 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
+import type { V1PodSpec } from '@kubernetes/client-node';
 import { expect } from 'chai';
 import { parseAllDocuments } from 'yaml';
 import { ensureHelm } from '../../lab/build-go-tool.ts';
 import { repository } from '../../lab/deploy-plane.ts';
 
+interface Metadata {
+  readonly name: string;
+  readonly namespace?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
 interface RenderedObject {
   readonly kind: string;
-  readonly metadata: { readonly name: string; readonly namespace?: string };
+  readonly metadata: Metadata;
+  readonly spec?: {
+    readonly type?: string;
+    readonly template?: { readonly metadata: Metadata; readonly spec: V1PodSpec };
+  };
 }
 
 describe('what the chart renders', function () {
@@ -50,7 +62,8 @@ describe('what the chart renders', function () {
     it(`has no two objects of one name in the namespace ${namespace}`, () => {
       for (const proxy of proxies)
         for (const issuer of ['Secret', 'Operator', 'CertManager']) {
-          const values = [...proxy, `certificates.issuer=${issuer}`, 'monitoring.enabled=true'];
+          const addresses = 'certificates.controlPlaneAddresses={10.0.0.11}';
+          const values = [...proxy, `certificates.issuer=${issuer}`, 'monitoring.enabled=true', addresses];
           const names = render(namespace, ...values).map(
             ({ kind, metadata }) => `${kind} ${metadata.namespace ?? ''}/${metadata.name}`,
           );
@@ -60,6 +73,102 @@ describe('what the chart renders', function () {
           ).to.deep.equal([]);
         }
     });
+
+  it('has a certificate where the proxies are, whoever issues it', () => {
+    const front = ['proxy.kind=ControlPlaneNodes', 'certificates.issuer=CertManager'];
+    expect(() => render('default', ...front)).to.throw(/certificates.controlPlaneAddresses/);
+    const objects = render('default', ...front, 'certificates.controlPlaneAddresses={10.0.0.11,fd00::11,cp-1}');
+    const certificates = objects.filter(
+      ({ kind, metadata }) => kind === 'Certificate' && metadata.namespace === 'peerdiscovery-front-proxy',
+    );
+    const [own] = certificates.filter(({ metadata }) => metadata.name === 'peerdiscovery-front-proxy');
+    expect(own?.spec).to.deep.include({
+      secretName: 'peerdiscovery-proxy-tls',
+      dnsNames: ['cp-1'],
+      ipAddresses: ['10.0.0.11', 'fd00::11'],
+    });
+    const issuers = objects.filter(
+      ({ kind, metadata }) => kind === 'Issuer' && metadata.namespace === 'peerdiscovery-front-proxy',
+    );
+    expect(issuers.map(({ metadata }) => metadata.name)).to.have.members([
+      'peerdiscovery-ca',
+      'peerdiscovery-self-signed',
+    ]);
+  });
+
+  const digest = `sha256:${'a'.repeat(64)}`;
+  const images: readonly (readonly [values: readonly string[], image: string])[] = [
+    [[], 'localhost/peerdiscovery:0.1.0'],
+    [['image.tag=v2'], 'localhost/peerdiscovery:v2'],
+    [[`image.digest=${digest}`], `localhost/peerdiscovery@${digest}`],
+    [[`image.digest=${digest}`, 'image.tag=v2'], `localhost/peerdiscovery@${digest}`],
+    [['image.repository=registry:5000/pd'], 'registry:5000/pd:0.1.0'],
+    [[`image.repository=registry:5000/pd@${digest}`], `registry:5000/pd@${digest}`],
+  ];
+  for (const [values, expected] of images)
+    it(`names the image ${expected} with ${values.join(', ') || 'the defaults'}`, () => {
+      const [operator] = render('default', ...values).filter(({ kind }) => kind === 'Deployment');
+      expect(operator?.spec?.template?.spec.containers[0]?.image).to.equal(expected);
+    });
+
+  for (const part of ['operator', 'proxy'])
+    it(`lays the values of Pods over ${part}, and leaves what selects them`, () => {
+      const settings = [
+        ...['nodeSelector.disk=ssd', 'tolerations[0].operator=Exists', 'priorityClassName=high', 'podLabels.team=a'],
+        ...['podLabels.app\\.kubernetes\\.io/name=other', 'podAnnotations.note=b', 'extraEnv[0].name=NO_COLOR'],
+        ...['extraEnv[0].value=yes', 'affinity.nodeAffinity.a=b'],
+      ];
+      const values = ['proxy.kind=Deployment', ...settings.map((setting) => `${part}.${setting}`)];
+      const deployments = render('default', ...values).filter(({ kind }) => kind === 'Deployment');
+      const template = deployments.find(({ metadata }) => metadata.name === `peerdiscovery-${part}`)?.spec?.template;
+      expect(template?.metadata.labels).to.deep.include({ team: 'a', 'app.kubernetes.io/name': 'peerdiscovery' });
+      expect(template?.metadata.annotations).to.include({ note: 'b', 'kubectl.kubernetes.io/default-container': part });
+      expect(template?.spec).to.deep.include({
+        nodeSelector: { disk: 'ssd' },
+        tolerations: [{ operator: 'Exists' }],
+        priorityClassName: 'high',
+        affinity: { nodeAffinity: { a: 'b' } },
+      });
+      expect(template?.spec.containers[0]?.env).to.deep.include({ name: 'NO_COLOR', value: 'yes' });
+    });
+
+  it('keeps proxies of control-plane nodes on these, whatever else a node must have', () => {
+    const values = ['proxy.kind=ControlPlaneNodes', 'proxy.nodeSelector.disk=ssd'];
+    const [daemonSet] = render('default', ...values).filter(({ kind }) => kind === 'DaemonSet');
+    expect(daemonSet?.spec?.template?.spec.nodeSelector).to.deep.equal({
+      disk: 'ssd',
+      'node-role.kubernetes.io/control-plane': '',
+    });
+  });
+
+  it('gives the Service of the proxies its type and annotations', () => {
+    const values = ['proxy.kind=Deployment', 'proxy.service.type=LoadBalancer', 'proxy.service.annotations.a=b'];
+    const service = render('default', ...values).find(
+      ({ kind, metadata }) => kind === 'Service' && metadata.name === 'peerdiscovery-proxy',
+    );
+    expect(service?.spec?.type).to.equal('LoadBalancer');
+    expect(service?.metadata.annotations).to.deep.equal({ a: 'b' });
+  });
+
+  const nonsense = [
+    ...['image.tag=a@b', 'image.digest=abc', 'image.repository=a/b:1', 'image.other=1', 'proxy.service.type=Sidecar'],
+    ...['proxy.tolerations[0].effect=Never', 'operator.podLabels.a.b=c', 'operator.extraEnv[0].value=x'],
+    ...['proxy.affinity.nodes.a=b', 'operator.replicas=0', 'operator.nodeSelector.a=1', 'certificates.issuer=Me'],
+    ...['proxy.kind=Sidecar', 'operator.service.type=ClusterIP'],
+  ];
+  for (const value of nonsense)
+    it(`refuses ${value}, and names it`, () => {
+      const name = value.split(/[.=[]/)[1] ?? '';
+      expect(() => render('default', value)).to.throw(name);
+    });
+
+  it('lets who may view the cluster view PeerDiscovery, and nobody change it unasked', () => {
+    const roles = render('default').filter(({ metadata }) => /^peerdiscovery-(view|edit)$/.test(metadata.name));
+    expect(Object.fromEntries(roles.map(({ metadata }) => [metadata.name, metadata.labels ?? {}]))).to.deep.equal({
+      'peerdiscovery-view': { 'rbac.authorization.k8s.io/aggregate-to-view': 'true' },
+      'peerdiscovery-edit': {},
+    });
+  });
 
   it('does not go into the namespace that it makes for the front proxies', () => {
     const namespace = 'peerdiscovery-front-proxy';

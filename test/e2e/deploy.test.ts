@@ -527,7 +527,16 @@ describe('what an administrator installs, from an empty control plane', function
         const monitored = `${valuesOf[overlay]} --set monitoring.enabled=true`;
         await expectEqual(monitored, overlay, monitoring);
         await expectEqual(`${monitored} --set certificates.issuer=Operator`, overlay, [...monitoring, ...issued]);
-        if (front || overlay === 'observe-only') return;
+        if (overlay === 'observe-only') return;
+        if (front) {
+          const addresses = 'certificates.controlPlaneAddresses={control-plane.example.com}';
+          const both = ['components/cert-manager', 'components/cert-manager/front-proxy'];
+          await expectEqual(`${monitored} --set certificates.issuer=CertManager --set '${addresses}'`, overlay, [
+            ...monitoring,
+            ...both,
+          ]);
+          return;
+        }
         const others = ['components/cert-manager', 'components/impersonation'];
         const values = '--set certificates.issuer=CertManager,proxy.impersonation=true';
         await expectEqual(`${monitored} ${values}`, overlay, [...monitoring, ...others]);
