@@ -8,6 +8,7 @@ import type { ProxyFlags } from '../proxy/proxy-flags.ts';
 import type { FrontTls } from '../proxy/server.ts';
 import { readCertificates } from '../runtime/certificates.ts';
 import type { Log } from '../runtime/log.ts';
+import { readAnchors } from '../runtime/trust-anchors.ts';
 
 /** Everything that this proxy proves and believes, from files that may change at any time. */
 export interface ProxyCredentials {
@@ -91,10 +92,10 @@ export function loadCredentials(flags: ProxyFlags): LoadedCredentials {
       files: [flags.peerCaFile],
       load: () => {
         const ca = read(flags.peerCaFile);
-        readCertificates(ca);
+        const anchors = readAnchors(ca);
         usePeerTls(ca, frontProxy);
         peerCa = ca;
-        return ca;
+        return anchors.map((anchor) => anchor.toString()).join('');
       },
     },
   ];

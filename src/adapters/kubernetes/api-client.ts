@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { AgentOptions, RequestOptions } from 'node:https';
 import { bufferFromFileOrString, type KubeConfig } from '@kubernetes/client-node';
-import { Agent, type buildConnector, type Dispatcher, ProxyAgent } from 'undici';
+import { Agent, buildConnector, type Dispatcher, ProxyAgent } from 'undici';
 import type { Log } from '../../runtime/log.ts';
+import { type AnchorOptions, anchorSets, tryEach } from '../../runtime/trust-anchors.ts';
 
 /** Query parameters; an undefined one is left out. */
 export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
@@ -456,6 +457,8 @@ async function createDispatcher(
     keepAliveMaxTimeout: KEEP_ALIVE_MS,
     connectTimeout: timeoutMs,
   };
+  const encrypted = kubeConfig.getCurrentCluster()?.server.startsWith('https:') === true;
+  const sets = encrypted && resolved.ca !== undefined ? anchorSets(String(resolved.ca)) : undefined;
   const connect = { keepAlive: true, keepAliveInitialDelay: 30_000, allowH2: false };
   switch (planned.type) {
     case 'proxy':
@@ -463,16 +466,41 @@ async function createDispatcher(
         ...common,
         uri: planned.uri,
         // `allowH2` is an option of undici's connector that its type for `requestTls` leaves out.
-        requestTls: { ...planned.requestTls, allowH2: false } as buildConnector.BuildOptions,
+        requestTls: { ...planned.requestTls, ...sets?.[0], allowH2: false } as buildConnector.BuildOptions,
         connect,
       });
     case 'socks':
       return await dispatcherOfClientNode(kubeConfig);
     case 'agent':
-      return new Agent({ ...common, connect: { ...connect, ...planned.connect } as buildConnector.BuildOptions });
+      return new Agent({
+        ...common,
+        connect: connectBy(sets, { ...connect, ...planned.connect, timeout: timeoutMs } as buildConnector.BuildOptions),
+      });
     case 'none':
       return new Agent({ ...common, connect });
   }
+}
+
+/** Connects with the anchors of the kubeconfig's CA; without a CA, Node's own are trusted, as kubectl trusts the system's. */
+function connectBy(
+  sets: ReturnType<typeof anchorSets> | undefined,
+  options: buildConnector.BuildOptions,
+): buildConnector.connector {
+  if (sets === undefined) return buildConnector(options);
+  const [first, ...others] = sets;
+  const make = (anchors: AnchorOptions) => buildConnector({ ...options, ...anchors } as buildConnector.BuildOptions);
+  const connectors = tryEach([make(first), ...others.map(make)]);
+  return (target, callback) => {
+    const open = (connect: buildConnector.connector) =>
+      new Promise<Parameters<buildConnector.Callback>[1] & object>((resolve, reject) => {
+        // On failure undici passes the error alone.
+        connect(target, (...[error, socket]) => (error === null && socket ? resolve(socket) : reject(error)));
+      });
+    connectors(`${target.hostname}:${target.port}`, open).then(
+      (socket) => callback(null, socket),
+      (error: Error) => callback(error, null),
+    );
+  };
 }
 
 /** SOCKS is client-node's own connector, which it only hands out inside a dispatcher. */

@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { type ConnectionOptions, type SecureContext, type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { parseAddress } from '../../domain/address.ts';
 import type { PeerFaultKind, PeerTarget } from '../../proxy/ports.ts';
+import type { TryEach } from '../../runtime/trust-anchors.ts';
 import type { AddressPolicy } from './address-policy.ts';
 import type { PeerTlsMaterial } from './peer-tls.ts';
 import { checkPeerName } from './verified-connection.ts';
@@ -40,12 +41,14 @@ export function createPeerConnector(addressPolicy: AddressPolicy, timeoutMs: num
       if (!verdict.ok) throw new ConnectFault('address', `${target.address}: ${verdict.reason}`);
       const { anonymous, identified, sessions } = material;
       const options = { target, timeoutMs, protocol };
-      if (identified === undefined) return openVerified({ ...options, secureContext: anonymous, sessions });
-      const check = await openVerified({ ...options, secureContext: anonymous, sessions: undefined });
+      const open = (by: TryEach<SecureContext>, kept: typeof sessions | undefined) =>
+        by(target.address, (secureContext) => openVerified({ ...options, secureContext, sessions: kept }));
+      if (identified === undefined) return open(anonymous, sessions);
+      const check = await open(anonymous, undefined);
       check.on('error', () => {});
       check.end();
       check.destroySoon();
-      return openVerified({ ...options, secureContext: identified, sessions });
+      return open(identified, sessions);
     },
   };
 }

@@ -1,24 +1,42 @@
 import { X509Certificate } from 'node:crypto';
 import { request } from 'node:https';
 import type { TLSSocket } from 'node:tls';
-import { parseAddress } from '../../domain/address.ts';
+import { type HostPort, parseAddress } from '../../domain/address.ts';
 import type { ServerInspection } from '../../plugin/ports.ts';
+import { type AnchorOptions, anchorSets, tryEach } from '../../runtime/trust-anchors.ts';
 
 /**
  * What a server shows to somebody who sends no credential: whether its certificate chains to the CA and bears the
  * name, how long it is valid, and how far its clock is from ours.
  */
-export function inspectServer(options: {
+export async function inspectServer(options: InspectionOptions): Promise<ServerInspection> {
+  const { address, caPem } = options;
+  const target = parseAddress(address);
+  if (target === undefined) return { kind: 'unreachable', message: `${address} is no address` };
+  try {
+    const anyOf = tryEach(anchorSets(caPem ?? ''));
+    return await anyOf(address, (anchors) => inspectWith(anchors, target, options));
+  } catch (error) {
+    return { kind: 'refused', message: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+interface InspectionOptions {
   readonly address: string;
   readonly serverName: string;
+  /** Without any, nothing is verified, as the operator refuses its peers then. */
   readonly caPem: string | undefined;
   readonly timeoutMs: number;
   readonly now: () => number;
-}): Promise<ServerInspection> {
-  const { address, serverName, caPem, timeoutMs, now } = options;
-  const target = parseAddress(address);
-  if (target === undefined) return Promise.resolve({ kind: 'unreachable', message: `${address} is no address` });
-  return new Promise((resolve) => {
+}
+
+/** Rejects if the certificate does not verify. */
+function inspectWith(
+  anchors: AnchorOptions,
+  target: HostPort,
+  { serverName, timeoutMs, now }: InspectionOptions,
+): Promise<ServerInspection> {
+  return new Promise((resolve, reject) => {
     const askedAt = now();
     const asking = request({
       host: target.host,
@@ -28,7 +46,7 @@ export function inspectServer(options: {
       agent: false,
       timeout: timeoutMs,
       checkServerIdentity: (_host, { raw }) => checkName(serverName, new X509Certificate(raw)),
-      ...(caPem !== undefined && { ca: caPem }),
+      ...anchors,
     });
     asking.once('response', (response) => {
       const answeredAt = now();
@@ -45,7 +63,8 @@ export function inspectServer(options: {
     asking.once('timeout', () => asking.destroy(new Error(`no answer within ${timeoutMs} ms`)));
     asking.once('error', (error) => {
       const refused = Boolean((asking.socket as TLSSocket | null)?.authorizationError);
-      resolve({ kind: refused ? 'refused' : 'unreachable', message: error.message });
+      if (refused) reject(error);
+      else resolve({ kind: 'unreachable', message: error.message });
     });
     asking.end();
   });

@@ -1,6 +1,7 @@
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { type Dispatcher, Pool } from 'undici';
 import { formatAddress, type HostPort } from '../../domain/address.ts';
+import { anchorSets, type TryEach, tryEach } from '../../runtime/trust-anchors.ts';
 import { openVerifiedConnection, PeerFault } from './verified-connection.ts';
 
 /** A credential for peers: a bearer token, a client certificate with its key, or neither. */
@@ -68,10 +69,10 @@ const ignoredBodyBytes = 64 * 1024;
  */
 export function openPeerSession(options: PeerSessionOptions): PeerSession {
   const { target, serverName, identity, timeoutMs } = options;
-  const anonymousContext = readContext({ ca: identity.caPem });
-  const identifiedContext =
+  const anonymous = readContexts(identity.caPem);
+  const identified =
     identity.certPem !== undefined && identity.keyPem !== undefined
-      ? readContext({ ca: identity.caPem, cert: identity.certPem, key: identity.keyPem })
+      ? readContexts(identity.caPem, { cert: identity.certPem, key: identity.keyPem })
       : undefined;
   let inFlight = 0;
   let answered = false;
@@ -88,7 +89,7 @@ export function openPeerSession(options: PeerSessionOptions): PeerSession {
     keepAliveTimeout: dayMs,
     keepAliveMaxTimeout: dayMs,
     connect: (_options, callback) => {
-      openVerifiedConnection({ ...target, serverName, anonymousContext, identifiedContext, timeoutMs }).then(
+      openVerifiedConnection({ ...target, serverName, anonymous, identified, timeoutMs }).then(
         (socket) => {
           const lost = () => {
             if (!ended && inFlight === 0) options.onConnectionLost();
@@ -175,9 +176,11 @@ async function readBody(
   return Buffer.concat(chunks);
 }
 
-function readContext(options: Parameters<typeof createSecureContext>[0]): SecureContext {
+function readContexts(caPem: string, own?: { readonly cert: string; readonly key: string }): TryEach<SecureContext> {
   try {
-    return createSecureContext(options);
+    const [first, ...others] = anchorSets(caPem);
+    const make = (anchors: typeof first) => createSecureContext({ ...anchors, ...own });
+    return tryEach([make(first), ...others.map(make)]);
   } catch (error) {
     const message = `the CA or the client certificate cannot be read: ${error instanceof Error ? error.message : error}`;
     throw new PeerFault('Refused', message, { cause: error });

@@ -1,6 +1,7 @@
 import type { SecureContext } from 'node:tls';
 import { createSecureContext } from 'node:tls';
 import type { ConnectAs } from '../../proxy/ports.ts';
+import { anchorSets, type TryEach, tryEach } from '../../runtime/trust-anchors.ts';
 
 /** What connections to kube-apiservers are verified with, and what they may prove; all PEM. */
 export interface PeerTlsFiles {
@@ -13,9 +14,9 @@ export interface PeerTlsMaterial {
   /** Connections of different generations must not be mixed: another CA or another certificate was behind them. */
   readonly generation: number;
   /** Verifies the server, and proves nothing. */
-  readonly anonymous: SecureContext;
+  readonly anonymous: TryEach<SecureContext>;
   /** Verifies the server and presents the front-proxy certificate; only for a server that `anonymous` has verified. */
-  readonly identified: SecureContext | undefined;
+  readonly identified: TryEach<SecureContext> | undefined;
   /** TLS sessions to resume, by whatever key; one that stood for another identity or CA is never among them. */
   readonly sessions: Map<string, Buffer>;
 }
@@ -42,8 +43,13 @@ export function createPeerTls(files: PeerTlsFiles): PeerTls {
 }
 
 function load({ ca, frontProxy }: PeerTlsFiles, generation: number): Record<ConnectAs, PeerTlsMaterial | undefined> {
-  const anonymous = createSecureContext({ ca, minVersion: 'TLSv1.2' });
-  const identified = frontProxy && createSecureContext({ ca, ...frontProxy, minVersion: 'TLSv1.2' });
+  const [first, ...others] = anchorSets(ca);
+  const contexts = (own: PeerTlsFiles['frontProxy']) => {
+    const make = (anchors: typeof first) => createSecureContext({ ...anchors, ...own, minVersion: 'TLSv1.2' });
+    return tryEach([make(first), ...others.map(make)]);
+  };
+  const anonymous = contexts(undefined);
+  const identified = frontProxy && contexts(frontProxy);
   return {
     anonymous: { generation, anonymous, identified: undefined, sessions: new Map() },
     frontProxy: identified && { generation, anonymous, identified, sessions: new Map() },

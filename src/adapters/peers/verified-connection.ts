@@ -1,6 +1,8 @@
 import { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { connect, type SecureContext, type TLSSocket } from 'node:tls';
+import { formatAddress } from '../../domain/address.ts';
+import type { TryEach } from '../../runtime/trust-anchors.ts';
 
 /** Why nothing usable came from a peer. */
 export type PeerFaultReason =
@@ -29,9 +31,9 @@ export interface VerifiedConnectionOptions {
   /** DNS name that the certificate has to bear; also sent as SNI. */
   readonly serverName: string;
   /** Holds the CA, and nothing of the client's own identity. */
-  readonly anonymousContext: SecureContext;
+  readonly anonymous: TryEach<SecureContext>;
   /** Holds the CA and the client's certificate. */
-  readonly identifiedContext: SecureContext | undefined;
+  readonly identified: TryEach<SecureContext> | undefined;
   readonly timeoutMs: number;
 }
 
@@ -45,11 +47,14 @@ export interface VerifiedConnectionOptions {
  * public, and a signature that is good for that handshake only; never its key, and never a request.
  */
 export async function openVerifiedConnection(options: VerifiedConnectionOptions): Promise<TLSSocket> {
-  if (options.identifiedContext === undefined) return openConnection(options, options.anonymousContext);
-  const check = await openConnection(options, options.anonymousContext);
+  const { anonymous, identified } = options;
+  const open = (by: TryEach<SecureContext>) =>
+    by(formatAddress(options), (secureContext) => openConnection(options, secureContext));
+  if (identified === undefined) return open(anonymous);
+  const check = await open(anonymous);
   check.end();
   check.destroySoon();
-  return openConnection(options, options.identifiedContext);
+  return open(identified);
 }
 
 function openConnection(options: VerifiedConnectionOptions, secureContext: SecureContext): Promise<TLSSocket> {
