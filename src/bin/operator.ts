@@ -6,7 +6,7 @@ import { setFlagsFromString } from 'node:v8';
 import { type ApiClient, createApiClient } from '../adapters/kubernetes/api-client.ts';
 import { createCertificateStore } from '../adapters/kubernetes/certificate-store.ts';
 import { loadKubeConfig } from '../adapters/kubernetes/connect-cluster.ts';
-import { createEventRecorder } from '../adapters/kubernetes/events.ts';
+import { createEventRecorder, type EventRecorder } from '../adapters/kubernetes/events.ts';
 import { type ElectionTrouble, runLeaderElection } from '../adapters/kubernetes/leader-election.ts';
 import {
   fieldManager,
@@ -21,7 +21,7 @@ import type { PeerDiscovery } from '../api/peer-discovery.ts';
 import { keepCertificates } from '../operator/keep-certificates.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { operatorUsage, parseOperatorFlags } from './operator-flags.ts';
-import { type Observed, runControllers } from './run-controllers.ts';
+import { type Observed, referenceTo, runControllers } from './run-controllers.ts';
 import { serveMetrics } from './serve-metrics.ts';
 import { createStatusRoute } from './status-route.ts';
 import { version } from './version.ts';
@@ -161,7 +161,7 @@ export async function runOperator(args: readonly string[], context: CommandConte
         checks.set('leader-election', { name: 'leader-election', ok: reason === undefined, message });
         const standstill = explainElectionTrouble(reason, message, namespace);
         if (standstill === undefined) return;
-        reportStandstill(client, standstill, context.signal).catch((error: unknown) =>
+        reportStandstill(client, recorder, standstill, context.signal).catch((error: unknown) =>
           log.warn('the trouble cannot be written into the status of PeerDiscovery', { error }),
         );
       },
@@ -190,10 +190,16 @@ function explainElectionTrouble(
   return undefined;
 }
 
-async function reportStandstill(client: ApiClient, standstill: StandstillReason, signal: AbortSignal): Promise<void> {
+async function reportStandstill(
+  client: ApiClient,
+  recorder: EventRecorder,
+  standstill: StandstillReason,
+  signal: AbortSignal,
+): Promise<void> {
   const { items } = await client.list<PeerDiscovery>(peerDiscoveriesPath, { signal });
   for (const object of items)
-    await writeStandstill(client, object, { ...standstill, stillReady: false }, systemClock.date(), signal);
+    if (await writeStandstill(client, object, { ...standstill, stillReady: false }, systemClock.date(), signal))
+      recorder.record(referenceTo(object), 'Warning', standstill.reason, standstill.message, 'Elect');
 }
 
 async function podNamespace(): Promise<string | undefined> {

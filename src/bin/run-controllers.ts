@@ -204,6 +204,7 @@ export async function runControllers(context: ControllersContext): Promise<void>
         client,
         location: settings.routingTable,
         owner: name,
+        ownerReference: referenceTo(object),
         fieldManager,
         holder: context.identity,
         clock,
@@ -227,6 +228,7 @@ export async function runControllers(context: ControllersContext): Promise<void>
       client,
       ...settings.routingTable,
       fieldManager,
+      ownerReference: referenceTo(object),
       onBehind: (address) => controller.connectionLost(address),
       clock,
       log: ownLog,
@@ -249,7 +251,9 @@ export async function runControllers(context: ControllersContext): Promise<void>
   async function reportInvalidSpec(object: PeerDiscovery, problems: readonly string[], inUse: boolean): Promise<void> {
     log.warn('the spec of a PeerDiscovery is invalid', { name: object.metadata.name, problems });
     const message = `${problems.join('; ')}.${inUse ? ' The last good spec stays in use.' : ''}`;
-    await writeStandstill(client, object, { reason: 'InvalidSpec', message, stillReady: inUse }, clock.date(), signal);
+    const standstill = { reason: 'InvalidSpec', message, stillReady: inUse };
+    if (await writeStandstill(client, object, standstill, clock.date(), signal))
+      context.recorder.record(referenceTo(object), 'Warning', standstill.reason, message, 'Reconcile');
   }
 
   context.onObservable(() => ({
@@ -273,7 +277,8 @@ export async function runControllers(context: ControllersContext): Promise<void>
   context.checks.delete('peerdiscoveries');
 }
 
-function referenceTo(object: PeerDiscovery) {
+/** For Events about it, and for what is deleted with it. */
+export function referenceTo(object: PeerDiscovery) {
   const { name = '', uid = '' } = object.metadata ?? {};
   return { apiVersion, kind, name, uid };
 }

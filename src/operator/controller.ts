@@ -55,6 +55,8 @@ export interface Controller {
 const tickMs = 1_000;
 /** How long a new leader waits for first answers before it publishes what it has. */
 const firstAnswersMs = 5_000;
+/** States that waiting does not mend: a peer that begins with one never was well. */
+const firstSeenBad: ReadonlySet<string> = new Set(['Refused', 'Unresolved']);
 const maxRetryMs = 10_000;
 /** Between attempts to write a status that could not be written. */
 const statusRetryMs = 5_000;
@@ -87,6 +89,7 @@ export function startController(context: ControllerContext): Controller {
   let statusTroubleAt: number | undefined;
   let lastUnified: UnifiedView | undefined;
   let lastStates = new Map<string, string>();
+  let lastTold = '';
   let failures = 0;
 
   /** Resolves to what keeps the operator from its work; a fault of its own is an exception. */
@@ -116,6 +119,7 @@ export function startController(context: ControllerContext): Controller {
     // Only after a pass without trouble: a proxy takes silence for doubt.
     if (unknown === undefined) await publisher.confirm();
     const { trouble = unknown } = publisher;
+    announceStandstill(trouble);
     const revision = publisher.published?.revision ?? 0;
     context.observePass(views, unified, revision);
     const said = `${revision} ${trouble?.reason ?? ''} ${trouble?.message ?? ''} ${inputs}`;
@@ -162,6 +166,14 @@ export function startController(context: ControllerContext): Controller {
     lastStatus = status;
   }
 
+  /** Once for each trouble that `Stalled` tells. */
+  function announceStandstill(trouble: Trouble | undefined): void {
+    const told = trouble?.terminal === true ? `${trouble.reason}: ${trouble.message}` : '';
+    if (trouble !== undefined && told !== '' && told !== lastTold)
+      context.recordEvent('Warning', trouble.reason, trouble.message);
+    lastTold = told;
+  }
+
   function announce(views: readonly PeerView[]): void {
     const states = new Map(views.map(({ seen, assessment }) => [seen.peer.id, assessment.state as string]));
     for (const { seen, assessment } of views) {
@@ -169,7 +181,7 @@ export function startController(context: ControllerContext): Controller {
       if (before === assessment.state) continue;
       const who = `${seen.peer.hostname ?? seen.peer.id} (${seen.peer.address ?? 'no address'})`;
       const good = assessment.state === 'Ready';
-      if (before === undefined && !good) continue;
+      if (before === undefined && !good && !firstSeenBad.has(assessment.state)) continue;
       context.recordEvent(good ? 'Normal' : 'Warning', `Peer${assessment.state}`, `${who}: ${assessment.message}`);
       log.info('a peer changed its state', {
         peer: seen.peer.id,

@@ -38,7 +38,12 @@ export function requiredAccess(
           { resource: 'pods', namespace: 'kube-system', verbs: watch },
           { group: 'discovery.k8s.io', resource: 'endpointslices', namespace: 'default', verbs: watch },
           { group: 'coordination.k8s.io', resource: 'leases', namespace: own, verbs: ['get', 'create', 'update'] },
-          { group: 'coordination.k8s.io', resource: 'leases', namespace: table.namespace, verbs: ['create', 'patch'] },
+          {
+            group: 'coordination.k8s.io',
+            resource: 'leases',
+            namespace: table.namespace,
+            verbs: ['create', 'patch', 'delete'],
+          },
           { resource: 'configmaps', namespace: table.namespace, verbs: ['get', 'list', 'create', 'patch', 'delete'] },
           { group: 'authentication.k8s.io', resource: 'tokenreviews', verbs: ['create'] },
           { group: 'authorization.k8s.io', resource: 'subjectaccessreviews', verbs: ['create'] },

@@ -40,6 +40,37 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
+  it('warns by an Event of a peer that is Unresolved or Refused from the start, once', async () => {
+    const plane = createFakeControlPlane({
+      checkAddress: (address) => (address === b ? { ok: false, reason: 'outside the allowed CIDRs' } : { ok: true }),
+      sources: ['LeaseAnnotation'],
+    });
+    plane.renew('refused', b);
+    plane.renew('nowhere', '');
+    plane.start();
+    await plane.advance(5_000);
+    plane.renew('nowhere', '');
+    await plane.advance(5_000);
+    const warnings = plane.events.filter((event) => event.startsWith('Warning Peer'));
+    expect(warnings.map((event) => event.slice(0, event.indexOf(':'))).sort()).to.deep.equal([
+      'Warning PeerRefused',
+      'Warning PeerUnresolved',
+    ]);
+    await plane.controller.stop();
+  });
+
+  it('warns by an Event of what Stalled says, once, and again when it comes back', async () => {
+    const plane = mixedPlane();
+    const told = () => plane.events.filter((event) => event === 'Warning NamespaceMissing: create it').length;
+    plane.failing.publish = 'terminal';
+    await plane.advance(20_000);
+    expect(told()).to.equal(1);
+    plane.failing.publish = false;
+    await plane.advance(20_000);
+    expect(told()).to.equal(1);
+    await plane.controller.stop();
+  });
+
   it('writes nothing more while nothing changes, though Leases are renewed', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);

@@ -64,6 +64,7 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
   const endpointSlices = new Map<string, EndpointSliceObject>();
   const bundles: RoutingBundle[] = [];
   const statuses: PeerDiscoveryStatus[] = [];
+  const events: string[] = [];
   const failing: {
     publish: boolean | 'terminal';
     confirm?: boolean;
@@ -138,6 +139,8 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
     bundles,
     now: () => now,
     statuses,
+    /** Kubernetes Events, as `Type Reason: message`. */
+    events,
     failing,
     calls,
     get controller() {
@@ -150,7 +153,7 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
       if (bundle === undefined) throw new Error('nothing was published');
       return bundle.table;
     },
-    /** Writes the Lease of a server, as its start or a renewal does. */
+    /** Writes the Lease of a server, as its start or a renewal does; an empty address is not annotated. */
     renew(hostname: string, address: string, holder = 'first') {
       const name = identityLeaseName(hostname);
       renewals += 1;
@@ -158,7 +161,7 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
         metadata: {
           name,
           labels: { 'kubernetes.io/hostname': hostname },
-          annotations: { 'kubernetes.io/peer-advertise-address': address },
+          ...(address !== '' && { annotations: { 'kubernetes.io/peer-advertise-address': address } }),
         },
         spec: { holderIdentity: `${name}_${holder}`, renewTime: String(renewals).padStart(6, '0') },
       });
@@ -234,7 +237,7 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
             statuses.push(status);
           },
         },
-        recordEvent() {},
+        recordEvent: (type, reason, message) => void events.push(`${type} ${reason}: ${message}`),
         observePass() {},
         observeReconcile() {},
         clock,

@@ -4,6 +4,7 @@ import type { Log } from '../../runtime/log.ts';
 import type { ApiClient } from './api-client.ts';
 import type { BundleLocation } from './config-map-bundle.ts';
 import { microTime } from './leader-election.ts';
+import { type OwnerReference, ownedBy } from './owner-reference.ts';
 import { startReflector, type Watchable } from './reflector.ts';
 
 const addressAnnotation = 'peerdiscovery.dev/behind';
@@ -52,6 +53,8 @@ export function watchBehindReports(
   options: BundleLocation & {
     readonly client: ApiClient;
     readonly fieldManager: string;
+    /** What the Lease is deleted with. */
+    readonly ownerReference?: OwnerReference;
     readonly onBehind: (address: string) => void;
     readonly clock: Clock;
     readonly log: Log;
@@ -84,7 +87,7 @@ export function watchBehindReports(
   async function make(): Promise<void> {
     if (making) return;
     making = true;
-    const metadata = { name, namespace: options.namespace };
+    const metadata = { name, namespace: options.namespace, ...ownedBy(options.ownerReference) };
     const object = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata, spec: { leaseDurationSeconds: 1 } };
     const backoff = createBackoff({ baseMs: 1_000, capMs: 60_000, floorMs: 500, random });
     while (!signal.aborted) {

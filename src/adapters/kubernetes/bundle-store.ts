@@ -3,6 +3,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import { type ApiClient, ApiError } from './api-client.ts';
 import type { BundleHead } from './bundle-codec.ts';
 import { type BundleLocation, listShards, publishBundle, readBundle, readHead } from './config-map-bundle.ts';
+import type { OwnerReference } from './owner-reference.ts';
 import { confirmTable, readConfirmedRevision } from './table-lease.ts';
 
 /** What a store writes with, and where. */
@@ -11,6 +12,8 @@ export interface BundleStoreOptions {
   readonly location: BundleLocation;
   /** Name of the PeerDiscovery. */
   readonly owner: string;
+  /** The same as what the ConfigMaps and the Lease are deleted with. */
+  readonly ownerReference?: OwnerReference;
   readonly fieldManager: string;
   /** Who confirms, for the Lease. */
   readonly holder: string;
@@ -26,6 +29,7 @@ export function createBundleStore({
   client,
   location,
   owner,
+  ownerReference,
   fieldManager,
   holder,
   clock,
@@ -66,7 +70,7 @@ export function createBundleStore({
       }),
     publish: (bundle) =>
       explained(async () => {
-        const outcome = await publishBundle(client, { ...place, fieldManager, owner }, bundle);
+        const outcome = await publishBundle(client, { ...place, fieldManager, owner, ownerReference }, bundle);
         if (outcome.published) {
           published = outcome.head;
           shardsSeenAt = clock.now();
@@ -80,7 +84,7 @@ export function createBundleStore({
     confirm: (revision) =>
       explained(async () => {
         if (published?.revision !== revision || !(await isThere(published))) return false;
-        await confirmTable(client, { ...place, fieldManager, holder }, revision, clock.date());
+        await confirmTable(client, { ...place, fieldManager, holder, ownerReference }, revision, clock.date());
         return true;
       }),
   };

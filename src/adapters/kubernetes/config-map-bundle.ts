@@ -12,6 +12,7 @@ import {
   hashOf,
   parseHead,
 } from './bundle-codec.ts';
+import { type OwnerReference, ownedBy } from './owner-reference.ts';
 import { type Reflector, startReflector } from './reflector.ts';
 
 /** Where a bundle is published. */
@@ -26,6 +27,8 @@ export interface PublishLocation extends BundleLocation {
   readonly fieldManager: string;
   /** Name of the PeerDiscovery whose table it is; nobody else may replace it. */
   readonly owner: string;
+  /** What is deleted with it. */
+  readonly ownerReference?: OwnerReference | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -76,7 +79,7 @@ export async function publishBundle(
   location: PublishLocation,
   bundle: RoutingBundle,
 ): Promise<PublishOutcome> {
-  const { namespace, name, fieldManager, owner, signal } = location;
+  const { namespace, name, fieldManager, owner, ownerReference, signal } = location;
   const before = await readHead(client, location);
   if (before.owner !== undefined && before.owner !== owner)
     return { published: false, reason: 'OfAnother', owner: before.owner };
@@ -91,7 +94,10 @@ export async function publishBundle(
   const object = {
     apiVersion: 'v1',
     kind: 'ConfigMap',
-    metadata: { name, namespace, labels: labelsOf(name), annotations: { [OWNER_ANNOTATION]: owner } },
+    metadata: {
+      ...{ name, namespace, labels: labelsOf(name), annotations: { [OWNER_ANNOTATION]: owner } },
+      ...ownedBy(ownerReference),
+    },
     data: formatHead(head),
   };
   try {
@@ -254,13 +260,13 @@ export function watchBundle(options: WatchBundleOptions): Reflector<V1ConfigMap>
 
 async function writeShard(
   client: ApiClient,
-  { namespace, name, signal }: BundleLocation & { readonly signal?: AbortSignal | undefined },
+  { namespace, name, ownerReference, signal }: PublishLocation,
   shard: BundleShard,
 ): Promise<void> {
   const object = {
     apiVersion: 'v1',
     kind: 'ConfigMap',
-    metadata: { name: shard.name, namespace, labels: labelsOf(name) },
+    metadata: { name: shard.name, namespace, labels: labelsOf(name), ...ownedBy(ownerReference) },
     immutable: true,
     binaryData: { [SHARD_KEY]: Buffer.from(shard.bytes).toString('base64') },
   };

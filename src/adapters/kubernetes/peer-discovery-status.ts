@@ -34,6 +34,7 @@ export async function writeStatus(
 
 /**
  * Sets `Stalled`, and `Ready` to false unless a good spec stays in use; everything else in the status stays as it was.
+ * Resolves to false if it said the same already.
  *
  * @param now Milliseconds since the epoch.
  */
@@ -43,7 +44,7 @@ export async function writeStandstill(
   standstill: StandstillReason & { readonly stillReady: boolean },
   now: number,
   signal?: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const { reason, message, stillReady } = standstill;
   const before = object.status?.conditions ?? [];
   const condition = (type: string, status: Condition['status']): Condition => {
@@ -65,7 +66,8 @@ export async function writeStandstill(
       return last?.status === fields.status && last.reason === reason && last.message === message;
     })
   )
-    return;
+    return false;
   const kept = before.filter(({ type }) => !changed.some((candidate) => candidate.type === type));
   await writeStatus(client, object.metadata.name, { ...object.status, conditions: [...kept, ...changed] }, signal);
+  return true;
 }

@@ -3,6 +3,7 @@ import type { Log } from '../../runtime/log.ts';
 import type { ApiClient } from './api-client.ts';
 import type { BundleLocation } from './config-map-bundle.ts';
 import { microTime } from './leader-election.ts';
+import { type OwnerReference, ownedBy } from './owner-reference.ts';
 import { startReflector, type Watchable } from './reflector.ts';
 
 /** How long proxies believe a table that is not confirmed; operators confirm six times as often. */
@@ -28,15 +29,20 @@ interface LeaseObject extends Watchable {
  */
 export async function confirmTable(
   client: ApiClient,
-  location: BundleLocation & { readonly fieldManager: string; readonly holder: string; readonly signal?: AbortSignal },
+  location: BundleLocation & {
+    readonly fieldManager: string;
+    readonly holder: string;
+    readonly ownerReference?: OwnerReference | undefined;
+    readonly signal?: AbortSignal;
+  },
   revision: number,
   now: number,
 ): Promise<void> {
-  const { namespace, name, fieldManager, holder, signal } = location;
+  const { namespace, name, fieldManager, holder, ownerReference, signal } = location;
   const object = {
     apiVersion: 'coordination.k8s.io/v1',
     kind: 'Lease',
-    metadata: { name, namespace, annotations: { [revisionAnnotation]: String(revision) } },
+    metadata: { name, namespace, annotations: { [revisionAnnotation]: String(revision) }, ...ownedBy(ownerReference) },
     spec: { holderIdentity: holder, leaseDurationSeconds: believedForMs / 1_000, renewTime: microTime(now) },
   };
   const path = `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases/${name}`;

@@ -9,6 +9,7 @@ import { type ScriptedApiserver, startScriptedApiserver } from '../../support/sc
 
 const maps = '/api/v1/namespaces/ns/configmaps';
 const head = `${maps}/table`;
+const ownerReference = { apiVersion: 'peerdiscovery.dev/v1alpha1', kind: 'PeerDiscovery', name: 'cluster', uid: 'u-1' };
 const lease = '/apis/coordination.k8s.io/v1/namespaces/ns/leases/table';
 
 describe('a bundle store', () => {
@@ -22,6 +23,7 @@ describe('a bundle store', () => {
       client,
       location: { namespace: 'ns', name: 'table' },
       owner,
+      ownerReference,
       fieldManager: 'test',
       holder: 'me',
       clock,
@@ -65,6 +67,15 @@ describe('a bundle store', () => {
     server.put(head, { ...current });
     expect(await store.confirm(8)).to.equal(true);
     expect(await store.confirm(7)).to.equal(false);
+  });
+
+  it('has all that it writes deleted with the PeerDiscovery, without a right to its finalizers', async () => {
+    const owned = [{ ...ownerReference, blockOwnerDeletion: false }];
+    await store.confirm(7);
+    const written = [...server.objects].filter(([path]) => path.startsWith(head) || path === lease);
+    const sent = server.requests.filter(({ method }) => method === 'PATCH' || method === 'POST');
+    expect(written.length + sent.length).to.be.greaterThan(3);
+    for (const { body, path } of sent) expect(body?.metadata, path).to.deep.include({ ownerReferences: owned });
   });
 
   it('does not go on confirming a table whose shards are gone', async () => {

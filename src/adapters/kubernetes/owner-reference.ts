@@ -1,0 +1,16 @@
+/** The metadata by which Kubernetes deletes an object once its owner is gone. */
+export interface OwnerReference {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly name: string;
+  readonly uid: string;
+}
+
+/**
+ * `ownerReferences` for an object's metadata; nothing where the owner is not known.
+ *
+ * It blocks no deletion, as that would need a right to the owner's finalizers.
+ */
+export function ownedBy(owner: OwnerReference | undefined) {
+  return owner === undefined ? {} : { ownerReferences: [{ ...owner, blockOwnerDeletion: false }] };
+}
