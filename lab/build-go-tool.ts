@@ -4,25 +4,61 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cacheFolder, go, hashOf } from './build-control-plane.ts';
 
+/** A program that is built from Go modules, which `lab/NAME/go.mod` pins. */
+interface GoTool {
+  readonly name: string;
+  readonly commands: Readonly<Record<string, string>>;
+  readonly tags?: string;
+  readonly takes: string;
+}
+
+const prometheus: GoTool = {
+  name: 'prometheus',
+  commands: {
+    promtool: 'github.com/prometheus/prometheus/cmd/promtool',
+    prometheus: 'github.com/prometheus/prometheus/cmd/prometheus',
+  },
+  // The lab has static targets only.
+  tags: 'remove_all_sd',
+  takes: 'about 2 minutes',
+};
+
 /** Resolves to the folder of a real `helm`, built once from Go modules into the cache. */
 export function ensureHelm(log: (message: string) => void): Promise<string> {
-  return ensureTool('helm', 'helm.sh/helm/v4/cmd/helm', 'about 3 minutes', log);
+  return ensureTool({ name: 'helm', commands: { helm: 'helm.sh/helm/v4/cmd/helm' }, takes: 'about 3 minutes' }, log);
 }
 
 /** Resolves to the folder of `h2spec`, which tries a server of HTTP/2 with some 150 cases, built likewise. */
 export function ensureH2spec(log: (message: string) => void): Promise<string> {
-  return ensureTool('h2spec', 'github.com/summerwind/h2spec/cmd/h2spec', 'half a minute', log);
+  const commands = { h2spec: 'github.com/summerwind/h2spec/cmd/h2spec' };
+  return ensureTool({ name: 'h2spec', commands, takes: 'half a minute' }, log);
 }
 
-async function ensureTool(name: string, command: string, takes: string, log: (message: string) => void) {
-  const module = fileURLToPath(new URL(name, import.meta.url));
-  const folder = join(cacheFolder(), name, await hashOf(module));
-  const program = join(folder, name);
-  if (existsSync(program)) return folder;
-  log(`building ${name} from Go modules into ${folder} (${takes} the first time)`);
+/** Resolves to the folder of `prometheus` and `promtool`, built likewise. */
+export function ensurePrometheus(log: (message: string) => void): Promise<string> {
+  return ensureTool(prometheus, log);
+}
+
+/** Folder that `ensurePrometheus` builds into, built or not. */
+export function prometheusFolder(): Promise<string> {
+  return folderOf(prometheus);
+}
+
+const moduleOf = ({ name }: GoTool) => fileURLToPath(new URL(name, import.meta.url));
+const folderOf = async (tool: GoTool) => join(cacheFolder(), tool.name, await hashOf(moduleOf(tool)));
+
+async function ensureTool(tool: GoTool, log: (message: string) => void): Promise<string> {
+  const folder = await folderOf(tool);
+  const missing = Object.entries(tool.commands).filter(([name]) => !existsSync(join(folder, name)));
+  if (missing.length === 0) return folder;
+  log(`building ${tool.name} from Go modules into ${folder} (${tool.takes} the first time)`);
   await mkdir(folder, { recursive: true });
-  const partial = `${program}.${process.pid}`;
-  await go(['build', '-trimpath', '-ldflags', '-s -w', '-o', partial, command], module, log);
-  await rename(partial, program);
+  const tags = tool.tags === undefined ? [] : ['-tags', tool.tags];
+  for (const [name, command] of missing) {
+    const program = join(folder, name);
+    const partial = `${program}.${process.pid}`;
+    await go(['build', '-trimpath', '-ldflags', '-s -w', ...tags, '-o', partial, command], moduleOf(tool), log);
+    await rename(partial, program);
+  }
   return folder;
 }

@@ -125,6 +125,9 @@ export async function startControlPlane(options: {
   const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-lab-'));
   const children = new Map<string, ChildProcess>();
   const logs = new Set<string>();
+  // A run of tests keeps the logs for whoever reads of a failure.
+  const kept = process.env.PEERDISCOVERY_TEST_LOGS;
+  const logFolder = kept === undefined ? folder : mkdtempSync(join(kept, 'plane-'));
   const killAll = () => {
     for (const child of children.values()) child.kill('SIGKILL');
     rmSync(folder, { recursive: true, force: true });
@@ -132,7 +135,7 @@ export async function startControlPlane(options: {
   process.once('exit', killAll);
 
   function launch(name: string, command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
-    const path = join(folder, `${name}.log`);
+    const path = join(logFolder, `${name}.log`);
     logs.add(name);
     const output = openSync(path, 'a');
     const child = spawn(command, args, { stdio: ['ignore', output, output], env: { ...process.env, ...env } });
@@ -141,7 +144,11 @@ export async function startControlPlane(options: {
     child.once('exit', () => {
       if (children.get(name) === child) children.delete(name);
     });
-    child.once('error', (error) => writeFileSync(path, `${error.message}\n`, { flag: 'a' }));
+    child.once('error', (error) => {
+      writeFileSync(path, `${error.message}\n`, { flag: 'a' });
+      // A program that could not be started never exits.
+      if (child.pid === undefined && children.get(name) === child) children.delete(name);
+    });
     return child;
   }
 
@@ -213,7 +220,7 @@ export async function startControlPlane(options: {
     [...logs]
       .map(
         (name) =>
-          `--- ${name}\n${readFileSync(join(folder, `${name}.log`), 'utf8')
+          `--- ${name}\n${readFileSync(join(logFolder, `${name}.log`), 'utf8')
             .trimEnd()
             .split('\n')
             .slice(-lines)
@@ -354,7 +361,7 @@ export async function startControlPlane(options: {
     },
     exec,
     spawn: (command, args, { name, env }) => launch(name, find(command), args, env),
-    readLog: (name) => readFileSync(join(folder, `${name}.log`), 'utf8'),
+    readLog: (name) => readFileSync(join(logFolder, `${name}.log`), 'utf8'),
     kubeconfig({ server, token: bearer, name }) {
       const path = join(folder, `${name}.kubeconfig`);
       const config = {

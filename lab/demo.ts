@@ -21,7 +21,7 @@ async function startReal(narrator: Narrator): Promise<Show> {
   narrator.chapter('0. A real control plane on this machine');
   const mixed = await startRealPlane(narrator);
   const tell = () => tellStory(mixed, narrator, () => tellNamespaceDeletion(mixed, narrator));
-  return { mixed, tell, enter: `nsenter --target ${process.pid} --net ` };
+  return { mixed, tell, enter: `nsenter --target ${process.env.LAB_NAMESPACE_PID ?? process.pid} --net ` };
 }
 
 async function startSimulated(narrator: Narrator): Promise<Show> {

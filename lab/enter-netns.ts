@@ -1,38 +1,68 @@
 import { spawn, spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 
 /** Addresses that the namespace gets for its servers, on its loopback device. */
 const addresses = Array.from({ length: 30 }, (_, index) => `10.77.0.${index + 11}`);
 
-const usage = `Runs a command in a network namespace of its own, which ends with the command's last process.
+const usage = `Runs a command in a network namespace of its own, and ends whatever it has started when it ends.
 
 Usage: node lab/enter-netns.ts -- COMMAND [ARG ...]
 `;
 
-/** Loopback addresses are refused in Endpoints, so the lab's servers need others, and a default route to be chosen. */
+/**
+ * Loopback addresses are refused in Endpoints, so the lab's servers need others, and a default route to be chosen.
+ *
+ * The shell stays as the first process of the namespace: it reaps orphans, and its end ends all others.
+ */
 const setUp = [
   'set -e',
   'ip link set lo up',
   ...addresses.map((address) => `ip address add ${address}/32 dev lo`),
   'ip route add default dev lo',
-  'exec "$@"',
+  'set +e',
+  '"$@"',
+  'exit $?',
 ].join('\n');
+
+/** `unshare` itself is in the network namespace, too; others see it by this number. */
+const entrance = 'export LAB_NAMESPACE_PID=$$; exec unshare "$@"';
 
 function works(command: string, args: readonly string[]): boolean {
   return spawnSync(command, args, { stdio: 'ignore' }).status === 0;
 }
 
-/** The arguments of `unshare` that this machine permits, or what is missing. */
+const network = ['--net', '--uts'];
+const processes = ['--pid', '--fork', '--kill-child', '--mount-proc'];
+
+/** The arguments of `unshare` that this machine permits, or what is missing; some containers permit no `--mount-proc`. */
 function chooseNamespaces(): readonly string[] {
   if (!works('unshare', ['--version'])) throw new Error('unshare is missing: install util-linux');
   if (!works('ip', ['-V'])) throw new Error('ip is missing: install iproute2');
-  const asRoot = ['--net', '--uts'];
-  if (works('unshare', [...asRoot, 'true'])) return asRoot;
-  const asUser = ['--map-root-user', '--net', '--uts'];
-  if (works('unshare', [...asUser, 'true'])) return asUser;
+  const user = ['--map-root-user'];
+  const choices = [[...network, ...processes], network, [...user, ...network, ...processes], [...user, ...network]];
+  const chosen = choices.find((choice) => works('unshare', [...choice, 'true']));
+  if (chosen !== undefined) return chosen;
   throw new Error(
     'neither root nor unprivileged user namespaces are permitted here: run as root, or allow them with ' +
       '"sysctl kernel.unprivileged_userns_clone=1" or "sysctl kernel.apparmor_restrict_unprivileged_userns=0"',
   );
+}
+
+/** The processes that a process has started and that still run. */
+function childrenOf(pid: number): readonly number[] {
+  try {
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(/\s+/).filter(Boolean).map(Number);
+  } catch {
+    return [];
+  }
+}
+
+/** Sends a signal to the command, which the shell has started; the shell and `unshare` end when it does. */
+function signalCommand(pid: number, forked: boolean, signal: NodeJS.Signals): void {
+  const shells = forked ? childrenOf(pid) : [pid];
+  const commands = shells.flatMap(childrenOf);
+  for (const command of commands) process.kill(command, signal);
+  if (commands.length === 0) process.kill(pid, 'SIGKILL');
 }
 
 function main(): void {
@@ -50,10 +80,15 @@ function main(): void {
     process.exitCode = 1;
     return;
   }
-  const child = spawn('unshare', [...namespaces, 'sh', '-c', setUp, 'sh', ...command], { stdio: 'inherit' });
+  const args = [...namespaces, 'sh', '-c', setUp, 'sh', ...command];
+  const child = spawn('sh', ['-c', entrance, 'sh', ...args], { stdio: 'inherit' });
   // A terminal sends Ctrl-C to the whole group, the command included; other signals come here alone.
   process.on('SIGINT', () => {});
-  process.on('SIGTERM', () => child.kill('SIGTERM'));
+  for (const signal of ['SIGTERM', 'SIGHUP'] as const)
+    process.on(signal, () => {
+      if (child.pid !== undefined && child.exitCode === null)
+        signalCommand(child.pid, namespaces.includes('--fork'), signal);
+    });
   child.on('error', (error) => {
     process.stderr.write(`unshare: ${error.message}\n`);
     process.exitCode = 1;

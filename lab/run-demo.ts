@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { ensureControlPlane } from './build-control-plane.ts';
+import { prepareMachine } from './prepare-machine.ts';
 
 const args = process.argv.slice(2);
 const say = (text: string) => void process.stdout.write(`${text}\n`);
@@ -10,7 +11,9 @@ const pathOf = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 async function canBeReal(): Promise<boolean> {
   if (args.includes('--simulated')) return false;
   try {
-    await ensureControlPlane({ versions: ['1.36'], log: (text) => say(`   … ${text}`) });
+    const log = (text: string) => say(`   … ${text}`);
+    await prepareMachine('demo', log);
+    await ensureControlPlane({ versions: ['1.36'], log });
     return true;
   } catch (error) {
     say(`\nThere is no real control plane to be had: ${error instanceof Error ? error.message : String(error)}`);

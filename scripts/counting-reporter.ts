@@ -1,21 +1,50 @@
-import { writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import Mocha from 'mocha';
 
 /** What one run of mocha came to. */
 export interface Counts {
   readonly passed: number;
   readonly failed: number;
+  readonly skipped: number;
 }
 
-/** Mocha's `spec` output, and at the very end the counts as JSON in the file of the option `output`. */
+const tailLines = 8;
+
+/**
+ * Mocha's `spec` output; after a failed test at once its message, then where every server's log is and how it ends.
+ *
+ * At the very end the counts go as JSON into the file of the option `output`, if there is one.
+ */
 export default class CountingReporter extends Mocha.reporters.Spec {
   constructor(runner: Mocha.Runner, options: Mocha.MochaOptions) {
     super(runner, options);
     const output: unknown = options.reporterOptions?.output;
-    if (typeof output !== 'string') throw new Error('this reporter needs --reporter-option output=FILE');
+    // The lab reads this and writes its servers' logs there.
+    const logs = mkdtempSync(join(tmpdir(), 'peerdiscovery-test-logs-'));
+    process.env.PEERDISCOVERY_TEST_LOGS = logs;
+    runner.on(Mocha.Runner.constants.EVENT_TEST_FAIL, (_test, error: Error) => {
+      process.stdout.write(`${describeFailure(error, logs)}\n`);
+    });
     runner.once(Mocha.Runner.constants.EVENT_RUN_END, () => {
-      const counts: Counts = { passed: this.stats.passes, failed: this.stats.failures };
+      const { passes, failures, pending } = this.stats;
+      if (failures === 0) rmSync(logs, { recursive: true, force: true });
+      if (typeof output !== 'string') return;
+      const counts: Counts = { passed: passes, failed: failures, skipped: pending };
       writeFileSync(output, JSON.stringify(counts));
     });
   }
+}
+
+/** The message of a failure, then each log that there is: its path, and its last lines. */
+export function describeFailure(error: Error, logs: string): string {
+  const tails = readdirSync(logs, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.log'))
+    .sort()
+    .map((name) => {
+      const lines = readFileSync(join(logs, name), 'utf8').trimEnd().split('\n');
+      return `--- ${join(logs, name)}\n${lines.slice(-tailLines).join('\n')}`;
+    });
+  return [error.stack ?? error.message, ...tails].join('\n');
 }

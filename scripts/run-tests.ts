@@ -1,28 +1,33 @@
 import { spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Counts } from './counting-reporter.ts';
 
-/** One run of mocha, and what has to be done before it. */
+/** A kind of tests, and what has to be done before them. */
 interface Stage {
   readonly title: string;
   readonly prepare?: readonly string[];
-  readonly command: readonly string[];
+  /** Runs of mocha, one after another. */
+  readonly runs: readonly (readonly string[])[];
 }
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
+/** Every file has a network and processes of its own, so that none sees what another has left behind. */
+const suites = (await readdir(join(root, 'test/e2e'))).filter((name) => name.endsWith('.test.ts')).sort();
+const inNamespace = ['node', 'lab/enter-netns.ts', '--', 'mocha', '--exit'];
+
 const stages: Readonly<Record<string, Stage>> = {
   unit: {
     title: 'unit and integration tests',
-    command: ['mocha', '--ignore', 'test/e2e/**', 'test/**/*.test.ts'],
+    runs: [['mocha', '--ignore', 'test/e2e/**', 'test/**/*.test.ts']],
   },
   e2e: {
     title: 'end-to-end tests on a real control plane',
     prepare: ['node', 'lab/build-for-tests.ts'],
-    command: ['node', 'lab/enter-netns.ts', '--', 'mocha', 'test/e2e/**/*.test.ts'],
+    runs: suites.map((name) => [...inNamespace, `test/e2e/${name}`]),
   },
 };
 
@@ -46,44 +51,60 @@ function run(command: readonly string[]): Promise<number> {
   });
 }
 
-/** The counts of one stage; whatever goes wrong besides its tests counts as one more failure. */
-async function runStage(stage: Stage, countsFile: string): Promise<Counts> {
-  console.log(`\n== ${stage.title}`);
-  const broken = (counts: Counts, why: string): Counts => {
-    console.error(`${stage.title}: ${why}`);
-    return { passed: counts.passed, failed: counts.failed + 1 };
-  };
-  const nothing: Counts = { passed: 0, failed: 0 };
-  if (stage.prepare !== undefined && (await run(stage.prepare)) !== 0)
-    return broken(nothing, `could not be prepared by ${stage.prepare.join(' ')}`);
-  const reporter = [
-    '--reporter',
-    join(root, 'scripts/counting-reporter.ts'),
-    '--reporter-option',
-    `output=${countsFile}`,
-  ];
-  const status = await run([...stage.command, ...reporter]);
+const nothing: Counts = { passed: 0, failed: 0, skipped: 0 };
+
+function sum(counts: readonly Counts[]): Counts {
+  const add = (key: keyof Counts) => counts.reduce((total, each) => total + each[key], 0);
+  return { passed: add('passed'), failed: add('failed'), skipped: add('skipped') };
+}
+
+/** Says what went wrong besides the tests, and counts it as one more failure. */
+function broken(what: string, why: string, counts: Counts = nothing): Counts {
+  console.error(`${what}: ${why}`);
+  return { ...counts, failed: counts.failed + 1 };
+}
+
+/** The counts of one run of mocha. */
+async function runMocha(command: readonly string[], countsFile: string): Promise<Counts> {
+  const what = command.at(-1) ?? '';
+  const reporter = ['--reporter-option', `output=${countsFile}`];
+  const status = await run([...command, ...reporter]);
   const counts = await readFile(countsFile, 'utf8').then(
     (text): Counts => JSON.parse(text),
     () => undefined,
   );
-  if (counts === undefined) return broken(nothing, `ended early, with status ${status}`);
-  if (counts.passed + counts.failed === 0) return broken(counts, 'ran no test');
-  if (status !== 0 && counts.failed === 0) return broken(counts, `ended with status ${status} though no test failed`);
+  await rm(countsFile, { force: true });
+  if (counts === undefined) return broken(what, `ended early, with status ${status}`);
+  if (counts.passed + counts.failed + counts.skipped === 0) return broken(what, 'ran no test', counts);
+  if (status !== 0 && counts.failed === 0)
+    return broken(what, `ended with status ${status} though no test failed`, counts);
   return counts;
 }
 
-const chosen = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(stages);
-const folder = await mkdtemp(join(tmpdir(), 'peerdiscovery-tests-'));
-let passed = 0;
-let failed = 0;
-for (const name of chosen) {
-  const stage = stages[name];
-  if (stage === undefined) throw new Error(`no such stage: ${name} (there are ${Object.keys(stages).join(', ')})`);
-  const counts = await runStage(stage, join(folder, `${name}.json`));
-  passed += counts.passed;
-  failed += counts.failed;
+async function runStage(stage: Stage, countsFile: string): Promise<Counts> {
+  console.log(`\n== ${stage.title}`);
+  if (stage.prepare !== undefined && (await run(stage.prepare)) !== 0)
+    return broken(stage.title, `could not be prepared by ${stage.prepare.join(' ')}`);
+  const counts: Counts[] = [];
+  for (const command of stage.runs) counts.push(await runMocha(command, countsFile));
+  return sum(counts);
 }
+
+const chosen = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(stages);
+const unknown = chosen.filter((name) => stages[name] === undefined);
+if (unknown.length > 0)
+  throw new Error(`no such stage: ${unknown.join(', ')} (there are ${Object.keys(stages).join(', ')})`);
+const folder = await mkdtemp(join(tmpdir(), 'peerdiscovery-tests-'));
+const counts: Counts[] = [];
+// What is missing is got, or said, before the first test of any stage.
+if ((await run(['node', 'lab/prepare-machine.ts', ...chosen])) !== 0)
+  counts.push(broken('this machine', 'could not be prepared by lab/prepare-machine.ts'));
+else
+  for (const name of chosen) {
+    const stage = stages[name];
+    if (stage !== undefined) counts.push(await runStage(stage, join(folder, `${name}.json`)));
+  }
 await rm(folder, { recursive: true });
-console.log(`\n${passed} passed, ${failed} failed`);
-process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
+const { passed, failed, skipped } = sum(counts);
+console.log(`\n${passed} passed, ${failed} failed, ${skipped} skipped`);
+process.exit(failed === 0 && passed > 0 ? 0 : 1);

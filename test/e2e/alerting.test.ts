@@ -7,6 +7,7 @@ import { parse, parseAllDocuments, stringify } from 'yaml';
 import { ensureControlPlane } from '../../lab/build-control-plane.ts';
 import { type MixedPlane, repository, startMixedPlane } from '../../lab/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
+import { requirePrometheus } from '../support/require-prometheus.ts';
 
 const claims = '/apis/resource.k8s.io/v1/resourceclaims';
 const monitoring = join(repository, 'config/monitoring');
@@ -45,13 +46,14 @@ describe('alert rules', () => {
   const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-rules-'));
   after(() => rmSync(folder, { recursive: true, force: true }));
 
-  it('fire and stay silent as promtool is told, each of them', () => {
+  it('fire and stay silent as promtool is told, each of them', async function () {
+    const promtool = await requirePrometheus(this, 'promtool');
     const rules = readRules();
     writeFileSync(join(folder, 'rules.yaml'), stringify(rules));
     const cases = readFileSync(join(repository, 'test/e2e/alert-rules.promtool.yaml'), 'utf8');
     writeFileSync(join(folder, 'cases.yaml'), cases);
-    execFileSync('promtool', ['check', 'rules', join(folder, 'rules.yaml')]);
-    expect(execFileSync('promtool', ['test', 'rules', 'cases.yaml'], { cwd: folder, encoding: 'utf8' })).to.contain(
+    execFileSync(promtool, ['check', 'rules', join(folder, 'rules.yaml')]);
+    expect(execFileSync(promtool, ['test', 'rules', 'cases.yaml'], { cwd: folder, encoding: 'utf8' })).to.contain(
       'SUCCESS',
     );
     for (const { alert } of rules.groups.flatMap((group) => group.rules)) {
@@ -81,7 +83,8 @@ describe('a real Prometheus on a real operator and proxy', function () {
   let kubectlPath: string;
   let operator: ReturnType<MixedPlane['startOperator']>;
 
-  before(async () => {
+  before(async function () {
+    const prometheus = await requirePrometheus(this, 'prometheus');
     const log = (message: string) => void process.stdout.write(`      … ${message}\n`);
     const folders = await ensureControlPlane({ versions: ['1.36'], log });
     kubectlPath = join(folders['1.36'] ?? '', 'kubectl');
@@ -112,17 +115,13 @@ describe('a real Prometheus on a real operator and proxy', function () {
       key,
     ]);
     mixed.startProxy(['--metrics-bind-address', proxyMetrics, '--max-long-running-requests', '3']);
-    startPrometheus();
+    startPrometheus(prometheus);
     await waitUntil('Prometheus', async () => (await curl('http://127.0.0.1:9090/-/ready')) === '200');
   });
 
   after(async () => {
     await mixed?.stop();
     rmSync(folder, { recursive: true, force: true });
-  });
-
-  afterEach(function () {
-    if (this.currentTest?.state === 'failed') process.stdout.write(`${mixed?.plane.logTails(25)}\n`);
   });
 
   async function must(args: readonly string[], input?: string): Promise<void> {
@@ -149,7 +148,7 @@ describe('a real Prometheus on a real operator and proxy', function () {
     };
   }
 
-  function startPrometheus(): void {
+  function startPrometheus(program: string): void {
     writeFileSync(join(folder, 'rules.yaml'), stringify(hurriedRules()));
     writeFileSync(join(folder, 'token'), mixed.plane.tokens.reader, { mode: 0o600 });
     const job = (name: string, target: string, server_name: string) => ({
@@ -166,7 +165,7 @@ describe('a real Prometheus on a real operator and proxy', function () {
     };
     writeFileSync(join(folder, 'prometheus.yaml'), stringify(config));
     const flags = ['--config.file', join(folder, 'prometheus.yaml'), '--storage.tsdb.path', join(folder, 'data')];
-    mixed.plane.spawn('prometheus', [...flags, '--web.listen-address', '127.0.0.1:9090'], { name: 'prometheus' });
+    mixed.plane.spawn(program, [...flags, '--web.listen-address', '127.0.0.1:9090'], { name: 'prometheus' });
   }
 
   async function ask<T>(path: string): Promise<T> {

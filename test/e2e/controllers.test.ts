@@ -28,10 +28,6 @@ describe('a real kube-controller-manager and a client-go informer through the pr
 
   after(() => servers?.stop());
 
-  afterEach(function () {
-    if (this.currentTest?.state === 'failed') process.stdout.write(`${mixed?.plane.logTails(25)}\n`);
-  });
-
   async function create(object: object): Promise<string> {
     const { code, stdout, stderr } = await mixed.kubectl(
       'proxy',

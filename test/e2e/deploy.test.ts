@@ -29,7 +29,6 @@ describe('what an administrator installs, from an empty control plane', function
 
   afterEach(async function () {
     if (this.currentTest?.state !== 'failed') return;
-    process.stdout.write(`${lab?.plane.logTails(25)}\n`);
     if (lab === undefined) return;
     process.stdout.write((await lab.kubectl(['get', 'pods,deployments,daemonsets', '-A', '-o', 'wide'])).stdout);
   });

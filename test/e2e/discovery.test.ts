@@ -65,10 +65,6 @@ describe('discovery over 1.33, 1.35 and 1.36', function () {
     await mixed?.stop();
   });
 
-  afterEach(function () {
-    if (this.currentTest?.state === 'failed') process.stdout.write(`${mixed?.plane.logTails(15)}\n`);
-  });
-
   function ask(
     target: string,
     path: string,

@@ -154,10 +154,6 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  afterEach(function () {
-    if (this.currentTest?.state === 'failed') process.stdout.write(`${mixed?.plane.logTails(12)}\n`);
-  });
-
   const claimsPath = '/apis/resource.k8s.io/v1/resourceclaims';
   const secretsPath = '/api/v1/secrets';
 

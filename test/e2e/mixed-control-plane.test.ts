@@ -34,10 +34,6 @@ describe('a real control plane of 1.33, 1.35 and 1.36', function () {
     await mixed?.stop();
   });
 
-  afterEach(function () {
-    if (this.currentTest?.state === 'failed') process.stdout.write(`${mixed?.plane.logTails(25)}\n`);
-  });
-
   async function readObject(): Promise<PeerDiscovery> {
     const { code, stdout, stderr } = await mixed.kubectl('old-1', ['get', 'peerdiscovery', 'cluster', '-o', 'json']);
     if (code !== 0) throw new Error(stderr);

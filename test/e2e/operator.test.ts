@@ -29,10 +29,6 @@ describe('the operator on a real control plane', function () {
     await mixed?.stop();
   });
 
-  afterEach(function () {
-    if (this.currentTest?.state === 'failed') process.stdout.write(`${mixed?.plane.logTails(25)}\n`);
-  });
-
   async function must(args: readonly string[], object?: object): Promise<string> {
     const input = object === undefined ? undefined : JSON.stringify(object);
     const { code, stdout, stderr } = await mixed.kubectl('old-1', args, input);

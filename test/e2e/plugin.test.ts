@@ -51,10 +51,6 @@ describe('kubectl peerdiscovery on real servers of 1.33 and 1.36', function () {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  afterEach(function () {
-    if (this.currentTest?.state === 'failed') process.stdout.write(`${mixed?.plane.logTails(25)}\n`);
-  });
-
   /** Through kubectl itself, which finds the plugin on PATH. */
   async function plugin(args: readonly string[], kubeconfig = mixed.kubeconfigOf('old-1')): Promise<Outcome> {
     const environment = [`PATH=${folder}:/usr/bin:/bin`, `KUBECONFIG=${kubeconfig}`];

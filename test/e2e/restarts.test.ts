@@ -28,10 +28,6 @@ describe('writes and watches through the proxy at servers that say goodbye', fun
 
   after(() => servers?.stop());
 
-  afterEach(function () {
-    if (this.currentTest?.state === 'failed') process.stdout.write(`${mixed?.plane.logTails(25)}\n`);
-  });
-
   /** Gives the reader all rights, by RBAC and not by its group. */
   async function bindReader(): Promise<void> {
     const binding = {

@@ -5,7 +5,7 @@ import { parse } from 'yaml';
 import { ensureControlPlane } from '../../lab/build-control-plane.ts';
 import { type MixedPlane, repository, startMixedPlane } from '../../lab/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
-import { openBrowser } from '../support/open-browser.ts';
+import { openBrowser, requireBrowser } from '../support/open-browser.ts';
 
 const system = 'peerdiscovery-system';
 
@@ -16,7 +16,8 @@ describe('the status page of a real operator, opened by kubectl peerdiscovery da
   let page: Page;
   const complaints: string[] = [];
 
-  before(async () => {
+  before(async function () {
+    const executable = await requireBrowser(this);
     const log = (message: string) => void process.stdout.write(`      … ${message}\n`);
     await ensureControlPlane({ versions: ['1.35', '1.36'], log });
     mixed = await startMixedPlane({
@@ -30,16 +31,12 @@ describe('the status page of a real operator, opened by kubectl peerdiscovery da
     });
     mixed.startOperator(['--metrics-bind-address', '10.77.0.11:9443']);
     await registerPod('10.77.0.11', 9443);
-    browser = await openBrowser();
+    browser = await openBrowser(executable);
   });
 
   after(async () => {
     await browser?.close();
     await mixed?.stop();
-  });
-
-  afterEach(function () {
-    if (this.currentTest?.state === 'failed') process.stdout.write(`${mixed?.plane.logTails(25)}\n`);
   });
 
   /** Makes the operator a Pod behind its Service, as its Deployment and the controllers do; only to a Pod is proxied. */

@@ -4,7 +4,7 @@ import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { serveEndpoint } from '../../src/adapters/telemetry/http-endpoint.ts';
 import { createStatusRoute } from '../../src/bin/status-route.ts';
 import type { StatusSnapshot } from '../../src/operator/status-page/build-report.ts';
-import { openBrowser } from '../support/open-browser.ts';
+import { openBrowser, requireBrowser } from '../support/open-browser.ts';
 import { calmSnapshot, hostileSnapshot, largestSnapshot, upgradeSnapshot } from '../support/status-snapshots.ts';
 
 const now = Date.UTC(2026, 0, 1, 12);
@@ -37,8 +37,9 @@ describe('the status page in a browser', function () {
   let complaints: string[] = [];
   const opened: Page[] = [];
 
-  before(async () => {
-    browser = await openBrowser();
+  before(async function () {
+    const executable = await requireBrowser(this);
+    browser = await openBrowser(executable);
     const route = createStatusRoute(() => snapshot);
     const { address } = await serveEndpoint(
       {

@@ -23,10 +23,6 @@ describe('the largest status on a real kube-apiserver', function () {
     if (folder !== undefined) await rm(folder, { recursive: true });
   });
 
-  afterEach(function () {
-    if (this.currentTest?.state === 'failed') process.stdout.write(`${mixed?.plane.logTails(25)}\n`);
-  });
-
   it('is accepted by server-side apply, twice, and read back whole', async () => {
     const now = Date.now();
     const input = largestFleet(now);

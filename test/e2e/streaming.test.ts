@@ -43,10 +43,6 @@ describe('kubectl and other clients through the proxy', function () {
     if (folder !== undefined) rmSync(folder, { recursive: true });
   });
 
-  afterEach(function () {
-    if (this.currentTest?.state === 'failed') process.stdout.write(`${mixed?.plane.logTails(25)}\n`);
-  });
-
   async function must(args: readonly string[], input?: object): Promise<string> {
     const { code, stdout, stderr } = await mixed.kubectl('old-1', args, input && JSON.stringify(input));
     expect(code, `kubectl ${args.join(' ')}: ${stderr}`).to.equal(0);

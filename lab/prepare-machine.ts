@@ -1,0 +1,153 @@
+import { spawnSync } from 'node:child_process';
+import { delimiter } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ensurePrometheus, prometheusFolder } from './build-go-tool.ts';
+import { findProgram } from './find-program.ts';
+import { browserFolder, ensureBrowser } from './unpack-browser.ts';
+
+/** A program of Prometheus that the tests of the alerts run. */
+export type PrometheusProgram = 'prometheus' | 'promtool';
+
+/** A program that only Debian's package can bring here. */
+interface SystemProgram {
+  readonly program: string;
+  readonly debianPackage: string;
+}
+
+/** What a target of the Makefile needs. */
+interface Needs {
+  readonly programs: readonly SystemProgram[];
+  /** Those of the tests that are skipped where it cannot be had. */
+  readonly optional: readonly Optional[];
+}
+
+interface Optional {
+  readonly name: string;
+  readonly debianPackage: string;
+  /** What is skipped without it. */
+  readonly forWhat: string;
+  find(): Promise<boolean>;
+  /** The way without Debian's package. */
+  get(log: Log): Promise<unknown>;
+}
+
+type Log = (message: string) => void;
+
+const openssl = { program: 'openssl', debianPackage: 'openssl' };
+const lab: readonly SystemProgram[] = [
+  openssl,
+  { program: 'curl', debianPackage: 'curl' },
+  { program: 'ip', debianPackage: 'iproute2' },
+  { program: 'unshare', debianPackage: 'util-linux' },
+];
+
+/** Programs of Chromium by the names that systems give it. */
+const browsers = ['chromium', 'chromium-browser', 'google-chrome'];
+
+const alerts: Optional = {
+  name: 'Prometheus',
+  debianPackage: 'prometheus',
+  forWhat: 'the tests of the alerts on a real Prometheus',
+  find: async () =>
+    (await findPrometheus('prometheus')) !== undefined && (await findPrometheus('promtool')) !== undefined,
+  get: ensurePrometheus,
+};
+
+const pages: Optional = {
+  name: 'Chromium',
+  debianPackage: 'chromium',
+  forWhat: 'the tests of the status page in a browser',
+  find: async () => (await findBrowser()) !== undefined,
+  get: ensureBrowser,
+};
+
+/** By the name that the command line gives. */
+const needs: Readonly<Record<string, Needs>> = {
+  unit: { programs: [openssl], optional: [] },
+  e2e: { programs: lab, optional: [alerts, pages] },
+  demo: { programs: lab, optional: [] },
+};
+
+/** Path of Prometheus or promtool, the machine's or the lab's; undefined where there is none. */
+export async function findPrometheus(program: PrometheusProgram): Promise<string | undefined> {
+  return findProgram([program], withFolder(await prometheusFolder()));
+}
+
+/** Path of a Chromium, the machine's or the lab's; undefined where there is none. */
+export async function findBrowser(): Promise<string | undefined> {
+  return findProgram(browsers, withFolder(await browserFolder()));
+}
+
+const withFolder = (folder: string) => [process.env.PATH ?? '', folder].join(delimiter);
+
+/** Gets what is missing; throws where something that everything needs cannot be had, and says what will be skipped. */
+export async function prepareMachine(name: string, log: Log): Promise<void> {
+  const needed = needs[name];
+  if (needed === undefined) throw new Error(`no such need: ${name} (there are ${Object.keys(needs).join(', ')})`);
+  const { programs, optional } = needed;
+  const debian = createInstaller(log);
+  const absent = programs.filter(({ program }) => findProgram([program]) === undefined);
+  for (const { debianPackage } of absent) debian.install(debianPackage);
+  const still = absent.filter(({ program }) => findProgram([program]) === undefined);
+  if (still.length > 0) {
+    const names = still.map(({ program }) => program).join(', ');
+    const packages = still.map(({ debianPackage }) => debianPackage).join(' ');
+    throw new Error(`${names} cannot be had here (${debian.why()}): install the packages ${packages}`);
+  }
+  for (const tool of optional) await getOptional(tool, debian, log);
+}
+
+async function getOptional(tool: Optional, debian: Installer, log: Log): Promise<void> {
+  if (await tool.find()) return;
+  debian.install(tool.debianPackage);
+  if (await tool.find()) return;
+  try {
+    await tool.get(log);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    log(`SKIPPED: ${tool.forWhat}, because there is no ${tool.name}.`);
+    log(`  Debian's package ${tool.debianPackage}: ${debian.why()}`);
+    log(`  Without it: ${why.trim()}`);
+  }
+}
+
+interface Installer {
+  install(debianPackage: string): void;
+  /** Why the last package was not installed. */
+  why(): string;
+}
+
+/** Installs Debian's packages where that is possible: as root, with apt-get. */
+function createInstaller(log: Log): Installer {
+  const possible = process.getuid?.() === 0 && findProgram(['apt-get']) !== undefined;
+  let failure = possible ? '' : 'installing packages needs root and apt-get';
+  let updated = false;
+  const apt = (args: readonly string[]): boolean => {
+    const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+    const { status, stderr, error } = spawnSync('apt-get', args, { env, encoding: 'utf8' });
+    if (status === 0) return true;
+    failure = error?.message ?? (stderr.trim().split('\n').at(-1) || `apt-get ended with ${status}`);
+    return false;
+  };
+  return {
+    install(debianPackage) {
+      if (!possible) return;
+      log(`installing Debian's package ${debianPackage}`);
+      if (!updated) apt(['update', '-qq']);
+      updated = true;
+      apt(['install', '-y', '-qq', '--no-install-recommends', debianPackage]);
+    },
+    why: () => failure,
+  };
+}
+
+async function main(names: readonly string[]): Promise<void> {
+  const log = (message: string) => void process.stderr.write(`${message}\n`);
+  for (const name of names) await prepareMachine(name, log);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url))
+  await main(process.argv.slice(2)).catch((error: Error) => {
+    process.stderr.write(`${error.message}\n`);
+    process.exitCode = 1;
+  });

@@ -1,0 +1,27 @@
+import { spawnSync } from 'node:child_process';
+import { expect } from 'chai';
+import { startControlPlane } from '../../lab/control-plane.ts';
+
+const enter = (script: string) =>
+  spawnSync(process.execPath, ['lab/enter-netns.ts', '--', 'sh', '-c', script], { encoding: 'utf8', timeout: 60_000 });
+
+describe('the namespace of a suite', function () {
+  this.timeout(300_000);
+
+  it('ends what the suite has left running, even if that holds its output', () => {
+    const { status, signal, stdout } = enter('sleep 600 & echo done; exit 3');
+    expect({ status, signal, stdout }).to.deep.equal({ status: 3, signal: null, stdout: 'done\n' });
+  });
+
+  it('has nothing of another on its addresses', () => {
+    const { stdout } = enter('curl --silent --max-time 5 http://127.0.0.1:2379/health; echo $?');
+    expect(stdout).to.equal('7\n');
+  });
+
+  it('can be left though a program of the lab could not be started', async () => {
+    const plane = await startControlPlane({ servers: [], log: () => {} });
+    plane.spawn('no-such-program', [], { name: 'missing' });
+    await new Promise((resolve) => setImmediate(resolve));
+    await plane.stop();
+  });
+});
