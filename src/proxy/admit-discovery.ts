@@ -14,6 +14,8 @@ export interface Homes {
   /** Asked for only when somebody has to be asked. */
   readonly homes: () => readonly FleetPeer[];
   readonly onFault: (target: PeerTarget, fault: PeerFault) => void;
+  /** False for a server that has not been seen ready since it failed: its refusal says nothing. */
+  readonly knowsItsUsers: (target: PeerTarget) => boolean;
 }
 
 /** How to say no. */
@@ -81,7 +83,7 @@ export function createDiscoveryAdmission({
     exchange: Exchange,
     path: string,
     aggregated: boolean,
-    { homes, onFault }: Homes,
+    { homes, onFault, knowsItsUsers }: Homes,
   ): Promise<Refusal | undefined> {
     let refusal: Refusal = unavailable('there is none');
     for (const { target } of homes()) {
@@ -111,6 +113,10 @@ export function createDiscoveryAdmission({
         etags.set(etagKey, etag);
       }
       if (status !== 400 && status !== 401 && status !== 403 && status !== 429 && status < 500) return undefined;
+      if ((status === 401 || status === 403) && !knowsItsUsers(target)) {
+        refusal = unavailable(`${target.id} has not been ready since it failed`);
+        continue;
+      }
       refusal = (asker) => {
         asker.respond(status, headers);
         asker.end(asker.method === 'HEAD' ? undefined : body);

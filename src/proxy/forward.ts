@@ -38,6 +38,8 @@ export interface ForwardPlan {
 /** What forwarding tells its caller. */
 export interface ForwardEvents {
   onFault(target: ForwardTarget, fault: PeerFault): void;
+  /** False for a server that has not been seen ready since it failed: it may not have read yet who may do what. */
+  knowsItsUsers(target: ForwardTarget): boolean;
   onFailover(target: ForwardTarget): void;
   /** A server said that it does not know a resource that the table says it serves. */
   onTableBehind(target: ForwardTarget): void;
@@ -245,8 +247,13 @@ class Forwarding implements ForwardedExchange, PeerHandler {
   }
 
   #takeHead(status: number, rawHeaders: string[]): void {
-    this.#noteCredential(status, rawHeaders);
     if (this.#closed) return;
+    const target = this.#target;
+    if ((status === 401 || status === 403) && target !== undefined && !this.#events.knowsItsUsers(target)) {
+      this.#dropRefusal(target);
+      return;
+    }
+    this.#noteCredential(status, rawHeaders);
     const headers = prepareResponseHeaders(rawHeaders);
     if ((status === 404 && this.#mayBeWrong()) || this.#mayBeShuttingDown(status, headers))
       this.#held = { status, headers, chunks: [], size: 0 };
@@ -389,6 +396,21 @@ class Forwarding implements ForwardedExchange, PeerHandler {
     this.#held = undefined;
     this.#respond(held.status, held.headers);
     for (const chunk of held.chunks) this.#send(chunk);
+  }
+
+  /** kube-apiserver refuses before it carries anything out; what is behind a server may do so after. */
+  #dropRefusal(target: ForwardTarget): void {
+    const { id } = target.peer.target;
+    const { opaqueNotFound, repeatable } = this.#plan;
+    this.#call?.abort(new Error('a refusal by a server that has not been seen ready'));
+    if (opaqueNotFound && !repeatable) {
+      const message = `kube-apiserver ${id} is not ready, and refused; whether the request was carried out is unknown`;
+      this.#events.reject(buildStatus(504, message));
+      return;
+    }
+    if (this.#tryNext(false)) return;
+    const message = `kube-apiserver ${id} has not been ready since it failed, and cannot tell yet who may do what`;
+    this.#events.reject(buildStatus(503, message, 1), 'unreachable');
   }
 
   #rejectDoubtful(rule: NotFoundRule): void {

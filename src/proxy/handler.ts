@@ -128,6 +128,13 @@ class Answering implements ForwardEvents {
     this.#home = home;
     // What another proxy has routed here already is about this server alone.
     const routable = this.#upgrade === undefined && !identity.alreadyRouted;
+    if (routable && snapshot.bundle === undefined && discovery.isUnified(exchange)) {
+      this.#refuse(
+        buildStatus(503, 'no routing table has been received yet, so what is served is unknown', 1),
+        'no_table',
+      );
+      return;
+    }
     const question = routable ? discovery.read(exchange, snapshot) : undefined;
     const view = {
       home: home === undefined ? undefined : snapshot.index?.peerAt(home.target.address),
@@ -205,6 +212,7 @@ class Answering implements ForwardEvents {
       usable: (peer) => fleet.usable(peer),
       doubt: doubtOf(snapshot, fleet),
       onFault: (target, fault) => noteFault(this.#context, target, fault),
+      knowsItsUsers: ({ address }) => this.#context.health.isWell(address),
       pass: (peers) => {
         const [first, ...others] = peers.map((peer) => ({ peer, notFound: trust, peerProxied: peer !== home }));
         this.#forward(first, () => others);
@@ -247,6 +255,10 @@ class Answering implements ForwardEvents {
   onFault({ peer }: ForwardTarget, fault: PeerFault): void {
     this.#noteFailed(peer, fault.kind);
     noteFault(this.#context, peer.target, fault);
+  }
+
+  knowsItsUsers({ peer }: ForwardTarget): boolean {
+    return this.#context.health.isWell(peer.target.address);
   }
 
   onShutdown({ peer }: ForwardTarget): void {

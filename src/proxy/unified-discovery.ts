@@ -2,7 +2,7 @@ import type { RoutingBundle } from '../domain/routing-table.ts';
 import { buildStatus } from '../domain/status-error.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { createDiscoveryAdmission, type Homes } from './admit-discovery.ts';
-import { pathOf, pathWithTimeout, wantsPretty } from './discovery-path.ts';
+import { parseDiscoveryPath, pathOf, pathWithTimeout, wantsPretty } from './discovery-path.ts';
 import type { Exchange } from './exchange.ts';
 import type { FleetPeer, FleetSnapshot } from './fleet.ts';
 import { headerValue } from './headers.ts';
@@ -33,6 +33,8 @@ export interface DiscoveryContext extends Homes {
 
 /** Answers discovery and OpenAPI for all servers at once. */
 export interface UnifiedDiscovery {
+  /** Whether the answer is one over all servers, which one server's own document must not be taken for. */
+  isUnified(exchange: Exchange): boolean;
   /** What is asked, or undefined for a request that is to be routed like any other. */
   read(exchange: Exchange, snapshot: FleetSnapshot): DiscoveryQuestion | undefined;
   /** Answers or passes on; undefined where that is done at once, as for a client that was let in a moment ago. */
@@ -59,6 +61,12 @@ export function createUnifiedDiscovery(parts: {
   };
 
   return {
+    isUnified: ({ method, target, rawHeaders }) => {
+      if (method !== 'GET' && method !== 'HEAD') return false;
+      const path = pathOf(target);
+      if (path === openApiV3 || path === '/openapi/v2') return true;
+      return parseDiscoveryPath(path) !== undefined && !asksForOwn(acceptOf(rawHeaders));
+    },
     read: ({ method, target, rawHeaders }, { bundle }) => {
       if (bundle === undefined) return undefined;
       if (target.startsWith('/openapi/'))
@@ -120,6 +128,11 @@ export function createUnifiedDiscovery(parts: {
     if (why === undefined) return context.pass(homes());
     writeStatus(exchange, buildStatus(503, `there may be an OpenAPI document for ${key}: ${why}`, 1));
   }
+}
+
+/** A server's own document is that server's to give. */
+function asksForOwn(accept: string): boolean {
+  return /;\s*profile=nopeer\b/.test(accept);
 }
 
 function readOpenApi(path: string, accept: string): DiscoveryQuestion | undefined {

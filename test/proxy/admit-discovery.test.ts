@@ -80,7 +80,7 @@ function homesOf(...ids: readonly string[]): Homes & { readonly faults: string[]
       load: { inFlight: 0, asked: 0 },
     }),
   );
-  return { homes: () => homes, faults, onFault: ({ id }) => faults.push(id) };
+  return { homes: () => homes, faults, onFault: ({ id }) => faults.push(id), knowsItsUsers: () => true };
 }
 
 const yes: Scripted = { status: 200, headers: ['Etag', '"h"'] };

@@ -74,6 +74,7 @@ describe('forwarding one request', () => {
     } as unknown as PeerTransport;
     const events = {
       onFault: () => brokenOr('onFault'),
+      knowsItsUsers: () => true,
       onHead: () => brokenOr('onHead'),
       onDefect: (error: unknown) => seen.defects.push(error),
     } as unknown as ForwardEvents;

@@ -149,6 +149,35 @@ describe('a server that hangs', function () {
       expect((await proxy.get('/api/v1/pods')).status).to.equal(503);
     });
 
+    for (const status of [401, 403])
+      it(`is not told ${status} by a server that has not been ready since it failed`, async () => {
+        for (const peer of [home, other]) {
+          peer.onReadyz = (_request, response) => response.writeHead(500).end('[-]poststarthook/rbac failed\n');
+          peer.answer = (_request, response) => response.writeHead(status).end();
+        }
+        const statuses = new Set<number>();
+        const seen: (string | undefined)[] = [];
+        const askAll = async () => {
+          for (const [path, method] of [
+            ['/api/v1/pods', 'GET'],
+            ['/api/v1/pods', 'POST'],
+            ['/apis', 'GET'],
+          ] as const) {
+            const answer = await proxy.get(path, {}, method);
+            statuses.add(answer.status);
+            seen.push(answer.headers['retry-after'] as string | undefined);
+          }
+        };
+        // Until both have been asked, they are taken for ready.
+        while (!statuses.has(503)) await askAll();
+        statuses.clear();
+        seen.length = 0;
+        for (let at = 0; at < 2; at++) await askAll();
+        expect([[...statuses], new Set(seen)]).to.deep.equal([[503], new Set(['1'])]);
+        home.onReadyz = (_request, response) => response.end('ok');
+        while (!statuses.has(status)) await askAll();
+      });
+
     it('is not sent to a home that the table has called not ready, when the table grows old', async () => {
       hang(home);
       proxy.use(table('NotReady'));

@@ -145,6 +145,28 @@ describe('the proxy', function () {
     await bare.stop();
   });
 
+  it("gives no server's own discovery for that of all while there is no table", async () => {
+    const bare = await startProxyUnderTest(authority, home);
+    for (const path of [
+      '/apis',
+      '/apis/',
+      '/api',
+      '/api/v1',
+      '/apis/new.io',
+      '/apis/new.io/v1',
+      '/openapi/v2',
+      '/openapi/v3',
+    ])
+      for (const method of ['GET', 'HEAD']) {
+        const { status, headers } = await bare.get(`${path}?timeout=32s`, {}, method);
+        expect([path, status, headers['retry-after']]).to.deep.equal([path, 503, '1']);
+      }
+    expect(home.seen).to.have.length(0);
+    expect((await bare.get('/apis', { Accept: `${v2};profile=nopeer` })).body).to.equal('home');
+    expect((await bare.get('/version')).body).to.equal('home');
+    await bare.stop();
+  });
+
   it('passes a missing object on, but not the word that a listed resource is unknown', async () => {
     notFound(home, missingObject);
     expect((await proxy.get('/api/v1/namespaces/a/pods/x')).status).to.equal(404);

@@ -34,6 +34,8 @@ export interface Http2Limits {
   readonly answerTimeoutMs: number | undefined;
   readonly idleTimeoutMs: number;
   readonly pingEveryMs: number;
+  /** The same while an answer is owed. */
+  readonly pingOwedMs: number;
   /** From a verified connection to the server's first frame. */
   readonly setUpTimeoutMs: number;
 }
@@ -54,7 +56,8 @@ export function createHttp2Sessions(
   open: () => Promise<TLSSocket>,
   limits: Http2Limits,
 ): Http2Sessions {
-  const { maxStreams, streamsPerConnection, answerTimeoutMs, idleTimeoutMs, pingEveryMs, setUpTimeoutMs } = limits;
+  const { maxStreams, streamsPerConnection, answerTimeoutMs, idleTimeoutMs, pingEveryMs, pingOwedMs, setUpTimeoutMs } =
+    limits;
   const sessions = new Set<Session>();
   let waiting: Http2Attempt[] = [];
   let connecting = 0;
@@ -173,7 +176,7 @@ export function createHttp2Sessions(
           // A server that does not close its side is not waited for any longer.
           if (held.idleSweeps > idleTimeoutMs / sweepMs + 5) connection.destroy('idle for too long');
           else connection.leave();
-        } else if (++held.sweepsSincePing >= pingEveryMs / sweepMs) {
+        } else if (++held.sweepsSincePing >= (attempts.size > 0 ? pingOwedMs : pingEveryMs) / sweepMs) {
           held.sweepsSincePing = 0;
           if (!connection.ping()) connection.destroy('no answer to a ping');
         }

@@ -55,6 +55,7 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
     streamsPerConnection: 100,
     idleTimeoutMs,
     pingEveryMs: 30_000,
+    pingOwedMs: 2_000,
     setUpTimeoutMs: connectTimeoutMs,
   };
   const watchLimits = {

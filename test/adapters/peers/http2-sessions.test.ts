@@ -401,7 +401,7 @@ describe('requests over HTTP/2', function () {
       };
       const usual = {
         ...{ maxStreams: 10, streamsPerConnection: 100, streamWindow: 65_536, answerTimeoutMs: undefined },
-        ...{ idleTimeoutMs: 60_000, pingEveryMs: 1_000, setUpTimeoutMs: 5_000 },
+        ...{ idleTimeoutMs: 60_000, pingEveryMs: 60_000, pingOwedMs: 1_000, setUpTimeoutMs: 5_000 },
       };
       open = createHttp2Sessions(target(), connectOne, { ...usual, ...limits });
       const seen = { status: 0, faults: [] as PeerFault[], fallbacks: 0 };
@@ -440,7 +440,7 @@ describe('requests over HTTP/2', function () {
     });
 
     it('end where the server says nothing for too long, save that nobody reads', async () => {
-      const slow = start({ answerTimeoutMs: 2_000, pingEveryMs: 60_000 });
+      const slow = start({ answerTimeoutMs: 2_000, pingOwedMs: 60_000 });
       await eventually(() => slow.seen.status === 200);
       slow.call.pause();
       for (let round = 0; round < 5; round++) open.sweep();
