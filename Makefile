@@ -59,6 +59,10 @@ controlplane: install ## Get kube-apiserver, etcd and kubectl (KUBEBUILDER_ASSET
 demo: install ## Show the story on a mixed control plane (ARGS=--once to run through and exit, ARGS=--simulated)
 	@node lab/run-demo.ts $(ARGS)
 
+.PHONY: demo-picture
+demo-picture: install ## Draw docs/images/demo.svg from what the demo prints
+	@mkdir -p dist && node lab/run-demo.ts --once > dist/demo.txt && node scripts/draw-terminal.ts dist/demo.txt docs/images/demo.svg
+
 .PHONY: bench
 bench: install ## Measure, a report each in docs/benchmarks/ (ARGS=operator|proxy|discovery|merge: one of them)
 	@set -e; for part in $(or $(ARGS),operator proxy discovery merge); do \
