@@ -1,4 +1,5 @@
 import type { PeerDiscovery } from '../api/peer-discovery.ts';
+import { describeCaFault } from '../runtime/describe-ca-fault.ts';
 import { type Check, renderChecks } from './checks.ts';
 import { exitCodes } from './exit-codes.ts';
 import { createPaint } from './format-table.ts';
@@ -23,13 +24,23 @@ export async function doctor(flags: PluginFlags, cluster: Cluster, context: Plug
     level: 'ok',
     message: `${cluster.serverUrl}, ${version?.gitVersion ?? 'unknown'}`,
   });
-  checks.push(await checkDefinition(cluster));
-  if (checks.every(({ level }) => level === 'ok')) checks.push(...(await checkInstallation(flags, cluster, context)));
+  checks.push(await unlessRefused('CustomResourceDefinition', () => checkDefinition(cluster)));
+  if (checks.every(({ level }) => level !== 'fail')) checks.push(...(await checkInstallation(flags, cluster, context)));
   const healthy = checks.every(({ level }) => level !== 'fail');
   context.stdout(
     printData({ healthy, checks }, flags.output) ?? renderChecks('CHECK', checks, createPaint(context.color)),
   );
   return healthy ? exitCodes.yes : exitCodes.no;
+}
+
+/** What the API server does not let this user see is skipped and said. */
+async function unlessRefused(name: string, look: () => Promise<Check>): Promise<Check> {
+  try {
+    return await look();
+  } catch (error) {
+    if (!(error instanceof PluginError)) throw error;
+    return { name, level: 'skip', message: error.message, cure: error.cure };
+  }
 }
 
 async function checkDefinition(cluster: Cluster): Promise<Check> {
@@ -71,31 +82,64 @@ async function checkInstallation(
   const peers = object.status?.peers ?? [];
   const { caBundle, serverName = 'kubernetes.default.svc' } = object.spec?.tls ?? {};
   const caPem = caBundle === undefined ? undefined : Buffer.from(caBundle, 'base64').toString('utf8');
+  const caFault = caPem === undefined ? undefined : describeCaFault(caPem);
   const inspected = await Promise.all(
     peers.map(async (peer) => ({
       peer,
-      inspection: peer.address === undefined ? undefined : await cluster.inspectServer(peer.address, serverName, caPem),
+      inspection:
+        // By a bundle that is none, every server would look bad.
+        peer.address === undefined || caFault !== undefined
+          ? undefined
+          : await cluster.inspectServer(peer.address, serverName, caPem),
     })),
   );
-  const read = await cluster.readBundle(location);
   return [
-    await checkLeader(cluster, flags.namespace, context.now()),
+    await unlessRefused('leader', () => checkLeader(cluster, flags.namespace, context.now())),
     checkCondition(object),
     checkStalled(object),
-    read.ok
-      ? { name: 'routing table', level: 'ok', message: `${location.namespace}/${location.name} is whole` }
-      : {
-          ...{ name: 'routing table', level: 'fail', message: read.reason },
-          cure: `delete the ConfigMap ${location.namespace}/${location.name}; the operator writes it anew`,
-        },
-    checkConfirmed(await confirmationAgeMs(cluster, location, context.now())),
+    ...(caFault === undefined ? [] : [checkBundle(caFault)]),
+    await unlessRefused('routing table', () => checkTable(cluster, location)),
+    await unlessRefused('table confirmed', async () =>
+      checkConfirmed(await confirmationAgeMs(cluster, location, context.now())),
+    ),
     await checkAccess('operator', cluster, namespaces),
-    await checkAccess('proxy', cluster, namespaces),
+    await checkProxyAccess(object, cluster, namespaces),
     ...checkAddresses(peers),
     ...checkCertificates(inspected, context.now()),
     ...checkClocks(inspected),
     checkUpstreamProxy(peers),
   ];
+}
+
+function checkBundle(fault: string): Check {
+  return {
+    ...{ name: 'CA bundle', level: 'fail', message: `spec.tls.caBundle: ${fault}` },
+    cure: 'set spec.tls.caBundle to PEM certificates in base64: the output of "base64 -w0 ca.crt"',
+  };
+}
+
+async function checkTable(cluster: Cluster, location: ReturnType<typeof tableLocation>): Promise<Check> {
+  const name = 'routing table';
+  const read = await cluster.readBundle(location);
+  if (read.ok) return { name, level: 'ok', message: `${location.namespace}/${location.name} is whole` };
+  return {
+    ...{ name, level: 'fail', message: read.reason },
+    cure: `read the operator's log; if the ConfigMap ${location.namespace}/${location.name} is damaged, delete it, and the operator writes it anew`,
+  };
+}
+
+/** Without proxies, in mode Observe, nobody needs their rights. */
+async function checkProxyAccess(
+  object: PeerDiscovery,
+  cluster: Cluster,
+  namespaces: Parameters<typeof requiredAccess>[1],
+): Promise<Check> {
+  const check = await checkAccess('proxy', cluster, namespaces);
+  if (check.level !== 'fail' || (object.spec?.mode ?? 'Observe') === 'Route') return check;
+  return {
+    ...{ name: check.name, level: 'skip', message: `mode Observe needs no proxy; ${check.message}` },
+    cure: 'install the proxies (config/overlays/routing or the Helm chart) before you set spec.mode to Route',
+  };
 }
 
 async function checkLeader(cluster: Cluster, namespace: string, now: number): Promise<Check> {

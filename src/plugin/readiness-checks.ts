@@ -30,12 +30,12 @@ export function checkCondition(object: PeerDiscovery): Check {
   if (ready === undefined)
     return {
       ...{ name, level: 'fail', message: 'the operator has not written a status yet' },
-      cure: 'see that the operator runs: "kubectl peerdiscovery doctor"',
+      cure: "see that the operator's Pods run, and read their log",
     };
   if (ready.status === 'True') return { name, level: 'ok', message: ready.message };
   return {
     ...{ name, level: 'fail', message: `${ready.reason}: ${ready.message}` },
-    cure: 'wait for it: kubectl wait --for=condition=Ready peerdiscovery/cluster',
+    cure: `mend what the message names, then wait: kubectl wait --for=condition=Ready peerdiscovery/${object.metadata.name}`,
   };
 }
 
@@ -51,17 +51,17 @@ export function checkConfirmed(ageMs: number | undefined): Check {
       ageMs === undefined
         ? 'the operator has never confirmed the routing table'
         : `the operator has not confirmed the routing table for ${formatAge(ageMs)}, so proxies answer 503 where they would answer 404`,
-    cure: 'see why the operator is not working: its log, and "kubectl peerdiscovery doctor"',
+    cure: "see that the operator's Pods run, and read their log",
   };
 }
 
-function checkMode({ status, spec }: PeerDiscovery): Check {
+function checkMode({ metadata, status, spec }: PeerDiscovery): Check {
   const mode = status?.mode ?? spec?.mode ?? 'Observe';
   if (mode === 'Route')
     return { name: 'mode', level: 'ok', message: 'Route: requests go to a server that can serve them' };
   return {
     ...{ name: 'mode', level: 'fail', message: 'Observe: nothing is routed while versions are mixed' },
-    cure: `kubectl patch peerdiscovery cluster --type=merge -p '{"spec":{"mode":"Route"}}'`,
+    cure: `kubectl patch peerdiscovery ${metadata.name} --type=merge -p '{"spec":{"mode":"Route"}}'`,
   };
 }
 

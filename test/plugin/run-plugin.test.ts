@@ -117,6 +117,37 @@ async function run(
   return { code, ...written };
 }
 
+describe('kubectl peerdiscovery doctor, of what is not there', () => {
+  it('is well after an installation that only observes, whose proxies have no rights', async () => {
+    const { code, stdout } = await run(['doctor'], (fake) => {
+      fake.objects.set(objectPath, { ...objectWith([peer('a')]), spec: { mode: 'Observe' } });
+      fake.denies = ({ serviceAccount }: AccessQuestion) => serviceAccount?.endsWith('peerdiscovery-proxy') === true;
+    });
+    expect(stdout).to.match(/RBAC of the proxy +skip +mode Observe needs no proxy/);
+    expect(code).to.equal(0);
+  });
+
+  it('names the object that it judges, and never advises itself', async () => {
+    const path = objectPath.replace('cluster', 'blue');
+    const { stdout } = await run(['doctor', '--name', 'blue'], (fake) => {
+      fake.objects.set(path, { ...objectWith([peer('a')], 'False'), metadata: { name: 'blue' } });
+      fake.objects.delete(`${leasesPath}/peerdiscovery-operator`);
+    });
+    expect(stdout).to.match(/wait --for=condition=Ready peerdiscovery\/blue/);
+    expect(stdout).not.to.match(/peerdiscovery\/cluster|peerdiscovery doctor/);
+  });
+
+  it('says of a CA bundle of "hello" that it is none, and blames no server for it', async () => {
+    const { code, stdout } = await run(['doctor'], (fake) => {
+      const spec = { mode: 'Route' as const, tls: { caBundle: 'aGVsbG8=' } };
+      fake.objects.set(objectPath, { ...objectWith([peer('a')]), spec });
+    });
+    expect(stdout).to.match(/CA bundle +fail +spec\.tls\.caBundle: it holds no PEM certificate/);
+    expect(stdout).not.to.match(/certificate a/);
+    expect(code).to.equal(1);
+  });
+});
+
 describe('kubectl peerdiscovery', () => {
   it('exits with 0 from status if Ready, else with 1', async () => {
     const well = await run(['status']);

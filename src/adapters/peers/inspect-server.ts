@@ -17,7 +17,9 @@ export async function inspectServer(options: InspectionOptions): Promise<ServerI
     const anyOf = tryEach(anchorSets(caPem ?? ''));
     return await anyOf(address, (anchors) => inspectWith(anchors, target, options));
   } catch (error) {
-    return { kind: 'refused', message: error instanceof Error ? error.message : String(error) };
+    const message = error instanceof Error ? error.message : String(error);
+    // Node's advice about its own flags is not for who runs a kubectl plugin.
+    return { kind: 'refused', message: message.replace(/[;,] (?:if the root CA|try running).*--use-\S+/s, '') };
   }
 }
 
