@@ -1,50 +1,60 @@
 import { parse } from 'yaml';
 
-/** What a 404 says: that an object is missing, that the server does not know the whole resource, or neither for sure. */
-export type NotFoundKind = 'object' | 'resource' | 'unknown';
-
 /** A body longer than this is not one by which a server says that it does not know a resource. */
 export const classifiableBytes = 8 * 1024;
 
+const unknownResource = 'the server could not find the requested resource';
+const unknownPage = '404 page not found';
+
 /**
- * Tells a missing object from a resource that the server does not know.
+ * True if a 404 has the very text by which kube-apiserver says that it does not know a resource, or cannot be read.
  *
- * kube-apiserver names the object in `details.name` in the first case only; an unknown group is `404 page not found` in
- * plain text. Seen on 1.33 and 1.36.
+ * The text proves nothing: a webhook, a kubelet or an aggregated server may say the same. Any other text is the word of
+ * somebody who was asked about the resource. kube-apiserver says it as a `Status` without details, in JSON, YAML or
+ * protobuf, and for an unknown group as Go's plain text. Seen on 1.33 and 1.36.
  */
-export function classifyNotFound(contentType: string, contentEncoding: string | undefined, body: Buffer): NotFoundKind {
-  if (contentEncoding !== undefined && contentEncoding !== 'identity') return 'unknown';
+export function mayBeUnknownResource(contentType: string, contentEncoding: string | undefined, body: Buffer): boolean {
+  if (contentEncoding !== undefined && contentEncoding !== 'identity') return true;
   const type = contentType.split(';', 1)[0]?.trim().toLowerCase() ?? '';
   try {
-    if (type === 'text/plain') return body.toString('latin1').trim() === '404 page not found' ? 'resource' : 'unknown';
-    if (type === 'application/json') return ofStatus(JSON.parse(body.toString('utf8')));
-    if (type === 'application/yaml') return ofStatus(parse(body.toString('utf8'), { maxAliasCount: 0 }));
-    if (type === 'application/vnd.kubernetes.protobuf') return ofProtobuf(body);
+    if (type === 'application/json') return isUnknownResource(JSON.parse(body.toString('utf8')));
+    if (type === 'application/yaml') return isUnknownResource(parse(body.toString('utf8'), { maxAliasCount: 0 }));
+    if (type === 'application/vnd.kubernetes.protobuf') return isUnknownInProtobuf(body);
   } catch {
-    // Not what its content type says.
+    return false;
   }
-  return 'unknown';
+  // A Status in CBOR is not read here.
+  return type === 'application/cbor' || body.toString('latin1').trim() === unknownPage;
 }
 
-function ofStatus(value: unknown): NotFoundKind {
-  if (!isRecord(value) || value.kind !== 'Status') return 'unknown';
-  const { details } = value;
-  return isRecord(details) && typeof details.name === 'string' && details.name !== '' ? 'object' : 'resource';
+function isUnknownResource(value: unknown): boolean {
+  if (!isRecord(value) || value.kind !== 'Status') return false;
+  const { message, reason, details } = value;
+  return message === unknownResource && reason === 'NotFound' && isEmpty(details);
+}
+
+function isEmpty(details: unknown): boolean {
+  return details === undefined || details === null || (isRecord(details) && Object.keys(details).length === 0);
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function ofProtobuf(body: Buffer): NotFoundKind {
-  if (body.toString('latin1', 0, 4) !== 'k8s\0') return 'unknown';
+/** `runtime.Unknown` around `metav1.Status`; its details have six empty fields where there is nothing in them. */
+function isUnknownInProtobuf(body: Buffer): boolean {
+  if (body.toString('latin1', 0, 4) !== 'k8s\0') return false;
   const unknown = readFields(body.subarray(4));
-  const kind = unknown.get(1) === undefined ? undefined : readFields(unknown.get(1) ?? Buffer.alloc(0)).get(2);
+  const kind = readFields(unknown.get(1) ?? Buffer.alloc(0)).get(2);
   const raw = unknown.get(2);
-  if (raw === undefined || kind?.toString('utf8') !== 'Status') return 'unknown';
-  const details = readFields(raw).get(5);
-  if (details === undefined) return 'resource';
-  return (readFields(details).get(1)?.length ?? 0) > 0 ? 'object' : 'resource';
+  if (raw === undefined || kind?.toString('utf8') !== 'Status') return false;
+  const status = readFields(raw);
+  const details = readFields(status.get(5) ?? Buffer.alloc(0));
+  return (
+    status.get(3)?.toString('utf8') === unknownResource &&
+    status.get(4)?.toString('utf8') === 'NotFound' &&
+    [...details.values()].every((value) => value.length === 0)
+  );
 }
 
 /** The length-delimited fields of one protobuf message; throws on a malformed one. */

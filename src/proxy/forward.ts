@@ -3,8 +3,9 @@ import type { NotFoundRule } from '../domain/route-request.ts';
 import type { StatusError } from '../domain/status-error.ts';
 import { buildStatus } from '../domain/status-error.ts';
 import { AcceptedCredentials } from './accepted-credentials.ts';
+import type { Served } from './ask-served.ts';
 import { bearerToken } from './bearer-token.ts';
-import { classifiableBytes, classifyNotFound } from './classify-not-found.ts';
+import { classifiableBytes, mayBeUnknownResource } from './classify-not-found.ts';
 import { isShutdownRefusal } from './classify-refusal.ts';
 import type { Exchange } from './exchange.ts';
 import type { FleetPeer } from './fleet.ts';
@@ -30,6 +31,8 @@ export interface ForwardPlan {
   readonly repeatable: boolean;
   /** True where a 404 may come from something behind the server (`proxy` subresources), so that it tells nothing. */
   readonly opaqueNotFound: boolean;
+  /** Asks a server now whether it serves what the request is about; never rejects. */
+  askServed(peer: FleetPeer): Promise<Served>;
   readonly upgrade:
     | { readonly protocol: string; accept(rawHeaders: readonly string[], peer: Duplex): void }
     | undefined;
@@ -59,11 +62,11 @@ const keptBodyBytes = 256 * 1024;
  * Streams one request to the first server that can take it, and its answer back, without ever repeating a write.
  *
  * Before a byte was sent the next server is tried, always. A GET or HEAD without a body that has had no byte of an
- * answer is sent once more, to another server where there is one. A 404 by which a server says that it does not know
- * the resource, although the table says that it does, proves that nothing was carried out: the next server is tried, for
- * writes too while their body is still whole, and likewise where a server refuses everything because it is shutting down
- * (docs/decisions/0005-failover.md). Everything else is answered by a Status:
- * one that may have been carried out by 504 without `Retry-After`, so that no client repeats it by itself.
+ * answer is sent once more, to another server where there is one. A 404 in the words for an unknown resource may be a
+ * webhook's or a kubelet's just as well, so that the server is asked what it serves. If it does not serve the resource,
+ * nothing was carried out: the next server is tried, for writes too while their body is still whole, and likewise where a
+ * server refuses everything because it is shutting down (docs/decisions/0005-failover.md). Everything else is answered by
+ * a Status: one that may have been carried out by 504 without `Retry-After`, so that no client repeats it by itself.
  */
 export function forward(
   exchange: Exchange,
@@ -276,35 +279,48 @@ class Forwarding implements ForwardedExchange, PeerHandler {
     // The transport reuses nothing of the chunk's memory, so it may be kept.
     held.chunks.push(chunk);
     held.size += chunk.length;
-    if (held.size <= classifiableBytes) return;
-    const rule = this.#rule();
-    if (held.status !== 404 || rule.kind === 'listed') {
-      this.#releaseHeld();
-      return;
-    }
-    this.#held = undefined;
-    this.#call?.abort(new Error('a 404 that cannot be told'));
-    this.#rejectDoubtful(rule);
+    if (held.size > classifiableBytes) this.#releaseHeld();
   }
 
   #takeEnd(rawTrailers: string[]): void {
     if (this.#closed || this.#ended) return;
     const held = this.#held;
-    if (held !== undefined) {
-      const rule = this.#rule();
-      // kube-apiserver has a HEAD of no object (405), so that to HEAD it is of a resource only that it says 404.
-      if (held.status === 404 && (this.#exchange.method === 'HEAD' || isWrongNotFound(held, rule))) {
-        this.#onWrongNotFound(rule);
+    if (held?.status === 404) {
+      // A HEAD has no text to go by.
+      if (this.#exchange.method === 'HEAD' || mayBeAboutResource(held)) {
+        void this.#askWhoMeansIt(rawTrailers);
         return;
       }
+      this.#releaseHeld();
+    } else if (held !== undefined) {
       if (isShutdownRefusal(held.status, Buffer.concat(held.chunks)) && this.#target !== undefined) {
         this.#events.onShutdown(this.#target);
         if (this.#tryNext(false)) return;
       }
       this.#releaseHeld();
     }
+    this.#finish(rawTrailers);
+  }
+
+  #finish(rawTrailers: string[]): void {
     if (rawTrailers.length === 0) this.#exchange.end();
     else this.#exchange.end(undefined, prepareResponseHeaders(rawTrailers));
+  }
+
+  /** The text of a 404 does not tell whose it is; what the server serves does. */
+  async #askWhoMeansIt(rawTrailers: string[]): Promise<void> {
+    const target = this.#target;
+    if (target === undefined) return;
+    try {
+      const served = await this.#plan.askServed(target.peer);
+      if (this.#closed) return;
+      if (served === 'absent') this.#onUnknownResource(target);
+      else if (served === 'untold') this.#onUntold(target);
+      else if (target.notFound.kind === 'doubt') this.#onNewlyServed(target, rawTrailers);
+      else this.#pass(rawTrailers);
+    } catch (error) {
+      this.#onDefect(error);
+    }
   }
 
   #takeFault(fault: PeerFault): void {
@@ -420,14 +436,42 @@ class Forwarding implements ForwardedExchange, PeerHandler {
     this.#events.reject(buildStatus(503, message, 1), 'doubt');
   }
 
-  #onWrongNotFound(rule: NotFoundRule): void {
+  #pass(rawTrailers: string[]): void {
+    this.#releaseHeld();
+    this.#finish(rawTrailers);
+  }
+
+  /** The table does not list it, so that the server may have got it between the 404 and the question. */
+  #onNewlyServed(target: ForwardTarget, rawTrailers: string[]): void {
+    if (!this.#plan.repeatable) this.#rejectUncertain(target);
+    else if (this.#repeats-- > 0) this.#attempt(target);
+    else this.#pass(rawTrailers);
+  }
+
+  /** The server has carried nothing out. */
+  #onUnknownResource({ notFound }: ForwardTarget): void {
     this.#held = undefined;
-    if (rule.kind === 'doubt' || this.#target === undefined) {
-      this.#rejectDoubtful(rule);
+    if (notFound.kind === 'doubt' || this.#target === undefined) {
+      this.#rejectDoubtful(notFound);
       return;
     }
     this.#events.onTableBehind(this.#target);
-    if (!this.#tryNext(true)) this.#rejectDoubtful(rule);
+    if (!this.#tryNext(true)) this.#rejectDoubtful(notFound);
+  }
+
+  /** The 404 may be wrong, and may be a webhook's: only what can be sent twice is. */
+  #onUntold(target: ForwardTarget): void {
+    const { notFound } = target;
+    this.#held = undefined;
+    if (!this.#plan.repeatable) this.#rejectUncertain(target);
+    else if (notFound.kind === 'doubt' || !this.#tryNext(true)) this.#rejectDoubtful(notFound);
+  }
+
+  #rejectUncertain({ peer }: ForwardTarget): void {
+    this.#held = undefined;
+    const { id } = peer.target;
+    const message = `kube-apiserver ${id} answered 404, which may be about the resource or what is behind it; whether it carried out the request is unknown`;
+    this.#events.reject(buildStatus(504, message));
   }
 
   /** After an answer which proves that nothing was carried out; false if there is no other server, or no body left. */
@@ -484,13 +528,9 @@ class Forwarding implements ForwardedExchange, PeerHandler {
   }
 }
 
-function isWrongNotFound(
-  held: { readonly headers: readonly string[]; readonly chunks: readonly Buffer[] },
-  rule: NotFoundRule,
-): boolean {
-  const type = headerValue(held.headers, 'content-type') ?? '';
-  const kind = classifyNotFound(type, headerValue(held.headers, 'content-encoding'), Buffer.concat(held.chunks));
-  return kind === 'resource' || (kind === 'unknown' && rule.kind === 'doubt');
+function mayBeAboutResource({ headers, chunks }: HeldAnswer): boolean {
+  const type = headerValue(headers, 'content-type') ?? '';
+  return mayBeUnknownResource(type, headerValue(headers, 'content-encoding'), Buffer.concat(chunks));
 }
 
 async function* emptyBody(): AsyncGenerator<Uint8Array> {}

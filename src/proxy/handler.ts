@@ -6,8 +6,10 @@ import { routeRequest } from '../domain/route-request.ts';
 import type { PeerSet } from '../domain/routing-table.ts';
 import type { StatusError } from '../domain/status-error.ts';
 import { buildStatus } from '../domain/status-error.ts';
+import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Admission } from './admission.ts';
+import { askServed } from './ask-served.ts';
 import type { Authenticate } from './authenticate.ts';
 import type { Exchange } from './exchange.ts';
 import type { Fleet, FleetPeer, FleetSnapshot } from './fleet.ts';
@@ -31,6 +33,7 @@ export interface HandlerContext {
   readonly fleet: Fleet;
   readonly health: PeerHealth;
   readonly transport: PeerTransport;
+  readonly clock: Clock;
   readonly discovery: UnifiedDiscovery;
   readonly metrics: ProxyMetrics;
   /** Tells the table's owner that the server at this address does not serve what the table says. */
@@ -169,7 +172,7 @@ class Answering implements ForwardEvents {
     this.#homeLacksIt = decision.kind === 'peer';
     this.#route = decision.kind === 'peer' ? 'peer' : 'home';
     if (this.#context.accessLog) this.#reason = explain(decision, identity.alreadyRouted);
-    if (identity.alreadyRouted) this.#forward(home === undefined ? undefined : targetOfRouted(home), none);
+    if (identity.alreadyRouted) this.#forward(home === undefined ? undefined : targetOfRouted(home, decision), none);
     else if (decision.kind === 'peer') {
       const [first, ...others] = this.#targetsFor(decision.candidates, decision.notFound, snapshot);
       if (first !== undefined) stick(exchange, info, first.peer);
@@ -226,6 +229,7 @@ class Answering implements ForwardEvents {
     const info = this.#info;
     const upgrade = this.#upgrade;
     if (info === undefined) return;
+    const { transport } = this.#context;
     const { method } = exchange;
     const reads = (method === 'GET' || method === 'HEAD') && !exchange.hasBody;
     const plan = {
@@ -235,9 +239,10 @@ class Answering implements ForwardEvents {
       // An upgrade may run a command; only that to a watch is a read.
       repeatable: reads && (upgrade === undefined || info.verb === 'watch'),
       opaqueNotFound: isOpaque(info),
+      askServed: ({ target }: FleetPeer) => askServed(this.#context, target, exchange, info),
       upgrade,
     };
-    this.#forwarded = forward(exchange, plan, this.#context.transport, this);
+    this.#forwarded = forward(exchange, plan, transport, this);
   }
 
   #refuse(status: StatusError, why: UnavailableReason = 'other'): void {
@@ -361,8 +366,10 @@ function noteFault({ health, metrics }: HandlerContext, target: PeerTarget, faul
 const routedAlready = 'another proxy has sent the request here, and this server does not serve it';
 
 /** Only home, and where that does not know the resource, nobody can tell here who does. */
-function targetOfRouted(peer: FleetPeer): ForwardTarget {
-  return { peer, notFound: { kind: 'doubt', message: routedAlready }, peerProxied: true };
+function targetOfRouted(peer: FleetPeer, decision: RouteDecision): ForwardTarget {
+  const isListed = decision.kind === 'home' && decision.notFound.kind === 'listed';
+  const notFound: NotFoundRule = isListed ? decision.notFound : { kind: 'doubt', message: routedAlready };
+  return { peer, notFound, peerProxied: true };
 }
 
 function homesFor(fleet: Fleet, snapshot: FleetSnapshot, home: FleetPeer | undefined): FleetPeer[] {

@@ -86,6 +86,7 @@ export function startProxy(options: ProxyOptions): RunningProxy {
     fleet,
     health,
     transport,
+    clock,
     discovery,
     metrics,
     reportBehind: options.reportBehind,

@@ -1,63 +1,47 @@
 import { expect } from 'chai';
 import { buildStatus } from '../../src/domain/status-error.ts';
-import { classifyNotFound } from '../../src/proxy/classify-not-found.ts';
+import { mayBeUnknownResource } from '../../src/proxy/classify-not-found.ts';
 import { encodeStatus } from '../../src/proxy/write-status.ts';
 
-const status = { kind: 'Status', apiVersion: 'v1', status: 'Failure', reason: 'NotFound', code: 404 };
+const message = 'the server could not find the requested resource';
+const status = { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', reason: 'NotFound', code: 404 };
+const json = (value: unknown) => Buffer.from(`${JSON.stringify(value)}\n`);
+const protobuf = 'application/vnd.kubernetes.protobuf';
+const inProtobuf = (text: string) => encodeStatus(buildStatus(404, text), protobuf).body;
 
-describe('classifyNotFound', () => {
-  it('tells a missing object by the name in details', () => {
-    const body = Buffer.from(JSON.stringify({ ...status, details: { name: 'x', kind: 'pods' } }));
-    expect(classifyNotFound('application/json', undefined, body)).to.equal('object');
-    const yaml = Buffer.from('kind: Status\ndetails:\n  name: x\n');
-    expect(classifyNotFound('application/yaml', undefined, yaml)).to.equal('object');
-  });
+describe('mayBeUnknownResource', () => {
+  for (const [what, type, body] of [
+    ['JSON', 'application/json', json({ ...status, message, details: {} })],
+    ['JSON without details', 'application/json; charset=utf-8', json({ ...status, message })],
+    ['YAML', 'application/yaml', Buffer.from(`kind: Status\ndetails: {}\nmessage: ${message}\nreason: NotFound\n`)],
+    ['protobuf', protobuf, inProtobuf(message)],
+    ['plain text', 'text/plain; charset=utf-8', Buffer.from('404 page not found\n')],
+    ['plain text of no type', '', Buffer.from('404 page not found\n')],
+  ] as const)
+    it(`knows kube-apiserver's own words in ${what}`, () => {
+      expect(mayBeUnknownResource(type, undefined, body)).to.equal(true);
+    });
 
-  it('takes a Status without that name, and the plain text of the mux, for an unknown resource', () => {
-    expect(
-      classifyNotFound('application/json', undefined, Buffer.from(JSON.stringify({ ...status, details: {} }))),
-    ).to.equal('resource');
-    expect(classifyNotFound('text/plain; charset=utf-8', undefined, Buffer.from('404 page not found\n'))).to.equal(
-      'resource',
-    );
-  });
+  for (const [what, type, body] of [
+    ['a missing object', 'application/json', json({ ...status, message, details: { name: 'x', kind: 'pods' } })],
+    ['a detail besides', 'application/json', json({ ...status, message, details: { causes: [] } })],
+    ["a webhook's words", 'application/json', json({ ...status, message: 'tenant "team-a" not found', details: {} })],
+    ['another reason', 'application/json', json({ ...status, message, reason: 'Gone' })],
+    ['no Status', 'application/json', json({ message, reason: 'NotFound' })],
+    ['another text in YAML', 'application/yaml', Buffer.from('kind: Status\nmessage: no\nreason: NotFound\n')],
+    ['another text in protobuf', protobuf, inProtobuf('tenant not found')],
+    ['a page', 'text/html', Buffer.from('<p>')],
+    ['other plain text', 'text/plain', Buffer.from('pod does not exist\n')],
+    ['broken JSON', 'application/json', Buffer.from('{')],
+    ['broken protobuf', protobuf, Buffer.from('k8s\0\x0a\xff', 'latin1')],
+  ] as const)
+    it(`takes ${what} for an answer`, () => {
+      expect(mayBeUnknownResource(type, undefined, body)).to.equal(false);
+    });
 
-  it('reads protobuf', () => {
-    const accept = 'application/vnd.kubernetes.protobuf';
-    const { body, contentType } = encodeStatus(
-      buildStatus(404, 'the server could not find the requested resource'),
-      accept,
-    );
-    expect(classifyNotFound(contentType, undefined, body)).to.equal('resource');
-    // details (5) { name (1): "x" } inside Status, inside Unknown.raw (2).
-    const named = Buffer.from([
-      0x6b,
-      0x38,
-      0x73,
-      0,
-      0x0a,
-      8,
-      0x12,
-      6,
-      ...Buffer.from('Status'),
-      0x12,
-      5,
-      0x2a,
-      3,
-      0x0a,
-      1,
-      0x78,
-    ]);
-    expect(classifyNotFound(accept, undefined, named)).to.equal('object');
-  });
-
-  it('does not guess', () => {
-    expect(classifyNotFound('text/html', undefined, Buffer.from('<p>'))).to.equal('unknown');
-    expect(classifyNotFound('application/json', 'gzip', Buffer.from('{}'))).to.equal('unknown');
-    expect(classifyNotFound('application/json', undefined, Buffer.from('{'))).to.equal('unknown');
-    expect(
-      classifyNotFound('application/vnd.kubernetes.protobuf', undefined, Buffer.from('k8s\0\x0a\xff', 'latin1')),
-    ).to.equal('unknown');
+  it('does not guess what it cannot read', () => {
+    expect(mayBeUnknownResource('application/json', 'gzip', Buffer.from('{}'))).to.equal(true);
+    expect(mayBeUnknownResource('application/cbor', undefined, Buffer.from([0xd9]))).to.equal(true);
   });
 });
 

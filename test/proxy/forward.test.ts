@@ -79,7 +79,12 @@ describe('forwarding one request', () => {
       onDefect: (error: unknown) => seen.defects.push(error),
     } as unknown as ForwardEvents;
     const upgrade = { protocol: 'websocket', accept: () => brokenOr('accept') };
-    const plan = { longRunning: false, repeatable: broken === 'dispatch', opaqueNotFound: false };
+    const plan = {
+      longRunning: false,
+      repeatable: broken === 'dispatch',
+      opaqueNotFound: false,
+      askServed: async () => 'untold' as const,
+    };
     const forwarded = forward(exchange, { ...plan, upgrade, first: target, others: () => [] }, transport, events);
     onClose = (complete) => forwarded.onClose(complete);
     if (handler === undefined) throw new Error('nothing was dispatched');

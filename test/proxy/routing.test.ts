@@ -16,6 +16,7 @@ const unknownResource = JSON.stringify({
   kind: 'Status',
   apiVersion: 'v1',
   status: 'Failure',
+  message: 'the server could not find the requested resource',
   reason: 'NotFound',
   details: {},
   code: 404,
@@ -124,7 +125,10 @@ describe('the proxy', function () {
     for (const [body, type] of [
       ['404 page not found\n', 'text/plain'],
       [unknownResource, 'application/json'],
-      ['kind: Status\ndetails: {}\n', 'application/yaml'],
+      [
+        'kind: Status\nmessage: the server could not find the requested resource\nreason: NotFound\n',
+        'application/yaml',
+      ],
     ] as const) {
       notFound(home, body, type);
       const answer = await proxy.get('/apis/nope.io/v1/x');
@@ -274,11 +278,81 @@ describe('the proxy', function () {
     for (let round = 0; round < 4; round++)
       statuses.add((await proxy.get('/apis/new.io/v1/things', {}, 'HEAD')).status);
     expect([...statuses]).to.deep.equal([405]);
-    const { status, headers } = await proxy.get('/apis/new.io/v1/lone', {}, 'HEAD');
-    expect([status, headers['retry-after']]).to.deep.equal([503, '1']);
+    expect(statusAndRetry(await proxy.get('/apis/new.io/v1/lone', {}, 'HEAD'))).to.deep.equal([503, '1']);
+    answerFor(other, 404, '', ['things', 'lone']);
+    expect((await proxy.get('/apis/new.io/v1/lone', {}, 'HEAD')).status).to.equal(404);
     // Where the table is sure that nobody serves it, there is nothing to doubt.
     home.answer = (_request, response) => response.writeHead(404, type).end();
     expect((await proxy.get('/apis/nope.io/v1/things', {}, 'HEAD')).status).to.equal(404);
+  });
+
+  describe('a 404 of a server that says by its discovery what it serves', () => {
+    const denial = unknownResource.replace('the server could not find the requested resource', 'tenant not found');
+    const asked = (peer: LoopbackPeer) => peer.seen.map(({ method, url }) => `${method} ${url}`);
+    const send = (method: string, path = '/api/v1/namespaces/a/pods') =>
+      proxy.get(path, method === 'GET' || method === 'HEAD' ? {} : { 'Content-Length': '1' }, method, 'x');
+
+    for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'GET'])
+      it(`is its answer to ${method}, at once where its words are others than kube-apiserver's`, async () => {
+        answerFor(home, 404, denial, []);
+        const { status, body } = await send(method);
+        expect([status, body]).to.deep.equal([404, denial]);
+        expect(asked(home)).to.deep.equal([`${method} /api/v1/namespaces/a/pods`]);
+        expect([...asked(other), ...asked(third), ...proxy.behind]).to.deep.equal([]);
+      });
+
+    for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'GET', 'HEAD'])
+      it(`is its answer to ${method} if it serves the resource, in kube-apiserver's very words`, async () => {
+        answerFor(home, 404, unknownResource, ['pods']);
+        const { status, body } = await send(method);
+        expect([status, body]).to.deep.equal([404, method === 'HEAD' ? '' : unknownResource]);
+        expect(asked(home)).to.deep.equal([`${method} /api/v1/namespaces/a/pods`, 'GET /api/v1']);
+        expect([...asked(other), ...asked(third), ...proxy.behind]).to.deep.equal([]);
+      });
+
+    it('asks as the client', async () => {
+      answerFor(home, 404, unknownResource, ['pods']);
+      await proxy.get('/api/v1/pods', { authorization: 'Bearer mine', 'impersonate-user': 'jane' });
+      const { headers } = home.seen[1] ?? {};
+      expect([headers?.authorization, headers?.['impersonate-user']]).to.deep.equal(['Bearer mine', 'jane']);
+    });
+
+    it('sends the request to another server if it lists the group-version without the resource', async () => {
+      answerFor(home, 404, unknownResource, ['secrets', 'pods/status']);
+      expect((await send('POST')).body).to.be.oneOf(['other', 'third']);
+      expect(proxy.behind).to.deep.equal([home.address]);
+    });
+
+    for (const discovery of [403, 500, 'no list'] as const)
+      it(`sends a read to another server, and a write never, if it answers ${discovery} to the question`, async () => {
+        answerFor(home, 404, unknownResource, discovery);
+        const write = await send('POST');
+        expect(statusAndRetry(write)).to.deep.equal([504, undefined]);
+        expect(write.body).to.include('whether it carried out the request is unknown');
+        expect([...asked(other), ...asked(third)]).to.deep.equal([]);
+        expect((await send('GET')).body).to.be.oneOf(['other', 'third']);
+        expect(proxy.behind).to.deep.equal([]);
+      });
+
+    it('asks for the subresource where the request is about one', async () => {
+      const pods = groupVersion('v1', { pods: [0, 1, 2] });
+      const resources = pods.resources.map((row) => ({ ...row, subresources: { exec: [0, 1, 2] } }));
+      proxy.use(table({ groupVersions: [{ ...pods, resources }] }));
+      answerFor(home, 404, '404 page not found\n', ['pods', 'pods/exec']);
+      expect((await send('POST', '/api/v1/namespaces/a/pods/x/exec')).status).to.equal(404);
+      answerFor(home, 404, '404 page not found\n', ['pods']);
+      expect((await send('POST', '/api/v1/namespaces/a/pods/x/exec')).body).to.be.oneOf(['other', 'third']);
+    });
+
+    it('is believed of what the table does not list, while it is in doubt, only after a read was sent again', async () => {
+      proxy.use(table({ complete: false, doubts: [{ peer: 'p', reason: 'r', message: 'm' }] }));
+      answerFor(home, 404, unknownResource, ['fresh']);
+      expect((await proxy.get('/api/v1/fresh')).status).to.equal(404);
+      expect(asked(home)).to.deep.equal(['GET /api/v1/fresh', 'GET /api/v1', 'GET /api/v1/fresh', 'GET /api/v1']);
+      expect((await send('POST', '/api/v1/fresh')).status).to.equal(504);
+      answerFor(home, 404, unknownResource, []);
+      expect((await send('POST', '/api/v1/fresh')).status).to.equal(503);
+    });
   });
 
   it("leaves a server's own refusals alone, with their Retry-After, and forwards the trace context", async () => {
@@ -636,4 +710,31 @@ async function getOver(session: import('node:http2').ClientHttp2Session, path: s
   });
   await once(stream, 'end');
   return body;
+}
+
+/** Answers everything so, except the list of a group-version. */
+function answerFor(
+  peer: LoopbackPeer,
+  status: number,
+  body: string,
+  discovery: readonly string[] | number | 'no list',
+): void {
+  peer.answer = (request, response) => {
+    request.resume();
+    const type = { 'Content-Type': body.startsWith('{') ? 'application/json' : 'text/plain' };
+    if (!/^\/(api|apis\/[^/]+)\/[^/]+$/.test(request.url ?? '')) response.writeHead(status, type).end(body);
+    else if (discovery === 'no list') response.end('{}');
+    else if (typeof discovery === 'number') response.writeHead(discovery).end();
+    else response.end(JSON.stringify({ kind: 'APIResourceList', resources: discovery.map((name) => ({ name })) }));
+  };
+}
+
+function statusAndRetry({
+  status,
+  headers,
+}: {
+  readonly status: number;
+  readonly headers: NodeJS.Dict<string | string[]>;
+}) {
+  return [status, headers['retry-after']];
 }
