@@ -632,7 +632,9 @@ describe('what an administrator installs, from an empty control plane', function
 
     it('installs, upgrades, rolls back and uninstalls', async () => {
       await runBlock(readme, /-k config\/overlays\/observe-only/);
-      await lab.must(['delete', '-k', 'config/overlays/observe-only', '--timeout=120s']);
+      await runBlock('rollback-uninstall.md', /kubectl delete -k/, (block) =>
+        block.replace(/-k \S+/g, '-k config/overlays/observe-only'),
+      );
       mkdirSync(folderOf());
       symlinkSync(repository, join(lab.folder, 'peerdiscovery'));
       writeKustomization((text) => text);
