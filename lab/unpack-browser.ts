@@ -8,16 +8,6 @@ import { brotliDecompress } from 'node:zlib';
 import { cacheFolder, hashOf } from './build-control-plane.ts';
 
 const manifest = fileURLToPath(new URL('browser', import.meta.url));
-/** The package's own names folders of a cloud's function. */
-const fontsConf = `<?xml version="1.0"?>
-<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
-<fontconfig>
-  <dir prefix="relative">fonts</dir>
-  <dir>/usr/share/fonts</dir>
-  <cachedir prefix="relative">fonts-cache</cachedir>
-</fontconfig>
-`;
-
 const decompress = promisify(brotliDecompress);
 
 /** The package has the libraries and the font that a small machine lacks. */
@@ -70,6 +60,7 @@ async function unpack(folder: string): Promise<void> {
     execFileSync('tar', ['--extract', '--no-same-owner', '--directory', folder], { input });
   }
   await rm(join(folder, 'node_modules'), { recursive: true });
-  await writeFile(join(folder, 'fonts.conf'), fontsConf);
+  // The package's own names folders of a cloud's function.
+  await copyFile(join(manifest, 'fonts.conf'), join(folder, 'fonts.conf'));
   await writeFile(join(folder, 'chromium'), launcher, { mode: 0o755 });
 }
