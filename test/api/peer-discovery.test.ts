@@ -51,6 +51,12 @@ describe('the CustomResourceDefinition of PeerDiscovery', () => {
     expect(crdText()).not.to.match(/\$ref|\$id|"?const"?:|~kind|patternProperties/);
   });
 
+  it('has few enough columns for a terminal of 80, the rest in wide', () => {
+    const columns = customResourceDefinition().spec.versions[0]?.additionalPrinterColumns ?? [];
+    const shown = columns.filter(({ priority = 0 }) => priority === 0).map(({ name }) => Math.max(name.length, 5) + 3);
+    expect(shown.reduce((sum, width) => sum + width, 'a-longer-name'.length + 3)).to.be.at.most(80);
+  });
+
   it('has no escape in its rules that CEL does not know', () => {
     const rules = JSON.stringify(customResourceDefinition()).match(/"rule":"(?:[^"\\]|\\.)*"/g) ?? [];
     expect(rules).not.to.deep.equal([]);
