@@ -104,7 +104,10 @@ export function createFleet({
     return listed === undefined || takesWork(listed.state) || hasComeBack(listed);
   };
   const watchAll = () => {
-    const known = snapshot.peers.flatMap((peer) => (peer === undefined ? [] : [peer]));
+    // Nothing connects to an address that the operator refuses, nor to one that a server has left.
+    const known = snapshot.peers.filter(
+      (peer): peer is FleetPeer => peer !== undefined && peer.state !== 'Refused' && peer.state !== 'Gone',
+    );
     health.watch(pinned === undefined ? known : [pinned, ...known.filter(({ load }) => load !== pinned.load)]);
   };
   watchAll();
