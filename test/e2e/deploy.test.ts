@@ -450,6 +450,8 @@ describe('what an administrator installs, from an empty control plane', function
       // Only when a server answers 404 for what the table says it serves.
       `peerdiscovery-proxy ${system} patch coordination.k8s.io leases`,
       `peerdiscovery-front-proxy ${system} patch coordination.k8s.io leases`,
+      // Where OwnerReferencesPermissionEnforcement is on, this is checked for an owner of a Lease, and never asked for.
+      `peerdiscovery-operator ${system} delete coordination.k8s.io leases`,
       // Only for a certificate that names a UID.
       'peerdiscovery-proxy-impersonation  impersonate authentication.k8s.io uids',
       // A server-side apply that makes its object is checked for this, but is a patch in the audit log.
