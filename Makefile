@@ -14,6 +14,7 @@ help: ## Show this list
 install: node_modules/.stamp ## Install what package-lock.json lists
 
 node_modules/.stamp: package-lock.json
+	@scripts/prepare-install.sh
 	PATH="$(system_path)" npm ci --no-progress --loglevel=error
 	@touch $@
 
