@@ -340,7 +340,9 @@ describe('a real Prometheus on a real operator and proxy', function () {
 
   it('fires when a flood of handshakes leaves a proxy no processor time', async () => {
     const flood = ['-connect', '10.77.0.30:6443', '-new', '-time', '60'];
-    const clients = [1, 2, 3].map((at) => mixed.plane.spawn('openssl', ['s_time', ...flood], { name: `flood-${at}` }));
+    const clients = [1, 2, 3, 4, 5, 6, 7, 8].map((at) =>
+      mixed.plane.spawn('openssl', ['s_time', ...flood], { name: `flood-${at}` }),
+    );
     try {
       await waitFor('PeerDiscoveryProxySaturated', true);
     } finally {
