@@ -1,3 +1,4 @@
+import { negotiateAggregated } from '../domain/negotiate-media-type.ts';
 import type { RoutingBundle } from '../domain/routing-table.ts';
 import { buildStatus } from '../domain/status-error.ts';
 import type { Clock } from '../runtime/clock.ts';
@@ -65,7 +66,11 @@ export function createUnifiedDiscovery(parts: {
       if (method !== 'GET' && method !== 'HEAD') return false;
       const path = pathOf(target);
       if (path === openApiV3 || path === '/openapi/v2') return true;
-      return parseDiscoveryPath(path) !== undefined && !asksForOwn(acceptOf(rawHeaders));
+      const discovery = parseDiscoveryPath(path);
+      if (discovery === undefined) return false;
+      // Only these have a form in which a client can ask for a server's own document.
+      if (discovery.kind !== 'core' && discovery.kind !== 'groups') return true;
+      return negotiateAggregated(acceptOf(rawHeaders), ['v2', 'v2beta1'])?.profile !== 'nopeer';
     },
     read: ({ method, target, rawHeaders }, { bundle }) => {
       if (bundle === undefined) return undefined;
@@ -128,11 +133,6 @@ export function createUnifiedDiscovery(parts: {
     if (why === undefined) return context.pass(homes());
     writeStatus(exchange, buildStatus(503, `there may be an OpenAPI document for ${key}: ${why}`, 1));
   }
-}
-
-/** A server's own document is that server's to give. */
-function asksForOwn(accept: string): boolean {
-  return /;\s*profile=nopeer\b/.test(accept);
 }
 
 function readOpenApi(path: string, accept: string): DiscoveryQuestion | undefined {

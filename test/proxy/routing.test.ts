@@ -165,6 +165,15 @@ describe('the proxy', function () {
         const { status, headers } = await bare.get(`${path}?timeout=32s`, {}, method);
         expect([path, status, headers['retry-after']]).to.deep.equal([path, 503, '1']);
       }
+    // Where a server reads no profile, the word is no leave to give its own document for that of all.
+    for (const [path, accept] of [
+      ['/apis', 'application/json;profile=nopeer'],
+      ['/apis', `application/json, ${v2.replace('v=v2', 'v=v9')};profile=nopeer`],
+      ['/api', 'text/html;profile=nopeer, */*'],
+      ['/apis/new.io', `${v2};profile=nopeer`],
+      ['/apis/new.io/v1', `${v2};profile=nopeer, application/json`],
+    ] as const)
+      expect([path, accept, (await bare.get(path, { Accept: accept })).status]).to.deep.equal([path, accept, 503]);
     expect(home.seen).to.have.length(0);
     expect((await bare.get('/apis', { Accept: `${v2};profile=nopeer` })).body).to.equal('home');
     expect((await bare.get('/version')).body).to.equal('home');
