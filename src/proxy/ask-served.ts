@@ -1,3 +1,4 @@
+import { findJsonExcess } from '../domain/count-json.ts';
 import type { RequestInfo } from '../domain/request-info.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { bearerToken } from './bearer-token.ts';
@@ -42,6 +43,7 @@ export async function askServed(
 }
 
 function readNames(body: Buffer): ReadonlySet<string> | undefined {
+  if (findJsonExcess(body) !== undefined) return undefined;
   try {
     const list: unknown = JSON.parse(body.toString('utf8'));
     if (typeof list !== 'object' || list === null || !('kind' in list) || list.kind !== 'APIResourceList')

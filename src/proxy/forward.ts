@@ -470,7 +470,9 @@ class Forwarding implements ForwardedExchange, PeerHandler {
   #rejectUncertain({ peer }: ForwardTarget): void {
     this.#held = undefined;
     const { id } = peer.target;
-    const message = `kube-apiserver ${id} answered 404, which may be about the resource or what is behind it; whether it carried out the request is unknown`;
+    const message =
+      `kube-apiserver ${id} answered 404, which may be about the resource or what is behind it; ` +
+      'whether it carried out the request is unknown';
     this.#events.reject(buildStatus(504, message));
   }
 

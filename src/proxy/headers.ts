@@ -34,9 +34,10 @@ const hopByHopLengths: readonly boolean[] = lengthsOf(hopByHop);
  * Makes a request's header fields fit to be sent to an apiserver: nothing that forges an identity, nothing of this hop.
  *
  * Removed, in any case and spelling: `X-Remote-*` and `x-kubernetes-peer-proxied` (they are authority over connections
- * that carry a front-proxy certificate), hop-by-hop fields and those named in `Connection`, save for what says
- * who somebody is. `x-kubernetes-peer-proxied` is then added if, and only if, the request leaves its home, and the identity that this proxy has verified is stamped.
- * Repeated fields stay repeated. What cannot be a field at all is left for whoever writes the head to refuse.
+ * that carry a front-proxy certificate), hop-by-hop fields and those named in `Connection`, save for what says who somebody
+ * is. `x-kubernetes-peer-proxied` is then added if, and only if, the request leaves its home, and the identity that this
+ * proxy has verified is stamped. Repeated fields stay repeated. What cannot be a field at all is left for whoever writes
+ * the head to refuse.
  */
 export function prepareRequestHeaders(rawHeaders: RawHeaders, context: HeaderContext): string[] {
   const { identity } = context;

@@ -1,3 +1,4 @@
+import { findJsonExcess } from '../domain/count-json.ts';
 import {
   formatOpenApiIndex,
   mergeOpenApiIndexes,
@@ -100,6 +101,7 @@ export function hashOf(url: string): string | undefined {
 }
 
 function readIndex(body: Buffer): OpenApiIndex | undefined {
+  if (findJsonExcess(body) !== undefined) return undefined;
   try {
     return parseOpenApiIndex(JSON.parse(body.toString('utf8')));
   } catch {

@@ -17,8 +17,6 @@ export type SwaggerForm = 'json' | 'protobuf';
 const protobufType = 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf';
 const deprecatedProtobufType = 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf';
 const maxBytes = 64 * 1024 * 1024;
-/** What this process can read without making its other clients wait for long. */
-const jsonBounds = { maxContainers: 1_000_000, maxCommas: 3_000_000 };
 
 /** The form for an Accept header by its first clause that names one; undefined where a server answers 406. */
 export function chooseSwaggerForm(accept: string): SwaggerForm | undefined {
@@ -157,7 +155,7 @@ export function createMergedSwagger({
 }
 
 function excessOf(form: SwaggerForm, body: Buffer): string | undefined {
-  return form === 'json' ? findJsonExcess(body, jsonBounds) : undefined;
+  return form === 'json' ? findJsonExcess(body) : undefined;
 }
 
 /** One document at a time, with a turn for everybody else between, as each takes tens of milliseconds. */
