@@ -157,7 +157,7 @@ describe('the proxy while servers fail', function () {
 
   it('says 503 for an unknown resource while a live server has not been heard, and 404 when all have', async () => {
     const unknown = '/apis/nope.example/v1/things';
-    expect((await fleet.get(unknown)).status).to.equal(404);
+    await fleet.until('certainty at first', async () => (await fleet.get(unknown)).status === 404);
     server('new-1').fault = { kind: 'garbage', body: 'notJson' };
     await fleet.until('doubt', async () => (await fleet.get(unknown)).status === 503);
     expectUnavailable(await fleet.get(unknown));
