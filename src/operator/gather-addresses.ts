@@ -71,11 +71,15 @@ function flagOf(spec: PodObject['spec'], name: string): string | undefined {
 }
 
 function nodeAddresses({ metadata, status }: NodeObject, portOf: (ip: string) => number): HostAddress[] {
-  const ip = status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
-  if (ip === undefined) return [];
+  // A Node may be in several networks, and its kube-apiserver in any of them.
+  const ips = (status?.addresses ?? []).flatMap(({ type, address }) =>
+    type === 'InternalIP' && address ? [address] : [],
+  );
   const hostnames = new Set([metadata?.labels?.['kubernetes.io/hostname'], metadata?.name]);
   return [...hostnames].flatMap((hostname) =>
-    hostname === undefined ? [] : [{ hostname, address: formatAddress({ host: ip, port: portOf(ip) }) }],
+    hostname === undefined
+      ? []
+      : ips.map((ip) => ({ hostname, address: formatAddress({ host: ip, port: portOf(ip) }) })),
   );
 }
 

@@ -62,6 +62,16 @@ describe('gatherAddresses', () => {
       { hostname: 'cp-3', address: '10.0.0.3:6443' },
     ]);
   });
+
+  it('gives every internal address of a Node', () => {
+    const addresses = ['192.0.2.1', '10.0.0.1', 'fd00::1'].map((address) => ({ type: 'InternalIP', address }));
+    const object = { metadata: { name: 'cp-1' }, status: { addresses } };
+    expect(gatherAddresses([], [object], [slice], 6443).nodes.map(({ address }) => address)).to.deep.equal([
+      '192.0.2.1:6443',
+      '10.0.0.1:7443',
+      '[fd00::1]:6443',
+    ]);
+  });
 });
 
 const noMirror = { 'kubernetes.io/config.mirror': undefined as unknown as string };
