@@ -8,6 +8,8 @@ export interface Counts {
   readonly passed: number;
   readonly failed: number;
   readonly skipped: number;
+  /** Each failed test: its full title, then its message. */
+  readonly failures: readonly string[];
 }
 
 const tailLines = 8;
@@ -24,17 +26,23 @@ export default class CountingReporter extends Mocha.reporters.Spec {
     // The lab reads this and writes its servers' logs there.
     const logs = mkdtempSync(join(tmpdir(), 'peerdiscovery-test-logs-'));
     process.env.PEERDISCOVERY_TEST_LOGS = logs;
-    runner.on(Mocha.Runner.constants.EVENT_TEST_FAIL, (_test, error: Error) => {
+    const failed: string[] = [];
+    runner.on(Mocha.Runner.constants.EVENT_TEST_FAIL, (test: Mocha.Test, error: Error) => {
+      failed.push(`${test.fullTitle()}\n${indent(error.stack ?? error.message)}`);
       process.stdout.write(`${describeFailure(error, logs)}\n`);
     });
     runner.once(Mocha.Runner.constants.EVENT_RUN_END, () => {
       const { passes, failures, pending } = this.stats;
       if (failures === 0) rmSync(logs, { recursive: true, force: true });
       if (typeof output !== 'string') return;
-      const counts: Counts = { passed: passes, failed: failures, skipped: pending };
+      const counts: Counts = { passed: passes, failed: failures, skipped: pending, failures: failed };
       writeFileSync(output, JSON.stringify(counts));
     });
   }
+}
+
+function indent(text: string): string {
+  return text.replaceAll(/^/gm, '    ');
 }
 
 /** The message of a failure, then each log that there is: its path, and its last lines. */

@@ -51,17 +51,22 @@ function run(command: readonly string[]): Promise<number> {
   });
 }
 
-const nothing: Counts = { passed: 0, failed: 0, skipped: 0 };
+const nothing: Counts = { passed: 0, failed: 0, skipped: 0, failures: [] };
 
 function sum(counts: readonly Counts[]): Counts {
-  const add = (key: keyof Counts) => counts.reduce((total, each) => total + each[key], 0);
-  return { passed: add('passed'), failed: add('failed'), skipped: add('skipped') };
+  const add = (key: 'passed' | 'failed' | 'skipped') => counts.reduce((total, each) => total + each[key], 0);
+  return {
+    passed: add('passed'),
+    failed: add('failed'),
+    skipped: add('skipped'),
+    failures: counts.flatMap((each) => each.failures),
+  };
 }
 
 /** Says what went wrong besides the tests, and counts it as one more failure. */
 function broken(what: string, why: string, counts: Counts = nothing): Counts {
   console.error(`${what}: ${why}`);
-  return { ...counts, failed: counts.failed + 1 };
+  return { ...counts, failed: counts.failed + 1, failures: [...counts.failures, `${what}: ${why}`] };
 }
 
 /** The counts of one run of mocha. */
@@ -105,6 +110,8 @@ else
     if (stage !== undefined) counts.push(await runStage(stage, join(folder, `${name}.json`)));
   }
 await rm(folder, { recursive: true });
-const { passed, failed, skipped } = sum(counts);
+const { passed, failed, skipped, failures } = sum(counts);
+// Said again at the end: whoever sees the tail of a log alone sees why it failed.
+for (const failure of failures) console.log(`\nFAILED: ${failure}`);
 console.log(`\n${passed} passed, ${failed} failed, ${skipped} skipped`);
 process.exit(failed === 0 && passed > 0 ? 0 : 1);
