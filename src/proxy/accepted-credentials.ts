@@ -29,7 +29,7 @@ export class AcceptedCredentials {
 }
 
 /** Answers that kube-apiserver gives only after it has authenticated the request. */
-const laterStatuses: ReadonlySet<number> = new Set([200, 201, 202, 304, 403, 404, 405, 406, 409, 410, 415, 422]);
+const laterStatuses: ReadonlySet<number> = new Set([101, 200, 201, 202, 304, 403, 404, 405, 406, 409, 410, 415, 422]);
 
 /**
  * True if the server can only have answered so after it has accepted the token.
@@ -38,7 +38,7 @@ const laterStatuses: ReadonlySet<number> = new Set([200, 201, 202, 304, 403, 404
  * before it authenticates; it answers OPTIONS before that too, where CORS is configured. Flow control comes after
  * authentication, so that its header field proves any answer. Source: `DefaultBuildHandlerChain` of k8s.io/apiserver.
  */
-function provesAuthentication({ method, status, rawHeaders }: AuthenticationEvidence): boolean {
+export function provesAuthentication({ method, status, rawHeaders }: AuthenticationEvidence): boolean {
   if (status === 401) return false;
   if (headerValue(rawHeaders, 'x-kubernetes-pf-flowschema-uid') !== undefined) return true;
   return method !== 'OPTIONS' && laterStatuses.has(status);

@@ -47,6 +47,8 @@ export interface HandlerContext {
 /** Answers one request. */
 export interface RequestHandler {
   handle(exchange: Exchange, upgrade?: UpgradeRequest): void;
+  /** Answers by a Status what is not to be handled. */
+  refuse(exchange: Exchange, status: StatusError): void;
   /** Ends watches evenly over this time, so that clients resume elsewhere. */
   endLongRunning(graceMs: number, signal: AbortSignal): Promise<void>;
   inFlight(): number;
@@ -57,6 +59,10 @@ export function createHandler(context: HandlerContext): RequestHandler {
   const counts = { inFlight: 0, turn: 0 };
   return {
     inFlight: () => counts.inFlight,
+    refuse: (exchange, status) => {
+      context.admission.refuse(exchange);
+      writeStatus(exchange, status);
+    },
     endLongRunning: (graceMs, signal) => context.admission.endLongRunning(graceMs, signal),
     handle: (exchange, upgrade) => new Answering(context, counts, exchange, upgrade).answer(),
   };
@@ -249,6 +255,8 @@ class Answering implements ForwardEvents {
     if (status.code === 503) this.#context.metrics.unavailable.inc({ reason: why });
     this.#code = status.code;
     this.#reason = status.message;
+    if (this.#admitted === undefined) this.#context.admission.refuse(this.#exchange);
+    else this.#context.admission.noteRefusal(this.#admitted);
     writeStatus(this.#exchange, status);
   }
 
@@ -304,6 +312,7 @@ class Answering implements ForwardEvents {
     if (info === undefined) return;
     this.#peer = peer.target.id;
     this.#code = status;
+    if (this.#admitted !== undefined) this.#context.admission.noteAnswer(this.#admitted, status, rawHeaders);
     if (accessLog) this.#auditId = headerValue(rawHeaders, 'audit-id') ?? '';
     if (!this.#isLong) metrics.overhead.observe(Math.max(0, performance.now() - this.#startedAt - waitedMs) / 1000);
     // Whoever answers stays: neither the next read of the resource nor the next request for home goes back in time.
@@ -318,7 +327,7 @@ class Answering implements ForwardEvents {
   #onClose(complete: boolean): void {
     const { admission, metrics, accessLog } = this.#context;
     this.#counts.inFlight--;
-    if (this.#admitted !== undefined) admission.leave(this.#admitted, this.#isLong);
+    if (this.#admitted !== undefined) admission.leave(this.#admitted);
     if (!this.#isLong) metrics.duration.observe((performance.now() - this.#startedAt) / 1000, this.#route);
     // Discovery writes its answers itself.
     if (this.#code === 0) {

@@ -13,7 +13,7 @@ import type { ProxyMetrics, RequestParser, RequestProblem } from './ports.ts';
 import { RepeatedHead } from './repeated-head.ts';
 import { RequestBody } from './request-body.ts';
 import { splice } from './splice.ts';
-import { encodeStatus, writeStatus } from './write-status.ts';
+import { encodeStatus } from './write-status.ts';
 
 /** What all connections of a front have in common. */
 export interface Http1Shared {
@@ -323,7 +323,7 @@ export class Http1Socket implements Http1Wire {
     this.#shared.metrics.limited.inc({ limit });
     // What follows may be a part of it that was read in another way; it is not looked at.
     exchange.isLast = true;
-    writeStatus(exchange, status);
+    this.#shared.handler.refuse(exchange, status);
   }
 
   #startUpgrade(exchange: Http1Exchange, rest: Buffer): void {

@@ -11,7 +11,6 @@ import type { FrontLimits } from './limits.ts';
 import { objectToTarget } from './objections.ts';
 import type { ProxyMetrics } from './ports.ts';
 import { sweepWhileAny } from './sweep.ts';
-import { writeStatus } from './write-status.ts';
 
 /** The HTTP/2 side of the front. */
 export interface Http2Front {
@@ -49,7 +48,7 @@ export function createHttp2Front({ handler, limits, log, clock, metrics, signal 
 
   const refuse = (exchange: Http2Exchange, limit: string, status: StatusError) => {
     metrics.limited.inc({ limit });
-    writeStatus(exchange, status);
+    handler.refuse(exchange, status);
   };
   const handle = (exchange: Http2Exchange, excess: FieldExcess | undefined) => {
     if (excess === 'bytes')

@@ -5,6 +5,7 @@ const numbers = {
   'max-connections': 'maxConnections',
   'max-requests-inflight': 'maxRequests',
   'max-long-running-requests': 'maxLongRunning',
+  'max-unauthenticated-requests': 'maxUnauthenticated',
   'http2-max-streams-per-connection': 'maxStreamsPerConnection',
   'max-header-bytes': 'maxHeaderBytes',
   'max-header-fields': 'maxHeaderFields',
@@ -22,6 +23,7 @@ export const limitOptions = {
   'max-connections': { type: 'string' },
   'max-requests-inflight': { type: 'string' },
   'max-long-running-requests': { type: 'string' },
+  'max-unauthenticated-requests': { type: 'string' },
   'http2-max-streams-per-connection': { type: 'string' },
   'max-header-bytes': { type: 'string' },
   'max-header-fields': { type: 'string' },
@@ -34,6 +36,8 @@ export const limitUsage = `\
   --max-connections N               client connections at once; more are closed (default ${defaultLimits.maxConnections})
   --max-requests-inflight N         requests at once, long-running ones apart; more get 429 (default ${defaultLimits.maxRequests})
   --max-long-running-requests N     watches, exec and the like at once; more get 429 (default ${defaultLimits.maxLongRunning})
+  --max-unauthenticated-requests N  requests at once whose token no server has accepted yet, or without one; these have
+                                    places of their own, and as many for long-running ones (default ${defaultLimits.maxUnauthenticated})
   --http2-max-streams-per-connection N
                                     requests at once on one HTTP/2 connection (default ${defaultLimits.maxStreamsPerConnection})
   --max-header-bytes N              size of a request's head (default ${defaultLimits.maxHeaderBytes})

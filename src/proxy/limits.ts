@@ -15,6 +15,8 @@ export interface RequestLimits {
   readonly maxRequests: number;
   /** Watches, upgrades and the like, which are not among `maxRequests`. */
   readonly maxLongRunning: number;
+  /** Of those that no server has accepted the credential of, short and long-running ones each; not among the others. */
+  readonly maxUnauthenticated: number;
   /** From the head of a request to the last byte of its answer; none for long-running ones. */
   readonly requestTimeoutMs: number;
 }
@@ -32,5 +34,6 @@ export const defaultLimits: ProxyLimits = {
   idleTimeoutMs: 180_000,
   maxRequests: 1_000,
   maxLongRunning: 20_000,
+  maxUnauthenticated: 250,
   requestTimeoutMs: 90_000,
 };

@@ -12,15 +12,24 @@ export class RunningRequest {
   readonly exchange: Exchange;
   readonly startedAt: number;
   readonly user: UserLoad;
+  readonly longRunning: boolean;
+  /** True once a server, or this proxy, has accepted who is asking. */
+  isKnown: boolean;
+  /** When it is overdue, where its list has a limit of time. */
+  dueAt = 0;
+  /** True once it holds no place any more. */
+  hasLeft = false;
   /** Undefined once it is in no list. */
   list: RunningRequests | undefined;
   before: RunningRequest | undefined;
   after: RunningRequest | undefined;
 
-  constructor(exchange: Exchange, startedAt: number, user: UserLoad) {
+  constructor(exchange: Exchange, startedAt: number, user: UserLoad, longRunning = false, isKnown = true) {
     this.exchange = exchange;
     this.startedAt = startedAt;
     this.user = user;
+    this.longRunning = longRunning;
+    this.isKnown = isKnown;
   }
 }
 

@@ -105,7 +105,7 @@ describe('the end of a proxy', function () {
 
   it('ends watches evenly over their time, and a lone one at its end', async () => {
     const clock = createManualClock();
-    const limits = { maxRequests: 10, maxLongRunning: 10, requestTimeoutMs: 1_000_000 };
+    const limits = { maxRequests: 10, maxUnauthenticated: 250, maxLongRunning: 10, requestTimeoutMs: 1_000_000 };
     const endedBy = async (count: number, graceMs: number, stepsMs: readonly number[]) => {
       const { signal } = new AbortController();
       const admission = createAdmission({ limits, clock, metrics: proxy.proxy.metrics, signal: AbortSignal.abort() });

@@ -10,6 +10,15 @@ import { startLoopbackPeer } from '../support/loopback-peer.ts';
 import { createManualClock, eventually, type ManualClock } from '../support/manual-clock.ts';
 import type { ProxyUnderTest } from '../support/proxy-under-test.ts';
 import { startProxyUnderTest } from '../support/proxy-under-test.ts';
+import {
+  connectRawHttp2,
+  flags,
+  frame,
+  frameTypes,
+  literals,
+  type RawHttp2,
+  requestFields,
+} from '../support/raw-http2.ts';
 import { createTestAuthority } from '../support/test-certificates.ts';
 
 describe('limits', function () {
@@ -19,16 +28,18 @@ describe('limits', function () {
   let proxy: ProxyUnderTest;
   let clock: ManualClock;
   let open: TLSSocket[];
+  let unread: RawHttp2[];
   const start = async (limits: Partial<ProxyLimits>) => {
     clock = createManualClock();
     proxy = await startProxyUnderTest(authority, home, { limits, clock });
   };
   beforeEach(async () => {
     open = [];
+    unread = [];
     home = await startLoopbackPeer('home', authority);
   });
   afterEach(async () => {
-    for (const socket of open) socket.destroy();
+    for (const socket of [...open, ...unread]) socket.destroy();
     await proxy.stop();
     await home.kill();
   });
@@ -123,6 +134,89 @@ describe('limits', function () {
     const statuses = clients.map(({ received }) => received().slice(9, 12));
     expect(statuses).to.deep.equal([...Array(4).fill('200'), ...Array(4).fill('429')]);
     expect((await proxy.get('/api/v1/pods', { Authorization: 'Bearer other' })).status).to.equal(200);
+  });
+
+  /** Sends requests over connections with a window of nothing, so that no answer can be sent. */
+  async function sendUnread(headsOf: readonly (readonly (readonly [string, string])[])[], connections = 1) {
+    const clients = await Promise.all(
+      Array.from({ length: connections }, () => connectRawHttp2(proxy.port, authority.caPem)),
+    );
+    for (const client of clients) {
+      client.write(frame(frameTypes.settings, 0, 0, Buffer.from([0, 4, 0, 0, 0, 0])));
+      for (const [at, fields] of headsOf.entries())
+        client.write(
+          frame(frameTypes.headers, flags.endHeaders | flags.endStream, 2 * at + 1, literals(requestFields(fields))),
+        );
+    }
+    unread.push(...clients);
+    const count = ({ seen }: RawHttp2) => seen.filter(({ type }) => type === frameTypes.reset).length;
+    return { resets: () => clients.reduce((sum, client) => sum + count(client), 0) };
+  }
+  /** Seconds pass, until the time of a request and that of its refusal are over. */
+  const passDeadlines = async () => {
+    for (let at = 0; at < 105; at++) await clock.advance(1_000);
+    await eventually(() => proxy.proxy.inFlight() === 0);
+  };
+  const madeUp = (count: number, path: string) =>
+    Array.from(
+      { length: count },
+      (_, at) =>
+        [
+          [':path', path],
+          ['authorization', `Bearer made-up-${path}-${at}`],
+        ] as const,
+    );
+  const judge = () => {
+    home.answer = (request, response) => {
+      if (/good|new/.test(request.headers.authorization ?? '')) response.end('home');
+      else response.writeHead(401).end('{}');
+    };
+  };
+
+  for (const path of [
+    '/version',
+    '/api/v1/pods?watch=1',
+    '/api/v1/pods?watch=1&allowWatchBookmarks=true',
+    '/api/v1/namespaces/a/pods/b/log',
+  ])
+    it(`lets made-up tokens take no place of known or new users by answers that nobody reads: ${path}`, async () => {
+      await start({ maxRequests: 8, maxLongRunning: 8, maxUnauthenticated: 4 });
+      judge();
+      expect((await proxy.get(path, { Authorization: 'Bearer good' })).status).to.equal(200);
+      const attack = await sendUnread(madeUp(40, path), 2);
+      await eventually(() => attack.resets() >= 72);
+      for (const user of ['good', 'new 1', 'new2', 'good'])
+        expect((await proxy.get(path, { Authorization: `Bearer ${user}` })).status).to.equal(200);
+      // Four that were let in, and four refusals.
+      expect(proxy.proxy.inFlight()).to.be.at.most(8);
+      // What is left of it has a deadline.
+      await passDeadlines();
+    });
+
+  it('lets servers that do not answer made-up tokens be no matter to known users', async () => {
+    await start({ maxRequests: 8, maxLongRunning: 8, maxUnauthenticated: 4 });
+    judge();
+    expect((await proxy.get('/version', { Authorization: 'Bearer good' })).status).to.equal(200);
+    home.answer = (request, response) => {
+      if (request.headers.authorization === 'Bearer good') response.end('home');
+    };
+    await sendUnread([...madeUp(20, '/version'), ...madeUp(20, '/api/v1/pods?watch=1')]);
+    while ((await limited('unauthenticated_requests')) < 32) await new Promise((resolve) => setImmediate(resolve));
+    for (const path of ['/version', '/api/v1/pods?watch=1'])
+      expect((await proxy.get(path, { Authorization: 'Bearer good' })).status).to.equal(200);
+    await passDeadlines();
+  });
+
+  it('keeps few refusals that nobody reads, and none for long', async () => {
+    await start({ maxUnauthenticated: 4 });
+    const attack = await sendUnread(
+      Array.from({ length: 20 }, () => [[':path', '/%zz'] as const]),
+      2,
+    );
+    await eventually(() => attack.resets() >= 36);
+    expect(proxy.proxy.inFlight()).to.be.at.most(4);
+    await passDeadlines();
+    expect(await limited('unread_answers')).to.equal(40);
   });
 
   it('counts watches apart, so that they starve no short request', async () => {

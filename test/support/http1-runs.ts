@@ -6,6 +6,7 @@ import type { RequestHandler } from '../../src/proxy/handler.ts';
 import { headerList, headerValue } from '../../src/proxy/headers.ts';
 import { createHttp1Front, type Http1Front } from '../../src/proxy/http1-front.ts';
 import { defaultLimits } from '../../src/proxy/limits.ts';
+import { writeStatus } from '../../src/proxy/write-status.ts';
 import { silentLog } from '../../src/runtime/log.ts';
 import { createManualClock } from './manual-clock.ts';
 
@@ -73,7 +74,7 @@ export function createFrontUnderTest(
 ): Http1Front & { stop(): void } {
   const ended = new AbortController();
   const front = createHttp1Front({
-    handler: { ...handler, endLongRunning: () => Promise.resolve(), inFlight: () => 0 },
+    handler: { ...handler, refuse: writeStatus, endLongRunning: () => Promise.resolve(), inFlight: () => 0 },
     parsers: loadRequestParsers(),
     limits,
     log: silentLog,

@@ -16,6 +16,8 @@ const limits = [
   'header_timeout',
   'idle_timeout',
   'request_timeout',
+  'unauthenticated_requests',
+  'unread_answers',
   'ambiguous',
   'http2_session',
 ] as const;
