@@ -12,3 +12,11 @@ export function isToken(text: string): boolean {
 export function isFieldValue(text: string): boolean {
   return !badValue.test(text);
 }
+
+/** True for the value of an `Upgrade` field: names of protocols, each perhaps with a version. RFC 9110, section 7.8. */
+export function isProtocolList(value: string): boolean {
+  return value.split(',').every((protocol) => {
+    const parts = protocol.trim().split('/');
+    return parts.length <= 2 && parts.every(isToken);
+  });
+}

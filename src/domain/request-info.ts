@@ -14,6 +14,11 @@ export interface RequestInfo {
   readonly path: string;
 }
 
+/** Whether the request goes through a server to something behind it: a pod, a service or a node. */
+export function isProxied({ verb, subresource }: RequestInfo): boolean {
+  return verb === 'proxy' || subresource === 'proxy';
+}
+
 /** A request that cannot be understood is a value, answered by 400. */
 export type ParsedRequest =
   | { readonly kind: 'ok'; readonly info: RequestInfo }

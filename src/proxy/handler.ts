@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { RequestInfo } from '../domain/request-info.ts';
-import { parseRequestInfo } from '../domain/request-info.ts';
+import { isProxied, parseRequestInfo } from '../domain/request-info.ts';
 import type { NotFoundRule, RouteDecision } from '../domain/route-request.ts';
 import { routeRequest } from '../domain/route-request.ts';
 import type { PeerSet } from '../domain/routing-table.ts';
@@ -244,7 +244,7 @@ class Answering implements ForwardEvents {
       longRunning: this.#isLong,
       // An upgrade may run a command; only that to a watch is a read.
       repeatable: reads && (upgrade === undefined || info.verb === 'watch'),
-      opaqueNotFound: isOpaque(info),
+      opaqueNotFound: isProxied(info),
       askServed: ({ target }: FleetPeer) => askServed(this.#context, target, exchange, info),
       upgrade,
     };
@@ -429,10 +429,6 @@ function noHome({ bundle }: FleetSnapshot): string {
   return bundle === undefined
     ? 'no routing table has been received yet and no home kube-apiserver is set'
     : 'no kube-apiserver is ready';
-}
-
-function isOpaque({ verb, subresource }: RequestInfo): boolean {
-  return verb === 'proxy' || subresource === 'proxy';
 }
 
 /** As kube-apiserver: watches, and subresources that stream. Source: `BasicLongRunningRequestCheck`. */

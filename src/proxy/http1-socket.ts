@@ -5,10 +5,10 @@ import type { Log } from '../runtime/log.ts';
 import { statusLine } from './answer-head.ts';
 import type { ClientConnection } from './exchange.ts';
 import type { RequestHandler } from './handler.ts';
-import { headerValue } from './headers.ts';
+import { headerValue, type RawHeaders } from './headers.ts';
 import { Http1Exchange, type Http1Wire } from './http1-exchange.ts';
 import type { FrontLimits } from './limits.ts';
-import { examineHead, type HeadFacts, objectToUpgrade } from './objections.ts';
+import { examineHead, type HeadFacts, isUpgradePassedOn } from './objections.ts';
 import type { ProxyMetrics, RequestParser, RequestProblem } from './ports.ts';
 import { RepeatedHead } from './repeated-head.ts';
 import { RequestBody } from './request-body.ts';
@@ -270,11 +270,12 @@ export class Http1Socket implements Http1Wire {
     const { method, target, version, rawHeaders } = parser;
     const facts = examineHead(parser);
     const { chunked, length } = facts;
-    const isUpgrade = parser.upgrade && version === '1.1';
+    const asksToSwitch = parser.upgrade && version === '1.1';
     const body = chunked || length > 0 ? new RequestBody(this) : undefined;
+    const isUpgrade = asksToSwitch && isUpgradePassedOn(protocolOf(rawHeaders), method, target, body !== undefined);
     const waitsForContinue = facts.expect !== undefined && version === '1.1';
     const request = { method, target, rawHeaders, version, body, waitsForContinue };
-    const exchange = new Http1Exchange(this, request, isUpgrade || !parser.keepAlive);
+    const exchange = new Http1Exchange(this, request, asksToSwitch || !parser.keepAlive);
     this.#exchange = exchange;
     this.#phase = 'busy';
     if (this.#isObjectedTo(exchange, facts, isUpgrade)) return;
@@ -302,7 +303,8 @@ export class Http1Socket implements Http1Wire {
       this.#reject(exchange, 'header_fields', buildStatus(431, `more than ${maxHeaderFields} header fields`));
       return true;
     }
-    const found = objection ?? (isUpgrade ? objectToUpgrade(protocolOf(exchange), exchange.hasBody) : undefined);
+    const found =
+      objection ?? (isUpgrade && exchange.hasBody ? 'a request to upgrade must not have a body' : undefined);
     if (found !== undefined) this.#reject(exchange, 'ambiguous', buildStatus(400, found));
     else if (exchange.protocol === 'HTTP/1.1' && expect !== undefined && expect.toLowerCase() !== '100-continue')
       this.#reject(exchange, 'ambiguous', buildStatus(417, 'nothing but 100-continue can be expected'));
@@ -332,7 +334,7 @@ export class Http1Socket implements Http1Wire {
     // What the client sends before the answer is for the peer; after a refusal it is dropped.
     socket.pause();
     this.#handle(exchange, {
-      protocol: protocolOf(exchange),
+      protocol: protocolOf(exchange.rawHeaders),
       accept: (rawHeaders, peer) => {
         if (this.#phase !== 'upgrading') {
           peer.destroy();
@@ -396,7 +398,7 @@ function writeRefusal(status: StatusError, withBody: boolean): string {
   return withBody ? head + body.toString('latin1') : head;
 }
 
-function protocolOf({ rawHeaders }: Http1Exchange): string {
+function protocolOf(rawHeaders: RawHeaders): string {
   return headerValue(rawHeaders, 'upgrade') ?? '';
 }
 

@@ -1,3 +1,6 @@
+import { isProtocolList } from '../domain/field-syntax.ts';
+import { isProxied, parseRequestInfo } from '../domain/request-info.ts';
+
 /** What a head says of the body that follows it, or why it is refused. */
 export interface HeadFacts {
   readonly objection: string | undefined;
@@ -96,8 +99,13 @@ export function objectToTarget(method: string, target: string, rawHeaders: reado
   return hosts === 1 ? undefined : oneHost;
 }
 
-/** Why a request to switch protocols is refused, or undefined. */
-export function objectToUpgrade(protocol: string, hasBody: boolean): string | undefined {
-  if (hasBody) return 'a request to upgrade must not have a body';
-  return /^(websocket|spdy\/3\.1)$/i.test(protocol) ? undefined : 'only websocket and SPDY/3.1 can be upgraded to';
+/**
+ * Whether an upgrade is passed on. kube-apiserver switches to WebSocket and SPDY/3.1 alone and ignores every other protocol
+ * (RFC 9110, section 7.8), save where what is behind it decides: under `proxy`, and in groups that may be aggregated.
+ */
+export function isUpgradePassedOn(protocol: string, method: string, target: string, hasBody: boolean): boolean {
+  if (/^(websocket|spdy\/3\.1)$/i.test(protocol)) return true;
+  if (hasBody || !isProtocolList(protocol)) return false;
+  const parsed = parseRequestInfo(method, target);
+  return parsed.kind === 'ok' && (isProxied(parsed.info) || parsed.info.apiPrefix === 'apis');
 }

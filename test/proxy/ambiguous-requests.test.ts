@@ -63,7 +63,6 @@ const attacks: Readonly<Record<string, string>> = {
   'chunked twice': 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n',
   CONNECT: 'CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n',
   TRACE: 'TRACE / HTTP/1.1\r\nHost: a\r\n\r\n',
-  'an upgrade to h2c': 'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n',
   'an upgrade with a body':
     'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nx',
 };

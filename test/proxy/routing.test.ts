@@ -701,6 +701,49 @@ describe('the proxy', function () {
     expect(heads).not.to.have.property('x-remote-user');
   });
 
+  for (const protocol of ['h2c', 'TLS/1.2', 'tcp', 'foo/1', 'foo, websocket'])
+    it(`serves a request that asks to switch to ${protocol} as if it did not, with a body or without`, async () => {
+      const ask = `Host: h\r\nConnection: Upgrade\r\nUpgrade: ${protocol}\r\n`;
+      home.answer = (request, response) => request.pipe(response.writeHead(200, { 'X-Got': `${request.method}` }));
+      expect(await proxy.sendRaw(`GET /api/v1/pods HTTP/1.1\r\n${ask}\r\n`)).to.match(/^HTTP\/1\.1 200 .*X-Got: GET/s);
+      for (const [framing, body] of [
+        ['Content-Length: 5', 'hello'],
+        ['Transfer-Encoding: chunked', '5\r\nhello\r\n0\r\n\r\n'],
+      ])
+        expect(
+          await proxy.sendRaw(
+            `POST /api/v1/pods HTTP/1.1\r\n${ask}${framing}\r\n\r\n${body}GET /second HTTP/1.1\r\n\r\n`,
+          ),
+        ).to.match(/^HTTP\/1\.1 200 .*X-Got: POST.*hello\r\n0\r\n\r\n$/s);
+      expect(home.seen.map(({ headers }) => headers.upgrade)).to.deep.equal([undefined, undefined, undefined]);
+    });
+
+  for (const path of [
+    'api/v1/namespaces/a/services/x/proxy/y',
+    'api/v1/namespaces/a/pods/x/proxy',
+    'api/v1/nodes/n/proxy/z',
+    'apis/metrics.k8s.io/v1beta1/nodes',
+  ])
+    for (const protocol of ['tcp', 'h2c', 'foo/1, bar'])
+      it(`passes an upgrade to ${protocol} on under ${path}`, async () => {
+        home.onUpgrade = (request, socket) =>
+          socket.end(
+            `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${request.headers.upgrade}\r\n\r\nraw`,
+          );
+        const answer = await proxy.sendRaw(
+          `GET /${path} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: ${protocol}\r\n\r\n`,
+        );
+        expect(answer).to.match(new RegExp(`^HTTP/1\\.1 101 .*Upgrade: ${protocol}\r\n\r\nraw$`, 's'));
+      });
+
+  it('serves a request with a body under proxy as if it asked for no other protocol', async () => {
+    home.answer = (request, response) => request.pipe(response.writeHead(200, { 'X-Got': `${request.method}` }));
+    const ask = 'Host: h\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 5\r\n\r\nhello';
+    expect(await proxy.sendRaw(`POST /api/v1/namespaces/a/services/x/proxy/y HTTP/1.1\r\n${ask}`)).to.match(
+      /^HTTP\/1\.1 200 .*X-Got: POST.*hello/s,
+    );
+  });
+
   it('passes a refused upgrade on as an ordinary answer', async () => {
     home.onUpgrade = (_request, socket) =>
       socket.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno');

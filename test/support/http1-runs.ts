@@ -151,9 +151,10 @@ export async function runNodeServer(pieces: readonly Buffer[]): Promise<Http1Run
   server.on('connect', (_request, socket) => say(socket, '400 Bad Request'));
   server.on('upgrade', (request, socket) => {
     const protocol = headerValue(request.rawHeaders, 'upgrade') ?? '';
-    const status = objectToHead(request) ?? (/^(websocket|spdy\/3\.1)$/i.test(protocol) ? undefined : 400);
+    const status = objectToHead(request);
     if (status !== undefined || hasBody(request)) return say(socket, `${status ?? 400} Bad Request`);
-    begun.push(describe(request, '', protocol));
+    // Node cannot ignore an upgrade; the front serves such a request as any other, and it is the last one.
+    begun.push(describe(request, '', /^(websocket|spdy\/3\.1)$/i.test(protocol) ? protocol : undefined));
     return socket.end('HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok');
   });
   server.on('clientError', (error: Error & { code?: string }, socket) => {

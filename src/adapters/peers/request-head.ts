@@ -1,4 +1,4 @@
-import { isFieldValue, isToken } from '../../domain/field-syntax.ts';
+import { isFieldValue, isProtocolList, isToken } from '../../domain/field-syntax.ts';
 import { encodeAuthority, encodeFields, encodePseudoFields } from '../../http2/hpack-encoder.ts';
 import type { PeerRequest, PeerTarget } from '../../proxy/ports.ts';
 
@@ -73,7 +73,8 @@ function writeFields(target: PeerTarget, request: PeerRequest): RequestHead {
     lines.push(`${name}: ${value}\r\n`);
   }
   if (body === null && length !== undefined && Number(length) > 0) return bad('a Content-Length without a body');
-  if (upgrade !== undefined && (body !== null || !/^[\w./-]+$/.test(upgrade))) return bad('an upgrade like this');
+  if (upgrade !== undefined && (body !== null || !isFieldValue(upgrade) || !isProtocolList(upgrade)))
+    return bad('an upgrade like this');
   if (hosts === 0) lines.push(`Host: ${target.address}\r\n`);
   if (body !== null && length === undefined) lines.push('Transfer-Encoding: chunked\r\n');
   if (upgrade !== undefined) lines.push(`Connection: Upgrade\r\nUpgrade: ${upgrade}\r\n`);
