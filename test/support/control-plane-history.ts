@@ -137,22 +137,21 @@ export interface TrueServer {
 
 /** Bounds short enough for many histories, in the proportions of the defaults. */
 export const historyBounds = { staleAfterMs: 20_000, goneAfterMs: 60_000 };
+/** How often the operator asks and confirms in a history. */
+export const historyTiming = {
+  pollIntervalMs: 5_000,
+  probeIntervalMs: 1_000,
+  eagerProbeIntervalMs: 500,
+  maxBackoffMs: 5_000,
+  confirmEveryMs: 10_000,
+};
 
 /** A controller over a fake control plane to which a history happens; `atEveryMoment` is called after each second and step. */
 export async function runHistory(
   { servers: count, moreResources, steps }: History,
   atEveryMoment: (moment: Moment) => void,
 ): Promise<Moment> {
-  const plane = createFakeControlPlane({
-    ...historyBounds,
-    timing: {
-      pollIntervalMs: 5_000,
-      probeIntervalMs: 1_000,
-      eagerProbeIntervalMs: 500,
-      maxBackoffMs: 5_000,
-      confirmEveryMs: 10_000,
-    },
-  });
+  const plane = createFakeControlPlane({ ...historyBounds, timing: historyTiming });
   let nowMs = 0;
   let quietSinceMs = 0;
   let ledSinceMs = 0;
