@@ -364,6 +364,11 @@ const peerStatusSchema = Type.Object(
     id: Type.String({ description: 'Name of its identity Lease, or its address where no identity could be proved.' }),
     hostname: Type.Optional(Type.String({ description: 'Its hostname, from the Lease.' })),
     version: Type.Optional(Type.String({ description: 'Its version, as it says itself.' })),
+    emulatedVersion: Type.Optional(
+      Type.String({
+        description: 'The version that it emulates, such as 1.33 (--emulated-version); absent if it is its own.',
+      }),
+    ),
     address: Type.Optional(Type.String({ description: 'Where it listens, as host:port; absent while unresolved.' })),
     addressSource: Type.Optional(addressSource),
     trust: Type.Optional(

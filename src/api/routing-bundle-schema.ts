@@ -14,6 +14,9 @@ const PeerSchema = Type.Object({
     Type.String({ minLength: 1, description: 'host:port, IPv6 hosts in brackets; absent while unresolved.' }),
   ),
   version: Type.Optional(Type.String()),
+  emulatedVersion: Type.Optional(
+    Type.String({ description: 'The version that it emulates, such as 1.33; absent where it serves its own.' }),
+  ),
   state: Type.Enum(['Ready', 'NotReady', 'Stale', 'Unreachable', 'Unresolved', 'Refused', 'Gone']),
 });
 

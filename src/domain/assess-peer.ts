@@ -39,6 +39,8 @@ export interface PeerObservation {
   readonly documentsAt?: number;
   readonly fetchFailure?: { readonly reason: string; readonly message: string };
   readonly version?: string;
+  /** The version that it emulates, where that is not its own. */
+  readonly emulatedVersion?: string;
   readonly peerAggregated?: boolean;
   readonly schemas?: SchemaIndex;
 }

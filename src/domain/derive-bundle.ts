@@ -130,6 +130,7 @@ function tablePeer({ seen, assessment }: PeerView): TablePeer {
     ...(hostname !== undefined && { hostname }),
     ...(address !== undefined && { address }),
     ...(seen.version !== undefined && { version: seen.version }),
+    ...(seen.emulatedVersion !== undefined && { emulatedVersion: seen.emulatedVersion }),
     state: assessment.state,
   };
 }

@@ -23,7 +23,7 @@ export function rememberPeers(published: PublishedView, now: number): ReadonlyMa
     for (const row of resources) rows.set(`${group}/${version}/${row.resource}`, row);
   const takeApis = takerOfGroups(published.apis, rows);
   const takeApi = takerOfGroups(published.api, rows);
-  published.table.peers.forEach(({ id, hostname, address, version, state }, index) => {
+  published.table.peers.forEach(({ id, hostname, address, version, emulatedVersion, state }, index) => {
     const apis = takeApis(index).part;
     const api = takeApi(index).part;
     if (address === undefined || apis.length + api.length === 0) return;
@@ -32,6 +32,7 @@ export function rememberPeers(published: PublishedView, now: number): ReadonlyMa
       peer: { id, address, ...(hostname !== undefined && { hostname }) },
       documents,
       ...(version !== undefined && { version }),
+      ...(emulatedVersion !== undefined && { emulatedVersion }),
       ...(state === 'Unreachable' && { unreachableSince: now }),
     });
   });

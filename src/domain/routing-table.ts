@@ -26,6 +26,8 @@ export interface TablePeer {
   readonly address?: string;
   /** `gitVersion` of the server, for people. */
   readonly version?: string;
+  /** The version that the server emulates, such as `1.33`; absent where it serves that of its program. */
+  readonly emulatedVersion?: string;
   readonly state: PeerState;
 }
 

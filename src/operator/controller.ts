@@ -300,13 +300,14 @@ function fingerprint(views: readonly PeerView[], defined: DefinedResources, prob
   const pending = defined.deletedAt.size > 0;
   const rows = views.map(({ seen, assessment }) => {
     const { lease: _, ...peer } = seen.peer;
-    const { documents, documentsAt, version, peerAggregated, schemas } = seen;
+    const { documents, documentsAt, version, emulatedVersion, peerAggregated, schemas } = seen;
     return [
       peer,
       assessment,
       documents?.hash,
       documents?.etags,
       version,
+      emulatedVersion,
       peerAggregated,
       schemas?.digest,
       pending && documentsAt,

@@ -126,6 +126,7 @@ function peerRow({ seen, assessment }: PeerView, dateOf: (at: number) => number)
     id: peer.id,
     ...(peer.hostname !== undefined && { hostname: peer.hostname }),
     ...(seen.version !== undefined && { version: seen.version }),
+    ...(seen.emulatedVersion !== undefined && { emulatedVersion: seen.emulatedVersion }),
     ...(peer.address !== undefined && { address: peer.address }),
     ...(peer.source !== undefined && { addressSource: peer.source }),
     ...(peer.trust !== undefined && { trust: peer.trust }),

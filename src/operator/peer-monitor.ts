@@ -131,14 +131,19 @@ export function monitorPeer(
   }
 
   async function learnMore(address: string, documents: PeerDocuments): Promise<void> {
-    const [version, peerAggregated] = await Promise.all([
+    const [served, peerAggregated] = await Promise.all([
       client.fetchVersion(address, stopping.signal),
       client.detectPeerAggregation(address, documents, stopping.signal),
     ]);
-    if (stopping.signal.aborted || (version === seen.version && peerAggregated === seen.peerAggregated)) return;
+    if (stopping.signal.aborted) return;
+    const { version, emulatedVersion } = served ?? seen;
+    const known = version === seen.version && emulatedVersion === seen.emulatedVersion;
+    if (known && peerAggregated === seen.peerAggregated) return;
+    const { emulatedVersion: _, ...rest } = seen;
     const next = {
-      ...seen,
+      ...rest,
       ...(version !== undefined && { version }),
+      ...(emulatedVersion !== undefined && { emulatedVersion }),
       ...(peerAggregated !== undefined && { peerAggregated }),
     };
     change(next, true);

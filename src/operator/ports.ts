@@ -2,6 +2,7 @@ import type { PeerDiscoveryStatus } from '../api/peer-discovery.ts';
 import type { PeerDocuments, ProbeResult } from '../domain/assess-peer.ts';
 import type { SchemaIndex } from '../domain/compare-schemas.ts';
 import type { RoutingBundle } from '../domain/routing-table.ts';
+import type { ServedVersion } from '../domain/served-version.ts';
 import type { CertificatePair } from '../runtime/issue-certificate.ts';
 
 /** A failure that trying again does not mend: somebody has to change something, and the message says what. */
@@ -25,7 +26,7 @@ export type FetchResult =
 export interface PeerClient {
   probe(address: string, signal: AbortSignal): Promise<ProbeResult>;
   fetchDiscovery(address: string, previous: PeerDocuments | undefined, signal: AbortSignal): Promise<FetchResult>;
-  fetchVersion(address: string, signal: AbortSignal): Promise<string | undefined>;
+  fetchVersion(address: string, signal: AbortSignal): Promise<ServedVersion | undefined>;
   /** The hashes of its OpenAPI schemas; `previous` itself if it says that nothing changed, undefined if it gives none. */
   fetchSchemas(
     address: string,

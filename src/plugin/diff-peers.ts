@@ -1,4 +1,5 @@
 import type { DivergentResource } from '../api/peer-discovery.ts';
+import { showServedVersion } from '../domain/served-version.ts';
 import { type Comparison, compareServed, servedByDocument, servedByPeer } from './compare-served.ts';
 import { exitCodes } from './exit-codes.ts';
 import { createPaint, type Paint } from './format-table.ts';
@@ -67,7 +68,7 @@ function comparePeers(
   const [a, b] = [find(left), find(right)];
   const title = (at: number) => {
     const peer = table.peers[at];
-    return peer === undefined ? '' : `${nameOf(peer)} (${peer.version ?? 'version unknown'}, ${peer.state})`;
+    return peer === undefined ? '' : `${nameOf(peer)} (${showServedVersion(peer) ?? 'version unknown'}, ${peer.state})`;
   };
   return {
     titles: [title(a), title(b)] as const,

@@ -1,6 +1,7 @@
 import { parseRequestInfo, type RequestInfo } from '../domain/request-info.ts';
 import { type NotFoundRule, type RouteDecision, routeRequest } from '../domain/route-request.ts';
 import type { PeerSet, RoutingTable, TablePeer } from '../domain/routing-table.ts';
+import { showServedVersion } from '../domain/served-version.ts';
 import { indexTable, type TableIndex } from '../domain/table-index.ts';
 import { exitCodes } from './exit-codes.ts';
 import { findResources } from './find-resource.ts';
@@ -193,7 +194,7 @@ function renderExplanation(explanation: Explanation, table: RoutingTable, paint:
           return [
             { text: nameOf(peer), tone: 'strong' },
             { text: serves ? 'yes' : 'no', tone: serves ? 'good' : 'faint' },
-            peer.version ?? '-',
+            showServedVersion(peer) ?? '-',
             { text: peer.state, tone: stateTone(peer.state) },
             peer.address ?? '-',
           ];

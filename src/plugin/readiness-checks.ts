@@ -1,4 +1,5 @@
 import type { PeerDiscovery, PeerStatus } from '../api/peer-discovery.ts';
+import { servedMinor, showServedVersion } from '../domain/served-version.ts';
 import type { Check } from './checks.ts';
 import { conditionOf, formatAge, nameOf } from './show-status.ts';
 
@@ -121,14 +122,14 @@ function checkTrust(peers: readonly PeerStatus[]): Check {
 /** Servers of one control plane may be one minor version apart. Source: https://kubernetes.io/releases/version-skew-policy/. */
 function checkVersions(peers: readonly PeerStatus[], target: string | undefined): Check {
   const name = 'version step';
-  const minors = peers.flatMap(({ version }) => minorOf(version) ?? []);
+  const minors = peers.flatMap((peer) => minorNumber(servedMinor(peer)) ?? []);
   const [oldest, newest] = [Math.min(...minors), Math.max(...minors)];
   if (target === undefined)
     return {
       ...{ name, level: 'skip', message: `servers are at ${spanOf(peers)}` },
       cure: 'give --target-version, such as v1.37.0, to have the step checked',
     };
-  const to = minorOf(target);
+  const to = minorNumber(target);
   if (to === undefined || minors.length === 0)
     return {
       ...{ name, level: 'fail', message: `--target-version ${target} is no version` },
@@ -148,10 +149,10 @@ function checkVersions(peers: readonly PeerStatus[], target: string | undefined)
 }
 
 function spanOf(peers: readonly PeerStatus[]): string {
-  return [...new Set(peers.map(({ version }) => version ?? 'unknown'))].sort().join(' and ');
+  return [...new Set(peers.map((peer) => showServedVersion(peer) ?? 'unknown'))].sort().join(' and ');
 }
 
-function minorOf(version: string | undefined): number | undefined {
+function minorNumber(version: string | undefined): number | undefined {
   const minor = /^v?1\.(\d+)/.exec(version ?? '')?.[1];
   return minor === undefined ? undefined : Number(minor);
 }

@@ -1,4 +1,5 @@
 import type { Condition, PeerDiscovery, PeerStatus } from '../api/peer-discovery.ts';
+import { showServedVersion } from '../domain/served-version.ts';
 import { exitCodes } from './exit-codes.ts';
 import { type Cell, createPaint, formatTable, type Paint, type Tone } from './format-table.ts';
 import type { Output, PluginFlags } from './plugin-flags.ts';
@@ -106,7 +107,7 @@ function peerTable(
   const rows = peers.map((peer): readonly Cell[] => {
     const cells: Cell[] = [
       { text: nameOf(peer), tone: 'strong' },
-      peer.version ?? '-',
+      showServedVersion(peer) ?? '-',
       { text: peer.state, tone: stateTone(peer.state) },
       peer.address ?? '-',
       String(peer.groups ?? '-'),

@@ -1,4 +1,5 @@
 import type { RoutingTable, TableGroupVersion } from '../domain/routing-table.ts';
+import { showServedVersion } from '../domain/served-version.ts';
 import { exitCodes } from './exit-codes.ts';
 import { type Cell, createPaint, formatTable, type Paint } from './format-table.ts';
 import type { PluginFlags } from './plugin-flags.ts';
@@ -29,7 +30,7 @@ function renderTable(table: RoutingTable, wide: boolean, paint: Paint): string {
     table.peers.map((peer, at): readonly Cell[] => [
       String(at),
       { text: nameOf(peer), tone: 'strong' },
-      peer.version ?? '-',
+      showServedVersion(peer) ?? '-',
       { text: peer.state, tone: stateTone(peer.state) },
       peer.address ?? '-',
       peer.id,

@@ -1,3 +1,4 @@
+import { compareServedVersions } from '../domain/served-version.ts';
 import type { FleetPeer, FleetSnapshot } from './fleet.ts';
 
 /**
@@ -10,14 +11,7 @@ export function orderOpenApiSources(
   { bundle, peers }: FleetSnapshot,
   usable: (peer: FleetPeer | undefined) => peer is FleetPeer,
 ): FleetPeer[] {
-  const sources = peers.flatMap((peer, at) =>
-    usable(peer) ? [{ peer, version: bundle?.table.peers[at]?.version ?? '' }] : [],
-  );
-  sources.sort((a, b) => compareVersions(b.version, a.version) || (a.peer.target.id < b.peer.target.id ? -1 : 1));
+  const sources = peers.flatMap((peer, at) => (usable(peer) ? [{ peer, served: bundle?.table.peers[at] ?? {} }] : []));
+  sources.sort((a, b) => compareServedVersions(b.served, a.served) || (a.peer.target.id < b.peer.target.id ? -1 : 1));
   return sources.map(({ peer }) => peer);
-}
-
-/** Orders `v1.9.0` before `v1.10.0`; what follows the numbers (`-alpha.1`, `+k3s1`) orders as text. */
-function compareVersions(a: string, b: string): number {
-  return a.localeCompare(b, 'en', { numeric: true });
 }

@@ -5,6 +5,7 @@ import type { SchemaIndex } from '../../src/domain/compare-schemas.ts';
 import type { GroupDiscovery } from '../../src/domain/discovery-document.ts';
 import type { LeaseObject } from '../../src/domain/identity-lease.ts';
 import type { RoutingBundle } from '../../src/domain/routing-table.ts';
+import type { ServedVersion } from '../../src/domain/served-version.ts';
 import { type Controller, startController } from '../../src/operator/controller.ts';
 import type { EndpointSliceObject } from '../../src/operator/gather-addresses.ts';
 import { type FetchResult, type PeerClient, TerminalError, type WatchedSet } from '../../src/operator/ports.ts';
@@ -39,6 +40,7 @@ interface FakeServer {
   hash?: string;
   failure?: FetchResult & { kind: 'failed' };
   schemas?: SchemaIndex;
+  version?: ServedVersion;
 }
 
 /** Servers, Leases and a store that exist only in memory; time moves only by `advance`. */
@@ -98,7 +100,7 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
       const documents: PeerDocuments = { form: 'v2', api: [], apis: server.groups, etags: { apis: hash }, hash };
       return { kind: 'fetched', documents };
     },
-    fetchVersion: async () => 'v1.36.3',
+    fetchVersion: async (address) => servers.get(address)?.version ?? { version: 'v1.36.3' },
     fetchSchemas: async (address) => servers.get(address)?.schemas,
     detectPeerAggregation: async () => false,
     close() {},

@@ -7,12 +7,14 @@ import { findJsonExcess } from '../../domain/count-json.ts';
 import type { GroupDiscovery } from '../../domain/discovery-document.ts';
 import type { LegacyResources } from '../../domain/legacy-to-groups.ts';
 import { parseDiscoveryList } from '../../domain/parse-discovery.ts';
+import type { ServedVersion } from '../../domain/served-version.ts';
 import type { FetchResult, PeerClient as PeerClientPort } from '../../operator/ports.ts';
 import type { Log } from '../../runtime/log.ts';
 import { createDocumentPool, type DocumentPool } from './document-pool.ts';
 import { walkLegacyDiscovery } from './legacy-discovery.ts';
 import { openPeerSession, type PeerAnswer, type PeerCredentials, type PeerSession } from './peer-session.ts';
 import { readSchemaIndex } from './read-schema-index.ts';
+import { readVersion } from './read-version.ts';
 import { PeerFault } from './verified-connection.ts';
 
 /** The operator's port, and what an owner of addresses needs besides. */
@@ -213,14 +215,13 @@ export function createPeerClient(options: PeerClientOptions): PeerClient {
       ),
 
     fetchVersion: (address, signal) =>
-      operate<string | undefined>(
+      operate<ServedVersion | undefined>(
         address,
         signal,
         async (get) => {
           const answer = await get('/version', [200], { accept: 'application/json' });
           if (answer.status !== 200) return undefined;
-          const version = (parseJson(answer.body, '/version') as { gitVersion?: unknown } | null)?.gitVersion;
-          return typeof version === 'string' && /^[\w.+-]{1,64}$/.test(version) ? version : undefined;
+          return readVersion(parseJson(answer.body, '/version'));
         },
         () => undefined,
       ),

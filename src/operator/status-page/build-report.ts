@@ -6,6 +6,7 @@ import type { PeerView, UnifiedView } from '../../domain/derive-bundle.ts';
 import { countResources } from '../../domain/discovery-document.ts';
 import type { Divergence } from '../../domain/find-divergences.ts';
 import type { PeerState } from '../../domain/routing-table.ts';
+import { showServedVersion } from '../../domain/served-version.ts';
 import type { ProgressEntry } from './progress-history.ts';
 
 /** What a controller knows at this moment. */
@@ -238,7 +239,7 @@ function reportPeer({ seen, assessment }: PeerView, now: number): PeerReport {
   return {
     id: cut(peer.id),
     name: cut(peer.hostname ?? peer.id),
-    version: seen.version?.slice(0, maxVersionLength),
+    version: showServedVersion(seen)?.slice(0, maxVersionLength),
     address: peer.address,
     source: peer.source,
     trust: peer.trust,

@@ -1,4 +1,5 @@
 import type { PeerView, UnifiedView } from '../../domain/derive-bundle.ts';
+import { showServedVersion } from '../../domain/served-version.ts';
 
 /** How the control plane stood from a moment on, until the next entry. */
 export interface ProgressEntry {
@@ -47,7 +48,7 @@ function summarize(views: readonly PeerView[], unified: UnifiedView, at: number)
   let peers = 0;
   for (const { seen, assessment } of views) {
     if (assessment.state === 'Gone') continue;
-    const version = seen.version?.slice(0, 40) ?? 'unknown';
+    const version = showServedVersion(seen)?.slice(0, 40) ?? 'unknown';
     versions[version] = (versions[version] ?? 0) + 1;
     peers += 1;
     if (assessment.state === 'Ready') ready += 1;

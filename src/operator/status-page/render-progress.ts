@@ -1,4 +1,4 @@
-import { compareText } from '../../domain/compare-text.ts';
+import { compareVersions } from '../../domain/served-version.ts';
 import type { ObjectReport } from './build-report.ts';
 import { formatDuration, formatMoment } from './format-time.ts';
 import { type Html, html } from './html.ts';
@@ -136,15 +136,4 @@ function renderHistory({ history, name }: ObjectReport, versions: readonly strin
     return html`<tr><th scope="row">${formatMoment(entry.at, now - (history[0]?.at ?? now))}</th>${columns.map((version) => html`<td>${entry.versions[version] ?? 0}</td>`)}<td>${entry.ready} of ${entry.peers}</td><td>${entry.differences}</td><td>${entry.converged === 'Unknown' ? 'yes' : 'no'}</td><td>${formatDuration(until - entry.at)}</td></tr>
 `;
   })}</tbody></table></div>`;
-}
-
-/** By the numbers in them; what has none comes first. */
-function compareVersions(a: string, b: string): number {
-  const numbers = (version: string) => (version.match(/\d+/g) ?? []).slice(0, 4).map(Number);
-  const [left, right] = [numbers(a), numbers(b)];
-  for (let index = 0; index < 4; index += 1) {
-    const difference = (left[index] ?? -1) - (right[index] ?? -1);
-    if (difference !== 0) return difference;
-  }
-  return compareText(a, b);
 }

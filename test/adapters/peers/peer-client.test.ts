@@ -467,7 +467,21 @@ describe('createPeerClient', () => {
       newClient().fetchVersion((await startPeer({ '/version': respond })).address, signal);
 
     it('gives the version that the server states', async () => {
-      expect(await versionOf(sendJson({ gitVersion: 'v1.36.3+k3s1' }))).to.equal('v1.36.3+k3s1');
+      expect(await versionOf(sendJson({ gitVersion: 'v1.36.3+k3s1' }))).to.deep.equal({ version: 'v1.36.3+k3s1' });
+    });
+
+    it('gives the version that the server emulates, unless it is its own or none', async () => {
+      const emulating = (emulationMajor: unknown, emulationMinor: unknown) =>
+        versionOf(sendJson({ gitVersion: 'v1.36.3', emulationMajor, emulationMinor }));
+      expect(await emulating('1', '33')).to.deep.equal({ version: 'v1.36.3', emulatedVersion: '1.33' });
+      for (const [major, minor] of [
+        ['1', '36'],
+        ['1', ''],
+        [undefined, undefined],
+        ['1', '33<b>'],
+        [{}, '33'],
+      ])
+        expect(await emulating(major, minor)).to.deep.equal({ version: 'v1.36.3' });
     });
 
     it('gives nothing for what is no version', async () => {
