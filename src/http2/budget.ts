@@ -1,4 +1,4 @@
-/** What the other side may do that costs this one more than itself: so much at once, and so much again each second. */
+/** A token bucket for actions that cost this side more than the peer: `burst` at once, `perSecond` regained. */
 export class Budget {
   readonly #burst: number;
   readonly #perSecond: number;
@@ -15,7 +15,7 @@ export class Budget {
     this.#at = now();
   }
 
-  /** False once it is used up. */
+  /** Takes one token. Returns false if none is left. */
   spend(): boolean {
     if (this.#left < 1) {
       const now = this.#now();

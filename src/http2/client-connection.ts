@@ -4,44 +4,44 @@ import { errorCode, preface, setting } from './frames.ts';
 import { areTrailers, isConnectionField } from './read-request-fields.ts';
 import type { Http2Stream, StreamUser } from './stream.ts';
 
-/** Whose request a stream is. After `onClosed(true)` the answer was complete. */
+/** Receives one answer. `onClosed(true)` means that the answer was complete. */
 export interface ClientUser extends StreamUser {
-  /** Nothing is said of a body by the head of its answer. */
+  /** True for a HEAD request: its answer has no body, whatever its Content-Length says. */
   readonly isHead: boolean;
   onInterim(status: number, rawHeaders: string[]): void;
-  /** `rawHeaders` are flat, and the caller's. */
+  /** `rawHeaders` alternates names and values. The callee owns it. */
   onAnswer(status: number, rawHeaders: string[]): void;
   onTrailers(rawTrailers: string[]): void;
 }
 
-/** Who made the connection. */
+/** Hears what happens to the connection. */
 export interface ClientOwner {
-  /** The server's settings have come: how many streams it takes is known. */
+  /** The server's SETTINGS have arrived, so its stream limit is known. */
   onReady(): void;
-  /** There may be room for another stream. */
+  /** Another stream may fit now. */
   onRoom(): void;
-  /** The socket has closed, or the server broke a rule: nothing more comes of it. */
+  /** The socket has closed, or the server broke the protocol. The connection is unusable. */
   onClose(): void;
 }
 
 /** Bounds of a connection. */
 export interface ClientLimits {
-  /** What a server may send of one answer before it is read. */
+  /** Bytes of one answer that the server may send before this side reads any. */
   readonly streamWindow: number;
-  /** Streams at once; the server may allow fewer. */
+  /** Concurrent streams; the server may allow fewer. */
   readonly maxStreams: number;
 }
 
-/** Interim answers before the final one; each is small, but there is no end to them otherwise. */
+/** Interim (1xx) answers allowed before the final one. Without a limit, a server could send them forever. */
 const maxInterim = 16;
-/** Go's server ends a connection when four full sets of requests that were taken back wait behind those that run. */
+/** Resets after which the connection is retired. Go's server closes one whose queue holds 4 x its limit of them. */
 const maxResets = 100;
 const noStreams = Number.POSITIVE_INFINITY;
 
 /**
  * The client's side of a connection, for requests without a body.
  *
- * An answer that is not read holds up no other: the connection's window has room for all streams' windows.
+ * An unread answer blocks no other one: the connection window is as large as all stream windows together.
  */
 export class ClientConnection extends Http2Connection {
   readonly #owner: ClientOwner;
@@ -49,7 +49,7 @@ export class ClientConnection extends Http2Connection {
   #allowed = noStreams;
   #isReady = false;
   #next = 1;
-  /** The server takes no more, or its owner wants no more of it. */
+  /** True if the connection takes no new request, by the server's choice or the owner's. */
   #isLeaving = false;
   #pings = 0;
   #pongs = 0;
@@ -62,9 +62,9 @@ export class ClientConnection extends Http2Connection {
     this.#maxStreams = limits.maxStreams;
   }
 
-  /** True if a further request can be sent on it. */
+  /** True if the connection can take another request. */
   hasRoom(): boolean {
-    // Ids are used up at 2^31.
+    // Stream ids end at 2^31.
     return (
       this.isAlive() &&
       this.#isReady &&
@@ -74,7 +74,7 @@ export class ClientConnection extends Http2Connection {
     );
   }
 
-  /** Sends a request, its fields encoded, pseudo fields and all; there must be room. */
+  /** Sends a request. `block` holds all its fields, encoded, with the pseudo fields. Requires `hasRoom()`. */
   request(block: string, user: ClientUser): Http2Stream {
     const stream = this.openStream(this.#next);
     this.#next += 2;
@@ -84,7 +84,7 @@ export class ClientConnection extends Http2Connection {
     return stream;
   }
 
-  /** False if the ping before was not answered. */
+  /** Sends a PING. Returns false if the previous one is still unanswered. */
   ping(): boolean {
     if (this.#pongs < this.#pings) return false;
     this.#pings++;
@@ -92,18 +92,18 @@ export class ClientConnection extends Http2Connection {
     return true;
   }
 
-  /** Takes no more requests, and ends when those that run have. */
+  /** Takes no new request, and closes when the running ones have ended. */
   leave(): void {
     this.#isLeaving = true;
     this.onStreamClosed();
   }
 
-  /** False once nothing more comes of it. */
+  /** False once the connection is unusable. */
   isAlive(): boolean {
     return this.state === 'open' && !this.#isFailing && !this.socket.destroyed;
   }
 
-  /** Ends it now, with all that runs on it. */
+  /** Closes the connection now, with every stream on it. */
   destroy(reason: string): void {
     this.fail(fault(errorCode.cancel, reason));
     this.socket.destroy();
@@ -112,12 +112,12 @@ export class ClientConnection extends Http2Connection {
   override reset(stream: Http2Stream, code: number): void {
     if (stream.isClosed) return;
     if (!stream.localEnded) {
-      // Of what was not sent yet there is nothing to take back, and the server would call it a fault.
+      // A request that was never sent needs no reset, and the server would treat one as an error.
       this.closeStream(stream, false);
       return;
     }
     super.reset(stream, code);
-    // A server goes on with what was taken back, and ends a connection with too much of that, others' requests with it.
+    // A server keeps working on reset requests. With too many of them it closes the connection and all its streams.
     if (++this.#resetCount >= maxResets) this.leave();
   }
 
@@ -163,7 +163,7 @@ export class ClientConnection extends Http2Connection {
     return ends && !stream.isClosed ? this.endRemote(stream) : undefined;
   }
 
-  /** The answer is still to come. */
+  /** Nothing to do: the answer is still to come. */
   protected override onLocalEnd(): void {}
 
   protected override onRemoteEnd(stream: Http2Stream): void {
@@ -178,7 +178,7 @@ export class ClientConnection extends Http2Connection {
 
   protected override onGoaway(last: number): void {
     this.#isLeaving = true;
-    // What is above was not looked at. RFC 9113, section 6.8.
+    // The server has not processed streams above `last`. RFC 9113, section 6.8.
     for (const stream of this.streams.list())
       if (stream.id > last) {
         stream.resetCode = errorCode.refusedStream;
@@ -206,13 +206,13 @@ export class ClientConnection extends Http2Connection {
   protected override fail(found: Fault | undefined): void {
     if (found === undefined || this.state !== 'open' || this.#isFailing) return;
     this.#isFailing = true;
-    // What was not sent yet is not to be sent on a connection that is given up.
+    // Unsent requests must not leave on a connection that is being given up.
     for (const stream of this.streams.list()) if (!stream.localEnded) this.closeStream(stream, false);
     super.fail(found);
   }
 
   protected override onFault(): void {
-    // Nobody needs to read why, and nobody looks after it any more.
+    // Nobody needs the reason for the end, so there is nothing to wait for.
     this.socket.destroy();
     this.#owner.onClose();
   }
@@ -223,9 +223,9 @@ export class ClientConnection extends Http2Connection {
 }
 
 /**
- * All but `:status`; undefined if there is another pseudo field, or a word about framing that HTTP/2 has not.
+ * Returns all fields but `:status`; undefined for another pseudo field or a framing field that HTTP/2 forbids.
  *
- * Go's server sends fields of a connection if a handler sets them. They mean nothing here, and are left out.
+ * Go's server sends connection-specific fields if a handler sets them. They mean nothing in HTTP/2 and are dropped.
  */
 function readAnswerFields(fields: readonly string[]): string[] | undefined {
   const kept: string[] = [];
@@ -237,7 +237,7 @@ function readAnswerFields(fields: readonly string[]): string[] | undefined {
   return kept;
 }
 
-/** -1 if it is not said; undefined if it is said in two ways. */
+/** The Content-Length; -1 if absent, undefined if it has two values. */
 function readLength(rawHeaders: readonly string[]): number | undefined {
   let length = -1;
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
@@ -260,14 +260,14 @@ function settingOf({ streamWindow, maxStreams }: ClientLimits): ConnectionSettin
     streamWindow,
     connectionWindow: (maxStreams + 1) * streamWindow,
     maxOwed: Number.POSITIVE_INFINITY,
-    // These are our own clients' heads, each of them within its limit; what a server makes us write is counted among oddities.
+    // What waits here is our own clients' request heads, each within its limit. Answers to control frames are oddities.
     maxUnread: Number.POSITIVE_INFINITY,
     maxFieldBytes: 256 * 1024,
     maxFields: 1_000,
-    // A server ends what it likes, and asks for little.
+    // A server may reset any stream, and its control frames cost little.
     resets: [10_000, 1_000],
     oddities: [10_000, 1_000],
-    // Logs of many clients come in small frames.
+    // The logs of many clients arrive in small frames.
     trifles: [100_000, 50_000],
   };
 }

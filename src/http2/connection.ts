@@ -17,32 +17,32 @@ import { Http2Output } from './output.ts';
 import { RecentIds } from './recent-ids.ts';
 import { Http2Stream, type StreamHost, StreamTable } from './stream.ts';
 
-/** What is the same for all connections of one sort. */
+/** Settings that all connections of one kind share. */
 export interface ConnectionSetting {
-  /** What the other side has to say before its first frame, and what this one says. */
+  /** What the peer must send before its first frame, and what this side sends. */
   readonly expectedPreface: string;
   readonly ownPreface: string;
-  /** What this side announces besides its windows. RFC 9113, section 6.5.2. */
+  /** SETTINGS that this side announces, apart from its windows. RFC 9113, section 6.5.2. */
   readonly settings: readonly (readonly [number, number])[];
-  /** What a stream may send before the first of it is read, and again whenever half of that was read. */
+  /** Flow-control window of a stream, in bytes. It is refilled whenever half of it has been read. */
   readonly streamWindow: number;
-  /** The same for all streams together. */
+  /** Flow-control window of the connection, in bytes. */
   readonly connectionWindow: number;
-  /** What may be held of bodies whose readers are slow; beyond it, the connection's window is not opened again. */
+  /** Bytes held for slow readers of bodies. Above this, the connection window is not refilled. */
   readonly maxOwed: number;
-  /** Bytes that the other side may leave unread, DATA apart. Whoever makes this side write and does not read gets no further. */
+  /** Bytes other than DATA that the peer may leave unread before the connection is closed. */
   readonly maxUnread: number;
   readonly maxFieldBytes: number;
   readonly maxFields: number;
-  /** Streams that may be reset, by the other side or for its faults: at once, and again each second. */
+  /** Budget of resets, by the peer or for its faults: at once, and regained per second. */
   readonly resets: readonly [number, number];
-  /** Frames that do nothing, or make this side answer. */
+  /** Budget of frames that do nothing, or that make this side answer. */
   readonly oddities: readonly [number, number];
-  /** WINDOW_UPDATE frames beyond those that answer DATA, and DATA frames of hardly anything. */
+  /** Budget of WINDOW_UPDATE frames beyond those that answer DATA, and of tiny DATA frames. */
   readonly trifles: readonly [number, number];
 }
 
-/** Why a connection is ended. */
+/** Why a connection is closed. */
 export interface Fault {
   readonly code: number;
   readonly reason: string;
@@ -52,35 +52,35 @@ export function fault(code: number, reason: string): Fault {
   return { code, reason };
 }
 
-/** CONTINUATION frames of one list. CVE-2024-28182 is about endless ones. */
+/** CONTINUATION frames allowed per field block. CVE-2024-28182 is about endless ones. */
 const maxContinuations = 64;
-/** A piece that is a smaller part than this of the memory that it came in is copied out of it. */
+/** A chunk smaller than this share of its buffer is copied, so that it does not keep the whole buffer alive. */
 const keptPart = 1 / 8;
-/** What a piece costs besides its bytes, so that many small ones are not for free. */
+/** Bytes charged per chunk besides its content, so that many small chunks are not free. */
 const pieceCost = 512;
-/** A DATA frame of less does little but cost, unless it is a stream's last. */
+/** A smaller DATA frame spends from the budget of trifles, unless it is the last of its stream. */
 const trifleBytes = 64;
 const noBytes = Buffer.alloc(0);
 
 /**
- * What both sides of an HTTP/2 connection do (RFC 9113): frames, windows, settings, and what the other side may cost.
+ * What both sides of an HTTP/2 connection share (RFC 9113): frames, windows, settings, and limits on the peer's cost.
  *
- * - Push and priorities are not known.
- * - Whoever resets streams as fast as they are made (CVE-2023-44487), or has them reset (CVE-2025-8671), goes on with a list
- *   of fields for ever, sends frames that do nothing (or more than their DATA is worth) or makes this side write without
- *   reading is told to calm down, and the connection is ended.
- * - What the other side can have held in memory is bounded: fields by their limits, bodies by windows.
+ * - It supports neither push nor priorities.
+ * - It answers abuse with ENHANCE_YOUR_CALM and closes the connection: streams reset as fast as they are made
+ *   (CVE-2023-44487), or made to be reset (CVE-2025-8671), endless field blocks, frames that do nothing or cost more than
+ *   their DATA is worth, and a peer that makes this side write and does not read.
+ * - It bounds the memory that a peer can use: fields by their limits, bodies by flow-control windows.
  */
 export abstract class Http2Connection implements FrameTaker, StreamHost {
   protected readonly socket: Duplex;
   protected readonly decoder: HpackDecoder;
   protected readonly output: Http2Output;
   protected readonly streams = new StreamTable();
-  /** `ended`: nothing is read any more, and no stream is left. */
+  /** `ended`: nothing is read any more, and no stream is open. */
   protected state: 'open' | 'ended' | 'closed' = 'open';
-  /** True once the other side's first settings have come. */
+  /** True once the peer's first SETTINGS have arrived. */
   protected knowsSettings = false;
-  /** Whether anything has come since it was last set to false. */
+  /** True if anything has arrived since this was last set to false. */
   protected heard = false;
   readonly #setting: ConnectionSetting;
   readonly #reader: FrameReader;
@@ -91,9 +91,9 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   #credit = 0;
   #owed = 0;
   #withheld = 0;
-  /** A list of fields of which more is to come. */
+  /** A field block that CONTINUATION frames have yet to complete. */
   #block: { readonly id: number; readonly ends: boolean; readonly parts: Buffer[]; bytes: number } | undefined;
-  /** Of the DATA frame that comes; undefined for a stream that is no more. */
+  /** Stream of the DATA frame that is arriving; undefined if that stream has closed. */
   #dataStream: Http2Stream | undefined;
   #dataEnds = false;
   readonly #recent = new RecentIds();
@@ -117,7 +117,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     socket.on('close', this.#onClose);
   }
 
-  /** Streams that are open. */
+  /** The number of open streams. */
   size(): number {
     return this.streams.size;
   }
@@ -164,7 +164,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
       case frameType.pushPromise:
         return fault(errorCode.protocol, 'PUSH_PROMISE where there is no push');
       default:
-        // RFC 9113, section 4.1: what is not known is ignored.
+        // RFC 9113, section 4.1: unknown frame types are ignored.
         return this.countOddity();
     }
   }
@@ -223,14 +223,14 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
       this.fail(fault(errorCode.enhanceYourCalm, 'it makes this side write, and does not read'));
   };
 
-  /** Of one connection no other is to suffer. */
+  /** Ends this connection alone after a bug, so that no other suffers. */
   readonly #onCrash = (error: unknown): void => {
     this.fail(fault(errorCode.internal, error instanceof Error ? (error.stack ?? error.message) : String(error)));
     this.socket.destroy();
   };
 
   readonly #onEnd = (): void => {
-    // Whoever has closed its side has left.
+    // The peer has closed its side, so it has left.
     this.socket.destroy();
   };
 
@@ -249,27 +249,27 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     }
   };
 
-  /** True for a stream that nobody has begun. */
+  /** True for a stream that neither side has opened. */
   protected abstract isIdle(id: number): boolean;
-  /** False before the fields that have to come first. */
+  /** False until the stream's header fields have arrived. */
   protected abstract mayHaveData(stream: Http2Stream): boolean;
-  /** The highest id of a stream that the other side has begun. */
+  /** The highest stream id that the peer has opened. */
   protected abstract lastOfOther(): number;
-  /** `decoder` has read a list of fields. */
+  /** `decoder` has read a field block. */
   protected abstract onFields(id: number, ends: boolean): Fault | undefined;
-  /** All that is to be sent on a stream was. */
+  /** The stream has sent everything. */
   protected abstract onLocalEnd(stream: Http2Stream): void;
-  /** All has come; checked against the length that was announced. */
+  /** The stream has received everything, and its length matches Content-Length. */
   protected abstract onRemoteEnd(stream: Http2Stream): void;
-  /** A stream that was open is not any more. */
+  /** A stream has closed. */
   protected abstract onStreamClosed(): void;
-  /** The other side takes up nothing above `last`. */
+  /** The peer sent GOAWAY: it processes no stream above `last`. */
   protected abstract onGoaway(last: number): void;
   protected abstract onPong(payload: string): void;
   protected abstract onSetting(id: number, value: number): void;
-  /** The other side's settings have come, and hold. */
+  /** The peer's SETTINGS have arrived and apply. */
   protected abstract onSettings(): void;
-  /** The connection is ended for what the other side did. */
+  /** The connection ends because of what the peer did. */
   protected abstract onFault(reason: string): void;
   /** The socket has closed. */
   protected abstract onClosed(): void;
@@ -280,7 +280,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     return stream;
   }
 
-  /** True while a list of fields has come in part. */
+  /** True while a field block has arrived in part. */
   protected isInFields(): boolean {
     return this.#block !== undefined;
   }
@@ -289,7 +289,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     this.output.send(frameHead(payload.length, frameType.ping, 0, 0) + payload);
   }
 
-  /** Sends what there is, and then our end. */
+  /** Sends what is queued, then ends this side. */
   protected finish(): void {
     if (this.state !== 'open') return;
     this.state = 'ended';
@@ -297,7 +297,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     this.output.end();
   }
 
-  /** Ends the connection for what the other side did. */
+  /** Ends the connection because of what the peer did. */
   protected fail(found: Fault | undefined): void {
     if (found === undefined || this.state !== 'open') return;
     const isDrowned = this.output.isDrowned(this.#setting.maxUnread);
@@ -306,7 +306,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     this.output.end();
     this.#stop('ended');
     this.onFault(reason);
-    // Others get the time to read why.
+    // Any other peer gets the time to read the reason.
     if (isDrowned) this.socket.destroy();
     else if (code === errorCode.enhanceYourCalm) this.socket.once('finish', () => this.socket.destroy());
   }
@@ -331,7 +331,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     this.onStreamClosed();
   }
 
-  /** Resets a stream for a fault of the other side's, which it has not many of. */
+  /** Resets a stream for a fault of the peer, which spends from its budget of resets. */
   protected refuse(id: number, code: number): Fault | undefined {
     const found = this.spendReset();
     if (found !== undefined) return found;
@@ -345,18 +345,18 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     return this.#resets.spend() ? undefined : fault(errorCode.enhanceYourCalm, 'too many streams are reset');
   }
 
-  /** Resets a stream of which more may be on its way. */
+  /** Resets a stream whose frames may still be on their way. */
   protected resetId(id: number, code: number): void {
     this.output.sendReset(id, code);
     this.#recent.add(id);
   }
 
-  /** True if what comes of a stream that is no more may have been sent before the other side could know. */
+  /** True if the peer may have sent a frame for this closed stream before it learned of the reset. */
   protected mayBeOnItsWay(id: number): boolean {
     return this.#recent.mayHave(id);
   }
 
-  /** Of what does nothing, or makes this side do something for little. */
+  /** Spends from the budget of frames that do nothing, or that make this side work for little. */
   protected countOddity(): Fault | undefined {
     return this.#oddities.spend() ? undefined : fault(errorCode.enhanceYourCalm, 'too many frames that do nothing');
   }
@@ -370,7 +370,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     let from = start;
     let to = end;
     if ((flags & flag.padded) !== 0) {
-      // Where there is no byte, this is of the next frame; what follows says no in any case.
+      // In an empty frame this reads the next frame's byte; the length check below rejects it anyway.
       to -= bytes[from++] ?? 0;
     }
     if ((flags & flag.priority) !== 0) from += 5;
@@ -441,7 +441,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
           break;
         case setting.initialWindowSize:
           if (value > maxWindow) return fault(errorCode.flowControl, 'a window is too large');
-          // Of several the last holds; each would cost a walk over all streams.
+          // The last of several applies. Applying each would walk all streams every time.
           window = value;
           break;
         default:
@@ -489,7 +489,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
       return this.output.grow(more) ? undefined : fault(errorCode.flowControl, 'a window is too large');
     }
     const stream = this.streams.get(id);
-    // It may have ended here while that was on its way.
+    // This side may have closed the stream while the frame was on its way.
     if (stream === undefined) return undefined;
     stream.sendWindow += more;
     if (more === 0) return this.refuse(id, errorCode.protocol);
@@ -514,7 +514,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     return undefined;
   }
 
-  /** The stream that the data is of, if there is one that may have it; what is in the frame counts in any case. */
+  /** The stream that takes the data, if one may. The frame counts against the connection window in any case. */
   #admitData(id: number, length: number): Http2Stream | undefined {
     if (this.#block !== undefined || !this.knowsSettings) {
       this.fail(fault(errorCode.protocol, 'DATA where there may be none'));
@@ -549,7 +549,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
         return this.refuse(stream.id, errorCode.protocol);
       }
     }
-    // A little piece would keep all that it came with in memory.
+    // A small chunk would keep its whole buffer in memory.
     const isSmall = length < piece.buffer.byteLength * keptPart;
     const wants = stream.user?.onData(isSmall ? Buffer.from(piece) : piece) === true;
     if (wants || stream.isClosed) {

@@ -1,25 +1,25 @@
 import { defaultFrameBytes, flag, frameHeadBytes, frameType } from './frames.ts';
 
-/** Takes frames. What it does with one may end the reading, by `stop`. */
+/** Receives frames. It may call `stop` while it handles one. */
 export interface FrameTaker {
-  /** Any frame but unpadded DATA, whole: its payload is `bytes` from `from` to `to`, to be used at once. */
+  /** A whole frame, of any kind but unpadded DATA. `bytes[from, to)` is its payload; do not keep it. */
   onFrame(type: number, flags: number, stream: number, bytes: Buffer, from: number, to: number): void;
-  /** The head of an unpadded DATA frame; what is in it comes by `onData`, in pieces. */
+  /** The head of an unpadded DATA frame. Its content follows in pieces, by `onData`. */
   onDataHead(flags: number, stream: number, length: number): void;
   onData(piece: Buffer, isLast: boolean): void;
-  /** A frame that is longer than was allowed, or bytes that are no HTTP/2. */
+  /** A frame is too long, or the bytes are not HTTP/2. */
   onUnreadable(reason: 'frame' | 'preface'): void;
 }
 
-/** Cuts what comes into frames, and holds no more than one. RFC 9113, section 4.1. */
+/** Splits incoming bytes into frames. It holds at most one frame. RFC 9113, section 4.1. */
 export class FrameReader {
   readonly #taker: FrameTaker;
-  /** What has to come before the first frame, and how much of it has. */
+  /** What must precede the first frame, and how many bytes of it have arrived. */
   readonly #preface: string;
   #prefaceAt = 0;
-  /** The beginning of a frame. */
+  /** The start of an incomplete frame. */
   #rest: Buffer | undefined;
-  /** Of a DATA frame that comes in pieces. */
+  /** Bytes still to come of a DATA frame that arrives in pieces. */
   #dataLeft = 0;
   #stopped = false;
 
@@ -28,7 +28,7 @@ export class FrameReader {
     this.#preface = preface;
   }
 
-  /** Nothing more is looked at. */
+  /** Ignores everything that follows. */
   stop(): void {
     this.#stopped = true;
     this.#rest = undefined;
@@ -77,7 +77,7 @@ export class FrameReader {
       at = end;
       this.#taker.onFrame(type, flags, stream, bytes, from, end);
     }
-    // A copy, as it is short and would keep all that it came with.
+    // A copy: the rest is short, and a view would keep its whole buffer alive.
     if (!this.#stopped && at < bytes.length) this.#rest = Buffer.from(bytes.subarray(at));
   }
 }

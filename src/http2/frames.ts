@@ -1,4 +1,4 @@
-/** RFC 9113, section 6. */
+/** Frame types. RFC 9113, section 6. */
 export const frameType = {
   data: 0,
   headers: 1,
@@ -14,7 +14,7 @@ export const frameType = {
 
 export const flag = { ack: 1, endStream: 1, endHeaders: 4, padded: 8, priority: 32 } as const;
 
-/** RFC 9113, section 7. */
+/** Error codes. RFC 9113, section 7. */
 export const errorCode = {
   none: 0,
   protocol: 1,
@@ -28,7 +28,7 @@ export const errorCode = {
   enhanceYourCalm: 11,
 } as const;
 
-/** RFC 9113, section 6.5.2. */
+/** Identifiers of SETTINGS. RFC 9113, section 6.5.2. */
 export const setting = {
   enablePush: 2,
   maxConcurrentStreams: 3,
@@ -37,15 +37,15 @@ export const setting = {
   maxHeaderListSize: 6,
 } as const;
 
-/** What clients say first. RFC 9113, section 3.4. */
+/** The client's connection preface. RFC 9113, section 3.4. */
 export const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
 export const frameHeadBytes = 9;
-/** The least that is allowed, and what nearly all use. */
+/** Default and least SETTINGS_MAX_FRAME_SIZE. RFC 9113, section 6.5.2. */
 export const defaultFrameBytes = 16 * 1024;
 export const defaultWindow = 65_535;
 export const maxWindow = 2 ** 31 - 1;
 
-/** The first bytes of a frame, as latin1. */
+/** A frame header, as latin1. */
 export function frameHead(length: number, type: number, flags: number, stream: number): string {
   return String.fromCharCode(
     length >>> 16,
@@ -60,7 +60,7 @@ export function frameHead(length: number, type: number, flags: number, stream: n
   );
 }
 
-/** 32 bits in network order, as latin1. */
+/** 32 bits in network byte order, as latin1. */
 export function uint32(value: number): string {
   return String.fromCharCode(value >>> 24, (value >>> 16) & 0xff, (value >>> 8) & 0xff, value & 0xff);
 }
@@ -72,7 +72,7 @@ export function settingsFrame(values: readonly (readonly [number, number])[]): s
   return frameHead(payload.length, frameType.settings, 0, 0) + payload;
 }
 
-/** A list of fields as one HEADERS frame and as many CONTINUATION frames as it needs. */
+/** A field block as one HEADERS frame and as many CONTINUATION frames as it needs. */
 export function fieldFrames(block: string, stream: number, ends: boolean): string {
   const flags = ends ? flag.endStream : 0;
   if (block.length <= defaultFrameBytes)

@@ -2,7 +2,7 @@ import { isFieldValue, isToken } from '../domain/field-syntax.ts';
 import { decodeHuffman } from './huffman.ts';
 import { staticTable } from './static-table.ts';
 
-/** What a connection remembers of fields that may come again. RFC 7541, section 2.3.2: each costs 32 bytes more. */
+/** Size of the dynamic table. Each entry costs 32 bytes beside its text. RFC 7541, section 4.1. */
 const tableBytes = 4096;
 const entryCost = 32;
 
@@ -10,41 +10,41 @@ interface Entry {
   readonly name: string;
   readonly value: string;
   readonly cost: number;
-  /** False for what HTTP/2 has no fields like. RFC 9113, section 8.2.1. */
+  /** False if HTTP/2 forbids this field. RFC 9113, section 8.2.1. */
   readonly valid: boolean;
 }
 
 const staticEntries = staticTable.map(([name, value]) => toEntry(name, value));
 
-/** Of which there were too many. */
+/** Which limit a field block exceeded. */
 export type FieldExcess = 'bytes' | 'fields';
 
-/** Bounds of one list of fields. */
+/** Limits of one field block. */
 export interface FieldLimits {
-  /** Of names and values, and 32 for each field. */
+  /** Bytes of names and values, plus 32 per field. */
   readonly maxBytes: number;
   readonly maxFields: number;
 }
 
 /**
- * Reads lists of fields. RFC 7541.
+ * Decodes field blocks. RFC 7541.
  *
- * What cannot be read, whoever holds the connection has to end it for: nothing after it can be read either.
+ * On a decode error, the caller must close the connection: no later block can be decoded either.
  */
 export class HpackDecoder {
-  /** Of the list that was read last: name, value, name, value, in the order in which they came; all lower case. */
+  /** Fields of the last block: names (lower case) and values alternate, in order of arrival. */
   fields: string[] = [];
-  /** True if it has a name or a value that must not be passed on. */
+  /** True if a name or value of the last block must not be passed on. */
   malformed = false;
-  /** The limit that it goes beyond, if any; what did not fit is left out of `fields`. */
+  /** The limit that the last block exceeded, if any. `fields` lacks what did not fit. */
   excess: FieldExcess | undefined;
   readonly #limits: FieldLimits;
-  /** The newest last. Those before `#first` are forgotten. */
+  /** The dynamic table, newest entry last. Entries before `#first` are evicted. */
   #entries: Entry[] = [];
   #first = 0;
   #size = 0;
   #maxSize = tableBytes;
-  /** Where the last number or text ended; -1 after what cannot be read. */
+  /** Where the last number or text ended; -1 after a decode error. */
   #at = 0;
   #bytes = 0;
 
@@ -52,7 +52,7 @@ export class HpackDecoder {
     this.#limits = limits;
   }
 
-  /** False if it cannot be read. */
+  /** Decodes one block. Returns false on a decode error. */
   read(block: Buffer, from: number, to: number): boolean {
     this.fields = [];
     this.malformed = false;
@@ -74,7 +74,7 @@ export class HpackDecoder {
         this.#take(entry);
       } else if (byte >= 0x20) {
         const size = this.#number(block, to, 5);
-        // To the smallest size since the block before, and to the present one. RFC 7541, section 4.2.
+        // At most two updates: the smallest size since the previous block, and the current one. RFC 7541, section 4.2.
         if (!mayResize || ++resizes > 2 || size < 0 || size > tableBytes) return false;
         this.#maxSize = size;
         this.#evict(0);
@@ -112,7 +112,7 @@ export class HpackDecoder {
 
   #remember(entry: Entry): void {
     this.#evict(entry.cost);
-    // One that is larger than the table empties it. RFC 7541, section 4.4.
+    // An entry larger than the table empties it. RFC 7541, section 4.4.
     if (entry.cost > this.#maxSize) return;
     this.#entries.push(entry);
     this.#size += entry.cost;
@@ -126,7 +126,7 @@ export class HpackDecoder {
     this.#first = 0;
   }
 
-  /** RFC 7541, section 5.1; -1 for what is cut off or larger than anything can be. */
+  /** Reads an integer (RFC 7541, section 5.1); -1 if it is truncated or too large. */
   #number(block: Buffer, to: number, prefix: number): number {
     const mask = (1 << prefix) - 1;
     let value = (block[this.#at++] ?? 0) & mask;
@@ -152,7 +152,7 @@ export class HpackDecoder {
 }
 
 function toEntry(name: string, text: string): Entry {
-  // Space around a value is no part of it in HTTP/1.1, which it may be sent on as.
+  // The value may be forwarded over HTTP/1.1, where surrounding space is not part of it.
   const value = withoutSpaceAround(text);
   return { name, value, cost: name.length + text.length + entryCost, valid: isName(name) && isFieldValue(value) };
 }
@@ -161,7 +161,7 @@ function isName(name: string): boolean {
   return isToken(name.charCodeAt(0) === 0x3a ? name.slice(1) : name) && !/[A-Z]/.test(name);
 }
 
-/** In linear time, which no expression of both ends would be. */
+/** Trims spaces and tabs in linear time, which no regular expression for both ends does. */
 function withoutSpaceAround(text: string): string {
   let from = 0;
   let to = text.length;

@@ -4,9 +4,9 @@ import { rememberFew } from './remember-few.ts';
 import { staticTable } from './static-table.ts';
 
 /**
- * Says that nothing is to be remembered; to be sent before the first list of a connection.
+ * Sets the dynamic table size to 0. Send it before the first field block of a connection.
  *
- * Lists are written without any memory, so that they cost none here and there, and each can be written by itself.
+ * This encoder uses no dynamic table: that costs neither side memory, and each block stands alone.
  * RFC 7541, section 6.3.
  */
 export const forgetAll = '\x20';
@@ -16,7 +16,7 @@ for (const [at, [name]] of staticTable.entries()) if (!firstIndexes.has(name)) f
 
 const names = new Map<string, string | undefined>();
 
-/** A name as bytes, empty if fields of that name are left out; undefined if it is none. */
+/** An encoded name; empty if HTTP/2 drops fields of that name, undefined if the name is invalid. */
 function writeName(name: string): string | undefined {
   const known = names.get(name);
   if (known !== undefined || names.has(name)) return known;
@@ -26,7 +26,7 @@ function writeName(name: string): string | undefined {
   return written;
 }
 
-/** Fields as bytes (latin1), without those that are about one connection; undefined if one could be read in two ways. */
+/** Encoded fields (latin1) without connection-specific ones; undefined if a field is ambiguous or invalid. */
 export function encodeFields(rawHeaders: readonly string[]): string | undefined {
   let block = '';
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
@@ -40,7 +40,7 @@ export function encodeFields(rawHeaders: readonly string[]): string | undefined 
 
 const methods = new Map<string, string>();
 
-/** The pseudo fields of a request by https but `:authority`, as bytes; both are to be checked before. */
+/** Encodes `:method`, `:scheme` (https) and `:path`. The caller has validated both arguments. */
 export function encodePseudoFields(method: string, path: string): string {
   let written = methods.get(method);
   if (written === undefined) {
@@ -50,19 +50,19 @@ export function encodePseudoFields(method: string, path: string): string {
   return written + writeValue(path);
 }
 
-/** The last pseudo field of a request, as bytes; to be checked before. */
+/** Encodes `:authority`. The caller has validated it. */
 export function encodeAuthority(authority: string): string {
   return writeLiteralName(':authority') + writeValue(authority);
 }
 
-/** A value as bytes. */
+/** Encodes a value. */
 function writeValue(value: string): string {
   return writeNumber(value.length, 7, 0) + value;
 }
 
 const statuses = new Map<number, string>();
 
-/** `:status` as bytes. */
+/** Encodes `:status`. */
 export function encodeStatus(status: number): string {
   const known = statuses.get(status);
   if (known !== undefined) return known;
@@ -76,13 +76,13 @@ function writePair(name: string, value: string): string {
   return index < 0 ? writeLiteralName(name) + writeValue(value) : String.fromCharCode(0x80 | (index + 1));
 }
 
-/** That of a literal which is not to be remembered. RFC 7541, section 6.2.2. */
+/** Encodes the name of a literal without indexing. RFC 7541, section 6.2.2. */
 function writeLiteralName(name: string): string {
   const index = firstIndexes.get(name);
   return index === undefined ? `\0${writeValue(name)}` : writeNumber(index, 4, 0);
 }
 
-/** RFC 7541, section 5.1. */
+/** Encodes an integer. RFC 7541, section 5.1. */
 function writeNumber(value: number, prefix: number, flags: number): string {
   const mask = (1 << prefix) - 1;
   if (value < mask) return String.fromCharCode(flags | value);

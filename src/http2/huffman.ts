@@ -1,22 +1,22 @@
 /**
- * The length in bits of each byte's code and, last, of the end mark's: `a` is 5. RFC 7541, appendix B, whose codes are
- * those of these lengths in order: shorter ones first, among equals by byte.
+ * Code length in bits of each byte and, last, of EOS: digit `a` means 5. In RFC 7541, appendix B, codes are ordered
+ * by length, then by byte, so the lengths determine the codes.
  */
 const lengths =
   'isxxxxxxxtzxxzxxxxxxxxzxxxxxxxxxbffhibdgffdgdbbbaaabbbbbbbcdkbhfibccccccccccccccccccccccdcdioijbkabababbbaccbbbabcbaabccccckgj' +
   'ixprpprrrsrssssststtrstssssqrsrsstrqprrssqsrrtqrssqqrqsrssprrrsrrsvvporsruvvvwwvtuoqvwwvwtqqvvxwwwptpqrqqsrruuttvsvwvvwwwwwxwwwwwvz';
 const endMark = 256;
 
-/** Of a step: the byte that it completes (if `emits`), and where it leads. */
+/** Flag of a step that completes a byte. */
 const emits = 1 << 16;
 const fails = 1 << 17;
 
-/** For each state and each half of a byte, what follows: `state | byte << 8 | flags`. */
+/** The next step for each state and each nibble: `state | byte << 8 | flags`. */
 const steps = new Uint32Array(256 * 16);
-/** States in which text may end: at the start, or within up to seven bits of the end mark, which are all ones. */
+/** States in which text may end: after a whole byte, or within up to seven bits of padding, which are all ones. */
 const mayEnd = new Uint8Array(256);
 
-/** A node of the tree of codes has two numbers: a further node, or below 0 a byte. */
+/** Each node of the code tree has two branches: a further node, or a byte as a negative number. */
 type Tree = [number, number][];
 
 function plantTree(): Tree {
@@ -70,7 +70,7 @@ fillSteps();
 
 const scratch: Buffer = Buffer.allocUnsafeSlow(4 * 1024);
 
-/** The text that was written with this code, as latin1; undefined for what it cannot have written. */
+/** Decodes Huffman-coded text, as latin1; undefined if the bytes are not valid code. */
 export function decodeHuffman(bytes: Buffer, from: number, to: number): string | undefined {
   // The shortest code has 5 bits.
   const most = Math.ceil(((to - from) * 8) / 5);

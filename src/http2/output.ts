@@ -12,24 +12,24 @@ import {
 import { forgetAll } from './hpack-encoder.ts';
 import type { Http2Stream } from './stream.ts';
 
-/** Bytes in the socket above which no DATA is added to them. */
+/** No DATA is written while the socket buffers more than this. */
 const congestedBytes = 256 * 1024;
-/** A reader may open its windows, the stream's and the connection's, after each frame and while it reads a long one. */
+/** A reader may refill two windows, the stream's and the connection's, after each frame and in the middle of it. */
 const updatesPerFrame = 4;
 const bytesPerUpdate = 1024;
 /** Unsent bytes of a stream below which its user may write again. */
 const lowMark = 32 * 1024;
 
 /**
- * What is sent on one connection.
+ * The sending half of one connection.
  *
- * All that is written in one turn of the event loop leaves as one piece, to be encrypted and sent as one. Streams take
- * turns, a frame each, within their windows, the connection's, and what the socket takes. RFC 9113, section 5.2.
+ * All writes of one event-loop turn leave as one buffer, so TLS encrypts and sends them together. Streams take
+ * turns, one frame each, as the windows (RFC 9113, section 5.2) and the socket permit.
  */
 export class Http2Output {
-  /** For all streams together. */
+  /** The connection's send window. */
   window = defaultWindow;
-  /** What the other side has set. */
+  /** Initial send window of a stream, as the peer has set it. */
   streamWindow = defaultWindow;
   readonly #socket: Duplex;
   readonly #onSent: (streams: readonly Http2Stream[]) => void;
@@ -37,16 +37,16 @@ export class Http2Output {
   #parts: (string | Uint8Array)[] = [];
   #size = 0;
   #ready: Http2Stream[] = [];
-  /** Streams whose users were told to wait, and need not any more once the socket has room. */
+  /** Streams whose users wait until the socket has room. */
   #relieved: Http2Stream[] = [];
   #isScheduled = false;
   #isClosed = false;
-  /** How much DATA was sent, in units for which the other side may answer by a WINDOW_UPDATE. */
+  /** WINDOW_UPDATE frames that the DATA sent so far entitles the peer to. */
   #updatesDue = 0;
-  /** Goes before the first list of fields. */
+  /** Precedes the first field block. */
   #greeting = forgetAll;
 
-  /** `onSent` is told of streams whose last byte was handed to the socket, `onCrash` of what users have thrown. */
+  /** `onSent` gets streams whose last byte the socket has taken; `onCrash` gets what users have thrown. */
   constructor(socket: Duplex, onSent: (streams: readonly Http2Stream[]) => void, onCrash: (error: unknown) => void) {
     this.#socket = socket;
     this.#onSent = onSent;
@@ -57,19 +57,19 @@ export class Http2Output {
     return this.#socket.writableLength >= congestedBytes;
   }
 
-  /** True for a WINDOW_UPDATE that answers DATA; false for one more than any reader of that DATA would send. */
+  /** True for a WINDOW_UPDATE that answers DATA; false for one more than the DATA sent justifies. */
   takeUpdate(): boolean {
     if (this.#updatesDue < 1) return false;
     this.#updatesDue--;
     return true;
   }
 
-  /** True if the other side makes this one write, and does not read. */
+  /** True if the peer makes this side write and does not read. */
   isDrowned(maxUnread: number): boolean {
     return this.#socket.writableLength + this.#size >= maxUnread;
   }
 
-  /** Sends a frame that needs no window. */
+  /** Sends a frame that flow control does not count. */
   send(frame: string): void {
     this.#add(frame);
     this.#schedule();
@@ -87,13 +87,13 @@ export class Http2Output {
     this.send(frameHead(8, frameType.goaway, 0, 0) + uint32(last) + uint32(code));
   }
 
-  /** Sends a list of fields now, ahead of all that its stream has to send. */
+  /** Sends a field block ahead of everything else that its stream has queued. */
   sendFields(id: number, block: string, ends: boolean): void {
     this.send(fieldFrames(this.#greeting + block, id, ends));
     this.#greeting = '';
   }
 
-  /** Has a stream's turn come. */
+  /** Queues a stream for its turn to send. */
   markReady(stream: Http2Stream): void {
     if (stream.isReady) return;
     stream.isReady = true;
@@ -101,19 +101,19 @@ export class Http2Output {
     this.#schedule();
   }
 
-  /** False if that makes a window larger than it may be. */
+  /** Grows the connection's send window. Returns false on overflow. */
   grow(bytes: number): boolean {
     this.window += bytes;
     this.onDrain();
     return this.window <= maxWindow;
   }
 
-  /** There is room again, in the socket or in a window. */
+  /** Continues after the socket or a window has room again. */
   onDrain(): void {
     if (this.#ready.length > 0 || this.#relieved.length > 0) this.#schedule();
   }
 
-  /** Sends what there is, and nothing after it. */
+  /** Sends what is queued, and nothing after that. */
   end(): void {
     this.flush();
     this.#isClosed = true;
@@ -121,7 +121,7 @@ export class Http2Output {
     if (!this.#socket.writableEnded) this.#socket.end();
   }
 
-  /** Nothing can be sent any more. */
+  /** Drops what is queued: nothing can be sent any more. */
   abandon(): void {
     this.#isClosed = true;
     this.#ready = [];
@@ -140,12 +140,12 @@ export class Http2Output {
 
   #flush(): void {
     this.#isScheduled = false;
-    // Of a destroyed socket the end will tell.
+    // The close of a destroyed socket is reported elsewhere.
     if (this.#isClosed || this.#socket.destroyed) return;
     const sent = this.#ready.length === 0 ? none : this.#takeTurns();
     if (this.#size > 0) this.#socket.write(this.#join());
     if (sent.length > 0) this.#onSent(sent);
-    // A socket that took all at once tells of no drain.
+    // A socket that took everything at once emits no drain.
     if (this.#ready.length > 0 && this.window > 0 && !this.isCongested()) this.#schedule();
     if (this.#relieved.length > 0 && !this.isCongested()) this.#relieve();
   }
@@ -192,7 +192,7 @@ export class Http2Output {
     let room = congestedBytes - this.#socket.writableLength;
     for (;;) {
       const turn = this.#ready;
-      // Whoever had a turn waits until all others had theirs, in this flush or the next.
+      // A stream that had its turn waits until all others had theirs, in this flush or the next.
       const served: Http2Stream[] = [];
       const unserved: Http2Stream[] = [];
       for (const stream of turn) {
@@ -209,7 +209,7 @@ export class Http2Output {
     }
   }
 
-  /** True if that was the last that the stream sends. */
+  /** Sends one frame of the stream. Returns true if it was the last. */
   #takeTurn(stream: Http2Stream, room: number): boolean {
     const { id } = stream;
     const ends = () => stream.isEnding && stream.queued === 0;

@@ -1,16 +1,16 @@
-/** What a request over HTTP/2 says before its body. */
+/** The head of an HTTP/2 request. */
 export interface RequestFields {
   readonly method: string;
-  /** Of CONNECT there is none: empty. */
+  /** Empty for CONNECT, which has none. */
   readonly path: string;
   readonly authority: string | undefined;
-  /** All but pseudo fields. */
+  /** All fields but the pseudo fields. */
   readonly fields: string[];
-  /** Bytes of the body; -1 if that is not said. */
+  /** The Content-Length; -1 if absent. */
   readonly contentLength: number;
 }
 
-/** Undefined for a list that is no request. RFC 9113, sections 8.2 and 8.3. */
+/** Returns undefined for a malformed request. RFC 9113, sections 8.2 and 8.3. */
 export function readRequestFields(list: readonly string[]): RequestFields | undefined {
   let method: string | undefined;
   let path: string | undefined;
@@ -40,13 +40,13 @@ export function readRequestFields(list: readonly string[]): RequestFields | unde
   }
   if (method === undefined || method === '') return undefined;
   if (method === 'CONNECT') {
-    // It has neither. RFC 9113, section 8.5.
+    // CONNECT has neither. RFC 9113, section 8.5.
     if (path !== undefined || scheme !== undefined) return undefined;
   } else if (path === undefined || path === '' || scheme === undefined) return undefined;
   return { method, path: path ?? '', authority, fields, contentLength };
 }
 
-/** Whether trailers are such: nothing of how a message is routed or framed. */
+/** True if these fields may be trailers: none is about routing or framing. */
 export function areTrailers(list: readonly string[]): boolean {
   for (let at = 0; at + 1 < list.length; at += 2) {
     const name = list[at] ?? '';
@@ -59,9 +59,9 @@ function isOfConnection(name: string, value: string): boolean {
   return isConnectionField(name) || (name === 'te' && value.toLowerCase() !== 'trailers');
 }
 
-/** Fields that are about one connection, which HTTP/2 has none of. RFC 9113, section 8.2.2; names are lower case. */
+/** True for connection-specific fields, which HTTP/2 forbids (RFC 9113, section 8.2.2). `name` is lower case. */
 export function isConnectionField(name: string): boolean {
-  // Their lengths tell most names at once.
+  // The length alone rules out most names.
   switch (name.length) {
     case 7:
       return name === 'upgrade';

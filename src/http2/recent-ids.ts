@@ -1,7 +1,7 @@
-/** How many are remembered: more than there are streams at once, by far. */
+/** Ids remembered: far more than there are concurrent streams. */
 const remembered = 1024;
 
-/** Ids of streams that were reset here, and of which more may be on its way. */
+/** Ids of streams that this side has reset and whose frames may still be on their way. */
 export class RecentIds {
   #ids: number[] | undefined;
   #count = 0;
@@ -11,7 +11,7 @@ export class RecentIds {
     this.#ids[this.#count++ % remembered] = id;
   }
 
-  /** True for what was added, save that it is true too for what is older than all that is remembered. */
+  /** True for an id that was added, and for any id older than the remembered ones. */
   mayHave(id: number): boolean {
     if (this.#ids === undefined) return false;
     return this.#ids.includes(id) || (this.#count > remembered && id < Math.min(...this.#ids));

@@ -5,54 +5,54 @@ import type { FieldExcess } from './hpack-decoder.ts';
 import { areTrailers, type RequestFields, readRequestFields } from './read-request-fields.ts';
 import type { Http2Stream, StreamUser } from './stream.ts';
 
-/** Bounds of a connection. */
+/** Limits of a connection. */
 export interface ServerLimits {
   readonly maxStreams: number;
   readonly maxFieldBytes: number;
   readonly maxFields: number;
-  /** From the connection, or from the first frame of a list of fields, to its last. */
+  /** Time from the connection's start, or a field block's first frame, to the block's last. */
   readonly fieldsTimeoutMs: number;
-  /** How long a connection without streams may say nothing. */
+  /** How long a connection without streams may stay silent. */
   readonly idleTimeoutMs: number;
 }
 
-/** Who answers requests, and hears of the connection. */
+/** Answers requests, and hears what happens to the connection. */
 export interface ServerOwner {
   /**
-   * A request has come. Its body, if there is one, and its end are for the user that is given back; what that sends
-   * meanwhile is its answer. `excess` says that fields are missing, and why.
+   * A request has arrived. The returned user receives its body and its end, and may send the answer at any time.
+   * `excess` tells which limit the fields exceeded, if any; those that did not fit are missing.
    */
   onRequest(stream: Http2Stream, request: RequestFields, hasBody: boolean, excess: FieldExcess | undefined): StreamUser;
-  /** A stream beyond those that there may be at once was refused, or the connection is told to go as it is idle. */
+  /** A stream above the concurrency limit was refused, or an idle connection is being closed. */
   onLimit(limit: 'http2_streams' | 'idle_timeout'): void;
-  /** The client broke a rule or a limit, and the connection is ended for it. */
+  /** The connection ends because the client broke a rule or a limit. */
   onFault(reason: string): void;
   /** The socket has closed. */
   onClose(): void;
 }
 
-/** How long a client may take to close, or to answer the ping that comes with the first GOAWAY. */
+/** How long a client may take to close, or to answer the PING that follows the first GOAWAY. */
 const lingerMs = 5_000;
 const pingMs = 1_000;
-/** Payload of the ping that comes with the first GOAWAY. */
+/** Payload of the PING that follows the first GOAWAY. */
 const drainPing = 'draining';
-/** What a client may open before it has read how many streams it may have. */
+/** Streams that a client may open before it has read this side's limit. */
 const customaryStreams = 250;
 
-/** What a connection waits for, if that may not take for ever. */
+/** What a connection waits for with a deadline. */
 type Wait = 'close' | 'pong' | 'fields' | 'idle';
 
-/** The server's side of a connection whose preface is still to come; extended CONNECT is not offered. */
+/** The server's side of a connection, from the client's preface on. It offers no extended CONNECT. */
 export class ServerConnection extends Http2Connection {
   readonly #owner: ServerOwner;
   readonly #limits: ServerLimits;
-  /** `leaving`: the client was told to go; `gone`: no new stream is taken. */
+  /** `leaving`: the first GOAWAY is sent. `gone`: the second is sent, and no new stream is accepted. */
   #drain: 'no' | 'leaving' | 'gone' = 'no';
-  /** The highest id of a stream that came. */
+  /** The highest stream id that the client has opened. */
   #last = 0;
-  /** Streams above it came after the last GOAWAY. */
+  /** The id in the last GOAWAY. Streams above it are not served. */
   #lastTaken = maxWindow;
-  /** Since when it waits for something that may not take long; undefined if for nothing. */
+  /** Start of the current wait; undefined if nothing with a deadline is awaited. */
   #since: number | undefined;
   #wait: Wait | undefined;
   #unsent = 0;
@@ -64,8 +64,8 @@ export class ServerConnection extends Http2Connection {
   }
 
   /**
-   * Tells the client to go elsewhere with new requests. What it has sent meanwhile is still served: a second notice
-   * names the last request that is, when the client has seen the first or has had a second to. RFC 9113, section 6.8.
+   * Tells the client to send new requests elsewhere. Requests already on their way are still served: a second GOAWAY
+   * names the last one, once the client has answered the PING or a second has passed. RFC 9113, section 6.8.
    */
   drain(): void {
     if (this.state !== 'open' || this.#drain !== 'no') return;
@@ -75,11 +75,11 @@ export class ServerConnection extends Http2Connection {
     this.sendPing(drainPing);
   }
 
-  /** Ends what has taken too long; to be called every second or so. */
+  /** Ends what has passed its deadline. Call it about every second. */
   sweep(now: number): void {
     if (this.state === 'closed') return;
     const wait = this.#findWait();
-    // What goes on being read is not late.
+    // A client that keeps reading is not late.
     const unsent = this.socket.writableLength;
     const moves = (wait === 'idle' && this.heard) || (wait === 'close' && unsent < this.#unsent);
     if (wait !== this.#wait || moves) this.#since = undefined;
@@ -118,7 +118,7 @@ export class ServerConnection extends Http2Connection {
     }
   }
 
-  /** The second notice: what comes from here on is not served. */
+  /** Sends the second GOAWAY: later streams are not served. */
   #leave(): void {
     this.#drain = 'gone';
     this.#lastTaken = this.#last;
@@ -165,7 +165,7 @@ export class ServerConnection extends Http2Connection {
     return undefined;
   }
 
-  /** Refuses a stream that is none yet, and of which more may be on its way. */
+  /** Refuses a stream before it exists. Its frames may still be on their way. */
   #turnAway(id: number, code: number): Fault | undefined {
     const found = this.spendReset();
     if (found === undefined) this.resetId(id, code);
@@ -177,12 +177,12 @@ export class ServerConnection extends Http2Connection {
     stream.awaited = request.contentLength;
     stream.remoteEnded = ends;
     stream.user = this.#owner.onRequest(stream, request, !ends, excess);
-    // It may have been reset while it was handled.
+    // The handler may have reset the stream.
     if (stream.isClosed) stream.user.onClosed(false);
   }
 
   protected override onLocalEnd(stream: Http2Stream): void {
-    // A client that still sends its body is told to stop. RFC 9113, section 8.1.
+    // Tells a client that still sends its body to stop. RFC 9113, section 8.1.
     if (!stream.remoteEnded) this.resetId(stream.id, errorCode.none);
     this.closeStream(stream, true);
   }

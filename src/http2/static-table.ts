@@ -1,4 +1,4 @@
-/** RFC 7541, appendix A: names, with the values that are common, from index 1 on. */
+/** The static table, from index 1. RFC 7541, appendix A. */
 export const staticTable: readonly (readonly [string, string])[] = [
   [':authority', ''],
   [':method', 'GET'],

@@ -1,67 +1,67 @@
-/** Whose a stream is: takes what comes on it. Nothing is called after `onClosed`. */
+/** Receives what arrives on a stream. Nothing is called after `onClosed`. */
 export interface StreamUser {
-  /** False means: no more until `resume`. */
+  /** Returning false pauses the stream until `resume`. */
   onData(chunk: Buffer): boolean;
-  /** The last byte has come. */
+  /** The last byte has arrived. */
   onEnd(): void;
-  /** More can be written. */
+  /** The stream takes more writes. */
   onRoom(): void;
-  /** Called once; `complete` if all that was written has been handed to the socket, and nobody has reset the stream. */
+  /** Called once. `complete` means that the socket has taken every write and that nobody has reset the stream. */
   onClosed(complete: boolean): void;
 }
 
 /** What a stream needs of its connection. */
 export interface StreamHost {
-  /** Has what was written sent soon. */
+  /** Sends soon what the stream has queued. */
   flushSoon(stream: Http2Stream): void;
   reset(stream: Http2Stream, code: number): void;
-  /** The user has read on after it had enough. */
+  /** The user reads on after a pause. */
   onResume(stream: Http2Stream): void;
-  /** True if the socket takes no more for now. */
+  /** True while the socket takes no more. */
   isCongested(): boolean;
   sendInterim(stream: Http2Stream, block: string): void;
 }
 
-/** Unsent bytes above which `write` gives false. */
+/** `write` returns false above this many unsent bytes. */
 const highMark = 128 * 1024;
 
-/** One request with its answer. What its connection alone changes, or reads, is marked so. */
+/** One request and its answer. Members marked "for the connection" are the connection's alone. */
 export class Http2Stream {
   readonly id: number;
   user: StreamUser | undefined;
-  /** For the connection: bytes that may be sent, and that may come. */
+  /** For the connection: bytes that may be sent, and that the peer may send. */
   sendWindow: number;
   receiveWindow: number;
-  /** For the connection: of a body of announced length, what is to come; -1 if that is not known. */
+  /** For the connection: bytes of the body still to come; -1 without a Content-Length. */
   awaited = -1;
-  /** For the connection: read, and not yet given back to the sender's window. */
+  /** For the connection: bytes read and not yet given back to the sender's window. */
   credit = 0;
-  /** For the connection: given to the user although it had enough. */
+  /** For the connection: bytes handed to the user while it was paused. */
   owed = 0;
-  /** The same with what the pieces cost. */
+  /** The same, plus the cost of the chunks. */
   owedCost = 0;
   isPaused = false;
-  /** With what code the other side has reset it; undefined if it has not. */
+  /** Error code with which the peer has reset the stream, if it has. */
   resetCode: number | undefined;
-  /** For a client's connection: the status of the answer; below 0, how many interim ones there were. */
+  /** For a client's connection: the answer's status; a negative number counts the interim answers so far. */
   answered = 0;
-  /** All has come, or all was sent. */
+  /** True once everything has arrived (remote) or was sent (local). */
   remoteEnded = false;
   localEnded = false;
   isClosed = false;
-  /** For the connection: fields that are to be sent before anything else. */
+  /** For the connection: fields to send before anything else. */
   head = '';
   chunks: Uint8Array[] | undefined;
-  /** Bytes of the first chunk that were sent. */
+  /** Bytes of the first chunk already sent. */
   offset = 0;
   queued = 0;
   /** Nothing more will be written. */
   isEnding = false;
   trailers = '';
-  /** For the connection: whether it is in the list of those that have something to send. */
+  /** For the connection: whether the stream is queued to send. */
   isReady = false;
   wantsDrain = false;
-  /** For the table of streams. */
+  /** For `StreamTable`. */
   next: Http2Stream | undefined;
   readonly #host: StreamHost;
 
@@ -72,7 +72,7 @@ export class Http2Stream {
     this.receiveWindow = receiveWindow;
   }
 
-  /** Sends fields, encoded, before any data. */
+  /** Sends encoded fields before any data. */
   begin(block: string): void {
     this.head = block;
     this.#host.flushSoon(this);
@@ -83,7 +83,7 @@ export class Http2Stream {
     if (!this.isClosed && !this.localEnded) this.#host.sendInterim(this, block);
   }
 
-  /** False means: wait for `onRoom`. */
+  /** Returns false if the caller should wait for `onRoom`. */
   write(chunk: Uint8Array): boolean {
     this.#add(chunk);
     if (this.queued === 0 || (this.queued < highMark && !this.#host.isCongested())) return true;
@@ -91,7 +91,7 @@ export class Http2Stream {
     return false;
   }
 
-  /** Ends what is sent, with trailers, encoded, if there are any. */
+  /** Ends the sending side, with encoded trailers if given. */
   end(chunk?: Uint8Array, trailers = ''): void {
     if (this.isClosed || this.isEnding) return;
     if (chunk !== undefined) this.#add(chunk);
@@ -104,7 +104,7 @@ export class Http2Stream {
     this.#host.reset(this, code);
   }
 
-  /** Read on after `onData` said false. */
+  /** Reads on after `onData` returned false. */
   resume(): void {
     if (!this.isPaused) return;
     this.isPaused = false;
@@ -120,10 +120,10 @@ export class Http2Stream {
   }
 }
 
-/** Few, so that an idle connection has little memory; their streams are found by walking. */
+/** Few, so that an idle connection needs little memory. */
 const buckets = 64;
 
-/** The streams of one connection by id. (A Map's outgrown tables would keep ended streams in memory.) */
+/** The streams of one connection by id. A Map's outgrown tables would keep ended streams in memory. */
 export class StreamTable {
   size = 0;
   readonly #heads: (Http2Stream | undefined)[] = new Array<Http2Stream | undefined>(buckets).fill(undefined);
@@ -156,7 +156,7 @@ export class StreamTable {
     this.size--;
   }
 
-  /** A copy, so that streams may end meanwhile. */
+  /** Returns a copy, so that streams may close during iteration. */
   list(): Http2Stream[] {
     const streams: Http2Stream[] = [];
     for (const head of this.#heads)
