@@ -67,6 +67,9 @@ export interface ControlPlane {
   readonly servers: readonly LabServer[];
   readonly tokens: Readonly<Record<'admin' | 'reader' | 'operator' | 'proxy', string>>;
   server(name: string): LabServer;
+  /** Stops every member of etcd where it stands. */
+  pauseEtcd(): void;
+  resumeEtcd(): void;
   /** Runs a program; those of the control plane, such as `kubectl`, are the lab's own. */
   exec(command: string, args: readonly string[], options?: ExecOptions): Promise<Outcome>;
   /** Starts a program, found the same way, whose output goes to a log and that `stop` ends. */
@@ -358,6 +361,12 @@ export async function startControlPlane(options: {
       const found = servers.find((server) => server.name === name);
       if (found === undefined) throw new Error(`no server is called ${name}`);
       return found;
+    },
+    pauseEtcd: () => {
+      for (const { name } of etcd) signalTo(name, 'SIGSTOP');
+    },
+    resumeEtcd: () => {
+      for (const { name } of etcd) signalTo(name, 'SIGCONT');
     },
     exec,
     spawn: (command, args, { name, env }) => launch(name, find(command), args, env),

@@ -17,6 +17,14 @@ export interface MixedPlaneOptions {
   readonly spec?: object;
 }
 
+/** How a program runs beside the first of its kind. */
+export interface RunAs {
+  /** Of its log. */
+  readonly name?: string;
+  /** A command that starts it, such as `setpriv` with its arguments. */
+  readonly by?: readonly string[];
+}
+
 /** A real control plane of several versions with PeerDiscovery installed in it. */
 export interface MixedPlane {
   readonly plane: ControlPlane;
@@ -30,14 +38,16 @@ export interface MixedPlane {
     input?: string,
   ): Promise<{ code: number; stdout: string; stderr: string }>;
   kubeconfigOf(target: string): string;
-  startOperator(flags?: readonly string[]): ChildProcess;
-  startProxy(flags?: readonly string[]): ChildProcess;
+  startOperator(flags?: readonly string[], as?: RunAs): ChildProcess;
+  startProxy(flags?: readonly string[], as?: RunAs): ChildProcess;
   /** Starts a kube-controller-manager with the administrator's rights that uses a server by name, or the proxy. */
   startControllerManager(target: string, emulatedVersion?: string): ChildProcess;
   stop(): Promise<void>;
 }
 
 const proxyAddress = '10.77.0.30';
+/** Of a second proxy; the serving certificate names it too. */
+export const secondProxyAddress = '10.77.0.31';
 const proxyPort = 6443;
 const namespace = 'peerdiscovery-system';
 
@@ -105,8 +115,11 @@ async function install(plane: ControlPlane, options: MixedPlaneOptions): Promise
   const home = plane.server(options.home);
   const serviceKubeconfig = (component: 'operator' | 'proxy') =>
     plane.kubeconfig({ server: home.url, token: plane.tokens[component], name: `${component}-${options.home}` });
-  const node = (name: string, args: readonly string[]) => plane.spawn(process.execPath, [program, ...args], { name });
-  const serving = plane.issueServingCert('proxy', ['localhost'], [proxyAddress]);
+  const node = (as: Required<RunAs>, args: readonly string[]) => {
+    const [command = process.execPath, ...rest] = [...as.by, process.execPath, program, ...args];
+    return plane.spawn(command, rest, { name: as.name });
+  };
+  const serving = plane.issueServingCert('proxy', ['localhost'], [proxyAddress, secondProxyAddress]);
 
   return {
     plane,
@@ -114,11 +127,11 @@ async function install(plane: ControlPlane, options: MixedPlaneOptions): Promise
     proxyKubeconfig,
     kubectl,
     kubeconfigOf,
-    startOperator(more = []) {
+    startOperator(more = [], { name = 'operator', by = [] } = {}) {
       const flags = ['--kubeconfig', serviceKubeconfig('operator'), '--namespace', namespace, '--log-format', 'text'];
-      return node('operator', ['operator', ...flags, ...more]);
+      return node({ name, by }, ['operator', ...flags, ...more]);
     },
-    startProxy(more = []) {
+    startProxy(more = [], { name = 'proxy', by = [] } = {}) {
       const flags = ['--kubeconfig', serviceKubeconfig('proxy'), '--namespace', namespace, '--log-format', 'text'];
       const tls = [
         '--tls-cert-file',
@@ -129,7 +142,7 @@ async function install(plane: ControlPlane, options: MixedPlaneOptions): Promise
         plane.caFile,
       ];
       const listen = ['--bind-address', proxyAddress, '--secure-port', String(proxyPort), '--home', home.address];
-      return node('proxy', ['proxy', ...flags, ...tls, ...listen, ...more]);
+      return node({ name, by }, ['proxy', ...flags, ...tls, ...listen, ...more]);
     },
     startControllerManager(target, emulatedVersion) {
       const keys = ['--service-account-private-key-file', plane.serviceAccountKeyFile, '--root-ca-file', plane.caFile];

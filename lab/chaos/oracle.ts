@@ -1,0 +1,134 @@
+/** What the load asks for. */
+export type Ask =
+  | { readonly kind: 'read' | 'watch'; readonly resource: string }
+  | { readonly kind: 'unserved' }
+  | { readonly kind: 'discovery' }
+  | { readonly kind: 'write'; readonly id: string }
+  | { readonly kind: 'identity'; readonly user: string }
+  | { readonly kind: 'forbidden' };
+
+/** What came of it; `status` is 0 without an answer. */
+export interface Answer {
+  readonly status: number;
+  readonly retryAfter: boolean;
+  /** Whether the body is a Kubernetes `Status`. */
+  readonly isStatus: boolean;
+  /** Groups of a discovery document, or the user whom the server saw. */
+  readonly names: readonly string[];
+}
+
+/** One request, in milliseconds of one clock. */
+export interface Asked {
+  readonly ask: Ask;
+  readonly proxy: string;
+  readonly fromMs: number;
+  readonly toMs: number;
+  readonly answer: Answer;
+}
+
+/**
+ * `good`: the right answer. `refused`: 503, 429 or 504 as the law allows in doubt. `unanswered`: none came.
+ * `wrong`: what must never be said.
+ */
+export type Verdict =
+  | { readonly verdict: 'good' | 'refused' | 'unanswered' }
+  | { readonly verdict: 'wrong'; readonly why: string };
+
+/** What each server serves of the resources that are asked for, as it does not change. */
+export type Serves = ReadonlyMap<string, ReadonlySet<string>>;
+
+/** Knows at every moment which servers and proxies are fit for work. */
+export interface Oracle {
+  /** Says that something is fit for work, or is not any more, from this moment on. */
+  mark(name: string, fit: boolean, atMs: number): void;
+  /** Whether a server that serves the resource was fit all the time from `fromMs` to `toMs`. */
+  servedThroughout(resource: string, fromMs: number, toMs: number): boolean;
+  /** Whether it was fit all the time. */
+  fitThroughout(name: string, fromMs: number, toMs: number): boolean;
+}
+
+/** An oracle for servers that serve this; what was never marked is fit. */
+export function createOracle(serves: Serves): Oracle {
+  const changes = new Map<string, { readonly fit: boolean; readonly atMs: number }[]>();
+  const fitThroughout: Oracle['fitThroughout'] = (name, fromMs, toMs) => {
+    let fitAtStart = true;
+    for (const { fit, atMs } of changes.get(name) ?? []) {
+      if (atMs <= fromMs) fitAtStart = fit;
+      else if (atMs <= toMs && !fit) return false;
+    }
+    return fitAtStart;
+  };
+  return {
+    mark: (name, fit, atMs) => void changes.set(name, [...(changes.get(name) ?? []), { fit, atMs }]),
+    fitThroughout,
+    servedThroughout: (resource, fromMs, toMs) =>
+      [...serves].some(([server, resources]) => resources.has(resource) && fitThroughout(server, fromMs, toMs)),
+  };
+}
+
+const wrong = (why: string): Verdict => ({ verdict: 'wrong', why });
+
+/**
+ * Judges one answer by what must never be said, whatever is broken at the moment.
+ *
+ * @param discoveryHolds groups that every discovery document has to list, as a live or doubtful server serves each
+ */
+export function judge({ ask, answer }: Pick<Asked, 'ask' | 'answer'>, discoveryHolds: readonly string[]): Verdict {
+  const { status, names } = answer;
+  if (status === 0) return { verdict: 'unanswered' };
+  if (status === 503 || status === 429) {
+    if (!answer.isStatus) return wrong(`${status} that is no Status`);
+    return answer.retryAfter ? { verdict: 'refused' } : wrong(`${status} without Retry-After`);
+  }
+  if (status === 504 || status === 500) return { verdict: 'refused' };
+  switch (ask.kind) {
+    case 'read':
+    case 'watch':
+      return status === 200 ? { verdict: 'good' } : wrong(`${status} for ${ask.resource}, which a server serves`);
+    case 'unserved':
+      return status === 404 ? { verdict: 'good' } : wrong(`${status} for what no server serves`);
+    case 'discovery': {
+      if (status !== 200) return wrong(`${status} for discovery`);
+      const missing = discoveryHolds.filter((group) => !names.includes(group));
+      return missing.length === 0 ? { verdict: 'good' } : wrong(`discovery without ${missing.join(', ')}`);
+    }
+    case 'write':
+      return status === 201 ? { verdict: 'good' } : wrong(`${status} for a write`);
+    case 'identity':
+      if (status !== 201) return wrong(`${status} for who one is`);
+      return names[0] === ask.user ? { verdict: 'good' } : wrong(`${ask.user} was taken for ${names[0]}`);
+    case 'forbidden':
+      return status === 403 ? { verdict: 'good' } : wrong(`${status} for what the user may not do`);
+  }
+}
+
+/** Whether a read got no good answer though its proxy ran and a server could have given one all the while. */
+export function isLostRead(oracle: Oracle, { ask, proxy, fromMs, toMs, answer }: Asked): boolean {
+  if (ask.kind !== 'read' || answer.status === 200) return false;
+  return oracle.fitThroughout(proxy, fromMs, toMs) && oracle.servedThroughout(ask.resource, fromMs, toMs);
+}
+
+/** What became of the writes. */
+export interface WriteTally {
+  readonly confirmed: number;
+  /** Confirmed, and not there. */
+  readonly lost: readonly string[];
+  /** There more than once. */
+  readonly twice: readonly string[];
+  /** Refused by 503 or 429, and there all the same. */
+  readonly refusedButDone: readonly string[];
+}
+
+/** Compares what writers were told with how often each id is stored. */
+export function tallyWrites(writes: readonly Asked[], stored: ReadonlyMap<string, number>): WriteTally {
+  const ids = (pick: (asked: Asked) => boolean) =>
+    writes.flatMap((asked) => (asked.ask.kind === 'write' && pick(asked) ? [asked.ask.id] : []));
+  const times = (id: string) => stored.get(id) ?? 0;
+  const confirmed = ids(({ answer }) => answer.status === 201);
+  return {
+    confirmed: confirmed.length,
+    lost: confirmed.filter((id) => times(id) === 0),
+    twice: [...stored].filter(([, count]) => count > 1).map(([id]) => id),
+    refusedButDone: ids(({ answer }) => answer.status === 503 || answer.status === 429).filter((id) => times(id) > 0),
+  };
+}
