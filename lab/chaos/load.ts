@@ -33,7 +33,7 @@ const boundMs = 30_000;
 const watchSeconds = 4;
 
 /** Paths of what is read, by resource. */
-export const readable: Readonly<Record<string, string>> = {
+const readable: Readonly<Record<string, string>> = {
   configmaps: '/api/v1/namespaces/default/configmaps?limit=5',
   jobs: '/apis/batch/v1/namespaces/default/jobs',
   resourceclaims: '/apis/resource.k8s.io/v1/resourceclaims',
