@@ -7,6 +7,8 @@ import type { WantedCertificate } from '../operator/keep-certificates.ts';
 export interface OperatorFlags {
   readonly kubeconfig: string | undefined;
   readonly namespace: string | undefined;
+  /** Where the addresses of other kube-apiservers outlive a restart. */
+  readonly knownServersFile: string | undefined;
   readonly leaderElect: boolean;
   /** `host:port`, or undefined for none. */
   readonly healthBindAddress: string | undefined;
@@ -31,6 +33,7 @@ export type OperatorFlagsResult =
 const options = {
   kubeconfig: { type: 'string' },
   namespace: { type: 'string' },
+  'known-servers-file': { type: 'string' },
   'leader-elect': { type: 'string', default: 'true' },
   'health-bind-address': { type: 'string', default: '127.0.0.1:8080' },
   'metrics-bind-address': { type: 'string', default: '0' },
@@ -52,6 +55,8 @@ Usage: peerdiscovery operator [flags]
   --kubeconfig PATH                 kubeconfig of the API server to use (default: $KUBECONFIG, else in-cluster)
   --namespace NAME                  own namespace, for the election Lease and routing tables
                                     (default: the Pod's, else peerdiscovery-system)
+  --known-servers-file FILE         written, and read at the start: other kube-apiservers to reach the API through when
+                                    the kubeconfig's does not answer (default: none)
   --leader-elect true|false         work only while holding the election Lease (default true)
   --health-bind-address HOST:PORT   /healthz, /livez and /readyz over plain HTTP; 0 for none (default 127.0.0.1:8080)
   --metrics-bind-address HOST:PORT  /metrics and /status, such as :8443; 0 for none (default 0)
@@ -120,6 +125,7 @@ export function parseOperatorFlags(args: readonly string[]): OperatorFlagsResult
     kind: 'flags',
     flags: {
       kubeconfig: text(values.kubeconfig),
+      knownServersFile: text(values['known-servers-file']),
       namespace: text(values.namespace),
       leaderElect,
       healthBindAddress,

@@ -14,12 +14,14 @@ import {
   type StandstillReason,
   writeStandstill,
 } from '../adapters/kubernetes/peer-discovery-status.ts';
+import { createAddressPolicy } from '../adapters/peers/address-policy.ts';
 import { createLog } from '../adapters/telemetry/create-log.ts';
 import { type ReadinessCheck, serveEndpoint } from '../adapters/telemetry/http-endpoint.ts';
 import { createMetrics } from '../adapters/telemetry/metrics.ts';
 import type { PeerDiscovery } from '../api/peer-discovery.ts';
 import { keepCertificates } from '../operator/keep-certificates.ts';
 import { systemClock } from '../runtime/clock.ts';
+import { rememberServers } from './known-servers.ts';
 import { operatorUsage, parseOperatorFlags } from './operator-flags.ts';
 import { type Observed, referenceTo, runControllers } from './run-controllers.ts';
 import { serveMetrics } from './serve-metrics.ts';
@@ -63,6 +65,10 @@ export async function runOperator(args: readonly string[], context: CommandConte
     log,
     userAgent: `peerdiscovery-operator/${version}`,
   });
+  // The spec's own policy was applied before an address was written there.
+  const policy = createAddressPolicy([]);
+  const allows = (address: string) => policy.check(address).ok;
+  const learnServers = rememberServers(client, flags.knownServersFile, allows, log);
   const metrics = createMetrics();
   const checks = new Map<string, ReadinessCheck>();
   const endpoint =
@@ -127,6 +133,7 @@ export async function runOperator(args: readonly string[], context: CommandConte
   const control = (signal: AbortSignal) =>
     runControllers({
       client,
+      learnServers,
       identity,
       namespace,
       metrics,

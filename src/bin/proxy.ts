@@ -9,17 +9,19 @@ import { loadKubeConfig } from '../adapters/kubernetes/connect-cluster.ts';
 import { readBundleFile } from '../adapters/kubernetes/read-bundle-file.ts';
 import { watchConfirmations } from '../adapters/kubernetes/table-lease.ts';
 import { loadRequestParsers } from '../adapters/llhttp/request-parser.ts';
-import { createAddressPolicy } from '../adapters/peers/address-policy.ts';
+import { type AddressPolicy, createAddressPolicy } from '../adapters/peers/address-policy.ts';
 import { createPeerTransport } from '../adapters/peers/peer-transport.ts';
 import { createLog } from '../adapters/telemetry/create-log.ts';
 import { type ReadinessCheck, serveEndpoint } from '../adapters/telemetry/http-endpoint.ts';
 import { createProxyMetrics } from '../adapters/telemetry/proxy-metrics.ts';
+import type { RoutingTable } from '../domain/routing-table.ts';
 import type { RoutingTableSource } from '../proxy/ports.ts';
 import type { ProxyFlags } from '../proxy/proxy-flags.ts';
 import { parseProxyFlags, proxyUsage } from '../proxy/proxy-flags.ts';
 import { startProxy } from '../proxy/start-proxy.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
+import { rememberServers } from './known-servers.ts';
 import type { CommandContext } from './operator.ts';
 import { loadCredentials } from './proxy-credentials.ts';
 import { type ProxyWorkers, serveParent, startWorkers, tellParentUp, workerVariable } from './proxy-workers.ts';
@@ -188,6 +190,9 @@ async function accessTable(flags: ProxyFlags, client: ApiClient | undefined, log
     return { source: fileSource(flags.routingTableFile ?? ''), reportBehind: () => {} };
   const namespace = flags.namespace ?? (await podNamespace()) ?? 'peerdiscovery-system';
   const location = { namespace, name: flags.routingTable };
+  const policy = createAddressPolicy(flags.allowPeerCidrs);
+  const allows = (address: string) => policy.check(address).ok;
+  const learnServers = rememberServers(client, flags.knownServersFile, allows, log);
   const reportBehind = createBehindReporter(client, location, { clock: systemClock, log });
   const source: RoutingTableSource = {
     start: async (onBundle, onTrouble, signal) => {
@@ -199,6 +204,7 @@ async function accessTable(flags: ProxyFlags, client: ApiClient | undefined, log
         namespace,
         name: flags.routingTable,
         onBundle: (bundle) => {
+          learnServers(addressesOf(bundle.table, policy), flags.peerServerName);
           revision = bundle.table.revision;
           onBundle(bundle);
           onTrouble(doubt(revision));
@@ -222,6 +228,13 @@ async function accessTable(flags: ProxyFlags, client: ApiClient | undefined, log
     },
   };
   return { source, reportBehind };
+}
+
+/** Where kube-apiservers are by the table, as far as this proxy may go there. */
+function addressesOf({ peers }: RoutingTable, policy: AddressPolicy): readonly string[] {
+  return peers.flatMap(({ address, state }) =>
+    address === undefined || state === 'Refused' || !policy.check(address).ok ? [] : [address],
+  );
 }
 
 /**

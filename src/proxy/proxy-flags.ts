@@ -17,6 +17,8 @@ export interface ProxyFlags extends IdentityFlags {
   readonly allowPeerCidrs: readonly string[];
   readonly home: string | undefined;
   readonly kubeconfig: string | undefined;
+  /** Where the addresses of other kube-apiservers outlive a restart. */
+  readonly knownServersFile: string | undefined;
   readonly namespace: string | undefined;
   readonly routingTable: string;
   readonly routingTableFile: string | undefined;
@@ -51,6 +53,7 @@ const options = {
   'allow-peer-cidrs': { type: 'string', multiple: true },
   home: { type: 'string' },
   kubeconfig: { type: 'string' },
+  'known-servers-file': { type: 'string' },
   namespace: { type: 'string' },
   'routing-table': { type: 'string', default: 'peerdiscovery-cluster' },
   'routing-table-file': { type: 'string' },
@@ -83,6 +86,8 @@ Usage: peerdiscovery proxy --tls-cert-file FILE --tls-private-key-file FILE --pe
   --allow-peer-cidrs CIDR,...       connect to these ranges only; loopback and link-local need to be named here
   --home HOST:PORT                  home kube-apiserver of all clients (default: one chosen per client connection)
   --kubeconfig FILE                 kubeconfig to watch the routing table with (default: $KUBECONFIG, else in-cluster)
+  --known-servers-file FILE         written, and read at the start: other kube-apiservers to reach the API through when
+                                    the kubeconfig's does not answer (default: none)
   --namespace NAME                  namespace of the routing table (default: the Pod's, else peerdiscovery-system)
   --routing-table NAME              name of the routing table (default peerdiscovery-cluster)
   --routing-table-file FILE         read the routing table from a file instead; re-read when it changes. What it does
@@ -194,6 +199,7 @@ export function parseProxyFlags(args: readonly string[]): ProxyFlagsResult {
     allowPeerCidrs: cidrs,
     home,
     kubeconfig: text('kubeconfig'),
+    knownServersFile: text('known-servers-file'),
     namespace: text('namespace'),
     routingTable: text('routing-table') ?? '',
     routingTableFile: text('routing-table-file'),

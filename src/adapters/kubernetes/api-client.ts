@@ -1,9 +1,14 @@
 import { createHash } from 'node:crypto';
 import type { AgentOptions, RequestOptions } from 'node:https';
+import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import { bufferFromFileOrString, type KubeConfig } from '@kubernetes/client-node';
 import { Agent, buildConnector, type Dispatcher, ProxyAgent } from 'undici';
+import { parseAddress } from '../../domain/address.ts';
+import { systemClock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import { type AnchorOptions, anchorSets, tryEach } from '../../runtime/trust-anchors.ts';
+import { openVerifiedConnection } from '../peers/verified-connection.ts';
+import { type ApiWay, createApiWays, type WayState } from './api-ways.ts';
 
 /** Query parameters; an undefined one is left out. */
 export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
@@ -130,6 +135,12 @@ export interface ApiClient {
   credentials(): Promise<ClientCredentials>;
   /** The CA bundle of the kubeconfig, read anew; undefined if it names none. */
   caPem(): string | undefined;
+  /**
+   * Names other kube-apiservers of the same cluster, as `ip:port`, that are used when the one in use falls silent or is not
+   * ready. A credential goes to one only after its certificate was verified by the kubeconfig's CA and the server name.
+   * Where the kubeconfig names no CA, a proxy or a path, none is used.
+   */
+  learnServers(addresses: readonly string[], serverName: string): void;
   /** Closes all connections; running calls fail. */
   close(): Promise<void>;
 }
@@ -147,7 +158,16 @@ export interface ApiClientOptions {
 /** What client-node resolves for a request: TLS options and headers. */
 type ResolvedOptions = AgentOptions & Pick<RequestOptions, 'headers' | 'auth'>;
 
+/** A call that is running, and the server that it was sent to. */
+interface Owed {
+  readonly way: ApiWay;
+  readonly abort: AbortController;
+  /** True for a watch, which its caller resumes elsewhere. */
+  readonly stream: boolean;
+}
+
 interface Connection {
+  readonly origin: string;
   readonly dispatcher: Dispatcher;
   readonly headers: Record<string, string>;
 }
@@ -181,7 +201,20 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
   const serverUrl = cluster.server.replace(/\/+$/, '');
   const { origin, pathname } = new URL(serverUrl);
   const basePath = pathname === '/' ? '' : pathname;
-  let current: { key: string; dispatcher: Promise<Dispatcher> } | undefined;
+  const connected = new Map<string, { key: string; dispatcher: Promise<Dispatcher> }>();
+  const owed = new Set<Owed>();
+  const ways = createApiWays({
+    probe: probeWay,
+    owed: () => owed.size > 0,
+    onChange: (from, to, silent) => {
+      for (const { way, abort, stream } of [...owed])
+        if (way.address === from.address && (silent || stream))
+          abort.abort(new Error(`${from.address ?? serverUrl} is left for ${to.address ?? serverUrl}`));
+    },
+    clock: systemClock,
+    random: Math.random,
+    log,
+  });
   const retiring = new Set<Dispatcher>();
   let resolving: Promise<ResolvedOptions> | undefined;
   let closed = false;
@@ -203,7 +236,7 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
     return resolving;
   }
 
-  async function connect(): Promise<Connection> {
+  async function connect(way: ApiWay): Promise<Connection> {
     const resolved = await resolveTlsAndAuth();
     const headers: Record<string, string> = { 'user-agent': userAgent };
     for (const [name, value] of Object.entries(resolved.headers ?? {})) {
@@ -217,23 +250,31 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
           'certificate-authority instead of insecure-skip-tls-verify in the kubeconfig',
       );
     }
-    return { dispatcher: await dispatcherFor(resolved), headers };
+    return {
+      origin: way.address === undefined ? origin : `https://${way.address}`,
+      dispatcher: await dispatcherFor(resolved, way),
+      headers,
+    };
   }
 
-  async function dispatcherFor(resolved: ResolvedOptions): Promise<Dispatcher> {
+  async function dispatcherFor(resolved: ResolvedOptions, way: ApiWay): Promise<Dispatcher> {
     if (closed) throw new Error('the API client is closed');
     const hash = createHash('sha256');
     for (const part of [resolved.ca, resolved.cert, resolved.key, resolved.pfx, resolved.passphrase]) {
       hash.update(String(part ?? '')).update('\0');
     }
     const key = hash.digest('hex');
-    if (current?.key === key) return await current.dispatcher;
+    const place = `${way.address ?? ''} ${way.serverName ?? ''}`;
+    const before = connected.get(place);
+    if (before?.key === key) return await before.dispatcher;
     // Remembered before it is ready, so that calls which start together share it.
-    const dispatcher = createDispatcher(kubeConfig, resolved, timeoutMs);
-    const before = current;
-    current = { key, dispatcher };
+    const dispatcher =
+      way.address === undefined
+        ? createDispatcher(kubeConfig, resolved, timeoutMs)
+        : Promise.resolve(createVerifiedDispatcher(way, resolved, timeoutMs));
+    connected.set(place, { key, dispatcher });
     if (before) {
-      log.info('credentials or CA of the API server changed; connecting anew', { server: serverUrl });
+      log.info('credentials or CA of the API server changed; connecting anew', { server: way.address ?? serverUrl });
       retire(await before.dispatcher);
     }
     return await dispatcher;
@@ -251,6 +292,30 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
     });
   }
 
+  /** A proxy's or a gateway's kubeconfig says nothing of how its servers are reached, nor a CA of the system's whose they are. */
+  function mayUseOthers(): boolean {
+    const now = kubeConfig.getCurrentCluster();
+    return (
+      caPem() !== undefined && !now?.skipTLSVerify && origin.startsWith('https:') && basePath === '' && !now?.proxyUrl
+    );
+  }
+
+  /** On a connection that is kept, if none that is kept is busy: a watch occupies its own. */
+  async function probeWay(way: ApiWay, signal: AbortSignal): Promise<WayState> {
+    const to = await connect(way);
+    const { statusCode, body } = await to.dispatcher.request({
+      origin: to.origin,
+      path: `${way.address === undefined ? basePath : ''}/readyz`,
+      method: 'GET',
+      headers: to.headers,
+      signal,
+    });
+    body.on('error', () => {});
+    await body.dump();
+    if (statusCode === 401 || statusCode === 403) return 'Refusing';
+    return statusCode === 200 ? 'Ready' : 'Failing';
+  }
+
   function caPem(): string | undefined {
     const now = kubeConfig.getCurrentCluster();
     return bufferFromFileOrString(now?.caFile, now?.caData)?.toString('utf8');
@@ -265,13 +330,18 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
     );
   }
 
-  async function send(call: Call, signal: AbortSignal, streaming: boolean): Promise<Dispatcher.ResponseData> {
-    const { dispatcher, headers } = await connect();
+  async function send(
+    call: Call,
+    way: ApiWay,
+    signal: AbortSignal,
+    streaming: boolean,
+  ): Promise<Dispatcher.ResponseData> {
+    const { origin: target, dispatcher, headers } = await connect(way);
     Object.assign(headers, call.headers);
     headers.accept = call.accept ?? 'application/json';
     if (call.contentType) headers['content-type'] = call.contentType;
     const response = await dispatcher.request({
-      origin,
+      origin: target,
       path: basePath + call.path + formatQuery(call.query),
       method: call.method,
       headers,
@@ -287,8 +357,8 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
   }
 
   async function readWhole(call: Call): Promise<RawAnswer> {
-    return await guarded(call, async (signal) => {
-      const { headers, body: stream } = await send(call, signal, false);
+    return await guarded(call, async (signal, way) => {
+      const { headers, body: stream } = await send(call, way, signal, false);
       const body = await readBounded(stream, maxBodyBytes);
       if (body === undefined) {
         throw fault(call, 'BodyTooLarge', new Error(`answer is longer than ${maxBodyBytes} bytes`));
@@ -306,20 +376,36 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
     }
   }
 
+  /** Notes that a server owes an answer, so that its silence is noticed; the result is called when it no longer does. */
+  function owe(way: ApiWay, abort: AbortController, stream: boolean): () => void {
+    const entry = { way, abort, stream };
+    owed.add(entry);
+    ways.watch();
+    return () => void owed.delete(entry);
+  }
+
   /** Runs `work` under the timeout and the caller's signal, and gives every fault its class. */
-  async function guarded<R>(call: Call, work: (signal: AbortSignal) => Promise<R>): Promise<R> {
+  async function guarded<R>(call: Call, work: (signal: AbortSignal, way: ApiWay) => Promise<R>): Promise<R> {
     call.signal?.throwIfAborted();
     const controller = new AbortController();
+    const way = ways.current;
+    const paid = owe(way, controller, false);
+    let late = false;
     const forwardAbort = () => controller.abort(call.signal?.reason);
     call.signal?.addEventListener('abort', forwardAbort, { once: true });
-    const timer = setTimeout(() => controller.abort(new Error(`no answer in ${timeoutMs} ms`)), timeoutMs);
+    const timer = setTimeout(() => {
+      late = true;
+      controller.abort(new Error(`no answer in ${timeoutMs} ms`));
+    }, timeoutMs);
     try {
-      return await work(controller.signal);
+      return await work(controller.signal, way);
     } catch (error) {
       call.signal?.throwIfAborted();
       if (error instanceof ApiError) throw error;
-      throw fault(call, controller.signal.aborted ? 'Timeout' : 'ConnectionFailed', error);
+      if (!controller.signal.aborted) void ways.suspect();
+      throw fault(call, late ? 'Timeout' : 'ConnectionFailed', error);
     } finally {
+      paid();
       clearTimeout(timer);
       call.signal?.removeEventListener('abort', forwardAbort);
     }
@@ -398,9 +484,10 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
       const stream = new AbortController();
       const abort = () => stream.abort(signal?.reason);
       signal?.addEventListener('abort', abort, { once: true });
-      const body = await guarded(call, async (headersSignal) => {
+      const { body, paid } = await guarded(call, async (headersSignal, way) => {
         headersSignal.addEventListener('abort', () => stream.abort(headersSignal.reason), { once: true });
-        return (await send(call, stream.signal, true)).body;
+        const { body } = await send(call, way, stream.signal, true);
+        return { body, paid: owe(way, stream, true) };
       }).catch((error: unknown) => {
         signal?.removeEventListener('abort', abort);
         throw error;
@@ -410,8 +497,10 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
           for await (const chunk of body) yield chunk as Uint8Array;
         } catch (error) {
           signal?.throwIfAborted();
-          throw fault(call, 'ConnectionFailed', error);
+          if (!stream.signal.aborted) void ways.suspect();
+          throw fault(call, 'ConnectionFailed', stream.signal.aborted ? stream.signal.reason : error);
         } finally {
+          paid();
           signal?.removeEventListener('abort', abort);
           body.destroy();
         }
@@ -432,9 +521,21 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
       };
     },
 
+    learnServers(addresses, serverName) {
+      if (!mayUseOthers()) return;
+      // The kubeconfig's own server is not a second way.
+      const others = addresses.filter((address) => `https://${address}` !== origin);
+      const shared = others.length === addresses.length;
+      ways.learn(
+        others.map((address) => ({ address, serverName })),
+        shared,
+      );
+    },
+
     async close() {
       closed = true;
-      const all = [...retiring, ...(current ? [await current.dispatcher] : [])];
+      ways.close();
+      const all = [...retiring, ...(await Promise.all([...connected.values()].map(({ dispatcher }) => dispatcher)))];
       await Promise.all(all.map((dispatcher) => dispatcher.destroy().catch(() => {})));
     },
   };
@@ -501,6 +602,36 @@ function connectBy(
       (error: Error) => callback(error, null),
     );
   };
+}
+
+/**
+ * Connects to a server that was learned. Its certificate is verified before the first byte of a request, and before a
+ * client certificate is shown.
+ */
+function createVerifiedDispatcher(
+  way: ApiWay,
+  { ca, cert, key, passphrase }: ResolvedOptions,
+  timeoutMs: number,
+): Dispatcher {
+  const { host, port } = parseAddress(way.address ?? '') ?? { host: '', port: 0 };
+  const [first, ...rest] = anchorSets(String(ca));
+  const by = (identity: SecureContextOptions) => {
+    const make = (anchors: AnchorOptions) => createSecureContext({ ...anchors, ...identity });
+    return tryEach([make(first), ...rest.map(make)]);
+  };
+  const anonymous = by({});
+  const identified = key === undefined ? undefined : by({ cert, key: key as string, passphrase });
+  const { serverName = '' } = way;
+  return new Agent({
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    keepAliveMaxTimeout: KEEP_ALIVE_MS,
+    connect: (_options, done) => {
+      openVerifiedConnection({ host, port, serverName, anonymous, identified, timeoutMs }).then(
+        (socket) => done(null, socket),
+        (error: Error) => done(error, null),
+      );
+    },
+  });
 }
 
 /** SOCKS is client-node's own connector, which it only hands out inside a dispatcher. */

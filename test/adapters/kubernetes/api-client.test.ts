@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { type ApiClient, ApiError, createApiClient } from '../../../src/adapters/kubernetes/api-client.ts';
 import { silentLog } from '../../../src/runtime/log.ts';
+import { eventually } from '../../support/manual-clock.ts';
 import {
   answer,
   answerStatus,
@@ -8,6 +9,7 @@ import {
   type ScriptedApiserver,
   startScriptedApiserver,
 } from '../../support/scripted-apiserver.ts';
+import { createTestAuthority } from '../../support/test-certificates.ts';
 
 const MAPS = '/api/v1/namespaces/ns/configmaps';
 
@@ -164,5 +166,87 @@ describe('createApiClient', () => {
   it('refuses an answer that is not a list where it asked for one', async () => {
     server.scripts.push((_request, response) => answer(response, 200, { items: 5 }));
     expect((await fails(client.list('/a'))).reason).to.equal('Malformed');
+  });
+});
+
+describe('createApiClient with several servers', () => {
+  const authority = createTestAuthority('cluster CA');
+  const names = { commonName: 'kube-apiserver', dnsNames: ['kubernetes.default.svc', 'localhost'] };
+  let first: ScriptedApiserver;
+  let second: ScriptedApiserver;
+  let stranger: ScriptedApiserver;
+  let client: ApiClient;
+  const addressOf = ({ url }: ScriptedApiserver) => new URL(url).host;
+  const readyz = (server: ScriptedApiserver) =>
+    server.scripts.push(({ path }, response) => {
+      if (path !== '/readyz') return false;
+      response.end('ok');
+      return true;
+    });
+  const work = (server: ScriptedApiserver) => server.requests.filter(({ path }) => path !== '/readyz');
+
+  beforeEach(async () => {
+    const serve = (ca: typeof authority, request: typeof names) =>
+      startScriptedApiserver({ ...ca.issue(request), caPem: authority.caPem });
+    first = await serve(authority, names);
+    second = await serve(authority, names);
+    stranger = await serve(createTestAuthority('another CA'), names);
+    const kubeConfig = first.kubeConfig({ token: 'secret' });
+    kubeConfig.clusters = kubeConfig.clusters.map((cluster) => ({ ...cluster, tlsServerName: 'localhost' }));
+    client = createApiClient(kubeConfig, { timeoutMs: 5_000, log: silentLog });
+    readyz(second);
+    readyz(stranger);
+  });
+
+  afterEach(async () => {
+    await client.close();
+    await Promise.all([first, second, stranger].map((server) => server.close()));
+  });
+
+  it('fails what a silent server owes, and sends what follows to another, with the credential', async () => {
+    first.scripts.push(() => true);
+    client.learnServers([addressOf(first), addressOf(second)], 'kubernetes.default.svc');
+    const error = await client.get(`${MAPS}/a`).catch((reason: unknown) => reason);
+    expect(error).to.include({ code: 0, reason: 'ConnectionFailed' });
+    expect(await client.get(`${MAPS}/a`)).to.equal(undefined);
+    expect(work(second).map(({ headers }) => headers.authorization)).to.deep.equal(['Bearer secret']);
+  });
+
+  it('ends a watch of a silent server, so that it is resumed at another', async () => {
+    let hangs = false;
+    first.scripts.push(({ path }, response) => {
+      if (path === '/readyz' && !hangs) response.end('ok');
+      return path === '/readyz' || hangs;
+    });
+    client.learnServers([addressOf(first), addressOf(second)], 'kubernetes.default.svc');
+    const stream = await client.requestStream(MAPS, { query: { watch: true } });
+    hangs = true;
+    let error: unknown;
+    try {
+      for await (const _ of stream);
+    } catch (reason) {
+      error = reason;
+    }
+    expect(error).to.include({ code: 0, reason: 'ConnectionFailed' });
+    (await client.requestStream(MAPS, { query: { watch: true } }))[Symbol.asyncIterator]();
+    expect(work(second).map(({ path }) => path)).to.deep.equal([MAPS]);
+  });
+
+  it('sends nothing to a server whose certificate does not verify by the CA or bears another name', async () => {
+    first.scripts.push(() => true);
+    client.learnServers([addressOf(first), addressOf(stranger)], 'kubernetes.default.svc');
+    const short = AbortSignal.timeout(2_500);
+    await client.get(`${MAPS}/a`, { signal: short }).catch(() => {});
+    client.learnServers([addressOf(first), addressOf(second)], 'another.name');
+    await client.get(`${MAPS}/a`, { signal: AbortSignal.timeout(2_500) }).catch(() => {});
+    expect([stranger.requests, second.requests]).to.deep.equal([[], []]);
+  });
+
+  it('uses a server by its own address where the one of the kubeconfig is not among the servers', async () => {
+    client.learnServers([addressOf(second)], 'kubernetes.default.svc');
+    await eventually(() => second.requests.length > 0);
+    await client.get(`${MAPS}/a`);
+    await client.get(`${MAPS}/a`);
+    expect(work(second)).not.to.have.length(0);
   });
 });
