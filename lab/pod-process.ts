@@ -72,9 +72,12 @@ export function podProcess(pod: V1Pod, place: PodPlace): PodProcess {
     const source = place.volumes.get(name);
     if (source === undefined) throw new Error(`the Pod has no volume ${name}`);
     // A runtime makes mount points in a layer of the container's own; here the image has them in common.
+    const target = quoted(root + mountPath);
+    const writable = pod.spec?.volumes?.find((volume) => volume.name === name)?.emptyDir !== undefined;
     return [
       `mkdir -p ${quoted(place.rootfs + mountPath)}`,
-      `mount --bind ${quoted(source)} ${quoted(root + mountPath)}`,
+      `mount --bind ${quoted(source)} ${target}`,
+      ...(writable ? [] : [`mount -o remount,bind,ro ${target}`]),
     ];
   });
   const script = [

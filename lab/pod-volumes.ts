@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { V1ConfigMap, V1KeyToPath, V1Pod, V1Secret, V1Volume } from '@kubernetes/client-node';
 
@@ -26,6 +26,8 @@ export async function writeVolumes(
   for (const volume of pod.spec?.volumes ?? []) {
     const target = join(folder, 'volumes', volume.name);
     mkdirSync(target, { recursive: true });
+    // As a kubelet does, whoever the container's user is.
+    if (volume.emptyDir !== undefined) chmodSync(target, 0o777);
     folders.set(volume.name, target);
     const files = await filesOf(pod, volume, target, source, missing);
     for (const [name, content] of files) {
@@ -55,15 +57,20 @@ async function filesOf(
     if (found === undefined && optional !== true) missing.push(`Secret ${namespace}/${name}`);
     return pick(found?.data ?? {}, 'base64', items);
   };
-  const configMap = async (name: string, items?: readonly V1KeyToPath[]): Promise<[string, Buffer][]> => {
+  const configMap = async (
+    name: string,
+    items?: readonly V1KeyToPath[],
+    optional?: boolean,
+  ): Promise<[string, Buffer][]> => {
     const found = await source.configMap(namespace, name);
-    if (found === undefined) missing.push(`ConfigMap ${namespace}/${name}`);
+    if (found === undefined && optional !== true) missing.push(`ConfigMap ${namespace}/${name}`);
     return pick(found?.data ?? {}, 'utf8', items);
   };
   if (volume.secret?.secretName !== undefined)
     return new Map(await secret(volume.secret.secretName, volume.secret.items, volume.secret.optional));
   if (volume.configMap?.name !== undefined)
-    return new Map(await configMap(volume.configMap.name, volume.configMap.items));
+    return new Map(await configMap(volume.configMap.name, volume.configMap.items, volume.configMap.optional));
+  if (volume.emptyDir !== undefined) return new Map();
   if (volume.projected === undefined) throw new Error(`the lab does not know the kind of volume ${volume.name}`);
   const files = new Map<string, Buffer>();
   for (const part of volume.projected.sources ?? []) {

@@ -1,54 +1,132 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import type { ApiClient } from '../adapters/kubernetes/api-client.ts';
+import { formatServers, parseServers, type ServerAddress } from '../adapters/kubernetes/known-servers-file.ts';
+import { peerDiscoveriesPath } from '../adapters/kubernetes/peer-discovery-status.ts';
+import { startReflector, type Watchable } from '../adapters/kubernetes/reflector.ts';
+import { type AddressPolicy, createAddressPolicy } from '../adapters/peers/address-policy.ts';
+import type { PeerDiscovery } from '../api/peer-discovery.ts';
+import { readSettings } from '../operator/read-settings.ts';
+import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 
-/** Tells the API client of other kube-apiservers, and remembers them in a file over a restart. */
-export type LearnServers = (addresses: readonly string[], serverName: string) => void;
+/** Tells the API client of all kube-apiservers that any source knows. */
+export interface KnownServers {
+  /** Replaces what one source knows. A source that knows none keeps what it knew. */
+  learn(source: string, servers: readonly ServerAddress[]): void;
+  /** Drops a source that no longer exists. The servers of the last source stay. */
+  forget(source: string): void;
+}
 
-interface KnownServers {
-  readonly serverName: string;
-  readonly addresses: readonly string[];
+/** Where the servers are remembered over a restart, and which of them may be used. */
+export interface RememberOptions {
+  readonly client: Pick<ApiClient, 'learnServers'>;
+  readonly file: string | undefined;
+  readonly policy: AddressPolicy;
+  readonly log: Log;
 }
 
 /**
  * Begins with the servers in the file, so that a process which starts while its kubeconfig's server hangs has others.
  *
- * The file is written when the servers change. One that cannot be read or written is logged, and costs nothing else.
+ * The file is written when the servers change. On a read-only file system, as of a mounted ConfigMap, it is only read.
+ * A file that cannot be read or written is logged, and costs nothing else.
  */
-export function rememberServers(
-  client: Pick<ApiClient, 'learnServers'>,
-  file: string | undefined,
-  allows: (address: string) => boolean,
-  log: Log,
-): LearnServers {
+export function rememberServers({ client, file, policy, log }: RememberOptions): KnownServers {
+  const sources = new Map<string, readonly ServerAddress[]>();
   let last = '';
-  const known = file === undefined ? undefined : readKnown(file, log);
-  if (known !== undefined) client.learnServers(known.addresses.filter(allows), known.serverName);
-  return (addresses, serverName) => {
-    if (addresses.length === 0) return;
-    const text = `${JSON.stringify({ serverName, addresses: [...addresses].sort() })}\n`;
-    if (text === last) return;
+  const known = file === undefined ? [] : readServers(file, log).filter(({ address }) => policy.check(address).ok);
+  if (known.length > 0) client.learnServers(known);
+
+  function tell(): void {
+    const all = unite([...sources].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, servers]) => servers));
+    const text = formatServers(all);
+    if (all.length === 0 || text === last) return;
     last = text;
-    client.learnServers(addresses, serverName);
-    if (file === undefined) return;
-    try {
-      writeFileSync(`${file}.new`, text, { mode: 0o600 });
-      renameSync(`${file}.new`, file);
-    } catch (error) {
-      log.warn('the known kube-apiservers cannot be written to --known-servers-file', { file, error });
-    }
+    client.learnServers(all);
+    if (file !== undefined) writeServers(file, text, log);
+  }
+
+  return {
+    learn(source, servers) {
+      if (servers.length === 0) return;
+      sources.set(source, servers);
+      tell();
+    },
+    forget(source) {
+      sources.delete(source);
+      tell();
+    },
   };
 }
 
-function readKnown(file: string, log: Log): KnownServers | undefined {
+/** What learning from the PeerDiscovery objects needs. */
+export interface FollowStatusesOptions {
+  readonly client: ApiClient;
+  readonly servers: KnownServers;
+  readonly namespace: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  readonly random: () => number;
+}
+
+/**
+ * Learns the servers from the status of every PeerDiscovery, in a standby too: it needs them most when the leader's
+ * machine is the one that fails.
+ */
+export function followStatuses({ servers, namespace, ...options }: FollowStatusesOptions): void {
+  startReflector<PeerDiscovery & Watchable>({
+    ...options,
+    path: peerDiscoveriesPath,
+    onChange: (event) => {
+      if (event.type === 'Synced') return;
+      const { name } = event.object.metadata;
+      if (event.type === 'Deleted') servers.forget(name);
+      else servers.learn(name, serversOf(event.object, namespace));
+    },
+  });
+}
+
+/** The servers of a status, by addresses that the spec allows now. Leases of a selector of its own may be those of others. */
+function serversOf(object: PeerDiscovery, namespace: string): readonly ServerAddress[] {
+  const read = readSettings(object, { namespace, tablesOfOthers: [], createAddressPolicy });
+  if (!read.ok || !read.settings.checkLeaseNames) return [];
+  const { serverName, checkAddress } = read.settings;
+  return (object.status?.peers ?? []).flatMap(({ address, state }) =>
+    address === undefined || state === 'Refused' || !checkAddress(address).ok ? [] : [{ address, serverName }],
+  );
+}
+
+/** Each address once, in the order of addresses. */
+function unite(lists: readonly (readonly ServerAddress[])[]): readonly ServerAddress[] {
+  const byAddress = new Map<string, ServerAddress>();
+  for (const { address, serverName } of lists.flat())
+    if (!byAddress.has(address)) byAddress.set(address, { address, serverName });
+  return [...byAddress.values()].sort((a, b) => (a.address < b.address ? -1 : 1));
+}
+
+function readServers(file: string, log: Log): readonly ServerAddress[] {
   try {
-    const { serverName, addresses } = JSON.parse(readFileSync(file, 'utf8')) as Partial<KnownServers>;
-    if (typeof serverName !== 'string' || !Array.isArray(addresses))
-      throw new Error('serverName or addresses is missing');
-    return { serverName, addresses: addresses.filter((address) => typeof address === 'string') };
+    return parseServers(readFileSync(file, 'utf8'));
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
+    if (codeOf(error) !== 'ENOENT')
       log.warn('the known kube-apiservers cannot be read from --known-servers-file', { file, error });
-    return undefined;
+    return [];
   }
+}
+
+function writeServers(file: string, text: string, log: Log): void {
+  // Worker processes write the same file.
+  const draft = `${file}.${process.pid}`;
+  try {
+    writeFileSync(draft, text, { mode: 0o600 });
+    renameSync(draft, file);
+  } catch (error) {
+    if (codeOf(error) === 'EROFS') return;
+    log.warn('the known kube-apiservers cannot be written to --known-servers-file', { file, error });
+  }
+}
+
+function codeOf(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException).code;
 }

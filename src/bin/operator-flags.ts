@@ -55,8 +55,9 @@ Usage: peerdiscovery operator [flags]
   --kubeconfig PATH                 kubeconfig of the API server to use (default: $KUBECONFIG, else in-cluster)
   --namespace NAME                  own namespace, for the election Lease and routing tables
                                     (default: the Pod's, else peerdiscovery-system)
-  --known-servers-file FILE         written, and read at the start: other kube-apiservers to reach the API through when
-                                    the kubeconfig's does not answer (default: none)
+  --known-servers-file FILE         read at the start: other kube-apiservers to reach the API through when the
+                                    kubeconfig's does not answer; kept up to date unless its file system is read-only,
+                                    as of the table's ConfigMap, whose servers.json may be mounted (default: none)
   --leader-elect true|false         work only while holding the election Lease (default true)
   --health-bind-address HOST:PORT   /healthz, /livez and /readyz over plain HTTP; 0 for none (default 127.0.0.1:8080)
   --metrics-bind-address HOST:PORT  /metrics and /status, such as :8443; 0 for none (default 0)

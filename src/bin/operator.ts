@@ -21,7 +21,7 @@ import { createMetrics } from '../adapters/telemetry/metrics.ts';
 import type { PeerDiscovery } from '../api/peer-discovery.ts';
 import { keepCertificates } from '../operator/keep-certificates.ts';
 import { systemClock } from '../runtime/clock.ts';
-import { rememberServers } from './known-servers.ts';
+import { followStatuses, rememberServers } from './known-servers.ts';
 import { operatorUsage, parseOperatorFlags } from './operator-flags.ts';
 import { type Observed, referenceTo, runControllers } from './run-controllers.ts';
 import { serveMetrics } from './serve-metrics.ts';
@@ -65,10 +65,18 @@ export async function runOperator(args: readonly string[], context: CommandConte
     log,
     userAgent: `peerdiscovery-operator/${version}`,
   });
-  // The spec's own policy was applied before an address was written there.
+  // What the spec allows besides is known from the first status on.
   const policy = createAddressPolicy([]);
-  const allows = (address: string) => policy.check(address).ok;
-  const learnServers = rememberServers(client, flags.knownServersFile, allows, log);
+  const servers = rememberServers({ client, file: flags.knownServersFile, policy, log });
+  followStatuses({
+    client,
+    servers,
+    namespace,
+    clock: systemClock,
+    log,
+    signal: context.signal,
+    random: Math.random,
+  });
   const metrics = createMetrics();
   const checks = new Map<string, ReadinessCheck>();
   const endpoint =
@@ -133,7 +141,6 @@ export async function runOperator(args: readonly string[], context: CommandConte
   const control = (signal: AbortSignal) =>
     runControllers({
       client,
-      learnServers,
       identity,
       namespace,
       metrics,

@@ -6,6 +6,7 @@ import { createBehindReporter } from '../adapters/kubernetes/behind-report.ts';
 import { watchClientAuthentication } from '../adapters/kubernetes/client-authentication.ts';
 import { watchBundle } from '../adapters/kubernetes/config-map-bundle.ts';
 import { loadKubeConfig } from '../adapters/kubernetes/connect-cluster.ts';
+import type { ServerAddress } from '../adapters/kubernetes/known-servers-file.ts';
 import { readBundleFile } from '../adapters/kubernetes/read-bundle-file.ts';
 import { watchConfirmations } from '../adapters/kubernetes/table-lease.ts';
 import { loadRequestParsers } from '../adapters/llhttp/request-parser.ts';
@@ -191,8 +192,7 @@ async function accessTable(flags: ProxyFlags, client: ApiClient | undefined, log
   const namespace = flags.namespace ?? (await podNamespace()) ?? 'peerdiscovery-system';
   const location = { namespace, name: flags.routingTable };
   const policy = createAddressPolicy(flags.allowPeerCidrs);
-  const allows = (address: string) => policy.check(address).ok;
-  const learnServers = rememberServers(client, flags.knownServersFile, allows, log);
+  const servers = rememberServers({ client, file: flags.knownServersFile, policy, log });
   const reportBehind = createBehindReporter(client, location, { clock: systemClock, log });
   const source: RoutingTableSource = {
     start: async (onBundle, onTrouble, signal) => {
@@ -204,7 +204,7 @@ async function accessTable(flags: ProxyFlags, client: ApiClient | undefined, log
         namespace,
         name: flags.routingTable,
         onBundle: (bundle) => {
-          learnServers(addressesOf(bundle.table, policy), flags.peerServerName);
+          servers.learn(flags.routingTable, serversOf(bundle.table, policy, flags.peerServerName));
           revision = bundle.table.revision;
           onBundle(bundle);
           onTrouble(doubt(revision));
@@ -231,9 +231,9 @@ async function accessTable(flags: ProxyFlags, client: ApiClient | undefined, log
 }
 
 /** Where kube-apiservers are by the table, as far as this proxy may go there. */
-function addressesOf({ peers }: RoutingTable, policy: AddressPolicy): readonly string[] {
+function serversOf({ peers }: RoutingTable, policy: AddressPolicy, serverName: string): readonly ServerAddress[] {
   return peers.flatMap(({ address, state }) =>
-    address === undefined || state === 'Refused' || !policy.check(address).ok ? [] : [address],
+    address === undefined || state === 'Refused' || !policy.check(address).ok ? [] : [{ address, serverName }],
   );
 }
 

@@ -18,7 +18,6 @@ import { parseDuration } from '../api/duration.ts';
 import { apiVersion, kind, type PeerDiscovery } from '../api/peer-discovery.ts';
 import type { TableLocation } from '../api/table-name.ts';
 import type { ApiServiceObject, CustomResourceDefinitionObject } from '../domain/custom-resources.ts';
-import type { PeerView } from '../domain/derive-bundle.ts';
 import type { LeaseObject } from '../domain/identity-lease.ts';
 import { type Controller, startController } from '../operator/controller.ts';
 import type { ClusterSets } from '../operator/follow-peers.ts';
@@ -28,13 +27,10 @@ import type { StatusSnapshot } from '../operator/status-page/build-report.ts';
 import { createProgressHistory } from '../operator/status-page/progress-history.ts';
 import { type Clock, dateOf } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
-import type { LearnServers } from './known-servers.ts';
 
 /** Everything that the controllers of all PeerDiscovery objects share. */
 export interface ControllersContext {
   readonly client: ApiClient;
-  /** Gets the kube-apiservers that the API may be reached through besides. */
-  readonly learnServers: LearnServers;
   /** Who this process is, among candidates. */
   readonly identity: string;
   /** The operator's own namespace. */
@@ -219,8 +215,6 @@ export async function runControllers(context: ControllersContext): Promise<void>
         void context.recorder.record(referenceTo(object), type, reason, message, 'Reconcile'),
       observePass: (views, unified, revision) => {
         context.metrics.observe(name, views, unified, revision, (at) => dateOf(clock, at));
-        // Leases of a selector of its own may be those of other programs.
-        if (settings.checkLeaseNames) context.learnServers(addressesOf(views), settings.serverName);
         history.record(name, views, unified, clock.now());
       },
       observeReconcile: (result, seconds) => context.metrics.observeReconcile('peerdiscovery', result, seconds),
@@ -281,15 +275,6 @@ export async function runControllers(context: ControllersContext): Promise<void>
   // Who no longer leads knows nothing more of the peers.
   for (const name of running.keys()) context.metrics.forget(name);
   context.checks.delete('peerdiscoveries');
-}
-
-/** Where a kube-apiserver may be, by an address that the policy allows and a certificate that was not refused. */
-function addressesOf(views: readonly PeerView[]): readonly string[] {
-  return views.flatMap(({ seen: { peer, probe }, assessment }) =>
-    peer.address === undefined || peer.refused !== undefined || probe?.kind === 'refused' || assessment.state === 'Gone'
-      ? []
-      : [peer.address],
-  );
 }
 
 /** For Events about it, and for what is deleted with it. */

@@ -86,8 +86,9 @@ Usage: peerdiscovery proxy --tls-cert-file FILE --tls-private-key-file FILE --pe
   --allow-peer-cidrs CIDR,...       connect to these ranges only; loopback and link-local need to be named here
   --home HOST:PORT                  home kube-apiserver of all clients (default: one chosen per client connection)
   --kubeconfig FILE                 kubeconfig to watch the routing table with (default: $KUBECONFIG, else in-cluster)
-  --known-servers-file FILE         written, and read at the start: other kube-apiservers to reach the API through when
-                                    the kubeconfig's does not answer (default: none)
+  --known-servers-file FILE         read at the start: other kube-apiservers to reach the API through when the
+                                    kubeconfig's does not answer; kept up to date unless its file system is read-only,
+                                    as of the table's ConfigMap, whose servers.json may be mounted (default: none)
   --namespace NAME                  namespace of the routing table (default: the Pod's, else peerdiscovery-system)
   --routing-table NAME              name of the routing table (default peerdiscovery-cluster)
   --routing-table-file FILE         read the routing table from a file instead; re-read when it changes. What it does

@@ -9,6 +9,7 @@ import type { Log } from '../../runtime/log.ts';
 import { type AnchorOptions, anchorSets, tryEach } from '../../runtime/trust-anchors.ts';
 import { openVerifiedConnection } from '../peers/verified-connection.ts';
 import { type ApiWay, createApiWays, type WayState } from './api-ways.ts';
+import type { ServerAddress } from './known-servers-file.ts';
 
 /** Query parameters; an undefined one is left out. */
 export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
@@ -136,11 +137,11 @@ export interface ApiClient {
   /** The CA bundle of the kubeconfig, read anew; undefined if it names none. */
   caPem(): string | undefined;
   /**
-   * Names other kube-apiservers of the same cluster, as `ip:port`, that are used when the one in use falls silent or is not
-   * ready. A credential goes to one only after its certificate was verified by the kubeconfig's CA and the server name.
-   * Where the kubeconfig names no CA, a proxy or a path, none is used.
+   * Names other kube-apiservers of the same cluster, which are used when the one in use falls silent or is not ready. A
+   * credential goes to one only after its certificate was verified by the kubeconfig's CA and the server name. Where the
+   * kubeconfig names no CA, a proxy or a path, none is used.
    */
-  learnServers(addresses: readonly string[], serverName: string): void;
+  learnServers(servers: readonly ServerAddress[]): void;
   /** Closes all connections; running calls fail. */
   close(): Promise<void>;
 }
@@ -521,15 +522,11 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
       };
     },
 
-    learnServers(addresses, serverName) {
+    learnServers(servers) {
       if (!mayUseOthers()) return;
       // The kubeconfig's own server is not a second way.
-      const others = addresses.filter((address) => `https://${address}` !== origin);
-      const shared = others.length === addresses.length;
-      ways.learn(
-        others.map((address) => ({ address, serverName })),
-        shared,
-      );
+      const others = servers.filter(({ address }) => `https://${address}` !== origin);
+      ways.learn(others, others.length === servers.length);
     },
 
     async close() {
@@ -623,6 +620,8 @@ function createVerifiedDispatcher(
   const identified = key === undefined ? undefined : by({ cert, key: key as string, passphrase });
   const { serverName = '' } = way;
   return new Agent({
+    // Without it, undici lets requests wait for the first connection's protocol.
+    allowH2: false,
     keepAliveTimeout: KEEP_ALIVE_MS,
     keepAliveMaxTimeout: KEEP_ALIVE_MS,
     connect: (_options, done) => {

@@ -1,5 +1,5 @@
 import type { V1ConfigMap } from '@kubernetes/client-node';
-import type { RoutingBundle } from '../../domain/routing-table.ts';
+import type { RoutingBundle, RoutingTable } from '../../domain/routing-table.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import { type ApiClient, ApiError } from './api-client.ts';
@@ -12,6 +12,7 @@ import {
   hashOf,
   parseHead,
 } from './bundle-codec.ts';
+import { formatServers, type ServerAddress } from './known-servers-file.ts';
 import { type OwnerReference, ownedBy } from './owner-reference.ts';
 import { type Reflector, startReflector } from './reflector.ts';
 
@@ -68,6 +69,8 @@ export type HeadOutcome =
 const TABLE_LABEL = 'peerdiscovery.dev/routing-table';
 const OWNER_ANNOTATION = 'peerdiscovery.dev/owner';
 const SHARD_KEY = 'bundle';
+/** Of a mounted head, the file that `--known-servers-file` is to name. */
+const SERVERS_KEY = 'servers.json';
 
 /**
  * Publishes a bundle so that a reader sees the old one or the new one whole: shards first, then the head, which swaps.
@@ -98,7 +101,7 @@ export async function publishBundle(
       ...{ name, namespace, labels: labelsOf(name), annotations: { [OWNER_ANNOTATION]: owner } },
       ...ownedBy(ownerReference),
     },
-    data: formatHead(head),
+    data: { ...formatHead(head), [SERVERS_KEY]: formatServers(serversOf(bundle.table)) },
   };
   try {
     // Either way it fails if the head changed meanwhile: by a name that is taken, or a resourceVersion that is old.
@@ -111,6 +114,12 @@ export async function publishBundle(
     throw error;
   }
   return { published: true, head, leftover: await deleteShards(client, location, older) };
+}
+
+function serversOf({ peers, serverName }: RoutingTable): readonly ServerAddress[] {
+  return peers.flatMap(({ address, state }) =>
+    address === undefined || state === 'Refused' ? [] : [{ address, serverName }],
+  );
 }
 
 /** Names of the shards that are there, of this head and of others. */

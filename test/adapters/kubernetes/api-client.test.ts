@@ -183,6 +183,8 @@ describe('createApiClient with several servers', () => {
       response.end('ok');
       return true;
     });
+  const learn = (servers: readonly ScriptedApiserver[], serverName = 'kubernetes.default.svc') =>
+    client.learnServers(servers.map((server) => ({ address: addressOf(server), serverName })));
   const work = (server: ScriptedApiserver) => server.requests.filter(({ path }) => path !== '/readyz');
 
   beforeEach(async () => {
@@ -205,7 +207,7 @@ describe('createApiClient with several servers', () => {
 
   it('fails what a silent server owes, and sends what follows to another, with the credential', async () => {
     first.scripts.push(() => true);
-    client.learnServers([addressOf(first), addressOf(second)], 'kubernetes.default.svc');
+    learn([first, second]);
     const error = await client.get(`${MAPS}/a`).catch((reason: unknown) => reason);
     expect(error).to.include({ code: 0, reason: 'ConnectionFailed' });
     expect(await client.get(`${MAPS}/a`)).to.equal(undefined);
@@ -218,7 +220,7 @@ describe('createApiClient with several servers', () => {
       if (path === '/readyz' && !hangs) response.end('ok');
       return path === '/readyz' || hangs;
     });
-    client.learnServers([addressOf(first), addressOf(second)], 'kubernetes.default.svc');
+    learn([first, second]);
     const stream = await client.requestStream(MAPS, { query: { watch: true } });
     hangs = true;
     let error: unknown;
@@ -234,16 +236,16 @@ describe('createApiClient with several servers', () => {
 
   it('sends nothing to a server whose certificate does not verify by the CA or bears another name', async () => {
     first.scripts.push(() => true);
-    client.learnServers([addressOf(first), addressOf(stranger)], 'kubernetes.default.svc');
+    learn([first, stranger]);
     const short = AbortSignal.timeout(2_500);
     await client.get(`${MAPS}/a`, { signal: short }).catch(() => {});
-    client.learnServers([addressOf(first), addressOf(second)], 'another.name');
+    learn([first, second], 'another.name');
     await client.get(`${MAPS}/a`, { signal: AbortSignal.timeout(2_500) }).catch(() => {});
     expect([stranger.requests, second.requests]).to.deep.equal([[], []]);
   });
 
   it('uses a server by its own address where the one of the kubeconfig is not among the servers', async () => {
-    client.learnServers([addressOf(second)], 'kubernetes.default.svc');
+    learn([second]);
     await eventually(() => second.requests.length > 0);
     await client.get(`${MAPS}/a`);
     await client.get(`${MAPS}/a`);

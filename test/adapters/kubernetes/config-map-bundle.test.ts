@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { type ApiClient, createApiClient } from '../../../src/adapters/kubernetes/api-client.ts';
 import { publishBundle, readHead, watchBundle } from '../../../src/adapters/kubernetes/config-map-bundle.ts';
+import { parseServers } from '../../../src/adapters/kubernetes/known-servers-file.ts';
 import { silentLog } from '../../../src/runtime/log.ts';
 import { createManualClock, eventually } from '../../support/manual-clock.ts';
 import { sampleBundle } from '../../support/sample-bundle.ts';
@@ -54,6 +55,21 @@ describe('a bundle in ConfigMaps', () => {
     expect(writes[0]?.body).to.deep.include({ immutable: true });
     const head = await readHead(client, LOCATION);
     expect(head.ok && head.head.revision).to.equal(1);
+  });
+
+  it('names the servers in the head, as the file that an operator or a proxy starts with', async () => {
+    const bundle = sampleBundle(1);
+    const peers = [
+      { id: 'a', address: '10.0.0.1:6443', state: 'Ready' },
+      { id: 'b', address: '10.0.0.2:6443', state: 'Unreachable' },
+      { id: 'c', address: '10.0.0.3:6443', state: 'Refused' },
+      { id: 'd', state: 'Unresolved' },
+    ] as const;
+    await publishBundle(client, LOCATION, { ...bundle, table: { ...bundle.table, peers } });
+    const data = (server.objects.get(HEAD)?.data ?? {}) as Record<string, string>;
+    expect(parseServers(data['servers.json'] ?? '')).to.deep.equal(
+      ['10.0.0.1:6443', '10.0.0.2:6443'].map((address) => ({ address, serverName: bundle.table.serverName })),
+    );
   });
 
   it('keeps the shards of the head before and deletes older ones, but nothing else', async () => {
