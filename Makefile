@@ -15,7 +15,8 @@ install: node_modules/.stamp ## Install what package-lock.json lists
 
 node_modules/.stamp: package-lock.json
 	@scripts/prepare-install.sh
-	PATH="$(system_path)" npm ci --no-progress --loglevel=error
+	@echo 'installing Node and the libraries of package-lock.json (a minute at most)'
+	@PATH="$(system_path)" npm ci --no-progress --loglevel=error
 	@touch $@
 
 .PHONY: build
@@ -61,8 +62,8 @@ demo: install ## Show the story on a mixed control plane (ARGS=--once to run thr
 	@node lab/run-demo.ts $(ARGS)
 
 .PHONY: demo-picture
-demo-picture: install ## Draw docs/images/demo.svg from what the demo prints
-	@mkdir -p dist && node lab/run-demo.ts --once > dist/demo.txt && node scripts/draw-terminal.ts dist/demo.txt docs/images/demo.svg
+demo-picture: install ## Draw docs/images/demo.svg, and write the README's output, from what the demo prints
+	@mkdir -p dist && node lab/run-demo.ts --once > dist/demo.txt && node scripts/draw-terminal.ts dist/demo.txt docs/images/demo.svg README.md
 
 .PHONY: bench
 bench: install ## Measure, a report each in docs/benchmarks/ (ARGS=operator|proxy|discovery|merge: one of them)

@@ -1,10 +1,11 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, symlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { resolve as absolutePath, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { findProgram } from './find-program.ts';
 
 /** Kubernetes minors that the lab can build. */
 export type Minor = '1.36' | '1.35';
@@ -28,18 +29,56 @@ export const programs = [
 ];
 const progressEveryMs = 15_000;
 
+/** The minor that `KUBEBUILDER_ASSETS` may bring. */
+const assetsMinor: Minor = '1.36';
+
 /**
- * Resolves to a folder of etcd, kube-apiserver, kube-controller-manager and kubectl per version.
+ * Resolves to a folder of every program of the lab per version.
  *
- * 1.36 comes from `KUBEBUILDER_ASSETS` if that is set; everything else is built once from Go modules into the cache.
+ * What `KUBEBUILDER_ASSETS` has of 1.36 comes from there; everything else is built once from Go modules into the cache.
  */
 export async function ensureControlPlane({ versions, log }: BuildOptions): Promise<Readonly<Record<string, string>>> {
   const folders: Record<string, string> = {};
   const assets = process.env.KUBEBUILDER_ASSETS;
   for (const version of versions)
-    folders[version] = version === '1.36' && assets ? assets : await buildControlPlane(version, log);
+    folders[version] =
+      version === assetsMinor && assets ? await completeAssets(assets, log) : await buildControlPlane(version, log);
   return folders;
 }
+
+/** A folder with what these assets have and what they lack; envtest ships no kube-controller-manager, for one. */
+async function completeAssets(assets: string, log: (message: string) => void): Promise<string> {
+  const found = programs.filter((program) => findProgram([program], assets) !== undefined);
+  const version = found.includes('kube-apiserver') ? versionOf(join(assets, 'kube-apiserver')) : undefined;
+  if (!version?.startsWith(`${assetsMinor}.`)) {
+    log(`KUBEBUILDER_ASSETS=${assets} has ${describeServer(version)}; the lab needs ${assetsMinor}, and builds it`);
+    return buildControlPlane(assetsMinor, log);
+  }
+  if (found.length === programs.length) return assets;
+  log(`KUBEBUILDER_ASSETS=${assets} brings ${found.join(', ')}; the lab builds the rest`);
+  const built = await buildControlPlane(assetsMinor, log);
+  const folder = join(
+    cacheFolder(),
+    'controlplane',
+    `${assetsMinor}-assets-${hashText(`${assets}\n${built}\n${found}`)}`,
+  );
+  const partial = `${folder}.${process.pid}`;
+  await mkdir(partial, { recursive: true });
+  for (const program of programs)
+    await symlink(join(found.includes(program) ? absolutePath(assets) : built, program), join(partial, program));
+  await rename(partial, folder).catch(() => rm(partial, { recursive: true, force: true }));
+  return folder;
+}
+
+const describeServer = (version: string | undefined) =>
+  version === undefined ? 'no kube-apiserver that runs here' : `kube-apiserver ${version}`;
+
+function versionOf(server: string): string | undefined {
+  const { stdout } = spawnSync(server, ['--version'], { encoding: 'utf8' });
+  return /v(\d+\.\d+\.\d+)/.exec(stdout ?? '')?.[1];
+}
+
+const hashText = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 12);
 
 /** Resolves to the folder of one version that was built from Go modules, now or earlier. */
 export async function buildControlPlane(version: Minor, log: (message: string) => void): Promise<string> {
@@ -108,19 +147,22 @@ function runGo(args: readonly string[], cwd: string, log: (message: string) => v
       downloads += text.split('go: downloading').length - 1;
       tail = (tail + text).slice(-4_000);
     });
+    const kill = () => void child.kill();
+    process.once('exit', kill);
     const progress = setInterval(() => {
       log(`still building (${Math.round((Date.now() - startedAt) / 1_000)} s, ${downloads} modules downloaded)`);
     }, progressEveryMs);
     child.on('error', (error) => {
       clearInterval(progress);
       reject(
-        new Error('go cannot be run: install Go 1.26, or set KUBEBUILDER_ASSETS to a folder of binaries', {
+        new Error('go cannot be run: install Go 1.26', {
           cause: error,
         }),
       );
     });
     child.on('exit', (code) => {
       clearInterval(progress);
+      process.off('exit', kill);
       if (code === 0) resolve();
       else reject(new Error(`go ${args[0]} ended with ${code}:\n${tail}`));
     });

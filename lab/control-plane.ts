@@ -127,13 +127,15 @@ export async function startControlPlane(options: {
 
   const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-lab-'));
   const children = new Map<string, ChildProcess>();
+  const commands = new Set<ChildProcess>();
   const logs = new Set<string>();
   // A run of tests keeps the logs for whoever reads of a failure.
   const kept = process.env.PEERDISCOVERY_TEST_LOGS;
   const logFolder = kept === undefined ? folder : mkdtempSync(join(kept, 'plane-'));
   const killAll = () => {
-    for (const child of children.values()) child.kill('SIGKILL');
-    rmSync(folder, { recursive: true, force: true });
+    for (const child of [...children.values(), ...commands]) child.kill('SIGKILL');
+    // A process that has just been killed may still write a file.
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
   };
   process.once('exit', killAll);
 
@@ -181,6 +183,8 @@ export async function startControlPlane(options: {
           ...env,
         },
       });
+      commands.add(child);
+      child.once('exit', () => commands.delete(child));
       let stdout = '';
       let stderr = '';
       child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
@@ -311,6 +315,7 @@ export async function startControlPlane(options: {
           },
           { boundMs: 180_000, everyMs: 250, seen: () => logTails(20) },
         );
+        options.log(`${server.name} is ready`);
       },
       stop: () => end(server.name, 'SIGTERM'),
       kill: () => end(server.name, 'SIGKILL'),

@@ -18,20 +18,14 @@ export function createSimulatedNarrator(): Narrator {
 /** Tells the same story as on a real control plane, with a small controller in place of kube-controller-manager. */
 export async function tellSimulatedStory(mixed: SimulatedPlane, narrator: Narrator): Promise<void> {
   const { builtIn } = mixed;
-  narrator.say(
-    '   The kube-apiservers of this demo are SIMULATED, in one process; the operator and the proxy are the real ones.',
-  );
   const described: Narrator =
     builtIn === undefined
       ? narrator
       : {
           ...narrator,
-          show: async (_, target, args, { lines = 40 } = {}) => {
-            narrator.say(`   $ ${builtIn.describe(target, args)}`);
+          show: async (_, target, args) => {
             const result = await builtIn.run(target, args);
-            const output = `${result.stdout}${result.stderr}`.trimEnd().split('\n');
-            for (const line of output.slice(0, lines)) narrator.say(`     ${line}`);
-            if (output.length > lines) narrator.say(`     … (${output.length - lines} more lines)`);
+            narrator.output(builtIn.describe(target, args), result.stdout + result.stderr);
             return result;
           },
         };

@@ -7,7 +7,7 @@ import { waitUntil } from './wait-until.ts';
 const claims = '/apis/resource.k8s.io/v1/resourceclaims';
 
 /** What the story needs of a control plane, real or simulated. */
-export interface StoryPlane extends Pick<MixedPlane, 'kubectl' | 'proxyUrl' | 'proxyKubeconfig'> {
+export interface StoryPlane extends Pick<MixedPlane, 'kubectl' | 'plugin' | 'proxyUrl' | 'proxyKubeconfig'> {
   readonly plane: {
     readonly servers: readonly Pick<LabServer, 'hostname' | 'version' | 'url'>[];
     server(name: string): Pick<LabServer, 'start' | 'kill'>;
@@ -39,7 +39,11 @@ export async function tellStory(
   chapter('1. Three kube-apiservers of two versions share one etcd, as in the middle of an upgrade');
   for (const server of mixed.plane.servers)
     say(`   ${server.hostname.padEnd(8)} ${server.version.padEnd(26)} ${server.url}`);
-  say(`\n   export LAB=${dirname(mixed.proxyKubeconfig)}   (a kubeconfig for each server, and one for the proxy)`);
+  say(`\n   export LAB=${dirname(mixed.proxyKubeconfig)}   (a kubeconfig for each server, and one for the proxy)\n`);
+  say('   A client that reaches a new server is served; the same request at the old one gets this:\n');
+  await show(mixed, 'new-1', ['get', 'resourceclaims', '--all-namespaces']);
+  const direct = await show(mixed, 'old-1', ['get', '--raw', claims]);
+  check(direct.code !== 0, 'the old server says that the resource does not exist: a wrong 404');
 
   chapter('2. The operator finds them, reads what each serves, and publishes a routing table');
   mixed.startOperator();
@@ -48,16 +52,19 @@ export async function tellStory(
   await waitUntil('the proxy', async () => (await mixed.kubectl('proxy', ['get', '--raw', '/version'])).code === 0);
   const glance = await show(mixed, 'old-1', ['get', 'peerdiscovery']);
   check(/cluster\s+Route\s+3\s+3\s+0/.test(glance.stdout), 'three peers, all ready, none stale');
-  await show(mixed, 'old-1', ['get', 'peerdiscovery', '-o', 'wide']);
-  await show(mixed, 'old-1', ['get', 'peerdiscovery', 'cluster', '-o', 'yaml'], { lines: 60 });
 
-  chapter('3. The same command at the old server, and through the proxy whose home is that old server');
-  const direct = await show(mixed, 'old-1', ['get', '--raw', claims]);
-  check(direct.code !== 0, 'the old server says that the resource does not exist: a wrong 404');
+  chapter('3. The same request through the proxy, whose home is that old server');
   const proxied = await show(mixed, 'proxy', ['get', '--raw', claims]);
   check(proxied.code === 0, 'through the proxy it is served, by a server that knows it');
   const listed = await show(mixed, 'proxy', ['get', 'resourceclaims', '--all-namespaces']);
   check(listed.code === 0, 'kubectl finds the resource in the unified discovery and lists it');
+  say('\n   Why, and what it would do in front of another server, says the plugin of kubectl:\n');
+  const explained = await mixed.plugin('old-1', ['explain', 'resourceclaims.v1.resource.k8s.io']);
+  narrator.output(
+    'kubectl peerdiscovery explain resourceclaims.v1.resource.k8s.io --kubeconfig $LAB/old-1.kubeconfig',
+    explained.stdout + explained.stderr,
+  );
+  check(/^old-1 +new-\d .*old-1 does not serve it$/m.test(explained.stdout), 'it names the server and the reason');
 
   await tellDeletion();
   await tellFailures(mixed, narrator);
@@ -71,7 +78,7 @@ async function tellFailures(mixed: StoryPlane, { say, chapter, check, show }: Na
   check(after.code === 0, 'the next read through the proxy is answered by the other new server');
   await waitUntil('the status to turn', async () => (await peerStates(mixed))['new-1'] === 'Unreachable');
   say(`   (the status turned ${((Date.now() - killedAt) / 1000).toFixed(1)} s after the kill)`);
-  const turned = await show(mixed, 'old-1', ['get', 'peerdiscovery', '-o', 'wide']);
+  const turned = await show(mixed, 'old-1', ['get', 'peerdiscovery']);
   check(/cluster\s+Route\s+3\s+2/.test(turned.stdout), 'two of three peers are ready');
 
   chapter('7. The other one is killed too: nobody can serve the resource now, but it exists');

@@ -1,9 +1,9 @@
-import { ensureControlPlane } from './build-control-plane.ts';
 import { tellNamespaceDeletion } from './demo-namespace.ts';
 import { createSimulatedNarrator, tellSimulatedStory } from './demo-simulated.ts';
 import { type StoryPlane, tellStory } from './demo-story.ts';
-import { type MixedPlane, startMixedPlane } from './mixed-plane.ts';
+import { startMixedPlane } from './mixed-plane.ts';
 import { createNarrator, type Narrator } from './narrator.ts';
+import { onUnwanted } from './on-unwanted.ts';
 import { startSimulatedPlane } from './simulated-plane.ts';
 
 const once = process.argv.includes('--once');
@@ -19,55 +19,37 @@ interface Show {
 
 async function startReal(narrator: Narrator): Promise<Show> {
   narrator.chapter('0. A real control plane on this machine');
-  const mixed = await startRealPlane(narrator);
-  const tell = () => tellStory(mixed, narrator, () => tellNamespaceDeletion(mixed, narrator));
-  return { mixed, tell, enter: `nsenter --target ${process.env.LAB_NAMESPACE_PID ?? process.pid} --net ` };
-}
-
-async function startSimulated(narrator: Narrator): Promise<Show> {
-  narrator.chapter('0. A control plane on this machine');
-  const mixed = await startSimulatedPlane();
-  return { mixed, tell: () => tellSimulatedStory(mixed, narrator), enter: '' };
-}
-
-/** A real control plane: built from Go modules, or found in `KUBEBUILDER_ASSETS`. */
-async function startRealPlane({ progress }: Narrator): Promise<MixedPlane> {
-  await ensureControlPlane({ versions: ['1.36'], log: progress });
-  return startMixedPlane({
+  narrator.say(
+    '   etcd and three kube-apiservers start now, which takes 10 to 30 seconds. The story takes another 30.\n',
+  );
+  const mixed = await startMixedPlane({
     servers: [
       { name: 'old-1', version: '1.36', emulatedVersion: '1.33' },
       { name: 'new-1', version: '1.36' },
       { name: 'new-2', version: '1.36' },
     ],
     home: 'old-1',
-    log: progress,
+    log: narrator.progress,
   });
+  const tell = () => tellStory(mixed, narrator, () => tellNamespaceDeletion(mixed, narrator));
+  return { mixed, tell, enter: `nsenter --target ${process.env.LAB_NAMESPACE_PID ?? process.pid} --net ` };
 }
 
-const endings = ['SIGINT', 'SIGTERM'] as const;
-
-/** A signal in the middle of the story; what the lab does at `exit` ends every process and removes every file. */
-const interrupt = () => process.exit(130);
-
-/** Resolves at Ctrl-C or SIGTERM. */
-function untilTold(): Promise<void> {
-  return new Promise((resolve) => {
-    for (const name of endings) process.off(name, interrupt);
-    // An open timer keeps the process alive until a signal comes.
-    const alive = setInterval(() => {}, 60_000);
-    for (const name of endings)
-      process.once(name, () => {
-        clearInterval(alive);
-        resolve();
-      });
-  });
+async function startSimulated(narrator: Narrator): Promise<Show> {
+  narrator.chapter('0. A control plane on this machine');
+  narrator.say(
+    '   The kube-apiservers of this demo are SIMULATED, in one process; the operator and the proxy are the real ones.',
+  );
+  const mixed = await startSimulatedPlane();
+  return { mixed, tell: () => tellSimulatedStory(mixed, narrator), enter: '' };
 }
 
 async function main(): Promise<number> {
-  for (const name of endings) process.on(name, interrupt);
+  // In the middle of the story; what the lab does at `exit` ends every process and removes every file.
+  let end = (status: number): void => process.exit(status);
+  onUnwanted((status) => end(status));
   const narrator = simulated ? createSimulatedNarrator() : createNarrator();
-  const { say, chapter, broken } = narrator;
-  chapter('PeerDiscovery: a control plane of mixed versions that answers as one');
+  const { say, broken } = narrator;
   const { mixed, tell, enter } = simulated ? await startSimulated(narrator) : await startReal(narrator);
   try {
     await tell();
@@ -79,12 +61,20 @@ async function main(): Promise<number> {
       say(enter === '' ? 'From another terminal:' : `From another terminal, in the demo's network:`);
       say(`  ${enter}kubectl --kubeconfig ${mixed.proxyKubeconfig} get peerdiscovery`);
       say('Ctrl-C stops everything and leaves nothing behind.');
-      await untilTold();
+      await new Promise<void>((resolve) => {
+        // An open timer keeps the process alive until a sign comes.
+        const alive = setInterval(() => {}, 60_000);
+        end = () => {
+          clearInterval(alive);
+          resolve();
+        };
+      });
+      end = () => {};
       say('\nstopping …');
     }
     return broken.length === 0 ? 0 : 1;
   } catch (error) {
-    say(mixed.plane.logTails(20));
+    process.stderr.write(`${mixed.plane.logTails(5)}\n`);
     throw error;
   } finally {
     await mixed.stop();

@@ -1,5 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { lifelineFd, lifelineVariable } from './on-unwanted.ts';
 
 /** Addresses that the namespace gets for its servers, on its loopback device. */
 const addresses = Array.from({ length: 30 }, (_, index) => `10.77.0.${index + 11}`);
@@ -81,7 +82,8 @@ function main(): void {
     return;
   }
   const args = [...namespaces, 'sh', '-c', setUp, 'sh', ...command];
-  const child = spawn('sh', ['-c', entrance, 'sh', ...args], { stdio: 'inherit' });
+  const lifeline = process.env[lifelineVariable] === undefined ? [] : ([lifelineFd] as const);
+  const child = spawn('sh', ['-c', entrance, 'sh', ...args], { stdio: ['inherit', 'inherit', 'inherit', ...lifeline] });
   // A terminal sends Ctrl-C to the whole group, the command included; other signals come here alone.
   process.on('SIGINT', () => {});
   for (const signal of ['SIGTERM', 'SIGHUP'] as const)

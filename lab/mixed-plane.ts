@@ -1,11 +1,12 @@
 import type { ChildProcess } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type ControlPlane, type ServerOptions, startControlPlane } from './control-plane.ts';
+import { type ControlPlane, type Outcome, type ServerOptions, startControlPlane } from './control-plane.ts';
 
 /** The repository's root. */
 export const repository = dirname(dirname(fileURLToPath(import.meta.url)));
 const program = join(repository, 'src', 'bin', 'peerdiscovery.ts');
+const pluginProgram = join(repository, 'src', 'bin', 'kubectl-peerdiscovery.ts');
 
 /** Where the operator and the proxies run, and through which apiserver. */
 export interface MixedPlaneOptions {
@@ -32,11 +33,9 @@ export interface MixedPlane {
   readonly proxyUrl: string;
   readonly proxyKubeconfig: string;
   /** kubectl with the administrator's rights against a server by name, or against the proxy. */
-  kubectl(
-    target: string,
-    args: readonly string[],
-    input?: string,
-  ): Promise<{ code: number; stdout: string; stderr: string }>;
+  kubectl(target: string, args: readonly string[], input?: string): Promise<Outcome>;
+  /** The plugin of kubectl, likewise. */
+  plugin(target: string, args: readonly string[]): Promise<Outcome>;
   kubeconfigOf(target: string): string;
   startOperator(flags?: readonly string[], as?: RunAs): ChildProcess;
   startProxy(flags?: readonly string[], as?: RunAs): ChildProcess;
@@ -126,6 +125,8 @@ async function install(plane: ControlPlane, options: MixedPlaneOptions): Promise
     proxyUrl,
     proxyKubeconfig,
     kubectl,
+    plugin: (target, args) =>
+      plane.exec(process.execPath, [pluginProgram, ...args, '--kubeconfig', kubeconfigOf(target)]),
     kubeconfigOf,
     startOperator(more = [], { name = 'operator', by = [] } = {}) {
       const flags = ['--kubeconfig', serviceKubeconfig('operator'), '--namespace', namespace, '--log-format', 'text'];

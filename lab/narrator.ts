@@ -3,39 +3,64 @@ import type { MixedPlane } from './mixed-plane.ts';
 /** Tells a story in a terminal, and remembers what did not go as told. */
 export interface Narrator {
   say(text?: string): void;
+  /** The title of all. */
+  heading(title: string): void;
   chapter(title: string): void;
   progress(text: string): void;
   check(held: boolean, claim: string): void;
-  /** Runs kubectl for real and shows the command and its output, cut to `lines`. */
+  /** Shows a command with its output, cut to 40 lines. */
+  output(command: string, text: string): void;
+  /** Runs kubectl for real and shows it. */
   show(
     mixed: Pick<MixedPlane, 'kubectl'>,
     target: string,
     args: readonly string[],
-    options?: { readonly input?: string; readonly lines?: number },
+    options?: { readonly input?: string },
   ): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }>;
   /** Claims that did not hold. */
   readonly broken: readonly string[];
 }
 
-/** A narrator that writes to standard output, bold where that is a terminal. */
-export function createNarrator(): Narrator {
+/** Where a story is told. */
+export interface Stage {
+  write(text: string): unknown;
+  readonly colours: boolean;
+}
+
+const shownLines = 40;
+const styles = { bold: '1', red: '31', green: '32', cyan: '36', dim: '2' } as const;
+
+/** Standard output, in colour if it is a terminal that has colours and NO_COLOR is not set. */
+export function standardStage(stream: NodeJS.WriteStream = process.stdout): Stage {
+  return { write: (text) => stream.write(text), colours: stream.isTTY === true && stream.hasColors() };
+}
+
+/** A narrator who tells one part of a story on this stage. */
+export function createNarrator(stage: Stage = standardStage()): Narrator {
   const broken: string[] = [];
-  const say = (text = '') => void process.stdout.write(`${text}\n`);
+  const paint = (style: keyof typeof styles, text: string) =>
+    stage.colours ? `\u001b[${styles[style]}m${text}\u001b[0m` : text;
+  const say = (text = '') => void stage.write(`${text}\n`);
+  const output: Narrator['output'] = (command, text) => {
+    say(`   ${paint('cyan', `$ ${command}`)}`);
+    const lines = text.trimEnd().split('\n');
+    for (const line of lines.slice(0, shownLines)) say(line === '' ? '' : `     ${line}`);
+    if (lines.length > shownLines) say(paint('dim', `     … (${lines.length - shownLines} more lines)`));
+  };
   return {
     broken,
     say,
-    chapter: (title) => say(process.stdout.isTTY ? `\n\u001b[1m${title}\u001b[0m\n` : `\n${title}\n`),
-    progress: (text) => say(`   … ${text}`),
+    heading: (title) => say(paint('bold', title)),
+    chapter: (title) => say(`\n${paint('bold', title)}\n`),
+    progress: (text) => say(paint('dim', `   … ${text}`)),
     check: (held, claim) => {
-      say(`   ${held ? '✔' : '✘'} ${claim}`);
+      say(`   ${held ? paint('green', '✔') : paint('red', '✘')} ${claim}`);
       if (!held) broken.push(claim);
     },
-    show: async (mixed, target, args, { input, lines = 40 } = {}) => {
-      say(`   $ kubectl --kubeconfig $LAB/${target}.kubeconfig ${args.join(' ')}`);
+    output,
+    show: async (mixed, target, args, { input } = {}) => {
       const result = await mixed.kubectl(target, args, input);
-      const output = `${result.stdout}${result.stderr}`.trimEnd().split('\n');
-      for (const line of output.slice(0, lines)) say(`     ${line}`);
-      if (output.length > lines) say(`     … (${output.length - lines} more lines)`);
+      output(`kubectl --kubeconfig $LAB/${target}.kubeconfig ${args.join(' ')}`, result.stdout + result.stderr);
       return result;
     },
   };

@@ -1,41 +1,89 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ensureControlPlane } from './build-control-plane.ts';
+import { createNarrator } from './narrator.ts';
+import { lifelineVariable, onUnwanted } from './on-unwanted.ts';
 import { prepareMachine } from './prepare-machine.ts';
 
+const patienceMs = 15_000;
+const usage = `Tells the story of a wrong 404 on a mixed control plane, on this machine.
+
+Usage: make demo [ARGS="--once --simulated"]
+
+  --once        end after the story, with exit status 0 if it held
+  --simulated   simulated kube-apiservers: neither Go nor kubectl nor root is needed
+  --help        print this
+`;
+
 const args = process.argv.slice(2);
-const say = (text: string) => void process.stdout.write(`${text}\n`);
+const narrator = createNarrator();
 const pathOf = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 
-/** Gets a real control plane, where the network is still that of the machine; says why if there is none to be had. */
-async function canBeReal(): Promise<boolean> {
-  if (args.includes('--simulated')) return false;
+/** Gets a real control plane, where the network is still that of the machine; undefined if there is none to be had. */
+async function findControlPlane(): Promise<string | undefined> {
+  if (args.includes('--simulated')) return undefined;
   try {
-    const log = (text: string) => say(`   … ${text}`);
-    await prepareMachine('demo', log);
-    await ensureControlPlane({ versions: ['1.36'], log });
-    return true;
+    await prepareMachine('demo', narrator.progress);
+    return (await ensureControlPlane({ versions: ['1.36'], log: narrator.progress }))['1.36'];
   } catch (error) {
-    say(`\nThere is no real control plane to be had: ${error instanceof Error ? error.message : String(error)}`);
-    say('A simulated one takes its place.');
-    return false;
+    narrator.say(`\nThere is no real control plane to be had: ${error instanceof Error ? error.message : error}`);
+    narrator.say('A simulated one takes its place.');
+    return undefined;
   }
 }
 
-const real = await canBeReal();
-const demo = [process.execPath, pathOf('demo.ts'), ...args];
-// Only real servers need a network of their own.
-const [file = '', ...rest] = real
-  ? [process.execPath, pathOf('enter-netns.ts'), '--', ...demo]
-  : [...demo, ...(args.includes('--simulated') ? [] : ['--simulated'])];
-const child = spawn(file, rest, { stdio: 'inherit' });
-// A terminal sends Ctrl-C to the whole group, the demo included; other signals come here alone.
-process.on('SIGINT', () => {});
-process.on('SIGTERM', () => child.kill('SIGTERM'));
-child.once('error', (error) => {
-  process.stderr.write(`${file}: ${error.message}\n`);
-  process.exitCode = 1;
-});
-child.once('exit', (code) => {
-  process.exitCode = code ?? 1;
-});
+/** Runs the demo; its files are in a folder that goes when this process ends, its lifeline ends when this process does. */
+function startDemo(assets: string | undefined, folder: string): ChildProcess {
+  const demo = [process.execPath, pathOf('demo.ts'), ...args];
+  // Only real servers need a network of their own.
+  const [file = '', ...rest] =
+    assets === undefined
+      ? [...demo, ...(args.includes('--simulated') ? [] : ['--simulated'])]
+      : [process.execPath, pathOf('enter-netns.ts'), '--', ...demo];
+  const env = { ...process.env, TMPDIR: folder, [lifelineVariable]: '1' };
+  return spawn(file, rest, {
+    stdio: ['inherit', 'inherit', 'inherit', 'pipe'],
+    env: assets === undefined ? env : { ...env, KUBEBUILDER_ASSETS: assets },
+  });
+}
+
+/** Resolves to the demo's exit status once every process that has its end of the lifeline has ended. */
+async function untilEnded(child: ChildProcess, lifeline: Socket): Promise<number> {
+  const closed = once(lifeline.on('error', () => {}).resume(), 'close');
+  const [status] = (await once(child, 'exit')) as [number | null];
+  const impatient = setTimeout(() => lifeline.destroy(), patienceMs);
+  lifeline.end();
+  await closed;
+  clearTimeout(impatient);
+  return status ?? 1;
+}
+
+async function main(): Promise<number> {
+  let end = (status: number): void => process.exit(status);
+  onUnwanted((status) => end(status));
+  // Node ignores this signal otherwise; what is sent to `make` alone reaches this process by the end of `make`.
+  process.on('SIGPIPE', () => end(141));
+  narrator.heading('PeerDiscovery: a control plane of mixed versions that answers as one');
+  narrator.say('   Eight chapters on this machine, in about a minute; no cluster is needed, and nothing stays behind.');
+  const assets = await findControlPlane();
+  const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-demo-'));
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 }));
+  const child = startDemo(assets, folder);
+  const lifeline = child.stdio[3] as Socket;
+  let asked: number | undefined;
+  // The end of its lifeline tells the demo to stop what it has started.
+  end = (status) => {
+    asked = status;
+    lifeline.end();
+  };
+  const status = await untilEnded(child, lifeline);
+  return status === 0 ? 0 : (asked ?? status);
+}
+
+if (args.includes('--help')) process.stdout.write(usage);
+else process.exitCode = await main();

@@ -9,6 +9,7 @@ import { freePort, installProduct, productNamespace } from './simulated/install-
 import { type SimulatedControlPlane, startSimulatedControlPlane } from './simulated/simulated-control-plane.ts';
 
 const program = fileURLToPath(new URL('../src/bin/peerdiscovery.ts', import.meta.url));
+const pluginProgram = fileURLToPath(new URL('../src/bin/kubectl-peerdiscovery.ts', import.meta.url));
 
 /** A simulated control plane with the story's three servers, and the unmodified operator and proxy. */
 export interface SimulatedPlane extends StoryPlane {
@@ -29,6 +30,10 @@ export async function startSimulatedPlane(): Promise<SimulatedPlane> {
   });
   installProduct(fleet);
   const children: ChildProcess[] = [];
+  const killAll = () => {
+    for (const child of children) child.kill('SIGKILL');
+  };
+  process.once('exit', killAll);
   const proxyPort = await freePort();
   const proxyUrl = `https://127.0.0.1:${proxyPort}`;
   const access = (name: string, server: string, token = fleet.tokens.admin) =>
@@ -46,6 +51,7 @@ export async function startSimulatedPlane(): Promise<SimulatedPlane> {
     children.push(child);
   };
   const urlOf = (target: string) => (target === 'proxy' ? proxyUrl : fleet.server(target).url);
+  const accessOf = (target: string) => ['--kubeconfig', join(fleet.folder, `${target}.kubeconfig`)];
   const hasKubectl = spawnSync('kubectl', ['version', '--client']).status === 0;
   const builtIn = hasKubectl ? undefined : createBuiltInKubectl(fleet, urlOf);
   return {
@@ -64,7 +70,8 @@ export async function startSimulatedPlane(): Promise<SimulatedPlane> {
         ['operator', 'proxy'].map((name) => tailOf(join(fleet.folder, `${name}.log`), lines)).join('\n'),
     },
     kubectl: (target, args, input) =>
-      builtIn?.run(target, args) ?? runKubectl(join(fleet.folder, `${target}.kubeconfig`), fleet.folder, args, input),
+      builtIn?.run(target, args) ?? run('kubectl', [...accessOf(target), ...args], fleet.folder, input),
+    plugin: (target, args) => run(process.execPath, [pluginProgram, ...args, ...accessOf(target)], fleet.folder),
     startOperator: () => start('operator', ['--leader-elect', 'false']),
     startProxy() {
       const serving = fleet.issueServingCert('proxy', ['localhost'], ['127.0.0.1']);
@@ -74,20 +81,16 @@ export async function startSimulatedPlane(): Promise<SimulatedPlane> {
     },
     async stop() {
       await Promise.all(children.map(end));
+      process.off('exit', killAll);
       await fleet.stop();
     },
   };
 }
 
-function runKubectl(
-  kubeconfig: string,
-  folder: string,
-  args: readonly string[],
-  input = '',
-): ReturnType<Kubectl['run']> {
+function run(file: string, args: readonly string[], folder: string, input = ''): ReturnType<Kubectl['run']> {
   return new Promise((resolve, reject) => {
     const env = { ...process.env, HOME: folder, KUBECACHEDIR: join(folder, 'kubectl-cache') };
-    const child = spawn('kubectl', ['--kubeconfig', kubeconfig, ...args], { env });
+    const child = spawn(file, args, { env });
     let stdout = '';
     let stderr = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {

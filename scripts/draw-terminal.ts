@@ -40,10 +40,54 @@ ${rows.join('\n')}
 `;
 }
 
+const shownInReadme = [/^kubectl get peerdiscovery$/, /^kubectl peerdiscovery explain /];
+
+/** The commands of a demo's output that the README shows, as somebody types them whose kubeconfig is the usual one. */
+export function commandsForReadme(output: string): string {
+  const steps = output
+    .split(/^ {3}(?=\$ )/m)
+    .slice(1)
+    .map((step) => {
+      const [command = '', ...lines] = step.split('\n');
+      const typed = command.slice(2).replace(/ --kubeconfig \S+/, '');
+      // What the command printed is indented by five; the story goes on with less.
+      const end = lines.findIndex((line) => line !== '' && !line.startsWith('     '));
+      const printed = lines.slice(0, end === -1 ? undefined : end).map((line) => line.slice(5));
+      return { typed, printed: printed.join('\n').trimEnd() };
+    });
+  return shownInReadme
+    .map((pattern) => {
+      const step = steps.find(({ typed }) => pattern.test(typed));
+      if (step === undefined) throw new Error(`the output has no command like ${pattern}`);
+      return `$ ${step.typed}\n${step.printed}\n`;
+    })
+    .join('\n');
+}
+
+const marker = /(<!-- make demo-picture writes this -->\n```\n)[\s\S]*?(```\n)/;
+
+/** The README with this text where `make demo-picture` writes it. */
+export function writeIntoReadme(readme: string, text: string): string {
+  if (!marker.test(readme)) throw new Error(`the README has no place for it: ${marker}`);
+  return readme.replace(marker, (_, before: string, after: string) => before + text + after);
+}
+
+/** A demo's output without what is another at each run: durations, ages, and the columns that these move. */
+export function withoutTimes(text: string): string {
+  return text
+    .replaceAll(/\b\d+(\.\d+)? ?s\b/g, 'N s')
+    .replaceAll(/ +/g, ' ')
+    .replaceAll(/ (width|height|viewBox)="[^"]*"/g, '');
+}
+
 if (import.meta.main) {
-  const [input = 0, output] = process.argv.slice(2);
-  if (output === undefined) {
-    process.stderr.write('Usage: node scripts/draw-terminal.ts FILE_OF_THE_OUTPUT FILE.svg\n');
+  const [input = 0, picture, readme] = process.argv.slice(2);
+  if (picture === undefined || readme === undefined) {
+    process.stderr.write('Usage: node scripts/draw-terminal.ts FILE_OF_THE_OUTPUT FILE.svg README.md\n');
     process.exitCode = 2;
-  } else writeFileSync(output, drawTerminal(chaptersOf(readFileSync(input, 'utf8'), [4, 5])));
+  } else {
+    const output = readFileSync(input, 'utf8');
+    writeFileSync(picture, drawTerminal(chaptersOf(output, [4, 5])));
+    writeFileSync(readme, writeIntoReadme(readFileSync(readme, 'utf8'), commandsForReadme(output)));
+  }
 }

@@ -47,6 +47,8 @@ export async function startSimulatedControlPlane(options: {
 }): Promise<SimulatedControlPlane> {
   const clock = options.clock ?? systemClock;
   const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-simulated-'));
+  const removeFiles = () => rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
+  process.once('exit', removeFiles);
   const store = createObjectStore(() => clock.date());
   const authority = makeAuthority(folder, 'ca');
   const extensions = new Map<string, VersionDiscovery>();
@@ -108,7 +110,8 @@ export async function startSimulatedControlPlane(options: {
   );
   const stop = async () => {
     await Promise.all(servers.map((server) => server.kill()));
-    rmSync(folder, { recursive: true, force: true });
+    process.off('exit', removeFiles);
+    removeFiles();
   };
   try {
     for (const server of servers) await server.start();

@@ -2,7 +2,13 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { repository } from '../../lab/deploy-plane.ts';
-import { chaptersOf, drawTerminal } from '../../scripts/draw-terminal.ts';
+import {
+  chaptersOf,
+  commandsForReadme,
+  drawTerminal,
+  withoutTimes,
+  writeIntoReadme,
+} from '../../scripts/draw-terminal.ts';
 
 describe('the picture of the demo', () => {
   const output = '\n0. First\n\n   a\n\n4. Damage\n\n   $ a <b>\n   ✘ wrong\n\n5. Cure\n\n   ✔ right\n\n6. Last\n';
@@ -18,6 +24,33 @@ describe('the picture of the demo', () => {
       .to.match(/fill="#f85149"[^>]*> {3}✘ wrong</)
       .and.to.match(/fill="#3fb950"[^>]*> {3}✔ right</);
     expect(svg).to.contain('$ a &lt;b&gt;').and.not.to.contain('<b>');
+  });
+
+  it('gives the README the commands with their output, as with the usual kubeconfig', () => {
+    const story = [
+      '   $ kubectl --kubeconfig $LAB/old-1.kubeconfig get peerdiscovery',
+      '     NAME      AGE',
+      '     cluster   2s',
+      '   ✔ three peers',
+      '   $ kubectl peerdiscovery explain pods --kubeconfig $LAB/old-1.kubeconfig',
+      '     GET /api/v1/pods',
+      '',
+      '     PEER  SERVES IT',
+      '   ✔ it names the server',
+    ].join('\n');
+    const text = commandsForReadme(story);
+    expect(text).to.equal(
+      '$ kubectl get peerdiscovery\nNAME      AGE\ncluster   2s\n\n$ kubectl peerdiscovery explain pods\nGET /api/v1/pods\n\nPEER  SERVES IT\n',
+    );
+    const readme = 'a\n<!-- make demo-picture writes this -->\n```\nold\n```\nb\n';
+    expect(writeIntoReadme(readme, text)).to.equal(readme.replace('old\n', text));
+    expect(() => commandsForReadme('')).to.throw('no command like');
+    expect(() => writeIntoReadme('', text)).to.throw('no place');
+  });
+
+  it('is the same for runs that differ in times only', () => {
+    expect(withoutTimes('AGE\ncluster   2s, after 5.5 s')).to.equal(withoutTimes('AGE\ncluster 40s, after 10.1 s'));
+    expect(withoutTimes('3 peers')).not.to.equal(withoutTimes('4 peers'));
   });
 
   it('is in the README, beside that of the status page', () => {

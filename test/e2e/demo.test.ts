@@ -1,0 +1,151 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { buildControlPlane } from '../../lab/build-control-plane.ts';
+import { repository } from '../../lab/deploy-plane.ts';
+import { waitUntil } from '../../lab/wait-until.ts';
+import { chaptersOf, commandsForReadme, drawTerminal, withoutTimes } from '../../scripts/draw-terminal.ts';
+
+interface Run {
+  readonly child: ChildProcess;
+  readonly output: () => string;
+  readonly ended: Promise<{ readonly code: number | null }>;
+}
+
+describe('make demo', function () {
+  this.timeout(300_000);
+  let folder: string;
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-demo-test-'));
+  });
+
+  afterEach(() => {
+    for (const pid of marked()) process.kill(pid, 'SIGKILL');
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
+  });
+
+  /** Processes that the demo has started: they have the folder for temporary files that only this test gives. */
+  function marked(): readonly number[] {
+    return readdirSync('/proc').flatMap((name) => {
+      if (!/^\d+$/.test(name)) return [];
+      try {
+        const inherited = readFileSync(`/proc/${name}/environ`, 'utf8').includes(folder);
+        // A process that has ended and that nobody has waited for has no command line.
+        return inherited && readFileSync(`/proc/${name}/cmdline`, 'utf8') !== '' ? [Number(name)] : [];
+      } catch {
+        return [];
+      }
+    });
+  }
+
+  /** Runs a shell command in a group of its own, as a terminal does. */
+  function start(command: string, env: NodeJS.ProcessEnv = {}): Run {
+    const child = spawn('bash', ['-c', command], {
+      cwd: repository,
+      env: { ...process.env, TMPDIR: folder, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+    });
+    let text = '';
+    for (const stream of [child.stdout, child.stderr])
+      stream?.setEncoding('utf8').on('data', (more: string) => {
+        text += more;
+      });
+    return { child, output: () => text, ended: once(child, 'close').then(([code]) => ({ code })) };
+  }
+
+  async function untilSaid({ output }: Run, pattern: RegExp): Promise<void> {
+    await waitUntil(`the demo to say ${pattern}`, async () => pattern.test(output()), { seen: output });
+  }
+
+  async function untilAllEnded(): Promise<void> {
+    await waitUntil('every process to end', async () => marked().length === 0, { boundMs: 30_000 });
+  }
+
+  async function expectNothingLeft(): Promise<void> {
+    await untilAllEnded();
+    expect(readdirSync(folder)).to.deep.equal([]);
+  }
+
+  // Real servers take longer to start than to end, so that the simulated ones try most of the ways.
+  const ways = {
+    '': { group: ['SIGINT', 'SIGHUP'], alone: ['SIGTERM'] },
+    '--simulated': {
+      group: ['SIGINT', 'SIGHUP', 'SIGTERM', 'SIGQUIT'],
+      alone: ['SIGINT', 'SIGHUP', 'SIGTERM', 'SIGPIPE', 'SIGKILL'],
+    },
+  } as const;
+  for (const [kind, { group, alone }] of Object.entries(ways)) {
+    const make = `make --no-print-directory demo ARGS='${kind}'`;
+
+    describe(`on ${kind === '' ? 'real' : 'simulated'} servers`, () => {
+      it('leaves nothing behind when its reader goes in the middle of the story', async () => {
+        const { output, ended } = start(`${make} | head -n 12`);
+        await ended;
+        expect(output()).to.contain('0. A ');
+        await expectNothingLeft();
+      });
+
+      for (const signal of group)
+        it(`leaves nothing behind at ${signal} for all of its processes`, async () => {
+          const run = start(make);
+          await untilSaid(run, /1\. Three/);
+          process.kill(-(run.child.pid ?? 0), signal);
+          await run.ended;
+          await expectNothingLeft();
+        });
+
+      for (const signal of alone)
+        it(`leaves nothing behind at ${signal} for the one that make started`, async () => {
+          const run = start(`exec node lab/run-demo.ts ${kind}`);
+          await untilSaid(run, /1\. Three/);
+          run.child.kill(signal);
+          await run.ended;
+          // A process that is killed can remove nothing; the demo, which its lifeline tells of that, removes what it made.
+          if (signal === 'SIGKILL') {
+            await untilAllEnded();
+            const [left = ''] = readdirSync(folder);
+            expect(readdirSync(join(folder, left))).to.deep.equal([]);
+          } else await expectNothingLeft();
+        });
+    });
+  }
+
+  it('leaves nothing behind when its reader goes while it waits', async () => {
+    const run = start(`make demo ARGS=--simulated | sed '/The story held/q'`);
+    await run.ended;
+    expect(run.output()).to.contain('The story held');
+    await expectNothingLeft();
+  });
+
+  it('leaves nothing behind when make is killed', async () => {
+    const run = start('exec make demo ARGS=--simulated');
+    await untilSaid(run, /1\. Three/);
+    run.child.kill('SIGKILL');
+    await expectNothingLeft();
+  });
+
+  it('gets what KUBEBUILDER_ASSETS lacks before it tells anything, and prints what README and picture show', async () => {
+    const built = await buildControlPlane('1.36', () => {});
+    const assets = mkdtempSync(join(tmpdir(), 'peerdiscovery-assets-'));
+    try {
+      for (const program of ['etcd', 'kube-apiserver', 'kubectl'])
+        symlinkSync(join(built, 'controlplane'), join(assets, program));
+      const run = start('make demo ARGS=--once', { KUBEBUILDER_ASSETS: assets });
+      expect((await run.ended).code, run.output()).to.equal(0);
+      expect(run.output()).to.match(/brings etcd, kube-apiserver, kubectl; the lab builds the rest[\s\S]*0\. A real/);
+      expect(run.output()).to.contain('The story held.');
+      const readme = readFileSync(join(repository, 'README.md'), 'utf8');
+      const cure = 'another text than the demo prints: run "make demo-picture"';
+      expect(withoutTimes(readme), cure).to.contain(withoutTimes(commandsForReadme(run.output())));
+      const picture = readFileSync(join(repository, 'docs/images/demo.svg'), 'utf8');
+      expect(withoutTimes(picture), cure).to.equal(withoutTimes(drawTerminal(chaptersOf(run.output(), [4, 5]))));
+    } finally {
+      rmSync(assets, { recursive: true });
+    }
+  });
+});
