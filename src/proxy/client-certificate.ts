@@ -1,5 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
+import { mayIssue, mayProveClient } from './certificate-rules.ts';
 
 /** What a client showed in its TLS handshake. */
 export interface ClientCertificate {
@@ -32,19 +33,30 @@ const maxDepth = 8;
  * OpenSSL has verified the chain at the handshake, but against all authorities together and those of that moment. So
  * each request asks anew: a certificate that has expired since, or whose authority was taken away, is no longer good,
  * as kube-apiserver verifies it with each request. Source: `x509.Authenticator` of k8s.io/apiserver.
+ *
+ * OpenSSL follows one issuer of each name and refuses if that was the wrong one, while Go tries all. So a chain that
+ * OpenSSL did not find is looked for here, by rules that are no looser; see `mayProveClient`.
  */
 export function isAnchored(
   { leaf, intermediates, chained }: ClientCertificate,
   anchors: readonly X509Certificate[],
   now: number,
 ): boolean {
-  if (!chained) return false;
+  const tried = new Set<X509Certificate>();
+  const mayStand = (certificate: X509Certificate) => chained || mayProveClient(certificate);
+  const signed = (issuer: X509Certificate, certificate: X509Certificate, depth: number) =>
+    (chained || mayIssue(issuer, depth)) && issued(issuer, certificate);
   const reach = (certificate: X509Certificate, depth: number): boolean => {
-    if (!isCurrent(certificate, now)) return false;
+    if (!isCurrent(certificate, now) || !mayStand(certificate)) return false;
     if (anchors.some((anchor) => anchor.raw.equals(certificate.raw))) return true;
-    if (anchors.some((anchor) => isCurrent(anchor, now) && issued(anchor, certificate))) return true;
+    if (anchors.some((anchor) => isCurrent(anchor, now) && signed(anchor, certificate, depth))) return true;
     if (depth === maxDepth) return false;
-    return intermediates.some((issuer) => issuer.ca && issued(issuer, certificate) && reach(issuer, depth + 1));
+    return intermediates.some((issuer) => {
+      // Each once, as they may have signed one another.
+      if (tried.has(issuer) || !issuer.ca || !signed(issuer, certificate, depth)) return false;
+      tried.add(issuer);
+      return reach(issuer, depth + 1);
+    });
   };
   return reach(leaf, 0);
 }

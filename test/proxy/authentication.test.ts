@@ -11,6 +11,7 @@ import { createManualClock } from '../support/manual-clock.ts';
 import type { ProxyUnderTest, ProxyUnderTestOptions } from '../support/proxy-under-test.ts';
 import { groupVersion, routingTable, startProxyUnderTest } from '../support/proxy-under-test.ts';
 import { createTestAuthority, type TestCertificate } from '../support/test-certificates.ts';
+import { authorityExtensions, issueTestCertificate } from '../support/test-pki.ts';
 
 const headerNames = {
   user: ['X-Remote-User'],
@@ -258,6 +259,84 @@ describe('who a client is', function () {
       home.answer = (_request, response) => response.writeHead(404).end('404 page not found\n');
       expect((await get(frontProxy, marked, '/apis/what.io/v1/things')).status).to.equal(503);
       expect(other.seen).to.have.length(0);
+    });
+
+    describe('under authorities of one name, without key identifiers', () => {
+      const clientExtensions = ['basicConstraints=CA:FALSE', 'extendedKeyUsage=clientAuth'];
+      const authority = (issuer?: TestCertificate, ...more: string[]) =>
+        issueTestCertificate({
+          commonName: issuer === undefined ? 'kubernetes' : 'intermediate',
+          extensions: [...authorityExtensions, ...more],
+          ...(issuer !== undefined && { issuer }),
+        });
+      const client = (issuer: TestCertificate, extensions: readonly string[] = clientExtensions, more = {}) =>
+        issueTestCertificate({ commonName: 'jane', issuer, extensions, ...more });
+      const withChain = (leaf: TestCertificate, ...chain: TestCertificate[]): TestCertificate => ({
+        ...leaf,
+        certPem: [leaf, ...chain].map(({ certPem }) => certPem).join(''),
+      });
+      /** What each order of the authorities makes of the certificate, as [one first, other first]. */
+      async function statuses(leaf: TestCertificate, ...listed: TestCertificate[]): Promise<number[]> {
+        const outcomes: number[] = [];
+        for (const order of [listed, listed.toReversed()]) {
+          await proxy.stop();
+          authorities = { ...authorities, clientCa: order.map(({ certPem }) => new X509Certificate(certPem)) };
+          await start('RequestHeader', { clientCa: order.map(({ certPem }) => certPem) });
+          outcomes.push((await get(leaf)).status);
+        }
+        return outcomes;
+      }
+      const [one, other, third, unlisted] = [authority(), authority(), authority(), authority()];
+      const [accepted, refused] = [
+        [200, 200],
+        [401, 401],
+      ];
+
+      it('is believed whichever signed, in any order', async () => {
+        for (const issuer of [one, other, third])
+          expect(await statuses(client(issuer), one, other, third)).to.deep.equal(accepted);
+        expect(seen('x-remote-user')).to.deep.equal(['jane']);
+        expect(await statuses(client(unlisted), one, other)).to.deep.equal(refused);
+      });
+
+      it('is believed by an intermediate of either, sent or listed', async () => {
+        for (const issuer of [one, other]) {
+          const intermediate = authority(issuer);
+          const leaf = client(intermediate);
+          expect(await statuses(withChain(leaf, intermediate), one, other)).to.deep.equal(accepted);
+          expect(await statuses(leaf, one, intermediate, other)).to.deep.equal(accepted);
+          expect(await statuses(leaf, one, other)).to.deep.equal(refused);
+        }
+        const foreign = authority(unlisted);
+        expect(await statuses(withChain(client(foreign), foreign), one, other)).to.deep.equal(refused);
+      });
+
+      it('is not believed with what Go refuses', async () => {
+        const noAuthority = issueTestCertificate({
+          commonName: 'kubernetes',
+          extensions: ['basicConstraints=CA:FALSE'],
+        });
+        const cannotSign = authority(undefined, 'keyUsage=critical,digitalSignature');
+        const forServers = authority(undefined, 'extendedKeyUsage=serverAuth');
+        const noIntermediates = issueTestCertificate({
+          commonName: 'kubernetes',
+          extensions: ['basicConstraints=critical,CA:TRUE,pathlen:0'],
+        });
+        const below = authority(noIntermediates);
+        const pretender = client(other);
+        const cases: [string, TestCertificate, TestCertificate][] = [
+          ['a certificate of a server', client(other, ['extendedKeyUsage=serverAuth']), other],
+          ['an expired one', client(other, clientExtensions, { expired: true }), other],
+          ['an unknown critical extension', client(other, [...clientExtensions, '1.2.3.4=critical,DER:0500']), other],
+          ['an issuer that is no authority', client(noAuthority), noAuthority],
+          ['an issuer that may not sign', client(cannotSign), cannotSign],
+          ['an issuer for servers only', client(forServers), forServers],
+          ['an intermediate too many', withChain(client(below), below), noIntermediates],
+          ['a user who signs', withChain(client(pretender), pretender), other],
+        ];
+        for (const [what, leaf, issuer] of cases)
+          expect(await statuses(leaf, one, issuer), what).to.deep.equal(refused);
+      });
     });
 
     it('is in the access log with what, where and why, and no credential is', async () => {
