@@ -32,6 +32,8 @@ export interface ClientLimits {
   readonly maxStreams: number;
 }
 
+/** As much as kube-apiserver takes of a request. */
+const maxAnswerFieldBytes = 1024 * 1024;
 /** Interim (1xx) answers allowed before the final one. Without a limit, a server could send them forever. */
 const maxInterim = 16;
 /** Resets after which the connection is retired. Go's server closes one whose queue holds 4 x its limit of them. */
@@ -47,6 +49,7 @@ export class ClientConnection extends Http2Connection {
   readonly #owner: ClientOwner;
   readonly #maxStreams: number;
   #allowed = noStreams;
+  #maxFieldBytes = Number.POSITIVE_INFINITY;
   #isReady = false;
   #next = 1;
   /** True if the connection takes no new request, by the server's choice or the owner's. */
@@ -82,6 +85,11 @@ export class ClientConnection extends Http2Connection {
     stream.begin(block);
     stream.end();
     return stream;
+  }
+
+  /** Whether the server takes fields of this size: names and values, and 32 for each. RFC 9113, section 6.5.2. */
+  takesFields(bytes: number): boolean {
+    return bytes <= this.#maxFieldBytes;
   }
 
   /** Sends a PING. Returns false if the previous one is still unanswered. */
@@ -193,6 +201,7 @@ export class ClientConnection extends Http2Connection {
 
   protected override onSetting(id: number, value: number): void {
     if (id === setting.maxConcurrentStreams) this.#allowed = value;
+    else if (id === setting.maxHeaderListSize) this.#maxFieldBytes = value;
   }
 
   protected override onSettings(): void {
@@ -255,15 +264,15 @@ function settingOf({ streamWindow, maxStreams }: ClientLimits): ConnectionSettin
     ownPreface: preface,
     settings: [
       [setting.enablePush, 0],
-      [setting.maxHeaderListSize, 256 * 1024],
+      [setting.maxHeaderListSize, maxAnswerFieldBytes],
     ],
     streamWindow,
     connectionWindow: (maxStreams + 1) * streamWindow,
     maxOwed: Number.POSITIVE_INFINITY,
     // What waits here is our own clients' request heads, each within its limit. Answers to control frames are oddities.
     maxUnread: Number.POSITIVE_INFINITY,
-    maxFieldBytes: 256 * 1024,
-    maxFields: 1_000,
+    maxFieldBytes: maxAnswerFieldBytes,
+    maxFields: 64 * 1024,
     // A server may reset any stream, and its control frames cost little.
     resets: [10_000, 1_000],
     oddities: [10_000, 1_000],

@@ -52,8 +52,8 @@ export function fault(code: number, reason: string): Fault {
   return { code, reason };
 }
 
-/** CONTINUATION frames allowed per field block. CVE-2024-28182 is about endless ones. */
-const maxContinuations = 64;
+/** CONTINUATION frames allowed per field block beyond those that full frames need. CVE-2024-28182 is about endless ones. */
+const spareContinuations = 64;
 /** A chunk smaller than this share of its buffer is copied, so that it does not keep the whole buffer alive. */
 const keptPart = 1 / 8;
 /** Bytes charged per chunk besides its content, so that many small chunks are not free. */
@@ -389,7 +389,8 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
       return fault(errorCode.protocol, 'CONTINUATION of nothing that was begun');
     block.parts.push(Buffer.from(bytes.subarray(from, to)));
     block.bytes += to - from;
-    if (block.bytes > 2 * this.#setting.maxFieldBytes || block.parts.length > maxContinuations)
+    const most = 2 * this.#setting.maxFieldBytes;
+    if (block.bytes > most || block.parts.length > spareContinuations + most / defaultFrameBytes)
       return fault(errorCode.enhanceYourCalm, 'a head that does not end');
     if ((flags & flag.endHeaders) === 0) return undefined;
     this.#block = undefined;

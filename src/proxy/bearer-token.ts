@@ -12,7 +12,7 @@ export interface TokenMemo {
 /** What the token is read from, and the connection that remembers it. */
 interface TokenSource {
   readonly rawHeaders: RawHeaders;
-  readonly connection: { token?: TokenMemo };
+  readonly connection: { token?: TokenMemo | undefined };
 }
 
 /**
@@ -32,10 +32,16 @@ export function bearerToken({ rawHeaders, connection }: TokenSource): string | u
   return token === undefined ? other : undefined;
 }
 
+/** A connection that rests remembers no longer field. */
+const keptBytes = 16 * 1024;
+
 /** Most requests of a connection have the same token; its hash is then computed once. */
 function remembered(field: string, connection: TokenSource['connection']): string | undefined {
-  if (connection.token?.field !== field) connection.token = { field, token: parseBearer(field) };
-  return connection.token.token;
+  const known = connection.token;
+  if (known?.field === field) return known.token;
+  const token = parseBearer(field);
+  connection.token = field.length <= keptBytes ? { field, token } : undefined;
+  return token;
 }
 
 /** Source: `AuthenticateRequest` in k8s.io/apiserver/pkg/authentication/request/bearertoken. */

@@ -16,11 +16,11 @@ export interface ClientConnection {
   /** What it has shown servers, where that was tokens. */
   accepted?: AcceptedCredentials;
   /** The token that was read last. */
-  token?: TokenMemo;
+  token?: TokenMemo | undefined;
   /** Header fields of its last request: most clients send the same again and again. */
-  rawHeaders?: RawHeaders;
+  rawHeaders?: RawHeaders | undefined;
   /** What was made of the header fields of its last request without a body. */
-  prepared?: PreparedFields;
+  prepared?: PreparedFields | undefined;
 }
 
 /** One request and its answer, the same for HTTP/1.1 and HTTP/2. */

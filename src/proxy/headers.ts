@@ -79,7 +79,7 @@ export interface PreparedFields {
 interface FieldsSource {
   readonly rawHeaders: RawHeaders;
   readonly identity: RequestIdentity;
-  readonly connection: { readonly remoteAddress: string; prepared?: PreparedFields };
+  readonly connection: { readonly remoteAddress: string; prepared?: PreparedFields | undefined };
 }
 
 /** The same as `prepareRequestHeaders`, remembered for a connection whose next request has the same fields. */
@@ -89,14 +89,25 @@ export function prepareAgain(exchange: FieldsSource, peerProxied: boolean): Prep
   if (before?.identity === identity && before.peerProxied === peerProxied && isSameHeaders(before.from, rawHeaders))
     return before;
   const { remoteAddress } = connection;
-  connection.prepared = {
+  const prepared = {
     rawHeaders: prepareRequestHeaders(rawHeaders, { remoteAddress, peerProxied, identity }),
     memo: { written: undefined, encoded: undefined },
     from: rawHeaders,
     identity,
     peerProxied,
   };
-  return connection.prepared;
+  connection.prepared = isWorthKeeping(rawHeaders) ? prepared : undefined;
+  return prepared;
+}
+
+/** What a connection that rests may hold of its last request's fields. */
+const keptBytes = 16 * 1024;
+
+/** Whether a connection may remember these fields: long ones would cost more than they save. */
+export function isWorthKeeping(rawHeaders: RawHeaders): boolean {
+  let bytes = 16 * rawHeaders.length;
+  for (let at = 0; at < rawHeaders.length && bytes <= keptBytes; at++) bytes += rawHeaders[at]?.length ?? 0;
+  return bytes <= keptBytes;
 }
 
 /** Whether both have the same fields in the same order and spelling. */

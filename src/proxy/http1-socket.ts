@@ -35,6 +35,9 @@ type Phase = 'fresh' | 'idle' | 'head' | 'busy' | 'upgrading' | 'lingering' | 'o
 /** How long a client may take to close a connection that was ended here; closed at once, it might lose the answer. */
 const lingerMs = 5_000;
 
+/** What a client may send ahead of an answer before its connection is not read any more. */
+const maxAheadBytes = 64 * 1024;
+
 /**
  * One client connection over HTTP/1.x.
  *
@@ -354,7 +357,7 @@ export class Http1Socket implements Http1Wire {
     this.#ahead.push(chunk);
     this.#aheadBytes += chunk.length;
     // Below, reading goes on, so that the client's end is seen.
-    if (this.#aheadBytes > this.#shared.limits.maxHeaderBytes) this.#socket.pause();
+    if (this.#aheadBytes > Math.min(maxAheadBytes, this.#shared.limits.maxHeaderBytes)) this.#socket.pause();
   }
 
   #takeBody(body: RequestBody, chunk: Buffer, from: number): void {

@@ -4,7 +4,7 @@ import type { RequestFields } from '../http2/read-request-fields.ts';
 import type { Http2Stream, StreamUser } from '../http2/stream.ts';
 import type { ClientConnection, Exchange } from './exchange.ts';
 import type { RawHeaders } from './headers.ts';
-import { headerValue, isSameHeaders } from './headers.ts';
+import { headerValue, isSameHeaders, isWorthKeeping } from './headers.ts';
 import { RequestBody } from './request-body.ts';
 import { passThrough } from './request-identity.ts';
 
@@ -43,7 +43,7 @@ export class Http2Exchange implements Exchange, StreamUser {
     if (before !== undefined && isSameHeaders(before, fields)) this.rawHeaders = before;
     else {
       this.rawHeaders = fields;
-      connection.rawHeaders = fields;
+      connection.rawHeaders = isWorthKeeping(fields) ? fields : undefined;
     }
     this.method = request.method;
     this.target = request.path;

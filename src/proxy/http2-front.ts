@@ -31,12 +31,15 @@ export interface Http2FrontOptions {
   readonly signal: AbortSignal;
 }
 
+const ordinaryFields = 10;
+
 /** Serves HTTP/2 connections within their limits. */
 export function createHttp2Front({ handler, limits, log, clock, metrics, signal }: Http2FrontOptions): Http2Front {
   const connections = new Set<ServerConnection>();
   const serverLimits: ServerLimits = {
     maxStreams: limits.maxStreamsPerConnection,
-    maxFieldBytes: limits.maxHeaderBytes,
+    // HTTP/2 counts 32 bytes more for each field; as Go's server, that of an ordinary head is not held against a client.
+    maxFieldBytes: limits.maxHeaderBytes + 32 * ordinaryFields,
     // Pseudo fields are not counted.
     maxFields: limits.maxHeaderFields + 4,
     fieldsTimeoutMs: limits.readHeaderTimeoutMs,

@@ -27,8 +27,10 @@ export type ProxyLimits = FrontLimits & RequestLimits;
 /** What holds where no flag says otherwise. */
 export const defaultLimits: ProxyLimits = {
   maxConnections: 10_000,
-  maxHeaderBytes: 64 * 1024,
-  maxHeaderFields: 200,
+  // As kube-apiserver: a gateway names each group of a user in a field of its own.
+  maxHeaderBytes: 1024 * 1024,
+  // Bytes bound what groups there may be; this bounds what empty fields cost.
+  maxHeaderFields: 64 * 1024,
   maxStreamsPerConnection: 250,
   readHeaderTimeoutMs: 20_000,
   idleTimeoutMs: 180_000,

@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -9,6 +9,7 @@ import type { KeyPair } from '../../lab/certificates.ts';
 import { type MixedPlane, repository, startMixedPlane } from '../../lab/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { startFakePod } from '../support/fake-pod.ts';
+import { createWireClient } from '../support/wire-client.ts';
 
 const account = { kind: 'ServiceAccount', name: 'peerdiscovery-proxy', namespace: 'peerdiscovery-system' };
 const rbac = 'rbac.authorization.k8s.io';
@@ -253,6 +254,45 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
     expect(await read(root)).to.match(/groups.*system:masters.*cannot impersonate/);
     expect(await read(jane, '-H', 'Impersonate-User: bob')).to.match(/cannot impersonate on top of it.*Forbidden/s);
   });
+
+  for (const protocol of ['http1', 'http2'] as const)
+    for (const count of [200, 1_000, 5_000])
+      it(`takes ${count} groups of a user from a gateway over ${protocol}, as kube-apiserver does`, async () => {
+        const { plane } = mixed;
+        const ca = readFileSync(plane.caFile, 'utf8');
+        const names = Array.from({ length: count }, (_, at) => `group-${at}@directory.example.com`);
+        const frontProxy = {
+          certificate: {
+            cert: readFileSync(plane.frontProxyClient.cert, 'utf8'),
+            key: readFileSync(plane.frontProxyClient.key, 'utf8'),
+          },
+        };
+        const gateways = [
+          { mode: 'TokenPassthrough', prefix: 'Impersonate', client: { token: plane.tokens.admin } },
+          { mode: 'RequestHeader', prefix: 'X-Remote', client: frontProxy },
+        ] as const;
+        for (const { mode, prefix, client } of gateways)
+          for (const target of ['direct', mode] as const) {
+            const wire = createWireClient({ url: urlOf(target), ca, ...client });
+            const user = [`${prefix}-User`, 'jane', ...names.flatMap((name) => [`${prefix}-Group`, name])];
+            try {
+              const review = await wire[protocol]({
+                method: 'POST',
+                path: '/apis/authentication.k8s.io/v1/selfsubjectreviews',
+                headers: [...user, 'Content-Type', 'application/json'],
+                body: '{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}',
+              });
+              expect(review.status, `${target}: ${review.body}`).to.equal(201);
+              const { groups } = JSON.parse(review.body.toString()).status.userInfo;
+              expect(groups).to.deep.equal([...names, 'system:authenticated']);
+              const headers = [...user, `${prefix}-Group`, 'system:masters'];
+              for (const path of ['/api/v1/namespaces?limit=1', '/apis/apps/v1/deployments?watch=1&timeoutSeconds=1'])
+                expect((await wire[protocol]({ path, headers })).status, `${target} ${path}`).to.equal(200);
+            } finally {
+              wire.close();
+            }
+          }
+      });
 
   for (const protocol of ['WebSocket', 'SPDY'])
     it(`streams with a certificate over ${protocol}, in both modes`, async () => {

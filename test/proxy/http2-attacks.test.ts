@@ -30,7 +30,9 @@ describe('attacks over HTTP/2', function () {
   let client: RawHttp2;
   beforeEach(async () => {
     home = await startLoopbackPeer('home', authority);
-    proxy = await startProxyUnderTest(authority, home);
+    proxy = await startProxyUnderTest(authority, home, {
+      limits: { maxHeaderBytes: 64 * 1024, maxHeaderFields: 200 },
+    });
     client = await connectRawHttp2(proxy.port, authority.caPem);
   });
   afterEach(async () => {

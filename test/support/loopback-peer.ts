@@ -40,6 +40,8 @@ export async function startLoopbackPeer(
     cert: certPem,
     key: keyPem,
     allowHalfOpen: true,
+    // As kube-apiserver.
+    maxHeaderSize: 1024 * 1024,
     requestCert: true,
     rejectUnauthorized: false,
   };
@@ -50,6 +52,7 @@ export async function startLoopbackPeer(
     seen.push({ method, url, rawHeaders, headers, clientName: subject?.replace('CN=', '') });
     return peer.answer(request, response);
   });
+  server.maxHeadersCount = 0;
   server.on('connection', (socket) => {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));

@@ -25,22 +25,23 @@ export interface WireClient {
   close(): void;
 }
 
-/** A client that keeps connections, for a server whose certificate `ca` vouches for. */
-export function createWireClient({
-  url,
-  ca,
-  token,
-}: {
+/** Which server, and who asks it: by a token, a client certificate or neither. */
+export interface WireClientOptions {
   readonly url: string;
   readonly ca: string;
-  readonly token: string;
-}): WireClient {
+  readonly token?: string;
+  readonly certificate?: { readonly cert: string; readonly key: string };
+}
+
+/** A client that keeps connections, for a server whose certificate `ca` vouches for. */
+export function createWireClient({ url, ca, token, certificate }: WireClientOptions): WireClient {
   const { hostname, port, host } = new URL(url);
-  const agent = new Agent({ keepAlive: true, ca, maxSockets: 32 });
+  const credential = token === undefined ? [] : ['Authorization', `Bearer ${token}`];
+  const agent = new Agent({ keepAlive: true, ca, ...certificate, maxSockets: 32 });
   let session: ClientHttp2Session | undefined;
   const alive = () => {
     if (session === undefined || session.destroyed || session.closed) {
-      session = http2Connect(url, { ca });
+      session = http2Connect(url, { ca, ...certificate, maxSendHeaderBlockLength: 4 * 1024 * 1024 });
       // Its streams fail too, and those tell.
       session.on('error', () => {});
     }
@@ -49,7 +50,7 @@ export function createWireClient({
   return {
     http1: ({ method = 'GET', path, headers = [], body }) =>
       new Promise((resolve, reject) => {
-        const sent = [...headers, 'Host', host, 'Authorization', `Bearer ${token}`];
+        const sent = [...headers, 'Host', host, ...credential];
         if (body !== undefined) sent.push('Content-Length', String(Buffer.byteLength(body)));
         const request = httpsRequest({ hostname, port, path, method, agent, headers: sent }, (response) => {
           const chunks: Buffer[] = [];
@@ -65,9 +66,12 @@ export function createWireClient({
       }),
     http2: ({ method = 'GET', path, headers = [], body }) =>
       new Promise((resolve, reject) => {
-        const fields: Record<string, string> = { ':method': method, ':path': path, authorization: `Bearer ${token}` };
-        for (let at = 0; at + 1 < headers.length; at += 2)
-          fields[(headers[at] ?? '').toLowerCase()] = headers[at + 1] ?? '';
+        const fields: Record<string, string | string[]> = { ':method': method, ':path': path };
+        const sent = [...headers, ...credential];
+        for (let at = 0; at + 1 < sent.length; at += 2) {
+          const name = (sent[at] ?? '').toLowerCase();
+          fields[name] = name in fields ? [fields[name] ?? [], sent[at + 1] ?? ''].flat() : (sent[at + 1] ?? '');
+        }
         const stream = alive().request(fields);
         const chunks: Buffer[] = [];
         let status = 0;

@@ -236,7 +236,12 @@ class Http2Attempt implements PeerCall, ClientUser {
     this.silentSweeps = 0;
     const fields = encodeRequestFields(this.#target, this.#request);
     if (fields.kind === 'bad') queueMicrotask(() => this.fail('request', new Error(fields.message)));
-    else this.#stream = connection.request(fields.text, this);
+    else if (connection.takesFields(fieldBytes(this.#request))) this.#stream = connection.request(fields.text, this);
+    else {
+      // HTTP/1.1 counts a head's own bytes alone, so that a server may take there what is too much here.
+      this.#leave();
+      this.fallBack();
+    }
   }
 
   onInterim(status: number, rawHeaders: string[]): void {
@@ -339,3 +344,13 @@ class Http2Attempt implements PeerCall, ClientUser {
     this.#release = () => {};
   }
 }
+
+/** The size of a request's fields as HTTP/2 counts it, pseudo fields included. RFC 9113, section 6.5.2. */
+function fieldBytes({ method, path, rawHeaders }: PeerRequest): number {
+  let bytes = pseudoFieldBytes + method.length + path.length + 16 * rawHeaders.length;
+  for (const text of rawHeaders) bytes += text.length;
+  return bytes;
+}
+
+/** Names, `https`, and 32 bytes for each of `:method`, `:scheme`, `:path` and `:authority`. */
+const pseudoFieldBytes = 160;

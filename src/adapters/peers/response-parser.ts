@@ -41,8 +41,9 @@ export interface ResponseParsers {
 
 const { responses, ok, paused, skipBody } = llhttpCodes;
 const headPieceBytes = 2 * 1024;
-const maxHeadBytes = 256 * 1024;
-const maxFields = 1_000;
+/** As much as kube-apiserver takes of a request. */
+const maxHeadBytes = 1024 * 1024;
+const maxFields = 64 * 1024;
 
 /**
  * Loads the parser of answers.
