@@ -33,6 +33,8 @@ export interface ConnectionSetting {
   /** Bytes other than DATA that the peer may leave unread before the connection is closed. */
   readonly maxUnread: number;
   readonly maxFieldBytes: number;
+  /** Room that a field block of several frames takes while it arrives. Undefined if nothing but `maxFieldBytes` bounds it. */
+  readonly fieldRoom?: FieldRoom | undefined;
   readonly maxFields: number;
   /** Budget of resets, by the peer or for its faults: at once, and regained per second. */
   readonly resets: readonly [number, number];
@@ -40,6 +42,12 @@ export interface ConnectionSetting {
   readonly oddities: readonly [number, number];
   /** Budget of WINDOW_UPDATE frames beyond those that answer DATA, and of tiny DATA frames. */
   readonly trifles: readonly [number, number];
+}
+
+/** Room for long field blocks, which connections share. */
+export interface FieldRoom {
+  /** Makes room for a block that grows from `before` to `after` bytes; false if there is none, and then takes none. */
+  resize(before: number, after: number): boolean;
 }
 
 /** Why a connection is closed. */
@@ -92,7 +100,9 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   #owed = 0;
   #withheld = 0;
   /** A field block that CONTINUATION frames have yet to complete. */
-  #block: { readonly id: number; readonly ends: boolean; readonly parts: Buffer[]; bytes: number } | undefined;
+  #block:
+    | { readonly id: number; readonly ends: boolean; readonly parts: Buffer[]; bytes: number; charged: number }
+    | undefined;
   /** Stream of the DATA frame that is arriving; undefined if that stream has closed. */
   #dataStream: Http2Stream | undefined;
   #dataEnds = false;
@@ -313,7 +323,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
 
   #stop(phase: 'ended' | 'closed'): void {
     this.state = phase;
-    this.#block = undefined;
+    this.#dropBlock();
     this.#dataStream = undefined;
     this.#reader.stop();
     this.output.abandon();
@@ -379,7 +389,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     if ((flags & flag.endHeaders) !== 0) {
       return this.#readFields(id, ends, bytes, from, to);
     }
-    this.#block = { id, ends, parts: [Buffer.from(bytes.subarray(from, to))], bytes: to - from };
+    this.#block = { id, ends, parts: [Buffer.from(bytes.subarray(from, to))], bytes: to - from, charged: 0 };
     return undefined;
   }
 
@@ -392,10 +402,18 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     const most = 2 * this.#setting.maxFieldBytes;
     if (block.bytes > most || block.parts.length > spareContinuations + most / defaultFrameBytes)
       return fault(errorCode.enhanceYourCalm, 'a head that does not end');
+    if (this.#setting.fieldRoom?.resize(block.charged, block.bytes) === false)
+      return fault(errorCode.enhanceYourCalm, 'too many long heads at once');
+    block.charged = block.bytes;
     if ((flags & flag.endHeaders) === 0) return undefined;
-    this.#block = undefined;
+    this.#dropBlock();
     const whole = Buffer.concat(block.parts);
     return this.#readFields(id, block.ends, whole, 0, whole.length);
+  }
+
+  #dropBlock(): void {
+    if (this.#block !== undefined) this.#setting.fieldRoom?.resize(this.#block.charged, 0);
+    this.#block = undefined;
   }
 
   #readFields(id: number, ends: boolean, bytes: Buffer, from: number, to: number): Fault | undefined {

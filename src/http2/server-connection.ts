@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { type ConnectionSetting, type Fault, fault, Http2Connection } from './connection.ts';
+import { type ConnectionSetting, type Fault, type FieldRoom, fault, Http2Connection } from './connection.ts';
 import { errorCode, maxWindow, preface, setting } from './frames.ts';
 import type { FieldExcess } from './hpack-decoder.ts';
 import { areTrailers, type RequestFields, readRequestFields } from './read-request-fields.ts';
@@ -10,6 +10,7 @@ export interface ServerLimits {
   readonly maxStreams: number;
   readonly maxFieldBytes: number;
   readonly maxFields: number;
+  readonly fieldRoom?: FieldRoom;
   /** Time from the connection's start, or a field block's first frame, to the block's last. */
   readonly fieldsTimeoutMs: number;
   /** How long a connection without streams may stay silent. */
@@ -214,7 +215,7 @@ export class ServerConnection extends Http2Connection {
   }
 }
 
-function settingOf({ maxStreams, maxFieldBytes, maxFields }: ServerLimits): ConnectionSetting {
+function settingOf({ maxStreams, maxFieldBytes, maxFields, fieldRoom }: ServerLimits): ConnectionSetting {
   return {
     expectedPreface: preface,
     ownPreface: '',
@@ -227,6 +228,7 @@ function settingOf({ maxStreams, maxFieldBytes, maxFields }: ServerLimits): Conn
     maxOwed: 8 * 1024 * 1024,
     maxUnread: 1024 * 1024,
     maxFieldBytes,
+    fieldRoom,
     maxFields,
     resets: [2 * Math.max(maxStreams, customaryStreams), 33],
     oddities: [1_000, 50],

@@ -105,9 +105,14 @@ const keptBytes = 16 * 1024;
 
 /** Whether a connection may remember these fields: long ones would cost more than they save. */
 export function isWorthKeeping(rawHeaders: RawHeaders): boolean {
+  return fieldBytes(rawHeaders) <= keptBytes;
+}
+
+/** Bytes of names and values, and 32 for each field. */
+export function fieldBytes(rawHeaders: RawHeaders): number {
   let bytes = 16 * rawHeaders.length;
-  for (let at = 0; at < rawHeaders.length && bytes <= keptBytes; at++) bytes += rawHeaders[at]?.length ?? 0;
-  return bytes <= keptBytes;
+  for (const text of rawHeaders) bytes += text.length;
+  return bytes;
 }
 
 /** Whether both have the same fields in the same order and spelling. */

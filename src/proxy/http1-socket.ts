@@ -5,6 +5,7 @@ import type { Log } from '../runtime/log.ts';
 import { statusLine } from './answer-head.ts';
 import type { ClientConnection } from './exchange.ts';
 import type { RequestHandler } from './handler.ts';
+import { type HeadRoom, refuseLongHead } from './head-room.ts';
 import { headerValue, type RawHeaders } from './headers.ts';
 import { Http1Exchange, type Http1Wire } from './http1-exchange.ts';
 import type { FrontLimits } from './limits.ts';
@@ -18,6 +19,7 @@ import { encodeStatus } from './write-status.ts';
 /** What all connections of a front have in common. */
 export interface Http1Shared {
   readonly handler: RequestHandler;
+  readonly room: HeadRoom;
   readonly limits: FrontLimits;
   readonly log: Log;
   readonly metrics: Pick<ProxyMetrics, 'limited'>;
@@ -55,6 +57,8 @@ export class Http1Socket implements Http1Wire {
   #since: number | undefined;
   #exchange: Http1Exchange | undefined;
   #body: RequestBody | undefined;
+  /** What of the present head there is room for. */
+  #headBytes = 0;
   /** Of a body that is not chunked, what is still to come. */
   #left = 0;
   /** The reader of the body has enough for now. */
@@ -91,7 +95,7 @@ export class Http1Socket implements Http1Wire {
       if (took < idleTimeoutMs) return;
       this.#shared.metrics.limited.inc({ limit: 'idle_timeout' });
       this.#linger();
-    } else if (took >= readHeaderTimeoutMs) this.#refuse('header_timeout', 408, 'the head is late');
+    } else if (took >= readHeaderTimeoutMs) this.#refuse('header_timeout', buildStatus(408, 'the head is late'));
   }
 
   /** Ends the connection if it has nothing to do. */
@@ -126,6 +130,7 @@ export class Http1Socket implements Http1Wire {
     if (this.#exchange !== exchange) return;
     this.#exchange = undefined;
     this.#body = undefined;
+    this.#resizeHead(0);
     if (exchange.isLast || this.#shared.isDraining()) {
       this.#linger();
       return;
@@ -187,7 +192,7 @@ export class Http1Socket implements Http1Wire {
         this.#linger();
         return;
       case 'head':
-        this.#refuse('ambiguous', 400, 'the client left in the middle of a head');
+        this.#refuse('ambiguous', buildStatus(400, 'the client left in the middle of a head'));
         return;
       case 'busy':
       case 'upgrading':
@@ -208,11 +213,19 @@ export class Http1Socket implements Http1Wire {
   readonly #onClose = (): void => {
     if (this.#phase !== 'over') this.#parser.free();
     this.#phase = 'over';
+    this.#resizeHead(0);
     this.#shared.onClosed(this);
     const exchange = this.#exchange;
     this.#exchange = undefined;
     exchange?.abandon();
   };
+
+  /** False if there is no room for a head of this size. */
+  #resizeHead(bytes: number): boolean {
+    if (!this.#shared.room.resize(this.#headBytes, bytes)) return false;
+    this.#headBytes = bytes;
+    return true;
+  }
 
   #enter(phase: Phase): void {
     this.#phase = phase;
@@ -222,21 +235,22 @@ export class Http1Socket implements Http1Wire {
   /** Sends our end, and waits for the client's. */
   #linger(): void {
     this.#enter('lingering');
+    this.#resizeHead(0);
     this.#ahead = [];
     this.#socket.resume();
     if (!this.#socket.writableEnded) this.#socket.end();
   }
 
-  /** Answers what cannot be read to its end; `reason` has nothing in it that the client sent. */
-  #refuse(limit: string, code: number, reason: string): void {
+  /** Answers what cannot be read to its end; `status` has nothing in it that the client sent. */
+  #refuse(limit: string, status: StatusError): void {
     const { log, metrics } = this.#shared;
-    log.debug('malformed request', { error: reason, client: this.client.remoteAddress });
+    log.debug('malformed request', { error: status.message, client: this.client.remoteAddress });
     metrics.limited.inc({ limit });
     const exchange = this.#exchange;
     this.#exchange = undefined;
     if (exchange !== undefined && exchange.status() !== 0) this.#socket.destroy();
     else {
-      this.#socket.write(writeRefusal(buildStatus(code, reason), exchange?.method !== 'HEAD'), 'latin1');
+      this.#socket.write(writeRefusal(status, exchange?.method !== 'HEAD'), 'latin1');
       this.#linger();
     }
     exchange?.abandon();
@@ -244,8 +258,8 @@ export class Http1Socket implements Http1Wire {
 
   #refuseFor(problem: RequestProblem): void {
     const { reason } = this.#parser;
-    if (problem === 'malformed') this.#refuse('ambiguous', 400, reason);
-    else this.#refuse('header_bytes', 431, reason);
+    if (problem === 'malformed') this.#refuse('ambiguous', buildStatus(400, reason));
+    else this.#refuse('header_bytes', buildStatus(431, reason));
   }
 
   #parse(chunk: Buffer): void {
@@ -263,6 +277,7 @@ export class Http1Socket implements Http1Wire {
     }
     const at = parser.read(chunk, 0);
     if (parser.problem !== undefined) this.#refuseFor(parser.problem);
+    else if (!this.#resizeHead(parser.headBytes)) this.#refuse('long_heads', refuseLongHead());
     else if (parser.headComplete) this.#start(chunk, at, isFirst);
     else if (parser.begun && this.#phase === 'fresh') this.#phase = 'head';
     else if (parser.begun && this.#phase === 'idle') this.#enter('head');
@@ -344,6 +359,7 @@ export class Http1Socket implements Http1Wire {
           return;
         }
         this.#phase = 'over';
+        this.#resizeHead(0);
         this.#parser.free();
         socket.off('data', this.#onData);
         socket.off('end', this.#onEnd);
@@ -397,7 +413,9 @@ export class Http1Socket implements Http1Wire {
 function writeRefusal(status: StatusError, withBody: boolean): string {
   const { contentType, body } = encodeStatus(status, '');
   const about = `Content-Type: ${contentType}\r\nContent-Length: ${body.length}\r\nCache-Control: no-cache, private\r\n`;
-  const head = `${statusLine(status.code)}${about}Connection: close\r\n\r\n`;
+  const retryAfter = status.details?.retryAfterSeconds;
+  const retry = retryAfter === undefined ? '' : `Retry-After: ${retryAfter}\r\n`;
+  const head = `${statusLine(status.code)}${about}${retry}Connection: close\r\n\r\n`;
   return withBody ? head + body.toString('latin1') : head;
 }
 

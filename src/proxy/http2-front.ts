@@ -6,6 +6,8 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { ClientConnection } from './exchange.ts';
 import type { RequestHandler } from './handler.ts';
+import { type HeadRoom, refuseLongHead } from './head-room.ts';
+import { fieldBytes } from './headers.ts';
 import { Http2Exchange } from './http2-exchange.ts';
 import type { FrontLimits } from './limits.ts';
 import { objectToTarget } from './objections.ts';
@@ -23,6 +25,7 @@ export interface Http2Front {
 /** What it needs. */
 export interface Http2FrontOptions {
   readonly handler: RequestHandler;
+  readonly room: HeadRoom;
   readonly limits: FrontLimits;
   readonly log: Log;
   readonly clock: Clock;
@@ -34,11 +37,20 @@ export interface Http2FrontOptions {
 const ordinaryFields = 10;
 
 /** Serves HTTP/2 connections within their limits. */
-export function createHttp2Front({ handler, limits, log, clock, metrics, signal }: Http2FrontOptions): Http2Front {
+export function createHttp2Front({
+  handler,
+  room,
+  limits,
+  log,
+  clock,
+  metrics,
+  signal,
+}: Http2FrontOptions): Http2Front {
   const connections = new Set<ServerConnection>();
   const serverLimits: ServerLimits = {
     maxStreams: limits.maxStreamsPerConnection,
     // HTTP/2 counts 32 bytes more for each field; as Go's server, that of an ordinary head is not held against a client.
+    fieldRoom: room,
     maxFieldBytes: limits.maxHeaderBytes + 32 * ordinaryFields,
     // Pseudo fields are not counted.
     maxFields: limits.maxHeaderFields + 4,
@@ -60,6 +72,9 @@ export function createHttp2Front({ handler, limits, log, clock, metrics, signal 
       return refuse(exchange, 'header_fields', buildStatus(431, `more than ${limits.maxHeaderFields} header fields`));
     const objection = objectToTarget(exchange.method, exchange.target, exchange.rawHeaders);
     if (objection !== undefined) return refuse(exchange, 'ambiguous', buildStatus(400, objection));
+    const bytes = fieldBytes(exchange.rawHeaders);
+    if (!room.resize(0, bytes)) return refuse(exchange, 'long_heads', refuseLongHead());
+    exchange.onClose(() => room.resize(bytes, 0));
     try {
       handler.handle(exchange);
     } catch (error) {

@@ -9,6 +9,7 @@ const numbers = {
   'http2-max-streams-per-connection': 'maxStreamsPerConnection',
   'max-header-bytes': 'maxHeaderBytes',
   'max-header-fields': 'maxHeaderFields',
+  'max-long-header-bytes': 'maxLongHeaderBytes',
 } as const satisfies Readonly<Record<string, keyof ProxyLimits>>;
 
 const durations = {
@@ -27,6 +28,7 @@ export const limitOptions = {
   'http2-max-streams-per-connection': { type: 'string' },
   'max-header-bytes': { type: 'string' },
   'max-header-fields': { type: 'string' },
+  'max-long-header-bytes': { type: 'string' },
   'request-timeout': { type: 'string' },
   'read-header-timeout': { type: 'string' },
   'idle-timeout': { type: 'string' },
@@ -42,6 +44,8 @@ export const limitUsage = `\
                                     requests at once on one HTTP/2 connection (default ${defaultLimits.maxStreamsPerConnection})
   --max-header-bytes N              size of a request's head (default ${defaultLimits.maxHeaderBytes})
   --max-header-fields N             header fields of a request (default ${defaultLimits.maxHeaderFields})
+  --max-long-header-bytes N         what heads have beyond 64 KiB each, all together; more get 429
+                                    (default ${defaultLimits.maxLongHeaderBytes})
   --request-timeout TIME            for one request with its answer, long-running ones apart; give more than
                                     kube-apiserver's own, which is 1m (default 1m30s)
   --read-header-timeout TIME        for the head of a request to come (default 20s)

@@ -3,6 +3,8 @@ export interface FrontLimits {
   readonly maxConnections: number;
   readonly maxHeaderBytes: number;
   readonly maxHeaderFields: number;
+  /** What heads have beyond 64 KiB each, all together. */
+  readonly maxLongHeaderBytes: number;
   readonly maxStreamsPerConnection: number;
   /** From the connection, or the first byte of a head, to its last. */
   readonly readHeaderTimeoutMs: number;
@@ -31,6 +33,7 @@ export const defaultLimits: ProxyLimits = {
   maxHeaderBytes: 1024 * 1024,
   // Bytes bound what groups there may be; this bounds what empty fields cost.
   maxHeaderFields: 64 * 1024,
+  maxLongHeaderBytes: 128 * 1024 * 1024,
   maxStreamsPerConnection: 250,
   readHeaderTimeoutMs: 20_000,
   idleTimeoutMs: 180_000,

@@ -245,6 +245,8 @@ export interface RequestParser {
   readonly reason: string;
   /** True once a byte of a request has come. */
   readonly begun: boolean;
+  /** What of the head has come. */
+  readonly headBytes: number;
   readonly headComplete: boolean;
   /** True once a chunked body, with its trailers, has come whole. */
   readonly messageComplete: boolean;

@@ -6,6 +6,7 @@ import type { Log } from '../runtime/log.ts';
 import { readClientCertificate } from './client-certificate.ts';
 import type { ClientConnection } from './exchange.ts';
 import type { RequestHandler } from './handler.ts';
+import { HeadRoom } from './head-room.ts';
 import { createHttp1Front } from './http1-front.ts';
 import { createHttp2Front } from './http2-front.ts';
 import type { FrontLimits } from './limits.ts';
@@ -90,8 +91,10 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
       if (shaking.get(name) === socket) shaking.delete(name);
     });
   });
+  const room = new HeadRoom(limits.maxLongHeaderBytes);
   const http1 = createHttp1Front({
     handler,
+    room,
     parsers: requestParsers,
     limits,
     log,
@@ -99,7 +102,7 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
     metrics,
     signal: ended.signal,
   });
-  const http2 = createHttp2Front({ handler, limits, log, clock, metrics, signal: ended.signal });
+  const http2 = createHttp2Front({ handler, room, limits, log, clock, metrics, signal: ended.signal });
   server.on('secureConnection', (socket) => {
     shaking.delete(nameOf(socket));
     const client: ClientConnection = {

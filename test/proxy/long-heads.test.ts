@@ -1,7 +1,11 @@
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
 import { type ClientHttp2Session, connect as http2Connect } from 'node:http2';
+import { type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { expect } from 'chai';
 import type { LoopbackPeer } from '../support/loopback-peer.ts';
 import { startLoopbackPeer } from '../support/loopback-peer.ts';
+import { eventually } from '../support/manual-clock.ts';
 import type { ProxyUnderTest } from '../support/proxy-under-test.ts';
 import { startProxyUnderTest } from '../support/proxy-under-test.ts';
 import { createTestAuthority } from '../support/test-certificates.ts';
@@ -61,4 +65,65 @@ describe('long heads', function () {
       expect(home.seen).to.deep.equal([]);
     });
   }
+
+  describe('together', () => {
+    const long = (bytes: number) => `X-Long: ${'a'.repeat(bytes)}`;
+    const limited = async () =>
+      Number(/limited_total\{limit="long_heads"\} (\d+)/.exec(await proxy.proxy.metrics.text())?.[1] ?? 0);
+    const held: ServerResponse[] = [];
+    let open: TLSSocket[];
+    beforeEach(async () => {
+      await proxy.stop();
+      proxy = await startProxyUnderTest(authority, home, { limits: { maxLongHeaderBytes: 1_000_000 } });
+      held.length = 0;
+      open = [];
+      home.answer = (_request, response) => held.push(response);
+    });
+    afterEach(() => {
+      for (const socket of open) socket.destroy();
+    });
+
+    /** A connection that has sent this and keeps open. */
+    async function send(text: string): Promise<{ received: () => string }> {
+      const socket = tlsConnect({ host: '127.0.0.1', port: proxy.port, ca: authority.caPem, servername: 'localhost' });
+      open.push(socket);
+      let received = '';
+      socket.on('error', () => {});
+      socket.on('data', (chunk: Buffer) => {
+        received += chunk.toString('latin1');
+      });
+      await once(socket, 'secureConnect');
+      await new Promise((resolve) => socket.write(text, 'latin1', resolve));
+      return { received: () => received };
+    }
+
+    it('leave room for others until their requests are answered, and are 429 beyond it', async () => {
+      const running = proxy.get('/api/v1/pods', { 'X-Long': 'a'.repeat(800_000) });
+      await eventually(() => held.length === 1);
+      const refused = await proxy.get('/api/v1/pods', { 'X-Long': 'a'.repeat(800_000) });
+      expect([refused.status, refused.headers['retry-after']]).to.deep.equal([429, '1']);
+      expect(await askOver['HTTP/2'](groups(8_000))).to.equal(429);
+      expect(await limited()).to.equal(2);
+      const ordinary = proxy.get('/api/v1/pods', { 'X-Long': 'a'.repeat(60_000) });
+      await eventually(() => held.length === 2);
+      for (const response of held) response.end('done');
+      expect([(await running).status, (await ordinary).status]).to.deep.equal([200, 200]);
+      home.answer = (_request, response) => response.end('home');
+      expect((await proxy.get('/api/v1/pods', { 'X-Long': 'a'.repeat(800_000) })).status).to.equal(200);
+      expect(await askOver['HTTP/2'](groups(8_000))).to.equal(200);
+      expect((await proxy.get('/api/v1/pods', { 'X-Long': 'a'.repeat(800_000) })).status).to.equal(200);
+    });
+
+    it('take room while they come, and give it back when their connections end', async () => {
+      const begun = `GET / HTTP/1.1\r\nHost: a\r\n${long(700_000)}`;
+      await send(begun);
+      const second = await send(begun);
+      await eventually(() => second.received().startsWith('HTTP/1.1 429 '));
+      expect(second.received()).to.match(/Retry-After: 1/);
+      for (const socket of open) socket.destroy();
+      home.answer = (_request, response) => response.end('home');
+      await eventually(() => proxy.proxy.server.connections().http1 === 0);
+      expect((await proxy.get('/', { 'X-Long': 'a'.repeat(800_000) })).status).to.equal(200);
+    });
+  });
 });

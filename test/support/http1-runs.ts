@@ -3,6 +3,7 @@ import { type Duplex, duplexPair } from 'node:stream';
 import { loadRequestParsers } from '../../src/adapters/llhttp/request-parser.ts';
 import type { Exchange } from '../../src/proxy/exchange.ts';
 import type { RequestHandler } from '../../src/proxy/handler.ts';
+import { HeadRoom } from '../../src/proxy/head-room.ts';
 import { headerList, headerValue } from '../../src/proxy/headers.ts';
 import { createHttp1Front, type Http1Front } from '../../src/proxy/http1-front.ts';
 import { defaultLimits } from '../../src/proxy/limits.ts';
@@ -74,6 +75,7 @@ export function createFrontUnderTest(
 ): Http1Front & { stop(): void } {
   const ended = new AbortController();
   const front = createHttp1Front({
+    room: new HeadRoom(limits.maxLongHeaderBytes),
     handler: { ...handler, refuse: writeStatus, endLongRunning: () => Promise.resolve(), inFlight: () => 0 },
     parsers: loadRequestParsers(),
     limits,

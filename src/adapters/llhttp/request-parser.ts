@@ -31,6 +31,7 @@ export function loadRequestParsers(): RequestParsers {
     problem: RequestProblem | undefined;
     reason = '';
     begun = false;
+    headBytes = 0;
     headComplete = false;
     messageComplete = false;
     method = '';
@@ -44,7 +45,6 @@ export function loadRequestParsers(): RequestParsers {
     readonly #pointer = llhttp.llhttp_alloc(requests);
     readonly #limits: RequestParserLimits;
     #inValue = true;
-    #headBytes = 0;
     #isPaused = false;
     /** Where, in what is read now, the request line goes on after its target; and what of it came before. */
     #afterTarget = 0;
@@ -69,7 +69,7 @@ export function loadRequestParsers(): RequestParsers {
       this.rawHeaders = [];
       this.fieldCount = 0;
       this.#inValue = true;
-      this.#headBytes = 0;
+      this.headBytes = 0;
       this.#line = '';
       this.#between = 0;
     }
@@ -95,8 +95,8 @@ export function loadRequestParsers(): RequestParsers {
           // In a head without fields, only the empty line is left of what follows the target.
           if (this.headComplete) this.#takeVersion(this.#line.replace(/\r\n$/, ''));
         }
-        this.#headBytes += used;
-        if (this.#headBytes > this.#limits.maxHeaderBytes) this.#fail('head_too_long', 'the head is too long');
+        this.headBytes += used;
+        if (this.headBytes > this.#limits.maxHeaderBytes) this.#fail('head_too_long', 'the head is too long');
       }
       return at;
     }

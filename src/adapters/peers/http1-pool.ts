@@ -147,7 +147,7 @@ class Attempt implements Http1Attempt, PeerCall {
   readonly handler: PeerHandler;
   sent = false;
   settled = false;
-  readonly #head: string;
+  #head: string;
   #connection: Http1Connection | undefined;
 
   constructor(request: PeerRequest, handler: PeerHandler, head: string) {
@@ -159,7 +159,10 @@ class Attempt implements Http1Attempt, PeerCall {
   startOn(connection: Http1Connection): void {
     this.#connection = connection;
     connection.seenInSweep = -1;
-    connection.start(this, this.#head);
+    const head = this.#head;
+    // A long answer need not hold on to it.
+    this.#head = '';
+    connection.start(this, head);
   }
 
   fail(kind: PeerFaultKind, error: Error): void {

@@ -12,6 +12,7 @@ const limits = [
   'user_long_running_requests',
   'header_bytes',
   'header_fields',
+  'long_heads',
   'http2_streams',
   'header_timeout',
   'idle_timeout',
