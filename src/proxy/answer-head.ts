@@ -17,14 +17,26 @@ export function statusLine(status: number): string {
   return lines.get(status) ?? `HTTP/1.1 ${status} unknown\r\n`;
 }
 
+/** A whole interim answer, or undefined if it cannot be written. RFC 9110, section 15.2. */
+export function writeInterimHead(status: number, rawHeaders: RawHeaders): string | undefined {
+  const line = lines.get(status) ?? `HTTP/1.1 ${status} unknown\r\n`;
+  const fields = status >= 100 && status <= 199 && status !== 101 ? writeFields(rawHeaders) : undefined;
+  return fields === undefined ? undefined : `${line}${fields}\r\n`;
+}
+
 /** The head that switches protocols, or undefined if it cannot be written. */
 export function writeSwitchHead(rawHeaders: RawHeaders): string | undefined {
-  let head = 'HTTP/1.1 101 Switching Protocols\r\n';
+  const fields = writeFields(rawHeaders);
+  return fields === undefined ? undefined : `HTTP/1.1 101 Switching Protocols\r\n${fields}\r\n`;
+}
+
+function writeFields(rawHeaders: RawHeaders): string | undefined {
+  let lines = '';
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] ?? '';
     const value = rawHeaders[at + 1] ?? '';
     if (!isFieldSafe(name, value)) return undefined;
-    head += `${name}: ${value}\r\n`;
+    lines += `${name}: ${value}\r\n`;
   }
-  return `${head}\r\n`;
+  return lines;
 }

@@ -41,6 +41,11 @@ export interface Exchange {
   body(): AsyncIterable<Uint8Array> | null;
   /** That of the answer; 0 before one has begun. */
   status(): number;
+  /**
+   * Passes a server's interim answer on, before the answer itself. A client that HTTP/1.0 serves gets none, and one that was
+   * told to go on with its body is not told so again.
+   */
+  interim(status: number, rawHeaders: RawHeaders): void;
   respond(status: number, rawHeaders: RawHeaders): void;
   /** False means: wait for `onDrain`. */
   write(chunk: Uint8Array): boolean;

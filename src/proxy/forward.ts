@@ -209,6 +209,14 @@ class Forwarding implements ForwardedExchange, PeerHandler {
     return { rawHeaders: prepareRequestHeaders(exchange.rawHeaders, context), memo: undefined };
   }
 
+  onInterim(status: number, rawHeaders: string[]): void {
+    try {
+      if (!this.#closed) this.#exchange.interim(status, prepareResponseHeaders(rawHeaders));
+    } catch (error) {
+      this.#onDefect(error);
+    }
+  }
+
   onHead(status: number, rawHeaders: string[]): void {
     try {
       this.#takeHead(status, rawHeaders);

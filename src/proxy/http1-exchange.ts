@@ -1,4 +1,4 @@
-import { isFieldSafe, statusLine } from './answer-head.ts';
+import { isFieldSafe, statusLine, writeInterimHead } from './answer-head.ts';
 import type { ClientConnection, Exchange } from './exchange.ts';
 import type { RawHeaders } from './headers.ts';
 import type { RequestBody } from './request-body.ts';
@@ -15,7 +15,8 @@ export interface Http1Wire {
   flushSoon(exchange: Http1Exchange): void;
   /** Bytes that wait to be sent. */
   waiting(): number;
-  sendContinue(): void;
+  /** Sends an interim answer, whole, at once. */
+  sendInterim(head: string): void;
   /** The answer is complete. */
   onAnswered(exchange: Http1Exchange): void;
   /** Ends the connection so that nothing on it can be taken for whole. */
@@ -60,6 +61,7 @@ export class Http1Exchange implements Exchange {
   readonly #wire: Http1Wire;
   readonly #body: RequestBody | undefined;
   #waitsForContinue: boolean;
+  #toldToContinue = false;
   #status = 0;
   #ended = false;
   /** The last bytes are on their way, or have left the process. */
@@ -98,10 +100,21 @@ export class Http1Exchange implements Exchange {
 
   body(): AsyncIterable<Uint8Array> | null {
     // Called for when a server is there to take it. RFC 9110, section 10.1.1.
-    if (this.#waitsForContinue && this.#status === 0 && !this.#closed && this.#body?.complete === false)
-      this.#wire.sendContinue();
+    if (this.#waitsForContinue && this.#body?.complete === false) this.interim(100, []);
     this.#waitsForContinue = false;
     return this.#body ?? null;
+  }
+
+  interim(status: number, rawHeaders: RawHeaders): void {
+    if (this.#status !== 0 || this.#closed || this.protocol === 'HTTP/1.0') return;
+    if (status === 100 && this.#toldToContinue) return;
+    const head = writeInterimHead(
+      status,
+      rawHeaders.filter((_text, at) => isOfField(rawHeaders, at)),
+    );
+    if (head === undefined) return;
+    if (status === 100) this.#toldToContinue = true;
+    this.#wire.sendInterim(head);
   }
 
   status(): number {
@@ -279,6 +292,11 @@ export class Http1Exchange implements Exchange {
     this.#body?.fail(new Error(complete ? 'the request has been answered' : 'the client has left'));
     for (const listener of this.#closeListeners) listener(complete);
   }
+}
+
+/** Whether a name or value is that of a field that an interim answer may have: it has no body, and says nothing of one. */
+function isOfField(rawHeaders: RawHeaders, at: number): boolean {
+  return kindOf(rawHeaders[at - (at % 2)] ?? '') === undefined;
 }
 
 /** Which fields of an answer are not simply passed on: they are about its end or about one connection. */

@@ -122,8 +122,8 @@ export class Http1Socket implements Http1Wire {
     return this.#socket.writableLength;
   }
 
-  sendContinue(): void {
-    this.#socket.write('HTTP/1.1 100 Continue\r\n\r\n', 'latin1');
+  sendInterim(head: string): void {
+    this.#socket.write(head, 'latin1');
   }
 
   onAnswered(exchange: Http1Exchange): void {

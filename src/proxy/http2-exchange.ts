@@ -27,6 +27,7 @@ export class Http2Exchange implements Exchange, StreamUser {
   readonly #stream: Http2Stream;
   readonly #body: RequestBody | undefined;
   #waitsForContinue: boolean;
+  #toldToContinue = false;
   #status = 0;
   /** Of the answer's body, what is still to be written: -1 if that is not said. */
   #left = -1;
@@ -60,10 +61,18 @@ export class Http2Exchange implements Exchange, StreamUser {
 
   body(): AsyncIterable<Uint8Array> | null {
     // Called for when a server is there to take it. RFC 9110, section 10.1.1.
-    if (this.#waitsForContinue && this.#status === 0 && this.#body?.complete === false)
-      this.#stream.interim(encodeStatus(100));
+    if (this.#waitsForContinue && this.#body?.complete === false) this.interim(100, []);
     this.#waitsForContinue = false;
     return this.#body ?? null;
+  }
+
+  interim(status: number, rawHeaders: RawHeaders): void {
+    if (this.#status !== 0 || (status === 100 && this.#toldToContinue)) return;
+    const isInterim = status >= 100 && status <= 199 && status !== 101;
+    const fields = isInterim ? encodeFields(withoutFraming(rawHeaders)) : undefined;
+    if (fields === undefined) return;
+    if (status === 100) this.#toldToContinue = true;
+    this.#stream.interim(encodeStatus(status) + fields);
   }
 
   status(): number {
@@ -145,6 +154,11 @@ export class Http2Exchange implements Exchange, StreamUser {
     this.#left -= chunk.length;
     return true;
   }
+}
+
+/** An interim answer has no body, and says nothing of one. */
+function withoutFraming(rawHeaders: RawHeaders): RawHeaders {
+  return rawHeaders.filter((_text, at) => !/^(content-length|trailer)$/i.test(rawHeaders[at - (at % 2)] ?? ''));
 }
 
 function withoutLength(rawHeaders: RawHeaders): RawHeaders {
