@@ -16,6 +16,8 @@ export interface TableIndex {
   groupVersion(group: string, version: string): PeerSet | undefined;
   /** The peers that serve anything of the group. */
   group(group: string): PeerSet | undefined;
+  /** Whether servers pass requests for the group-version on to an aggregated server. */
+  isAggregated(group: string, version: string): boolean;
   /** The peer at this `host:port`. */
   peerAt(address: string): number | undefined;
 }
@@ -25,7 +27,9 @@ export function indexTable(table: RoutingTable): TableIndex {
   const resources = new Map<string, ListedResource>();
   const groupVersions = new Map<string, Set<number>>();
   const groups = new Map<string, Set<number>>();
+  const aggregated = new Set<string>();
   for (const { group, version, origin, resources: rows } of table.groupVersions) {
+    if (origin === 'Aggregated') aggregated.add(`${group}/${version}`);
     const ofVersion = setOf(groupVersions, `${group}/${version}`);
     const ofGroup = setOf(groups, group);
     let before: PeerSet | undefined;
@@ -61,6 +65,7 @@ export function indexTable(table: RoutingTable): TableIndex {
     },
     groupVersion: (group, version) => versionPeers.get(`${group}/${version}`),
     group: (group) => groupPeers.get(group),
+    isAggregated: (group, version) => aggregated.has(`${group}/${version}`),
     peerAt: (address) => addresses.get(address),
   };
 }

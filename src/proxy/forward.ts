@@ -31,6 +31,8 @@ export interface ForwardPlan {
   readonly repeatable: boolean;
   /** True where a 404 may come from something behind the server (`proxy` subresources), so that it tells nothing. */
   readonly opaqueNotFound: boolean;
+  /** True where what is behind the server answers: under `proxy`, and for an aggregated API. */
+  readonly isBehind: boolean;
   /** Asks a server now whether it serves what the request is about; never rejects. */
   askServed(peer: FleetPeer): Promise<Served>;
   readonly upgrade:
@@ -40,7 +42,8 @@ export interface ForwardPlan {
 
 /** What forwarding tells its caller. */
 export interface ForwardEvents {
-  onFault(target: ForwardTarget, fault: PeerFault): void;
+  /** `isServers` is false where the server may be well: somebody else may have broken the connection. */
+  onFault(target: ForwardTarget, fault: PeerFault, isServers: boolean): void;
   /** False for a server that has not been seen ready since it failed: it may not have read yet who may do what. */
   knowsItsUsers(target: ForwardTarget): boolean;
   onFailover(target: ForwardTarget): void;
@@ -303,7 +306,8 @@ class Forwarding implements ForwardedExchange, PeerHandler {
     } else if (held !== undefined) {
       if (isShutdownRefusal(held.status, Buffer.concat(held.chunks)) && this.#target !== undefined) {
         this.#events.onShutdown(this.#target);
-        if (this.#tryNext(false)) return;
+        // An aggregated server may say the same, after whatever it has done.
+        if ((!this.#plan.isBehind || this.#plan.repeatable) && this.#tryNext(false)) return;
       }
       this.#releaseHeld();
     }
@@ -334,12 +338,23 @@ class Forwarding implements ForwardedExchange, PeerHandler {
   #takeFault(fault: PeerFault): void {
     const target = this.#target;
     if (fault.kind === 'aborted' || this.#closed || target === undefined) return;
-    this.#events.onFault(target, fault);
+    this.#events.onFault(target, fault, this.#isServers(fault));
     if (this.#started) {
       this.#exchange.destroy();
       return;
     }
     this.#recover(target, fault);
+  }
+
+  /**
+   * kube-apiserver ends an HTTP/1.1 connection when it cannot finish an answer, as what is behind it has cut its own, and
+   * when it has answered before the whole request came.
+   */
+  #isServers({ kind, sent }: PeerFault): boolean {
+    if (!sent || (kind !== 'reset' && kind !== 'timeout')) return true;
+    if (this.#plan.isBehind) return false;
+    const isUnsent = this.#exchange.hasBody && !this.#exchange.bodyComplete();
+    return kind === 'timeout' || !(this.#started || isUnsent);
   }
 
   onUpgrade(rawHeaders: string[], socket: Duplex): void {

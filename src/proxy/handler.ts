@@ -80,6 +80,8 @@ class Answering implements ForwardEvents {
   #forwarded: ForwardedExchange | undefined;
   #info: RequestInfo | undefined;
   #home: FleetPeer | undefined;
+  /** True where what is behind a server answers. */
+  #isBehind = false;
   /** True where whoever answers a request for the resource is to stay the one. */
   #homeLacksIt = false;
   /** True where whoever answers stood in for home, if it is not home. */
@@ -135,6 +137,7 @@ class Answering implements ForwardEvents {
     const snapshot = fleet.current();
     const home = fleet.homeOf(snapshot, exchange.connection);
     this.#home = home;
+    this.#isBehind = isProxied(info) || isAggregated(info, snapshot);
     // What another proxy has routed here already is about this server alone.
     const routable = this.#upgrade === undefined && !identity.alreadyRouted;
     if (routable && snapshot.bundle === undefined && discovery.isUnified(exchange)) {
@@ -220,7 +223,7 @@ class Answering implements ForwardEvents {
       homes: () => homesFor(fleet, snapshot, home),
       usable: (peer) => fleet.usable(peer),
       doubt: doubtOf(snapshot, fleet),
-      onFault: (target, fault) => noteFault(this.#context, target, fault),
+      onFault: (target, fault) => noteFault(this.#context, target, fault, !this.#isBehind || !fault.sent),
       knowsItsUsers: ({ address }) => this.#context.health.isWell(address),
       pass: (peers) => {
         const [first, ...others] = peers.map((peer) => ({ peer, notFound: trust, peerProxied: peer !== home }));
@@ -245,6 +248,7 @@ class Answering implements ForwardEvents {
       // An upgrade may run a command; only that to a watch is a read.
       repeatable: reads && (upgrade === undefined || info.verb === 'watch'),
       opaqueNotFound: isProxied(info),
+      isBehind: this.#isBehind,
       askServed: ({ target }: FleetPeer) => askServed(this.#context, target, exchange, info),
       upgrade,
     };
@@ -265,9 +269,9 @@ class Answering implements ForwardEvents {
     this.#refuse(status, why);
   }
 
-  onFault({ peer }: ForwardTarget, fault: PeerFault): void {
+  onFault({ peer }: ForwardTarget, fault: PeerFault, isServers: boolean): void {
     this.#noteFailed(peer, fault.kind);
-    noteFault(this.#context, peer.target, fault);
+    noteFault(this.#context, peer.target, fault, isServers);
   }
 
   knowsItsUsers({ peer }: ForwardTarget): boolean {
@@ -276,7 +280,9 @@ class Answering implements ForwardEvents {
 
   onShutdown({ peer }: ForwardTarget): void {
     this.#noteFailed(peer, 'shutting down');
-    this.#context.health.markDown(peer.target, 'it is shutting down');
+    const { health } = this.#context;
+    if (this.#isBehind) health.doubt(peer.target.address);
+    else health.markDown(peer.target, 'it is shutting down');
   }
 
   onDefect(error: unknown): void {
@@ -364,12 +370,25 @@ const trust: NotFoundRule = { kind: 'trust' };
 const noTargets: readonly ForwardTarget[] = [];
 const none = () => noTargets;
 
-function noteFault({ health, metrics }: HandlerContext, target: PeerTarget, fault: PeerFault): void {
+function noteFault(
+  { health, metrics }: HandlerContext,
+  target: PeerTarget,
+  fault: PeerFault,
+  isServers: boolean,
+): void {
   if (fault.kind === 'aborted' || fault.kind === 'request') return;
   metrics.peerErrors.inc({ type: fault.kind === 'address' ? 'endpoint_resolution' : 'proxy_transport' });
   // It is there; one client's odd request must not take it from all others.
   if (fault.kind === 'saturated' || fault.kind === 'answer') return;
-  health.markDown(target, fault.error.message);
+  if (isServers) health.markDown(target, fault.error.message);
+  else health.doubt(target.address);
+}
+
+/** Whether servers pass the request on to an aggregated server, be it for a resource or for what there is. */
+function isAggregated({ isResourceRequest, group, version, path }: RequestInfo, { index }: FleetSnapshot): boolean {
+  if (isResourceRequest) return index?.isAggregated(group, version) === true;
+  const [, inGroup = '', inVersion = ''] = /^\/(?:openapi\/v3\/)?apis\/([^/]+)\/([^/]+)\/?$/.exec(path) ?? [];
+  return index?.isAggregated(inGroup, inVersion) === true;
 }
 
 const routedAlready = 'another proxy has sent the request here, and this server does not serve it';

@@ -26,6 +26,10 @@ export interface PeerHealth {
   readyAt(address: string): number | undefined;
   /** Takes the peer out at once and probes it until it is well again. */
   markDown(target: PeerTarget, why: string): void;
+  /**
+   * A connection to the peer broke, which somebody behind it may have caused: it stays in, and is probed now.
+   */
+  doubt(address: string): void;
   /** The table says that the peer is ready: if it is out here, it is probed now, and a refusal is taken for health. */
   hurry(address: string): void;
   /** Asks these peers, and no others, from now on. */
@@ -47,6 +51,8 @@ interface Watching extends WatchedPeer {
   refusingSince: number | undefined;
   /** The table has said since the peer was last away that it is ready. */
   isVouchedFor: boolean;
+  /** Its next probe was asked for by `doubt`. */
+  isDoubted: boolean;
   /** Failures so far; a probe that was under way at one says nothing. */
   failures: number;
 }
@@ -54,6 +60,8 @@ interface Watching extends WatchedPeer {
 /** How many intervals a peer that has nothing to do is left alone. */
 const idleIntervals = 5;
 const hungAfter = 2;
+/** Between two probes of a peer that is doubted. */
+const doubtedMs = 200;
 
 /**
  * Asks every peer for its readiness: every second while it has something to do or is out, else every five seconds.
@@ -126,8 +134,12 @@ export function createPeerHealth({
     }
     for (let interval = 0; interval < idleIntervals && !either.aborted; interval++) {
       await clock.sleep(intervalMs * (0.75 + random() / 2), either);
-      if (!entry.isWell || load.inFlight > 0 || load.asked !== asked) return;
+      if (!entry.isWell || load.inFlight > 0 || load.asked !== asked) break;
     }
+    if (!entry.isDoubted) return;
+    // Whoever has connections broken again and again has no more probes sent than this.
+    await clock.sleep(Math.max(0, askedAt + doubtedMs - clock.now()), ended);
+    entry.isDoubted = false;
   };
   const follow = async (entry: Watching) => {
     const ended = AbortSignal.any([signal, entry.stop.signal]);
@@ -153,6 +165,7 @@ export function createPeerHealth({
       answersAnybody: false,
       refusingSince: undefined,
       isVouchedFor: false,
+      isDoubted: false,
       failures: 0,
     };
     watched.set(target.address, entry);
@@ -171,6 +184,12 @@ export function createPeerHealth({
       if (entry === undefined || !entry.isWell) return;
       entry.failures++;
       takeOut(entry, why);
+      entry.wake.abort();
+    },
+    doubt: (address) => {
+      const entry = watched.get(address);
+      if (entry === undefined || !entry.isWell) return;
+      entry.isDoubted = true;
       entry.wake.abort();
     },
     hurry: (address) => {

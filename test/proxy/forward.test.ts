@@ -83,6 +83,7 @@ describe('forwarding one request', () => {
       longRunning: false,
       repeatable: broken === 'dispatch',
       opaqueNotFound: false,
+      isBehind: false,
       askServed: async () => 'untold' as const,
     };
     const forwarded = forward(exchange, { ...plan, upgrade, first: target, others: () => [] }, transport, events);

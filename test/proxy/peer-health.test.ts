@@ -128,6 +128,27 @@ describe('createPeerHealth', () => {
     expect([seen.probes, isWell()]).to.deep.equal([2, true]);
   });
 
+  it('keeps a peer in that is doubted, and probes it now, but not again and again', async () => {
+    const { clock, seen, health, isWell, ended } = setUp('ready');
+    await clock.advance(1_000);
+    expect(seen.probes).to.equal(1);
+    health.doubt(target.address);
+    expect(isWell()).to.equal(true);
+    await clock.advance(0);
+    expect(seen.probes).to.equal(2);
+    for (let count = 0; count < 100; count++) {
+      health.doubt(target.address);
+      await clock.advance(10);
+    }
+    expect(seen.probes).to.be.within(6, 8);
+    expect(isWell()).to.equal(true);
+    seen.answer = 'away';
+    health.doubt(target.address);
+    await clock.advance(200);
+    expect(isWell()).to.equal(false);
+    ended.abort();
+  });
+
   it('probes it now where the table says that it is ready', async () => {
     const { clock, seen, health, ended, isWell } = setUp();
     await clock.advance(100);
