@@ -14,6 +14,7 @@ import {
   type StandstillReason,
   writeStandstill,
 } from '../adapters/kubernetes/peer-discovery-status.ts';
+import { writeWhile } from '../adapters/kubernetes/write-while.ts';
 import { createAddressPolicy } from '../adapters/peers/address-policy.ts';
 import { createLog } from '../adapters/telemetry/create-log.ts';
 import { type ReadinessCheck, serveEndpoint } from '../adapters/telemetry/http-endpoint.ts';
@@ -128,7 +129,7 @@ export async function runOperator(args: readonly string[], context: CommandConte
     clock: systemClock,
     log,
   });
-  const issue = (signal: AbortSignal) =>
+  const issue = (signal: AbortSignal, client: ApiClient) =>
     keepCertificates({
       store: createCertificateStore({ client, fieldManager, signal }),
       namespace,
@@ -138,7 +139,7 @@ export async function runOperator(args: readonly string[], context: CommandConte
       log,
       signal,
     });
-  const control = (signal: AbortSignal) =>
+  const control = (signal: AbortSignal, client: ApiClient) =>
     runControllers({
       client,
       identity,
@@ -154,8 +155,8 @@ export async function runOperator(args: readonly string[], context: CommandConte
         observed = read && { read, since: systemClock.now() };
       },
     });
-  const lead = (signal: AbortSignal) =>
-    Promise.all([control(signal), ...(flags.issueCertificates.length > 0 ? [issue(signal)] : [])]);
+  const lead = (signal: AbortSignal, writer: ApiClient) =>
+    Promise.all([control(signal, writer), ...(flags.issueCertificates.length > 0 ? [issue(signal, writer)] : [])]);
   if (flags.leaderElect)
     await runLeaderElection({
       client,
@@ -166,9 +167,9 @@ export async function runOperator(args: readonly string[], context: CommandConte
       random: Math.random,
       log,
       signal: context.signal,
-      async onStartedLeading(signal) {
+      async onStartedLeading(signal, leads) {
         metrics.leader.set({ name: electionLease }, 1);
-        await lead(signal);
+        await lead(signal, writeWhile(client, leads));
       },
       onStoppedLeading: () => metrics.leader.set({ name: electionLease }, 0),
       onTrouble: (reason, message) => {
@@ -180,7 +181,7 @@ export async function runOperator(args: readonly string[], context: CommandConte
         );
       },
     });
-  else await lead(context.signal);
+  else await lead(context.signal, client);
   await endpoint?.close();
   await metricsEndpoint?.close();
   await client.close();

@@ -18,8 +18,11 @@ export interface LeaderElectionOptions {
   readonly log: Log;
   readonly signal: AbortSignal;
   readonly random: () => number;
-  /** The leader's work; it has to end soon after its signal aborts. A rejection ends the election with that error. */
-  readonly onStartedLeading: (signal: AbortSignal) => Promise<void>;
+  /**
+   * The leader's work; it has to end soon after its signal aborts. A rejection ends the election with that error.
+   * `leads` is false as soon as somebody else may lead, also in a process that was stopped and has just gone on.
+   */
+  readonly onStartedLeading: (signal: AbortSignal, leads: () => boolean) => Promise<void>;
   readonly onStoppedLeading: () => void;
   /** Called when a trouble that has lasted for `troubleAfterMs` changes; undefined when it is over. */
   readonly onTrouble?: (reason: ElectionTrouble | undefined, message: string) => void;
@@ -228,9 +231,10 @@ export async function runLeaderElection(options: LeaderElectionOptions): Promise
     if (signal.aborted) stop();
     let fault: { error: unknown } | undefined;
     let working = true;
+    const leads = () => !leading.signal.aborted && monotonicMs() - renewedAtMs < renewDeadlineMs;
     // A microtask later, so that a synchronous throw is a rejection too.
     const work = Promise.resolve()
-      .then(() => options.onStartedLeading(leading.signal))
+      .then(() => options.onStartedLeading(leading.signal, leads))
       .catch((error: unknown) => {
         if (leading.signal.aborted) return;
         fault = { error };

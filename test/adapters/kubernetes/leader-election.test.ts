@@ -57,6 +57,23 @@ describe('runLeaderElection', () => {
   const spec = () => server.objects.get(LEASE)?.spec as Record<string, unknown> | undefined;
   const idle = (sleepers = 1) => eventually(() => clock.sleeping === sleepers);
 
+  it('tells its work at once that it no longer leads when its process was stopped and goes on', async () => {
+    let stoppedMs = 0;
+    let leads = () => false;
+    void run('a', {
+      monotonicMs: () => clock.now() + stoppedMs,
+      onStartedLeading: async (signal, stillLeads) => {
+        leads = stillLeads;
+        await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      },
+    });
+    await eventually(() => leads());
+    stoppedMs = 9_000;
+    expect(leads()).to.equal(true);
+    stoppedMs = 10_000;
+    expect(leads()).to.equal(false);
+  });
+
   it('creates the lease, leads, and renews it every retry period', async () => {
     void run('a');
     await eventually(() => story.length === 1);

@@ -1,0 +1,51 @@
+import { expect } from 'chai';
+import { type ApiClient, createApiClient } from '../../../src/adapters/kubernetes/api-client.ts';
+import { writeWhile } from '../../../src/adapters/kubernetes/write-while.ts';
+import { silentLog } from '../../../src/runtime/log.ts';
+import { type ScriptedApiserver, startScriptedApiserver } from '../../support/scripted-apiserver.ts';
+
+const MAPS = '/api/v1/namespaces/ns/configmaps';
+const map = { metadata: { name: 'a' } };
+
+describe('writeWhile', () => {
+  let server: ScriptedApiserver;
+  let client: ApiClient;
+
+  beforeEach(async () => {
+    server = await startScriptedApiserver();
+    client = createApiClient(server.kubeConfig(), { timeoutMs: 1_000, log: silentLog });
+  });
+
+  afterEach(async () => {
+    await client.close();
+    await server.close();
+  });
+
+  const writes: Record<string, (writer: ApiClient) => Promise<unknown>> = {
+    create: (writer) => writer.create(MAPS, map),
+    apply: (writer) => writer.apply(`${MAPS}/a`, map, { fieldManager: 'test' }),
+    patchMerge: (writer) => writer.patchMerge(`${MAPS}/a`, map),
+    replace: (writer) => writer.replace(`${MAPS}/a`, map),
+    delete: (writer) => writer.delete(`${MAPS}/a`),
+  };
+
+  for (const [name, write] of Object.entries(writes))
+    it(`sends ${name} only while it may`, async () => {
+      server.put(`${MAPS}/a`, map);
+      let leads = false;
+      const writer = writeWhile(client, () => leads);
+      const error = await write(writer).catch((reason: unknown) => reason);
+      expect(error).to.have.property('message', 'nothing is written: this process no longer leads');
+      expect(server.requests).to.deep.equal([]);
+      leads = true;
+      await write(writer).catch(() => {});
+      expect(server.requests).to.have.length(1);
+    });
+
+  it('reads at any time', async () => {
+    server.put(`${MAPS}/a`, map);
+    const writer = writeWhile(client, () => false);
+    expect(await writer.get(`${MAPS}/a`)).to.have.property('metadata');
+    expect((await writer.list(MAPS)).items).to.have.length(1);
+  });
+});
