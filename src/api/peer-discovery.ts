@@ -511,7 +511,7 @@ const statusSchema = Type.Object(
         {
           total: count('All peers that are listed.'),
           ready: count('Peers in state Ready.'),
-          stale: count('Peers in state Stale.'),
+          stale: count('Peers whose discovery is not fresh; those that are away are among them.'),
           unreachable: count('Peers that cannot be read: in state Unreachable, Unresolved or Refused.'),
         },
         { description: 'How many peers there are.' },
@@ -535,7 +535,7 @@ const statusSchema = Type.Object(
       Type.Array(conditionSchema, {
         description:
           'Ready: the routing table is published and current. Stale: the discovery of some peer is not fresh. ' +
-          'Converged: all live peers serve the same APIs. Stalled: nothing more will happen until you change something.',
+          'Converged: all peers are ready and serve the same APIs. Stalled: nothing more will happen until you change something.',
         'x-kubernetes-list-type': 'map',
         'x-kubernetes-list-map-keys': ['type'],
       }),

@@ -34,6 +34,8 @@ export interface PeerObservation {
   readonly mayBeStarting?: boolean;
   /** Since when it has not answered at all. */
   readonly unreachableSince?: number;
+  /** When it was ready again after it had been away, not ready or restarted. */
+  readonly returnedAt?: number;
   readonly documents?: PeerDocuments;
   /** When the documents were last known to be what the server says. */
   readonly documentsAt?: number;
@@ -69,7 +71,12 @@ export interface PeerAssessment {
   readonly fresh: boolean;
   /** True if its documents still count: it is live, or has been away for less than `goneAfter`. */
   readonly retained: boolean;
+  /** True if it is ready, and has been so for less than `settledAfterMs` since it came back. */
+  readonly returning?: boolean;
 }
+
+/** How long a server that has come back has to stay ready before it counts as settled. */
+const settledAfterMs = 5_000;
 
 /**
  * A Lease is renewed every 10 s; one that has not changed for two renewals and a half is taken for abandoned.
@@ -137,7 +144,9 @@ export function assessPeer(
   }
   if (probe.kind === 'notReady') return verdict('NotReady', 'ReadyzFailed', probe.detail, true);
   if (probe.kind === 'unauthorized') return verdict('Stale', 'Unauthorized', probe.detail, true);
-  return verdict('Ready', 'Ready', 'serves, and its discovery is fresh', true);
+  const ready = verdict('Ready', 'Ready', 'serves, and its discovery is fresh', true);
+  const returning = seen.returnedAt !== undefined && now - seen.returnedAt < settledAfterMs;
+  return returning ? { ...ready, returning } : ready;
 }
 
 const unresolvedMessage =

@@ -12,6 +12,7 @@ import type { PeerView, UnifiedView } from '../domain/derive-bundle.ts';
 import { countResources } from '../domain/discovery-document.ts';
 import type { Divergence } from '../domain/find-divergences.ts';
 import type { LeaseProblem } from '../domain/identity-lease.ts';
+import { judgeConvergence, nameEach } from '../domain/judge-convergence.ts';
 
 /** What one pass has to say in status. */
 export interface StatusInput {
@@ -63,10 +64,10 @@ export function deriveStatus(
     stale: count(({ assessment }) => !assessment.fresh),
     unreachable: count(({ assessment }) => ['Unreachable', 'Unresolved', 'Refused'].includes(assessment.state)),
   };
-  const converged = judgeConverged(unified);
+  const converged = { type: 'Converged', ...judgeConvergence(listed, unified) };
   const rows = fit([...listed].sort(byId), peersBudgetBytes, (view) => peerRow(view, dateOf));
   const divergent = fit(unified.divergent, divergentBudgetBytes, divergentRow);
-  const conditions = [judgeReady(input, peerCounts), judgeStale(listed), converged, judgeStalled(input.trouble)].map(
+  const conditions = [judgeReady(input, listed), judgeStale(listed), converged, judgeStalled(input.trouble)].map(
     (condition) => withTransition({ ...condition, observedGeneration: generation }, before, dateOf(now)),
   );
   const schemas = fit(unified.schemaDifferences, schemasBudgetBytes, schemaRow);
@@ -146,7 +147,7 @@ function peerRow({ seen, assessment }: PeerView, dateOf: (at: number) => number)
 
 type Judgement = Omit<Condition, 'lastTransitionTime' | 'observedGeneration'>;
 
-function judgeReady({ unified, published, trouble }: StatusInput, counts: { total: number; ready: number }): Judgement {
+function judgeReady({ unified, published, trouble }: StatusInput, listed: readonly PeerView[]): Judgement {
   const ready = (status: Condition['status'], reason: string, message: string) => ({
     type: 'Ready',
     status,
@@ -160,12 +161,14 @@ function judgeReady({ unified, published, trouble }: StatusInput, counts: { tota
     const more = unified.doubts.length > 1 ? ` (and ${unified.doubts.length - 1} more)` : '';
     return ready('False', 'Incomplete', cutText(`${doubt.peer || 'peers'}: ${doubt.message}${more}`, 500));
   }
-  if (counts.ready === 0) return ready('False', 'NoReadyPeer', 'no kube-apiserver is ready');
-  return ready(
-    'True',
-    'Complete',
-    `every live kube-apiserver's discovery is fresh (${counts.ready} of ${counts.total} peers ready)`,
-  );
+  const others = listed.filter(({ assessment }) => assessment.state !== 'Ready');
+  const count = `${listed.length - others.length} of ${listed.length} peers`;
+  if (others.length === listed.length) return ready('False', 'NoReadyPeer', 'no kube-apiserver is ready');
+  const message =
+    others.length === 0
+      ? `every live kube-apiserver's discovery is fresh (${count} ready)`
+      : `the routing table is complete, though only ${count} are ready: ${nameEach(others)}`;
+  return ready('True', 'Complete', cutText(message, 500));
 }
 
 /** `True` means that waiting is in vain; a trouble that may pass by itself shows in Ready alone. */
@@ -189,24 +192,6 @@ function judgeStale(listed: readonly PeerView[]): Judgement {
     reason: first.assessment.reason,
     message: cutText(`${names.slice(0, 10).join(', ')}: ${first.assessment.message}`, 500),
   };
-}
-
-function judgeConverged({ doubts, divergent }: UnifiedView): Judgement {
-  if (doubts.length > 0)
-    return {
-      type: 'Converged',
-      status: 'Unknown',
-      reason: 'Incomplete',
-      message: "not every live peer's discovery is known",
-    };
-  if (divergent.length > 0)
-    return {
-      type: 'Converged',
-      status: 'False',
-      reason: 'Divergent',
-      message: `${divergent.length} resources or subresources are not served by every peer in the same way`,
-    };
-  return { type: 'Converged', status: 'True', reason: 'SameAPIs', message: 'all live peers serve the same APIs' };
 }
 
 function withTransition(

@@ -70,6 +70,8 @@ export function monitorPeer(
   let schemasDueAt = 0;
   /** Since when it has refused our credential, unless it had accepted it before. */
   let refusingSince: number | undefined;
+  /** True while it has to become ready again: it was seen not ready, moved or restarted. */
+  let wasAway = known?.probe !== undefined && known.probe.kind !== 'ready';
   let failures = 0;
   let pokes = 0;
   let wake = new AbortController();
@@ -88,9 +90,12 @@ export function monitorPeer(
     else if (before !== 'unauthorized' && before !== 'ready') refusingSince = clock.now();
     const mayBeStarting = refusingSince !== undefined && clock.now() - refusingSince < startingForMs;
     const unreachable = result.kind === 'unreachable' || result.kind === 'refused';
+    const returned = result.kind === 'ready' && wasAway;
+    wasAway = result.kind !== 'ready' && (wasAway || before !== undefined || since !== undefined);
     const next = {
       ...rest,
       probe: result,
+      ...(returned && { returnedAt: clock.now() }),
       ...(mayBeStarting && { mayBeStarting }),
       // Whoever answers again after it was away may be another version: what it said before is in doubt.
       ...(documentsAt !== undefined && (unreachable || since === undefined) && { documentsAt }),
@@ -206,7 +211,10 @@ export function monitorPeer(
         ...(!inDoubt && documentsAt !== undefined && { documentsAt }),
         ...(!inDoubt && lastProbe !== undefined && { probe: lastProbe }),
       };
-      if (inDoubt) poke();
+      if (inDoubt) {
+        wasAway ||= lastProbe !== undefined;
+        poke();
+      }
       if (changed) context.onChange();
     },
     recall({ peer: _, ...known }) {

@@ -286,6 +286,38 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
+  it('says Unknown and the name of a server that is away until it has come back, and nothing that columns contradict', async () => {
+    const plane = mixedPlane();
+    const [old, young] = [plane.servers.get(a), plane.servers.get(b)];
+    if (old === undefined || young === undefined) throw new Error('no servers');
+    old.groups = young.groups;
+    await plane.advance(2_000);
+    expect(conditions(plane)).to.include({ Ready: 'True', Converged: 'True' });
+    const from = plane.statuses.length;
+    plane.servers.delete(a);
+    for (let turn = 0; turn < 12; turn += 1) {
+      plane.renew('new', b);
+      await plane.advance(10_000);
+    }
+    const told = (type: string) =>
+      plane.statuses.slice(from).flatMap(({ conditions: list = [] }) => list.filter((entry) => entry.type === type));
+    expect(new Set(told('Converged').map(({ status }) => status))).to.deep.equal(new Set(['Unknown']));
+    for (const { message } of told('Converged')) expect(message).to.contain('old is ');
+    const status = plane.statuses.at(-1);
+    expect(status).to.include({ converged: 'Unknown' });
+    expect(status?.peerCounts).to.deep.equal({ total: 2, ready: 1, stale: 1, unreachable: 1 });
+    expect(told('Ready').at(-1)?.message).to.equal(
+      'the routing table is complete, though only 1 of 2 peers are ready: old is Unreachable',
+    );
+    plane.servers.set(a, young);
+    plane.renew('old', a, 'second');
+    await plane.advance(2_000);
+    expect(conditions(plane)).to.include({ Ready: 'True', Stale: 'False', Converged: 'Unknown' });
+    await plane.advance(6_000);
+    expect(conditions(plane)).to.include({ Ready: 'True', Stale: 'False', Converged: 'True' });
+    await plane.controller.stop();
+  });
+
   it('drops a deleted CRD at once, before any server has noticed', async () => {
     const plane = mixedPlane();
     const crd = {

@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { PeerView, UnifiedView } from '../../domain/derive-bundle.ts';
+import { judgeConvergence } from '../../domain/judge-convergence.ts';
 
 /** How a reconcile ended; the values of controller-runtime's `result` label. */
 export type ReconcileOutcome = 'success' | 'error' | 'requeue' | 'requeue_after';
@@ -92,7 +93,9 @@ export function createMetrics(): Metrics {
   const revision = gauge('peerdiscovery_routing_table_revision', 'Revision of the published routing table', [
     'peerdiscovery',
   ]);
-  const converged = gauge('peerdiscovery_converged', '1 if all live peers serve the same APIs', ['peerdiscovery']);
+  const converged = gauge('peerdiscovery_converged', '1 if all peers are ready and serve the same APIs', [
+    'peerdiscovery',
+  ]);
   const resources = gauge('peerdiscovery_resources', 'Resources that any peer serves', ['peerdiscovery']);
   const divergent = gauge('peerdiscovery_divergent_resources', 'Resources that some live peers do not serve', [
     'peerdiscovery',
@@ -133,7 +136,7 @@ export function createMetrics(): Metrics {
       }
       shown.set(peerdiscovery, new Map(views.map(({ seen, assessment }) => [seen.peer.id, assessment.state])));
       revision.set({ peerdiscovery }, tableRevision);
-      converged.set({ peerdiscovery }, unified.doubts.length === 0 && unified.divergent.length === 0 ? 1 : 0);
+      converged.set({ peerdiscovery }, judgeConvergence(views, unified).status === 'True' ? 1 : 0);
       resources.set({ peerdiscovery }, unified.resources);
       divergent.set({ peerdiscovery }, unified.divergent.length);
     },

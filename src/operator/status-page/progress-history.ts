@@ -1,4 +1,5 @@
 import type { PeerView, UnifiedView } from '../../domain/derive-bundle.ts';
+import { judgeConvergence } from '../../domain/judge-convergence.ts';
 import { showServedVersion } from '../../domain/served-version.ts';
 
 /** How the control plane stood from a moment on, until the next entry. */
@@ -9,7 +10,7 @@ export interface ProgressEntry {
   readonly versions: Readonly<Record<string, number>>;
   readonly peers: number;
   readonly ready: number;
-  /** Whether live peers serve the same; Unknown while some live peer's discovery is not known. */
+  /** Whether all peers serve the same; Unknown while one is away or what it serves is not known. */
   readonly converged: 'True' | 'False' | 'Unknown';
   readonly differences: number;
 }
@@ -54,7 +55,7 @@ function summarize(views: readonly PeerView[], unified: UnifiedView, at: number)
     if (assessment.state === 'Ready') ready += 1;
   }
   const differences = unified.divergent.length;
-  const converged = unified.doubts.length > 0 ? 'Unknown' : differences > 0 ? 'False' : 'True';
+  const converged = judgeConvergence(views, unified).status;
   return { at, versions, peers, ready, converged, differences };
 }
 

@@ -105,9 +105,9 @@ const sentences: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   },
   Stale: { True: "Some server's discovery is not fresh", False: "Every server's discovery is fresh" },
   Converged: {
-    True: 'All live servers serve the same',
-    False: 'Live servers do not serve the same',
-    Unknown: 'Whether all live servers serve the same is not known',
+    True: 'All servers are ready and serve the same',
+    False: 'The servers do not serve the same',
+    Unknown: 'Whether all servers serve the same is not known',
   },
   Stalled: {
     True: 'Nothing more happens until somebody changes something',
