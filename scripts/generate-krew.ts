@@ -11,6 +11,7 @@ import { leastNode, writeLauncher } from './write-launcher.ts';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const archiveName = 'kubectl-peerdiscovery.tar.gz';
 const program = 'kubectl-peerdiscovery.mjs';
+const completion = 'kubectl_complete-peerdiscovery.mjs';
 const code = 'plugin.mjs';
 
 /** What is put up for download: the archive, and the manifest that krew-index wants. */
@@ -20,7 +21,7 @@ export interface KrewRelease {
 }
 
 /**
- * Packs the plugin into two files of JavaScript that need Node and nothing else, the first of which checks its version.
+ * Packs the plugin and its completion: JavaScript that needs Node and nothing else, and checks its version first.
  *
  * Writes `peerdiscovery.yaml` with the archive's SHA-256 beside it, for a release whose archive is found at `uri`. The same
  * sources give the same archive.
@@ -46,9 +47,10 @@ export async function generateKrew(folder: string, uri: string): Promise<KrewRel
       logLevel: 'warning',
     });
     writeLauncher(join(scratch, program), 'kubectl-peerdiscovery', `./${code}`);
+    writeLauncher(join(scratch, completion), 'kubectl_complete-peerdiscovery', `./${code}`, '__complete');
     copyFileSync(join(root, 'LICENSE'), join(scratch, 'LICENSE'));
     const plain = ['--sort=name', '--mtime=@0', '--owner=0', '--group=0', '--numeric-owner', '--mode=u=rwX,go=rX'];
-    const command = `tar ${plain.join(' ')} -cf - LICENSE ${program} ${code} | gzip -9n > "$0"`;
+    const command = `tar ${plain.join(' ')} -cf - LICENSE ${program} ${completion} ${code} | gzip -9n > "$0"`;
     const { status, stderr } = spawnSync('sh', ['-c', command, resolve(archive)], { cwd: scratch, encoding: 'utf8' });
     if (status !== 0) throw new Error(`the archive cannot be packed: ${stderr}`);
   } finally {
@@ -80,7 +82,12 @@ function krewPlugin(uri: string, sha256: string): object {
         'and what keeps the PeerDiscovery operator from its work.',
         '',
       ].join('\n'),
-      caveats: `It needs Node ${leastNode} or later on the PATH, and the PeerDiscovery operator in the cluster.\n`,
+      caveats: [
+        `It needs Node ${leastNode} or later on the PATH, and the PeerDiscovery operator in the cluster.`,
+        'krew puts one program of a plugin on the PATH. For completion, put the other one there:',
+        `  cd ~/.krew && ln -s ../store/peerdiscovery/v${version}/${completion} bin/kubectl_complete-peerdiscovery`,
+        '',
+      ].join('\n'),
       platforms: [
         {
           selector: { matchExpressions: [{ key: 'os', operator: 'In', values: ['darwin', 'linux'] }] },

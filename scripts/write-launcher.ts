@@ -17,7 +17,7 @@ function readLeastNode(): string {
  *
  * The program must not import anything by a statement: Node loads such a module before it runs the first line.
  */
-export function launcherText(name: string, module: string): string {
+export function launcherText(name: string, module: string, firstArgument?: string): string {
   const [major, minor] = leastNode.split('.');
   return `#!/usr/bin/env node
 var found = process.versions.node.split('.').map(Number);
@@ -27,12 +27,12 @@ if (found[0] < ${major} || (found[0] === ${major} && found[1] < ${minor})) {
   );
   process.exitCode = 2;
 } else {
-  import('${module}');
+${firstArgument === undefined ? '' : `  process.argv.splice(2, 0, '${firstArgument}');\n`}  import('${module}');
 }
 `;
 }
 
-/** Writes a program that checks the version of Node and then loads `module`, which is relative to it. */
-export function writeLauncher(path: string, name: string, module: string): void {
-  writeFileSync(path, launcherText(name, module), { mode: 0o755 });
+/** Writes a program that checks the version of Node and then loads `module`, which is relative to it, with one argument more. */
+export function writeLauncher(path: string, name: string, module: string, firstArgument?: string): void {
+  writeFileSync(path, launcherText(name, module, firstArgument), { mode: 0o755 });
 }

@@ -9,8 +9,9 @@ import { createApiClient } from '../adapters/kubernetes/api-client.ts';
 import { loadKubeConfig } from '../adapters/kubernetes/connect-cluster.ts';
 import { createPluginCluster } from '../adapters/kubernetes/plugin-cluster.ts';
 import { serveDashboard } from '../adapters/kubernetes/serve-dashboard.ts';
+import { didYouMean } from '../domain/closest-name.ts';
 import { type PluginContext, PluginError } from '../plugin/ports.ts';
-import { runPlugin } from '../plugin/run-plugin.ts';
+import { commandNames, runPlugin } from '../plugin/run-plugin.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { silentLog } from '../runtime/log.ts';
 import { runMerge } from './merge.ts';
@@ -51,7 +52,8 @@ const context: PluginContext = {
   stdout: (output) => void stdout.write(output),
   stderr: (output) => void stderr.write(output),
   color: stdout.isTTY === true && (env.NO_COLOR ?? '') === '' && env.TERM !== 'dumb',
-  terminal: stdout.isTTY === true && env.TERM !== 'dumb',
+  columns: stdout.isTTY === true ? stdout.columns : undefined,
+  version,
   now: () => systemClock.date(),
   signal: stopped.signal,
 };
@@ -61,12 +63,8 @@ async function main(args: readonly string[]): Promise<number> {
   if (code !== undefined) return code;
   const [command = '', ...rest] = args;
   if (command === 'merge') return runMerge(rest, context);
-  if (command === 'version' || command === '--version') {
-    context.stdout(`kubectl-peerdiscovery ${version}\n`);
-    return 0;
-  }
   context.stderr(
-    `error: unknown command ${JSON.stringify(command)}\n  cure: "kubectl peerdiscovery help" lists them\n`,
+    `error: unknown command ${JSON.stringify(command)}${didYouMean(command, commandNames)}\n  cure: "kubectl peerdiscovery help" lists them\n`,
   );
   return 2;
 }

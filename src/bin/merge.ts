@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { didYouMean } from '../domain/closest-name.ts';
 import type { GroupDiscovery } from '../domain/discovery-document.ts';
 import { encodeDiscoveryList } from '../domain/encode-discovery.ts';
 import { mergeDiscovery } from '../domain/merge-discovery.ts';
@@ -26,6 +27,12 @@ standard output and its ETag to standard error.
 Flags:
   --local ID   the server whose answer to compute; one of the IDs
   -h, --help   print this text
+
+Examples:
+  # What master-1 would answer if it merged master-2's document into its own
+  peerdiscovery merge --local master-1 master-1=apis-1.json master-2=apis-2.json > merged.json
+  # One of them from another program
+  kubectl get --raw /apis | peerdiscovery merge --local a a=- b=apis-b.json
 
 Save a document with:
   curl -H 'Accept: ${accept}' \\
@@ -104,7 +111,8 @@ function readArgs(args: readonly string[]): { help: boolean; local: string[]; do
     });
     return { help: values.help ?? false, local: values.local ?? [], documents: positionals };
   } catch (error) {
-    return messageOf(error);
+    const flag = args.find((arg) => arg.startsWith('-') && arg !== '-' && !/^(--local(=.*)?|--help|-h)$/.test(arg));
+    return flag === undefined ? messageOf(error) : `unknown flag ${flag}${didYouMean(flag, ['--local', '--help'])}`;
   }
 }
 

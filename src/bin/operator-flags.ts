@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { parseArgs } from 'node:util';
 import { durationPattern, parseDuration } from '../api/duration.ts';
+import { didYouMean } from '../domain/closest-name.ts';
 import type { WantedCertificate } from '../operator/keep-certificates.ts';
 
 /** What `peerdiscovery operator` was asked for. */
@@ -72,6 +73,12 @@ Usage: peerdiscovery operator [flags]
   --certificate-lifetime DURATION   how long such a certificate is valid; renewed at two thirds of it (default 2160h)
   --log-format json|text            (default json)
   --log-level error|warn|info|debug (default info)
+
+Examples:
+  # From a machine of yours, without an election; Ctrl-C ends it
+  peerdiscovery operator --kubeconfig ~/.kube/config --leader-elect false --log-format text
+  # With metrics and the status page
+  peerdiscovery operator --metrics-bind-address :8443
 `;
 
 /** Reads the flags of `peerdiscovery operator`; it reports every bad one, each with its cure. */
@@ -82,7 +89,8 @@ export function parseOperatorFlags(args: readonly string[]): OperatorFlagsResult
   for (const token of tokens) {
     if (token.kind === 'positional') problems.push(`unexpected argument ${JSON.stringify(token.value)}`);
     if (token.kind !== 'option') continue;
-    if (!known.has(token.rawName) && token.rawName !== '-h') problems.push(`unknown flag ${token.rawName}; see --help`);
+    if (!known.has(token.rawName) && token.rawName !== '-h')
+      problems.push(`unknown flag ${token.rawName}${didYouMean(token.rawName, [...known])}; see --help`);
     else if (token.name !== 'help' && (token.value === undefined || token.value === ''))
       problems.push(`${token.rawName} needs a value`);
   }

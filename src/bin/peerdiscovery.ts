@@ -1,7 +1,10 @@
 #!/usr/bin/env node
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
+import { didYouMean } from '../domain/closest-name.ts';
 import { version } from './version.ts';
+
+const commands = ['operator', 'proxy', 'merge', 'version', 'help'];
 
 const usage = `peerdiscovery makes a control plane of mixed kube-apiserver versions answer as one.
 
@@ -9,10 +12,38 @@ Usage:
   peerdiscovery operator [flags]   watch the kube-apiservers, fill PeerDiscovery status, publish the routing table
   peerdiscovery proxy [flags]      send each request to a kube-apiserver that can serve it
   peerdiscovery merge [flags]      merge saved discovery documents as kube-apiserver does
-  peerdiscovery version            print the version
+  peerdiscovery version [-o json]  print the version
 
-"peerdiscovery COMMAND --help" lists the flags of a command.
+"peerdiscovery COMMAND --help" lists the flags of a command, with examples.
+
+Examples:
+  peerdiscovery operator --kubeconfig ~/.kube/config --leader-elect false --log-format text
+  peerdiscovery version -o json
 `;
+
+const versionUsage = `Print the version.
+
+Usage: peerdiscovery version [-o json]
+
+  -o, --output json   version, and the Node that runs it, as JSON
+
+Examples:
+  peerdiscovery version
+  peerdiscovery version -o json
+`;
+
+/** Runs `peerdiscovery version`; any flag but its own is wrong usage. */
+function printVersion(args: readonly string[]): number {
+  const wanted = args.join(' ').replace(/^(--output|-o)[= ]?/, '-o ');
+  if (wanted === '') stdout(`peerdiscovery ${version}\n`);
+  else if (wanted === '-o json') stdout(`${JSON.stringify({ version, node: process.versions.node })}\n`);
+  else if (wanted === '--help' || wanted === '-h') stdout(versionUsage);
+  else {
+    stderr(`peerdiscovery version: ${JSON.stringify(args.join(' '))} is not known; it takes -o json\n`);
+    return 2;
+  }
+  return 0;
+}
 
 const stdout = (output: string) => void process.stdout.write(output);
 const stderr = (output: string) => void process.stderr.write(output);
@@ -43,16 +74,16 @@ async function main(args: readonly string[]): Promise<number> {
       });
     case 'version':
     case '--version':
-      stdout(`peerdiscovery ${version}\n`);
-      return 0;
+      return printVersion(rest);
     case undefined:
     case 'help':
     case '--help':
     case '-h':
+      if (command === 'help' && rest[0] !== undefined) return main([rest[0], '--help']);
       stdout(usage);
       return command === undefined ? 2 : 0;
     default:
-      stderr(`peerdiscovery: unknown command ${JSON.stringify(command)}\n\n${usage}`);
+      stderr(`peerdiscovery: unknown command ${JSON.stringify(command)}${didYouMean(command, commands)}\n\n${usage}`);
       return 2;
   }
 }

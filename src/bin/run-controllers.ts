@@ -27,6 +27,7 @@ import type { StatusSnapshot } from '../operator/status-page/build-report.ts';
 import { createProgressHistory } from '../operator/status-page/progress-history.ts';
 import { type Clock, dateOf } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
+import { version } from './version.ts';
 
 /** Everything that the controllers of all PeerDiscovery objects share. */
 export interface ControllersContext {
@@ -207,6 +208,7 @@ export async function runControllers(context: ControllersContext): Promise<void>
         ownerReference: referenceTo(object),
         fieldManager,
         holder: context.identity,
+        operatorVersion: version,
         clock,
         signal,
       }),

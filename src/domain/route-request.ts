@@ -98,7 +98,7 @@ function routeNonResource(index: TableIndex, path: string, view: RouteView): Rou
  * Without a namespace a namespaced resource can be listed and watched; for the rest CustomResourceDefinitions are 404,
  * and built-in ones 405 or 404.
  */
-function isMisplaced({ namespace, resource, verb }: RequestInfo, scope: Scope | undefined): boolean {
+export function isMisplaced({ namespace, resource, verb }: RequestInfo, scope: Scope | undefined): boolean {
   if (scope === 'Namespaced') return namespace === '' && verb !== 'list' && verb !== 'watch';
   // A Namespace's own name stands where others have the namespace that they are in.
   return scope === 'Cluster' && namespace !== '' && resource !== 'namespaces';

@@ -12,10 +12,10 @@ export interface Check {
 const tones: Readonly<Record<Check['level'], Tone>> = { ok: 'good', warn: 'warning', fail: 'bad', skip: 'faint' };
 
 /** The checks as a table; what is not well is followed by its cure. */
-export function renderChecks(title: string, checks: readonly Check[], paint: Paint): string {
+export function renderChecks(title: string, checks: readonly Check[], paint: Paint, width?: number): string {
   const rows = checks.flatMap(({ name, level, message, cure }): readonly (readonly Cell[])[] => {
     const first = [name, { text: level, tone: tones[level] }, message];
     return cure === undefined ? [first] : [first, ['', '', { text: `-> ${cure}`, tone: 'faint' }]];
   });
-  return formatTable([title, 'RESULT', 'WHAT'], rows, paint);
+  return formatTable([title, 'RESULT', 'WHAT'], rows, paint, width);
 }

@@ -1,9 +1,9 @@
 import { apiVersion, type PeerDiscovery, plural } from '../api/peer-discovery.ts';
 import { listResources } from './find-resource.ts';
+import { formatResource, nameOf } from './names.ts';
 import { type CommandShape, parsePluginFlags } from './plugin-flags.ts';
 import type { Cluster, PluginContext } from './ports.ts';
 import { readPublished } from './read-cluster.ts';
-import { formatResource, nameOf } from './show-status.ts';
 
 /** What can be completed: the commands by name. */
 export type Commands = Readonly<Record<string, { readonly shape: CommandShape; readonly summary: string }>>;

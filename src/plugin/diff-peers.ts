@@ -3,12 +3,12 @@ import { showServedVersion } from '../domain/served-version.ts';
 import { type Comparison, compareServed, servedByDocument, servedByPeer } from './compare-served.ts';
 import { exitCodes } from './exit-codes.ts';
 import { createPaint, type Paint } from './format-table.ts';
+import { formatResource, nameOf } from './names.ts';
 import type { PluginFlags } from './plugin-flags.ts';
 import { type Cluster, type PluginContext, PluginError } from './ports.ts';
 import { printData } from './print-data.ts';
 import { readPublished } from './read-cluster.ts';
 import { readDocument } from './read-document.ts';
-import { formatResource, nameOf } from './show-status.ts';
 
 /** `diff PEER PEER`, or `diff NAME=FILE NAME=FILE` on saved documents: `no` if they differ, as diff and kubectl diff. */
 export async function diffPeers(flags: PluginFlags, connect: () => Cluster, context: PluginContext): Promise<number> {

@@ -1,4 +1,5 @@
 import type { PeerDiscovery } from '../api/peer-discovery.ts';
+import { documentationUrl } from '../domain/documentation-url.ts';
 import { describeCaFault } from '../runtime/describe-ca-fault.ts';
 import { type Check, renderChecks } from './checks.ts';
 import { exitCodes } from './exit-codes.ts';
@@ -28,7 +29,8 @@ export async function doctor(flags: PluginFlags, cluster: Cluster, context: Plug
   if (checks.every(({ level }) => level !== 'fail')) checks.push(...(await checkInstallation(flags, cluster, context)));
   const healthy = checks.every(({ level }) => level !== 'fail');
   context.stdout(
-    printData({ healthy, checks }, flags.output) ?? renderChecks('CHECK', checks, createPaint(context.color)),
+    printData({ healthy, checks }, flags.output) ??
+      renderChecks('CHECK', checks, createPaint(context.color), context.columns),
   );
   return healthy ? exitCodes.yes : exitCodes.no;
 }
@@ -51,7 +53,7 @@ async function checkDefinition(cluster: Cluster): Promise<Check> {
   if (crd === undefined)
     return {
       ...{ name, level: 'fail', message: 'peerdiscoveries.peerdiscovery.dev is not installed' },
-      cure: 'kubectl apply -k config (or the Helm chart); see docs/guides',
+      cure: `install PeerDiscovery: ${documentationUrl('guides/install.md')}`,
     };
   const established = crd.status?.conditions?.find(({ type }) => type === 'Established');
   if (established?.status === 'True') return { name, level: 'ok', message: 'installed and established' };

@@ -1,17 +1,18 @@
 import { parseRequestInfo, type RequestInfo } from '../domain/request-info.ts';
-import { type NotFoundRule, type RouteDecision, routeRequest } from '../domain/route-request.ts';
+import { isMisplaced, type NotFoundRule, type RouteDecision, routeRequest } from '../domain/route-request.ts';
 import type { PeerSet, RoutingTable, TablePeer } from '../domain/routing-table.ts';
 import { showServedVersion } from '../domain/served-version.ts';
 import { indexTable, type TableIndex } from '../domain/table-index.ts';
 import { exitCodes } from './exit-codes.ts';
 import { findResources } from './find-resource.ts';
 import { type Cell, createPaint, formatTable, type Paint, type Tone } from './format-table.ts';
+import { nameOf } from './names.ts';
 import type { PluginFlags } from './plugin-flags.ts';
 import { type Cluster, type PluginContext, PluginError } from './ports.ts';
 import { printData } from './print-data.ts';
 import { confirmationAgeMs, readPublished, tableLocation } from './read-cluster.ts';
 import { confirmedWithinMs } from './readiness-checks.ts';
-import { nameOf, stateTone } from './show-status.ts';
+import { stateTone } from './show-status.ts';
 
 /** What becomes of a request whose home is one certain server. */
 interface Outcome {
@@ -34,6 +35,8 @@ export interface Explanation {
   readonly missingFrom: readonly string[];
   readonly outcomes: readonly Outcome[];
   readonly alsoServedAs: readonly string[];
+  /** Where the resource is, if no server that serves it has the path that was asked for. */
+  readonly elsewhere?: string;
 }
 
 /**
@@ -44,7 +47,7 @@ export interface Explanation {
 export async function explainRoute(flags: PluginFlags, cluster: Cluster, context: PluginContext): Promise<number> {
   const { object, bundle } = await readPublished(cluster, flags);
   const asked = flags.arguments[0] ?? '';
-  const found = asked.startsWith('/') ? [] : findResources(bundle, asked);
+  const found = asked.startsWith('/') ? [] : findResources(bundle, asked, flags.method);
   const path = asked.startsWith('/') ? asked : found[0]?.path;
   if (path === undefined) {
     if (!bundle.table.complete)
@@ -66,7 +69,8 @@ export async function explainRoute(flags: PluginFlags, cluster: Cluster, context
     alsoServedAs: found.slice(1).map((other) => other.path),
   });
   context.stdout(
-    printData(explanation, flags.output) ?? renderExplanation(explanation, bundle.table, createPaint(context.color)),
+    printData(explanation, flags.output) ??
+      renderExplanation(explanation, bundle.table, createPaint(context.color), context.columns),
   );
   const verdicts = explanation.outcomes.map(({ verdict }) => verdict);
   if (verdicts.length === 0 || verdicts.includes('unknown')) return exitCodes.unknown;
@@ -90,7 +94,8 @@ function explain(
   // In Observe, proxies send everything home; what Route would do is what is worth to know.
   const index = indexTable({ ...table, mode: 'Route' });
   const usable = (at: number) => ['Ready', 'Stale'].includes(table.peers[at]?.state ?? '');
-  const serving = servingOf(index, info);
+  const elsewhere = pathElsewhere(index, info);
+  const serving = elsewhere === undefined ? servingOf(index, info) : [];
   const discovery = info.path === '/apis' || info.path === '/api';
   const names = (peers: PeerSet) => peers.map((at) => labelOf(table, at));
   const outcomes = table.peers.flatMap((peer, home): Outcome[] => {
@@ -111,14 +116,24 @@ function explain(
     request: pickInfo(info),
     servedBy: names(serving ?? []),
     missingFrom:
-      serving === undefined
+      serving === undefined || elsewhere !== undefined
         ? []
         : names(
             table.peers.map((_, at) => at).filter((at) => !serving.includes(at) && table.peers[at]?.state !== 'Gone'),
           ),
     outcomes,
     alsoServedAs: asked.alsoServedAs,
+    ...(elsewhere !== undefined && { elsewhere }),
   };
+}
+
+/** The collection of a resource that is asked for in a namespace and has none, or the other way round. */
+function pathElsewhere(index: TableIndex, info: RequestInfo): string | undefined {
+  const { group, version, resource, subresource } = info;
+  const row = info.isResourceRequest ? index.resource(group, version, resource, subresource) : undefined;
+  if (row === undefined || row.peers.length === 0 || !isMisplaced(info, row.scope)) return undefined;
+  const root = group === '' ? `/api/${version}` : `/apis/${group}/${version}`;
+  return `${root}${row.scope === 'Namespaced' ? '/namespaces/NAMESPACE' : ''}/${resource}`;
 }
 
 function servingOf(index: TableIndex, info: RequestInfo): PeerSet | undefined {
@@ -169,7 +184,7 @@ function describeHome(rule: NotFoundRule, home: string): Pick<Outcome, 'why' | '
   }
 }
 
-function renderExplanation(explanation: Explanation, table: RoutingTable, paint: Paint): string {
+function renderExplanation(explanation: Explanation, table: RoutingTable, paint: Paint, width?: number): string {
   const { method, path, request, outcomes, servedBy, missingFrom } = explanation;
   const lines = [`${paint('strong', `${method} ${path}`)}\n`];
   if (request.isResourceRequest) {
@@ -179,7 +194,9 @@ function renderExplanation(explanation: Explanation, table: RoutingTable, paint:
   } else lines.push('not about a resource\n');
   const peers = table.peers.filter(({ id, hostname }) => [...servedBy, ...missingFrom].includes(hostname ?? id));
   const tables: string[] = [];
-  if (request.isResourceRequest && servedBy.length === 0)
+  if (explanation.elsewhere !== undefined)
+    tables.push(`No server has this path: a ${request.verb} of ${request.resource} is for ${explanation.elsewhere}.\n`);
+  else if (request.isResourceRequest && servedBy.length === 0)
     tables.push(
       table.complete
         ? 'No server serves it, and every live server is known: 404 is the truth.\n'
@@ -200,6 +217,7 @@ function renderExplanation(explanation: Explanation, table: RoutingTable, paint:
           ];
         }),
         paint,
+        width,
       ),
     );
   if (outcomes.length === 0) tables.push('No server can be home now: every request is answered 503.\n');
@@ -213,6 +231,7 @@ function renderExplanation(explanation: Explanation, table: RoutingTable, paint:
           return [home, { text: goes === 'nowhere' ? 'nobody' : where, tone }, why];
         }),
         paint,
+        width,
       ),
     );
   if (explanation.mode === 'Observe')

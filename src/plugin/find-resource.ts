@@ -1,6 +1,6 @@
 import type { ResourceDiscovery } from '../domain/discovery-document.ts';
 import { parseDiscoveryList } from '../domain/parse-discovery.ts';
-import type { RoutingBundle } from '../domain/routing-table.ts';
+import type { RoutingBundle, Scope } from '../domain/routing-table.ts';
 
 /** A resource that somebody named as kubectl lets them. */
 export interface FoundResource {
@@ -41,7 +41,7 @@ export function listResources(bundle: RoutingBundle): readonly NamedResource[] {
  *
  * As kubectl reads it: after the first dot comes a group, or a version and a group.
  */
-export function findResources(bundle: RoutingBundle, text: string): readonly FoundResource[] {
+export function findResources(bundle: RoutingBundle, text: string, method = 'GET'): readonly FoundResource[] {
   const [full = '', subresource = ''] = text.split('/', 2);
   const [name = '', ...suffix] = full.split('.');
   const wanted = name.toLowerCase();
@@ -56,14 +56,41 @@ export function findResources(bundle: RoutingBundle, text: string): readonly Fou
     version,
     resource,
     subresource,
-    path: pathOf({ group, version, resource, subresource }),
+    path: pathOf({ group, version, resource, subresource }, scopeOf(bundle, { group, version, resource }), method),
   }));
 }
 
-/** A subresource belongs to an object: `NAME` stands for any. */
-function pathOf({ group, version, resource, subresource }: Omit<FoundResource, 'path'>): string {
+/**
+ * Where a request of this method for the resource goes: `NAMESPACE` and `NAME` stand for any.
+ *
+ * Only a list or a watch is of all namespaces; a subresource belongs to an object, and so does what PUT and PATCH change.
+ */
+function pathOf(
+  { group, version, resource, subresource }: Omit<FoundResource, 'path'>,
+  scope: Scope | undefined,
+  method: string,
+): string {
   const root = group === '' ? `/api/${version}` : `/apis/${group}/${version}`;
-  return subresource === '' ? `${root}/${resource}` : `${root}/namespaces/NAMESPACE/${resource}/NAME/${subresource}`;
+  const ofObject = subresource !== '' || method === 'PUT' || method === 'PATCH';
+  const reads = method === 'GET' || method === 'HEAD';
+  const namespaced = subresource !== '' && scope === undefined ? true : scope === 'Namespaced' && (ofObject || !reads);
+  return [
+    root,
+    ...(namespaced ? ['namespaces/NAMESPACE'] : []),
+    resource,
+    ...(ofObject ? ['NAME'] : []),
+    ...(subresource === '' ? [] : [subresource]),
+  ].join('/');
+}
+
+/** Whether objects of a resource are in namespaces, as the servers say; undefined if the table does not know. */
+function scopeOf(
+  { table }: RoutingBundle,
+  wanted: Pick<FoundResource, 'group' | 'version' | 'resource'>,
+): Scope | undefined {
+  return table.groupVersions
+    .find(({ group, version }) => group === wanted.group && version === wanted.version)
+    ?.resources.find(({ resource }) => resource === wanted.resource)?.scope;
 }
 
 function namesOf(resource: ResourceDiscovery): ReadonlySet<string> {

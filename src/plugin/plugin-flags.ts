@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { didYouMean } from '../domain/closest-name.ts';
 
 export type Output = 'table' | 'wide' | 'json' | 'yaml';
 
@@ -21,6 +22,8 @@ export interface PluginFlags {
   /** Port of this machine; 0 takes a free one. */
   readonly port: number;
   readonly help: boolean;
+  /** Ask no cluster. */
+  readonly client: boolean;
 }
 
 const every = {
@@ -45,6 +48,7 @@ const options = {
   'audit-log': { type: 'string', multiple: true },
   'metrics-file': { type: 'string', multiple: true },
   port: { type: 'string' },
+  client: { type: 'boolean' },
 } as const;
 
 export type FlagName = keyof typeof options;
@@ -58,6 +62,18 @@ export interface CommandShape {
 }
 
 export const clusterFlagNames = ['kubeconfig', 'context', 'namespace', 'name'] as const;
+
+/** The arguments with the command, which is the first that is no flag and no flag's value, in front of its flags. */
+export function commandFirst(args: readonly string[]): readonly string[] {
+  const { tokens } = parseArgs({ args: [...args], options, strict: false, tokens: true, allowPositionals: true });
+  const at = tokens.find(({ kind }) => kind === 'positional')?.index;
+  return at === undefined ? args : [args[at] ?? '', ...args.slice(0, at), ...args.slice(at + 1)];
+}
+
+function unknownFlag(flag: string, allowed: readonly string[]): string {
+  const names = allowed.map((name) => `--${name}`);
+  return `unknown flag ${flag}${didYouMean(flag, names)}${didYouMean(flag, names) === '' ? '; it' : ' It'} takes ${names.join(', ')}`;
+}
 
 /** Reads the flags of one command; every problem is reported at once, each with its cure. */
 export function parsePluginFlags(
@@ -76,8 +92,7 @@ export function parsePluginFlags(
   for (const token of tokens) {
     if (token.kind !== 'option') continue;
     const known = Object.hasOwn(options, token.name) ? options[token.name as FlagName] : undefined;
-    if (known === undefined || !allowed.includes(token.name))
-      problems.push(`unknown flag ${token.rawName}; it takes ${allowed.map((flag) => `--${flag}`).join(', ')}`);
+    if (known === undefined || !allowed.includes(token.name)) problems.push(unknownFlag(token.rawName, allowed));
     else if (known.type === 'string' && (token.value === undefined || token.value === ''))
       problems.push(`${token.rawName} needs a value`);
     else if (known.type === 'boolean' && token.value !== undefined)
@@ -120,6 +135,7 @@ export function parsePluginFlags(
       metricsFiles: many('metrics-file'),
       port: Number(port),
       help: values.help === true,
+      client: values.client === true,
     },
   };
 }

@@ -76,8 +76,10 @@ export interface PluginContext {
   stdout(text: string): void;
   stderr(text: string): void;
   readonly color: boolean;
-  /** Whether standard output is a terminal whose screen may be redrawn. */
-  readonly terminal: boolean;
+  /** Columns of the terminal; undefined where standard output is none. */
+  readonly columns: number | undefined;
+  /** Version of this program. */
+  readonly version: string;
   now(): number;
   readonly signal: AbortSignal;
 }

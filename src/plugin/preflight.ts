@@ -49,7 +49,9 @@ export async function preflight(flags: PluginFlags, cluster: Cluster, context: P
   }
   const ready = checks.every(({ level }) => level !== 'fail');
   const result: Preflight = { ready, checks, appear: appear.map(formatServed), disappear };
-  context.stdout(printData(result, flags.output) ?? renderPreflight(result, createPaint(context.color)));
+  context.stdout(
+    printData(result, flags.output) ?? renderPreflight(result, createPaint(context.color), context.columns),
+  );
   return ready ? exitCodes.yes : exitCodes.no;
 }
 
@@ -141,9 +143,9 @@ function checkDisappearing(disappear: readonly Disappearing[], auditKnown: boole
   };
 }
 
-function renderPreflight({ ready, checks, appear, disappear }: Preflight, paint: Paint): string {
-  const parts = [renderChecks('CHECK', checks, paint)];
-  if (disappear.length > 0) parts.push(disappearTable(disappear, paint));
+function renderPreflight({ ready, checks, appear, disappear }: Preflight, paint: Paint, width?: number): string {
+  const parts = [renderChecks('CHECK', checks, paint, width)];
+  if (disappear.length > 0) parts.push(disappearTable(disappear, paint, width));
   if (appear.length > 0)
     parts.push(
       formatTable(
@@ -158,7 +160,7 @@ function renderPreflight({ ready, checks, appear, disappear }: Preflight, paint:
   return `${parts.join('\n')}\n${verdict}\n`;
 }
 
-function disappearTable(disappear: readonly Disappearing[], paint: Paint): string {
+function disappearTable(disappear: readonly Disappearing[], paint: Paint, width?: number): string {
   const rows = disappear.flatMap(({ resource, servedInsteadAs, usedBy }): readonly (readonly Cell[])[] => {
     const users = usedBy.map(({ source, user, userAgent, verbs, requests, last }) =>
       source === 'metrics'
@@ -172,7 +174,7 @@ function disappearTable(disappear: readonly Disappearing[], paint: Paint): strin
     ];
     return [first, ...users.slice(1).map((user) => ['', '', user])];
   });
-  return formatTable(['WILL DISAPPEAR', 'SERVED INSTEAD AS', 'STILL USED BY'], rows, paint);
+  return formatTable(['WILL DISAPPEAR', 'SERVED INSTEAD AS', 'STILL USED BY'], rows, paint, width);
 }
 
 function keyOf({ group, version, resource }: Pick<ServedResource, 'group' | 'version' | 'resource'>): string {

@@ -1,5 +1,6 @@
 import { apiVersion, type PeerDiscovery, plural } from '../api/peer-discovery.ts';
 import { defaultTableName } from '../api/table-name.ts';
+import { documentationUrl } from '../domain/documentation-url.ts';
 import type { RoutingBundle } from '../domain/routing-table.ts';
 import type { PluginFlags } from './plugin-flags.ts';
 import { type Cluster, PluginError } from './ports.ts';
@@ -10,7 +11,7 @@ export async function readObject(cluster: Cluster, { name }: Pick<PluginFlags, '
   if (object !== undefined) return object;
   throw new PluginError(
     `there is no PeerDiscovery ${JSON.stringify(name)} at ${cluster.serverUrl}`,
-    'install PeerDiscovery and create one (docs/guides), or name another with --name; "kubectl get peerdiscovery" lists them',
+    `name another with --name; "kubectl get peerdiscovery" lists them. Without any, create one: ${documentationUrl('guides/install.md')}`,
   );
 }
 

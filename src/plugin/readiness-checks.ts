@@ -1,7 +1,8 @@
 import type { PeerDiscovery, PeerStatus } from '../api/peer-discovery.ts';
 import { servedMinor, showServedVersion } from '../domain/served-version.ts';
 import type { Check } from './checks.ts';
-import { conditionOf, formatAge, nameOf } from './show-status.ts';
+import { nameOf } from './names.ts';
+import { conditionOf, formatAge } from './show-status.ts';
 
 /** A table that was not confirmed for longer has no operator that looks after it, whatever the clocks of two machines. */
 export const confirmedWithinMs = 60_000;

@@ -6,6 +6,7 @@ import { explainRoute } from './explain-route.ts';
 import {
   type CommandShape,
   clusterFlagNames,
+  commandFirst,
   type FlagName,
   type PluginFlags,
   parsePluginFlags,
@@ -15,12 +16,15 @@ import { preflight } from './preflight.ts';
 import { showDashboard } from './show-dashboard.ts';
 import { showStatus } from './show-status.ts';
 import { showTable } from './show-table.ts';
+import { showVersion } from './show-version.ts';
 
 interface Command {
   readonly shape: CommandShape;
   readonly usage: string;
   readonly summary: string;
   readonly details: string;
+  /** Command lines after `kubectl peerdiscovery`, each with what it is for. */
+  readonly examples: readonly (readonly [line: string, what: string])[];
   run(flags: PluginFlags, connect: () => Cluster, context: PluginContext): Promise<number>;
 }
 
@@ -32,7 +36,14 @@ const commands: Readonly<Record<string, Command>> = {
     shape: { flags: [...withOutput, 'watch'], outputs: ['table', 'wide', 'json', 'yaml'], arguments: none },
     usage: 'status [-o wide|json|yaml] [-w]',
     summary: 'Show the kube-apiservers, how they are, and what they serve differently',
-    details: 'Exit code 0 if the PeerDiscovery is Ready, 1 if not. With -w it shows every change until it is stopped.',
+    details:
+      'Exit code 0 if the PeerDiscovery is Ready, 1 if not. With -w it prints every change with its time until it is stopped.\n' +
+      'It fits the width of the terminal; -o wide has more columns and wraps nothing.',
+    examples: [
+      ['status', 'how the servers are'],
+      ['status -w', 'every change with its time, during an upgrade'],
+      ['status -o json', 'the whole object, for programs'],
+    ],
     run: (flags, connect, context) => showStatus(flags, connect(), context),
   },
   explain: {
@@ -50,6 +61,12 @@ const commands: Readonly<Record<string, Command>> = {
     details:
       'RESOURCE is named as kubectl names it: po, deployments.apps, deployments.v1.apps, pods/exec.\n' +
       'Exit code 0 if it is served, 1 if no server serves it (404), 3 if that is in doubt or nobody can serve it now (503).',
+    examples: [
+      ['explain resourceclaims.v1.resource.k8s.io', 'which servers have it'],
+      ['explain pods/exec', 'where a subresource goes'],
+      ['explain deployments --method DELETE', 'the same for another method'],
+      ['explain /apis/apps/v1/namespaces/default/deployments/web', 'where one request goes'],
+    ],
     run: (flags, connect, context) => explainRoute(flags, connect(), context),
   },
   diff: {
@@ -63,6 +80,10 @@ const commands: Readonly<Record<string, Command>> = {
     details:
       'PEER is a hostname, an id or an address. Saved documents are compared without a cluster, and in every detail.\n' +
       'Exit code 0 if they serve the same, 1 if not.',
+    examples: [
+      ['diff old-1 new-1', 'two servers of this cluster'],
+      ['diff before=before.json after=after.json', 'two saved answers of /apis, without a cluster'],
+    ],
     run: diffPeers,
   },
   table: {
@@ -72,6 +93,10 @@ const commands: Readonly<Record<string, Command>> = {
     details:
       'Subresources are listed where they are served by others than their resource, with -o wide always.\n' +
       'Exit code 0 if the table is complete, 3 if not.',
+    examples: [
+      ['table', 'every group, version and resource with who serves it'],
+      ['table -o wide', 'subresources too'],
+    ],
     run: (flags, connect, context) => showTable(flags, connect(), context),
   },
   preflight: {
@@ -87,6 +112,10 @@ const commands: Readonly<Record<string, Command>> = {
       '--audit-log is a log of kube-apiserver as JSON lines; "-" is standard input. Without --metrics-file, the metrics\n' +
       'of the API server of the kubeconfig are asked.\n' +
       'Exit code 0 if nothing speaks against the upgrade, 1 if something does.',
+    examples: [
+      ['preflight --target-version v1.37.0', 'whether the control plane is ready for it'],
+      ['preflight --target apis.json --target api.json --audit-log audit.log', 'and whom it would hurt'],
+    ],
     run: (flags, connect, context) => preflight(flags, connect(), context),
   },
   doctor: {
@@ -95,7 +124,11 @@ const commands: Readonly<Record<string, Command>> = {
     summary: 'Look for what keeps PeerDiscovery from its work: RBAC, certificates, addresses, clocks',
     details:
       'It connects to every server to look at its certificate and clock, and sends no credential.\n' +
-      'Exit code 0 if nothing is broken, 1 if something is.',
+      'What you may not read is skipped, and it says so. Exit code 0 if nothing is broken, 1 if something is.',
+    examples: [
+      ['doctor', 'look at everything'],
+      ['doctor -n default', 'of an operator in the namespace default'],
+    ],
     run: (flags, connect, context) => doctor(flags, connect(), context),
   },
   dashboard: {
@@ -109,7 +142,24 @@ const commands: Readonly<Record<string, Command>> = {
     details:
       'It prints an address of 127.0.0.1 and passes the page on through the API server, as the user of the kubeconfig.\n' +
       'Your own credential goes to the API server alone; the operator gets a token for the page, made for ten minutes.',
+    examples: [
+      ['dashboard', 'on a free port'],
+      ['dashboard --port 8888', 'on this one'],
+    ],
     run: (flags, connect, context) => showDashboard(flags, connect(), context),
+  },
+  version: {
+    shape: { flags: [...withOutput, 'client'], outputs: ['table', 'json', 'yaml'], arguments: none },
+    usage: 'version [--client] [-o json|yaml]',
+    summary: 'Print the versions of this plugin, of the operator, and of the API server',
+    details:
+      'The operator says its version with each confirmation of the routing table. What cannot be read is unknown, with the\n' +
+      'reason on standard error. Exit code 0.',
+    examples: [
+      ['version', 'both sides'],
+      ['version --client -o json', 'this plugin alone, without a cluster'],
+    ],
+    run: showVersion,
   },
 };
 
@@ -120,16 +170,19 @@ const offline: Commands = {
   },
 };
 
+/** Every command there is, `merge` included, which others run. */
+export const commandNames: readonly string[] = [...Object.keys(commands), ...Object.keys(offline), 'help'];
+
 const usage = `Look at a control plane of mixed kube-apiserver versions through PeerDiscovery.
 
-Usage: kubectl peerdiscovery COMMAND
+Usage: kubectl peerdiscovery COMMAND [flags]
 
 ${Object.values(commands)
   .map(({ usage: line, summary }) => `  ${line}\n      ${summary}\n`)
   .join('')}  merge --local ID ID=FILE...
       Merge saved discovery documents as kube-apiserver does
-  version
-      Print the version
+  help [COMMAND]
+      What a command does, with examples
 
 Flags of every command that asks a cluster:
       --kubeconfig FILE   kubeconfig to use (default $KUBECONFIG, else ~/.kube/config)
@@ -138,17 +191,31 @@ Flags of every command that asks a cluster:
       --name NAME         the PeerDiscovery to look at (default cluster)
   -h, --help              what a command does
 
+Examples:
+  kubectl peerdiscovery status
+  kubectl peerdiscovery explain resourceclaims.v1.resource.k8s.io
+  kubectl peerdiscovery doctor
+
 Exit codes: 0 yes, 1 no, 2 wrong usage, 3 nobody can tell (the cluster or a file cannot be read, or it is in doubt).
 `;
 
+/** The command line as `COMMAND ...`: flags may stand before the command, and `help COMMAND` is `COMMAND --help`. */
+function readCommand(args: readonly string[]): readonly string[] {
+  const ordered = commandFirst(args);
+  const [name, about] = ordered;
+  if (name === '--version') return ['version', '--client'];
+  if (name !== 'help') return ordered;
+  return about === undefined ? ['--help'] : [about, '--help'];
+}
+
 /** Runs a command of `kubectl peerdiscovery` that this role knows; resolves to its exit code, undefined if it knows none. */
 export async function runPlugin(args: readonly string[], context: PluginContext): Promise<number | undefined> {
-  const [name, ...rest] = args;
-  if (name === '__complete') {
-    await completeWords(rest, context);
+  if (args[0] === '__complete') {
+    await completeWords(args.slice(1), context);
     return exitCodes.yes;
   }
-  if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
+  const [name, ...rest] = readCommand(args);
+  if (name === undefined || name === '--help' || name === '-h') {
     context.stdout(usage);
     return name === undefined ? exitCodes.usage : exitCodes.yes;
   }
@@ -163,7 +230,10 @@ export async function runPlugin(args: readonly string[], context: PluginContext)
   const { flags } = parsed;
   if (flags.help) {
     const { summary, details, usage: line } = command;
-    context.stdout(`${summary}.\n\nUsage: kubectl peerdiscovery ${line}\n\n${details}\n`);
+    const examples = command.examples.map(([example, what]) => `  # ${what}\n  kubectl peerdiscovery ${example}\n`);
+    context.stdout(
+      `${summary}.\n\nUsage: kubectl peerdiscovery ${line}\n\n${details}\n\nExamples:\n${examples.join('')}`,
+    );
     return exitCodes.yes;
   }
   return withClusters(context, flags, (connect) => command.run(flags, connect, context));

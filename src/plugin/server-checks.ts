@@ -1,7 +1,8 @@
 import type { PeerStatus } from '../api/peer-discovery.ts';
 import type { Check } from './checks.ts';
+import { nameOf } from './names.ts';
 import type { ServerInspection } from './ports.ts';
-import { formatAge, nameOf } from './show-status.ts';
+import { formatAge } from './show-status.ts';
 
 /** A peer and what a connection to it showed; undefined where it has no address. */
 export interface InspectedPeer {

@@ -1,13 +1,17 @@
 import type { Condition, PeerDiscovery, PeerStatus } from '../api/peer-discovery.ts';
 import { showServedVersion } from '../domain/served-version.ts';
+import { describeChanges } from './describe-changes.ts';
 import { exitCodes } from './exit-codes.ts';
-import { type Cell, createPaint, formatTable, type Paint, type Tone } from './format-table.ts';
+import { type Cell, createPaint, formatTable, type Paint, type Tone, wrapText } from './format-table.ts';
+import { formatResource, nameOf } from './names.ts';
 import type { Output, PluginFlags } from './plugin-flags.ts';
 import type { Cluster, PluginContext } from './ports.ts';
 import { printData } from './print-data.ts';
 import { readObject } from './read-cluster.ts';
 
 const shortDifferences = 15;
+/** Where standard output is no terminal, whoever reads it has one. */
+const usualColumns = 80;
 
 /** `status`: peers and their differences; `no` if the object is not Ready. */
 export async function showStatus(flags: PluginFlags, cluster: Cluster, context: PluginContext): Promise<number> {
@@ -21,31 +25,55 @@ export async function showStatus(flags: PluginFlags, cluster: Cluster, context: 
 }
 
 async function watchStatus(flags: PluginFlags, cluster: Cluster, context: PluginContext): Promise<void> {
-  const { output } = flags;
-  const redraw = context.terminal && (output === 'table' || output === 'wide');
+  const show = flags.output === 'json' || flags.output === 'yaml' ? showObjects : showChanges;
+  await cluster.watchObject(flags.name, show(flags, context), context.signal);
+}
+
+/** Shows every object whole, as programs read them. */
+function showObjects({ output }: PluginFlags, context: PluginContext): (object: PeerDiscovery | undefined) => void {
   let before = '';
-  await cluster.watchObject(
-    flags.name,
-    (object) => {
-      const text =
-        object === undefined
-          ? `there is no PeerDiscovery ${flags.name} yet\n`
-          : output === 'json'
-            ? `${JSON.stringify(object)}\n`
-            : renderObject(object, output, context);
-      if (text === before) return;
-      const separator = before === '' || output === 'json' ? '' : output === 'yaml' ? '---\n' : '\n';
-      context.stdout(redraw ? `\u001b[H\u001b[2J\u001b[3J${text}` : separator + text);
-      before = text;
-    },
-    context.signal,
-  );
+  return (object) => {
+    if (object === undefined) return;
+    const text = output === 'json' ? `${JSON.stringify(object)}\n` : renderObject(object, output, context);
+    if (text === before) return;
+    context.stdout(before === '' || output === 'json' ? text : `---\n${text}`);
+    before = text;
+  };
+}
+
+/** Shows the status once, and then each change with the time at which it was seen. */
+function showChanges(flags: PluginFlags, context: PluginContext): (object: PeerDiscovery | undefined) => void {
+  let before: { readonly object: PeerDiscovery | undefined } | undefined;
+  return (object) => {
+    if (before?.object === undefined && object !== undefined)
+      context.stdout(`${renderObject(object, flags.output, context)}\n`);
+    else if (before === undefined) context.stdout(`there is no PeerDiscovery ${flags.name} yet\n`);
+    else {
+      const time = `${new Date(context.now()).toISOString().slice(0, 19)}Z`;
+      const room = widthOf(flags.output, context) - time.length - 2;
+      for (const change of describeChanges(before.object, object)) {
+        const [first, ...more] = wrapText(change.replace(/\p{Cc}+/gu, ' '), room);
+        context.stdout([`${time}  ${first}`, ...more.map((line) => ' '.repeat(time.length + 2) + line), ''].join('\n'));
+      }
+    }
+    before = { object };
+  };
+}
+
+/** `-o wide` is as wide as it is; all else fits the terminal, or the 80 columns of one. */
+function widthOf(output: Output, { columns }: PluginContext): number {
+  return output === 'wide' ? Number.POSITIVE_INFINITY : (columns ?? usualColumns);
 }
 
 function renderObject(object: PeerDiscovery, output: Output, context: PluginContext): string {
   return (
     printData(withoutManagedFields(object), output) ??
-    renderStatus(object, { wide: output === 'wide', paint: createPaint(context.color), now: context.now() })
+    renderStatus(object, {
+      wide: output === 'wide',
+      paint: createPaint(context.color),
+      width: widthOf(output, context),
+      now: context.now(),
+    })
   );
 }
 
@@ -55,26 +83,35 @@ function withoutManagedFields(object: PeerDiscovery): PeerDiscovery {
   return { ...object, metadata };
 }
 
+/** How a status is shown. */
+interface Look {
+  readonly wide: boolean;
+  readonly paint: Paint;
+  readonly width: number;
+  readonly now: number;
+}
+
 /** The status as people read it. */
-function renderStatus(
-  { metadata, spec, status }: PeerDiscovery,
-  { wide, paint, now }: { readonly wide: boolean; readonly paint: Paint; readonly now: number },
-): string {
-  const title = [
-    paint('strong', `PeerDiscovery ${metadata.name}`),
+function renderStatus({ metadata, spec, status }: PeerDiscovery, look: Look): string {
+  const { paint, width } = look;
+  const wrapped = (text: string) => `${wrapText(text, width).join('\n')}\n`;
+  const named = `PeerDiscovery ${metadata.name}`;
+  const facts = [
+    named,
     `mode ${status?.mode ?? spec?.mode ?? 'Observe'}`,
     `revision ${status?.revision ?? 'none'}`,
     `${status?.groups ?? 0} groups`,
     `${status?.resources ?? 0} resources`,
-  ].join(', ');
+  ];
+  const title = wrapped(facts.join(', ')).replace(named, () => paint('strong', named));
   if (status?.conditions === undefined)
-    return `${title}\n\nThe operator has not looked at it yet; see that it runs: "kubectl peerdiscovery doctor".\n`;
-  const parts = [`${title}\n`, conditionTable(status.conditions, paint)];
+    return `${title}\n${wrapped('The operator has not looked at it yet; see that it runs: "kubectl peerdiscovery doctor".')}`;
+  const parts = [title, conditionTable(status.conditions, look)];
   const peers = status.peers ?? [];
-  if (peers.length > 0) parts.push(peerTable(peers, { wide, paint, now }));
+  if (peers.length > 0) parts.push(peerTable(peers, look));
   if (status.omitted !== undefined && status.omitted.peers > 0)
-    parts.push(`${status.omitted.peers} more peers are left out of the status to keep it small.\n`);
-  const differences = differenceTable(status, wide, paint);
+    parts.push(wrapped(`${status.omitted.peers} more peers are left out of the status to keep it small.`));
+  const differences = differenceTable(status, look);
   if (differences !== '') parts.push(differences);
   const problems = status.leaseProblems ?? [];
   if (problems.length > 0)
@@ -83,24 +120,22 @@ function renderStatus(
         ['LEASE WITHOUT PEER', 'REASON', 'MESSAGE'],
         problems.map(({ lease, reason, message }) => [lease, { text: reason, tone: 'warning' }, message]),
         paint,
+        width,
       ),
     );
   return parts.join('\n');
 }
 
-function conditionTable(conditions: readonly Condition[], paint: Paint): string {
+function conditionTable(conditions: readonly Condition[], { paint, width }: Look): string {
   const rows = conditions.map(({ type, status, reason, message }): readonly Cell[] => {
     const good = type === 'Stale' || type === 'Stalled' ? 'False' : 'True';
     const tone: Tone = status === good ? 'good' : type === 'Converged' || type === 'Stale' ? 'warning' : 'bad';
     return [type, { text: status, tone }, reason, message];
   });
-  return formatTable(['CONDITION', 'STATUS', 'REASON', 'MESSAGE'], rows, paint);
+  return formatTable(['CONDITION', 'STATUS', 'REASON', 'MESSAGE'], rows, paint, width);
 }
 
-function peerTable(
-  peers: readonly PeerStatus[],
-  { wide, paint, now }: { readonly wide: boolean; readonly paint: Paint; readonly now: number },
-): string {
+function peerTable(peers: readonly PeerStatus[], { wide, paint, width, now }: Look): string {
   const header = ['PEER', 'VERSION', 'STATE', 'ADDRESS', 'GROUPS', 'RESOURCES'];
   if (wide) header.push('SOURCE', 'TRUST', 'FORM', 'HASH', 'CHANGED', 'MVP', 'ID');
   header.push('REASON');
@@ -126,10 +161,10 @@ function peerTable(
     cells.push(peer.message === undefined ? peer.reason : `${peer.reason}: ${peer.message}`);
     return cells;
   });
-  return formatTable(header, rows, paint);
+  return formatTable(header, rows, paint, width);
 }
 
-function differenceTable(status: PeerDiscovery['status'], wide: boolean, paint: Paint): string {
+function differenceTable(status: PeerDiscovery['status'], { wide, paint, width }: Look): string {
   const divergent = status?.divergent ?? [];
   if (divergent.length === 0) return '';
   const names = new Map((status?.peers ?? []).map((peer) => [peer.id, nameOf(peer)]));
@@ -149,27 +184,14 @@ function differenceTable(status: PeerDiscovery['status'], wide: boolean, paint: 
       },
     ]),
     paint,
+    width,
   );
   const total = status?.divergentResources ?? divergent.length;
   const hidden = total - shown.length;
   if (hidden <= 0) return table;
   const where =
     shown.length < divergent.length ? '-o wide lists them' : '"kubectl peerdiscovery diff PEER PEER" lists them';
-  return `${table}… and ${hidden} more; ${where}.\n`;
-}
-
-/** What people call a peer. */
-export function nameOf({ hostname, id }: { readonly hostname?: string; readonly id: string }): string {
-  return hostname ?? id;
-}
-
-/** `resource.version.group`, as kubectl takes it; the core group has none. */
-export function formatResource(of: {
-  readonly group: string;
-  readonly version: string;
-  readonly resource: string;
-}): string {
-  return [of.resource, of.version, of.group].filter((part) => part !== '').join('.');
+  return `${table}${wrapText(`… and ${hidden} more; ${where}.`, width).join('\n')}\n`;
 }
 
 export function stateTone(state: string): Tone {

@@ -2,11 +2,12 @@ import type { RoutingTable, TableGroupVersion } from '../domain/routing-table.ts
 import { showServedVersion } from '../domain/served-version.ts';
 import { exitCodes } from './exit-codes.ts';
 import { type Cell, createPaint, formatTable, type Paint } from './format-table.ts';
+import { nameOf } from './names.ts';
 import type { PluginFlags } from './plugin-flags.ts';
 import type { Cluster, PluginContext } from './ports.ts';
 import { printData } from './print-data.ts';
 import { readPublished } from './read-cluster.ts';
-import { nameOf, stateTone } from './show-status.ts';
+import { stateTone } from './show-status.ts';
 
 /** `table`: the published routing table, decoded; `unknown` if it is not complete. */
 export async function showTable(flags: PluginFlags, cluster: Cluster, context: PluginContext): Promise<number> {

@@ -1,6 +1,7 @@
 import { BlockList, isIP } from 'node:net';
 import { parseArgs } from 'node:util';
 import { parseAddress } from '../domain/address.ts';
+import { didYouMean } from '../domain/closest-name.ts';
 import type { IdentityFlags } from './identity-flags.ts';
 import { identityOptions, identityUsage, readIdentityFlags } from './identity-flags.ts';
 import { limitOptions, limitUsage, readLimitFlags } from './limit-flags.ts';
@@ -110,7 +111,16 @@ Identity:
 ${identityUsage}
 Limits (for each process):
 
-${limitUsage}`;
+${limitUsage}
+Examples:
+
+  # From a machine of yours, in front of one server
+  peerdiscovery proxy --kubeconfig ~/.kube/config --tls-cert-file proxy.crt --tls-private-key-file proxy.key \\
+    --peer-ca-file ca.crt --home 10.0.0.11:6443 --log-format text
+  # Without a cluster's API: by a routing table that is a file
+  peerdiscovery proxy --routing-table-file table.json --tls-cert-file proxy.crt --tls-private-key-file proxy.key \\
+    --peer-ca-file ca.crt
+`;
 
 /** Reads the flags of `peerdiscovery proxy`; it reports every bad one, each with its cure. */
 export function parseProxyFlags(args: readonly string[]): ProxyFlagsResult {
@@ -123,11 +133,13 @@ export function parseProxyFlags(args: readonly string[]): ProxyFlagsResult {
     allowPositionals: true,
   });
   if (values.help === true) return { kind: 'help' };
+  const names = Object.keys(options).map((name) => `--${name}`);
   for (const token of tokens) {
     if (token.kind === 'positional') problems.push(`unexpected argument ${JSON.stringify(token.value)}`);
     if (token.kind !== 'option') continue;
     const known = Object.hasOwn(options, token.name) ? options[token.name as keyof typeof options] : undefined;
-    if (known === undefined) problems.push(`unknown flag ${token.rawName}; see --help`);
+    if (known === undefined)
+      problems.push(`unknown flag ${token.rawName}${didYouMean(token.rawName, names)}; see --help`);
     else if (known.type === 'string' && (token.value === undefined || token.value === ''))
       problems.push(`${token.rawName} needs a value`);
     else if (known.type === 'boolean' && token.value !== undefined) problems.push(`${token.rawName} takes no value`);

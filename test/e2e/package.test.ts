@@ -103,7 +103,12 @@ describe('what is shipped', function () {
     const unpacked = join(folder, 'unpacked');
     mkdirSync(unpacked);
     spawnSync('tar', ['-xzf', archive, '-C', unpacked]);
-    expect(readdirSync(unpacked)).to.have.members(['LICENSE', platform.bin, 'plugin.mjs']);
+    expect(readdirSync(unpacked)).to.have.members([
+      'LICENSE',
+      platform.bin,
+      'kubectl_complete-peerdiscovery.mjs',
+      'plugin.mjs',
+    ]);
     // As krew installs it: a link on the PATH, where there is nothing else but Node.
     const path = join(folder, 'path');
     mkdirSync(path);
@@ -114,5 +119,9 @@ describe('what is shipped', function () {
     const { stdout, stderr } = run('version');
     expect(stdout, stderr).to.equal(`kubectl-peerdiscovery ${spec.version.slice(1)}\n`);
     expect(run('status', '--kubeconfig', 'none').stderr).to.match(/^error: .*none.*\n {2}cure: /);
+    const complete = join(unpacked, 'kubectl_complete-peerdiscovery.mjs');
+    const completed = spawnSync(complete, ['st'], { encoding: 'utf8', cwd: unpacked, env: { PATH: path } });
+    expect(completed.stdout, completed.stderr).to.match(/^status\t.*\n:4\n$/);
+    expect(spec.caveats).to.contain('/kubectl_complete-peerdiscovery.mjs');
   });
 });

@@ -99,6 +99,17 @@ describe('kubectl peerdiscovery on real servers of 1.33 and 1.36', function () {
     const command = [...environment, await kubectlPath(), 'peerdiscovery', 'status'];
     const { stdout, stderr } = await mixed.plane.exec('env', command);
     expect(stdout, stderr).to.match(/^old-1 +v1\./m);
+    // As the manifest says: krew links one program only.
+    symlinkSync(join(path, 'kubectl_complete-peerdiscovery.mjs'), join(path, 'kubectl_complete-peerdiscovery'));
+    const words = [...environment, await kubectlPath(), '__complete', 'peerdiscovery', 'diff', 'old-1', 'n'];
+    expect((await mixed.plane.exec('env', words)).stdout.split('\n')).to.include('new-1');
+  });
+
+  it('says the versions of both sides', async () => {
+    const outcome = await plugin(['version']);
+    expect(outcome.stdout, outcome.stderr).to.match(
+      /^kubectl-peerdiscovery \d+\.\d+\.\d+\noperator \d+\.\d+\.\d+\nkube-apiserver v1\.36\.\d+\n$/,
+    );
   });
 
   it('shows the peers and their differences, for people and for programs', async () => {
@@ -217,7 +228,9 @@ describe('kubectl peerdiscovery on real servers of 1.33 and 1.36', function () {
     });
     await waitUntil('the first state', async () => /^new-1 .* Ready /m.test(seen), { seen: () => seen });
     await mixed.plane.server('new-1').kill();
-    await waitUntil('the change', async () => /^new-1 .* Unreachable /m.test(seen), { seen: () => seen });
+    await waitUntil('the change', async () => /^\S+Z {2}peer new-1: Ready -> Unreachable /m.test(seen), {
+      seen: () => seen,
+    });
     const ended = new Promise((resolve) => watching.once('exit', resolve));
     watching.kill('SIGINT');
     expect(await ended).to.equal(0);

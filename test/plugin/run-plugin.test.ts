@@ -97,6 +97,7 @@ async function run(
   args: readonly string[],
   change: (fake: ReturnType<typeof fakePlugin>['fake']) => void = () => {},
   files: Readonly<Record<string, string>> = {},
+  columns?: number,
 ) {
   const { fake, context, written } = fakePlugin(now, files);
   const lease = (seconds: number) => ({
@@ -113,7 +114,7 @@ async function run(
   for (const address of ['a.example:6443', 'b.example:6443'])
     fake.inspections.set(address, { kind: 'verified', notAfter: now + 200 * day, skewMs: 100 });
   change(fake);
-  const code = await runPlugin(args, context);
+  const code = await runPlugin(args, { ...context, columns });
   return { code, ...written };
 }
 
@@ -160,20 +161,101 @@ describe('kubectl peerdiscovery', () => {
   });
 
   it('never passes control characters of a status on to the terminal', async () => {
-    const { stdout } = await run(['status'], ({ objects }) =>
+    const { stdout } = await run(['status', '-o', 'wide'], ({ objects }) =>
       objects.set(objectPath, objectWith([peer('a', { message: 'bad\u001b[2Jthing\nnext' })])),
     );
     expect(stdout).to.contain('bad [2Jthing next');
   });
 
-  it('prints a watched object again only if what is shown has changed', async () => {
-    const first = objectWith([peer('a')]);
-    const second = objectWith([peer('a', { state: 'Unreachable' })]);
-    const { stdout } = await run(['status', '-w'], (fake) => {
-      fake.watched = [undefined, first, { ...first, metadata: { name: 'cluster', resourceVersion: '2' } }, second];
+  it('prints the status once, and then every change with its time', async () => {
+    const later = (change: Partial<PeerStatus>, ready: 'True' | 'False' = 'True') =>
+      objectWith([peer('a'), peer('b', change)], ready);
+    const watch = async (watched: readonly (PeerDiscovery | undefined)[]) =>
+      (
+        await run(['status', '-w'], (fake) => {
+          fake.watched = watched;
+        })
+      ).stdout;
+    const text = await watch([
+      later({}),
+      later({}),
+      later({ state: 'Unreachable', reason: 'ConnectionFailed', message: 'refused' }, 'False'),
+      objectWith([peer('a'), peer('c')]),
+      undefined,
+    ]);
+    const [first, ...changes] = text.split(/^(?=2026-11-24T08:00:00Z {2})/m);
+    expect(first).to.contain('PeerDiscovery cluster, mode Route').and.contain('CONDITION');
+    expect(changes.map((change) => change.slice(22).replaceAll(/\n +/g, ' ').trimEnd())).to.deep.equal([
+      'peer b: Ready -> Unreachable (ConnectionFailed: refused)',
+      'Ready: True -> False, Because: Ready is False',
+      'Converged: True -> False, Because: Converged is False',
+      'peer c appeared: Ready (Fresh), v1.36.3, c.example:6443',
+      'peer b was removed',
+      'Ready: False -> True, Because: Ready is True',
+      'Converged: False -> True, Because: Converged is True',
+      'deployments.v1.apps: served by a, missing from apiserver-b',
+      'PeerDiscovery cluster was deleted',
+    ]);
+    expect(await watch([undefined, later({})])).to.match(
+      /^there is no PeerDiscovery cluster yet\nPeerDiscovery cluster, mode/,
+    );
+  });
+
+  it('prints a watched object again only if it has changed, for programs', async () => {
+    const { stdout } = await run(['status', '-w', '-o', 'json'], (fake) => {
+      const object = objectWith([peer('a')]);
+      fake.watched = [object, object, objectWith([])];
     });
-    expect(stdout.match(/CONDITION/g)).to.have.length(2);
-    expect(stdout).to.contain('there is no PeerDiscovery cluster yet');
+    expect(stdout.trimEnd().split('\n')).to.have.length(2);
+  });
+
+  it('fits the status into 80 columns or the terminal, and wraps nothing with -o wide', async () => {
+    const long = {
+      hostname: 'ip-10-0-12-34.eu-central-1.compute.internal',
+      address: '[2001:db8:1234:5678:9abc:def0:1234:5678]:6443',
+      state: 'Unreachable',
+      reason: 'ConnectionFailed',
+      message: 'connect ECONNREFUSED [2001:db8:1234:5678:9abc:def0:1234:5678]:6443 after 3 attempts in 5 s',
+    } as const;
+    const object = objectWith([peer('a'), peer('b', long)]);
+    const widest = async (columns: number | undefined, ...args: string[]) => {
+      const { stdout } = await run(['status', ...args], ({ objects }) => objects.set(objectPath, object), {}, columns);
+      return Math.max(...stdout.split('\n').map((line) => line.length));
+    };
+    expect(await widest(undefined)).to.be.at.most(80);
+    expect(await widest(100))
+      .to.be.at.most(100)
+      .and.at.least(81);
+    expect(await widest(80, '-o', 'wide')).to.be.at.least(150);
+  });
+
+  it('takes flags before the command, too', async () => {
+    expect((await run(['--name', 'cluster', 'status'])).code).to.equal(0);
+    expect((await run(['--name', 'cluster', '-o', 'json', 'status'])).stdout).to.contain('"name": "cluster"');
+  });
+
+  it('says the versions of both sides, or why one is not known', async () => {
+    const annotated = (fake: ReturnType<typeof fakePlugin>['fake']) =>
+      fake.objects.set(`${leasesPath}/peerdiscovery-cluster`, {
+        metadata: { annotations: { 'peerdiscovery.dev/operator-version': '0.2.0' } },
+      });
+    expect((await run(['version'], annotated)).stdout).to.equal(
+      'kubectl-peerdiscovery 0.1.0\noperator 0.2.0\nkube-apiserver v1.36.3\n',
+    );
+    expect(JSON.parse((await run(['version', '-o', 'json'], annotated)).stdout)).to.deep.equal({
+      clientVersion: { version: '0.1.0' },
+      operatorVersion: { version: '0.2.0' },
+      serverVersion: { gitVersion: 'v1.36.3' },
+    });
+    const unknown = await run(['version']);
+    expect(unknown).to.include({ code: 0 });
+    expect(unknown.stdout).to.contain('operator unknown');
+    expect(unknown.stderr).to.contain('does not say it').and.contain('cure: ');
+    expect(await run(['version', '--client'])).to.deep.equal({
+      code: 0,
+      stdout: 'kubectl-peerdiscovery 0.1.0\n',
+      stderr: '',
+    });
   });
 
   it('explains by the same decisions as the proxy makes', async () => {
@@ -184,6 +266,37 @@ describe('kubectl peerdiscovery', () => {
       { home: 'a', goes: 'home', to: ['a'], why: 'a serves it', verdict: 'served' },
       { home: 'b', goes: 'peer', to: ['a'], why: 'b does not serve it', verdict: 'served' },
     ]);
+  });
+
+  it('takes a method where it is served: what changes objects, in a namespace', async () => {
+    const scoped = (fake: ReturnType<typeof fakePlugin>['fake']) => {
+      const bundle = bundleWith();
+      fake.bundle = {
+        ...bundle,
+        table: {
+          ...bundle.table,
+          groupVersions: bundle.table.groupVersions.map((each) => ({
+            ...each,
+            resources: each.resources.map((row) => ({ ...row, scope: 'Namespaced' as const })),
+          })),
+        },
+      };
+    };
+    const paths = { GET: '', DELETE: '/namespaces/NAMESPACE', POST: '/namespaces/NAMESPACE' };
+    for (const [method, namespace] of Object.entries(paths)) {
+      const { code, stdout } = await run(['explain', 'deployments', '--method', method], scoped);
+      expect(stdout).to.contain(`${method} /apis/apps/v1${namespace}/deployments\n`).and.contain('SERVES IT');
+      expect(code, method).to.equal(0);
+    }
+    expect((await run(['explain', 'deployments', '--method', 'PATCH'], scoped)).stdout).to.contain(
+      'PATCH /apis/apps/v1/namespaces/NAMESPACE/deployments/NAME\n',
+    );
+    const misplaced = await run(['explain', '/apis/apps/v1/deployments', '--method', 'DELETE'], scoped);
+    expect(misplaced.code).to.equal(1);
+    expect(misplaced.stdout).to.contain(
+      'No server has this path: a deletecollection of deployments is for /apis/apps/v1/namespaces/NAMESPACE/deployments.',
+    );
+    expect(misplaced.stdout).not.to.contain('SERVES IT');
   });
 
   it('explains a missing resource as 404 only where the table is complete and confirmed', async () => {

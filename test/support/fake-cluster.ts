@@ -61,7 +61,8 @@ export function fakePlugin(now: number, files: Readonly<Record<string, string>> 
       written.stderr += text;
     },
     color: false,
-    terminal: false,
+    columns: undefined,
+    version: '0.1.0',
     now: () => now,
     signal: new AbortController().signal,
   };

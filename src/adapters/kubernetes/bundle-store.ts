@@ -17,6 +17,8 @@ export interface BundleStoreOptions {
   readonly fieldManager: string;
   /** Who confirms, for the Lease. */
   readonly holder: string;
+  /** What it says of itself with each confirmation. */
+  readonly operatorVersion?: string;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
@@ -32,6 +34,7 @@ export function createBundleStore({
   ownerReference,
   fieldManager,
   holder,
+  operatorVersion,
   clock,
   signal,
 }: BundleStoreOptions): BundleStore {
@@ -84,7 +87,8 @@ export function createBundleStore({
     confirm: (revision) =>
       explained(async () => {
         if (published?.revision !== revision || !(await isThere(published))) return false;
-        await confirmTable(client, { ...place, fieldManager, holder, ownerReference }, revision, clock.date());
+        const confirmation = { ...place, fieldManager, holder, operatorVersion, ownerReference };
+        await confirmTable(client, confirmation, revision, clock.date());
         return true;
       }),
   };

@@ -1,5 +1,6 @@
 import { text } from 'node:stream/consumers';
 import { apiVersion, type PeerDiscovery, plural } from '../../api/peer-discovery.ts';
+import { documentationUrl } from '../../domain/documentation-url.ts';
 import { type AccessQuestion, type Cluster, PluginError } from '../../plugin/ports.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { silentLog } from '../../runtime/log.ts';
@@ -111,7 +112,7 @@ function explainFailure(error: unknown, serverUrl: string): PluginError {
   const cureOf = (code: number): string => {
     if (code === 401) return 'log in again: the credentials of the kubeconfig are not accepted';
     if (code === 403) return "ask for a role that allows it, or give an administrator's --kubeconfig or --context";
-    if (code === 404) return 'install PeerDiscovery first: kubectl apply -k config';
+    if (code === 404) return `install PeerDiscovery first: ${documentationUrl('guides/install.md')}`;
     if (code === 0) return 'check that the server of the kubeconfig is right and reachable: kubectl get --raw /readyz';
     return "try again; the message above is the API server's own";
   };

@@ -1,3 +1,4 @@
+import { operatorVersionAnnotation } from '../../api/operator-version.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import type { ApiClient } from './api-client.ts';
@@ -32,17 +33,22 @@ export async function confirmTable(
   location: BundleLocation & {
     readonly fieldManager: string;
     readonly holder: string;
+    readonly operatorVersion?: string | undefined;
     readonly ownerReference?: OwnerReference | undefined;
     readonly signal?: AbortSignal;
   },
   revision: number,
   now: number,
 ): Promise<void> {
-  const { namespace, name, fieldManager, holder, ownerReference, signal } = location;
+  const { namespace, name, fieldManager, holder, operatorVersion, ownerReference, signal } = location;
+  const annotations = {
+    [revisionAnnotation]: String(revision),
+    ...(operatorVersion !== undefined && { [operatorVersionAnnotation]: operatorVersion }),
+  };
   const object = {
     apiVersion: 'coordination.k8s.io/v1',
     kind: 'Lease',
-    metadata: { name, namespace, annotations: { [revisionAnnotation]: String(revision) }, ...ownedBy(ownerReference) },
+    metadata: { name, namespace, annotations, ...ownedBy(ownerReference) },
     spec: { holderIdentity: holder, leaseDurationSeconds: believedForMs / 1_000, renewTime: microTime(now) },
   };
   const path = `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases/${name}`;
