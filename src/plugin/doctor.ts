@@ -1,8 +1,9 @@
-import type { PeerDiscovery } from '../api/peer-discovery.ts';
+import { apiVersion, kind, type PeerDiscovery } from '../api/peer-discovery.ts';
 import { documentationUrl } from '../domain/documentation-url.ts';
 import { describeCaFault } from '../runtime/describe-ca-fault.ts';
 import { type Check, renderChecks } from './checks.ts';
 import { exitCodes } from './exit-codes.ts';
+import { type Account, findAccounts } from './find-accounts.ts';
 import { createPaint } from './format-table.ts';
 import type { PluginFlags } from './plugin-flags.ts';
 import { type Cluster, type PluginContext, PluginError } from './ports.ts';
@@ -18,31 +19,37 @@ const leaderWithinMs = 60_000;
 
 /** `doctor`: looks at everything that PeerDiscovery depends on; `no` if something is broken. */
 export async function doctor(flags: PluginFlags, cluster: Cluster, context: PluginContext): Promise<number> {
-  const checks: Check[] = [];
-  const version = await cluster.get<{ readonly gitVersion?: string }>('/version');
-  checks.push({
-    name: 'API server',
-    level: 'ok',
-    message: `${cluster.serverUrl}, ${version?.gitVersion ?? 'unknown'}`,
-  });
-  checks.push(await unlessRefused('CustomResourceDefinition', () => checkDefinition(cluster)));
+  const checks = [
+    await unlessRefused('API server', () => checkServer(cluster)),
+    await unlessRefused('CustomResourceDefinition', () => checkDefinition(cluster)),
+  ];
   if (checks.every(({ level }) => level !== 'fail')) checks.push(...(await checkInstallation(flags, cluster, context)));
-  const healthy = checks.every(({ level }) => level !== 'fail');
+  const healthy = checks.every(({ level }) => level === 'skip') ? null : checks.every(({ level }) => level !== 'fail');
   context.stdout(
     printData({ healthy, checks }, flags.output) ??
       renderChecks('CHECK', checks, createPaint(context.color), context.columns),
   );
+  if (healthy === null) return exitCodes.unknown;
   return healthy ? exitCodes.yes : exitCodes.no;
 }
 
-/** What the API server does not let this user see is skipped and said. */
+/** What the API server does not let this user see is skipped and said; a server that does not answer ends it all. */
 async function unlessRefused(name: string, look: () => Promise<Check>): Promise<Check> {
   try {
     return await look();
   } catch (error) {
-    if (!(error instanceof PluginError)) throw error;
+    if (!isRefused(error)) throw error;
     return { name, level: 'skip', message: error.message, cure: error.cure };
   }
+}
+
+function isRefused(error: unknown): error is PluginError {
+  return error instanceof PluginError && error.refused;
+}
+
+async function checkServer(cluster: Cluster): Promise<Check> {
+  const version = await cluster.get<{ readonly gitVersion?: string }>('/version');
+  return { name: 'API server', level: 'ok', message: `${cluster.serverUrl}, ${version?.gitVersion ?? 'unknown'}` };
 }
 
 async function checkDefinition(cluster: Cluster): Promise<Check> {
@@ -73,14 +80,10 @@ async function checkInstallation(
     object = await readObject(cluster, flags);
   } catch (error) {
     if (!(error instanceof PluginError)) throw error;
-    return [{ name: 'PeerDiscovery', level: 'fail', message: error.message, cure: error.cure }];
+    const check = { name: 'PeerDiscovery', message: error.message, cure: error.cure };
+    if (!error.refused) return [{ ...check, level: 'fail' }];
+    return [{ ...check, level: 'skip' }, ...(await checkAround(flags, cluster, context, undefined))];
   }
-  const location = tableLocation(object, flags);
-  const namespaces = {
-    own: flags.namespace,
-    leases: object.spec?.leases?.namespace ?? 'kube-system',
-    table: location,
-  };
   const peers = object.status?.peers ?? [];
   const { caBundle, serverName = 'kubernetes.default.svc' } = object.spec?.tls ?? {};
   const caPem = caBundle === undefined ? undefined : Buffer.from(caBundle, 'base64').toString('utf8');
@@ -96,20 +99,43 @@ async function checkInstallation(
     })),
   );
   return [
-    await unlessRefused('leader', () => checkLeader(cluster, flags.namespace, context.now())),
     checkCondition(object),
     checkStalled(object),
     ...(caFault === undefined ? [] : [checkBundle(caFault)]),
-    await unlessRefused('routing table', () => checkTable(cluster, location)),
-    await unlessRefused('table confirmed', async () =>
-      checkConfirmed(await confirmationAgeMs(cluster, location, context.now())),
-    ),
-    await checkAccess('operator', cluster, namespaces),
-    await checkProxyAccess(object, cluster, namespaces),
+    ...(await checkAround(flags, cluster, context, object)),
     ...checkAddresses(peers),
     ...checkCertificates(inspected, context.now()),
     ...checkClocks(inspected),
     checkUpstreamProxy(peers),
+  ];
+}
+
+/** What is around the object; where that may not be read, it is taken for one that leaves all to the defaults. */
+async function checkAround(
+  flags: PluginFlags,
+  cluster: Cluster,
+  context: PluginContext,
+  object: PeerDiscovery | undefined,
+): Promise<readonly Check[]> {
+  const location = tableLocation(object ?? { apiVersion, kind, metadata: { name: flags.name } }, flags);
+  const namespaces = {
+    own: flags.namespace,
+    leases: object?.spec?.leases?.namespace ?? 'kube-system',
+    table: location,
+  };
+  const routes = (object?.spec?.mode ?? 'Observe') === 'Route';
+  const [operators, proxies] = await Promise.all([
+    findAccounts(cluster, 'operator', flags.namespace),
+    findAccounts(cluster, 'proxy', flags.namespace),
+  ]);
+  return [
+    await unlessRefused('leader', () => checkLeader(cluster, flags.namespace, context.now())),
+    await unlessRefused('routing table', () => checkTable(cluster, location)),
+    await unlessRefused('table confirmed', async () =>
+      checkConfirmed(await confirmationAgeMs(cluster, location, context.now())),
+    ),
+    ...(await Promise.all(operators.map((account) => checkAccess('operator', account, cluster, namespaces)))),
+    ...(await Promise.all(proxies.map((account) => checkProxyAccess(routes, account, cluster, namespaces)))),
   ];
 }
 
@@ -132,12 +158,13 @@ async function checkTable(cluster: Cluster, location: ReturnType<typeof tableLoc
 
 /** Without proxies, in mode Observe, nobody needs their rights. */
 async function checkProxyAccess(
-  object: PeerDiscovery,
+  routes: boolean,
+  account: Account,
   cluster: Cluster,
   namespaces: Parameters<typeof requiredAccess>[1],
 ): Promise<Check> {
-  const check = await checkAccess('proxy', cluster, namespaces);
-  if (check.level !== 'fail' || (object.spec?.mode ?? 'Observe') === 'Route') return check;
+  const check = await checkAccess('proxy', account, cluster, namespaces);
+  if (check.level !== 'fail' || routes || account.found) return check;
   return {
     ...{ name: check.name, level: 'skip', message: `mode Observe needs no proxy; ${check.message}` },
     cure: 'install the proxies (config/overlays/routing or the Helm chart) before you set spec.mode to Route',
@@ -177,25 +204,28 @@ function checkStalled(object: PeerDiscovery): Check {
 
 async function checkAccess(
   component: 'operator' | 'proxy',
+  account: Account,
   cluster: Cluster,
   namespaces: Parameters<typeof requiredAccess>[1],
 ): Promise<Check> {
   const name = `RBAC of the ${component}`;
-  const questions = requiredAccess(component, namespaces);
+  const questions = requiredAccess(component, namespaces, account.name);
   try {
     const answers = await Promise.all(questions.map((question) => cluster.may(question)));
     const missing = questions.filter((_, at) => answers[at] !== true).map(formatAccess);
     if (missing.length === 0)
-      return { name, level: 'ok', message: `${questions.length} permissions of ${questions[0]?.serviceAccount}` };
+      return { name, level: 'ok', message: `${questions.length} permissions of ${account.name}` };
     return {
-      ...{ name, level: 'fail', message: `${questions[0]?.serviceAccount} may not: ${missing.join('; ')}` },
-      cure: 'apply the roles of config/rbac again; if it runs in another namespace, give -n',
+      ...{ name, level: 'fail', message: `${account.name} may not: ${missing.join('; ')}` },
+      cure: account.found
+        ? 'install again by what it was installed with (Helm or kustomize), which has its roles'
+        : 'install again by what it was installed with (Helm or kustomize), which has its roles; no Pod of it was found, so if it is elsewhere, give its namespace with -n',
     };
   } catch (error) {
-    if (!(error instanceof PluginError)) throw error;
+    if (!isRefused(error)) throw error;
     return {
       ...{ name, level: 'skip', message: error.message },
-      cure: 'run it as somebody who may create subjectaccessreviews.authorization.k8s.io',
+      cure: 'ask for the right to create subjectaccessreviews.authorization.k8s.io',
     };
   }
 }

@@ -5,9 +5,12 @@ import type { RoutingBundle } from '../domain/routing-table.ts';
 export class PluginError extends Error {
   override readonly name = 'PluginError';
   readonly cure: string;
-  constructor(message: string, cure: string, options?: ErrorOptions) {
+  /** True if the API server does not let this user do it. */
+  readonly refused: boolean;
+  constructor(message: string, cure: string, options: ErrorOptions & { readonly refused?: boolean } = {}) {
     super(message, options);
     this.cure = cure;
+    this.refused = options.refused ?? false;
   }
 }
 

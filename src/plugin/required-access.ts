@@ -12,6 +12,7 @@ export function requiredAccess(
     readonly leases: string;
     readonly table: { readonly namespace: string; readonly name: string };
   },
+  serviceAccount = `${namespaces.own}:peerdiscovery-${component}`,
 ): readonly AccessQuestion[] {
   const watch = ['list', 'watch'];
   const { own, leases, table } = namespaces;
@@ -49,7 +50,6 @@ export function requiredAccess(
           { group: 'authorization.k8s.io', resource: 'subjectaccessreviews', verbs: ['create'] },
           ...['/api', '/apis', '/readyz', '/version'].map((nonResourcePath) => ({ nonResourcePath, verbs: ['get'] })),
         ];
-  const serviceAccount = `${own}:peerdiscovery-${component}`;
   return needs.flatMap(({ verbs, ...question }) => verbs.map((verb) => ({ ...question, verb, serviceAccount })));
 }
 

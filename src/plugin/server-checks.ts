@@ -60,7 +60,7 @@ export function checkCertificates(peers: readonly InspectedPeer[], now: number):
       return [
         {
           ...{ name, level: 'skip', message: `not reachable from here: ${inspection.message}` },
-          cure: 'run this on a machine that reaches the servers themselves; the operator says what it sees in "status"',
+          cure: 'what the operator sees of it is in "kubectl peerdiscovery status"; only a machine that reaches the server can look itself',
         },
       ];
     if (inspection.kind === 'refused')
@@ -90,7 +90,7 @@ export function checkClocks(peers: readonly InspectedPeer[]): readonly Check[] {
     return [
       {
         ...{ name: 'clocks', level: 'skip', message: 'no server could be asked for its time' },
-        cure: 'run this on a machine that reaches the servers themselves',
+        cure: 'compare the output of "date -u" on the control-plane nodes',
       },
     ];
   const earliest = others.reduce((a, b) => (b.ms < a.ms ? b : a), first);

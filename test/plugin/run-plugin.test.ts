@@ -149,6 +149,92 @@ describe('kubectl peerdiscovery doctor, of what is not there', () => {
   });
 });
 
+describe('kubectl peerdiscovery doctor, for somebody with few rights', () => {
+  it('skips what it may not read, says so, and looks at the rest', async () => {
+    for (const [forbidden, names] of [
+      ['/version', ['API server']],
+      [objectPath, ['PeerDiscovery']],
+      ['/apis/apiextensions.k8s.io', ['CustomResourceDefinition']],
+      [leasesPath, ['leader', 'table confirmed']],
+      ['bundle', ['routing table']],
+      ['review', ['RBAC of the operator', 'RBAC of the proxy']],
+    ] as const) {
+      const { code, stdout } = await run(['doctor'], (fake) => {
+        fake.refuses = (path) => path.startsWith(forbidden);
+      });
+      for (const name of names) expect(stdout, forbidden).to.match(new RegExp(`^${name} +skip +.* is forbidden$`, 'm'));
+      expect(stdout.match(/ skip /g), stdout).to.have.length(names.length);
+      expect(stdout.match(/ ok /g)?.length, forbidden).to.be.greaterThan(3);
+      expect(code, forbidden).to.equal(0);
+    }
+  });
+
+  it('finds what is broken around an object that it may not read', async () => {
+    const { code, stdout } = await run(['doctor'], (fake) => {
+      fake.refuses = (path) => path === objectPath;
+      fake.objects.delete(`${leasesPath}/peerdiscovery-operator`);
+    });
+    expect(stdout).to.match(/leader +fail/);
+    expect(code).to.equal(1);
+  });
+
+  it('says that nobody can tell where it may read nothing', async () => {
+    const { code, stdout } = await run(['doctor', '-o', 'json'], (fake) => {
+      fake.refuses = () => true;
+    });
+    expect(code).to.equal(3);
+    expect(JSON.parse(stdout)).to.include({ healthy: null });
+  });
+});
+
+describe('kubectl peerdiscovery doctor, of service accounts', () => {
+  const pod = (namespace: string, component: string, serviceAccountName: string) => ({
+    metadata: {
+      namespace,
+      labels: { 'app.kubernetes.io/name': 'peerdiscovery', 'app.kubernetes.io/component': component },
+    },
+    spec: { serviceAccountName },
+  });
+
+  it('judges those that the Pods have, wherever the proxies are', async () => {
+    const { code, stdout } = await run(['doctor', '-n', 'mine'], (fake) => {
+      fake.objects.set('/api/v1/namespaces/mine/pods/a', pod('mine', 'operator', 'my-operator'));
+      fake.objects.set('/api/v1/pods/b', pod('mine', 'proxy', 'my-proxy'));
+      fake.objects.set('/api/v1/pods/c', pod('edge', 'front-proxy', 'peerdiscovery-front-proxy'));
+      for (const name of ['operator', 'cluster'])
+        fake.objects.set(
+          `/apis/coordination.k8s.io/v1/namespaces/mine/leases/peerdiscovery-${name}`,
+          fake.objects.get(`${leasesPath}/peerdiscovery-${name}`),
+        );
+      fake.denies = ({ serviceAccount }) => serviceAccount === 'mine:peerdiscovery-proxy';
+    });
+    expect(stdout).to.match(/RBAC of the operator +ok +\d+ permissions of mine:my-operator$/m);
+    expect(stdout).to.match(/RBAC of the proxy +ok +\d+ permissions of mine:my-proxy$/m);
+    expect(stdout).to.match(/RBAC of the proxy +ok +\d+ permissions of edge:peerdiscovery-front-proxy$/m);
+    expect(code, stdout).to.equal(0);
+  });
+
+  it('takes those of the manifests where no Pod is found or may be listed, and says so', async () => {
+    const { stdout } = await run(['doctor'], (fake) => {
+      fake.refuses = (path) => path.endsWith('/pods');
+      fake.denies = () => true;
+    });
+    expect(stdout).to.match(/RBAC of the proxy +fail +peerdiscovery-system:peerdiscovery-proxy may not: /);
+    expect(stdout).to.contain('no Pod of it was found');
+  });
+});
+
+describe('the cures of doctor', () => {
+  it('never send to doctor itself, nor name a flag of Node', () => {
+    for (const file of ['doctor.ts', 'server-checks.ts', 'checks.ts']) {
+      const text = readFileSync(join(import.meta.dirname, '../../src/plugin', file), 'utf8');
+      const cures = [...text.matchAll(/cure:?\s[^,]*?(['"`])(.*?)\1/gs)].map(([, , cure = '']) => cure);
+      expect(cures.length).to.be.greaterThan(file === 'checks.ts' ? -1 : 5);
+      for (const cure of cures) expect(cure).not.to.match(/doctor|run (this|it)\b|--use-|node_modules/i);
+    }
+  });
+});
+
 describe('kubectl peerdiscovery', () => {
   it('exits with 0 from status if Ready, else with 1', async () => {
     const well = await run(['status']);

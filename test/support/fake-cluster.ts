@@ -1,6 +1,13 @@
 import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
 import type { RoutingBundle } from '../../src/domain/routing-table.ts';
-import type { AccessQuestion, Cluster, PluginContext, ServerInspection, StatusPage } from '../../src/plugin/ports.ts';
+import {
+  type AccessQuestion,
+  type Cluster,
+  type PluginContext,
+  PluginError,
+  type ServerInspection,
+  type StatusPage,
+} from '../../src/plugin/ports.ts';
 
 /** What a fake cluster holds; tests change it. */
 export interface FakeCluster {
@@ -11,6 +18,8 @@ export interface FakeCluster {
   inspections: Map<string, ServerInspection>;
   watched: readonly (PeerDiscovery | undefined)[];
   page: () => StatusPage;
+  /** Paths that this user may not read; `review` is to ask what others may. */
+  refuses: (path: string) => boolean;
 }
 
 /** A cluster without I/O for the kubectl plugin, and what a run of a command printed. */
@@ -22,17 +31,31 @@ export function fakePlugin(now: number, files: Readonly<Record<string, string>> 
     denies: () => false,
     inspections: new Map(),
     watched: [],
+    refuses: () => false,
     page: () => ({ contentType: 'text/html', policy: '', body: Buffer.from('the page') }),
+  };
+  const allow = (path: string) => {
+    if (fake.refuses(path)) throw new PluginError(`${path} is forbidden`, 'ask for a role', { refused: true });
   };
   const cluster: Cluster = {
     serverUrl: 'https://api.example:6443',
-    get: async (path) => fake.objects.get(path) as never,
-    list: async (path) =>
-      [...fake.objects].filter(([key]) => key.startsWith(`${path}/`)).map(([, object]) => object) as never,
+    get: async (path) => {
+      allow(path);
+      return fake.objects.get(path) as never;
+    },
+    list: async (path) => {
+      allow(path);
+      return [...fake.objects].filter(([key]) => key.startsWith(`${path}/`)).map(([, object]) => object) as never;
+    },
     text: async () => fake.metrics,
-    may: async (question) => !fake.denies(question),
-    readBundle: async () =>
-      fake.bundle === undefined ? { ok: false, reason: 'it does not exist' } : { ok: true, bundle: fake.bundle },
+    may: async (question) => {
+      allow('review');
+      return !fake.denies(question);
+    },
+    readBundle: async () => {
+      allow('bundle');
+      return fake.bundle === undefined ? { ok: false, reason: 'it does not exist' } : { ok: true, bundle: fake.bundle };
+    },
     watchObject: async (_name, onChange) => {
       for (const object of fake.watched) onChange(object);
     },

@@ -7,6 +7,7 @@ import { parseAddress } from '../../domain/address.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import { type AnchorOptions, anchorSets, tryEach } from '../../runtime/trust-anchors.ts';
+import { withoutNodeAdvice } from '../../runtime/without-node-advice.ts';
 import { openVerifiedConnection } from '../peers/verified-connection.ts';
 import { type ApiWay, createApiWays, type WayState } from './api-ways.ts';
 import type { ServerAddress } from './known-servers-file.ts';
@@ -323,7 +324,7 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
   }
 
   function fault(call: Call, reason: string, cause: unknown): ApiError {
-    const text = cause instanceof Error ? cause.message : String(cause);
+    const text = withoutNodeAdvice(cause instanceof Error ? cause.message : String(cause));
     return new ApiError(
       `${call.method} ${serverUrl}${call.path}: ${text}`,
       { code: 0, reason, method: call.method, path: call.path },

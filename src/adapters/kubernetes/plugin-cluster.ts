@@ -4,6 +4,7 @@ import { documentationUrl } from '../../domain/documentation-url.ts';
 import { type AccessQuestion, type Cluster, PluginError } from '../../plugin/ports.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { silentLog } from '../../runtime/log.ts';
+import { withoutNodeAdvice } from '../../runtime/without-node-advice.ts';
 import { inspectServer } from '../peers/inspect-server.ts';
 import { type ApiClient, ApiError } from './api-client.ts';
 import { readBundle, readHead } from './config-map-bundle.ts';
@@ -118,5 +119,8 @@ function explainFailure(error: unknown, serverUrl: string): PluginError {
   };
   const code = error instanceof ApiError ? error.code : 0;
   const text = error instanceof ApiError && code !== 0 ? (error.status?.message ?? message) : message;
-  return new PluginError(`${serverUrl}: ${text}`, cureOf(code), { cause: error });
+  return new PluginError(`${serverUrl}: ${withoutNodeAdvice(text)}`, cureOf(code), {
+    cause: error,
+    refused: code === 403,
+  });
 }

@@ -3,6 +3,7 @@ import { type ConnectionOptions, type SecureContext, type TLSSocket, connect as 
 import { parseAddress } from '../../domain/address.ts';
 import type { PeerFaultKind, PeerTarget } from '../../proxy/ports.ts';
 import type { TryEach } from '../../runtime/trust-anchors.ts';
+import { withoutNodeAdvice } from '../../runtime/without-node-advice.ts';
 import type { AddressPolicy } from './address-policy.ts';
 import type { PeerTlsMaterial } from './peer-tls.ts';
 import { checkPeerName } from './verified-connection.ts';
@@ -96,7 +97,11 @@ function openVerified(options: OpenOptions): Promise<TLSSocket> {
       const kind = socket.authorizationError ? 'certificate' : 'connect';
       socket.on('error', () => {});
       socket.destroy();
-      reject(error instanceof ConnectFault ? error : new ConnectFault(kind, `${address}: ${error.message}`, error));
+      reject(
+        error instanceof ConnectFault
+          ? error
+          : new ConnectFault(kind, `${address}: ${withoutNodeAdvice(error.message)}`, error),
+      );
     };
     const closed = () => fail(new Error('connection closed during the TLS handshake'));
     socket.once('error', fail);

@@ -4,6 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import { type HostPort, parseAddress } from '../../domain/address.ts';
 import type { ServerInspection } from '../../plugin/ports.ts';
 import { type AnchorOptions, anchorSets, tryEach } from '../../runtime/trust-anchors.ts';
+import { withoutNodeAdvice } from '../../runtime/without-node-advice.ts';
 
 /**
  * What a server shows to somebody who sends no credential: whether its certificate chains to the CA and bears the
@@ -18,8 +19,7 @@ export async function inspectServer(options: InspectionOptions): Promise<ServerI
     return await anyOf(address, (anchors) => inspectWith(anchors, target, options));
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    // Node's advice about its own flags is not for who runs a kubectl plugin.
-    return { kind: 'refused', message: message.replace(/[;,] (?:if the root CA|try running).*--use-\S+/s, '') };
+    return { kind: 'refused', message: withoutNodeAdvice(message) };
   }
 }
 

@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 import { connect, type SecureContext, type TLSSocket } from 'node:tls';
 import { formatAddress } from '../../domain/address.ts';
 import type { TryEach } from '../../runtime/trust-anchors.ts';
+import { withoutNodeAdvice } from '../../runtime/without-node-advice.ts';
 
 /** Why nothing usable came from a peer. */
 export type PeerFaultReason =
@@ -82,7 +83,9 @@ function openConnection(options: VerifiedConnectionOptions, secureContext: Secur
         error instanceof PeerFault
           ? error
           : refused
-            ? new PeerFault('Refused', `certificate does not verify: ${error.message}`, { cause: error })
+            ? new PeerFault('Refused', `certificate does not verify: ${withoutNodeAdvice(error.message)}`, {
+                cause: error,
+              })
             : new PeerFault('Unreachable', error.message || String(error), { cause: error }),
       );
     };

@@ -1,0 +1,51 @@
+import { type Cluster, PluginError } from './ports.ts';
+
+/** A ServiceAccount as `namespace:name`. */
+export interface Account {
+  readonly name: string;
+  /** Whether a Pod uses it; else it is the one of the manifests. */
+  readonly found: boolean;
+}
+
+interface Pod {
+  readonly metadata?: { readonly namespace?: string; readonly labels?: Readonly<Record<string, string>> };
+  readonly spec?: { readonly serviceAccountName?: string };
+}
+
+/** What Pods are labelled with: proxies on control-plane nodes have a label, and an account, of their own. */
+const labels: Readonly<Record<'operator' | 'proxy', readonly string[]>> = {
+  operator: ['operator'],
+  proxy: ['proxy', 'front-proxy'],
+};
+
+/**
+ * The accounts that Pods of a component really use, whatever installed them.
+ *
+ * An operator is looked for in its namespace; proxies may be in any, as far as this user may list Pods.
+ */
+export async function findAccounts(
+  cluster: Cluster,
+  component: 'operator' | 'proxy',
+  namespace: string,
+): Promise<readonly Account[]> {
+  const own = `/api/v1/namespaces/${namespace}/pods`;
+  const paths = component === 'operator' ? [own] : ['/api/v1/pods', own];
+  const pods = (await firstAllowed(cluster, paths)).filter(({ metadata }) =>
+    labels[component].includes(metadata?.labels?.['app.kubernetes.io/component'] ?? ''),
+  );
+  const names = new Set(
+    pods.map(({ metadata, spec }) => `${metadata?.namespace ?? namespace}:${spec?.serviceAccountName ?? 'default'}`),
+  );
+  if (names.size === 0) return [{ name: `${namespace}:peerdiscovery-${component}`, found: false }];
+  return [...names].sort().map((name) => ({ name, found: true }));
+}
+
+async function firstAllowed(cluster: Cluster, paths: readonly string[]): Promise<readonly Pod[]> {
+  for (const path of paths)
+    try {
+      return await cluster.list<Pod>(path, 'app.kubernetes.io/name=peerdiscovery');
+    } catch (error) {
+      if (!(error instanceof PluginError) || !error.refused) throw error;
+    }
+  return [];
+}
