@@ -44,13 +44,15 @@ const servers = ['old-1', 'new-1', 'new-2'] as const;
 const everyServer = servers.map((name) => `server ${name}`);
 
 async function must(scene: Scene, args: readonly string[], input?: string): Promise<string> {
+  let said = '';
   return waitUntil(
     `kubectl ${args.join(' ')}`,
     async () => {
-      const { code, stdout } = await scene.kubectl(args, input);
+      const { code, stdout, stderr } = await scene.kubectl(args, input);
+      said = stderr;
       return code === 0 ? stdout || ' ' : undefined;
     },
-    { everyMs: 500 },
+    { everyMs: 500, seen: () => said },
   );
 }
 
@@ -349,7 +351,7 @@ const peerDiscovery = (name: string) =>
     apiVersion: 'peerdiscovery.dev/v1alpha1',
     kind: 'PeerDiscovery',
     metadata: { name },
-    spec: { mode: 'Route', routingTable: 'peerdiscovery-cluster' },
+    spec: { mode: 'Route', routingTable: { name: 'peerdiscovery-cluster' } },
   });
 
 const objectFaults: readonly Fault[] = [
@@ -361,7 +363,7 @@ const objectFaults: readonly Fault[] = [
       await must(scene, ['delete', 'crd', 'peerdiscoveries.peerdiscovery.dev', '--wait=false']);
     },
     async heal(scene) {
-      await must(scene, ['apply', '-f', 'crds']);
+      await must(scene, ['apply', '-k', 'crds']);
       await must(scene, ['wait', '--for=condition=Established', 'crd/peerdiscoveries.peerdiscovery.dev']);
       await must(scene, ['apply', '-f', '-'], peerDiscovery('cluster'));
     },
