@@ -157,9 +157,9 @@ function addressOf(scene: Scene, name: string): string {
 }
 
 async function dropPackets(scene: Scene, rules: readonly string[]): Promise<void> {
-  const chain = 'chain output { type filter hook output priority 0;';
+  const chain = ['type filter hook output priority 0', ...rules].join('\n');
   const { code, stderr } = await scene.mixed.plane.exec('nft', ['-f', '-'], {
-    input: `table inet chaos { ${chain} ${rules.join('; ')}; } }`,
+    input: `table inet chaos {\nchain output {\n${chain}\n}\n}\n`,
   });
   if (code !== 0) throw new Error(`nft: ${stderr}`);
 }
