@@ -91,6 +91,7 @@ function requestFor(ask: Ask, tokens: LoadOptions['tokens'], asReader: boolean):
 
 interface Body {
   readonly kind?: string;
+  readonly message?: string;
   readonly items?: readonly {
     readonly metadata?: { readonly name?: string };
     readonly versions?: readonly { readonly version?: string }[];
@@ -115,7 +116,13 @@ function readAnswer(ask: Ask, { status, retryAfter, text }: ClientAnswer): Answe
       );
     return ask.kind === 'identity' ? [body.status?.userInfo?.username ?? 'nobody'] : [];
   };
-  return { status, retryAfter, isStatus: body.kind === 'Status', names: status < 300 ? names() : [] };
+  return {
+    status,
+    retryAfter,
+    isStatus: body.kind === 'Status',
+    message: body.message ?? '',
+    names: status < 300 ? names() : [],
+  };
 }
 
 /** Asks every proxy over both protocols until it is ended; resolves `end` once the last answer is there. */

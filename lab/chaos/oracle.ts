@@ -13,6 +13,8 @@ export interface Answer {
   readonly retryAfter: boolean;
   /** Whether the body is a Kubernetes `Status`. */
   readonly isStatus: boolean;
+  /** Of a `Status`; empty for anything else. */
+  readonly message: string;
   /** Groups of a discovery document, or the user whom the server saw. */
   readonly names: readonly string[];
 }

@@ -7,6 +7,8 @@ export interface FaultOutcome {
   /** Each wrong answer once, with how often it came. */
   readonly wrong: ReadonlyMap<string, number>;
   readonly lostReads: number;
+  /** Each answer to a lost read once, with how often it came. */
+  readonly lostWhy: ReadonlyMap<string, number>;
   readonly refused: number;
   readonly unanswered: number;
   /** The slowest read that a server could have answered all the while. */
@@ -35,7 +37,14 @@ export function describeOutcome(seen: {
     counts[judged.verdict]++;
     if (judged.verdict === 'wrong') wrong.set(judged.why, (wrong.get(judged.why) ?? 0) + 1);
   }
-  const lostReads = asked.filter((one) => isLostRead(oracle, one)).length;
+  const lost = asked.filter((one) => isLostRead(oracle, one));
+  const lostReads = lost.length;
+  const lostWhy = new Map<string, number>();
+  for (const { ask, proxy, answer } of lost) {
+    const what = ask.kind === 'read' ? ask.resource : '';
+    const why = `${what} by ${proxy}: ${answer.status} ${answer.message}`;
+    lostWhy.set(why, (lostWhy.get(why) ?? 0) + 1);
+  }
   const answerable = asked.filter(
     ({ ask, proxy, fromMs, toMs }) =>
       ask.kind === 'read' &&
@@ -49,7 +58,7 @@ export function describeOutcome(seen: {
   const line = [
     `${fault}: ${asked.length} requests`,
     `${counts.wrong} wrong${faults.length === 0 ? '' : ` (${faults.join('; ')})`}`,
-    `${lostReads} reads lost`,
+    `${lostReads} reads lost${lostReads === 0 ? '' : ` (${[...lostWhy].map(([why, count]) => `${count} × ${why}`).join('; ')})`}`,
     `${counts.refused} refused`,
     `${counts.unanswered} unanswered`,
     `slowest read ${seconds(slowestReadMs)}`,
@@ -61,6 +70,7 @@ export function describeOutcome(seen: {
     requests: asked.length,
     wrong,
     lostReads,
+    lostWhy,
     refused,
     unanswered,
     slowestReadMs,

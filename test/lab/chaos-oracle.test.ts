@@ -5,6 +5,7 @@ const answer = (status: number, more: Partial<Answer> = {}): Answer => ({
   status,
   retryAfter: false,
   isStatus: false,
+  message: '',
   names: [],
   ...more,
 });
