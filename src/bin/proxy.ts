@@ -75,6 +75,7 @@ export async function runProxy(args: readonly string[], context: CommandContext)
     clock: systemClock,
     log,
     limits: flags.limits,
+    random: Math.random,
   });
   try {
     credentials.follow({

@@ -14,7 +14,8 @@ export interface Http1Front {
 }
 
 /** What it needs. */
-export interface Http1FrontOptions extends Pick<Http1Shared, 'handler' | 'room' | 'limits' | 'log' | 'metrics'> {
+export interface Http1FrontOptions
+  extends Pick<Http1Shared, 'sendsAway' | 'handler' | 'room' | 'limits' | 'log' | 'metrics'> {
   readonly parsers: RequestParsers;
   readonly clock: Clock;
   /** Ends the sweeps. */

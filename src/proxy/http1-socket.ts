@@ -24,6 +24,8 @@ export interface Http1Shared {
   readonly log: Log;
   readonly metrics: Pick<ProxyMetrics, 'limited'>;
   isDraining(): boolean;
+  /** Whether the client is to connect anew after the next answer; asked once for each. */
+  sendsAway(): boolean;
   flushSoon(exchange: Http1Exchange): void;
   onClosed(socket: Http1Socket): void;
 }
@@ -104,7 +106,7 @@ export class Http1Socket implements Http1Wire {
   }
 
   isClosing(): boolean {
-    return this.#shared.isDraining();
+    return this.#shared.isDraining() || this.#shared.sendsAway();
   }
 
   send(bytes: Uint8Array, last: boolean): void {

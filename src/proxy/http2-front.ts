@@ -30,6 +30,8 @@ export interface Http2FrontOptions {
   readonly log: Log;
   readonly clock: Clock;
   readonly metrics: Pick<ProxyMetrics, 'limited'>;
+  /** Whether the client is to connect anew after this request; asked once for each. */
+  readonly sendsAway: () => boolean;
   /** Ends the sweeps. */
   readonly signal: AbortSignal;
 }
@@ -44,6 +46,7 @@ export function createHttp2Front({
   log,
   clock,
   metrics,
+  sendsAway,
   signal,
 }: Http2FrontOptions): Http2Front {
   const connections = new Set<ServerConnection>();
@@ -93,6 +96,8 @@ export function createHttp2Front({
         onRequest: (stream, request, hasBody, excess) => {
           const exchange = new Http2Exchange(stream, request, hasBody, client);
           handle(exchange, excess);
+          // What is on its way, watches included, is served to its end.
+          if (sendsAway()) connection.drain();
           return exchange;
         },
         onLimit: (limit) => metrics.limited.inc({ limit }),

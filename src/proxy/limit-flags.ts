@@ -18,7 +18,7 @@ const durations = {
   'idle-timeout': 'idleTimeoutMs',
 } as const satisfies Readonly<Record<string, keyof ProxyLimits>>;
 
-type LimitFlag = keyof typeof numbers | keyof typeof durations;
+type LimitFlag = keyof typeof numbers | keyof typeof durations | 'goaway-chance';
 
 export const limitOptions = {
   'max-connections': { type: 'string' },
@@ -32,6 +32,7 @@ export const limitOptions = {
   'request-timeout': { type: 'string' },
   'read-header-timeout': { type: 'string' },
   'idle-timeout': { type: 'string' },
+  'goaway-chance': { type: 'string' },
 } as const;
 
 export const limitUsage = `\
@@ -50,6 +51,10 @@ export const limitUsage = `\
                                     kube-apiserver's own, which is 1m (default 1m30s)
   --read-header-timeout TIME        for the head of a request to come (default 20s)
   --idle-timeout TIME               for a connection without requests (default 3m)
+  --goaway-chance SHARE             share of requests, from 0 to 0.02, after which their connection ends and the client
+                                    connects anew, perhaps to another proxy: by GOAWAY over HTTP/2, and by
+                                    "Connection: close" over HTTP/1.1; 0.001 is a good start behind a load balancer.
+                                    Leave it off where there is only one proxy (default 0)
 `;
 
 /** Reads what was given over the defaults; every problem names the flag and its cure. */
@@ -71,6 +76,12 @@ export function readLimitFlags(
     const parsed = parseDuration(given);
     if (parsed === undefined || parsed <= 0) problems.push(`--${flag} must be a duration such as 30s or 1m30s`);
     else limits[limit] = parsed;
+  }
+  const chance = text('goaway-chance');
+  if (chance !== undefined) {
+    limits.goawayChance = /^[0-9.]+(?:e-?[0-9]+)?$/i.test(chance) ? Number(chance) : Number.NaN;
+    if (!(limits.goawayChance >= 0 && limits.goawayChance <= 0.02))
+      problems.push('--goaway-chance must be a number from 0 to 0.02, such as 0.001');
   }
   return limits;
 }

@@ -10,6 +10,8 @@ export interface FrontLimits {
   readonly readHeaderTimeoutMs: number;
   /** How long a connection may be without a request. */
   readonly idleTimeoutMs: number;
+  /** Share of requests after which their connection is to end, so that its client connects anew: from 0 to 0.02. */
+  readonly goawayChance: number;
 }
 
 /** Bounds of requests. */
@@ -37,6 +39,7 @@ export const defaultLimits: ProxyLimits = {
   maxStreamsPerConnection: 250,
   readHeaderTimeoutMs: 20_000,
   idleTimeoutMs: 180_000,
+  goawayChance: 0,
   maxRequests: 1_000,
   maxLongRunning: 20_000,
   maxUnauthenticated: 250,

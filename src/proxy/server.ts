@@ -29,6 +29,8 @@ export interface ProxyServerOptions {
   readonly clock: Clock;
   readonly metrics: Pick<ProxyMetrics, 'limited'>;
   readonly limits: FrontLimits;
+  /** From 0 to below 1. */
+  readonly random: () => number;
 }
 
 /** How long each part of an orderly end may take. */
@@ -56,7 +58,8 @@ export interface ProxyServer {
 
 /** Serves HTTP/2 and HTTP/1.1 on one port by ALPN, within limits, and refuses what two servers could read in two ways. */
 export function createProxyServer(options: ProxyServerOptions): ProxyServer {
-  const { handler, requestParsers, tls, log, clock, metrics, limits } = options;
+  const { handler, requestParsers, tls, log, clock, metrics, limits, random } = options;
+  const sendsAway = () => limits.goawayChance > 0 && random() < limits.goawayChance;
   const sockets = new Set<Socket>();
   /** Connections that are not yet encrypted, by the client's address and port: Node does not tie the two together. */
   const shaking = new Map<string, Socket>();
@@ -100,9 +103,10 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
     log,
     clock,
     metrics,
+    sendsAway,
     signal: ended.signal,
   });
-  const http2 = createHttp2Front({ handler, room, limits, log, clock, metrics, signal: ended.signal });
+  const http2 = createHttp2Front({ handler, room, limits, log, clock, metrics, sendsAway, signal: ended.signal });
   server.on('secureConnection', (socket) => {
     shaking.delete(nameOf(socket));
     const client: ClientConnection = {

@@ -28,6 +28,8 @@ export interface ProxyOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly limits: ProxyLimits;
+  /** From 0 to below 1. */
+  readonly random: () => number;
 }
 
 /** A proxy that follows its table; its server is yet to listen. */
@@ -49,7 +51,8 @@ export interface RunningProxy {
 
 /** Puts the proxy's parts together and starts to follow the routing table. */
 export function startProxy(options: ProxyOptions): RunningProxy {
-  const { transport, requestParsers, source, tls, pinnedHome, serverName, accessLog, clock, log, limits } = options;
+  const { transport, requestParsers, source, tls, pinnedHome, serverName, accessLog, clock, log, limits, random } =
+    options;
   const stopping = new AbortController();
   let lost = { from: '', at: 0 };
   const health = createPeerHealth({
@@ -95,7 +98,7 @@ export function startProxy(options: ProxyOptions): RunningProxy {
     authenticate,
     admission,
   });
-  const server = createProxyServer({ limits, handler, requestParsers, tls, log, clock, metrics });
+  const server = createProxyServer({ limits, handler, requestParsers, tls, log, clock, metrics, random });
   let trouble: string | undefined;
   const following = source
     .start(

@@ -82,6 +82,7 @@ export function createFrontUnderTest(
     log: silentLog,
     clock,
     metrics: { limited: { inc: () => {} } },
+    sendsAway: () => false,
     signal: ended.signal,
   });
   return { ...front, stop: () => ended.abort() };
