@@ -237,6 +237,8 @@ export class Http1Socket implements Http1Wire {
   /** Sends our end, and waits for the client's. */
   #linger(): void {
     this.#enter('lingering');
+    // Nothing more is read; what came of a head need not be held until the client closes.
+    this.#parser.reset();
     this.#resizeHead(0);
     this.#ahead = [];
     this.#socket.resume();

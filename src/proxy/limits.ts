@@ -35,7 +35,7 @@ export const defaultLimits: ProxyLimits = {
   maxHeaderBytes: 1024 * 1024,
   // Bytes bound what groups there may be; this bounds what empty fields cost.
   maxHeaderFields: 64 * 1024,
-  maxLongHeaderBytes: 128 * 1024 * 1024,
+  maxLongHeaderBytes: 64 * 1024 * 1024,
   maxStreamsPerConnection: 250,
   readHeaderTimeoutMs: 20_000,
   idleTimeoutMs: 180_000,
