@@ -5,7 +5,8 @@ import { pathOf } from './discovery-path.ts';
 import type { Exchange } from './exchange.ts';
 import { fetchWhole, identityHeaders } from './fetch-whole.ts';
 import type { FleetPeer } from './fleet.ts';
-import { headerValue } from './headers.ts';
+import { headerValue, type RawHeaders } from './headers.ts';
+import { auditIdOf, fieldsForClient } from './own-fields.ts';
 import type { PeerFault, PeerTarget, PeerTransport } from './ports.ts';
 import { writeStatus } from './write-status.ts';
 
@@ -16,6 +17,11 @@ export interface Homes {
   readonly onFault: (target: PeerTarget, fault: PeerFault) => void;
   /** False for a server that has not been seen ready since it failed: its refusal says nothing. */
   readonly knowsItsUsers: (target: PeerTarget) => boolean;
+}
+
+/** A yes, with the header fields of home's answer that are about the client. */
+interface Admitted {
+  readonly fields: RawHeaders;
 }
 
 /** How to say no. */
@@ -50,41 +56,53 @@ export function createDiscoveryAdmission({
   readonly clock: Clock;
   readonly admittedForMs?: number;
 }): DiscoveryAdmission {
-  const admittedUntil = new Map<string, number>();
-  const asking = new Map<string, Promise<Refusal | undefined>>();
+  const admitted = new Map<string, Admitted & { readonly until: number }>();
+  const asking = new Map<string, Promise<Admitted | Refusal>>();
   const etags = new Map<string, string>();
-  const remember = (key: string) => {
+  const remember = (key: string, { fields }: Admitted) => {
     // Oldest first, so a bounded map is a queue.
-    for (const oldest of admittedUntil.keys()) {
-      if (admittedUntil.size < maxRemembered) break;
-      admittedUntil.delete(oldest);
+    for (const oldest of admitted.keys()) {
+      if (admitted.size < maxRemembered) break;
+      admitted.delete(oldest);
     }
-    admittedUntil.delete(key);
-    admittedUntil.set(key, clock.now() + admittedForMs);
+    admitted.delete(key);
+    admitted.set(key, { fields, until: clock.now() + admittedForMs });
   };
   return {
     admit: (exchange, path, aggregated, homes) => {
       const key = keyOf(exchange, path);
-      if ((admittedUntil.get(key) ?? 0) > clock.now()) return undefined;
-      const running = asking.get(key);
-      if (running !== undefined) return running;
-      const answer = askHomes(exchange, path, aggregated, homes)
-        .then((refusal) => {
-          if (refusal === undefined) remember(key);
-          return refusal;
-        })
-        .finally(() => asking.delete(key));
-      asking.set(key, answer);
-      return answer;
+      const known = admitted.get(key);
+      if (known !== undefined && known.until > clock.now()) {
+        exchange.homeFields = known.fields;
+        return undefined;
+      }
+      const running = asking.get(key) ?? ask(key, exchange, path, aggregated, homes);
+      return running.then((outcome) => {
+        if (typeof outcome === 'function') return outcome;
+        exchange.homeFields = outcome.fields;
+        return undefined;
+      });
     },
   };
+
+  function ask(...[key, ...question]: [string, ...Parameters<typeof askHomes>]): Promise<Admitted | Refusal> {
+    const answer = askHomes(...question)
+      .then((outcome) => {
+        if (typeof outcome !== 'function') remember(key, outcome);
+        return outcome;
+      })
+      .finally(() => asking.delete(key));
+    asking.set(key, answer);
+    return answer;
+  }
 
   async function askHomes(
     exchange: Exchange,
     path: string,
     aggregated: boolean,
     { homes, onFault, knowsItsUsers }: Homes,
-  ): Promise<Refusal | undefined> {
+  ): Promise<Admitted | Refusal> {
+    const origin = headerValue(exchange.rawHeaders, 'origin');
     let refusal: Refusal = unavailable('there is none');
     for (const { target } of homes()) {
       const etagKey = `${target.address} ${pathOf(path)}`;
@@ -96,6 +114,9 @@ export function createDiscoveryAdmission({
           'Accept',
           aggregated ? nopeer : 'application/json',
           ...(condition === undefined ? [] : ['If-None-Match', condition]),
+          ...(origin === undefined ? [] : ['Origin', origin]),
+          'Audit-Id',
+          auditIdOf(exchange),
         ],
         maxBytes: 64 * 1024,
       });
@@ -112,13 +133,14 @@ export function createDiscoveryAdmission({
         if (etags.size >= 1_000) etags.clear();
         etags.set(etagKey, etag);
       }
-      if (status !== 400 && status !== 401 && status !== 403 && status !== 429 && status < 500) return undefined;
+      if (status !== 400 && status !== 401 && status !== 403 && status !== 429 && status < 500)
+        return { fields: fieldsForClient(headers) };
       if ((status === 401 || status === 403) && !knowsItsUsers(target)) {
         refusal = unavailable(`${target.id} has not been ready since it failed`);
         continue;
       }
       refusal = (asker) => {
-        asker.respond(status, headers);
+        asker.respond(status, asker === exchange ? headers : withAuditId(headers, auditIdOf(asker)));
         asker.end(asker.method === 'HEAD' ? undefined : body);
       };
       // It has judged the request or its client; a server that is in trouble says nothing about either.
@@ -126,6 +148,11 @@ export function createDiscoveryAdmission({
     }
     return refusal;
   }
+}
+
+/** Each client that waited for the same answer has an id of its own. */
+function withAuditId(rawHeaders: RawHeaders, id: string): RawHeaders {
+  return rawHeaders.map((text, at) => (at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === 'audit-id' ? id : text));
 }
 
 function unavailable(why: string): Refusal {
@@ -136,6 +163,8 @@ function unavailable(why: string): Refusal {
 /** A hash, so that no credential stays in memory; each text with its length, so that no two askers look alike. */
 function keyOf({ method, rawHeaders, identity }: Exchange, path: string): string {
   let asker = `${method} ${identity.connectAs} ${path.length}:${path}`;
+  const origin = headerValue(rawHeaders, 'origin') ?? '';
+  asker += `${origin.length}:${origin}`;
   for (const text of identityHeaders(rawHeaders)) asker += `${text.length}:${text}`;
   asker += '\n';
   for (const text of identity.stamp) asker += `${text.length}:${text}`;

@@ -21,6 +21,10 @@ export interface ClientConnection {
   rawHeaders?: RawHeaders | undefined;
   /** What was made of the header fields of its last request without a body. */
   prepared?: PreparedFields | undefined;
+  /** What its home server adds to every answer. Set by the handler. */
+  homeFields?: HomeFields;
+  /** What time it is for others, in milliseconds since the epoch. */
+  readonly date?: () => number;
 }
 
 /** One request and its answer, the same for HTTP/1.1 and HTTP/2. */
@@ -34,6 +38,10 @@ export interface Exchange {
   readonly connection: ClientConnection;
   /** Every request that is sent on behalf of this one bears it: stamp, and sort of connection. Set by the handler. */
   identity: RequestIdentity;
+  /** What home added to its answer to the same client for the same path. */
+  homeFields?: RawHeaders;
+  /** The audit id that was made for a client that has sent none. */
+  auditId?: string;
   readonly hasBody: boolean;
   /** True once the last byte of the body has come. */
   bodyComplete(): boolean;
@@ -55,4 +63,19 @@ export interface Exchange {
   onDrain(listener: () => void): void;
   /** Called once, when the answer is complete or the client has left. */
   onClose(listener: (complete: boolean) => void): void;
+}
+
+/**
+ * The header fields that a client's home server adds to every answer, whatever the path: for an `Origin`
+ * (`--cors-allowed-origins`) and for HTTPS (`--strict-transport-security-directives`). The server's answers tell them.
+ */
+export interface HomeFields {
+  /** As far as they are known now. */
+  known(exchange: Exchange): RawHeaders;
+  /** Asks home about the client's `Origin` if that is not known; undefined if there is nothing to wait for. */
+  learn(exchange: Exchange): undefined | Promise<void>;
+  /** True if home allows the client's `Origin`, as far as it is known now. */
+  allowsOrigin(exchange: Exchange): boolean;
+  /** Takes note of any answer of the server at this address. */
+  note(address: string, rawHeaders: RawHeaders): void;
 }

@@ -22,22 +22,21 @@ export interface WholeRequest {
   /** Besides what says who is asking. */
   readonly headers: readonly string[];
   readonly maxBytes: number;
+  /** Ten seconds unless told: others may be waiting for the same answer. */
+  readonly withinMs?: number;
 }
-
-/** How long a peer may take for the whole of such an answer: others may be waiting for the same one. */
-const answerWithinMs = 10_000;
 
 /**
  * Asks a peer something with the credentials of the client's request and nothing else of it.
  *
- * It ends whatever the peer does: by a fault of kind `answer` after ten seconds, since the backend behind the peer may be
+ * It ends whatever the peer does: by a fault of kind `answer` after `withinMs`, since the backend behind the peer may be
  * the slow one, and with the first byte beyond `maxBytes`.
  */
 export function fetchWhole(
   { transport, clock }: { readonly transport: Pick<PeerTransport, 'dispatch'>; readonly clock: Clock },
   target: PeerTarget,
-  exchange: Exchange,
-  { method, path, headers: extra, maxBytes }: WholeRequest,
+  exchange: Pick<Exchange, 'rawHeaders' | 'identity' | 'connection'>,
+  { method, path, headers: extra, maxBytes, withinMs = 10_000 }: WholeRequest,
 ): Promise<WholeAnswer> {
   const { rawHeaders, identity, connection } = exchange;
   const prepared = prepareRequestHeaders(
@@ -93,12 +92,12 @@ export function fetchWhole(
     );
     const expire = () => {
       if (ended.signal.aborted) return;
-      const error = new Error(`no whole answer within ${answerWithinMs / 1_000} s`);
+      const error = new Error(`no whole answer within ${withinMs / 1_000} s`);
       settle({ kind: 'fault', fault: { kind: 'answer', sent: true, error } });
       call.abort(error);
     };
     // The end of the answer ends the sleep as well.
-    clock.sleep(answerWithinMs, ended.signal).then(expire, expire);
+    clock.sleep(withinMs, ended.signal).then(expire, expire);
   });
 }
 

@@ -11,11 +11,12 @@ import type { Log } from '../runtime/log.ts';
 import type { Admission } from './admission.ts';
 import { askServed } from './ask-served.ts';
 import type { Authenticate } from './authenticate.ts';
-import type { Exchange } from './exchange.ts';
+import type { Exchange, HomeFields } from './exchange.ts';
 import type { Fleet, FleetPeer, FleetSnapshot } from './fleet.ts';
 import type { ForwardEvents, ForwardedExchange, ForwardTarget } from './forward.ts';
 import { forward } from './forward.ts';
 import { headerValue } from './headers.ts';
+import { ownFields } from './own-fields.ts';
 import type { PeerHealth } from './peer-health.ts';
 import type { PeerFault, PeerTarget, PeerTransport, ProxyMetrics, Route, UnavailableReason } from './ports.ts';
 import { RunningRequest } from './running-requests.ts';
@@ -35,6 +36,7 @@ export interface HandlerContext {
   readonly transport: PeerTransport;
   readonly clock: Clock;
   readonly discovery: UnifiedDiscovery;
+  readonly homeFields: HomeFields;
   readonly metrics: ProxyMetrics;
   /** Tells the table's owner that the server at this address does not serve what the table says. */
   readonly reportBehind: (address: string) => void;
@@ -61,7 +63,7 @@ export function createHandler(context: HandlerContext): RequestHandler {
     inFlight: () => counts.inFlight,
     refuse: (exchange, status) => {
       context.admission.refuse(exchange);
-      writeStatus(exchange, status);
+      writeOwn(context, exchange, () => writeStatus(exchange, status));
     },
     endLongRunning: (graceMs, signal) => context.admission.endLongRunning(graceMs, signal),
     handle: (exchange, upgrade) => new Answering(context, counts, exchange, upgrade).answer(),
@@ -111,6 +113,34 @@ class Answering implements ForwardEvents {
   }
 
   answer(): void {
+    const { homeFields } = this.#context;
+    const exchange = this.#exchange;
+    exchange.connection.homeFields ??= homeFields;
+    const learning = exchange.method === 'OPTIONS' ? homeFields.learn(exchange) : undefined;
+    if (exchange.method !== 'OPTIONS') this.#answer();
+    else if (learning === undefined) this.#answerOptions();
+    else
+      learning.then(
+        () => this.#answerOptions(),
+        () => this.#answer(),
+      );
+  }
+
+  /** A browser's question before a request is answered before anything else is looked at. Source: `WithCORS`. */
+  #answerOptions(): void {
+    const exchange = this.#exchange;
+    if (!this.#context.homeFields.allowsOrigin(exchange)) {
+      this.#answer();
+      return;
+    }
+    this.#context.admission.refuse(exchange);
+    this.#code = 204;
+    this.#reason = 'home allows the origin';
+    exchange.respond(204, ['Cache-Control', 'no-cache, private', ...ownFields(exchange)]);
+    exchange.end();
+  }
+
+  #answer(): void {
     const { fleet, admission, authenticate, discovery } = this.#context;
     const exchange = this.#exchange;
     const authentication = authenticate(exchange);
@@ -261,7 +291,7 @@ class Answering implements ForwardEvents {
     this.#reason = status.message;
     if (this.#admitted === undefined) this.#context.admission.refuse(this.#exchange);
     else this.#context.admission.noteRefusal(this.#admitted);
-    writeStatus(this.#exchange, status);
+    writeOwn(this.#context, this.#exchange, () => writeStatus(this.#exchange, status));
   }
 
   reject(status: StatusError, why?: UnavailableReason): void {
@@ -355,7 +385,7 @@ class Answering implements ForwardEvents {
       client: connection.remoteAddress,
       who: identity.who || 'unauthenticated',
       userAgent: headerValue(rawHeaders, 'user-agent') ?? '',
-      auditId: headerValue(rawHeaders, 'audit-id') ?? this.#auditId,
+      auditId: headerValue(rawHeaders, 'audit-id') ?? (this.#auditId || this.#exchange.auditId || ''),
       route: this.#route,
       peer: this.#peer,
       code: this.#code,
@@ -364,6 +394,14 @@ class Answering implements ForwardEvents {
       durationMs: Math.round((performance.now() - this.#startedAt) * 10) / 10,
     });
   }
+}
+
+/** Writes an answer of this proxy's once it is known what home would add for this client. */
+function writeOwn({ homeFields }: HandlerContext, exchange: Exchange, write: () => void): void {
+  exchange.connection.homeFields ??= homeFields;
+  const learning = homeFields.learn(exchange);
+  if (learning === undefined) write();
+  else learning.then(write, write);
 }
 
 const trust: NotFoundRule = { kind: 'trust' };

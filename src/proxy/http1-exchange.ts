@@ -56,6 +56,8 @@ export class Http1Exchange implements Exchange {
   readonly connection: ClientConnection;
   readonly hasBody: boolean;
   identity = passThrough;
+  homeFields?: RawHeaders;
+  auditId?: string;
   /** True if the connection is to end with this answer. */
   isLast: boolean;
   readonly #wire: Http1Wire;

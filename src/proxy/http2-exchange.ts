@@ -24,6 +24,8 @@ export class Http2Exchange implements Exchange, StreamUser {
   readonly connection: ClientConnection;
   readonly hasBody: boolean;
   identity = passThrough;
+  homeFields?: RawHeaders;
+  auditId?: string;
   readonly #stream: Http2Stream;
   readonly #body: RequestBody | undefined;
   #waitsForContinue: boolean;

@@ -74,6 +74,7 @@ export function createPeerHealth({
   log,
   signal,
   onHung,
+  onHead,
   intervalMs = 1_000,
   random = Math.random,
 }: {
@@ -82,6 +83,8 @@ export function createPeerHealth({
   readonly log: Log;
   readonly signal: AbortSignal;
   readonly onHung: (target: PeerTarget) => void;
+  /** Gets the header fields of each answer. */
+  readonly onHead?: (target: PeerTarget, rawHeaders: readonly string[]) => void;
   readonly intervalMs?: number;
   readonly random?: () => number;
 }): PeerHealth {
@@ -147,7 +150,7 @@ export function createPeerHealth({
       entry.wake = new AbortController();
       const { failures } = entry;
       const askedAt = clock.now();
-      const found = await transport.probe(entry.target);
+      const found = await transport.probe(entry.target, (rawHeaders) => onHead?.(entry.target, rawHeaders));
       if (ended.aborted) return;
       if (entry.failures === failures) judge(entry, found);
       await wait(entry, askedAt, ended);

@@ -154,8 +154,11 @@ export type Readiness = 'ready' | 'refused' | 'away' | 'hung';
 /** Sends requests to peers over connections whose certificate was verified first. */
 export interface PeerTransport {
   dispatch(target: PeerTarget, request: PeerRequest, handler: PeerHandler): PeerCall;
-  /** Asks the peer for `/readyz`, over a connection that is kept for it, and without a credential. */
-  probe(target: PeerTarget): Promise<Readiness>;
+  /**
+   * Asks the peer for `/readyz`, over a connection that is kept for it, and without a credential. `onHead` gets the header
+   * fields of its answer.
+   */
+  probe(target: PeerTarget, onHead?: (rawHeaders: readonly string[]) => void): Promise<Readiness>;
   /** Ends everything that runs or waits at this address by a fault of kind `timeout`, and what was upgraded. */
   abandon(address: string): void;
   /** Numbers for metrics. */

@@ -114,6 +114,7 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
       certificate: tls.clientCa === undefined ? undefined : readClientCertificate(socket),
       home: undefined,
       sticky: new Map(),
+      date: () => clock.date(),
     };
     if (socket.alpnProtocol === 'h2') http2.accept(socket, client);
     else http1.accept(socket, client);

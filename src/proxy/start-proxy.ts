@@ -5,6 +5,7 @@ import type { AuthenticationMode } from './authenticate.ts';
 import { createAuthenticate } from './authenticate.ts';
 import { createFleet } from './fleet.ts';
 import { createHandler } from './handler.ts';
+import { createHomeFields } from './home-fields.ts';
 import type { ProxyLimits } from './limits.ts';
 import { createPeerHealth } from './peer-health.ts';
 import type { MetricSources, PeerTransport, ProxyMetrics, RequestParsers, RoutingTableSource } from './ports.ts';
@@ -61,6 +62,7 @@ export function startProxy(options: ProxyOptions): RunningProxy {
     log,
     signal: stopping.signal,
     onHung: ({ address }) => transport.abandon(address),
+    onHead: ({ address }, rawHeaders) => homeFields.note(address, rawHeaders),
   });
   const fleet = createFleet({
     health,
@@ -75,6 +77,11 @@ export function startProxy(options: ProxyOptions): RunningProxy {
       lost = { from, at: now };
       log[level]('home was lost; client connections that had it get a new one', { from, to });
     },
+  });
+  const homeFields = createHomeFields({
+    transport,
+    clock,
+    homeOf: (connection) => fleet.homeOf(fleet.current(), connection)?.target,
   });
   const metrics = options.createMetrics({
     requestsInFlight: () => handler.inFlight(),
@@ -91,6 +98,7 @@ export function startProxy(options: ProxyOptions): RunningProxy {
     transport,
     clock,
     discovery,
+    homeFields,
     metrics,
     reportBehind: options.reportBehind,
     log,

@@ -3,6 +3,7 @@ import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import type { Exchange } from './exchange.ts';
 import { headerList, headerValue } from './headers.ts';
+import { ownFields } from './own-fields.ts';
 
 const gzipAsync = promisify(gzip);
 
@@ -60,7 +61,7 @@ export function strongEtag(bytes: Uint8Array | string): string {
 export function writeDocument(exchange: Exchange, document: StoredDocument): undefined | Promise<void> {
   const match = headerList(exchange.rawHeaders, 'if-none-match');
   if (match === document.etag || match?.split(',').some((tag) => tag.trim() === document.etag)) {
-    exchange.respond(304, document.headers);
+    exchange.respond(304, [...document.headers, ...ownFields(exchange)]);
     exchange.end();
     return undefined;
   }
@@ -73,6 +74,7 @@ export function writeDocument(exchange: Exchange, document: StoredDocument): und
 function writeBody(exchange: Exchange, document: StoredDocument, body: Buffer, isGzip: boolean): void {
   const headers = ['Content-Type', document.contentType, 'Content-Length', String(body.length), ...document.headers];
   if (isGzip) headers.push('Content-Encoding', 'gzip', 'Vary', 'Accept-Encoding');
+  headers.push(...ownFields(exchange));
   exchange.respond(200, headers);
   if (exchange.method === 'HEAD') exchange.end();
   else exchange.end(body);

@@ -3,6 +3,7 @@ import type { StatusError } from '../domain/status-error.ts';
 import type { Exchange } from './exchange.ts';
 import type { RawHeaders } from './headers.ts';
 import { headerList } from './headers.ts';
+import { ownFields } from './own-fields.ts';
 
 /** Answers with a Status in the encoding that the client asked for (JSON, YAML or protobuf), else JSON. */
 export function writeStatus(exchange: Exchange, status: StatusError, extra: RawHeaders = []): void {
@@ -21,7 +22,7 @@ export function writeStatus(exchange: Exchange, status: StatusError, extra: RawH
   ];
   const { retryAfterSeconds } = status.details ?? {};
   if (retryAfterSeconds !== undefined) headers.push('Retry-After', String(retryAfterSeconds));
-  exchange.respond(status.code, [...headers, ...extra]);
+  exchange.respond(status.code, [...headers, ...extra, ...ownFields(exchange)]);
   if (exchange.method === 'HEAD') exchange.end();
   else exchange.end(body);
 }

@@ -114,10 +114,10 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
       if (multiplexed?.usable !== true) return alone.dispatch(request, handler);
       return multiplexed.dispatch(request, handler, () => alone.dispatch(request, handler));
     },
-    probe: (target) => {
+    probe: (target, onHead) => {
       const material = tls.material('anonymous');
       if (material === undefined) return Promise.resolve('away');
-      return probeReadiness(find(target, material).probes, probeTimeoutMs);
+      return probeReadiness(find(target, material).probes, probeTimeoutMs, onHead);
     },
     abandon: (address) => {
       const error = new Error(`${address}: nothing is heard of it`);
@@ -149,13 +149,15 @@ function laneOf(lanes: Lanes, { longRunning, accepted, body, upgrade }: PeerRequ
 
 const noCall: PeerCall = { pause() {}, resume() {}, abort() {} };
 
+type OnProbeHead = ((rawHeaders: readonly string[]) => void) | undefined;
+
 /** A kept connection may be closed just as it is used, so that is tried once more. */
-async function probeReadiness(pool: Http1Pool, timeoutMs: number): Promise<Readiness> {
-  return (await askReadiness(pool, timeoutMs)) ?? (await askReadiness(pool, timeoutMs)) ?? 'away';
+async function probeReadiness(pool: Http1Pool, timeoutMs: number, onHead: OnProbeHead): Promise<Readiness> {
+  return (await askReadiness(pool, timeoutMs, onHead)) ?? (await askReadiness(pool, timeoutMs, onHead)) ?? 'away';
 }
 
 /** Resolves to undefined if the connection broke. */
-function askReadiness(pool: Http1Pool, timeoutMs: number): Promise<Readiness | undefined> {
+function askReadiness(pool: Http1Pool, timeoutMs: number, onHead: OnProbeHead): Promise<Readiness | undefined> {
   return new Promise((resolve) => {
     // What has come while this process was busy is read first.
     const timer = setTimeout(() => setImmediate(giveUp), timeoutMs);
@@ -173,8 +175,9 @@ function askReadiness(pool: Http1Pool, timeoutMs: number): Promise<Readiness | u
     const call = pool.dispatch(
       { ...request, connectAs: 'anonymous', upgrade: undefined },
       {
-        onHead: (code) => {
+        onHead: (code, rawHeaders) => {
           status = code;
+          onHead?.(rawHeaders);
         },
         onData: (chunk) => {
           if (text.length < maxReadinessText) text += chunk.toString('latin1');
