@@ -30,6 +30,8 @@ export interface PeerObservation {
   /** When its Lease was last seen to change, or first seen. */
   readonly leaseChangedAt?: number;
   readonly probe?: ProbeResult;
+  /** True if an earlier leader called it ready, and nobody has asked it since. */
+  readonly wasReady?: true;
   /** True while a refusal of our own credential may be that of a server that has just started. */
   readonly mayBeStarting?: boolean;
   /** Since when it has not answered at all. */
@@ -121,6 +123,9 @@ export function assessPeer(
       ? verdict('Unresolved', 'NoAddress', unresolvedMessage, true)
       : verdict('Unresolved', 'DuplicateAddress', displacedMessage(peer.displacedBy), true);
   }
+  // What it is known to serve is its to answer, whoever leads.
+  if (probe === undefined && seen.wasReady === true)
+    return verdict('Stale', 'NotYetProbed', 'this leader has not asked it yet; the one before found it ready', true);
   // After a restart it listens before it is ready, so it gets no work until it says that it is.
   if (probe === undefined) return verdict('NotReady', 'NotYetProbed', 'it has not been asked yet', true);
   if (probe.kind === 'refused') {

@@ -34,6 +34,7 @@ export function rememberPeers(published: PublishedView, now: number): ReadonlyMa
       ...(version !== undefined && { version }),
       ...(emulatedVersion !== undefined && { emulatedVersion }),
       ...(state === 'Unreachable' && { unreachableSince: now }),
+      ...((state === 'Ready' || state === 'Stale') && { wasReady: true }),
     });
   });
   return remembered;

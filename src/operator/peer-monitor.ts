@@ -85,7 +85,7 @@ export function monitorPeer(
     const before = seen.probe?.kind;
     const result = await client.probe(address, stopping.signal);
     if (stopping.signal.aborted || seen.peer.address !== address) return;
-    const { unreachableSince: since, documentsAt, mayBeStarting: wasStarting = false, ...rest } = seen;
+    const { unreachableSince: since, documentsAt, mayBeStarting: wasStarting = false, wasReady: _, ...rest } = seen;
     if (result.kind !== 'unauthorized') refusingSince = undefined;
     else if (before !== 'unauthorized' && before !== 'ready') refusingSince = clock.now();
     const mayBeStarting = refusingSince !== undefined && clock.now() - refusingSince < startingForMs;
@@ -197,7 +197,7 @@ export function monitorPeer(
       const restarted = next.lease !== undefined && next.lease.holderIdentity !== before.lease?.holderIdentity;
       const renewed = restarted || (next.lease !== undefined && next.lease.renewTime !== before.lease?.renewTime);
       const changed = moved || restarted || next.refused !== before.refused || next.source !== before.source;
-      const { leaseChangedAt, documentsAt, probe: lastProbe, unreachableSince, ...rest } = seen;
+      const { leaseChangedAt, documentsAt, probe: lastProbe, unreachableSince, wasReady, ...rest } = seen;
       const inDoubt = moved || restarted;
       const leaseGone = next.lease === undefined;
       // Who cannot be asked is away from then on, until there is an answer.
@@ -210,6 +210,8 @@ export function monitorPeer(
         ...(away !== undefined && { unreachableSince: away }),
         ...(!inDoubt && documentsAt !== undefined && { documentsAt }),
         ...(!inDoubt && lastProbe !== undefined && { probe: lastProbe }),
+        // A table does not tell which process it was, so that the first Lease to be seen is no sign of a restart.
+        ...(wasReady === true && !moved && (before.lease === undefined || !restarted) && { wasReady }),
       };
       if (inDoubt) {
         wasAway ||= lastProbe !== undefined;

@@ -264,6 +264,27 @@ describe('the controller of a PeerDiscovery', () => {
     await second.controller.stop();
   });
 
+  it('leaves servers that it has not asked yet what they are known to serve, and vouches for no 404', async () => {
+    const first = mixedPlane();
+    await first.advance(2_000);
+    await first.controller.stop();
+    const second = createFakeControlPlane({}, first.bundles.at(-1));
+    for (const address of [a, b]) second.servers.set(address, { probe: new Promise(() => {}), groups: [] });
+    second.renew('old', a);
+    second.renew('new', b);
+    second.start();
+    await second.advance(8_000);
+    expect(second.bundles.length).to.be.greaterThan(0);
+    expect(second.table.complete).to.equal(false);
+    expect(second.table.peers.map(({ state }) => state)).to.deep.equal(['Stale', 'Stale']);
+    expect(whoServes(second, 'widgets')).to.deep.equal(['new']);
+    // A restarted one listens before it is ready.
+    second.renew('new', b, 'another process');
+    await second.advance(1_000);
+    expect(second.table.peers.find(({ hostname }) => hostname === 'new')?.state).to.equal('NotReady');
+    await second.controller.stop();
+  });
+
   it('publishes nothing worse than what was there while a new leader asks for the first time', async () => {
     const plane = mixedPlane();
     await plane.advance(3_000);

@@ -34,7 +34,7 @@ export function group(name: string, version: string, ...resources: string[]): Gr
 }
 
 interface FakeServer {
-  probe: ProbeResult;
+  probe: ProbeResult | Promise<ProbeResult>;
   groups: GroupDiscovery[];
   /** Names the groups where writing them out to compare them would cost too much. */
   hash?: string;
