@@ -1,3 +1,4 @@
+import { type ChildProcess, spawnSync } from 'node:child_process';
 import { expect } from 'chai';
 import { type MixedPlane, startMixedPlane } from '../../lab/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
@@ -48,46 +49,75 @@ describe('a control plane of which one server hangs', function () {
 
   const leases = ['get', 'lease', '-n', 'peerdiscovery-system', '-o', 'json'];
 
-  async function leaseOf(name: string): Promise<{ renewTime?: string; leaseTransitions?: number }> {
-    const { code, stdout } = await mixed.kubectl('new-1', [...leases, name]);
-    return code === 0 ? (JSON.parse(stdout) as { spec: { renewTime?: string } }).spec : {};
+  interface LeaseSpec {
+    readonly holderIdentity?: string;
+    readonly renewTime?: string;
+    readonly leaseTransitions?: number;
   }
 
-  /** The longest time between two confirmations of the table that were seen while `times` of them came, in seconds. */
-  async function longestSilence(times: number): Promise<number> {
-    const seen = new Set<number>();
+  async function leaseOf(name: string): Promise<LeaseSpec> {
+    const { code, stdout } = await mixed.kubectl('new-1', [...leases, name]);
+    return code === 0 ? (JSON.parse(stdout) as { spec: LeaseSpec }).spec : {};
+  }
+
+  /** The confirmations of a table that were seen while `times` of them came, in their order. */
+  async function confirmations(times: number, table = 'peerdiscovery-cluster'): Promise<readonly LeaseSpec[]> {
+    const seen = new Map<string, LeaseSpec>();
     await waitUntil(
-      `${times} confirmations`,
+      `${times} confirmations of ${table}`,
       async () => {
-        const { renewTime } = await leaseOf('peerdiscovery-cluster');
-        if (renewTime !== undefined) seen.add(Date.parse(renewTime));
+        const spec = await leaseOf(table);
+        if (spec.renewTime !== undefined) seen.set(spec.renewTime, spec);
         return seen.size >= times;
       },
       { boundMs: 120_000, everyMs: 500 },
     );
-    const at = [...seen].sort((a, b) => a - b);
+    return [...seen.values()];
+  }
+
+  /** The longest time between two confirmations that were seen while `times` of them came, in seconds. */
+  async function longestSilence(times: number): Promise<number> {
+    const at = (await confirmations(times)).map(({ renewTime = '' }) => Date.parse(renewTime)).sort((a, b) => a - b);
     return Math.max(...at.slice(1).map((time, index) => (time - (at[index] ?? 0)) / 1_000));
   }
 
-  for (const what of ['etcd', 'server'] as const)
-    it(`has an operator that goes on to lead and to confirm while the ${what} of its API server is paused`, async () => {
+  async function untilThreeAreReady(name = 'cluster'): Promise<void> {
+    const count = ['get', 'pd', name, '-o', 'jsonpath={.status.peerCounts.ready}'];
+    await waitUntil(`three ready peers of ${name}`, async () => (await mixed.kubectl('new-1', count)).stdout === '3');
+  }
+
+  async function end(child: ChildProcess, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill(signal);
+    child.kill('SIGCONT');
+    await ended;
+  }
+
+  type Fault = 'etcd' | 'server' | 'packets';
+
+  async function strike(fault: Fault): Promise<void> {
+    if (fault !== 'packets') return mixed.plane.server('old-1').pause(fault);
+    const [ip] = mixed.plane.server('old-1').address.split(':');
+    const chain = `chain output { type filter hook output priority 0; ip daddr ${ip} tcp dport 6443 drop; };`;
+    expect((await mixed.plane.exec('nft', ['-f', '-'], { input: `table inet hang { ${chain} }` })).stderr).to.equal('');
+  }
+
+  async function heal(fault: Fault): Promise<void> {
+    if (fault === 'packets') await mixed.plane.exec('nft', ['delete', 'table', 'inet', 'hang']);
+    else mixed.plane.server('old-1').resume(fault);
+    await waitUntil('old-1 to be ready', async () => (await codeOf('old-1', '/readyz')) === '200', { boundMs: 60_000 });
+  }
+
+  for (const fault of ['etcd', 'server', 'packets'] as const)
+    it(`has an operator that goes on to lead and to confirm while its API server hangs (${fault})`, async function () {
+      if (fault === 'packets' && spawnSync('nft', ['--version']).error !== undefined) this.skip();
       const operator = mixed.startOperator();
-      const ready = async () => {
-        const { stdout } = await mixed.kubectl('new-1', [
-          'get',
-          'pd',
-          'cluster',
-          '-o',
-          'jsonpath={.status.peerCounts.ready}',
-        ]);
-        return stdout === '3' && (await leaseOf('peerdiscovery-cluster')).renewTime !== undefined;
-      };
-      await waitUntil('three ready peers', ready);
+      await untilThreeAreReady();
       // What an earlier operator confirmed is no silence of this one.
-      await longestSilence(2);
+      await confirmations(2);
       const { leaseTransitions } = await leaseOf('peerdiscovery-operator');
-      mixed.plane.server('old-1').pause(what);
       try {
+        await strike(fault);
         const silence = await longestSilence(5);
         process.stdout.write(`      … longest time between two confirmations: ${silence} s\n`);
         // Confirmations come each 5 s, and a change of the server takes 2 s.
@@ -95,10 +125,74 @@ describe('a control plane of which one server hangs', function () {
         expect((await leaseOf('peerdiscovery-operator')).leaseTransitions).to.equal(leaseTransitions);
         expect(mixed.plane.readLog('operator')).not.to.contain('could not renew the lease in time');
       } finally {
-        mixed.plane.server('old-1').resume(what);
-        const ended = new Promise((resolve) => operator.once('exit', resolve));
-        operator.kill('SIGTERM');
-        await ended;
+        await heal(fault);
+        await end(operator);
       }
     });
+
+  describe('of two operators and two PeerDiscovery objects', () => {
+    const tables = ['peerdiscovery-cluster', 'peerdiscovery-second'];
+    const operators = new Map<string, ChildProcess>();
+    const start = (name: string) =>
+      void operators.set(name, mixed.startOperator(['--health-bind-address', '0'], { name }));
+    const holderOf = async () => (await leaseOf('peerdiscovery-operator')).holderIdentity ?? '';
+    /** Which of the two has an identity. */
+    const nameOf = (identity: string) =>
+      [...operators.keys()].find((name) => mixed.plane.readLog(name).includes(`identity=${identity}`)) ?? '';
+
+    before(async () => {
+      const second = { apiVersion: 'peerdiscovery.dev/v1alpha1', kind: 'PeerDiscovery', metadata: { name: 'second' } };
+      await mixed.kubectl('new-1', ['apply', '-f', '-'], JSON.stringify(second));
+      start('operator-1');
+      start('operator-2');
+      await untilThreeAreReady('second');
+      for (const table of tables) await confirmations(2, table);
+    });
+
+    after(async () => {
+      for (const child of operators.values())
+        if (child.exitCode === null && child.signalCode === null) await end(child);
+      await mixed.kubectl('new-1', ['delete', 'pd', 'second']);
+    });
+
+    it('has a standby that takes over while the API server of both hangs', async () => {
+      const before = await holderOf();
+      const leader = nameOf(before);
+      try {
+        await strike('server');
+        for (const table of tables) await confirmations(2, table);
+        expect(await holderOf()).to.equal(before);
+        const child = operators.get(leader);
+        if (child !== undefined) await end(child, 'SIGKILL');
+        await waitUntil('another leader', async () => (await holderOf()) !== before, { boundMs: 30_000 });
+        const holder = await holderOf();
+        for (const table of tables)
+          await waitUntil(`${table} to be confirmed`, async () => (await leaseOf(table)).holderIdentity === holder);
+      } finally {
+        await heal('server');
+        start(leader);
+      }
+    });
+
+    it('has a leader that was stopped and goes on, and writes nothing more', async () => {
+      const before = await holderOf();
+      const leader = operators.get(nameOf(before));
+      await waitUntil('a standby', async () =>
+        [...operators.keys()].every((name) => /waiting for the lease|leading/.test(mixed.plane.readLog(name))),
+      );
+      leader?.kill('SIGSTOP');
+      await waitUntil('another leader', async () => (await holderOf()) !== before, { boundMs: 40_000 });
+      const holder = await holderOf();
+      for (const table of tables)
+        await waitUntil(`${table} to be confirmed`, async () => (await leaseOf(table)).holderIdentity === holder);
+      leader?.kill('SIGCONT');
+      for (const table of tables)
+        expect((await confirmations(3, table)).map(({ holderIdentity }) => holderIdentity)).to.deep.equal([
+          holder,
+          holder,
+          holder,
+        ]);
+      expect(await holderOf()).to.equal(holder);
+    });
+  });
 });
