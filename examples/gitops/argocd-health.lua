@@ -16,8 +16,11 @@ if conditions.Stalled ~= nil and conditions.Stalled.status == "True" then
   return { status = "Degraded", message = conditions.Stalled.message }
 end
 local ready = conditions.Ready
-if ready == nil or ready.status == "Unknown" then
+if ready == nil then
   return health
+end
+if ready.status == "Unknown" then
+  return { status = "Progressing", message = ready.message }
 end
 if ready.status == "False" then
   return { status = "Degraded", message = ready.message }

@@ -8,6 +8,7 @@ import { watchBundle } from '../adapters/kubernetes/config-map-bundle.ts';
 import { loadKubeConfig } from '../adapters/kubernetes/connect-cluster.ts';
 import type { ServerAddress } from '../adapters/kubernetes/known-servers-file.ts';
 import { readBundleFile } from '../adapters/kubernetes/read-bundle-file.ts';
+import { reportSilence } from '../adapters/kubernetes/silence-report.ts';
 import { watchConfirmations } from '../adapters/kubernetes/table-lease.ts';
 import { loadRequestParsers } from '../adapters/llhttp/request-parser.ts';
 import { type AddressPolicy, createAddressPolicy } from '../adapters/peers/address-policy.ts';
@@ -57,7 +58,7 @@ export async function runProxy(args: readonly string[], context: CommandContext)
   const ended = new AbortController();
   let workers: ProxyWorkers | undefined;
   const client = clientFor(flags, context, log);
-  const { source, reportBehind } = await accessTable(flags, client, log);
+  const { source, reportBehind } = await accessTable(flags, client, isWorker, log);
   const proxy = startProxy({
     transport: createPeerTransport({
       tls: credentials.peerTls,
@@ -187,7 +188,12 @@ interface TableAccess {
   readonly reportBehind: (address: string) => void;
 }
 
-async function accessTable(flags: ProxyFlags, client: ApiClient | undefined, log: Log): Promise<TableAccess> {
+async function accessTable(
+  flags: ProxyFlags,
+  client: ApiClient | undefined,
+  isWorker: boolean,
+  log: Log,
+): Promise<TableAccess> {
   if (flags.routingTableFile !== undefined || client === undefined)
     return { source: fileSource(flags.routingTableFile ?? ''), reportBehind: () => {} };
   const namespace = flags.namespace ?? (await podNamespace()) ?? 'peerdiscovery-system';
@@ -199,14 +205,18 @@ async function accessTable(flags: ProxyFlags, client: ApiClient | undefined, log
     start: async (onBundle, onTrouble, signal) => {
       let bundleTrouble: string | undefined;
       let revision = 0;
-      const doubt = watchConfirmations({ client, ...location, clock: systemClock, log, signal, random: Math.random });
+      let owner: string | undefined;
+      const common = { client, ...location, clock: systemClock, log, signal };
+      // One of several processes is enough.
+      const onHeard = isWorker ? () => {} : reportSilence({ ...common, owner: () => owner });
+      const doubt = watchConfirmations({ ...common, onHeard, random: Math.random });
       const reflector = watchBundle({
         client,
         namespace,
         name: flags.routingTable,
         onBundle: (bundle) => {
           servers.learn(flags.routingTable, serversOf(bundle.table, policy, flags.peerServerName));
-          revision = bundle.table.revision;
+          ({ revision, owner } = bundle.table);
           onBundle(bundle);
           onTrouble(doubt(revision));
         },

@@ -450,6 +450,11 @@ describe('what an administrator installs, from an empty control plane', function
       // Only when a server answers 404 for what the table says it serves.
       `peerdiscovery-proxy ${system} patch coordination.k8s.io leases`,
       `peerdiscovery-front-proxy ${system} patch coordination.k8s.io leases`,
+      // Only when no operator has confirmed the table for a minute.
+      ...['peerdiscovery-proxy', 'peerdiscovery-front-proxy'].flatMap((account) => [
+        `${account}  get peerdiscovery.dev peerdiscoveries`,
+        `${account}  patch peerdiscovery.dev peerdiscoveries/status`,
+      ]),
       // Where OwnerReferencesPermissionEnforcement is on, this is checked for an owner of a Lease, and never asked for.
       `peerdiscovery-operator ${system} delete coordination.k8s.io leases`,
       // Only for a certificate that names a UID.

@@ -12,9 +12,6 @@
 {{- $_ = set $container "resources" $own.resources -}}
 {{- if and (ne $component "operator") (ne $values.proxy.routingTable "peerdiscovery-cluster") -}}
 {{- $_ = set $container "args" (append $container.args (printf "--routing-table=%s" $values.proxy.routingTable)) -}}
-{{- range $pod.volumes -}}
-{{- if .configMap }}{{ $_ = set .configMap "name" $values.proxy.routingTable }}{{ end -}}
-{{- end -}}
 {{- end -}}
 {{- $_ = set $container "args" (concat $container.args $own.extraArgs) -}}
 {{- with $own.extraEnv }}{{ $_ = set $container "env" (concat ($container.env | default list) .) }}{{ end -}}

@@ -65,6 +65,17 @@ export async function readConfirmedRevision(
   return revisionOf(found);
 }
 
+/** When the table was confirmed last, as its Lease says now; undefined if there is none. */
+export async function confirmedAt(
+  client: ApiClient,
+  { namespace, name, signal }: BundleLocation & { readonly signal?: AbortSignal },
+): Promise<string | undefined> {
+  const path = `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`;
+  // A proxy may list this one Lease, and get none.
+  const { items } = await client.list<LeaseObject>(path, { query: { fieldSelector: `metadata.name=${name}` }, signal });
+  return items[0]?.spec?.renewTime;
+}
+
 function revisionOf(lease: LeaseObject | undefined): number {
   const revision = Number(lease?.metadata?.annotations?.[revisionAnnotation]);
   return Number.isSafeInteger(revision) && revision > 0 ? revision : 0;
@@ -81,6 +92,8 @@ export function watchConfirmations(
     readonly log: Log;
     readonly signal: AbortSignal;
     readonly random: () => number;
+    /** Gets the time in each confirmation that is seen. */
+    readonly onHeard?: (renewTime: string) => void;
   },
 ): (revision: number) => string | undefined {
   const { namespace, name, clock } = options;
@@ -107,6 +120,7 @@ export function watchConfirmations(
       confirmed = revision;
       if (event.object.spec?.renewTime === renewTime) return;
       renewTime = event.object.spec?.renewTime;
+      if (renewTime !== undefined) options.onHeard?.(renewTime);
       const intervalMs = changedAt === undefined ? Number.POSITIVE_INFINITY : now - changedAt;
       changedAt = now;
       if (wentBack) return;

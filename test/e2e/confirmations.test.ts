@@ -1,0 +1,84 @@
+import type { ChildProcess } from 'node:child_process';
+import { expect } from 'chai';
+import { type MixedPlane, startMixedPlane } from '../../lab/mixed-plane.ts';
+import { waitUntil } from '../../lab/wait-until.ts';
+
+/** What an operator stands behind, how a proxy learns of it, and what people see when nobody does any more. */
+describe('confirmations on real servers', function () {
+  this.timeout(240_000);
+  let mixed: MixedPlane;
+  let operator: ChildProcess;
+  let proxy: ChildProcess | undefined;
+
+  before(async () => {
+    mixed = await startMixedPlane({
+      servers: [
+        { name: 'old-1', version: '1.35' },
+        { name: 'new-1', version: '1.36' },
+      ],
+      home: 'old-1',
+      log: () => {},
+    });
+    operator = mixed.startOperator();
+    await waitUntil('two ready peers', async () => (await columns()).READY === '2');
+  });
+
+  after(() => mixed?.stop());
+
+  afterEach(function () {
+    if (this.currentTest?.state === 'failed') process.stdout.write(`${mixed?.plane.logTails(25)}\n`);
+  });
+
+  /** What `kubectl get peerdiscovery` shows, by column. */
+  async function columns(): Promise<Readonly<Record<string, string>>> {
+    const { stdout } = await mixed.kubectl('new-1', ['get', 'peerdiscovery', 'cluster']);
+    const [names = [], values = []] = stdout.split('\n').map((line) => line.split(/\s+/));
+    return Object.fromEntries(names.map((name, index) => [name, values[index] ?? '']));
+  }
+
+  async function fieldOf(path: string): Promise<string> {
+    return (await mixed.kubectl('new-1', ['get', 'pd', 'cluster', '-o', `jsonpath={${path}}`])).stdout;
+  }
+
+  async function end(child: ChildProcess | undefined, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill(signal);
+    await ended;
+  }
+
+  it('leave the status as it was while nothing changes', async () => {
+    const before = await fieldOf('.metadata.resourceVersion');
+    proxy = mixed.startProxy();
+    const seen = new Set<string>();
+    const lease = [
+      'get',
+      'lease',
+      '-n',
+      'peerdiscovery-system',
+      'peerdiscovery-cluster',
+      '-o',
+      'jsonpath={.spec.renewTime}',
+    ];
+    await waitUntil('four confirmations', async () => seen.add((await mixed.kubectl('new-1', lease)).stdout).size > 4);
+    expect(await fieldOf('.metadata.resourceVersion')).to.equal(before);
+  });
+
+  it('are missed in the status a minute after the last operator is gone, until there is another', async () => {
+    const { READY, STALE, CONVERGED } = await columns();
+    expect({ READY, STALE, CONVERGED }).to.deep.equal({ READY: '2', STALE: '0', CONVERGED: 'False' });
+    await end(operator, 'SIGKILL');
+    await waitUntil('the status to be taken back', async () => (await columns()).CONVERGED === 'Unknown', {
+      boundMs: 100_000,
+    });
+    expect(await columns()).to.include({ READY: '0', STALE: '2' });
+    expect(await fieldOf('.status.conditions[?(@.type=="Ready")].reason')).to.equal('OperatorSilent');
+    expect(await fieldOf('.status.conditions[?(@.type=="Ready")].message')).to.match(
+      /^no operator has stood behind this status since 20\d\d-/,
+    );
+    operator = mixed.startOperator();
+    await waitUntil('the status of the new operator', async () => (await columns()).READY === '2', { boundMs: 60_000 });
+    expect(await columns()).to.include({ STALE: '0', CONVERGED: 'False' });
+    expect(await fieldOf('.status.conditions[?(@.type=="Ready")].status')).to.equal('True');
+  });
+});
