@@ -2,7 +2,7 @@ import { readFileSync, unwatchFile, watchFile } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import type { ApiClient } from '../adapters/kubernetes/api-client.ts';
 import { createApiClient } from '../adapters/kubernetes/api-client.ts';
-import { createBehindReporter } from '../adapters/kubernetes/behind-report.ts';
+import { createAsker, createBehindReporter } from '../adapters/kubernetes/behind-report.ts';
 import { watchClientAuthentication } from '../adapters/kubernetes/client-authentication.ts';
 import { watchBundle } from '../adapters/kubernetes/config-map-bundle.ts';
 import { loadKubeConfig } from '../adapters/kubernetes/connect-cluster.ts';
@@ -209,7 +209,15 @@ async function accessTable(
       const common = { client, ...location, clock: systemClock, log, signal };
       // One of several processes is enough.
       const onHeard = isWorker ? () => {} : reportSilence({ ...common, owner: () => owner });
-      const doubt = watchConfirmations({ ...common, onHeard, random: Math.random });
+      const doubt = watchConfirmations({
+        ...common,
+        onHeard,
+        ask: createAsker(client, location, log),
+        onAnswered: () => {
+          if (revision > 0) onTrouble(bundleTrouble ?? doubt(revision));
+        },
+        random: Math.random,
+      });
       const reflector = watchBundle({
         client,
         namespace,

@@ -232,6 +232,7 @@ export async function runControllers(context: ControllersContext): Promise<void>
       fieldManager,
       ownerReference: referenceTo(object),
       onBehind: (address) => controller.connectionLost(address),
+      onAsked: (question) => controller.confirmationAsked(question),
       clock,
       log: ownLog,
       signal: ownSignal,

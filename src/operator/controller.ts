@@ -43,6 +43,8 @@ export interface Controller {
   definitionsChanged(): void;
   /** A kept connection of this address was lost: ask now whether the server is. */
   connectionLost(address: string): void;
+  /** A proxy has asked for a confirmation that names this question. */
+  confirmationAsked(question: string): void;
   /** What the object's status says now; what another has written over this controller's conditions is put right. */
   statusFound(status: PeerDiscoveryStatus | undefined): void;
   observations(): ReadonlyMap<string, PeerObservation>;
@@ -60,6 +62,8 @@ const firstSeenBad: ReadonlySet<string> = new Set(['Refused', 'Unresolved']);
 const maxRetryMs = 10_000;
 /** Between attempts to write a status that could not be written. */
 const statusRetryMs = 5_000;
+/** How many questions of proxies are answered at once; more than there are proxies. */
+const maxQuestions = 200;
 /** A watch reconnects within this time; until then nothing is said about it. */
 const leasesGraceMs = 5_000;
 const leasesSilentMs = 30_000;
@@ -91,6 +95,8 @@ export function startController(context: ControllerContext): Controller {
   let lastStates = new Map<string, string>();
   let lastTold = '';
   let failures = 0;
+  /** Of proxies, since the last pass. Who gets no answer asks again. */
+  const questions: string[] = [];
 
   /** Resolves to what keeps the operator from its work; a fault of its own is an exception. */
   async function pass(): Promise<Trouble | undefined> {
@@ -117,7 +123,7 @@ export function startController(context: ControllerContext): Controller {
     if (recalled !== undefined && (inputs !== lastInputs || inTrouble)) await publisher.publish(unified);
     lastInputs = inputs;
     // Only after a pass without trouble: a proxy takes silence for doubt.
-    if (unknown === undefined) await publisher.confirm();
+    if (unknown === undefined) await publisher.confirm(questions.splice(0));
     const { trouble = unknown } = publisher;
     announceStandstill(trouble);
     const revision = publisher.published?.revision ?? 0;
@@ -232,6 +238,11 @@ export function startController(context: ControllerContext): Controller {
         });
     },
     connectionLost: (address) => roster.poke(address),
+    confirmationAsked(question) {
+      questions.push(question);
+      if (questions.length > maxQuestions) questions.shift();
+      notify();
+    },
     statusFound(status) {
       if (lastStatus === undefined || sayConditions(status) === sayConditions(lastStatus)) return;
       lastStatus = status;

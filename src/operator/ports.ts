@@ -53,8 +53,11 @@ export interface BundleStore {
   read(): Promise<{ readonly revision: number; readonly bundle?: RoutingBundle }>;
   /** Undefined if published; else another writer was first, and nothing was changed. */
   publish(bundle: RoutingBundle): Promise<{ readonly overtakenBy: number | undefined } | undefined>;
-  /** Tells proxies that this revision would be published now; false, and tells nobody, if it is no longer what is there. */
-  confirm(revision: number): Promise<boolean>;
+  /**
+   * Tells proxies that this revision would be published now, and which of their questions that answers; false, and tells
+   * nobody, if it is no longer what is there.
+   */
+  confirm(revision: number, answers?: readonly string[]): Promise<boolean>;
 }
 
 /** Writes the status of one PeerDiscovery by server-side apply. */

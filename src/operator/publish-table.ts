@@ -18,8 +18,11 @@ export interface Publisher {
   /** Learns once what an earlier leader published; undefined if that cannot be read now, and nothing may replace it. */
   recall(): Promise<ReadonlyMap<string, PeerObservation> | undefined>;
   publish(unified: UnifiedView): Promise<void>;
-  /** Tells proxies that the table holds, if it is time to; writes it again if somebody has deleted or replaced it. */
-  confirm(): Promise<void>;
+  /**
+   * Tells proxies that the table holds, if it is time to or one of them has asked; writes it again if somebody has deleted or
+   * replaced it.
+   */
+  confirm(questions?: readonly string[]): Promise<void>;
 }
 
 /** Everything that a publisher depends on. */
@@ -138,12 +141,13 @@ export function createPublisher({ owner, bundles, confirmEveryMs, clock, log }: 
       }
     },
     publish,
-    async confirm() {
+    async confirm(questions = []) {
       const at = clock.now();
-      if (trouble !== undefined || published === undefined || at - confirmedAt < confirmEveryMs) return;
+      const due = at - confirmedAt >= confirmEveryMs || questions.length > 0;
+      if (trouble !== undefined || published === undefined || !due) return;
       try {
         const { revision } = published;
-        if (await bundles.confirm(revision)) {
+        if (await bundles.confirm(revision, questions)) {
           confirmedAt = at;
         } else if (wanted !== undefined) {
           log.warn('the routing table was deleted or replaced; it is written again', { revision });

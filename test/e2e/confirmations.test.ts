@@ -47,6 +47,31 @@ describe('confirmations on real servers', function () {
     await ended;
   }
 
+  async function codeOf(path: string): Promise<string> {
+    const { plane, proxyUrl } = mixed;
+    const authorization = `Authorization: Bearer ${plane.tokens.admin}`;
+    const limits = ['-s', '--max-time', '3', '--cacert', plane.caFile, '-o', '/dev/null', '-w', '%{http_code}'];
+    return (await plane.exec('curl', [...limits, '-H', authorization, `${proxyUrl}${path}`])).stdout;
+  }
+
+  for (const turn of ['first', 'second', 'third'])
+    it(`make a new proxy certain of a 404 about as soon as it has a table, not two confirmations later (${turn})`, async () => {
+      proxy = mixed.startProxy();
+      const unknown = '/apis/unknown.example.com/v1/things';
+      await waitUntil('a table', async () => (await codeOf('/apis/apps/v1')) === '200', { everyMs: 20 });
+      // What the new server alone serves is routed as soon as there is a table.
+      const onlyNew = await fieldOf('.status.divergent[0].group');
+      expect(onlyNew).not.to.equal('');
+      await waitUntil('503 or 404', async () => ['503', '404'].includes(await codeOf(unknown)), { everyMs: 20 });
+      const from = performance.now();
+      await waitUntil('certainty', async () => (await codeOf(unknown)) === '404', { everyMs: 20 });
+      const took = performance.now() - from;
+      process.stdout.write(`      … certain ${Math.round(took)} ms after the first answer\n`);
+      // Two confirmations take five to ten seconds.
+      expect(took).to.be.below(3_000);
+      await end(proxy);
+    });
+
   it('leave the status as it was while nothing changes', async () => {
     const before = await fieldOf('.metadata.resourceVersion');
     proxy = mixed.startProxy();

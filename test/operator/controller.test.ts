@@ -441,6 +441,28 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
+  it('confirms without delay when a proxy asks, names the question once, and answers none while in trouble', async () => {
+    const plane = mixedPlane();
+    plane.controller.confirmationAsked('early');
+    await plane.advance(2_000);
+    const confirmed = plane.calls.confirm;
+    plane.controller.confirmationAsked('one');
+    plane.controller.confirmationAsked('two');
+    await plane.settle();
+    expect(plane.calls.answered).to.deep.equal(['early', 'one', 'two']);
+    expect(plane.calls.confirm).to.be.within(confirmed + 1, confirmed + 2);
+    plane.failing.publish = true;
+    const server = plane.servers.get(b);
+    if (server) server.groups = [...server.groups, group('batch', 'v1', 'jobs')];
+    await plane.advance(20_000);
+    const before = plane.calls.confirm;
+    plane.controller.confirmationAsked('three');
+    await plane.advance(2_000);
+    expect(plane.calls.confirm).to.equal(before);
+    expect(plane.calls.answered).not.to.include('three');
+    await plane.controller.stop();
+  });
+
   it('says in status that it cannot confirm, and takes it back', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);

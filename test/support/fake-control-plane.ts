@@ -78,7 +78,7 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
   } = {
     publish: false,
   };
-  const calls = { statusWrite: 0, fetch: 0, confirm: 0, confirmed: 0 };
+  const calls = { statusWrite: 0, fetch: 0, confirm: 0, confirmed: 0, answered: [] as string[] };
   const set = <T>(items: Map<string, T>): WatchedSet<T> => ({
     items: () => items,
     synced: true,
@@ -225,9 +225,10 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
             bundles.push(bundle);
             return undefined;
           },
-          async confirm(revision) {
+          async confirm(revision, answers = []) {
             if (failing.confirm) throw new Error('connection reset');
             calls.confirm += 1;
+            calls.answered.push(...answers);
             calls.confirmed = revision;
             return true;
           },

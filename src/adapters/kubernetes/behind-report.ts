@@ -8,6 +8,7 @@ import { type OwnerReference, ownedBy } from './owner-reference.ts';
 import { startReflector, type Watchable } from './reflector.ts';
 
 const addressAnnotation = 'peerdiscovery.dev/behind';
+const questionAnnotation = 'peerdiscovery.dev/asks';
 /** How often one server is reported at most, by each proxy. */
 const reportEveryMs = 5_000;
 
@@ -46,7 +47,20 @@ export function createBehindReporter(
 }
 
 /**
- * Calls back at every report that comes from now on, and sees to it that the Lease that proxies report by is there: what
+ * A function that asks the table's owner for a confirmation which names a question, by the same Lease; a question that
+ * cannot be put is dropped.
+ */
+export function createAsker(client: ApiClient, location: BundleLocation, log: Log): (question: string) => void {
+  return (question) => {
+    const patch = { metadata: { annotations: { [questionAnnotation]: question } } };
+    client
+      .patchMerge(`${leasesPath(location)}/${leaseName(location)}`, patch)
+      .catch((error: unknown) => log.debug('the operator could not be asked for a confirmation', { error }));
+  };
+}
+
+/**
+ * Calls back at every report and question that comes from now on, and sees to it that the Lease that proxies report by is there: what
  * fails is tried again, and a Lease that was deleted is made anew.
  */
 export function watchBehindReports(
@@ -56,6 +70,8 @@ export function watchBehindReports(
     /** What the Lease is deleted with. */
     readonly ownerReference?: OwnerReference;
     readonly onBehind: (address: string) => void;
+    /** Gets each question of a proxy for a confirmation. */
+    readonly onAsked?: (question: string) => void;
     readonly clock: Clock;
     readonly log: Log;
     readonly signal: AbortSignal;
@@ -65,6 +81,7 @@ export function watchBehindReports(
   const { client, fieldManager, onBehind, clock, log, signal, random } = options;
   const name = leaseName(options);
   let seen: string | undefined;
+  let seenQuestion: string | undefined;
   startReflector<BehindLease>({
     ...options,
     path: leasesPath(options),
@@ -72,6 +89,11 @@ export function watchBehindReports(
     onChange: (event) => {
       if (event.type === 'Deleted') void make();
       if (event.type !== 'Added' && event.type !== 'Modified') return;
+      const question = event.object.metadata?.annotations?.[questionAnnotation];
+      const isNew = question !== undefined && question !== seenQuestion && event.type === 'Modified';
+      seenQuestion = question;
+      // It goes into another Lease as it is.
+      if (isNew && /^[0-9a-f]{16}$/.test(question)) options.onAsked?.(question);
       const { renewTime } = event.object.spec ?? {};
       const address = event.object.metadata?.annotations?.[addressAnnotation];
       const news = renewTime !== undefined && renewTime !== seen && event.type === 'Modified';

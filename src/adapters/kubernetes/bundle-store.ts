@@ -84,11 +84,11 @@ export function createBundleStore({
         if (outcome.reason === 'NotATable') throw notATable(location);
         return { overtakenBy: outcome.revision };
       }),
-    confirm: (revision) =>
+    confirm: (revision, answers) =>
       explained(async () => {
         if (published?.revision !== revision || !(await isThere(published))) return false;
         const confirmation = { ...place, fieldManager, holder, operatorVersion, ownerReference };
-        await confirmTable(client, confirmation, revision, clock.date());
+        await confirmTable(client, confirmation, revision, clock.date(), answers);
         return true;
       }),
   };

@@ -1,4 +1,6 @@
+import { randomBytes } from 'node:crypto';
 import { operatorVersionAnnotation } from '../../api/operator-version.ts';
+import { createBackoff } from '../../runtime/backoff.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import type { ApiClient } from './api-client.ts';
@@ -16,6 +18,11 @@ const leastIntervalMs = 1_000;
 /** One that comes later than this after another may have been on its way for as long. */
 const mostIntervalMs = 20_000;
 const revisionAnnotation = 'peerdiscovery.dev/revision';
+const answersAnnotation = 'peerdiscovery.dev/answers';
+/** A question that was not answered in this time is asked anew. */
+const askAgainAfterMs = 1_000;
+/** How many of the last questions an answer is known by. */
+const maxQuestions = 5;
 
 interface LeaseObject extends Watchable {
   readonly metadata?: Watchable['metadata'] & { readonly annotations?: Readonly<Record<string, string>> };
@@ -39,11 +46,14 @@ export async function confirmTable(
   },
   revision: number,
   now: number,
+  /** The questions of proxies that came before this confirmation was begun. */
+  answers: readonly string[] = [],
 ): Promise<void> {
   const { namespace, name, fieldManager, holder, operatorVersion, ownerReference, signal } = location;
   const annotations = {
     [revisionAnnotation]: String(revision),
     ...(operatorVersion !== undefined && { [operatorVersionAnnotation]: operatorVersion }),
+    ...(answers.length > 0 && { [answersAnnotation]: answers.join(' ') }),
   };
   const object = {
     apiVersion: 'coordination.k8s.io/v1',
@@ -84,6 +94,9 @@ function revisionOf(lease: LeaseObject | undefined): number {
 /**
  * Follows the confirmations of a table; the result says why a table of this revision is in doubt, or undefined if it is
  * not.
+ *
+ * While it is in doubt, it asks for a confirmation. One that names the question was made after it, so that it is believed
+ * at once, from the time of the question on; without an answer, two confirmations at their times are needed.
  */
 export function watchConfirmations(
   options: BundleLocation & {
@@ -94,9 +107,14 @@ export function watchConfirmations(
     readonly random: () => number;
     /** Gets the time in each confirmation that is seen. */
     readonly onHeard?: (renewTime: string) => void;
+    /** Asks for a confirmation that names this question. */
+    readonly ask?: (question: string) => void;
+    /** Called when a question was answered. */
+    readonly onAnswered?: () => void;
   },
 ): (revision: number) => string | undefined {
-  const { namespace, name, clock } = options;
+  const { namespace, name, clock, signal } = options;
+  const questions = new Map<string, number>();
   let renewTime: string | undefined;
   // Judged by when this process saw it change, never by comparing clocks of machines. A change counts only if it comes
   // at its time after another: the first that is seen, and those that come all at once after a gap, may be the last
@@ -124,9 +142,38 @@ export function watchConfirmations(
       const intervalMs = changedAt === undefined ? Number.POSITIVE_INFINITY : now - changedAt;
       changedAt = now;
       if (wentBack) return;
+      const askedAt = answered(event.object);
+      if (askedAt !== undefined) {
+        believedAt = Math.max(believedAt ?? askedAt, askedAt);
+        options.onAnswered?.();
+      }
       if (intervalMs >= leastIntervalMs && intervalMs <= mostIntervalMs) believedAt = now;
     },
   });
+  /** When the newest question was asked that this confirmation answers. */
+  function answered(lease: LeaseObject): number | undefined {
+    const answers = lease.metadata?.annotations?.[answersAnnotation]?.split(' ') ?? [];
+    const asked = answers.flatMap((question) => questions.get(question) ?? []);
+    return asked.length > 0 ? Math.max(...asked) : undefined;
+  }
+
+  async function askWhileInDoubt(ask: (question: string) => void): Promise<void> {
+    const { random } = options;
+    const backoff = createBackoff({ baseMs: askAgainAfterMs, capMs: 30_000, floorMs: askAgainAfterMs, random });
+    while (!signal.aborted) {
+      const believed = believedAt !== undefined && clock.now() - believedAt < believedForMs;
+      if (believed) backoff.reset();
+      else {
+        const question = randomBytes(8).toString('hex');
+        questions.set(question, clock.now());
+        for (const oldest of [...questions.keys()].slice(0, -maxQuestions)) questions.delete(oldest);
+        ask(question);
+      }
+      await clock.sleep(believed ? askAgainAfterMs : backoff.nextMs(), signal);
+    }
+  }
+  if (options.ask !== undefined) void askWhileInDoubt(options.ask);
+
   return (revision) => {
     const now = clock.now();
     if (believedAt === undefined)

@@ -1,6 +1,10 @@
 import { expect } from 'chai';
 import { type ApiClient, createApiClient } from '../../../src/adapters/kubernetes/api-client.ts';
-import { createBehindReporter, watchBehindReports } from '../../../src/adapters/kubernetes/behind-report.ts';
+import {
+  createAsker,
+  createBehindReporter,
+  watchBehindReports,
+} from '../../../src/adapters/kubernetes/behind-report.ts';
 import { silentLog } from '../../../src/runtime/log.ts';
 import { createManualClock, eventually, type ManualClock } from '../../support/manual-clock.ts';
 import { answerStatus, type ScriptedApiserver, startScriptedApiserver } from '../../support/scripted-apiserver.ts';
@@ -65,6 +69,37 @@ describe('reports that the table is behind', () => {
     server.put(path, lease('192.0.2.2:6443', '3'));
     await eventually(() => behind.length === 2);
     expect(behind).to.deep.equal(['192.0.2.1:6443', '192.0.2.2:6443']);
+    stop.abort();
+  });
+
+  it('carry questions for a confirmation, which are no reports; what is no question is dropped', async () => {
+    const stop = new AbortController();
+    const told: string[] = [];
+    const metadata = { name: 'table-behind', namespace: 'ns' };
+    const lease = (annotations: Record<string, string>) => ({ metadata: { ...metadata, annotations } });
+    server.put(path, lease({ 'peerdiscovery.dev/asks': 'aaaaaaaaaaaaaaaa' }));
+    watchBehindReports({
+      ...location,
+      client,
+      fieldManager: 'test',
+      onBehind: (address) => told.push(address),
+      onAsked: (question) => told.push(question),
+      clock,
+      log: silentLog,
+      signal: stop.signal,
+      random: () => 0.5,
+    });
+    await eventually(() => server.watches.length > 0 && server.requests.some(({ method }) => method === 'PATCH'));
+    createAsker(client, location, silentLog)('bbbbbbbbbbbbbbbb');
+    const sent = () => server.requests.filter(({ headers }) => /merge-patch/.test(String(headers['content-type'])));
+    await eventually(() => sent().length === 1);
+    expect(sent()[0]).to.include({ method: 'PATCH', path });
+    server.put(path, sent()[0]?.body ?? {});
+    server.put(path, lease({ 'peerdiscovery.dev/asks': 'not a question' }));
+    server.put(path, lease({ 'peerdiscovery.dev/asks': 'cccccccccccccccc' }));
+    server.put(path, lease({ 'peerdiscovery.dev/asks': 'cccccccccccccccc' }));
+    await eventually(() => told.length === 2);
+    expect(told).to.deep.equal(['bbbbbbbbbbbbbbbb', 'cccccccccccccccc']);
     stop.abort();
   });
 

@@ -13,6 +13,8 @@ describe('confirmations of a routing table', () => {
   let clock: ManualClock;
   let stop: AbortController;
   let doubt: (revision: number) => string | undefined;
+  let asked: string[];
+  let answered: number;
 
   beforeEach(async () => {
     server = await startScriptedApiserver();
@@ -20,7 +22,16 @@ describe('confirmations of a routing table', () => {
     clock = createManualClock();
     stop = new AbortController();
     const common = { client, namespace: 'ns', name: 'table', clock, log: silentLog, signal: stop.signal };
-    doubt = watchConfirmations({ ...common, random: () => 0.5 });
+    asked = [];
+    answered = 0;
+    doubt = watchConfirmations({
+      ...common,
+      random: () => 0.5,
+      ask: (question) => asked.push(question),
+      onAnswered: () => {
+        answered += 1;
+      },
+    });
     await eventually(() => server.watches.length > 0);
   });
 
@@ -31,10 +42,10 @@ describe('confirmations of a routing table', () => {
   });
 
   /** What `confirmTable` writes, as the API server would store it. */
-  async function confirm(revision: number): Promise<void> {
+  async function confirm(revision: number, answers: readonly string[] = []): Promise<void> {
     const before = server.requests.length;
     const location = { namespace: 'ns', name: 'table', fieldManager: 'test', holder: 'me', signal: stop.signal };
-    await confirmTable(client, location, revision, clock.now()).catch(() => {});
+    await confirmTable(client, location, revision, clock.now(), answers).catch(() => {});
     const sent = server.requests[before];
     expect(sent).to.include({ method: 'PATCH', path });
     server.put(path, sent?.body ?? {});
@@ -90,6 +101,50 @@ describe('confirmations of a routing table', () => {
     expect(doubt(7)).to.equal('the operator confirms revision 8, and this proxy has 7');
     expect(doubt(8)).to.equal(undefined);
     expect(doubt(9)).to.equal(undefined);
+  });
+
+  it('asks at once, and believes a confirmation that names its question, and no other, at once', async () => {
+    expect(asked).to.have.length(1);
+    await confirm(7, ['0123456789abcdef']);
+    await settled();
+    expect(doubt(7)).to.match(/has not confirmed the table twice/);
+    await clock.advance(500);
+    await confirm(7, ['0123456789abcdef', asked[0] ?? '']);
+    await eventually(() => answered === 1);
+    expect(doubt(7)).to.equal(undefined);
+    expect(doubt(6)).to.equal(undefined);
+    await clock.advance(20_000);
+    expect(asked).to.have.length(1);
+  });
+
+  it('believes an answer from the time of its question on, however late it comes', async () => {
+    await clock.advance(6_000);
+    await confirm(7, asked.slice(0, 1));
+    await eventually(() => answered === 1);
+    await clock.advance(23_000);
+    expect(doubt(7)).to.equal(undefined);
+    await clock.advance(1_000);
+    expect(doubt(7)).to.match(/for more than 30 s/);
+  });
+
+  it('asks again, less and less often, while nobody answers, and at once when belief has ended', async () => {
+    await clock.advance(60_000);
+    expect(asked.length).to.be.within(4, 12);
+    await confirm(7, asked.slice(-1));
+    await eventually(() => answered === 1);
+    const before = asked.length;
+    await clock.advance(40_000);
+    expect(asked.length).to.be.greaterThan(before);
+    await confirm(8, asked.slice(-1));
+    await eventually(() => doubt(8) === undefined);
+  });
+
+  it('believes no answer in a Lease that names an older revision than it has seen', async () => {
+    await confirm(8, asked);
+    await eventually(() => doubt(8) === undefined);
+    await clock.advance(2_000);
+    await confirm(7, asked);
+    await eventually(() => /has not confirmed the table twice/.test(doubt(7) ?? ''));
   });
 
   it('believes nothing that a Lease from a backup says, until the operator has renewed it', async () => {
