@@ -1,4 +1,7 @@
 import { type ChildProcess, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect } from 'chai';
 import { type MixedPlane, startMixedPlane } from '../../lab/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
@@ -129,6 +132,65 @@ describe('a control plane of which one server hangs', function () {
         await end(operator);
       }
     });
+
+  it('has an operator that starts while its API server hangs, by the servers that an earlier one knew', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'known-servers-'));
+    const flags = ['--known-servers-file', join(folder, 'servers.json')];
+    const earlier = mixed.startOperator(flags);
+    await untilThreeAreReady();
+    await waitUntil('the servers to be written', async () => existsSync(join(folder, 'servers.json')));
+    await confirmations(2);
+    await end(earlier);
+    let later: ChildProcess | undefined;
+    try {
+      await strike('server');
+      const before = await leaseOf('peerdiscovery-cluster');
+      later = mixed.startOperator(flags);
+      await waitUntil(
+        'the table to be confirmed again',
+        async () => (await leaseOf('peerdiscovery-cluster')).holderIdentity !== before.holderIdentity,
+        { boundMs: 40_000 },
+      );
+    } finally {
+      await heal('server');
+      if (later !== undefined) await end(later);
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it('is Unknown to pipelines, by the name of a server that is away, and not once converged, until that is back', async () => {
+    const operator = mixed.startOperator();
+    const get = (path: string) => mixed.kubectl('new-1', ['get', 'pd', 'cluster', '-o', `jsonpath=${path}`]);
+    const told = new Set<string>();
+    const converged = async () => {
+      const { stdout } = await get('{.status.conditions[?(@.type=="Converged")]}');
+      const { status, message } = JSON.parse(stdout) as { status: string; message: string };
+      told.add(status);
+      return `${status}: ${message}`;
+    };
+    await untilThreeAreReady();
+    await waitUntil('a difference', async () => /^False: /.test(await converged()));
+    try {
+      await strike('server');
+      const away = 'Unknown: what every kube-apiserver serves is not known: old-1 is Unreachable';
+      await waitUntil('old-1 to be missed', async () => (await converged()) === away, { boundMs: 60_000 });
+      const reason = '{.status.peers[?(@.hostname=="old-1")].reason}';
+      const abandoned = async () => {
+        expect(await converged()).to.equal(away);
+        return (await get(reason)).stdout === 'LeaseAbandoned';
+      };
+      await waitUntil('its Lease to be abandoned', abandoned, { boundMs: 60_000 });
+      const { stdout } = await get('{.status.conditions[?(@.type=="Ready")].message}');
+      expect(stdout).to.equal(
+        'the routing table is complete, though only 2 of 3 peers are ready: old-1 is Unreachable',
+      );
+    } finally {
+      await heal('server');
+    }
+    await waitUntil('a difference', async () => /^False: /.test(await converged()));
+    expect(told).to.not.include('True');
+    await end(operator);
+  });
 
   describe('of two operators and two PeerDiscovery objects', () => {
     const tables = ['peerdiscovery-cluster', 'peerdiscovery-second'];
