@@ -65,6 +65,14 @@ demo: install ## Show the story on a mixed control plane (ARGS=--once to run thr
 demo-picture: install ## Draw docs/images/demo.svg, and write the README's output, from what the demo prints
 	@mkdir -p dist && node lab/run-demo.ts --once > dist/demo.txt && node scripts/draw-terminal.ts dist/demo.txt docs/images/demo.svg README.md
 
+.PHONY: cluster
+cluster: install ## Bring up a real cluster of three kubeadm machines with PeerDiscovery in it, until Ctrl-C (needs root)
+	@node lab/cluster/run-cluster.ts up
+
+.PHONY: test-cluster
+test-cluster: install ## Upgrade such a cluster under load, judge what clients saw, write docs/benchmarks/upgrade.md
+	@node lab/cluster/run-cluster.ts upgrade
+
 .PHONY: bench
 bench: install ## Measure, a report each in docs/benchmarks/ (ARGS=operator|proxy|discovery|merge: one of them)
 	@set -e; for part in $(or $(ARGS),operator proxy discovery merge); do \

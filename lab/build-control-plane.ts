@@ -85,14 +85,12 @@ export async function buildControlPlane(version: Minor, log: (message: string) =
   const module = join(here, 'controlplane', `v${version}`);
   const folder = join(cacheFolder(), 'controlplane', `${version}-${await hashOf(module)}`);
   if (existsSync(join(folder, 'kubectl'))) return folder;
-  const full = await fullVersion(module);
+  const full = kubernetesVersion(await readFile(join(module, 'go.mod'), 'utf8'));
   log(`building Kubernetes v${full} from Go modules into ${folder} (about 5 minutes the first time)`);
   const partial = `${folder}.${process.pid}`;
   await rm(partial, { recursive: true, force: true });
   await mkdir(partial, { recursive: true });
-  const stamp = 'k8s.io/component-base/version';
-  const [major, minor] = full.split('.');
-  const flags = `-s -w -X ${stamp}.gitVersion=v${full} -X ${stamp}.gitMajor=${major} -X ${stamp}.gitMinor=${minor}`;
+  const flags = `-s -w ${versionFlags(full)}`;
   await go(['build', '-trimpath', '-ldflags', flags, '-o', join(partial, 'controlplane'), '.'], module, log);
   // The binary picks the program by its own name; kubectl comes last, as its presence says that the folder is whole.
   for (const program of programs) await symlink('controlplane', join(partial, program));
@@ -118,10 +116,18 @@ export async function hashOf(folder: string): Promise<string> {
   return hash.digest('hex').slice(0, 12);
 }
 
-async function fullVersion(module: string): Promise<string> {
-  const found = /k8s\.io\/kubernetes v(\d+\.\d+\.\d+)/.exec(await readFile(join(module, 'go.mod'), 'utf8'))?.[1];
-  if (found === undefined) throw new Error(`${module}/go.mod does not require k8s.io/kubernetes`);
+/** The version of Kubernetes that a go.mod requires: `1.36.3`. */
+export function kubernetesVersion(gomod: string): string {
+  const found = /k8s\.io\/kubernetes v(\d+\.\d+\.\d+)/.exec(gomod)?.[1];
+  if (found === undefined) throw new Error('go.mod does not require k8s.io/kubernetes');
   return found;
+}
+
+/** Flags of Go's linker by which a program of Kubernetes knows its version. */
+export function versionFlags(version: string): string {
+  const stamp = 'k8s.io/component-base/version';
+  const [major, minor] = version.split('.');
+  return `-X ${stamp}.gitVersion=v${version} -X ${stamp}.gitMajor=${major} -X ${stamp}.gitMinor=${minor}`;
 }
 
 /** Runs go, saying every 15 s that it still does; what was only the network is tried twice more. */

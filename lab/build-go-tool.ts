@@ -39,6 +39,21 @@ export function ensurePrometheus(log: (message: string) => void): Promise<string
   return ensureTool(prometheus, log);
 }
 
+/** Resolves to the folder of containerd, its shim and `ctr`, built likewise. */
+export function ensureContainerd(log: (message: string) => void): Promise<string> {
+  const command = (name: string) => `github.com/containerd/containerd/v2/cmd/${name}`;
+  const names = ['containerd-shim-runc-v2', 'ctr', 'containerd'];
+  const commands = Object.fromEntries(names.map((name) => [name, command(name)]));
+  const tags = 'no_btrfs no_devmapper no_zfs no_erofs';
+  return ensureTool({ name: 'cluster/containerd', commands, tags, takes: 'about 5 minutes' }, log);
+}
+
+/** Resolves to the folder of `coredns`, built likewise. */
+export function ensureCoreDns(log: (message: string) => void): Promise<string> {
+  const commands = { coredns: '.' };
+  return ensureTool({ name: 'cluster/coredns', commands, takes: 'about 3 minutes' }, log);
+}
+
 /** Folder that `ensurePrometheus` builds into, built or not. */
 export function prometheusFolder(): Promise<string> {
   return folderOf(prometheus);

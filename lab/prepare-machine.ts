@@ -41,6 +41,19 @@ const lab: readonly SystemProgram[] = [
   { program: 'unshare', debianPackage: 'util-linux' },
 ];
 
+/** Where Debian puts the programs that give containers a network. */
+const pluginFolder = '/usr/lib/cni';
+
+/** What a machine of the cluster runs, or its images are made by. */
+const cluster: readonly SystemProgram[] = [
+  { program: 'runc', debianPackage: 'runc' },
+  { program: 'buildah', debianPackage: 'buildah' },
+  { program: 'host-local', debianPackage: 'containernetworking-plugins' },
+  { program: 'iptables', debianPackage: 'iptables' },
+  { program: 'nft', debianPackage: 'nftables' },
+  { program: 'gcc', debianPackage: 'gcc' },
+];
+
 /** Programs of Chromium by the names that systems give it. */
 const browsers = ['chromium', 'chromium-browser', 'google-chrome'];
 
@@ -66,6 +79,7 @@ const needs: Readonly<Record<string, Needs>> = {
   unit: { programs: [openssl], optional: [] },
   e2e: { programs: lab, optional: [alerts, pages] },
   demo: { programs: lab, optional: [] },
+  cluster: { programs: [...lab, ...cluster], optional: [] },
 };
 
 /** Path of Prometheus or promtool, the machine's or the lab's; undefined where there is none. */
@@ -86,9 +100,10 @@ export async function prepareMachine(name: string, log: Log): Promise<void> {
   if (needed === undefined) throw new Error(`no such need: ${name} (there are ${Object.keys(needs).join(', ')})`);
   const { programs, optional } = needed;
   const debian = createInstaller(log);
-  const absent = programs.filter(({ program }) => findProgram([program]) === undefined);
+  const isAbsent = ({ program }: SystemProgram) => findProgram([program], withFolder(pluginFolder)) === undefined;
+  const absent = programs.filter(isAbsent);
   for (const { debianPackage } of absent) debian.install(debianPackage);
-  const still = absent.filter(({ program }) => findProgram([program]) === undefined);
+  const still = absent.filter(isAbsent);
   if (still.length > 0) {
     const names = still.map(({ program }) => program).join(', ');
     const packages = still.map(({ debianPackage }) => debianPackage).join(' ');

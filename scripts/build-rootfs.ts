@@ -71,7 +71,7 @@ function isNested(source: string, path: string): boolean {
 }
 
 /** Copies a program and every shared library that it links to, the loader included, to where the loader looks. */
-function copyProgram(program: string, destination: string, target: string): void {
+export function copyProgram(program: string, destination: string, target: string): void {
   cpSync(program, destination, { dereference: true });
   const libraries = run('ldd', [program], root).matchAll(/(?:=> )?(\/\S+) \(0x/g);
   for (const [, library = ''] of libraries) {

@@ -1,0 +1,119 @@
+import { Agent, request } from 'node:https';
+import { type Outcome, outcomeOf, type Sample } from './samples.ts';
+
+/** One way to the cluster: a server, or a proxy in front of one. */
+export interface Way {
+  /** `m1, proxy` */
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+  /** True through this project. */
+  readonly proxied: boolean;
+}
+
+/** What every client of the load shows and believes. */
+export interface Credentials {
+  /** All authorities that are believed, PEM. */
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** What a request was answered. */
+export interface Answer {
+  /** 0 where there was no answer. */
+  readonly status: number;
+  readonly body: string;
+  /** Why there was none. */
+  readonly error?: string;
+}
+
+/** Sends requests over one way, with connections that are kept. */
+export interface Client {
+  readonly way: Way;
+  send(method: string, path: string, body?: object, timeoutMs?: number): Promise<Answer>;
+  /** Follows a watch line by line; resolves when it ends, whyever. */
+  watch(path: string, onLine: (line: string) => void): Promise<void>;
+  close(): void;
+}
+
+/** As long as a client of the load waits for an answer. */
+const patienceMs = 20_000;
+
+/** A client of a way, as its administrator. */
+export function createClient(way: Way, { ca, cert, key }: Credentials): Client {
+  const agent = new Agent({ keepAlive: true, ca, cert, key });
+  const open = (method: string, path: string, hasBody: boolean) =>
+    request({
+      agent,
+      host: way.host,
+      port: way.port,
+      method,
+      path,
+      headers: { accept: 'application/json', ...(hasBody ? { 'content-type': 'application/json' } : {}) },
+    });
+  return {
+    way,
+    send: (method, path, body, timeoutMs = patienceMs) =>
+      new Promise((resolve) => {
+        const sent = open(method, path, body !== undefined);
+        const timer = setTimeout(() => sent.destroy(new Error('no answer')), timeoutMs);
+        const end = (answer: Answer) => {
+          clearTimeout(timer);
+          resolve(answer);
+        };
+        sent.once('error', (error: Error) => end({ status: 0, body: '', error: error.message }));
+        sent.once('response', (response) => {
+          let text = '';
+          response.setEncoding('utf8').on('data', (part: string) => {
+            text += part;
+          });
+          response.once('error', (error) => end({ status: 0, body: text, error: error.message }));
+          response.once('end', () => end({ status: response.statusCode ?? 0, body: text }));
+          response.once('close', () => end({ status: 0, body: text, error: 'the answer broke off' }));
+        });
+        sent.end(body === undefined ? undefined : JSON.stringify(body));
+      }),
+    watch: (path, onLine) =>
+      new Promise((resolve) => {
+        const sent = open('GET', path, false);
+        // A watch without any event for so long is taken for dead, as the kernel's or HTTP/2's pings would.
+        const idle = () => sent.destroy(new Error('idle'));
+        let timer = setTimeout(idle, 60_000);
+        const end = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+        sent.once('error', end);
+        sent.once('close', end);
+        sent.once('response', (response) => {
+          let rest = '';
+          response.setEncoding('utf8').on('data', (text: string) => {
+            clearTimeout(timer);
+            timer = setTimeout(idle, 60_000);
+            const lines = (rest + text).split('\n');
+            rest = lines.pop() ?? '';
+            for (const line of lines) if (line !== '') onLine(line);
+          });
+          response.once('error', end);
+          response.once('end', end);
+        });
+        sent.end();
+      }),
+    close: () => agent.destroy(),
+  };
+}
+
+/** Sends a request and says when and how it went. */
+export async function measure(
+  client: Client,
+  kind: Sample['kind'],
+  [method, path, body]: readonly [string, string, object?],
+): Promise<{ readonly sample: Sample; readonly answer: Answer }> {
+  const startedAt = Date.now();
+  const answer = await client.send(method, path, body);
+  const { name: way, proxied } = client.way;
+  const tookMs = Date.now() - startedAt;
+  const outcome: Outcome = outcomeOf(answer.status, tookMs);
+  return { sample: { way, proxied, kind, startedAt, tookMs, status: answer.status, outcome }, answer };
+}

@@ -1,0 +1,130 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, loadavg } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { NodeBuild } from './build-programs.ts';
+import { installProduct, loadImages } from './install-product.ts';
+import { initialize, joinControlPlane, upgradeMachine, waitForMachines } from './kubeadm.ts';
+import { startLoad } from './load.ts';
+import { type Machine, makeNetwork, startMachine } from './machine.ts';
+import { judge, judgeOperator, type Observations, shortcomings } from './samples.ts';
+import { drawTimeline, writeUpgradeReport } from './upgrade-report.ts';
+
+/** One version that the cluster can be of. */
+interface Release {
+  readonly node: NodeBuild;
+  /** Archives of its images. */
+  readonly images: readonly string[];
+}
+
+/** What a cluster is made of. */
+export interface ClusterPlan {
+  /** Folder of everything that the cluster writes. */
+  readonly root: string;
+  /** Name of its control group. */
+  readonly group: string;
+  /** Folder of containerd. */
+  readonly containerd: string;
+  readonly from: Release;
+  readonly to: Release;
+  /** Archive with the image of this project. */
+  readonly product: string;
+  /** How long it took to build what was missing. */
+  readonly buildSeconds: number;
+}
+
+/** How long clients are watched before and after the upgrade. */
+const aroundMs = 30_000;
+const log = (message: string) => void process.stdout.write(`${message}\n`);
+
+/** Runs a step and says how long it took. */
+async function step<T>(name: string, run: () => Promise<T>): Promise<T> {
+  const startedAt = performance.now();
+  const result = await run();
+  log(`${((performance.now() - startedAt) / 1_000).toFixed(0).padStart(5)} s  ${name}`);
+  return result;
+}
+
+/** Resolves to three machines that are one control plane, with this project in it. */
+async function bringUp({ root, group, containerd, from, product }: ClusterPlan): Promise<readonly Machine[]> {
+  await makeNetwork();
+  const machines: Machine[] = [];
+  for (const number of [1, 2, 3]) {
+    const machine = await step(`m${number} starts`, () => startMachine({ number, root, group, containerd }));
+    writeFileSync(join(machine.folder, 'enter'), `exec ${machine.enter.join(' ')} "$@"\n`);
+    machine.use(from.node.folder, ['kubeadm', 'kubelet', 'kubectl']);
+    await step(`m${number} loads images`, () => loadImages(machine, [...from.images, product]));
+    const [what, run] =
+      number === 1
+        ? ['kubeadm init', () => initialize(machine, from.node)]
+        : ['kubeadm join', () => joinControlPlane(machine)];
+    await step(`m${number} ${what}`, run);
+    machines.push(machine);
+  }
+  await step('three Nodes are Ready', () => waitForMachines(machines, from.node.version));
+  const [first] = machines;
+  if (first !== undefined) await step('PeerDiscovery is installed', () => installProduct(first));
+  return machines;
+}
+
+/** Upgrades all machines under load; resolves to what the clients saw. */
+async function upgradeUnderLoad({ to }: ClusterPlan, machines: readonly Machine[]): Promise<Observations> {
+  // Everywhere first: kubeadm's Job upgrade-health-check runs on any Node.
+  for (const machine of machines) await step(`${machine.name} loads images`, () => loadImages(machine, to.images));
+  const load = await startLoad(machines);
+  const steps: { name: string; from: number; to: number }[] = [];
+  const timed = async (name: string, run: () => Promise<void>) => {
+    const from = Date.now();
+    await step(name, run);
+    steps.push({ name, from, to: Date.now() });
+  };
+  await timed('before', () => setTimeout(aroundMs));
+  for (const [index, machine] of machines.entries()) {
+    await timed(`${machine.name} kubeadm upgrade`, () => upgradeMachine(machine, index === 0, to.node));
+    await timed(`${machine.name} settles`, () => waitForMachines(machines, to.node.version));
+  }
+  await timed('after', () => setTimeout(aroundMs));
+  return { ...(await load.stop()), steps };
+}
+
+/** Writes report and picture; returns 0 if everything held that is to hold. */
+function report(observed: Observations, plan: ClusterPlan, upSeconds: number): number {
+  const { from, to, buildSeconds } = plan;
+  const setting = {
+    versions: [from.node.version, to.node.version] as const,
+    lines: [
+      `One machine of ${availableParallelism()} cores for all three, with ${cpus()[0]?.model ?? 'an unknown processor'}; load average ${loadavg()[0]?.toFixed(1)} at the end.`,
+      `Building or finding all programs and images took ${buildSeconds.toFixed(0)} s, bringing the cluster up with this project in it ${upSeconds.toFixed(0)} s.`,
+    ],
+  };
+  const pages = fileURLToPath(new URL('../../docs/benchmarks', import.meta.url));
+  writeFileSync(join(pages, 'upgrade.md'), writeUpgradeReport(observed, setting));
+  writeFileSync(join(pages, 'upgrade.svg'), drawTimeline(observed, setting));
+  const short = shortcomings(judge(observed, true), judgeOperator(observed));
+  for (const line of short) log(`did not hold: ${line}`);
+  log('docs/benchmarks/upgrade.md is written');
+  return short.length === 0 ? 0 : 1;
+}
+
+async function main(mode: string, plan: ClusterPlan): Promise<number> {
+  const startedAt = performance.now();
+  const machines = await bringUp(plan);
+  const upSeconds = (performance.now() - startedAt) / 1_000;
+  const [first] = machines;
+  if (mode === 'up') {
+    log((await first?.must(['kubectl', 'get', 'nodes', '-o', 'wide'])) ?? '');
+    log((await first?.must(['kubectl', 'get', 'peerdiscovery', '-o', 'wide'])) ?? '');
+    log(`The cluster is up. Run anything in it from another terminal, and end it here with Ctrl-C:\n`);
+    log(`  ${join(plan.root, 'enter')} m1 kubectl get pods -A -o wide`);
+    await new Promise(() => setInterval(() => {}, 60_000));
+  }
+  return report(await upgradeUnderLoad(plan, machines), plan, upSeconds);
+}
+
+const [mode = '', file = ''] = process.argv.slice(2);
+process.exitCode = await main(mode, JSON.parse(readFileSync(file, 'utf8')) as ClusterPlan).catch((error: unknown) => {
+  log(error instanceof Error ? error.message : String(error));
+  return 1;
+});
+process.exit();

@@ -1,0 +1,148 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import { waitUntil } from '../wait-until.ts';
+import { registry } from './build-images.ts';
+import type { NodeBuild } from './build-programs.ts';
+import type { Machine } from './machine.ts';
+
+const api = 'kubeadm.k8s.io/v1beta4';
+const endpoint = 'cluster.test:6443';
+// Fixed, as the cluster lives for minutes and in namespaces of its own.
+const token = 'abcdef.0123456789abcdef';
+const certificateKey = '0123456789abcdef'.repeat(4);
+
+/** Everything may take long where other work runs beside it. */
+const timeouts = {
+  controlPlaneComponentHealthCheck: '10m',
+  kubeletHealthCheck: '10m',
+  kubernetesAPICall: '5m',
+  etcdAPICall: '5m',
+  tlsBootstrap: '10m',
+  discovery: '10m',
+  upgradeManifests: '10m',
+};
+
+/** What kubeadm finds here and not on a machine that boots: control groups of version 1, no kernel modules. */
+const ignored = ['SystemVerification'];
+
+/** Makes the first machine the first of a control plane. */
+export async function initialize(machine: Machine, { version }: NodeBuild): Promise<void> {
+  const documents = [
+    {
+      apiVersion: api,
+      kind: 'InitConfiguration',
+      localAPIEndpoint: { advertiseAddress: machine.address },
+      certificateKey,
+      bootstrapTokens: [
+        {
+          token,
+          ttl: '24h0m0s',
+          usages: ['signing', 'authentication'],
+          groups: ['system:bootstrappers:kubeadm:default-node-token'],
+        },
+      ],
+      nodeRegistration: registrationOf(machine),
+      timeouts,
+    },
+    {
+      apiVersion: api,
+      kind: 'ClusterConfiguration',
+      kubernetesVersion: version,
+      controlPlaneEndpoint: endpoint,
+      imageRepository: registry,
+      networking: { podSubnet: '10.244.0.0/16' },
+    },
+    {
+      apiVersion: 'kubelet.config.k8s.io/v1beta1',
+      kind: 'KubeletConfiguration',
+      cgroupDriver: 'cgroupfs',
+      failCgroupV1: false,
+      failSwapOn: false,
+      imageGCHighThresholdPercent: 100,
+      evictionHard: {
+        'nodefs.available': '0%',
+        'imagefs.available': '0%',
+        'nodefs.inodesFree': '0%',
+        'memory.available': '50Mi',
+      },
+    },
+    {
+      apiVersion: 'kubeproxy.config.k8s.io/v1alpha1',
+      kind: 'KubeProxyConfiguration',
+      mode: 'iptables',
+      conntrack: { maxPerCore: 0, min: 0, tcpEstablishedTimeout: '0s', tcpCloseWaitTimeout: '0s' },
+    },
+  ];
+  await kubeadm(machine, ['init', '--upload-certs'], documents);
+}
+
+/** Lets another machine join the control plane, with an etcd of its own. */
+export async function joinControlPlane(machine: Machine): Promise<void> {
+  const configuration = {
+    apiVersion: api,
+    kind: 'JoinConfiguration',
+    discovery: { bootstrapToken: { token, apiServerEndpoint: endpoint, unsafeSkipCAVerification: true } },
+    controlPlane: { localAPIEndpoint: { advertiseAddress: machine.address }, certificateKey },
+    nodeRegistration: registrationOf(machine),
+    timeouts,
+  };
+  await kubeadm(machine, ['join'], [configuration]);
+  // From now on its own kube-apiserver is its way to the cluster.
+  await machine.must(['sed', '-i', `s/.* cluster.test/${machine.address} cluster.test/`, '/etc/hosts']);
+}
+
+/** Upgrades a machine's control plane, etcd first, then its kubelet, as kubeadm's documentation says. */
+export async function upgradeMachine(machine: Machine, first: boolean, { version, folder }: NodeBuild): Promise<void> {
+  machine.use(folder, ['kubeadm']);
+  const what = first ? ['apply', version, '--yes'] : ['node'];
+  const flags = [`--ignore-preflight-errors=${ignored.join(',')}`];
+  await machine.must(['kubeadm', 'upgrade', ...what, ...flags], { log: 'kubeadm.log' });
+  machine.use(folder, ['kubelet', 'kubectl']);
+  await machine.must(['systemctl', 'restart', 'kubelet']);
+}
+
+/** Resolves when every kube-apiserver has been ready for five rounds and every Node is Ready. */
+export async function waitForMachines(machines: readonly Machine[], version: string): Promise<void> {
+  const [first] = machines;
+  if (first === undefined) return;
+  let rounds = 0;
+  let last = '';
+  const ask = async (args: readonly string[]) => {
+    const { code, stdout, stderr } = await first.run(['kubectl', '--request-timeout=3s', ...args]);
+    last = stdout + stderr;
+    return code === 0 ? stdout : undefined;
+  };
+  const isGood = async () => {
+    for (const { address } of machines)
+      if ((await ask(['-s', `https://${address}:6443`, 'get', '--raw', '/readyz'])) === undefined) return false;
+    const nodes = ((await ask(['get', 'nodes', '--no-headers'])) ?? '').split('\n');
+    return nodes.filter((line) => / Ready /.test(line)).length === machines.length;
+  };
+  // After a kubelet's upgrade the static Pods restart once more.
+  await waitUntil(
+    `${machines.length} machines with ready servers (${version})`,
+    async () => {
+      rounds = (await isGood()) ? rounds + 1 : 0;
+      return rounds === 5;
+    },
+    { boundMs: 900_000, everyMs: 1_000, seen: () => last },
+  );
+}
+
+function registrationOf({ name, address }: Machine) {
+  return {
+    name,
+    criSocket: 'unix:///run/containerd/containerd.sock',
+    imagePullPolicy: 'Never',
+    taints: [],
+    ignorePreflightErrors: ignored,
+    kubeletExtraArgs: [{ name: 'node-ip', value: address }],
+  };
+}
+
+async function kubeadm(machine: Machine, [command = '', ...flags]: readonly string[], documents: readonly object[]) {
+  const file = join(machine.folder, 'kubeadm.yaml');
+  writeFileSync(file, documents.map((document) => stringify(document)).join('---\n'));
+  await machine.must(['kubeadm', command, '--config', file, ...flags], { log: 'kubeadm.log' });
+}

@@ -1,0 +1,205 @@
+import { setMaxListeners } from 'node:events';
+import { setTimeout } from 'node:timers/promises';
+import { type Client, type Credentials, createClient, measure, type Way } from './clients.ts';
+import type { Machine } from './machine.ts';
+import type { Observations, Sample, Sight, Write } from './samples.ts';
+
+/** Clients that work while the cluster is upgraded. */
+export interface Load {
+  /** Ends the clients; resolves to what they saw. */
+  stop(): Promise<Pick<Observations, 'samples' | 'sights' | 'writes'>>;
+}
+
+/** Objects of the load are in it. */
+const namespace = 'upgrade-load';
+const writes = `/api/v1/namespaces/${namespace}/configmaps`;
+/** A resource that 1.36 serves and 1.35 does not. */
+const newResource = '/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies';
+/** A server that has hung holds none of the looks at it for longer. */
+const lookMs = 2_000;
+const everyMs = { read: 500, write: 1_000, look: 1_000 };
+
+/** Starts clients over every way: through each machine's proxy, and straight at each server. */
+export async function startLoad(machines: readonly Machine[]): Promise<Load> {
+  const [first] = machines;
+  if (first === undefined) throw new Error('a cluster has machines');
+  await first.must(['kubectl', 'create', 'namespace', namespace]);
+  const credentials = await readCredentials(first);
+  const clients = waysOf(machines).map((way) => createClient(way, credentials));
+  const stop = new AbortController();
+  setMaxListeners(0, stop.signal);
+  const samples: Sample[] = [];
+  const sights: Sight[] = [];
+  const sent: Omit<Write, 'found' | 'seen'>[] = [];
+  const seen = new Map<Client, Set<string>>(clients.map((client) => [client, new Set()]));
+  const running = clients.flatMap((client) => [
+    repeat(everyMs.read, stop.signal, async () => {
+      samples.push((await measure(client, 'read', ['GET', `${writes}/kube-root-ca.crt`])).sample);
+    }),
+    repeat(everyMs.read, stop.signal, async () => {
+      samples.push((await measure(client, 'new', ['GET', newResource])).sample);
+    }),
+    repeat(everyMs.write, stop.signal, async () => {
+      const name = `${client.way.name.replace(', ', '-')}-${sent.length}`;
+      const { sample } = await measure(client, 'write', ['POST', writes, configMap(name)]);
+      samples.push(sample);
+      sent.push({ name, proxied: client.way.proxied, status: sample.status });
+    }),
+    follow(client, stop.signal, (name) => seen.get(client)?.add(name)),
+  ]);
+  const servers = machines.map(({ name, address }) =>
+    createClient({ name: `${name}, looked at`, host: address, port: 6443, proxied: false }, credentials),
+  );
+  running.push(
+    repeat(everyMs.look, stop.signal, async () => {
+      sights.push(await look(servers));
+    }),
+  );
+  return {
+    async stop() {
+      // Watches get a moment for the last events.
+      await setTimeout(5_000);
+      stop.abort();
+      for (const client of [...clients, ...servers]) client.close();
+      await Promise.all(running);
+      const found = await countWrites(createClient(waysOf(machines)[1] ?? fail(), credentials));
+      const shown = new Set(
+        clients.filter(({ way }) => way.proxied).flatMap((client) => [...(seen.get(client) ?? [])]),
+      );
+      return {
+        samples,
+        sights,
+        writes: sent.map((write) => ({ ...write, found: found.get(write.name) ?? 0, seen: shown.has(write.name) })),
+      };
+    },
+  };
+}
+
+function fail(): never {
+  throw new Error('a cluster has machines');
+}
+
+function waysOf(machines: readonly Machine[]): readonly Way[] {
+  return machines.flatMap(({ name, address }) => [
+    { name: `${name}, proxy`, host: address, port: 7443, proxied: true },
+    { name: `${name}, server`, host: address, port: 6443, proxied: false },
+  ]);
+}
+
+/** The administrator's certificate and both authorities, as a user gets them. */
+async function readCredentials(machine: Machine): Promise<Credentials> {
+  const view = ['kubectl', 'config', 'view', '--raw', '-o'];
+  const decode = async (path: string) =>
+    Buffer.from(await machine.must([...view, `jsonpath={${path}}`]), 'base64').toString('utf8');
+  const proxies = await machine.must([
+    ...['kubectl', 'get', 'configmap', 'peerdiscovery-ca', '-n', 'peerdiscovery-front-proxy'],
+    ...['-o', 'jsonpath={.data.ca\\.crt}'],
+  ]);
+  return {
+    ca: `${await decode('.clusters[0].cluster.certificate-authority-data')}\n${proxies}`,
+    cert: await decode('.users[0].user.client-certificate-data'),
+    key: await decode('.users[0].user.client-key-data'),
+  };
+}
+
+/** A ConfigMap whose name the server chooses, so that a write that is carried out twice leaves two. */
+function configMap(name: string): object {
+  const metadata = { generateName: `${name}-`, labels: { 'upgrade-load': name } };
+  return { apiVersion: 'v1', kind: 'ConfigMap', metadata };
+}
+
+async function countWrites(client: Client): Promise<ReadonlyMap<string, number>> {
+  const counts = new Map<string, number>();
+  const { status, body } = await client.send('GET', `${writes}?labelSelector=upgrade-load`);
+  client.close();
+  if (status !== 200) throw new Error(`the writes cannot be counted: ${status} ${body.slice(0, 200)}`);
+  const { items } = JSON.parse(body) as { readonly items: readonly Labelled[] };
+  for (const item of items) counts.set(nameOf(item), (counts.get(nameOf(item)) ?? 0) + 1);
+  return counts;
+}
+
+interface Labelled {
+  readonly metadata: { readonly resourceVersion?: string; readonly labels?: Readonly<Record<string, string>> };
+}
+
+const nameOf = ({ metadata }: Labelled) => metadata.labels?.['upgrade-load'] ?? '';
+
+/** Follows all writes as an informer does: a list, a watch from there, and a list again where that is too old. */
+async function follow(client: Client, signal: AbortSignal, onName: (name: string) => void): Promise<void> {
+  let version: string | undefined;
+  while (!signal.aborted) {
+    if (version === undefined) {
+      const { status, body } = await client.send('GET', `${writes}?labelSelector=upgrade-load`);
+      if (status === 200) {
+        const list = JSON.parse(body) as Labelled & { readonly items: readonly Labelled[] };
+        version = list.metadata.resourceVersion;
+        for (const item of list.items) onName(nameOf(item));
+      }
+    } else {
+      const query = `watch=1&allowWatchBookmarks=true&labelSelector=upgrade-load&timeoutSeconds=300&resourceVersion=${version}`;
+      await client.watch(`${writes}?${query}`, (line) => {
+        const { type, object } = JSON.parse(line) as { readonly type: string; readonly object: Labelled };
+        if (type === 'ERROR') version = undefined;
+        else {
+          version = object.metadata?.resourceVersion ?? version;
+          onName(nameOf(object));
+        }
+      });
+    }
+    await pause(500, signal);
+  }
+}
+
+/** What each server says of itself, and what the operator says through any that answers. */
+async function look(servers: readonly Client[]): Promise<Sight> {
+  const at = Date.now();
+  const read = (client: Client, path: string) => client.send('GET', path, undefined, lookMs);
+  const versions = await Promise.all(
+    servers.map(async (client) => {
+      if ((await read(client, '/readyz')).status !== 200) return undefined;
+      const { status, body } = await read(client, '/version');
+      return status === 200 ? (JSON.parse(body) as { readonly gitVersion: string }).gitVersion : undefined;
+    }),
+  );
+  const ready = servers.filter((_, index) => versions[index] !== undefined);
+  const first = async <T>(path: string, take: (body: unknown) => T): Promise<T | undefined> => {
+    for (const client of ready) {
+      const { status, body } = await read(client, path);
+      if (status === 200) return take(JSON.parse(body));
+    }
+    return undefined;
+  };
+  const lease = '/apis/coordination.k8s.io/v1/namespaces/peerdiscovery-system/leases/peerdiscovery-cluster';
+  return {
+    at,
+    servers: versions,
+    converged: await first('/apis/peerdiscovery.dev/v1alpha1/peerdiscoveries/cluster', convergedOf),
+    confirmedAt: await first(lease, (body) => Date.parse((body as ConfirmationLease).spec.renewTime)),
+  };
+}
+
+interface ConfirmationLease {
+  readonly spec: { readonly renewTime: string };
+}
+
+function convergedOf(body: unknown): string | undefined {
+  const { status } = body as {
+    readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
+  };
+  return status?.conditions?.find(({ type }) => type === 'Converged')?.status;
+}
+
+/** Does something at a steady pace whether or not the last time has ended, as many clients do; waits for all at the end. */
+async function repeat(everyMs: number, signal: AbortSignal, run: () => Promise<void>): Promise<void> {
+  const open = new Set<Promise<void>>();
+  while (!signal.aborted) {
+    const once = run().finally(() => open.delete(once));
+    open.add(once);
+    await pause(everyMs, signal);
+  }
+  await Promise.all(open);
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return setTimeout(ms, undefined, { signal }).catch(() => {});
+}

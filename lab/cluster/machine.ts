@@ -1,0 +1,170 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { waitUntil } from '../wait-until.ts';
+import { pauseImage } from './build-images.ts';
+import { cgroupsOf, makeCgroups } from './cgroups.ts';
+
+/** What a program printed, and what it ended with. */
+export interface Outcome {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** How a program is run in a machine. */
+export interface RunOptions {
+  readonly input?: string;
+  /** File of the machine's `log/` that gets what it prints, too. */
+  readonly log?: string;
+}
+
+/** A machine of the cluster: namespaces of its own, in which containerd and a kubelet run. */
+export interface Machine {
+  readonly name: string;
+  readonly address: string;
+  /** Everything that it writes, its logs in `log/`. */
+  readonly folder: string;
+  /** Command that runs in the machine what follows it. */
+  readonly enter: readonly string[];
+  /** Runs a program in the machine to its end. */
+  run(command: readonly string[], options?: RunOptions): Promise<Outcome>;
+  /** As `run`; anything but success is an error with the end of what was printed. Resolves to standard output. */
+  must(command: readonly string[], options?: RunOptions): Promise<string>;
+  /** Takes these programs from a folder from now on. */
+  use(folder: string, programs: readonly string[]): void;
+}
+
+/** Where a machine is, and what it can run from its start on. */
+export interface MachineOptions {
+  readonly number: number;
+  /** Folder of the cluster. */
+  readonly root: string;
+  /** Name of the control group of the cluster. */
+  readonly group: string;
+  /** Folder of containerd. */
+  readonly containerd: string;
+}
+
+const init = fileURLToPath(new URL('machine-init.sh', import.meta.url));
+const systemPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/bin';
+const namespaces = ['--net', '--mount', '--uts', '--ipc', '--cgroup', '--pid', '--fork', '--kill-child'];
+
+/** Makes the network that all machines are plugged into, in the network namespace of this process. */
+export async function makeNetwork(): Promise<void> {
+  const commands = [
+    'link set lo up',
+    'link add br0 type bridge',
+    'link set br0 up',
+    'address add 10.10.0.1/24 dev br0',
+    ...[1, 2, 3, 4].map((number) => `route add 10.244.${number}.0/24 via 10.10.0.1${number}`),
+  ];
+  for (const command of commands) await succeed(['ip', ...command.split(' ')]);
+}
+
+/** Resolves to a new machine in which containerd answers. */
+export async function startMachine({ number, root, group, containerd }: MachineOptions): Promise<Machine> {
+  const name = `m${number}`;
+  const folder = join(root, name);
+  const bin = join(folder, 'bin');
+  const logFolder = join(folder, 'log');
+  for (const part of ['etc', 'etc.work', 'containerd', 'kubelet', 'bin', 'log'])
+    mkdirSync(join(folder, part), { recursive: true });
+  const path = `${bin}:${containerd}:${systemPath}`;
+  makeCgroups(group, name);
+  const child = launch(
+    ['bash', init, name, String(number), folder],
+    path,
+    cgroupsOf(group, name),
+    join(logFolder, 'init.log'),
+  );
+  const pid = await waitUntil(`the first process of ${name}`, async () => firstProcess(child), { boundMs: 30_000 });
+  await succeed(['ip', 'link', 'add', name, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', String(pid)]);
+  await succeed(['ip', 'link', 'set', name, 'master', 'br0', 'up']);
+  await waitUntil(`containerd in ${name}`, async () => existsSync(join(folder, 'up')), {
+    boundMs: 120_000,
+    seen: () => readFileSync(join(logFolder, 'init.log'), 'utf8').slice(-2_000),
+  });
+  const settings = [
+    `PATH=${path}`,
+    'CONTAINERD_NAMESPACE=k8s.io',
+    'KUBECONFIG=/etc/kubernetes/admin.conf',
+    'HOME=/root',
+  ];
+  const flags = ['-m', '-u', '-i', '-n', '-p', '-C'];
+  const enter = ['nsenter', '-t', String(pid), ...flags, '--', 'env', '-i', ...settings];
+  const run: Machine['run'] = async (command, { input, log } = {}) => {
+    const outcome = await runToEnd([...enter, ...command], input);
+    if (log !== undefined) writeFileSync(join(logFolder, log), outcome.stdout + outcome.stderr, { flag: 'a' });
+    return outcome;
+  };
+  return {
+    name,
+    address: `10.10.0.1${number}`,
+    folder,
+    enter,
+    run,
+    must: async (command, options) => {
+      const { code, stdout, stderr } = await run(command, options);
+      if (code === 0) return stdout;
+      const tail = (stderr + stdout).split('\n').slice(-30).join('\n');
+      throw new Error(`${name}: ${command.join(' ').slice(0, 300)} ended with ${code}:\n${tail}`);
+    },
+    use: (source, programs) => {
+      for (const program of programs) {
+        rmSync(join(bin, program), { force: true });
+        symlinkSync(join(source, program), join(bin, program));
+      }
+    },
+  };
+}
+
+/** Starts the first process of a machine in its control groups, so that it sees these as the root of all. */
+function launch(command: readonly string[], path: string, cgroups: readonly string[], logFile: string): ChildProcess {
+  const script = [
+    ...cgroups.map((cgroup) => `echo $$ >${cgroup}/cgroup.procs || exit`),
+    `exec setpriv --pdeathsig KILL unshare ${namespaces.join(' ')} "$@"`,
+  ];
+  const log = openSync(logFile, 'a');
+  try {
+    return spawn('bash', ['-c', script.join('\n'), 'bash', ...command], {
+      env: { PATH: path, PAUSE_IMAGE: pauseImage },
+      stdio: ['ignore', log, log],
+      detached: true,
+    });
+  } finally {
+    closeSync(log);
+  }
+}
+
+/** The process that `unshare` has started in the new namespaces, once it is there. */
+function firstProcess({ pid, exitCode }: ChildProcess): number | undefined {
+  if (pid === undefined || exitCode !== null) throw new Error('no machine can be started here: run as root');
+  const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(/\s+/).filter(Boolean);
+  if (child === undefined) return undefined;
+  return readFileSync(`/proc/${child}/comm`, 'utf8').trim() === 'bash' ? Number(child) : undefined;
+}
+
+async function succeed(command: readonly string[]): Promise<void> {
+  const { code, stderr } = await runToEnd(command);
+  if (code !== 0) throw new Error(`${command.join(' ')} ended with ${code}: ${stderr}`);
+}
+
+function runToEnd([program = '', ...args]: readonly string[], input = ''): Promise<Outcome> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, { stdio: 'pipe' });
+    let stdout = '';
+    let stderr = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      stdout += text;
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      stderr += text;
+    });
+    child.stdin.on('error', () => {});
+    child.stdin.end(input);
+    child.once('error', reject);
+    child.once('close', (code) => resolve({ code: code ?? 1, stdout, stderr }));
+  });
+}

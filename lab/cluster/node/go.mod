@@ -1,0 +1,3 @@
+module peerdiscovery.dev/lab/cluster/node
+
+go 1.26.0

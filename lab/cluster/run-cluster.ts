@@ -1,0 +1,132 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { buildImage, chooseBuilder, localImage } from '../../scripts/build-image.ts';
+import { commandWorks } from '../../scripts/run-command.ts';
+import { prepareMachine } from '../prepare-machine.ts';
+import { waitUntil } from '../wait-until.ts';
+import { ensureImages } from './build-images.ts';
+import { ensurePrograms } from './build-programs.ts';
+import { removeCgroups, requireCgroups } from './cgroups.ts';
+import type { ClusterPlan } from './drive-cluster.ts';
+
+const usage = `Runs a real cluster of three machines that kubeadm makes, in namespaces of this machine.
+
+Usage: node lab/cluster/run-cluster.ts up | upgrade
+
+  up       brings it up with this project installed, and leaves it until Ctrl-C
+  upgrade  upgrades it under load, judges what clients saw, and writes docs/benchmarks/upgrade.md
+`;
+
+const prefix = 'peerdiscovery-cluster-';
+const driver = fileURLToPath(new URL('drive-cluster.ts', import.meta.url));
+const namespaces = ['--net', '--uts', '--ipc', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
+const log = (message: string) => void process.stderr.write(`${message}\n`);
+
+/** Everything that takes long, where the network is still that of the machine. */
+async function prepare(root: string, started: number): Promise<ClusterPlan> {
+  await prepareMachine('cluster', log);
+  const programs = await ensurePrograms(log);
+  const images = Object.values(programs.nodes).map((node) => ensureImages(programs, node, log));
+  const builtMs = Date.now() - started;
+  log('building the image of this project');
+  const archive = join(root, 'image.tar');
+  buildProductImage(root, archive);
+  const [from = [], to = []] = images;
+  return {
+    root,
+    group: basename(root),
+    containerd: programs.containerd,
+    from: { node: programs.nodes['1.35'], images: from },
+    to: { node: programs.nodes['1.36'], images: to },
+    product: archive,
+    buildSeconds: builtMs / 1_000,
+  };
+}
+
+/** As `make image` does with buildah, but in a store that goes with the cluster. */
+function buildProductImage(root: string, archive: string): void {
+  const storage = join(root, 'storage.conf');
+  const folders = `graphroot = "${join(root, 'storage')}"\nrunroot = "${join(root, 'storage.run')}"`;
+  writeFileSync(storage, `[storage]\ndriver = "vfs"\n${folders}\n`);
+  process.env.CONTAINERS_STORAGE_CONF = storage;
+  buildImage(chooseBuilder('buildah', commandWorks), localImage(), archive);
+  rmSync(join(root, 'storage'), { recursive: true, force: true });
+}
+
+/** Removes what clusters have left whose process was killed. */
+function sweep(): void {
+  const isGone = (name: string) => name.startsWith(prefix) && !existsSync(`/proc/${name.slice(prefix.length)}`);
+  const groups = readdirSync('/sys/fs/cgroup/memory').filter(isGone);
+  for (const group of groups) removeCgroups(group);
+  for (const name of readdirSync(tmpdir()).filter(isGone))
+    rmSync(join(tmpdir(), name), { recursive: true, force: true });
+}
+
+/** Runs the driver in namespaces of its own, whose first process takes everything along when it ends. */
+async function drive(plan: ClusterPlan, mode: string, signal: AbortSignal): Promise<number> {
+  const file = join(plan.root, 'plan.json');
+  writeFileSync(file, JSON.stringify(plan));
+  const command = [process.execPath, driver, mode, file];
+  // The shell stays as the first process and reaps orphans.
+  const shell = ['sh', '-c', '"$@"; exit $?', 'sh'];
+  const args = ['--pdeathsig', 'KILL', 'unshare', ...namespaces, ...shell, ...command];
+  const child = spawn('setpriv', args, { stdio: 'inherit', detached: true });
+  signal.addEventListener('abort', () => child.kill('SIGKILL'));
+  const ended = new Promise<number>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('exit', (code) => resolve(code ?? 130));
+  });
+  await Promise.race([writeEntrance(plan.root, child), ended]);
+  return ended;
+}
+
+/** Writes `enter`, by which a command can be run in a machine from outside. */
+async function writeEntrance(root: string, child: ChildProcess): Promise<void> {
+  const find = async () => readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').trim() || undefined;
+  const first = await waitUntil('the namespaces', find).catch(() => undefined);
+  if (first === undefined) return;
+  const script = [
+    '#!/bin/sh',
+    '# Runs a command in a machine of the cluster: enter m1 kubectl get nodes',
+    'machine=$1; shift',
+    `exec nsenter -t ${first} -m -u -i -n -p -- sh ${root}/$machine/enter "$@"`,
+  ];
+  writeFileSync(join(root, 'enter'), `${script.join('\n')}\n`, { mode: 0o755 });
+}
+
+async function main(mode: string): Promise<number> {
+  const started = Date.now();
+  if (process.getuid?.() !== 0) throw new Error('the cluster needs root: its machines are namespaces with mounts');
+  requireCgroups();
+  sweep();
+  const root = join(tmpdir(), `${prefix}${process.pid}`);
+  mkdirSync(root);
+  const stop = new AbortController();
+  const abandon = () => {
+    rmSync(root, { recursive: true, force: true });
+    process.exit(130);
+  };
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  for (const name of signals) process.on(name, abandon);
+  try {
+    const plan = await prepare(root, started);
+    for (const name of signals) process.off(name, abandon).on(name, () => stop.abort());
+    return await drive(plan, mode, stop.signal);
+  } finally {
+    await waitUntil('the end of the cluster', async () => removeCgroups(basename(root)), { boundMs: 30_000 });
+    rmSync(root, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
+  }
+}
+
+const [mode] = process.argv.slice(2);
+if (mode !== 'up' && mode !== 'upgrade') {
+  process.stderr.write(usage);
+  process.exitCode = 2;
+} else
+  process.exitCode = await main(mode).catch((error: unknown) => {
+    log(error instanceof Error ? error.message : String(error));
+    return 1;
+  });

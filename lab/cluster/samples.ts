@@ -1,0 +1,158 @@
+/** What became of a request. */
+export type Outcome = 'ok' | 'noAnswer' | 'refusedUser' | 'notFound' | 'unavailable' | 'other';
+
+/** One request of the load. */
+export interface Sample {
+  /** Name of the way that it took. */
+  readonly way: string;
+  readonly proxied: boolean;
+  /** `new` is a read of what the new version alone serves. */
+  readonly kind: 'read' | 'new' | 'write';
+  /** Milliseconds of the date. */
+  readonly startedAt: number;
+  readonly tookMs: number;
+  readonly status: number;
+  readonly outcome: Outcome;
+}
+
+/** What one look at the cluster has shown. */
+export interface Sight {
+  readonly at: number;
+  /** Per machine the version that its server tells, undefined where it is not ready. */
+  readonly servers: readonly (string | undefined)[];
+  /** Status of the condition `Converged`, undefined where nobody could say. */
+  readonly converged: string | undefined;
+  /** When the operator has last stood behind its table. */
+  readonly confirmedAt: number | undefined;
+}
+
+/** One write: what it was answered, and how often it is there at the end. */
+export interface Write {
+  readonly name: string;
+  readonly proxied: boolean;
+  readonly status: number;
+  readonly found: number;
+  /** True if the watches of this way have shown it. */
+  readonly seen: boolean;
+}
+
+/** Everything that an upgrade has shown. */
+export interface Observations {
+  readonly samples: readonly Sample[];
+  readonly sights: readonly Sight[];
+  readonly writes: readonly Write[];
+  /** Steps of the upgrade. */
+  readonly steps: readonly { readonly name: string; readonly from: number; readonly to: number }[];
+}
+
+/** What the load saw over one kind of way. */
+export interface Verdict {
+  readonly requests: number;
+  readonly unansweredReads: number;
+  readonly unansweredWrites: number;
+  readonly refusedUsers: number;
+  readonly wrongNotFound: number;
+  readonly unavailable: number;
+  readonly other: number;
+  readonly confirmedWrites: number;
+  readonly lostWrites: number;
+  readonly doubledWrites: number;
+  readonly lostEvents: number;
+}
+
+/** What holds of the operator. */
+export interface OperatorVerdict {
+  /** Time for which `Converged` was `True` between the first server's going and the last one's return. */
+  readonly convergedMs: number;
+  /** Longest time between two confirmations of the table. */
+  readonly silenceMs: number;
+}
+
+/** No client should have to wait longer. */
+export const answerBoundMs = 5_000;
+/** The operator confirms its table every 5 s, and may be late by as much. */
+export const silenceBoundMs = 10_000;
+
+/** What an answer is, before it is known what would have been right. */
+export function outcomeOf(status: number, tookMs: number): Outcome {
+  if (status === 0 || tookMs > answerBoundMs) return 'noAnswer';
+  if (status >= 200 && status < 300) return 'ok';
+  if (status === 401 || status === 403) return 'refusedUser';
+  if (status === 404) return 'notFound';
+  return status === 503 || status === 504 || status === 429 ? 'unavailable' : 'other';
+}
+
+/** When a client was first answered what only the new version serves: from then on 404 for it is wrong. */
+export function servedSince(samples: readonly Sample[]): number {
+  const answered = samples.filter(({ kind, outcome }) => kind === 'new' && outcome === 'ok');
+  return answered.reduce(
+    (first, { startedAt, tookMs }) => Math.min(first, startedAt + tookMs),
+    Number.POSITIVE_INFINITY,
+  );
+}
+
+/** True for 404 for what a server of the control plane serves. */
+function isWrongNotFound({ outcome, kind, startedAt }: Sample, servedFrom: number): boolean {
+  return outcome === 'notFound' && (kind !== 'new' || startedAt > servedFrom);
+}
+
+/** True for what no client should get: no answer, 401 or 403, or a wrong 404. */
+export function isWrong(sample: Sample, servedFrom: number): boolean {
+  return sample.outcome === 'noAnswer' || sample.outcome === 'refusedUser' || isWrongNotFound(sample, servedFrom);
+}
+
+/** Judges what came over the ways of one kind. */
+export function judge({ samples, writes }: Observations, proxied: boolean): Verdict {
+  const mine = samples.filter((sample) => sample.proxied === proxied);
+  const servedFrom = servedSince(samples);
+  const count = (is: (sample: Sample) => boolean) => mine.filter(is).length;
+  const confirmed = writes.filter((write) => write.proxied === proxied && write.status === 201);
+  return {
+    requests: mine.length,
+    unansweredReads: count(({ kind, outcome }) => outcome === 'noAnswer' && kind !== 'write'),
+    unansweredWrites: count(({ kind, outcome }) => outcome === 'noAnswer' && kind === 'write'),
+    refusedUsers: count(({ outcome }) => outcome === 'refusedUser'),
+    wrongNotFound: count((sample) => isWrongNotFound(sample, servedFrom)),
+    unavailable: count(({ outcome }) => outcome === 'unavailable'),
+    other: count(({ outcome }) => outcome === 'other'),
+    confirmedWrites: confirmed.length,
+    lostWrites: confirmed.filter(({ found }) => found === 0).length,
+    doubledWrites: writes.filter((write) => write.proxied === proxied && write.found > 1).length,
+    lostEvents: confirmed.filter(({ found, seen }) => found > 0 && !seen).length,
+  };
+}
+
+/** Judges what the operator has said meanwhile. */
+export function judgeOperator({ sights }: Observations): OperatorVerdict {
+  const away = ({ servers }: Sight) => servers.includes(undefined) || new Set(servers).size > 1;
+  const first = sights.findIndex(away);
+  const last = sights.findLastIndex(away);
+  const between = first < 0 ? [] : sights.slice(first, last + 1);
+  const convergedMs = between.reduce((sum, { at, converged }, index) => {
+    const next = between[index + 1];
+    return sum + (converged === 'True' && next !== undefined ? next.at - at : 0);
+  }, 0);
+  const confirmations = [...new Set(sights.flatMap(({ confirmedAt }) => confirmedAt ?? []))].sort((a, b) => a - b);
+  const gaps = confirmations.slice(1).map((at, index) => at - (confirmations[index] ?? at));
+  return { convergedMs, silenceMs: Math.max(0, ...gaps) };
+}
+
+/** What a verdict falls short of; empty when it holds. */
+export function shortcomings(verdict: Verdict, operator: OperatorVerdict): readonly string[] {
+  const none = (what: string, n: number) => (n === 0 ? [] : [`${n} ${what}`]);
+  return [
+    ...none(`reads without an answer within ${answerBoundMs / 1_000} s`, verdict.unansweredReads),
+    ...none(`writes without an answer within ${answerBoundMs / 1_000} s`, verdict.unansweredWrites),
+    ...none('requests answered 401 or 403', verdict.refusedUsers),
+    ...none('wrong 404s', verdict.wrongNotFound),
+    ...none('confirmed writes lost', verdict.lostWrites),
+    ...none('writes carried out twice', verdict.doubledWrites),
+    ...none('confirmed writes that no watch has shown', verdict.lostEvents),
+    ...(operator.convergedMs > 0
+      ? [`Converged was True for ${(operator.convergedMs / 1_000).toFixed(1)} s of the upgrade`]
+      : []),
+    ...(operator.silenceMs > silenceBoundMs
+      ? [`the operator confirmed nothing for ${(operator.silenceMs / 1_000).toFixed(1)} s (due every 5 s)`]
+      : []),
+  ];
+}

@@ -1,0 +1,67 @@
+import { expect } from 'chai';
+import { judge, judgeOperator, type Sample, type Sight, shortcomings, type Write } from '../../lab/cluster/samples.ts';
+
+const at = (startedAt: number, sample: Partial<Sample>): Sample => ({
+  way: 'm1, proxy',
+  proxied: true,
+  kind: 'read',
+  startedAt,
+  tookMs: 10,
+  status: 200,
+  outcome: 'ok',
+  ...sample,
+});
+const sight = (seconds: number, servers: Sight['servers'], converged: string): Sight => ({
+  at: seconds * 1_000,
+  servers,
+  converged,
+  confirmedAt: Math.floor(seconds / 5) * 5_000,
+});
+const write = (found: number, seen: boolean): Write => ({ name: 'x', proxied: true, status: 201, found, seen });
+const notFound = { kind: 'new', status: 404, outcome: 'notFound' } as const;
+
+describe('The judge of an upgrade', () => {
+  it('takes 404 for a new API for wrong only after a server has answered it', () => {
+    const samples = [at(0, notFound), at(1_000, { kind: 'new', proxied: false }), at(2_000, notFound)];
+    expect(judge({ samples, sights: [], writes: [], steps: [] }, true).wrongNotFound).to.equal(1);
+  });
+
+  it('takes 404 for what every version serves for wrong at any time', () => {
+    const samples = [at(0, { status: 404, outcome: 'notFound' })];
+    expect(judge({ samples, sights: [], writes: [], steps: [] }, true).wrongNotFound).to.equal(1);
+  });
+
+  it('counts what is missing, what is there twice, and what no watch has shown', () => {
+    const writes = [write(1, true), write(0, false), write(2, true), write(1, false)];
+    const verdict = judge({ samples: [], sights: [], writes, steps: [] }, true);
+    expect(verdict).to.include({ confirmedWrites: 4, lostWrites: 1, doubledWrites: 1, lostEvents: 1 });
+  });
+
+  it('counts Converged=True from the first server’s going to the last one’s return, and not around it', () => {
+    const sights = [
+      sight(0, ['a', 'a'], 'True'),
+      sight(1, [undefined, 'a'], 'True'),
+      sight(2, ['b', 'a'], 'False'),
+      sight(3, ['b', undefined], 'Unknown'),
+      sight(4, ['b', 'b'], 'True'),
+      sight(5, ['b', 'b'], 'True'),
+    ];
+    expect(judgeOperator({ samples: [], sights, writes: [], steps: [] }).convergedMs).to.equal(1_000);
+  });
+
+  it('finds the longest time between two confirmations', () => {
+    const sights = [0, 5, 17, 20].map((seconds) => sight(seconds, ['a'], 'True'));
+    expect(judgeOperator({ samples: [], sights, writes: [], steps: [] }).silenceMs).to.equal(10_000);
+  });
+
+  it('names what did not hold', () => {
+    const samples = [at(0, { tookMs: 6_000, outcome: 'noAnswer' }), at(1, { status: 403, outcome: 'refusedUser' })];
+    const verdict = judge({ samples, sights: [], writes: [], steps: [] }, true);
+    expect(shortcomings(verdict, { convergedMs: 2_000, silenceMs: 12_000 })).to.deep.equal([
+      '1 reads without an answer within 5 s',
+      '1 requests answered 401 or 403',
+      'Converged was True for 2.0 s of the upgrade',
+      'the operator confirmed nothing for 12.0 s (due every 5 s)',
+    ]);
+  });
+});
