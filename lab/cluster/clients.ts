@@ -32,8 +32,8 @@ export interface Answer {
 export interface Client {
   readonly way: Way;
   send(method: string, path: string, body?: object, timeoutMs?: number): Promise<Answer>;
-  /** Follows a watch line by line; resolves when it ends, whyever. */
-  watch(path: string, onLine: (line: string) => void): Promise<void>;
+  /** Follows a watch line by line; resolves when it ends, whyever, to the status of its answer, 0 without one. */
+  watch(path: string, onLine: (line: string) => void): Promise<number>;
   close(): void;
 }
 
@@ -80,20 +80,22 @@ export function createClient(way: Way, { ca, cert, key }: Credentials): Client {
         // A watch without any event for so long is taken for dead, as the kernel's or HTTP/2's pings would.
         const idle = () => sent.destroy(new Error('idle'));
         let timer = setTimeout(idle, 60_000);
+        let status = 0;
         const end = () => {
           clearTimeout(timer);
-          resolve();
+          resolve(status);
         };
         sent.once('error', end);
         sent.once('close', end);
         sent.once('response', (response) => {
+          status = response.statusCode ?? 0;
           let rest = '';
           response.setEncoding('utf8').on('data', (text: string) => {
             clearTimeout(timer);
             timer = setTimeout(idle, 60_000);
             const lines = (rest + text).split('\n');
             rest = lines.pop() ?? '';
-            for (const line of lines) if (line !== '') onLine(line);
+            if (status === 200) for (const line of lines) if (line !== '') onLine(line);
           });
           response.once('error', end);
           response.once('end', end);

@@ -137,7 +137,7 @@ async function follow(client: Client, signal: AbortSignal, onName: (name: string
       }
     } else {
       const query = `watch=1&allowWatchBookmarks=true&labelSelector=upgrade-load&timeoutSeconds=300&resourceVersion=${version}`;
-      await client.watch(`${writes}?${query}`, (line) => {
+      const status = await client.watch(`${writes}?${query}`, (line) => {
         const { type, object } = JSON.parse(line) as { readonly type: string; readonly object: Labelled };
         if (type === 'ERROR') version = undefined;
         else {
@@ -145,6 +145,7 @@ async function follow(client: Client, signal: AbortSignal, onName: (name: string
           onName(nameOf(object));
         }
       });
+      if (status === 410) version = undefined;
     }
     await pause(500, signal);
   }
