@@ -17,6 +17,7 @@ import { createLog } from '../adapters/telemetry/create-log.ts';
 import { type ReadinessCheck, serveEndpoint } from '../adapters/telemetry/http-endpoint.ts';
 import { createProxyMetrics } from '../adapters/telemetry/proxy-metrics.ts';
 import type { RoutingTable } from '../domain/routing-table.ts';
+import { worstCaseBytes } from '../proxy/limits.ts';
 import type { RoutingTableSource } from '../proxy/ports.ts';
 import type { ProxyFlags } from '../proxy/proxy-flags.ts';
 import { parseProxyFlags, proxyUsage } from '../proxy/proxy-flags.ts';
@@ -55,6 +56,7 @@ export async function runProxy(args: readonly string[], context: CommandContext)
   const orphaned = new AbortController();
   const stopping = AbortSignal.any([context.signal, orphaned.signal]);
   const log = createLog({ format: flags.logFormat, level: flags.logLevel });
+  if (!isWorker) warnOfMemory(flags, log);
   const ended = new AbortController();
   let workers: ProxyWorkers | undefined;
   const client = clientFor(flags, context, log);
@@ -293,6 +295,21 @@ function fileSource(path: string): RoutingTableSource {
       unwatchFile(path, changed);
     },
   };
+}
+
+/** Limits that a container cannot keep are no limits: it would be killed with everybody's requests. */
+function warnOfMemory({ limits, workers }: ProxyFlags, log: Log): void {
+  const needed = workers * worstCaseBytes(limits);
+  const given = process.constrainedMemory();
+  if (given <= 0 || given >= needed) return;
+  const inMebibytes = (bytes: number) => `${Math.ceil(bytes / 1024 / 1024)}Mi`;
+  log.warn(
+    'clients can make this proxy take more memory than it has: raise the limit of memory or lower --max-connections',
+    {
+      limit: inMebibytes(given),
+      needed: inMebibytes(needed),
+    },
+  );
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -127,6 +127,16 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     socket.on('close', this.#onClose);
   }
 
+  /** Bytes that the connection itself holds: a list of fields that has come in part, and what is to be sent on. */
+  heldBytes(): number {
+    return (this.#block?.bytes ?? 0) + this.#reader.heldBytes + this.output.heldBytes();
+  }
+
+  /** Ends it at once, unsaid. */
+  cut(): void {
+    this.socket.destroy();
+  }
+
   /** The number of open streams. */
   size(): number {
     return this.streams.size;

@@ -28,6 +28,11 @@ export class FrameReader {
     this.#preface = preface;
   }
 
+  /** Of a frame that has come in part. */
+  get heldBytes(): number {
+    return this.#rest?.length ?? 0;
+  }
+
   /** Ignores everything that follows. */
   stop(): void {
     this.#stopped = true;

@@ -57,6 +57,11 @@ export class Http2Output {
     return this.#socket.writableLength >= congestedBytes;
   }
 
+  /** Unsent bytes, DATA that waits for a window apart; what the socket has is there encrypted as well. */
+  heldBytes(): number {
+    return this.#size + 2 * this.#socket.writableLength;
+  }
+
   /** True for a WINDOW_UPDATE that answers DATA; false for one more than the DATA sent justifies. */
   takeUpdate(): boolean {
     if (this.#updatesDue < 1) return false;

@@ -14,6 +14,10 @@ export interface AuthenticationEvidence {
 export class AcceptedCredentials {
   readonly #accepted = new Set<string>();
 
+  get size(): number {
+    return this.#accepted.size;
+  }
+
   has(token: string): boolean {
     return this.#accepted.has(token);
   }

@@ -3,9 +3,10 @@ import { buildStatus } from '../domain/status-error.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { provesAuthentication } from './accepted-credentials.ts';
 import { AcceptedTokens } from './accepted-tokens.ts';
-import { bearerToken } from './bearer-token.ts';
+import { tokenDigest } from './bearer-token.ts';
 import type { Exchange } from './exchange.ts';
 import type { RawHeaders } from './headers.ts';
+import type { Keeper } from './kept-bytes.ts';
 import type { RequestLimits } from './limits.ts';
 import type { ProxyMetrics } from './ports.ts';
 import { RunningRequest, RunningRequests, type UserLoad } from './running-requests.ts';
@@ -23,13 +24,15 @@ export interface Admission {
   refuse(exchange: Exchange): void;
   /** To be called when the exchange of a request that was let in has closed. */
   leave(request: RunningRequest): void;
+  /** What holds memory for requests. */
+  keepers(): Iterable<Keeper>;
   /** Ends watches evenly over this time, as a server does that has had enough of them; resolves when all are told. */
   endLongRunning(graceMs: number, signal: AbortSignal): Promise<void>;
 }
 
 /** Whoever shows one token, however it is spelled, is one user, and whoever shows none is another. */
 function userOf(exchange: Exchange): string {
-  return exchange.identity.replacesToken ? exchange.identity.who : (bearerToken(exchange) ?? '');
+  return exchange.identity.replacesToken ? exchange.identity.who : (tokenDigest(exchange) ?? '');
 }
 
 /** How long a refusal, or an answer to whom no server has accepted, may go unread. */
@@ -144,7 +147,7 @@ export function createAdmission({
   const isKnown = (exchange: Exchange) => {
     const { connectAs, replacesToken } = exchange.identity;
     if (replacesToken || connectAs === 'frontProxy') return true;
-    const token = bearerToken(exchange);
+    const token = tokenDigest(exchange);
     return token !== undefined && tokens.has(token);
   };
   /** A server has let it in: it holds a place of the known ones from here on. */
@@ -154,6 +157,7 @@ export function createAdmission({
     places.unknown[sort]--;
     places.known[sort]++;
     request.isKnown = true;
+    request.exchange.connection.owner = request.user.user;
     if (request.longRunning) moveTo(long, request, 0);
   };
   return {
@@ -180,6 +184,7 @@ export function createAdmission({
       }
       user[sort]++;
       held[sort]++;
+      if (known) exchange.connection.owner = user.user;
       const now = clock.now();
       const request = new RunningRequest(exchange, now, user, longRunning, known);
       request.dueAt = now + limits.requestTimeoutMs;
@@ -189,7 +194,7 @@ export function createAdmission({
     noteAnswer: (request, status, rawHeaders) => {
       const { exchange, longRunning } = request;
       if (request.isKnown && status !== 401) return;
-      const token = bearerToken(exchange);
+      const token = tokenDigest(exchange);
       if (status === 401 && token !== undefined) tokens.delete(token);
       if (request.isKnown) return;
       const proves = provesAuthentication({ method: exchange.method, status, rawHeaders });
@@ -203,12 +208,15 @@ export function createAdmission({
     },
     refuse: (exchange) => {
       if (refused.size >= limits.maxUnauthenticated) cutOldest(refused);
-      const request = new RunningRequest(exchange, clock.now(), nobody);
+      const request = new RunningRequest(exchange, clock.now(), nobody, false, false);
       request.dueAt = request.startedAt + readMs;
       refused.add(request);
       exchange.onClose(() => refused.remove(request));
     },
     leave,
+    keepers: function* () {
+      for (const list of [short, long, unanswered, unread, declined, refused]) yield* list;
+    },
     endLongRunning: async (graceMs, ended) => {
       const startedAt = clock.now();
       let told = 0;

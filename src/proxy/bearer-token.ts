@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { headerValue, type RawHeaders } from './headers.ts';
 
 /** A WebSocket client may bring its token as a protocol. Source: `websocket` of k8s.io/apiserver/pkg/authentication. */
@@ -7,6 +8,8 @@ export const socketTokenPrefix = 'base64url.bearer.authorization.k8s.io.';
 export interface TokenMemo {
   readonly field: string;
   readonly token: string | undefined;
+  /** See `tokenDigest`; made when it is first asked for. */
+  digest: string | undefined;
 }
 
 /** What the token is read from, and the connection that remembers it. */
@@ -32,6 +35,20 @@ export function bearerToken({ rawHeaders, connection }: TokenSource): string | u
   return token === undefined ? other : undefined;
 }
 
+/** What a token is remembered by: no credential stays in memory, and a long one costs no more than others. */
+export function tokenDigest(source: TokenSource): string | undefined {
+  const token = bearerToken(source);
+  const memo = source.connection.token;
+  if (token === undefined) return undefined;
+  if (memo?.token !== token) return digestOf(token);
+  memo.digest ??= digestOf(token);
+  return memo.digest;
+}
+
+function digestOf(token: string): string {
+  return hash('sha256', token, 'base64url');
+}
+
 /** A connection that rests remembers no longer field. */
 const keptBytes = 16 * 1024;
 
@@ -40,7 +57,7 @@ function remembered(field: string, connection: TokenSource['connection']): strin
   const known = connection.token;
   if (known?.field === field) return known.token;
   const token = parseBearer(field);
-  connection.token = field.length <= keptBytes ? { field, token } : undefined;
+  connection.token = field.length <= keptBytes ? { field, token, digest: undefined } : undefined;
   return token;
 }
 

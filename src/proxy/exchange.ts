@@ -2,6 +2,7 @@ import type { AcceptedCredentials } from './accepted-credentials.ts';
 import type { TokenMemo } from './bearer-token.ts';
 import type { ClientCertificate } from './client-certificate.ts';
 import type { PreparedFields, RawHeaders } from './headers.ts';
+import type { Counted, KeptBytes } from './kept-bytes.ts';
 import type { RequestIdentity } from './request-identity.ts';
 
 /** What is remembered of one client connection, so that its reads do not go back in time between servers. */
@@ -25,6 +26,10 @@ export interface ClientConnection {
   homeFields?: HomeFields;
   /** What time it is for others, in milliseconds since the epoch. */
   readonly date?: () => number;
+  /** The user that was let in on it last. */
+  owner?: string;
+  /** Hears of the bytes that come in, and of those that are to be sent. */
+  readonly keptBytes?: Pick<KeptBytes, 'note'>;
 }
 
 /** One request and its answer, the same for HTTP/1.1 and HTTP/2. */
@@ -43,6 +48,10 @@ export interface Exchange {
   /** The audit id that was made for a client that has sent none. */
   auditId?: string;
   readonly hasBody: boolean;
+  /** Bytes that whoever answers holds on its behalf, to be counted with its own. */
+  heldElsewhere: number;
+  /** Bytes that it holds in memory, those in `counted` apart; what its connection holds is not among them. */
+  keptBytes(counted: Counted): number;
   /** True once the last byte of the body has come. */
   bodyComplete(): boolean;
   /** Null without a body. Reading starts with iteration, and stopping early does not end the exchange. */

@@ -4,7 +4,7 @@ import type { StatusError } from '../domain/status-error.ts';
 import { buildStatus } from '../domain/status-error.ts';
 import { AcceptedCredentials } from './accepted-credentials.ts';
 import type { Served } from './ask-served.ts';
-import { bearerToken } from './bearer-token.ts';
+import { tokenDigest } from './bearer-token.ts';
 import { classifiableBytes, mayBeUnknownResource } from './classify-not-found.ts';
 import { isShutdownRefusal } from './classify-refusal.ts';
 import type { Exchange } from './exchange.ts';
@@ -127,7 +127,13 @@ class Forwarding implements ForwardedExchange, PeerHandler {
     this.#transport = transport;
     this.#events = events;
     this.#body = exchange.hasBody
-      ? keepBody(() => exchange.body() ?? emptyBody(), this.#next() === undefined ? 0 : keptBodyBytes)
+      ? keepBody(
+          () => exchange.body() ?? emptyBody(),
+          this.#next() === undefined ? 0 : keptBodyBytes,
+          (bytes) => {
+            exchange.heldElsewhere = bytes;
+          },
+        )
       : undefined;
   }
 
@@ -192,7 +198,7 @@ class Forwarding implements ForwardedExchange, PeerHandler {
     const { identity, connection } = this.#exchange;
     this.#isAccepted = identity.connectAs === 'frontProxy' || identity.replacesToken;
     if (this.#isAccepted) return;
-    this.#credential = bearerToken(this.#exchange);
+    this.#credential = tokenDigest(this.#exchange);
     this.#isAccepted = this.#credential !== undefined && connection.accepted?.has(this.#credential) === true;
   }
 

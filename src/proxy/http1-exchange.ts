@@ -1,6 +1,7 @@
 import { isFieldSafe, statusLine, writeInterimHead } from './answer-head.ts';
 import type { ClientConnection, Exchange } from './exchange.ts';
 import type { RawHeaders } from './headers.ts';
+import { type Counted, chunksCost, fieldsCost } from './kept-bytes.ts';
 import type { RequestBody } from './request-body.ts';
 import { passThrough } from './request-identity.ts';
 
@@ -58,6 +59,7 @@ export class Http1Exchange implements Exchange {
   identity = passThrough;
   homeFields?: RawHeaders;
   auditId?: string;
+  heldElsewhere = 0;
   /** True if the connection is to end with this answer. */
   isLast: boolean;
   readonly #wire: Http1Wire;
@@ -94,6 +96,12 @@ export class Http1Exchange implements Exchange {
     this.#waitsForContinue = request.waitsForContinue;
     // Whether a client of HTTP/1.0 keeps a connection is a matter of taste.
     this.isLast = isLast || request.version !== '1.1';
+  }
+
+  keptBytes(counted: Counted): number {
+    const ofBody = (this.#body?.held ?? 0) + this.heldElsewhere;
+    const ofAnswer = this.#head.length + chunksCost(this.#chunks, counted);
+    return 2 * this.target.length + fieldsCost(this.rawHeaders, counted) + ofBody + ofAnswer;
   }
 
   bodyComplete(): boolean {
@@ -202,9 +210,10 @@ export class Http1Exchange implements Exchange {
     this.#closeListeners.push(listener);
   }
 
-  /** More can be written. */
+  /** More can be sent. */
   onDrained(): void {
-    this.#drainListener?.();
+    this.flush();
+    if (this.#size + this.#wire.waiting() < highMark) this.#drainListener?.();
   }
 
   /** The last bytes of the answer have been sent. */
@@ -218,27 +227,26 @@ export class Http1Exchange implements Exchange {
     this.#close(false);
   }
 
-  /** Sends all that has been written. */
+  /** Sends what has been written, and of much only as much as the connection takes for now. */
   flush(): void {
     this.#flushing = false;
-    if (this.#closed || this.#lastGiven) return;
-    const last = this.#isComplete();
+    if (this.#closed || this.#lastGiven || this.#wire.waiting() >= highMark) return;
+    const taken = Math.min(this.#size, highMark);
+    const last = this.#isComplete() && taken === this.#size;
     let before = this.#head;
     let after = '';
     if (this.#framing === 'chunked') {
-      if (this.#size > 0) {
-        before += `${this.#size.toString(16)}\r\n`;
+      if (taken > 0) {
+        before += `${taken.toString(16)}\r\n`;
         after = '\r\n';
       }
       if (last) after += `0\r\n${this.#trailers}\r\n`;
     }
-    const chunks = this.#chunks;
-    const size = before.length + this.#size + after.length;
+    const size = before.length + taken + after.length;
     if (size === 0 && !last) return;
+    const chunks = this.#takeChunks(taken);
     this.#lastGiven = last;
     this.#head = '';
-    this.#chunks = [];
-    this.#size = 0;
     const [only] = chunks;
     if (only !== undefined && only.length === size) {
       this.#wire.send(only, last);
@@ -252,6 +260,25 @@ export class Http1Exchange implements Exchange {
     }
     if (after !== '') bytes.write(after, at, 'latin1');
     this.#wire.send(bytes, last);
+  }
+
+  /** The first of what was written, of which the rest stays. */
+  #takeChunks(bytes: number): Uint8Array[] {
+    const chunks = this.#chunks;
+    if (bytes === this.#size) this.#chunks = [];
+    else {
+      let left = bytes;
+      let used = 0;
+      for (; left >= (chunks[used]?.length ?? 0); used++) left -= chunks[used]?.length ?? 0;
+      this.#chunks = chunks.splice(used);
+      const [cut] = this.#chunks;
+      if (cut !== undefined && left > 0) {
+        chunks.push(cut.subarray(0, left));
+        this.#chunks[0] = cut.subarray(left);
+      }
+    }
+    this.#size -= bytes;
+    return chunks;
   }
 
   /** True if nothing will be written that is not written yet. */
@@ -271,6 +298,7 @@ export class Http1Exchange implements Exchange {
     }
     this.#chunks.push(chunk);
     this.#size += chunk.length;
+    this.connection.keptBytes?.note(chunk.length);
     return true;
   }
 

@@ -3,12 +3,15 @@ import type { Clock } from '../runtime/clock.ts';
 import type { ClientConnection } from './exchange.ts';
 import type { Http1Exchange } from './http1-exchange.ts';
 import { type Http1Shared, Http1Socket } from './http1-socket.ts';
+import type { Keeper } from './kept-bytes.ts';
 import type { RequestParsers } from './ports.ts';
 import { sweepWhileAny } from './sweep.ts';
 
 /** The HTTP/1.x side of the front. */
 export interface Http1Front {
   accept(socket: Duplex, client: ClientConnection): void;
+  /** What connections hold, their requests apart. */
+  keepers(): Iterable<Keeper>;
   /** Ends idle connections, and each other one with its next answer. */
   drain(): void;
 }
@@ -49,6 +52,7 @@ export function createHttp1Front({ parsers, clock, signal, ...rest }: Http1Front
       sockets.add(new Http1Socket(socket, client, parsers.create(limits), shared));
       sweep();
     },
+    keepers: () => sockets,
     drain: () => {
       draining = true;
       for (const socket of sockets) socket.closeIfIdle();

@@ -8,6 +8,7 @@ import type { RequestHandler } from './handler.ts';
 import { type HeadRoom, refuseLongHead } from './head-room.ts';
 import { headerValue, type RawHeaders } from './headers.ts';
 import { Http1Exchange, type Http1Wire } from './http1-exchange.ts';
+import { type Counted, type Keeper, memoryCost, pieceCost, unsentCost } from './kept-bytes.ts';
 import type { FrontLimits } from './limits.ts';
 import { examineHead, type HeadFacts, isUpgradePassedOn } from './objections.ts';
 import type { ProxyMetrics, RequestParser, RequestProblem } from './ports.ts';
@@ -48,7 +49,7 @@ const maxAheadBytes = 64 * 1024;
  * It takes one request at a time: what a client sends ahead is read, within bounds, and looked at only once the answer
  * before is complete. What follows a request that was refused is never looked at.
  */
-export class Http1Socket implements Http1Wire {
+export class Http1Socket implements Http1Wire, Keeper {
   readonly client: ClientConnection;
   readonly #socket: Duplex;
   readonly #parser: RequestParser;
@@ -68,6 +69,8 @@ export class Http1Socket implements Http1Wire {
   /** Sent ahead of the answer before. */
   #ahead: Buffer[] = [];
   #aheadBytes = 0;
+  /** The server's side of a connection that was handed over. */
+  #peer: Duplex | undefined;
 
   constructor(socket: Duplex, client: ClientConnection, parser: RequestParser, shared: Http1Shared) {
     this.#socket = socket;
@@ -98,6 +101,16 @@ export class Http1Socket implements Http1Wire {
       this.#shared.metrics.limited.inc({ limit: 'idle_timeout' });
       this.#linger();
     } else if (took >= readHeaderTimeoutMs) this.#refuse('header_timeout', buildStatus(408, 'the head is late'));
+  }
+
+  get owner(): string | undefined {
+    return this.client.owner;
+  }
+
+  keptBytes(counted: Counted): number {
+    const ahead = this.#aheadBytes + pieceCost * this.#ahead.length;
+    const passing = bufferedBytes(this.#socket) + (this.#peer === undefined ? 0 : bufferedBytes(this.#peer));
+    return ahead + passing + this.#parser.heldBytes + this.#repeated.size + memoryCost(this.client, counted);
   }
 
   /** Ends the connection if it has nothing to do. */
@@ -139,12 +152,24 @@ export class Http1Socket implements Http1Wire {
     }
     this.#enter('idle');
     this.#parser.reset();
+    if (this.#ahead.length > 0) this.#takeAhead();
+  }
+
+  /** Looks at what was sent ahead, up to the end of the next request. */
+  #takeAhead(): void {
     const ahead = this.#ahead;
-    if (ahead.length === 0) return;
     this.#ahead = [];
     this.#aheadBytes = 0;
-    this.#socket.resume();
-    this.#parse(ahead.length === 1 && ahead[0] !== undefined ? ahead[0] : Buffer.concat(ahead));
+    for (const chunk of ahead) this.#onData(chunk);
+    // Only then: each answer would have more read, however much has come.
+    if (this.#phase !== 'upgrading' && !this.#isFull && !this.#hasEnough()) this.#socket.resume();
+  }
+
+  /** Below, reading goes on, so that the client's end is seen. */
+  #hasEnough(): boolean {
+    return (
+      this.#aheadBytes + pieceCost * this.#ahead.length > Math.min(maxAheadBytes, this.#shared.limits.maxHeaderBytes)
+    );
   }
 
   cut(): void {
@@ -365,6 +390,8 @@ export class Http1Socket implements Http1Wire {
         this.#phase = 'over';
         this.#resizeHead(0);
         this.#parser.free();
+        this.#peer = peer;
+        peer.on('data', (chunk: Buffer) => this.client.keptBytes?.note(chunk.length));
         socket.off('data', this.#onData);
         socket.off('end', this.#onEnd);
         socket.off('drain', this.#onDrain);
@@ -376,8 +403,7 @@ export class Http1Socket implements Http1Wire {
   #keepAhead(chunk: Buffer): void {
     this.#ahead.push(chunk);
     this.#aheadBytes += chunk.length;
-    // Below, reading goes on, so that the client's end is seen.
-    if (this.#aheadBytes > Math.min(maxAheadBytes, this.#shared.limits.maxHeaderBytes)) this.#socket.pause();
+    if (this.#hasEnough()) this.#socket.pause();
   }
 
   #takeBody(body: RequestBody, chunk: Buffer, from: number): void {
@@ -421,6 +447,11 @@ function writeRefusal(status: StatusError, withBody: boolean): string {
   const retry = retryAfter === undefined ? '' : `Retry-After: ${retryAfter}\r\n`;
   const head = `${statusLine(status.code)}${about}${retry}Connection: close\r\n\r\n`;
   return withBody ? head + body.toString('latin1') : head;
+}
+
+/** What a socket holds of what has come and was not taken, and of what is to be sent. */
+function bufferedBytes({ readableLength, writableLength }: Duplex): number {
+  return readableLength + unsentCost * writableLength;
 }
 
 function protocolOf(rawHeaders: RawHeaders): string {

@@ -5,6 +5,7 @@ import type { Http2Stream, StreamUser } from '../http2/stream.ts';
 import type { ClientConnection, Exchange } from './exchange.ts';
 import type { RawHeaders } from './headers.ts';
 import { headerValue, isSameHeaders, isWorthKeeping } from './headers.ts';
+import { type Counted, chunksCost, fieldsCost } from './kept-bytes.ts';
 import { RequestBody } from './request-body.ts';
 import { passThrough } from './request-identity.ts';
 
@@ -26,6 +27,7 @@ export class Http2Exchange implements Exchange, StreamUser {
   identity = passThrough;
   homeFields?: RawHeaders;
   auditId?: string;
+  heldElsewhere = 0;
   readonly #stream: Http2Stream;
   readonly #body: RequestBody | undefined;
   #waitsForContinue: boolean;
@@ -55,6 +57,13 @@ export class Http2Exchange implements Exchange, StreamUser {
     this.#stream = stream;
     this.#body = hasBody ? new RequestBody({ onRoom: () => stream.resume() }, bodyBytes) : undefined;
     this.#waitsForContinue = hasBody && headerValue(fields, 'expect')?.toLowerCase() === '100-continue';
+  }
+
+  keptBytes(counted: Counted): number {
+    const { chunks, head } = this.#stream;
+    const ofBody = (this.#body?.held ?? 0) + this.heldElsewhere;
+    const ofAnswer = head.length + (chunks === undefined ? 0 : chunksCost(chunks, counted));
+    return 2 * this.target.length + fieldsCost(this.rawHeaders, counted) + ofBody + ofAnswer;
   }
 
   bodyComplete(): boolean {
@@ -98,11 +107,14 @@ export class Http2Exchange implements Exchange, StreamUser {
   }
 
   write(chunk: Uint8Array): boolean {
-    return !this.#mayLeave(chunk) || this.#stream.write(chunk);
+    if (!this.#mayLeave(chunk)) return true;
+    this.connection.keptBytes?.note(chunk.length);
+    return this.#stream.write(chunk);
   }
 
   end(chunk?: Uint8Array, rawTrailers?: RawHeaders): void {
     const fits = chunk === undefined || this.#mayLeave(chunk);
+    if (chunk !== undefined) this.connection.keptBytes?.note(chunk.length);
     // What is shorter than it says must not be taken for whole.
     if (this.#status === 0 || this.#left > 0) {
       this.destroy();

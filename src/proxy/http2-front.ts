@@ -9,6 +9,7 @@ import type { RequestHandler } from './handler.ts';
 import { type HeadRoom, refuseLongHead } from './head-room.ts';
 import { fieldBytes } from './headers.ts';
 import { Http2Exchange } from './http2-exchange.ts';
+import { type Counted, type Keeper, memoryCost } from './kept-bytes.ts';
 import type { FrontLimits } from './limits.ts';
 import { objectToTarget } from './objections.ts';
 import type { ProxyMetrics } from './ports.ts';
@@ -18,6 +19,8 @@ import { sweepWhileAny } from './sweep.ts';
 export interface Http2Front {
   accept(socket: Duplex, client: ClientConnection): void;
   connections(): number;
+  /** What connections hold, their requests apart. */
+  keepers(): Iterable<Keeper>;
   /** Sends GOAWAY; streams that stand, and requests that are on their way, are served. */
   drain(): void;
 }
@@ -50,6 +53,7 @@ export function createHttp2Front({
   signal,
 }: Http2FrontOptions): Http2Front {
   const connections = new Set<ServerConnection>();
+  const keepers = new Set<Keeper>();
   const serverLimits: ServerLimits = {
     maxStreams: limits.maxStreamsPerConnection,
     // HTTP/2 counts 32 bytes more for each field; as Go's server, that of an ordinary head is not held against a client.
@@ -87,6 +91,7 @@ export function createHttp2Front({
   };
   return {
     connections: () => connections.size,
+    keepers: () => keepers,
     drain: () => {
       draining = true;
       for (const connection of connections) connection.drain();
@@ -107,15 +112,41 @@ export function createHttp2Front({
         },
         onClose: () => {
           connections.delete(connection);
+          keepers.delete(keeper);
         },
       };
       socket.on('error', (error) => {
         log.debug('client connection failed', { error: error.message, client: client.remoteAddress });
       });
       const connection = new ServerConnection(socket, owner, serverLimits, now);
+      const keeper = new ConnectionKeeper(connection, client);
       connections.add(connection);
+      keepers.add(keeper);
       if (draining) connection.drain();
       sweep();
     },
   };
+}
+
+/** What one connection holds. */
+class ConnectionKeeper implements Keeper {
+  readonly #connection: ServerConnection;
+  readonly #client: ClientConnection;
+
+  constructor(connection: ServerConnection, client: ClientConnection) {
+    this.#connection = connection;
+    this.#client = client;
+  }
+
+  get owner(): string | undefined {
+    return this.#client.owner;
+  }
+
+  keptBytes(counted: Counted): number {
+    return this.#connection.heldBytes() + memoryCost(this.#client, counted);
+  }
+
+  cut(): void {
+    this.#connection.cut();
+  }
 }

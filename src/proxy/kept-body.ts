@@ -16,8 +16,13 @@ const maxChunks = 1_000;
  * followed by another.
  *
  * An earlier reader that is still waiting for a chunk takes nothing away from a later one: both see the same pull.
+ * `onHeld` is told of the bytes that are kept.
  */
-export function keepBody(source: () => AsyncIterable<Uint8Array>, limitBytes: number): KeptBody {
+export function keepBody(
+  source: () => AsyncIterable<Uint8Array>,
+  limitBytes: number,
+  onHeld: (bytes: number) => void = () => {},
+): KeptBody {
   const kept: (Uint8Array | undefined)[] = [];
   let size = 0;
   let whole = true;
@@ -36,6 +41,7 @@ export function keepBody(source: () => AsyncIterable<Uint8Array>, limitBytes: nu
     kept.push(next.value);
     size += next.value.length;
     if (size > limitBytes || kept.length > maxChunks) whole = false;
+    onHeld(whole ? size : 0);
   };
   async function* read(): AsyncGenerator<Uint8Array> {
     begun = true;

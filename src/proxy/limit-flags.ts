@@ -6,6 +6,7 @@ const numbers = {
   'max-requests-inflight': 'maxRequests',
   'max-long-running-requests': 'maxLongRunning',
   'max-unauthenticated-requests': 'maxUnauthenticated',
+  'max-buffered-bytes': 'maxBufferedBytes',
   'http2-max-streams-per-connection': 'maxStreamsPerConnection',
   'max-header-bytes': 'maxHeaderBytes',
   'max-header-fields': 'maxHeaderFields',
@@ -25,6 +26,7 @@ export const limitOptions = {
   'max-requests-inflight': { type: 'string' },
   'max-long-running-requests': { type: 'string' },
   'max-unauthenticated-requests': { type: 'string' },
+  'max-buffered-bytes': { type: 'string' },
   'http2-max-streams-per-connection': { type: 'string' },
   'max-header-bytes': { type: 'string' },
   'max-header-fields': { type: 'string' },
@@ -41,6 +43,8 @@ export const limitUsage = `\
   --max-long-running-requests N     watches, exec and the like at once; more get 429 (default ${defaultLimits.maxLongRunning})
   --max-unauthenticated-requests N  requests at once whose token no server has accepted yet, or without one; these have
                                     places of their own, and as many for long-running ones (default ${defaultLimits.maxUnauthenticated})
+  --max-buffered-bytes N            of requests and answers in memory, half for one user, an eighth for all whose token
+                                    no server has accepted; beyond, the largest are cut off (default ${defaultLimits.maxBufferedBytes})
   --http2-max-streams-per-connection N
                                     requests at once on one HTTP/2 connection (default ${defaultLimits.maxStreamsPerConnection})
   --max-header-bytes N              size of a request's head (default ${defaultLimits.maxHeaderBytes})

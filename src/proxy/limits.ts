@@ -25,8 +25,14 @@ export interface RequestLimits {
   readonly requestTimeoutMs: number;
 }
 
+/** Bound of what connections and requests hold. */
+export interface MemoryLimits {
+  /** Half of it for one user, an eighth for all those together whom no server has accepted. */
+  readonly maxBufferedBytes: number;
+}
+
 /** All bounds. */
-export type ProxyLimits = FrontLimits & RequestLimits;
+export type ProxyLimits = FrontLimits & RequestLimits & MemoryLimits;
 
 /** What holds where no flag says otherwise. */
 export const defaultLimits: ProxyLimits = {
@@ -43,5 +49,24 @@ export const defaultLimits: ProxyLimits = {
   maxRequests: 1_000,
   maxLongRunning: 20_000,
   maxUnauthenticated: 250,
+  maxBufferedBytes: 192 * 1024 * 1024,
   requestTimeoutMs: 90_000,
 };
+
+const kibibyte = 1024;
+const mebibyte = 1024 * kibibyte;
+/** Measured, rounded up: a process without clients but with garbage, a connection over TLS with its parser, a request with its answer. */
+const processBytes = 320 * mebibyte;
+const connectionBytes = 64 * kibibyte;
+const requestBytes = 16 * kibibyte;
+/** What a held byte takes of the process: collections are not done at once, and the next look is not due at once. */
+const bufferedFactor = 1.25;
+
+/** The most memory that one process may take when all limits are reached at once; the test tries it. */
+export function worstCaseBytes(limits: ProxyLimits): number {
+  const { maxConnections, maxRequests, maxLongRunning, maxUnauthenticated, maxBufferedBytes } = limits;
+  // Unauthenticated ones: short, long-running, and refused.
+  const requests = maxRequests + maxLongRunning + 3 * maxUnauthenticated;
+  const ofClients = maxConnections * connectionBytes + requests * requestBytes;
+  return processBytes + ofClients + maxBufferedBytes * bufferedFactor;
+}

@@ -261,6 +261,8 @@ export interface RequestParser {
   readonly rawHeaders: readonly string[];
   readonly fieldCount: number;
   readonly keepAlive: boolean;
+  /** What a head that has come in part holds in memory. */
+  readonly heldBytes: number;
   /** True if the client wants to switch protocols, and for CONNECT. */
   readonly upgrade: boolean;
   /** Data of chunks found by the last `read`, as start, end, start, end in its chunk. */

@@ -14,6 +14,11 @@ export class RepeatedHead {
   #fieldsAt = 0;
   #rawHeaders: RawHeaders = [];
 
+  /** Bytes that are kept, besides the fields. */
+  get size(): number {
+    return this.#chunk?.length ?? 0;
+  }
+
   /** Fields of the head that was matched last. */
   get rawHeaders(): RawHeaders {
     return this.#rawHeaders;

@@ -27,6 +27,11 @@ export class RequestBody implements AsyncIterableIterator<Uint8Array> {
   #error: Error | undefined;
   #waiting: { resolve(result: IteratorResult<Uint8Array>): void; reject(error: Error): void } | undefined;
 
+  /** Bytes that have come and were not read, with what their chunks cost. */
+  get held(): number {
+    return this.#held;
+  }
+
   constructor(source: BodySource, highMark = defaultHighMark) {
     this.#source = source;
     this.#highMark = highMark;
@@ -80,6 +85,7 @@ export class RequestBody implements AsyncIterableIterator<Uint8Array> {
   fail(error: Error): void {
     if (this.complete) return;
     this.#error = error;
+    this.#held = 0;
     this.#chunks = [];
     this.#next = 0;
     this.#tail = undefined;

@@ -1,4 +1,5 @@
 import type { Exchange } from './exchange.ts';
+import type { Counted, Keeper } from './kept-bytes.ts';
 
 /** Requests of one user that run now, by sort. */
 export interface UserLoad {
@@ -8,7 +9,7 @@ export interface UserLoad {
 }
 
 /** A request that was let in. */
-export class RunningRequest {
+export class RunningRequest implements Keeper {
   readonly exchange: Exchange;
   readonly startedAt: number;
   readonly user: UserLoad;
@@ -31,6 +32,18 @@ export class RunningRequest {
     this.longRunning = longRunning;
     this.isKnown = isKnown;
   }
+
+  get owner(): string | undefined {
+    return this.isKnown ? this.user.user : undefined;
+  }
+
+  keptBytes(counted: Counted): number {
+    return this.exchange.keptBytes(counted);
+  }
+
+  cut(): void {
+    this.exchange.destroy();
+  }
 }
 
 /**
@@ -51,6 +64,10 @@ export class RunningRequests {
     else this.#last.after = request;
     this.#last = request;
     this.size++;
+  }
+
+  *[Symbol.iterator](): Iterator<RunningRequest> {
+    for (let request = this.first; request !== undefined; request = request.after) yield request;
   }
 
   /** Does nothing for a request that is not in it. */

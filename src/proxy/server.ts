@@ -9,6 +9,7 @@ import type { RequestHandler } from './handler.ts';
 import { HeadRoom } from './head-room.ts';
 import { createHttp1Front } from './http1-front.ts';
 import { createHttp2Front } from './http2-front.ts';
+import { type KeptBytes, pieceCost } from './kept-bytes.ts';
 import type { FrontLimits } from './limits.ts';
 import type { ProxyMetrics, RequestParsers } from './ports.ts';
 
@@ -31,6 +32,7 @@ export interface ProxyServerOptions {
   readonly limits: FrontLimits;
   /** From 0 to below 1. */
   readonly random: () => number;
+  readonly keptBytes: KeptBytes;
 }
 
 /** How long each part of an orderly end may take. */
@@ -58,7 +60,7 @@ export interface ProxyServer {
 
 /** Serves HTTP/2 and HTTP/1.1 on one port by ALPN, within limits, and refuses what two servers could read in two ways. */
 export function createProxyServer(options: ProxyServerOptions): ProxyServer {
-  const { handler, requestParsers, tls, log, clock, metrics, limits, random } = options;
+  const { handler, requestParsers, tls, log, clock, metrics, limits, random, keptBytes } = options;
   const sendsAway = () => limits.goawayChance > 0 && random() < limits.goawayChance;
   const sockets = new Set<Socket>();
   /** Connections that are not yet encrypted, by the client's address and port: Node does not tie the two together. */
@@ -107,6 +109,8 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
     signal: ended.signal,
   });
   const http2 = createHttp2Front({ handler, room, limits, log, clock, metrics, sendsAway, signal: ended.signal });
+  keptBytes.watch(() => http1.keepers());
+  keptBytes.watch(() => http2.keepers());
   server.on('secureConnection', (socket) => {
     shaking.delete(nameOf(socket));
     const client: ClientConnection = {
@@ -115,7 +119,9 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
       home: undefined,
       sticky: new Map(),
       date: () => clock.date(),
+      keptBytes,
     };
+    socket.on('data', (chunk: Buffer) => keptBytes.note(chunk.length + pieceCost));
     if (socket.alpnProtocol === 'h2') http2.accept(socket, client);
     else http1.accept(socket, client);
   });

@@ -6,6 +6,7 @@ import { createAuthenticate } from './authenticate.ts';
 import { createFleet } from './fleet.ts';
 import { createHandler } from './handler.ts';
 import { createHomeFields } from './home-fields.ts';
+import { KeptBytes } from './kept-bytes.ts';
 import type { ProxyLimits } from './limits.ts';
 import { createPeerHealth } from './peer-health.ts';
 import type { MetricSources, PeerTransport, ProxyMetrics, RequestParsers, RoutingTableSource } from './ports.ts';
@@ -90,7 +91,9 @@ export function startProxy(options: ProxyOptions): RunningProxy {
     clientConnections: () => server.connections(),
   });
   const discovery = createUnifiedDiscovery({ transport, clock });
+  const keptBytes = new KeptBytes(limits.maxBufferedBytes, metrics);
   const admission = createAdmission({ limits, clock, metrics, signal: stopping.signal });
+  keptBytes.watch(() => admission.keepers());
   const authenticate = createAuthenticate(options.authentication, clock);
   const handler = createHandler({
     fleet,
@@ -106,7 +109,7 @@ export function startProxy(options: ProxyOptions): RunningProxy {
     authenticate,
     admission,
   });
-  const server = createProxyServer({ limits, handler, requestParsers, tls, log, clock, metrics, random });
+  const server = createProxyServer({ limits, handler, requestParsers, tls, log, clock, metrics, random, keptBytes });
   let trouble: string | undefined;
   const following = source
     .start(

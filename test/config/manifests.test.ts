@@ -6,6 +6,7 @@ import { expect } from 'chai';
 import { parseAllDocuments } from 'yaml';
 import { parseDuration } from '../../src/api/duration.ts';
 import { parseOperatorFlags } from '../../src/bin/operator-flags.ts';
+import { worstCaseBytes } from '../../src/proxy/limits.ts';
 import { parseProxyFlags } from '../../src/proxy/proxy-flags.ts';
 
 const config = fileURLToPath(new URL('../../config', import.meta.url));
@@ -67,6 +68,17 @@ describe('the manifests', () => {
       expect(container?.readinessProbe?.httpGet?.path).to.equal('/readyz');
       expect(container?.livenessProbe?.httpGet?.path).to.equal('/livez');
       expect(pod?.hostNetwork ?? false).to.equal(workload.kind === 'DaemonSet');
+    });
+
+  for (const workload of workloads.filter(({ metadata }) => metadata?.name !== 'peerdiscovery-operator'))
+    it(`give ${workload.metadata?.name} the memory that its clients may make it take`, () => {
+      const container = podOf(workload)?.containers[0];
+      const args = (container?.args ?? []).slice(1).map((arg) => arg.replace(/\$\(\w+\)/g, '192.0.2.1'));
+      const parsed = parseProxyFlags(args);
+      if (parsed.kind !== 'flags') throw new Error(JSON.stringify(parsed));
+      const { limits, workers } = parsed.flags;
+      const given = /^(\d+)Mi$/.exec(container?.resources?.limits?.memory ?? '')?.[1];
+      expect(Number(given) * 1024 * 1024).to.be.at.least(workers * worstCaseBytes(limits));
     });
 
   it('grant no wildcard, and impersonation in its own component alone', () => {

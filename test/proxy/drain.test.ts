@@ -110,10 +110,14 @@ describe('the end of a proxy', function () {
       const { signal } = new AbortController();
       const admission = createAdmission({ limits, clock, metrics: proxy.proxy.metrics, signal: AbortSignal.abort() });
       let ended = 0;
+      const connection = {};
       for (let at = 0; at < count; at++) {
         const end = () => ended++;
         const exchange: Partial<Exchange> = { identity: { ...passThrough, replacesToken: true, who: `${at}` } };
-        admission.enter({ ...exchange, status: () => 200, end, onClose: () => {} } as unknown as Exchange, true);
+        admission.enter(
+          { ...exchange, connection, status: () => 200, end, onClose: () => {} } as unknown as Exchange,
+          true,
+        );
       }
       const done = admission.endLongRunning(graceMs, signal);
       const counts: number[] = [];

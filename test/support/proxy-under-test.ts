@@ -93,8 +93,8 @@ export interface ProxyUnderTestOptions {
 
 /** Starts a proxy whose home is `home`, and that trusts `authority` for its peers. */
 export async function startProxyUnderTest(
-  authority: TestAuthority,
-  home: LoopbackPeer | undefined,
+  authority: Pick<TestAuthority, 'caPem' | 'issue'>,
+  home: Pick<LoopbackPeer, 'address'> | undefined,
   options: ProxyUnderTestOptions = {},
 ): Promise<ProxyUnderTest> {
   const { certPem, keyPem } = authority.issue({ commonName: 'proxy', dnsNames: ['localhost'] });

@@ -71,6 +71,8 @@ export function readText({ memory }: Llhttp, at: number): string {
 }
 
 const windowBytes = 64 * 1024;
+/** A piece of a text keeps all of it in memory, so that a long one is not decoded as a whole. */
+const decodedBytes = 4 * 1024;
 
 /**
  * The piece of memory through which all parsers of one llhttp read, one at a time.
@@ -117,6 +119,7 @@ export class LlhttpWindow {
 
   /** What lies between two places of the window, as latin1. */
   text(start: number, end: number): string {
+    if (this.#size > decodedBytes) return this.#chunk.toString('latin1', this.#from + start, this.#from + end);
     this.#text ??= this.#chunk.toString('latin1', this.#from, this.#from + this.#size);
     return this.#text.slice(start, end);
   }

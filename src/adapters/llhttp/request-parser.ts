@@ -2,6 +2,8 @@ import type { RequestParser, RequestParserLimits, RequestParsers, RequestProblem
 import { LlhttpWindow, llhttpCodes, loadLlhttp, readText } from './load-llhttp.ts';
 
 const { requests, ok, invalidUrl, paused } = llhttpCodes;
+/** What each piece of a text costs that comes in many. */
+const pieceCost = 64;
 /** What may lie between the data of two chunks: size, extensions, trailers. Node's own bound of extensions. */
 const maxBetweenChunks = 16 * 1024;
 const notHttp1 = 'not a request line of HTTP/1.1';
@@ -45,6 +47,8 @@ export function loadRequestParsers(): RequestParsers {
     readonly #pointer = llhttp.llhttp_alloc(requests);
     readonly #limits: RequestParserLimits;
     #inValue = true;
+    /** In how many pieces the head has come. */
+    #pieces = 0;
     #isPaused = false;
     /** Where, in what is read now, the request line goes on after its target; and what of it came before. */
     #afterTarget = 0;
@@ -70,8 +74,14 @@ export function loadRequestParsers(): RequestParsers {
       this.fieldCount = 0;
       this.#inValue = true;
       this.headBytes = 0;
+      this.#pieces = 0;
       this.#line = '';
       this.#between = 0;
+    }
+
+    get heldBytes(): number {
+      // From then on they are the request's.
+      return this.headComplete ? 0 : 2 * this.headBytes + pieceCost * this.#pieces;
     }
 
     read(chunk: Buffer, from: number): number {
@@ -96,6 +106,7 @@ export function loadRequestParsers(): RequestParsers {
           if (this.headComplete) this.#takeVersion(this.#line.replace(/\r\n$/, ''));
         }
         this.headBytes += used;
+        this.#pieces++;
         if (this.headBytes > this.#limits.maxHeaderBytes) this.#fail('head_too_long', 'the head is too long');
       }
       return at;

@@ -19,6 +19,9 @@ const limits = [
   'request_timeout',
   'unauthenticated_requests',
   'unread_answers',
+  'buffered_bytes',
+  'user_buffered_bytes',
+  'unauthenticated_buffered_bytes',
   'ambiguous',
   'http2_session',
 ] as const;

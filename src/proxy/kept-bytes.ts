@@ -1,0 +1,158 @@
+import type { PreparedFields } from './headers.ts';
+import type { ProxyMetrics } from './ports.ts';
+
+/** Buffers and lists of fields that were counted already: several requests may share them. */
+export type Counted = Set<object>;
+
+/** A connection or a request that holds bytes in memory. */
+export interface Keeper {
+  /** Bytes that it holds now, those in `counted` apart. */
+  keptBytes(counted: Counted): number;
+  /** Whose they are; undefined while no server has accepted a credential. */
+  readonly owner: string | undefined;
+  /** Ends it, so that the bytes are free. */
+  cut(): void;
+}
+
+/** What one object costs besides its bytes: a small piece is not for free. */
+export const pieceCost = 512;
+/** A field costs two strings and their places besides its text, and is held as it came and as it is sent on. */
+const fieldCost = 96;
+
+/** What header fields cost in memory. */
+export function fieldsCost(rawHeaders: readonly string[], counted: Counted): number {
+  if (counted.has(rawHeaders)) return 0;
+  counted.add(rawHeaders);
+  let cost = fieldCost * (rawHeaders.length / 2);
+  for (const text of rawHeaders) cost += 2 * text.length;
+  return cost;
+}
+
+/** What of a client connection takes memory while nothing happens. */
+interface Remembered {
+  readonly rawHeaders?: readonly string[] | undefined;
+  readonly prepared?: PreparedFields | undefined;
+  readonly sticky: { readonly size: number };
+  readonly accepted?: { readonly size: number };
+}
+
+/** What is remembered of a client connection. */
+export function memoryCost(client: Remembered, counted: Counted): number {
+  const { rawHeaders, prepared, sticky, accepted } = client;
+  let cost = (sticky.size + (accepted?.size ?? 0)) * pieceCost;
+  if (rawHeaders !== undefined) cost += fieldsCost(rawHeaders, counted);
+  if (prepared === undefined) return cost;
+  const { encoded, written } = prepared.memo;
+  cost += fieldsCost(prepared.from, counted) + fieldsCost(prepared.rawHeaders, counted);
+  return cost + (encoded?.block.length ?? 0) + (written?.text.length ?? 0);
+}
+
+/** What chunks hold in memory: a piece of a buffer holds all of it. */
+export function chunksCost(chunks: readonly Uint8Array[], counted: Counted): number {
+  let cost = 0;
+  for (const { buffer } of chunks) {
+    if (counted.has(buffer)) continue;
+    counted.add(buffer);
+    cost += buffer.byteLength + pieceCost;
+  }
+  return cost;
+}
+
+/** Bytes to be sent are held once by the stream, and once more as they were encrypted. */
+export const unsentCost = 2;
+
+/** Which part of all each user may hold, and all those together whose credential no server has accepted. */
+const userPart = 1 / 2;
+const unknownPart = 1 / 8;
+/** Whoever held too much is left with this part of what it may hold, so that the next look is not due at once. */
+const keptPart = 3 / 4;
+/** The next look is due when this part of what is free has come in. */
+const lookPart = 1 / 4;
+
+interface Weighed {
+  readonly keeper: Keeper;
+  readonly bytes: number;
+}
+
+/**
+ * Bounds the bytes that are held for clients: for all, for each user, and for whom no server has accepted yet.
+ *
+ * Nothing is held that did not come in or was not made to be sent. So it is enough to look at who holds what whenever so
+ * many bytes have come and gone that a bound might be reached; the fewer are free, the sooner. Beyond a bound, whoever
+ * holds most is cut off first.
+ */
+export class KeptBytes {
+  readonly #maxBytes: number;
+  readonly #metrics: Pick<ProxyMetrics, 'limited'>;
+  readonly #sources: (() => Iterable<Keeper>)[] = [];
+  #passed = 0;
+  #dueAt: number;
+  #isDue = false;
+
+  constructor(maxBytes: number, metrics: Pick<ProxyMetrics, 'limited'>) {
+    this.#maxBytes = maxBytes;
+    this.#metrics = metrics;
+    this.#dueAt = maxBytes * unknownPart * lookPart;
+  }
+
+  /** Adds some of those that may hold bytes. */
+  watch(source: () => Iterable<Keeper>): void {
+    this.#sources.push(source);
+  }
+
+  /** So many bytes have come in, or are to be sent. */
+  note(bytes: number): void {
+    this.#passed += bytes;
+    if (this.#passed < this.#dueAt || this.#isDue) return;
+    this.#isDue = true;
+    // Whoever calls is in the middle of something. What comes next waits until this has run.
+    queueMicrotask(() => this.weigh());
+  }
+
+  /** Looks at who holds what, and cuts off whoever holds too much. */
+  weigh(): void {
+    this.#isDue = false;
+    this.#passed = 0;
+    const counted: Counted = new Set();
+    const unknown: Weighed[] = [];
+    const byUser = new Map<string, Weighed[]>();
+    for (const source of this.#sources)
+      for (const keeper of source()) {
+        const bytes = keeper.keptBytes(counted);
+        if (bytes === 0) continue;
+        const { owner } = keeper;
+        const list = owner === undefined ? unknown : (byUser.get(owner) ?? []);
+        if (owner !== undefined) byUser.set(owner, list);
+        list.push({ keeper, bytes });
+      }
+    const max = this.#maxBytes;
+    const ofUnknown = this.#bound(unknown, max * unknownPart, 'unauthenticated_buffered_bytes');
+    let most = 0;
+    let all = ofUnknown;
+    for (const list of byUser.values()) {
+      const held = this.#bound(list, max * userPart, 'user_buffered_bytes');
+      most = Math.max(most, held);
+      all += held;
+    }
+    if (all > max) all = this.#bound([...unknown, ...[...byUser.values()].flat()], max, 'buffered_bytes');
+    const free = Math.min(max - all, max * userPart - most, max * unknownPart - ofUnknown);
+    this.#dueAt = Math.max(free * lookPart, (max * unknownPart) / 32);
+  }
+
+  /** Cuts off the largest of a list that holds more than it may; gives what is left. */
+  #bound(list: readonly Weighed[], max: number, limit: string): number {
+    let held = sum(list);
+    if (held <= max) return held;
+    for (const { keeper, bytes } of [...list].sort((a, b) => b.bytes - a.bytes)) {
+      if (held <= max * keptPart) break;
+      held -= bytes;
+      this.#metrics.limited.inc({ limit });
+      keeper.cut();
+    }
+    return held;
+  }
+}
+
+function sum(list: readonly Weighed[]): number {
+  return list.reduce((all, { bytes }) => all + bytes, 0);
+}
