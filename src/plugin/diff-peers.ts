@@ -4,13 +4,17 @@ import { type Comparison, compareServed, servedByDocument, servedByPeer } from '
 import { exitCodes } from './exit-codes.ts';
 import { createPaint, type Paint } from './format-table.ts';
 import { formatResource, nameOf } from './names.ts';
+import { doubtAbout } from './peer-doubt.ts';
 import type { PluginFlags } from './plugin-flags.ts';
 import { type Cluster, type PluginContext, PluginError } from './ports.ts';
 import { printData } from './print-data.ts';
 import { readPublished } from './read-cluster.ts';
 import { readDocument } from './read-document.ts';
 
-/** `diff PEER PEER`, or `diff NAME=FILE NAME=FILE` on saved documents: `no` if they differ, as diff and kubectl diff. */
+/**
+ * `diff PEER PEER`, or `diff NAME=FILE NAME=FILE` on saved documents: `no` if they differ, as diff and kubectl diff, and
+ * `unknown` for a peer that is not known well enough.
+ */
 export async function diffPeers(flags: PluginFlags, connect: () => Cluster, context: PluginContext): Promise<number> {
   const [left = '', right = ''] = flags.arguments;
   const files = [left, right].filter((argument) => argument.includes('='));
@@ -19,13 +23,14 @@ export async function diffPeers(flags: PluginFlags, connect: () => Cluster, cont
       `${files[0]} is a saved document and the other one is not`,
       'give two peers, or two documents as NAME=FILE',
     );
-  const { titles, comparison } =
+  const { titles, comparison, inDoubt } =
     files.length === 2
       ? await compareFiles(left, right, context)
       : comparePeers(left, right, await readPublished(connect(), flags), context);
   context.stdout(
     printData(comparison, flags.output) ?? renderComparison(titles, comparison, createPaint(context.color)),
   );
+  if (inDoubt) return exitCodes.unknown;
   const { onlyLeft, onlyRight, changed } = comparison;
   return onlyLeft.length + onlyRight.length + changed.length === 0 ? exitCodes.yes : exitCodes.no;
 }
@@ -39,7 +44,7 @@ async function compareFiles(left: string, right: string, context: PluginContext)
     return { title: argument.slice(0, at), served: servedByDocument(await readDocument(file, context)) };
   };
   const [a, b] = [await read(left), await read(right)];
-  return { titles: [a.title, b.title] as const, comparison: compareServed(a.served, b.served) };
+  return { titles: [a.title, b.title] as const, comparison: compareServed(a.served, b.served), inDoubt: false };
 }
 
 function comparePeers(
@@ -66,6 +71,12 @@ function comparePeers(
     );
   };
   const [a, b] = [find(left), find(right)];
+  const doubts = [a, b].flatMap((at) => {
+    const doubt = doubtAbout(table, at);
+    const peer = table.peers[at];
+    return doubt === undefined || peer === undefined ? [] : [`${nameOf(peer)}: ${doubt}`];
+  });
+  for (const doubt of doubts) context.stderr(`warning: what a peer serves is not known well: ${doubt}\n`);
   const title = (at: number) => {
     const peer = table.peers[at];
     return peer === undefined ? '' : `${nameOf(peer)} (${showServedVersion(peer) ?? 'version unknown'}, ${peer.state})`;
@@ -73,6 +84,7 @@ function comparePeers(
   return {
     titles: [title(a), title(b)] as const,
     comparison: compareServed(servedByPeer(table, a, divergent), servedByPeer(table, b, divergent)),
+    inDoubt: doubts.length > 0,
   };
 }
 

@@ -7,6 +7,7 @@ import { exitCodes } from './exit-codes.ts';
 import { findResources } from './find-resource.ts';
 import { type Cell, createPaint, formatTable, type Paint, type Tone } from './format-table.ts';
 import { nameOf } from './names.ts';
+import { doubtAbout } from './peer-doubt.ts';
 import type { PluginFlags } from './plugin-flags.ts';
 import { type Cluster, type PluginContext, PluginError } from './ports.ts';
 import { printData } from './print-data.ts';
@@ -32,7 +33,10 @@ export interface Explanation {
   readonly revision: number;
   readonly request: Pick<RequestInfo, 'isResourceRequest' | 'group' | 'version' | 'resource' | 'subresource' | 'verb'>;
   readonly servedBy: readonly string[];
+  /** Peers that are known not to serve it. */
   readonly missingFrom: readonly string[];
+  /** Peers that may serve it or not, as they are not known well enough. */
+  readonly unknownOf: readonly string[];
   readonly outcomes: readonly Outcome[];
   readonly alsoServedAs: readonly string[];
   /** Where the resource is, if no server that serves it has the path that was asked for. */
@@ -108,6 +112,10 @@ function explain(
     );
     return [{ home: nameOf(peer), ...describeDecision(decision, peer, names) }];
   });
+  const others =
+    serving === undefined || elsewhere !== undefined
+      ? []
+      : [...table.peers.keys()].filter((at) => !serving.includes(at) && table.peers[at]?.state !== 'Gone');
   return {
     method: asked.method,
     path: asked.path,
@@ -115,12 +123,8 @@ function explain(
     revision: table.revision,
     request: pickInfo(info),
     servedBy: names(serving ?? []),
-    missingFrom:
-      serving === undefined || elsewhere !== undefined
-        ? []
-        : names(
-            table.peers.map((_, at) => at).filter((at) => !serving.includes(at) && table.peers[at]?.state !== 'Gone'),
-          ),
+    missingFrom: names(others.filter((at) => doubtAbout(table, at) === undefined)),
+    unknownOf: names(others.filter((at) => doubtAbout(table, at) !== undefined)),
     outcomes,
     alsoServedAs: asked.alsoServedAs,
     ...(elsewhere !== undefined && { elsewhere }),
@@ -185,14 +189,14 @@ function describeHome(rule: NotFoundRule, home: string): Pick<Outcome, 'why' | '
 }
 
 function renderExplanation(explanation: Explanation, table: RoutingTable, paint: Paint, width?: number): string {
-  const { method, path, request, outcomes, servedBy, missingFrom } = explanation;
+  const { method, path, request, outcomes, servedBy, missingFrom, unknownOf } = explanation;
   const lines = [`${paint('strong', `${method} ${path}`)}\n`];
   if (request.isResourceRequest) {
     const { group, version, resource, subresource, verb } = request;
     const what = subresource === '' ? resource : `${resource}/${subresource}`;
     lines.push(`${verb} ${what} of ${group === '' ? version : `${group}/${version}`}\n`);
   } else lines.push('not about a resource\n');
-  const peers = table.peers.filter(({ id, hostname }) => [...servedBy, ...missingFrom].includes(hostname ?? id));
+  const peers = table.peers.filter((peer) => [...servedBy, ...missingFrom, ...unknownOf].includes(nameOf(peer)));
   const tables: string[] = [];
   if (explanation.elsewhere !== undefined)
     tables.push(`No server has this path: a ${request.verb} of ${request.resource} is for ${explanation.elsewhere}.\n`);
@@ -207,10 +211,11 @@ function renderExplanation(explanation: Explanation, table: RoutingTable, paint:
       formatTable(
         ['PEER', 'SERVES IT', 'VERSION', 'STATE', 'ADDRESS'],
         peers.map((peer): readonly Cell[] => {
-          const serves = servedBy.includes(nameOf(peer));
+          const name = nameOf(peer);
+          const serves = servedBy.includes(name) ? 'yes' : unknownOf.includes(name) ? 'unknown' : 'no';
           return [
-            { text: nameOf(peer), tone: 'strong' },
-            { text: serves ? 'yes' : 'no', tone: serves ? 'good' : 'faint' },
+            { text: name, tone: 'strong' },
+            { text: serves, tone: serves === 'yes' ? 'good' : serves === 'unknown' ? 'warning' : 'faint' },
             showServedVersion(peer) ?? '-',
             { text: peer.state, tone: stateTone(peer.state) },
             peer.address ?? '-',

@@ -354,6 +354,22 @@ describe('kubectl peerdiscovery', () => {
     ]);
   });
 
+  it('says of a peer that is not known well enough that it is unknown what it serves, and never no', async () => {
+    const doubted = (fake: ReturnType<typeof fakePlugin>['fake']) => {
+      const bundle = bundleWith(false);
+      const doubts = [{ peer: 'apiserver-b', reason: 'NoAddress', message: 'no source gives its address' }];
+      fake.bundle = { ...bundle, table: { ...bundle.table, doubts } };
+    };
+    const explained = await run(['explain', 'deployments.apps', '-o', 'json'], doubted);
+    expect(JSON.parse(explained.stdout)).to.deep.include({ servedBy: ['a'], missingFrom: [], unknownOf: ['b'] });
+    expect((await run(['explain', 'deployments.apps'], doubted)).stdout).to.match(/^b +unknown /m);
+    const differing = await run(['diff', 'a', 'b'], doubted);
+    expect([differing.code, differing.stderr]).to.deep.equal([
+      3,
+      'warning: what a peer serves is not known well: b: no source gives its address\n',
+    ]);
+  });
+
   it('takes a method where it is served: what changes objects, in a namespace', async () => {
     const scoped = (fake: ReturnType<typeof fakePlugin>['fake']) => {
       const bundle = bundleWith();
