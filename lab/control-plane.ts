@@ -9,8 +9,11 @@ import { waitUntil } from './wait-until.ts';
 
 /** One kube-apiserver to start. */
 export interface ServerOptions {
-  /** Its hostname too. */
   readonly name: string;
+  /** Its name, unless this is given. */
+  readonly hostname?: string;
+  /** DNS names of its certificate besides the Service's; its name, unless this is given. */
+  readonly certificateNames?: readonly string[];
   readonly version: Minor;
   readonly emulatedVersion?: string;
   readonly runtimeConfig?: string;
@@ -31,8 +34,8 @@ export interface LabServer {
   readonly url: string;
   /** For people. */
   readonly version: string;
-  /** Resolves when `/readyz` is ok. */
-  start(): Promise<void>;
+  /** Resolves when `/readyz` is ok; under another hostname if one is given. */
+  start(hostname?: string): Promise<void>;
   /** SIGTERM; resolves when the process has ended. */
   stop(): Promise<void>;
   /** SIGKILL; resolves when the process has ended. */
@@ -248,9 +251,10 @@ export async function startControlPlane(options: {
     const ip = `10.77.0.${firstAddress + index}`;
     const address = `${ip}:6443`;
     const url = `https://${address}`;
+    const ownHostname = server.hostname ?? server.name;
     const serving = issueServingCert(
       server.name,
-      ['kubernetes.default.svc', 'kubernetes', server.name],
+      ['kubernetes.default.svc', 'kubernetes', ...(server.certificateNames ?? [server.name])],
       [ip, '10.96.0.1'],
     );
     const args = [
@@ -294,18 +298,18 @@ export async function startControlPlane(options: {
     };
     return {
       name: server.name,
-      hostname: server.name,
+      hostname: ownHostname,
       address,
       url,
       version:
         server.emulatedVersion === undefined
           ? `v${server.version}`
           : `v${server.version} emulating ${server.emulatedVersion}`,
-      async start() {
+      async start(hostname = ownHostname) {
         // Identity Leases are keyed by hostname, so every server gets one of its own.
         const script = 'hostname "$1" && shift && exec "$@"';
         const command = [program(server.version, 'kube-apiserver'), ...args];
-        const child = launch(server.name, 'unshare', ['--uts', 'sh', '-c', script, 'sh', server.name, ...command]);
+        const child = launch(server.name, 'unshare', ['--uts', 'sh', '-c', script, 'sh', hostname, ...command]);
         await waitUntil(
           `${server.name} to be ready`,
           async () => {

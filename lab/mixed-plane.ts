@@ -86,21 +86,15 @@ async function install(plane: ControlPlane, options: MixedPlaneOptions): Promise
   await must(['wait', '--for=condition=Established', '--timeout=60s', 'crd/peerdiscoveries.peerdiscovery.dev']);
   for (const server of plane.servers) {
     const ip = server.address.slice(0, server.address.lastIndexOf(':'));
+    // A kubelet writes its host's name in lower case.
+    const node = server.hostname.toLowerCase();
     const labels = { 'node-role.kubernetes.io/control-plane': '', 'kubernetes.io/hostname': server.hostname };
     await must(
       ['apply', '-f', '-'],
-      JSON.stringify({ apiVersion: 'v1', kind: 'Node', metadata: { name: server.hostname, labels } }),
+      JSON.stringify({ apiVersion: 'v1', kind: 'Node', metadata: { name: node, labels } }),
     );
     const status = { status: { addresses: [{ type: 'InternalIP', address: ip }] } };
-    await must([
-      'patch',
-      'node',
-      server.hostname,
-      '--subresource=status',
-      '--type=merge',
-      '-p',
-      JSON.stringify(status),
-    ]);
+    await must(['patch', 'node', node, '--subresource=status', '--type=merge', '-p', JSON.stringify(status)]);
   }
   const spec = { mode: 'Route', ...options.spec };
   const object = {

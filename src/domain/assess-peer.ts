@@ -16,13 +16,13 @@ export interface PeerDocuments {
   readonly hash: string;
 }
 
-/** Outcome of asking a server for `/readyz`. */
+/** Outcome of asking a server for `/readyz`; `names` are the DNS names of its certificate, which was verified. */
 export type ProbeResult =
-  | { readonly kind: 'ready' }
-  | { readonly kind: 'notReady'; readonly detail: string }
+  | { readonly kind: 'ready'; readonly names?: readonly string[] }
+  | { readonly kind: 'notReady'; readonly detail: string; readonly names?: readonly string[] }
   | { readonly kind: 'unreachable'; readonly detail: string }
   | { readonly kind: 'refused'; readonly detail: string }
-  | { readonly kind: 'unauthorized'; readonly detail: string };
+  | { readonly kind: 'unauthorized'; readonly detail: string; readonly names?: readonly string[] };
 
 /** What has been observed of one peer. All times are milliseconds of one clock of ours. */
 export interface PeerObservation {
@@ -106,11 +106,13 @@ export function assessPeer(
   const listed = peer.source !== undefined && (peer.lease === undefined || peer.endpoint === true);
   const mayRun = leaseRenewed || (listed && away < bounds.goneAfterMs);
   const verdict = (state: PeerState, reason: string, message: string, live: boolean): PeerAssessment => {
-    const retained = documents !== undefined && (live || away < bounds.goneAfterMs);
+    const retained = documents !== undefined && (live || away < bounds.goneAfterMs) && state !== 'Gone';
     return { state, reason, message, live, fresh: fresh && live, retained };
   };
   const departed = !leaseRenewed && !listed;
-  const forgotten = away >= bounds.goneAfterMs || documents === undefined;
+  // Who has its address now answers for it.
+  const replaced = peer.displacedBy !== undefined;
+  const forgotten = away >= bounds.goneAfterMs || documents === undefined || replaced;
   const gone = (why: string) => verdict('Gone', 'LeaseAbandoned', `no Lease renewal, and ${why}`, false);
   if (peer.refused !== undefined)
     return departed && forgotten

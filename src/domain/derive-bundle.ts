@@ -15,6 +15,22 @@ export interface PeerView {
   readonly assessment: PeerAssessment;
 }
 
+/**
+ * Leaves out the Leases without an address if there are as many live addresses without a Lease: those are the same servers,
+ * only which is which is not known. The addresses are asked, so a 404 depends on them.
+ *
+ * A Lease whose address another has stays: behind that address may be a second server.
+ */
+export function countServersOnce(views: readonly PeerView[]): readonly PeerView[] {
+  const isAddressless = ({ assessment }: PeerView) => assessment.reason === 'NoAddress';
+  const nameless = views.filter(
+    ({ seen: { peer }, assessment }) => peer.source === 'EndpointSlice' && peer.lease === undefined && assessment.live,
+  );
+  const addressless = views.filter(isAddressless);
+  if (addressless.length === 0 || addressless.length > nameless.length) return views;
+  return views.filter((view) => !isAddressless(view));
+}
+
 /** Everything that a pass concludes, before it has a revision. */
 export interface UnifiedView {
   readonly mode: Mode;
@@ -187,26 +203,12 @@ function trimGroup(group: GroupDiscovery, deleted: ReadonlySet<string>): readonl
   return [unchanged ? group : { ...group, versions }];
 }
 
-/**
- * Lists every reason why a live server might serve something that the table does not list.
- *
- * A live Lease without an address is covered if there is an address without a Lease to go with it: each of the latter
- * is a verified server that is ready, only its name is not known. One whose address another has is not, as its address
- * is known.
- */
+/** Lists every reason why a live server might serve something that the table does not list. */
 function findDoubts(listed: readonly PeerView[]): readonly Doubt[] {
   if (listed.length === 0) return [{ peer: '', reason: 'NoPeers', message: 'no kube-apiserver has been found yet' }];
-  const doubts: Doubt[] = [];
-  const nameless = listed.filter(
-    ({ seen, assessment }) => seen.peer.source === 'EndpointSlice' && assessment.state === 'Ready',
-  ).length;
-  const addressless = listed.filter(({ assessment }) => assessment.reason === 'NoAddress');
-  for (const { seen, assessment } of listed) {
-    if (!assessment.live || assessment.fresh) continue;
-    if (assessment.reason === 'NoAddress' && addressless.length <= nameless) continue;
-    doubts.push({ peer: seen.peer.id, reason: assessment.reason, message: assessment.message });
-  }
-  return doubts;
+  return listed.flatMap(({ seen, assessment: { live, fresh, reason, message } }) =>
+    live && !fresh ? [{ peer: seen.peer.id, reason, message }] : [],
+  );
 }
 
 /**

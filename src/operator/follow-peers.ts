@@ -1,18 +1,25 @@
-import { assessPeer, leaseAbandonedAfterMs, type PeerObservation } from '../domain/assess-peer.ts';
+import { assessPeer, leaseAbandonedAfterMs, type PeerObservation, type ProbeResult } from '../domain/assess-peer.ts';
 import type { ApiServiceObject, CustomResourceDefinitionObject } from '../domain/custom-resources.ts';
-import type { PeerView } from '../domain/derive-bundle.ts';
+import { countServersOnce, type PeerView } from '../domain/derive-bundle.ts';
 import {
   type IdentityLease,
   type LeaseObject,
   type LeaseProblem,
   readIdentityLease,
 } from '../domain/identity-lease.ts';
-import { type ResolvedPeer, resolvePeers } from '../domain/resolve-peers.ts';
+import {
+  type AddressAnswer,
+  type AddressEvidence,
+  type Resolution,
+  type ResolvedPeer,
+  resolvePeers,
+} from '../domain/resolve-peers.ts';
 import { identityLeaseName } from '../runtime/identity-lease-name.ts';
 import { type EndpointSliceObject, gatherAddresses, type NodeObject, type PodObject } from './gather-addresses.ts';
 import { type MonitorContext, monitorPeer, type PeerMonitor } from './peer-monitor.ts';
 import type { WatchedSet } from './ports.ts';
 import type { ControllerSettings } from './read-settings.ts';
+import { type AddressScout, scoutAddress } from './scout-address.ts';
 
 /** What the API server that the operator uses says, each by a watch of its own. */
 export interface ClusterSets {
@@ -53,6 +60,7 @@ export function createPeerRoster(
 ): PeerRoster {
   const { clock } = context;
   const monitors = new Map<string, PeerMonitor>();
+  const scouts = new Map<string, AddressScout>();
   // Since when the watch of the Leases has been heard without a gap. What a server renewed in a gap may be told late, or
   // may not have been possible, so that silence counts from the end of the gap only.
   let heardSince = clock.now();
@@ -90,18 +98,27 @@ export function createPeerRoster(
     heardAt = at;
   }
 
-  /** Who has which address now, by a Lease that is renewed. */
-  function holders(): ReadonlyMap<string, string> {
-    const held = new Map<string, string>();
+  /** Who has which address now, by a Lease that is renewed, and what was found at each address. */
+  function evidence(): AddressEvidence {
+    const holders = new Map<string, string>();
+    const answers = new Map<string, AddressAnswer>();
+    const abandoned = new Set<string>();
+    const note = (address: string, probe: ProbeResult | undefined) => {
+      const answer = probe === undefined ? undefined : readAnswer(probe);
+      if (answer !== undefined) answers.set(address, answer);
+    };
     for (const [id, monitor] of monitors) {
-      const { peer, leaseChangedAt } = withGap(monitor.observation());
-      const renewed = leaseChangedAt !== undefined && heardAt - leaseChangedAt < leaseAbandonedAfterMs;
-      if (renewed && peer.lease !== undefined && peer.address !== undefined) held.set(peer.address, id);
+      const { peer, leaseChangedAt, probe } = withGap(monitor.observation());
+      if (peer.address !== undefined) note(peer.address, probe);
+      if (peer.lease === undefined || leaseChangedAt === undefined) continue;
+      if (heardAt - leaseChangedAt >= leaseAbandonedAfterMs) abandoned.add(id);
+      else if (peer.address !== undefined) holders.set(peer.address, id);
     }
-    return held;
+    for (const [address, scout] of scouts) note(address, scout.found());
+    return { holders, answers, abandoned };
   }
 
-  function gather(): { readonly peers: readonly ResolvedPeer[]; readonly problems: readonly LeaseProblem[] } {
+  function gather(): Resolution {
     const leases: IdentityLease[] = [];
     const problems: LeaseProblem[] = [];
     for (const object of sets.leases.items().values()) {
@@ -116,8 +133,12 @@ export function createPeerRoster(
       settings.nodePort,
     );
     const facts = { leases, staticEntries: settings.staticEntries, ...addresses };
-    const resolved = resolvePeers(facts, settings.sources, settings.checkAddress, holders());
-    return { peers: withoutEchoes(resolved.peers), problems: [...problems, ...resolved.problems] };
+    const resolved = resolvePeers(facts, settings.sources, settings.checkAddress, evidence());
+    return {
+      ...resolved,
+      peers: withoutEchoes(resolved.peers),
+      problems: [...problems, ...resolved.problems],
+    };
   }
 
   /**
@@ -133,7 +154,9 @@ export function createPeerRoster(
       const refused = seen.peer.refused !== undefined || seen.probe?.kind === 'refused';
       if (!ids.has(id) && seen.documents !== undefined && !refused) departed.add(seen.peer.address);
     }
-    return resolved.filter(({ source, address }) => source !== 'EndpointSlice' || !departed.has(address));
+    return resolved.filter(
+      ({ source, lease, address }) => source !== 'EndpointSlice' || lease !== undefined || !departed.has(address),
+    );
   }
 
   function withGap(seen: PeerObservation): PeerObservation {
@@ -145,6 +168,15 @@ export function createPeerRoster(
 
   function assess(seen: PeerObservation) {
     return assessPeer(withGap(seen), settings, clock.now(), sets.leases.lastContactAtMs ?? clock.now());
+  }
+
+  function followScouts(candidates: readonly string[]): void {
+    for (const [address, scout] of scouts) {
+      if (candidates.includes(address)) continue;
+      scout.stop();
+      scouts.delete(address);
+    }
+    for (const address of candidates) if (!scouts.has(address)) scouts.set(address, scoutAddress(address, context));
   }
 
   function letGo(id: string, monitor: PeerMonitor, replaced: boolean): void {
@@ -160,7 +192,8 @@ export function createPeerRoster(
     remember,
     follow() {
       noteContact();
-      const { peers, problems } = gather();
+      const { peers, problems, candidates } = gather();
+      followScouts(candidates);
       for (const peer of peers) {
         const monitor = monitors.get(peer.id);
         if (monitor === undefined) monitors.set(peer.id, monitorPeer(peer, context));
@@ -173,10 +206,12 @@ export function createPeerRoster(
       return problems;
     },
     views: () =>
-      [...monitors.values()].map((monitor) => {
-        const seen = monitor.observation();
-        return { seen, assessment: assess(seen) };
-      }),
+      countServersOnce(
+        [...monitors.values()].map((monitor) => {
+          const seen = monitor.observation();
+          return { seen, assessment: assess(seen) };
+        }),
+      ),
     observations: () => new Map([...monitors].map(([id, monitor]) => [id, monitor.observation()])),
     poke(address) {
       for (const monitor of monitors.values())
@@ -184,6 +219,22 @@ export function createPeerRoster(
     },
     stop() {
       for (const monitor of monitors.values()) monitor.stop();
+      followScouts([]);
     },
   };
+}
+
+/** Undefined if it was not asked well enough to tell. */
+function readAnswer(probe: ProbeResult): AddressAnswer | undefined {
+  switch (probe.kind) {
+    case 'ready':
+    case 'notReady':
+      return { verified: true, names: probe.names ?? [] };
+    case 'unauthorized':
+      // Our own credential may have been what could not be read.
+      return probe.names === undefined ? undefined : { verified: true, names: probe.names };
+    case 'unreachable':
+    case 'refused':
+      return { verified: false };
+  }
 }

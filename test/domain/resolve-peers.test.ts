@@ -1,6 +1,11 @@
 import { expect } from 'chai';
 import type { IdentityLease } from '../../src/domain/identity-lease.ts';
-import { type AddressFacts, type AddressSource, resolvePeers } from '../../src/domain/resolve-peers.ts';
+import {
+  type AddressEvidence,
+  type AddressFacts,
+  type AddressSource,
+  resolvePeers,
+} from '../../src/domain/resolve-peers.ts';
 
 const allSources: AddressSource[] = ['Static', 'MirrorPod', 'Node', 'EndpointSlice', 'LeaseAnnotation'];
 const nothing: AddressFacts = { leases: [], staticEntries: [], mirrorPods: [], nodes: [], endpoints: [] };
@@ -12,11 +17,22 @@ const lease = (hostname: string, more: Partial<IdentityLease> = {}): IdentityLea
   ...more,
 });
 const allow = () => ({ ok: true }) as const;
-const resolve = (facts: Partial<AddressFacts>, sources = allSources) =>
-  resolvePeers({ ...nothing, ...facts }, sources, allow);
+const unknown: AddressEvidence = { holders: new Map(), answers: new Map(), abandoned: new Set() };
+const resolve = (facts: Partial<AddressFacts>, sources = allSources, evidence: Partial<AddressEvidence> = {}) =>
+  resolvePeers({ ...nothing, ...facts }, sources, allow, { ...unknown, ...evidence });
 
-const addressesById = (facts: Partial<AddressFacts>) =>
-  Object.fromEntries(resolve(facts).peers.map(({ id, address }) => [id, address]));
+const addressesById = (facts: Partial<AddressFacts>, evidence: Partial<AddressEvidence> = {}) =>
+  Object.fromEntries(resolve(facts, allSources, evidence).peers.map(({ id, address }) => [id, address]));
+
+/** What was found at each address: the names of a verified certificate, or nothing. */
+const found = (answers: Readonly<Record<string, readonly string[] | undefined>>) => ({
+  answers: new Map(
+    Object.entries(answers).map(([address, names]) => [
+      address,
+      names === undefined ? { verified: false as const } : { verified: true as const, names },
+    ]),
+  ),
+});
 
 describe('resolvePeers', () => {
   it('takes the first source in the order of trust that names the host', () => {
@@ -129,8 +145,7 @@ describe('resolvePeers', () => {
       lease('a', { annotatedAddress: '10.0.0.1:6443', renewTime: '1' }),
       lease('b', { annotatedAddress: '10.0.0.1:6443', renewTime: '2' }),
     ];
-    const holders = new Map([['10.0.0.1:6443', 'apiserver-a']]);
-    const { peers } = resolvePeers({ ...nothing, leases }, allSources, allow, holders);
+    const { peers } = resolve({ leases }, allSources, { holders: new Map([['10.0.0.1:6443', 'apiserver-a']]) });
     expect(peers.map(({ id, address }) => [id, address])).to.deep.equal([
       ['apiserver-a', '10.0.0.1:6443'],
       ['apiserver-b', undefined],
@@ -149,5 +164,124 @@ describe('resolvePeers', () => {
       () => ({ ok: false, reason: 'loopback' }),
     );
     expect(peers[0]).to.include({ refused: 'loopback' });
+  });
+
+  describe('where the EndpointSlice settles nothing', () => {
+    const at = (hostname: string, ...addresses: string[]) => addresses.map((address) => ({ hostname, address }));
+    const [own, other, third] = ['10.0.0.1:6443', '192.0.2.1:6443', '[fd00::1]:6443'] as const;
+
+    it('takes the address of a Node where a verified server answers, and has the others tried', () => {
+      const facts = { leases: [lease('a')], nodes: at('a', other, own, third) };
+      expect(resolve(facts).candidates).to.have.members([own, third]);
+      expect(addressesById(facts, found({ [other]: undefined, [own]: [] }))).to.deep.equal({ 'apiserver-a': own });
+    });
+
+    it('prefers the address whose certificate names the host, and never takes one that names another', () => {
+      const facts = { leases: [lease('a'), lease('b')], nodes: [...at('a', other, own), ...at('b', third)] };
+      expect(addressesById(facts, found({ [other]: [], [own]: ['A.example', 'kubernetes'] }))).to.deep.include({
+        'apiserver-a': own,
+      });
+      expect(addressesById(facts, found({ [other]: ['b'], [own]: undefined }))).to.deep.include({ 'apiserver-a': own });
+    });
+
+    it('keeps the address that it has while another answers as well, or none', () => {
+      const facts = { leases: [lease('a')], nodes: at('a', other, own) };
+      const holders = new Map([[own, 'apiserver-a']]);
+      for (const names of [[], undefined])
+        expect(addressesById(facts, { ...found({ [other]: names, [own]: names }), holders })).to.deep.equal({
+          'apiserver-a': own,
+        });
+    });
+
+    it('gives an address of the EndpointSlice to the Lease that the certificate there names, and to no other', () => {
+      const facts = { leases: [lease('a'), lease('b')], endpoints: [own, other] };
+      const names = { [own]: ['kubernetes', 'b'], [other]: ['kubernetes', 'a', 'kubernetes.default.svc'] };
+      expect(addressesById(facts, found(names))).to.deep.equal({ 'apiserver-a': other, 'apiserver-b': own });
+      expect(resolve(facts, allSources, found(names)).peers[0]).to.include({ source: 'EndpointSlice', endpoint: true });
+    });
+
+    for (const [what, one, two] of [
+      ['every certificate names every host', ['a', 'b'], ['a', 'b']],
+      ['two certificates name one host', ['a'], ['a']],
+      ['certificates name the Service only', ['kubernetes', 'localhost'], ['kubernetes.default.svc']],
+      ['a name is a wildcard', ['*.example'], []],
+    ] as const)
+      it(`gives no address to a Lease where ${what}`, () => {
+        const facts = { leases: [lease('a'), lease('b')], endpoints: [own, other] };
+        expect(addressesById(facts, found({ [own]: one, [other]: two }))).to.deep.equal({
+          'apiserver-a': undefined,
+          'apiserver-b': undefined,
+          [own]: own,
+          [other]: other,
+        });
+      });
+
+    it('takes no host called kubernetes for the one that a certificate names', () => {
+      expect(
+        addressesById({ leases: [lease('kubernetes')], endpoints: [own] }, found({ [own]: ['kubernetes'] })),
+      ).to.have.keys('apiserver-kubernetes', own);
+    });
+
+    it('keeps an address that a certificate proved while nobody answers there', () => {
+      const facts = { leases: [lease('a')], endpoints: [own] };
+      const holders = new Map([[own, 'apiserver-a']]);
+      expect(addressesById(facts, { ...found({ [own]: undefined }), holders })).to.deep.equal({ 'apiserver-a': own });
+    });
+
+    it('takes one address on every Node for the address of none, where the EndpointSlice lists as many others', () => {
+      const nodes = ['a', 'b'].flatMap((hostname) => at(hostname, '203.0.113.1:6443'));
+      const facts = { leases: [lease('a'), lease('b')], nodes, endpoints: [own, other] };
+      const none = { 'apiserver-a': undefined, 'apiserver-b': undefined, [own]: own, [other]: other };
+      expect(addressesById(facts, found({ '203.0.113.1:6443': [] }))).to.deep.equal(none);
+      expect(addressesById(facts, found({ [own]: ['a'], [other]: ['b'] }))).to.deep.equal({
+        'apiserver-a': own,
+        'apiserver-b': other,
+      });
+    });
+
+    it('takes a Node with an address where nobody answers for contradicted by an address that is nobody else’s', () => {
+      const facts = { leases: [lease('a')], nodes: at('a', other), endpoints: [own] };
+      expect(addressesById(facts)).to.deep.equal({ 'apiserver-a': other, [own]: own });
+      const evidence = found({ [other]: undefined, [own]: [] });
+      expect(addressesById(facts, evidence)).to.deep.equal({ 'apiserver-a': undefined, [own]: own });
+      expect(resolve(facts, allSources, evidence).candidates).to.deep.equal([other]);
+      const alone = { leases: [lease('a')], nodes: at('a', other) };
+      expect(addressesById(alone, evidence)).to.deep.equal({ 'apiserver-a': other });
+    });
+
+    it('has no address tried that is refused', () => {
+      const facts = { ...nothing, leases: [lease('a')], nodes: at('a', other, own) };
+      const refuse = (address: string) =>
+        address === own ? { ok: false as const, reason: 'no' } : { ok: true as const };
+      expect(resolvePeers(facts, allSources, refuse).candidates).to.deep.equal([]);
+    });
+  });
+
+  it('takes the address of a Lease that nobody renews from it, once a server answers there under another name', () => {
+    const [x, y] = ['10.0.0.1:6443', '10.0.0.2:6443'] as const;
+    const facts = {
+      leases: [lease('old'), lease('new')],
+      nodes: [{ hostname: 'old', address: x }],
+      endpoints: [x],
+    };
+    const abandoned = new Set(['apiserver-old']);
+    const claimed = { 'apiserver-old': x, 'apiserver-new': undefined };
+    expect(addressesById(facts, found({ [x]: [] }))).to.deep.equal(claimed);
+    expect(addressesById(facts, { abandoned, ...found({ [x]: undefined }) })).to.deep.equal(claimed);
+    const { peers, problems } = resolve(facts, allSources, { abandoned, ...found({ [x]: [] }) });
+    expect(peers.find(({ id }) => id === x)).to.include({ address: x });
+    expect(peers.find(({ id }) => id === 'apiserver-old')).to.include({ displacedBy: x });
+    expect(problems).to.deep.equal([]);
+    expect(addressesById(facts, { abandoned, ...found({ [x]: ['new'] }) })).to.deep.equal({
+      'apiserver-old': undefined,
+      'apiserver-new': x,
+    });
+    // Nobody else is without an address, so its server may be away.
+    const alone = {
+      ...facts,
+      leases: [lease('old'), lease('b')],
+      nodes: [...facts.nodes, { hostname: 'b', address: y }],
+    };
+    expect(addressesById(alone, { abandoned, ...found({ [x]: [] }) })).to.include({ 'apiserver-old': x });
   });
 });

@@ -164,10 +164,15 @@ export function createPeerClient(options: PeerClientOptions): PeerClient {
         signal,
         async (get) => {
           const answer = await get('/readyz', [500]);
-          if (answer.status === 200) return { kind: 'ready' };
+          const names = sessions.get(address)?.certificateNames() ?? [];
+          if (answer.status === 200) return { kind: 'ready', names };
           if (answer.status === 401 || answer.status === 403)
-            return { kind: 'unauthorized', detail: `HTTP ${answer.status} from /readyz` };
-          return { kind: 'notReady', detail: failingChecks(answer.body) ?? `HTTP ${answer.status} from /readyz` };
+            return { kind: 'unauthorized', detail: `HTTP ${answer.status} from /readyz`, names };
+          return {
+            kind: 'notReady',
+            detail: failingChecks(answer.body) ?? `HTTP ${answer.status} from /readyz`,
+            names,
+          };
         },
         ({ reason, message }) => {
           const detail = cleanText(message, 300);

@@ -42,6 +42,8 @@ export interface PeerSession {
   readonly identity: PeerIdentity;
   /** @throws PeerFault, or the signal's reason if that aborted. */
   get(request: PeerGet): Promise<PeerAnswer>;
+  /** DNS names of the certificate that was verified last. */
+  certificateNames(): readonly string[];
   /** Lets running requests end, then closes; `destroy` does not wait. */
   close(): void;
   destroy(): void;
@@ -74,6 +76,7 @@ export function openPeerSession(options: PeerSessionOptions): PeerSession {
     identity.certPem !== undefined && identity.keyPem !== undefined
       ? readContexts(identity.caPem, { cert: identity.certPem, key: identity.keyPem })
       : undefined;
+  let names: readonly string[] = [];
   let inFlight = 0;
   let answered = false;
   let ended = false;
@@ -99,7 +102,10 @@ export function openPeerSession(options: PeerSessionOptions): PeerSession {
             if (error.code?.startsWith('E') === true) lost();
           });
           const certificate = socket.getPeerX509Certificate();
-          if (certificate !== undefined) options.onCertificate?.(Date.parse(certificate.validTo));
+          if (certificate !== undefined) {
+            names = readDnsNames(certificate.subjectAltName);
+            options.onCertificate?.(Date.parse(certificate.validTo));
+          }
           callback(null, socket);
         },
         (error: unknown) => callback(error instanceof Error ? error : new Error(String(error)), null),
@@ -121,6 +127,7 @@ export function openPeerSession(options: PeerSessionOptions): PeerSession {
 
   return {
     identity,
+    certificateNames: () => names,
     async get(request) {
       const { path, signal } = request;
       inFlight += 1;
@@ -154,6 +161,13 @@ export function openPeerSession(options: PeerSessionOptions): PeerSession {
       pool.destroy().catch(() => {});
     },
   };
+}
+
+/** Node quotes a name with a character that could be taken for the list's own; no host's name has one. */
+function readDnsNames(subjectAltName: string | undefined): readonly string[] {
+  return (subjectAltName ?? '')
+    .split(', ')
+    .flatMap((entry) => (/^DNS:[\w.-]+$/.test(entry) ? [entry.slice('DNS:'.length)] : []));
 }
 
 async function readBody(

@@ -57,17 +57,18 @@ describe('createPeerClient', () => {
   }
 
   describe('probe', () => {
+    const names = ['kubernetes.default.svc'];
     const probe = async (routes: Readonly<Record<string, Respond>>, options: Partial<PeerClientOptions> = {}) =>
       newClient(options).probe((await startPeer(routes)).address, signal);
 
     it('says ready for 200', async () => {
-      expect(await probe({ '/readyz': sendText(200, 'ok') })).to.deep.equal({ kind: 'ready' });
+      expect(await probe({ '/readyz': sendText(200, 'ok') })).to.deep.equal({ kind: 'ready', names });
     });
 
     it('names the checks that fail', async () => {
       const report = '[+]ping ok\n[-]etcd failed: reason withheld\n[-]shutdown failed: draining\nreadyz check failed\n';
       const result = await probe({ '/readyz': sendText(500, report) });
-      expect(result).to.deep.equal({ kind: 'notReady', detail: 'etcd failed, shutdown failed: draining' });
+      expect(result).to.deep.equal({ kind: 'notReady', detail: 'etcd failed, shutdown failed: draining', names });
     });
 
     it('keeps what a peer says short and printable', async () => {
