@@ -418,7 +418,13 @@ describe('what an administrator installs, from an empty control plane', function
       for (const key of Object.keys(extra)) impersonated('authentication.k8s.io', `userextras/${key}`);
     }
     const files = [
-      ...['rbac/operator/rbac', 'rbac/operator/status-page', 'rbac/proxy/rbac', 'front-proxy/rbac'],
+      ...[
+        'rbac/operator/rbac',
+        'rbac/operator/status-page',
+        'rbac/operator/proxy-status',
+        'rbac/proxy/rbac',
+        'front-proxy/rbac',
+      ],
       ...['components/self-issued/rbac', 'components/self-issued/front-proxy/rbac', 'components/impersonation/rbac'],
     ];
     const granted = files.flatMap((name) => {
@@ -434,7 +440,7 @@ describe('what an administrator installs, from an empty control plane', function
                 const namespace = kind === 'Role' ? (metadata?.namespace ?? '') : '';
                 const account = metadata?.name?.endsWith('-issuer')
                   ? 'peerdiscovery-operator'
-                  : metadata?.name?.replace(/-(reviewer|servers|endpoints)$/, '');
+                  : metadata?.name?.replace(/-(reviewer|servers|endpoints|status)$/, '');
                 return [account, namespace, verb, group, resource].join(' ');
               }),
             ),
@@ -451,10 +457,8 @@ describe('what an administrator installs, from an empty control plane', function
       `peerdiscovery-proxy ${system} patch coordination.k8s.io leases`,
       `peerdiscovery-front-proxy ${system} patch coordination.k8s.io leases`,
       // Only when no operator has confirmed the table for a minute.
-      ...['peerdiscovery-proxy', 'peerdiscovery-front-proxy'].flatMap((account) => [
-        `${account}  get peerdiscovery.dev peerdiscoveries`,
-        `${account}  patch peerdiscovery.dev peerdiscoveries/status`,
-      ]),
+      'peerdiscovery-proxy  get peerdiscovery.dev peerdiscoveries',
+      'peerdiscovery-proxy  patch peerdiscovery.dev peerdiscoveries/status',
       // Where OwnerReferencesPermissionEnforcement is on, this is checked for an owner of a Lease, and never asked for.
       `peerdiscovery-operator ${system} delete coordination.k8s.io leases`,
       // Only for a certificate that names a UID.
