@@ -118,6 +118,30 @@ const withoutHostBits = [
     "int(self.split('/')[1]) >= 8 * i + 8 ? 0 : 8 * i + 8 - int(self.split('/')[1])] == 0)",
 ].join(' || ');
 
+/** A regular expression for the numbers from 0 to this one. */
+function numbersUpTo(limit: number): string {
+  const [tens, ones] = [Math.floor(limit / 10), limit % 10];
+  const below = Array.from({ length: Math.max(0, tens - 1) }, (_, at) => at + 1);
+  return [
+    ...(tens > 0 ? ['[0-9]'] : []),
+    ...below.map((ten) => `${ten}[0-9]`),
+    `${tens === 0 ? '' : tens}[0-${ones}]`,
+  ].join('|');
+}
+
+/**
+ * The same for an IPv6 range, as far as one regular expression can tell: no group but 0 is whole behind the prefix.
+ *
+ * The operator sees the rest. Functions for addresses would do, which kube-apiserver has from 1.31 on.
+ */
+const withoutHostBits6 = `!self.matches('^(${[
+  `[0-9a-fA-F:]*:0{0,3}[1-9a-fA-F][0-9a-fA-F]{0,3}/(${numbersUpTo(112)})`,
+  ...[0, 1, 2, 3, 4, 5, 6].map(
+    (groups) =>
+      `([0-9a-fA-F]{1,4}:){${groups}}0{0,3}[1-9a-fA-F][0-9a-fA-F]{0,3}::/(${groups === 0 ? '0' : numbersUpTo(16 * groups)})`,
+  ),
+].join('|')})$')`;
+
 const specSchema = section(
   {
     mode: Type.Optional(
@@ -203,6 +227,11 @@ const specSchema = section(
                   withoutHostBits,
                   'has bits set behind its prefix: give the first address of the range, for example 10.0.0.0/8 for ' +
                     '10.0.0.1/8, or /32 for a single address',
+                ),
+                rule(
+                  withoutHostBits6,
+                  'has bits set behind its prefix: give the first address of the range, for example fd00::/64 for ' +
+                    'fd00::1/64, or /128 for a single address',
                 ),
               ],
             }),

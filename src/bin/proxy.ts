@@ -45,6 +45,7 @@ export async function runProxy(args: readonly string[], context: CommandContext)
   const problems = parsed.kind === 'problems' ? [...parsed.problems] : [];
   const loaded = parsed.kind === 'flags' ? loadCredentials(parsed.flags) : undefined;
   if (loaded?.kind === 'problems') problems.push(...loaded.problems);
+  if (parsed.kind === 'flags') problems.push(...rangeFaults(parsed.flags));
   if (parsed.kind !== 'flags' || loaded?.kind !== 'credentials' || problems.length > 0) {
     context.stderr(problems.map((problem) => `peerdiscovery proxy: ${problem}\n`).join(''));
     return 2;
@@ -188,6 +189,16 @@ function connect(flags: ProxyFlags, context: CommandContext, log: Log): ApiClien
 interface TableAccess {
   readonly source: RoutingTableSource;
   readonly reportBehind: (address: string) => void;
+}
+
+/** What is wrong with the ranges of peers, with the flag that has them. */
+function rangeFaults({ allowPeerCidrs }: ProxyFlags): readonly string[] {
+  try {
+    createAddressPolicy(allowPeerCidrs);
+    return [];
+  } catch (error) {
+    return [`--allow-peer-cidrs: ${error instanceof Error ? error.message : String(error)}`];
+  }
 }
 
 async function accessTable(

@@ -47,7 +47,12 @@ export async function confirmationAgeMs(
   now: number,
 ): Promise<number | undefined> {
   const path = `/apis/coordination.k8s.io/v1/namespaces/${location.namespace}/leases/${location.name}`;
-  const lease = await cluster.get<{ readonly spec?: { readonly renewTime?: string } }>(path);
+  const lease = await cluster.get<{
+    readonly metadata?: { readonly annotations?: Readonly<Record<string, string>> };
+    readonly spec?: { readonly renewTime?: string };
+  }>(path);
+  // Another's Lease of this name confirms nothing.
+  if (lease?.metadata?.annotations?.['peerdiscovery.dev/revision'] === undefined) return undefined;
   const at = Date.parse(lease?.spec?.renewTime ?? '');
   return Number.isNaN(at) ? undefined : Math.max(0, now - at);
 }

@@ -118,7 +118,7 @@ describe('kubectl peerdiscovery on real servers of 1.33 and 1.36', function () {
       return outcome.stdout.match(/Ready +10\.77/g)?.length === 2 && outcome;
     });
     expect(code).to.equal(0);
-    expect(stdout).to.match(/^old-1 +v1\.\S+ +Ready +10\.77\.0\.11:6443/m);
+    expect(stdout).to.match(/^old-1 +v1\.\S+ as 1\.33 +Ready +10\.77\.0\.11:6443/m);
     expect(stdout).to.match(/^\S+\.v1\.resource\.k8s\.io +new-1 +old-1$/m);
     expect(stdout).to.match(/Converged +False +Divergent/);
     const wide = await plugin(['status', '-o', 'wide']);

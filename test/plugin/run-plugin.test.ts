@@ -101,6 +101,7 @@ async function run(
 ) {
   const { fake, context, written } = fakePlugin(now, files);
   const lease = (seconds: number) => ({
+    metadata: { annotations: { 'peerdiscovery.dev/revision': '4' } },
     spec: { holderIdentity: 'pod_1', renewTime: new Date(now - seconds * 1_000).toISOString() },
   });
   fake.objects.set(objectPath, objectWith([peer('a'), peer('b')]));

@@ -164,7 +164,10 @@ export const crdCases: readonly CrdCase[] = [
       /spec\.tls\.serverName: Invalid value: .* must be one DNS name.* for example/,
     ),
   ),
-  ...['10.0.0.1/8', '10.0.0.128/24', '1.2.3.4/0', '10.0.0.1/31', '10.1.0.0/15'].map((cidr) =>
+  ...[
+    ...['10.0.0.1/8', '10.0.0.128/24', '1.2.3.4/0', '10.0.0.1/31', '10.1.0.0/15'],
+    ...['fd00::1/64', 'fd00::/0', 'fd00:1::/16', '::1/112', '2001:db8:0:8000::/48', '1:2:3:4:5:6:7:8/99', 'FD00::A/9'],
+  ].map((cidr) =>
     refused(
       `the range ${cidr}, which has host bits`,
       { addresses: { allowedCIDRs: [cidr] } },
@@ -174,6 +177,14 @@ export const crdCases: readonly CrdCase[] = [
   accepted('ranges of all kinds', {
     addresses: {
       allowedCIDRs: ['0.0.0.0/0', '10.0.0.0/8', '10.2.0.0/15', '10.0.0.128/25', '10.0.0.1/32', '::/0', 'fd00::1/128'],
+    },
+  }),
+  accepted('ranges of IPv6', {
+    addresses: {
+      allowedCIDRs: [
+        ...['fd00::/64', 'fc00::/7', 'FE80::/10', '64:ff9b::/96', '::1/128', '2001:db8:0:8000::/49', '::ffff:0:0:0/96'],
+        ...['1:2:3:4:5:6:7:8/128', '1:2:3:4:5:6:7:8/125', 'fd00::c/126', '0:0:0:0:0:0:0:0/0', '1:2:3:4::/64'],
+      ],
     },
   }),
   ...['10.0.0.0/33', '10.0.0/8', 'x/8', '300.0.0.0/8', 'fd00::/129', '10.0.0.0-10.0.0.9'].map((cidr) =>

@@ -4,7 +4,7 @@ import { type ApiClient, ApiError } from './api-client.ts';
 import type { BundleHead } from './bundle-codec.ts';
 import { type BundleLocation, listShards, publishBundle, readBundle, readHead } from './config-map-bundle.ts';
 import type { OwnerReference } from './owner-reference.ts';
-import { confirmTable, readConfirmedRevision } from './table-lease.ts';
+import { confirmTable, ForeignLeaseError, readConfirmedRevision } from './table-lease.ts';
 
 /** What a store writes with, and where. */
 export interface BundleStoreOptions {
@@ -45,7 +45,7 @@ export function createBundleStore({
     try {
       return await work();
     } catch (error) {
-      throw asTerminal(error, location.namespace);
+      throw asTerminal(error, location);
     }
   };
 
@@ -111,7 +111,14 @@ function notATable({ namespace, name }: BundleLocation): TerminalError {
 }
 
 /** A namespace that is not there and rights that are not given: waiting does not help. */
-function asTerminal(error: unknown, namespace: string): unknown {
+function asTerminal(error: unknown, { namespace, name }: BundleLocation): unknown {
+  if (error instanceof ForeignLeaseError)
+    return new TerminalError(
+      'LeaseOfAnother',
+      `the routing table cannot be confirmed by the Lease ${namespace}/${name}: ${error.message}; set ` +
+        'spec.routingTable.name to another name, or delete the Lease if nobody needs it',
+      { cause: error },
+    );
   if (!(error instanceof ApiError)) return error;
   if (error.code === 404 && error.status?.details?.kind === 'namespaces')
     return new TerminalError(

@@ -3,7 +3,7 @@ import { operatorVersionAnnotation } from '../../api/operator-version.ts';
 import { createBackoff } from '../../runtime/backoff.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
-import type { ApiClient } from './api-client.ts';
+import { type ApiClient, ApiError } from './api-client.ts';
 import type { BundleLocation } from './config-map-bundle.ts';
 import { microTime } from './leader-election.ts';
 import { type OwnerReference, ownedBy } from './owner-reference.ts';
@@ -26,7 +26,7 @@ const maxQuestions = 5;
 
 interface LeaseObject extends Watchable {
   readonly metadata?: Watchable['metadata'] & { readonly annotations?: Readonly<Record<string, string>> };
-  readonly spec?: { readonly renewTime?: string };
+  readonly spec?: { readonly renewTime?: string; readonly holderIdentity?: string };
 }
 
 /**
@@ -34,6 +34,8 @@ interface LeaseObject extends Watchable {
  *
  * A table itself does not change while nothing does, so its age says nothing; without this, a proxy could not tell a
  * quiet control plane from an operator that is gone, nor notice that its own watch of the table has died.
+ *
+ * @throws {ForeignLeaseError} if other software has a Lease of this name, which stays as it is
  */
 export async function confirmTable(
   client: ApiClient,
@@ -62,7 +64,23 @@ export async function confirmTable(
     spec: { holderIdentity: holder, leaseDurationSeconds: believedForMs / 1_000, renewTime: microTime(now) },
   };
   const path = `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases/${name}`;
-  await client.apply(path, object, { fieldManager, force: true, signal });
+  try {
+    await client.apply(path, object, { fieldManager, signal });
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.code !== 409) throw error;
+    // Another has written its fields: a backup that was restored, if it is a confirmation, else other software.
+    const found = await client.get<LeaseObject>(path, { signal });
+    if (revisionOf(found) === 0) throw new ForeignLeaseError(found?.spec?.holderIdentity || 'nobody');
+    await client.apply(path, object, { fieldManager, force: true, signal });
+  }
+}
+
+/** A Lease of the table's name is there and confirms no table: it is another's, which may rely on it. */
+export class ForeignLeaseError extends Error {
+  override readonly name = 'ForeignLeaseError';
+  constructor(holder: string) {
+    super(`it is a Lease of other software, held by ${holder}`);
+  }
 }
 
 /** The revision that was confirmed last, whoever did; 0 if none can be read. */
@@ -131,6 +149,11 @@ export function watchConfirmations(
       if (event.type !== 'Added' && event.type !== 'Modified') return;
       const now = clock.now();
       const revision = revisionOf(event.object);
+      // Another's Lease of this name confirms nothing, however often it is renewed.
+      if (revision === 0) {
+        believedAt = undefined;
+        return;
+      }
       if (revision !== confirmed) confirmedSince = now;
       // An operator never goes back, so this is a Lease from a backup, or an operator that knows nothing of before.
       const wentBack = revision < confirmed;

@@ -58,12 +58,19 @@ const carriers: readonly { readonly cidr: string; readonly at: number; readonly 
  * 6to4, Teredo, ISATAP) is refused if the IPv4 address that it carries is forbidden; a CIDR that opens that IPv4 address
  * does not open the way around. Names are refused, because whoever answers the DNS query would choose the address after
  * it was checked.
- * @throws if an allowed CIDR cannot be read; the message lists all of those.
+ * @throws if an allowed CIDR cannot be read, or has bits set behind its prefix; the message lists all of those.
  */
 export function createAddressPolicy(allowedCidrs: readonly string[]): AddressPolicy {
   const parsed = allowedCidrs.map((cidr) => ({ cidr, range: parseCidr(cidr) }));
   const unreadable = parsed.filter(({ range }) => range === undefined).map(({ cidr }) => JSON.stringify(cidr));
   if (unreadable.length > 0) throw new Error(`not a CIDR: ${unreadable.join(', ')}`);
+  const cut = parsed.flatMap(({ cidr, range }) => {
+    const first = range === undefined ? undefined : firstOf(range);
+    return range === undefined || first === range.network
+      ? []
+      : [`${JSON.stringify(cidr)} has bits set behind its prefix: give ${first}/${range.prefix}`];
+  });
+  if (cut.length > 0) throw new Error(cut.join('; '));
   const allowed = parsed.flatMap(({ range }) => (range === undefined ? [] : [range]));
   const forbidden = forbiddenCidrs.flatMap(([cidr, what]) => {
     const range = parseCidr(cidr);
@@ -170,6 +177,17 @@ function parseCidr(cidr: string): Range | undefined {
   const members = new BlockList();
   members.addSubnet(ip.text, prefix, ip.family);
   return { cidr, network: ip.text, family: ip.family, prefix, members };
+}
+
+/** The first address of a range, in its canonical form. */
+function firstOf({ network, family, prefix }: Range): string {
+  const bytes = family === 'ipv4' ? network.split('.').map(Number) : bytesOf(network);
+  const masked = bytes.map((byte, at) => byte & (0xff00 >> Math.min(8, Math.max(0, prefix - 8 * at))) & 0xff);
+  if (family === 'ipv4') return masked.join('.');
+  const groups = Array.from({ length: 8 }, (_, at) =>
+    (((masked[2 * at] ?? 0) << 8) | (masked[2 * at + 1] ?? 0)).toString(16),
+  );
+  return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1);
 }
 
 /** Reads an IP address; the IPv6 forms of IPv4 addresses become IPv4. */

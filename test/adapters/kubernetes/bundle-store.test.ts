@@ -106,6 +106,20 @@ describe('a bundle store', () => {
     expect(server.objects.get(head)?.data).to.deep.equal({ 'ca.crt': 'of somebody else' });
   });
 
+  it('leaves a Lease of other software alone, and says what to change', async () => {
+    server.putSilently(lease, { spec: { holderIdentity: 'another' } });
+    server.scripts.push(({ method, path, query }, response) => {
+      if (method !== 'PATCH' || path !== lease || query.get('force') === 'true') return false;
+      response.writeHead(409, { 'content-type': 'application/json' });
+      response.end(JSON.stringify({ kind: 'Status', code: 409, reason: 'Conflict' }));
+      return true;
+    });
+    const refused = await store.confirm(7).catch((error: Error) => error);
+    expect(refused).to.be.instanceOf(TerminalError);
+    expect(refused).to.include({ reason: 'LeaseOfAnother' });
+    expect(String(refused)).to.contain('spec.routingTable.name');
+  });
+
   it('leaves the table of another PeerDiscovery alone, and says what to change', async () => {
     const other = storeOf('other');
     for (const work of [() => other.read(), () => other.publish(sampleBundle(8))]) {

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { type ApiClient, createApiClient } from '../../../src/adapters/kubernetes/api-client.ts';
-import { confirmTable, watchConfirmations } from '../../../src/adapters/kubernetes/table-lease.ts';
+import { confirmTable, ForeignLeaseError, watchConfirmations } from '../../../src/adapters/kubernetes/table-lease.ts';
 import { silentLog } from '../../../src/runtime/log.ts';
 import { createManualClock, eventually, type ManualClock } from '../../support/manual-clock.ts';
 import { type ScriptedApiserver, startScriptedApiserver } from '../../support/scripted-apiserver.ts';
@@ -145,6 +145,37 @@ describe('confirmations of a routing table', () => {
     await clock.advance(2_000);
     await confirm(7, asked);
     await eventually(() => /has not confirmed the table twice/.test(doubt(7) ?? ''));
+  });
+
+  it('takes no Lease of other software for a confirmation, however often it is renewed', async () => {
+    for (let time = 0; time < 3; time += 1) {
+      const renewTime = new Date(clock.date()).toISOString();
+      server.put(path, { metadata: { name: 'table' }, spec: { holderIdentity: 'another', renewTime } });
+      await settled();
+      await clock.advance(5_000);
+      expect(doubt(7)).to.match(/has not confirmed the table twice/);
+    }
+  });
+
+  it('leaves a Lease of other software as it is, and takes over one that confirms a table', async () => {
+    const apply = () =>
+      confirmTable(client, { namespace: 'ns', name: 'table', fieldManager: 'test', holder: 'me' }, 7, clock.now());
+    const another = { spec: { holderIdentity: 'another' } };
+    server.putSilently(path, another);
+    // Whoever applies fields that another has written is told of a conflict, unless it forces its own.
+    server.scripts.push(({ method, query }, response) => {
+      if (method !== 'PATCH' || query.get('force') === 'true') return false;
+      response.writeHead(409, { 'content-type': 'application/json' });
+      response.end(JSON.stringify({ kind: 'Status', code: 409, reason: 'Conflict' }));
+      return true;
+    });
+    const refused = await apply().catch((error: Error) => error);
+    expect(refused).to.be.instanceOf(ForeignLeaseError);
+    expect(String(refused)).to.contain('held by another');
+    expect(server.objects.get(path)).to.deep.include(another);
+    server.putSilently(path, { ...another, metadata: { annotations: { 'peerdiscovery.dev/revision': '6' } } });
+    await apply();
+    expect(server.objects.get(path)).to.have.nested.property('spec.holderIdentity', 'me');
   });
 
   it('believes nothing that a Lease from a backup says, until the operator has renewed it', async () => {

@@ -11,6 +11,11 @@ const forbiddenV4 = fc.oneof(
 const anyV4 = fc.tuple(byte(), byte(), byte(), byte());
 const port = fc.integer({ min: 1, max: 65535 });
 
+/** The range of this prefix that an address is in. */
+function rangeOf(octets: readonly number[], prefix: number): string {
+  return `${octets.map((octet, at) => octet & (0xff00 >> Math.min(8, Math.max(0, prefix - 8 * at))) & 0xff).join('.')}/${prefix}`;
+}
+
 describe('createAddressPolicy', () => {
   it('allows the addresses of an ordinary control plane', () => {
     const policy = createAddressPolicy([]);
@@ -115,6 +120,30 @@ describe('createAddressPolicy', () => {
     );
   });
 
+  it('names the first address of every range that has bits set behind its prefix', () => {
+    for (const [cidr, first] of [
+      ['10.0.0.1/8', '10.0.0.0/8'],
+      ['10.0.0.130/25', '10.0.0.128/25'],
+      ['fd00::1/64', 'fd00::/64'],
+      ['fd00::/7', 'fc00::/7'],
+      ['2001:db8:0:8000::/48', '2001:db8::/48'],
+      ['::ffff:10.0.0.1/104', '10.0.0.0/8'],
+    ] as const)
+      expect(() => createAddressPolicy(['10.0.0.0/8', cidr]), cidr).to.throw(
+        `${JSON.stringify(cidr)} has bits set behind its prefix: give ${first}`,
+      );
+    const whole = [
+      '0.0.0.0/0',
+      '::/0',
+      '10.0.0.1/32',
+      'fd00::1/128',
+      'fc00::/7',
+      '2001:db8:0:8000::/49',
+      '64:ff9b::/96',
+    ];
+    expect(() => createAddressPolicy(whole)).not.to.throw();
+  });
+
   it('never opens forbidden IPv4 for a broad allowance, in whichever way it is written', () => {
     const policy = createAddressPolicy(['0.0.0.0/0', '::/0']);
     fc.assert(
@@ -128,7 +157,7 @@ describe('createAddressPolicy', () => {
   it('judges all spellings of an IPv4 address alike', () => {
     fc.assert(
       fc.property(anyV4, anyV4, fc.integer({ min: 0, max: 32 }), port, (octets, network, prefix, number) => {
-        const policy = createAddressPolicy([`${network.join('.')}/${prefix}`]);
+        const policy = createAddressPolicy([rangeOf(network, prefix)]);
         const verdicts = spellings(octets).map((host) => policy.check(`${host}:${number}`).ok);
         expect(new Set(verdicts).size).to.equal(1);
       }),
@@ -139,7 +168,7 @@ describe('createAddressPolicy', () => {
   it('never lets through what is outside the allowed CIDRs', () => {
     fc.assert(
       fc.property(anyV4, anyV4, fc.integer({ min: 0, max: 32 }), (octets, network, prefix) => {
-        const policy = createAddressPolicy([`${network.join('.')}/${prefix}`]);
+        const policy = createAddressPolicy([rangeOf(network, prefix)]);
         const mask = prefix === 0 ? 0 : (0xffffffff << (32 - prefix)) >>> 0;
         const inside = ((toNumber(octets) ^ toNumber(network)) & mask) === 0;
         if (policy.check(`${octets.join('.')}:1`).ok) expect(inside).to.equal(true);
