@@ -8,6 +8,7 @@ import { buildControlPlane } from '../../lab/build-control-plane.ts';
 import { repository } from '../../lab/deploy-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { chaptersOf, commandsForReadme, drawTerminal, withoutTimes } from '../../scripts/draw-terminal.ts';
+import { commandBlock } from '../support/guide-commands.ts';
 
 interface Run {
   readonly child: ChildProcess;
@@ -92,7 +93,7 @@ describe('make demo', function () {
 
       for (const signal of group)
         it(`leaves nothing behind at ${signal} for all of its processes`, async () => {
-          const run = start(make);
+          const run = start(kind === '' ? commandBlock('../../README.md', /^make demo$/m) : make);
           await untilSaid(run, /1\. Three/);
           process.kill(-(run.child.pid ?? 0), signal);
           await run.ended;

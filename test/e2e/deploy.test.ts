@@ -8,7 +8,7 @@ import { ensureHelm } from '../../lab/build-go-tool.ts';
 import { type AuditEvent, type DeployPlane, repository, startDeployPlane } from '../../lab/deploy-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { entrypoint } from '../../scripts/build-rootfs.ts';
-import { guideBlocks } from '../support/guide-commands.ts';
+import { commandBlock, guideBlocks } from '../support/guide-commands.ts';
 
 const overlays = ['observe-only', 'routing', 'high-availability', 'control-plane'] as const;
 const system = 'peerdiscovery-system';
@@ -52,14 +52,11 @@ describe('what an administrator installs, from an empty control plane', function
     await lab.must(['apply', '-f', '-'], JSON.stringify(secret));
   }
 
-  const tried = new Set<string>();
   let helmFolder: string | undefined;
 
   /** Runs the first block of shell commands in a guide that matches, as an administrator would. */
   async function runBlock(guide: string, pattern: RegExp, prepare = (block: string) => block): Promise<void> {
-    const block = guideBlocks(guide, 'sh').find((text) => pattern.test(text));
-    if (block === undefined) throw new Error(`${guide} has no block like ${pattern}`);
-    tried.add(block);
+    const block = commandBlock(guide, pattern);
     helmFolder ??= await ensureHelm(() => {});
     const { code, stdout, stderr } = await lab.shell(prepare(block), [helmFolder]);
     if (code !== 0) throw new Error(`${guide}:\n${block}ended with ${code}: ${stderr}${stdout}`);
@@ -673,11 +670,6 @@ describe('what an administrator installs, from an empty control plane', function
       expect(await images()).to.match(/^\S+:0\.1\.0 \S+:0\.1\.0$/);
       await runBlock('rollback-uninstall.md', /kubectl delete -k/, inFolder);
       expect((await lab.kubectl(['get', 'ns', system])).stderr).to.contain('NotFound');
-    });
-
-    it('leaves no command of these guides untried', () => {
-      for (const guide of ['upgrade.md', 'rollback-uninstall.md', 'crd-upgrade.md'])
-        expect(guideBlocks(guide, 'sh').filter((block) => !tried.has(block))).to.deep.equal([]);
     });
   });
 });

@@ -1,0 +1,34 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { repository } from '../../lab/deploy-plane.ts';
+import { type CommandBlock, commandBlock, commandBlocks } from '../support/guide-commands.ts';
+
+/** What the end-to-end tests run, by their own sources: `runBlock('install.md', /^helm install/m`. */
+function blocksOfTests(): readonly string[] {
+  const folder = join(repository, 'test/e2e');
+  const text = readdirSync(folder)
+    .filter((name) => name.endsWith('.test.ts'))
+    .map((name) => readFileSync(join(folder, name), 'utf8'))
+    .join('\n');
+  const calls = text.matchAll(/\b(?:runBlock|commandBlock)\(\s*(readme|'[^']+'),\s*\/((?:[^/\\\n]|\\.)+)\/(m?)[,)]/g);
+  return [...calls].map(([, guide = '', pattern = '', flags]) =>
+    commandBlock(guide === 'readme' ? '../../README.md' : guide.slice(1, -1), new RegExp(pattern, flags)),
+  );
+}
+
+describe('the commands of README, guides and references', () => {
+  const tried = new Set(blocksOfTests());
+  const describeBlock = ({ guide, text }: CommandBlock) => `${guide}:\n${text}`;
+
+  it('are run by a test as they stand, or say why not', () => {
+    const forgotten = commandBlocks().filter(({ text, notRun }) => notRun === undefined && !tried.has(text));
+    expect(forgotten.map(describeBlock)).to.deep.equal([]);
+  });
+
+  it('say so only where no test runs them', () => {
+    const wrong = commandBlocks().filter(({ text, notRun }) => notRun !== undefined && tried.has(text));
+    expect(wrong.map(describeBlock)).to.deep.equal([]);
+    expect(tried.size).to.be.greaterThan(15);
+  });
+});
