@@ -8,7 +8,7 @@ import { createPaint } from './format-table.ts';
 import type { PluginFlags } from './plugin-flags.ts';
 import { type Cluster, type PluginContext, PluginError } from './ports.ts';
 import { printData } from './print-data.ts';
-import { confirmationAgeMs, readObject, tableLocation } from './read-cluster.ts';
+import { confirmationAgeMs, operatorNamespace, readObject, tableLocation } from './read-cluster.ts';
 import { checkCondition, checkConfirmed } from './readiness-checks.ts';
 import { formatAccess, requiredAccess } from './required-access.ts';
 import { checkAddresses, checkCertificates, checkClocks, checkUpstreamProxy } from './server-checks.ts';
@@ -117,19 +117,20 @@ async function checkAround(
   context: PluginContext,
   object: PeerDiscovery | undefined,
 ): Promise<readonly Check[]> {
+  const own = operatorNamespace(flags, object);
   const location = tableLocation(object ?? { apiVersion, kind, metadata: { name: flags.name } }, flags);
   const namespaces = {
-    own: flags.namespace,
+    own,
     leases: object?.spec?.leases?.namespace ?? 'kube-system',
     table: location,
   };
   const routes = (object?.spec?.mode ?? 'Observe') === 'Route';
   const [operators, proxies] = await Promise.all([
-    findAccounts(cluster, 'operator', flags.namespace),
-    findAccounts(cluster, 'proxy', flags.namespace),
+    findAccounts(cluster, 'operator', own),
+    findAccounts(cluster, 'proxy', own),
   ]);
   return [
-    await unlessRefused('leader', () => checkLeader(cluster, flags.namespace, context.now())),
+    await unlessRefused('leader', () => checkLeader(cluster, own, context.now())),
     await unlessRefused('routing table', () => checkTable(cluster, location)),
     await unlessRefused('table confirmed', async () =>
       checkConfirmed(await confirmationAgeMs(cluster, location, context.now())),

@@ -10,6 +10,8 @@ export interface PluginFlags {
   readonly context: string | undefined;
   /** Where the operator runs. */
   readonly namespace: string;
+  /** False if nobody said so, and it may be told by the object. */
+  readonly namespaceGiven: boolean;
   /** Name of the PeerDiscovery. */
   readonly name: string;
   readonly output: Output;
@@ -125,6 +127,7 @@ export function parsePluginFlags(
       kubeconfig: one('kubeconfig'),
       context: one('context'),
       namespace: one('namespace') ?? 'peerdiscovery-system',
+      namespaceGiven: one('namespace') !== undefined,
       name: one('name') ?? 'cluster',
       output: output ?? 'table',
       watch: values.watch === true,

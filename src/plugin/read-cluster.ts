@@ -15,6 +15,15 @@ export async function readObject(cluster: Cluster, { name }: Pick<PluginFlags, '
   );
 }
 
+/** Where the operator runs: as the flags say, else where it publishes a table whose namespace nobody chose. */
+export function operatorNamespace(
+  flags: Pick<PluginFlags, 'namespace' | 'namespaceGiven'>,
+  object: PeerDiscovery | undefined,
+): string {
+  if (flags.namespaceGiven || object?.spec?.routingTable?.namespace !== undefined) return flags.namespace;
+  return object?.status?.routingTable?.namespace ?? flags.namespace;
+}
+
 /** Where the routing table of a PeerDiscovery is. */
 export function tableLocation(object: PeerDiscovery, flags: Pick<PluginFlags, 'namespace' | 'name'>) {
   return (

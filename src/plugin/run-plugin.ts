@@ -187,7 +187,7 @@ ${Object.values(commands)
 Flags of every command that asks a cluster:
       --kubeconfig FILE   kubeconfig to use (default $KUBECONFIG, else ~/.kube/config)
       --context NAME      context of the kubeconfig
-  -n, --namespace NAME    where the operator runs (default peerdiscovery-system)
+  -n, --namespace NAME    where the operator runs (default: where the table is, else peerdiscovery-system)
       --name NAME         the PeerDiscovery to look at (default cluster)
   -h, --help              what a command does
 

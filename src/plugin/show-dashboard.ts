@@ -1,10 +1,18 @@
 import { exitCodes } from './exit-codes.ts';
 import type { PluginFlags } from './plugin-flags.ts';
-import type { Cluster, PluginContext } from './ports.ts';
+import { type Cluster, type PluginContext, PluginError } from './ports.ts';
+import { operatorNamespace, readObject } from './read-cluster.ts';
+
+function unlessOther(error: unknown): undefined {
+  if (!(error instanceof PluginError)) throw error;
+  return undefined;
+}
 
 /** `dashboard`: shows the operator's status page on this machine until it is stopped. */
 export async function showDashboard(flags: PluginFlags, cluster: Cluster, context: PluginContext): Promise<number> {
-  const read = cluster.statusPage(flags.namespace);
+  // The role for this page need not let its user read the object.
+  const object = flags.namespaceGiven ? undefined : await readObject(cluster, flags).catch(unlessOther);
+  const read = cluster.statusPage(operatorNamespace(flags, object));
   // Whatever is in the way is better said here than in a browser.
   await read('');
   const url = await context.serveDashboard(read, flags.port);

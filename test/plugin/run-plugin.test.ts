@@ -215,6 +215,23 @@ describe('kubectl peerdiscovery doctor, of service accounts', () => {
     expect(code, stdout).to.equal(0);
   });
 
+  it('looks for the operator where it publishes, as the README installs it: in the namespace default', async () => {
+    const { code, stdout } = await run(['doctor'], (fake) => {
+      const object = objectWith([peer('a')]);
+      const routingTable = { namespace: 'default', name: 'peerdiscovery-cluster' };
+      fake.objects.set(objectPath, { ...object, status: { ...object.status, routingTable } });
+      for (const name of ['operator', 'cluster']) {
+        const lease = fake.objects.get(`${leasesPath}/peerdiscovery-${name}`);
+        fake.objects.delete(`${leasesPath}/peerdiscovery-${name}`);
+        fake.objects.set(`/apis/coordination.k8s.io/v1/namespaces/default/leases/peerdiscovery-${name}`, lease);
+      }
+    });
+    expect(stdout)
+      .to.match(/^leader +ok /m)
+      .and.match(/permissions of default:peerdiscovery-operator$/m);
+    expect(code, stdout).to.equal(0);
+  });
+
   it('takes those of the manifests where no Pod is found or may be listed, and says so', async () => {
     const { stdout } = await run(['doctor'], (fake) => {
       fake.refuses = (path) => path.endsWith('/pods');
