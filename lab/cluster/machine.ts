@@ -48,7 +48,8 @@ export interface MachineOptions {
 }
 
 const init = fileURLToPath(new URL('machine-init.sh', import.meta.url));
-const systemPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/bin';
+/** The machine's own `systemctl` comes before the system's. */
+const systemPath = '/run/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const namespaces = ['--net', '--mount', '--uts', '--ipc', '--cgroup', '--pid', '--fork', '--kill-child'];
 
 /** Makes the network that all machines are plugged into, in the network namespace of this process. */

@@ -43,6 +43,8 @@ export interface Observations {
   readonly writes: readonly Write[];
   /** Steps of the upgrade. */
   readonly steps: readonly { readonly name: string; readonly from: number; readonly to: number }[];
+  /** Why the upgrade did not come to its end. */
+  readonly failure?: string | undefined;
 }
 
 /** What the load saw over one kind of way. */

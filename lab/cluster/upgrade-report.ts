@@ -38,6 +38,9 @@ export function writeUpgradeReport(observed: Observations, { versions, lines }: 
     '',
     '![Servers, Converged and failed requests over the time of the upgrade](upgrade.svg)',
     '',
+    ...(observed.failure === undefined
+      ? []
+      : [`The upgrade did not come to its end: ${observed.failure.split('\n')[0]}`, '']),
     short.length === 0 ? 'Everything that is to hold did hold.' : `What was to hold and did not: ${short.join('; ')}.`,
     '',
     '| What clients saw | Through the proxies | Straight at the servers | To hold through the proxies |',
@@ -106,7 +109,7 @@ export function drawTimeline(observed: Observations, { versions }: Setting): str
     );
   for (const { name, from, to } of steps) {
     box(from, to, y - 8, 6, '#cbd5e1');
-    text(x(from), y - 12, name);
+    if (x(to) - x(from) > name.length * 6) text(x(from), y - 12, name);
   }
   const stripe = (name: string, colourOf: (index: number) => string) => {
     text(left - 8, y + 16, name, 'end');
@@ -135,7 +138,7 @@ export function drawTimeline(observed: Observations, { versions }: Setting): str
   const legend = [
     [colours.old, versions[0]],
     [colours.new, `${versions[1]}, True`],
-    [colours.gone, 'not ready, wrong answer'],
+    [colours.gone, 'not ready, or wrong'],
     [colours.amber, 'False'],
     [colours.grey, 'Unknown'],
   ] as const;
