@@ -48,8 +48,8 @@ export interface AddressEvidence {
   readonly holders: ReadonlyMap<string, string>;
   /** What was found at an address when it was asked last. */
   readonly answers: ReadonlyMap<string, AddressAnswer>;
-  /** Names of Leases that nobody renews any more. */
-  readonly abandoned: ReadonlySet<string>;
+  /** Names of Leases that nobody renews any more, each with the address that it had last. */
+  readonly abandoned: ReadonlyMap<string, string | undefined>;
 }
 
 /** What was found at an address: a server whose certificate was verified and bears these names, or none. */
@@ -67,7 +67,7 @@ export interface Resolution {
 
 type CheckAddress = (address: string) => { readonly ok: true } | { readonly ok: false; readonly reason: string };
 
-const noEvidence: AddressEvidence = { holders: new Map(), answers: new Map(), abandoned: new Set() };
+const noEvidence: AddressEvidence = { holders: new Map(), answers: new Map(), abandoned: new Map() };
 
 /**
  * Gives each Lease the address that the evidence proves best, and each address without a Lease a peer of its own.
@@ -178,7 +178,10 @@ function placeLeases(
     const places = sources.flatMap((source) => placesFrom(source, lease, facts));
     const [first] = places;
     // The administrator's word needs nobody else's.
-    const settled = first?.source === 'Static' ? first : places.find(({ address }) => endpoints.includes(address));
+    const settled =
+      first?.source === 'Static'
+        ? first
+        : (places.find(({ address }) => endpoints.includes(address)) ?? lastPlace(lease, endpoints, evidence));
     return settled === undefined ? { lease, places } : { lease, places: [], place: settled };
   });
   const renewed = claims.filter(({ lease }) => !evidence.abandoned.has(lease.name));
@@ -208,6 +211,17 @@ function placeLeases(
     if (address !== undefined) return { ...claim, place: { address, source: 'EndpointSlice', trust: 'Medium' } };
     return { ...claim, place: choosePlace(claim, claims, surplus, ownerOf, evidence) };
   });
+}
+
+/** Where the server of a Lease was that nobody renews, while the EndpointSlice still lists that. */
+function lastPlace(
+  { name }: IdentityLease,
+  endpoints: readonly string[],
+  { abandoned }: AddressEvidence,
+): Place | undefined {
+  const address = abandoned.get(name);
+  if (address === undefined || !endpoints.includes(address)) return undefined;
+  return { address, source: 'EndpointSlice', trust: 'Medium' };
 }
 
 /** The Lease whose host is named by the certificate at an address; undefined if it names none, or several. */

@@ -102,7 +102,7 @@ export function createPeerRoster(
   function evidence(): AddressEvidence {
     const holders = new Map<string, string>();
     const answers = new Map<string, AddressAnswer>();
-    const abandoned = new Set<string>();
+    const abandoned = new Map<string, string | undefined>();
     const note = (address: string, probe: ProbeResult | undefined) => {
       const answer = probe === undefined ? undefined : readAnswer(probe);
       if (answer !== undefined) answers.set(address, answer);
@@ -111,7 +111,8 @@ export function createPeerRoster(
       const { peer, leaseChangedAt, probe } = withGap(monitor.observation());
       if (peer.address !== undefined) note(peer.address, probe);
       if (peer.lease === undefined || leaseChangedAt === undefined) continue;
-      if (heardAt - leaseChangedAt >= leaseAbandonedAfterMs) abandoned.add(id);
+      if (heardAt - leaseChangedAt >= leaseAbandonedAfterMs)
+        abandoned.set(id, peer.address ?? monitors.get(peer.displacedBy ?? '')?.observation().peer.address);
       else if (peer.address !== undefined) holders.set(peer.address, id);
     }
     for (const [address, scout] of scouts) note(address, scout.found());

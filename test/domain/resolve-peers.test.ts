@@ -17,7 +17,7 @@ const lease = (hostname: string, more: Partial<IdentityLease> = {}): IdentityLea
   ...more,
 });
 const allow = () => ({ ok: true }) as const;
-const unknown: AddressEvidence = { holders: new Map(), answers: new Map(), abandoned: new Set() };
+const unknown: AddressEvidence = { holders: new Map(), answers: new Map(), abandoned: new Map() };
 const resolve = (facts: Partial<AddressFacts>, sources = allSources, evidence: Partial<AddressEvidence> = {}) =>
   resolvePeers({ ...nothing, ...facts }, sources, allow, { ...unknown, ...evidence });
 
@@ -264,7 +264,7 @@ describe('resolvePeers', () => {
       nodes: [{ hostname: 'old', address: x }],
       endpoints: [x],
     };
-    const abandoned = new Set(['apiserver-old']);
+    const abandoned = new Map([['apiserver-old', undefined]]);
     const claimed = { 'apiserver-old': x, 'apiserver-new': undefined };
     expect(addressesById(facts, found({ [x]: [] }))).to.deep.equal(claimed);
     expect(addressesById(facts, { abandoned, ...found({ [x]: undefined }) })).to.deep.equal(claimed);

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { encodeDiscoveryList } from '../../src/domain/encode-discovery.ts';
+import type { AddressSource } from '../../src/domain/resolve-peers.ts';
 import { createFakeControlPlane, group } from '../support/fake-control-plane.ts';
 
 const a = '10.0.0.1:6443';
@@ -651,6 +652,95 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.advance(3_000);
     expect(plane.table.complete).to.equal(false);
     await plane.controller.stop();
+  });
+
+  describe('of servers that write no address into their Leases', () => {
+    const serves = [group('apps', 'v1', 'deployments')];
+    const plain = () => {
+      const sources: AddressSource[] = ['Static', 'Node', 'EndpointSlice', 'LeaseAnnotation'];
+      const plane = createFakeControlPlane({ sources });
+      for (const [address, name] of [
+        [a, 'old'],
+        [b, 'new'],
+      ] as const)
+        plane.servers.set(address, { probe: { kind: 'ready', names: ['kubernetes', name] }, groups: serves });
+      plane.renew('old', '');
+      plane.renew('new', '');
+      return plane;
+    };
+    const standing = (plane: Plane) =>
+      plane.table.peers.map(({ hostname, address, state }) => [hostname, address, state]);
+    const both = [
+      ['new', b, 'Ready'],
+      ['old', a, 'Ready'],
+    ];
+
+    it('takes the addresses of Nodes where servers answer', async () => {
+      const plane = plain();
+      plane.setNode('old', '192.0.2.1', 'fd00::1', '10.0.0.1');
+      plane.setNode('new', '10.0.0.2', '192.0.2.2');
+      plane.start();
+      await plane.advance(3_000);
+      expect(standing(plane).sort()).to.deep.equal(both);
+      expect(plane.table.complete).to.equal(true);
+      await plane.controller.stop();
+    });
+
+    it('counts each once without any Node, and with one address on every Node', async () => {
+      const plane = plain();
+      plane.setEndpoints(a, b);
+      plane.start();
+      await plane.advance(3_000);
+      expect(standing(plane).sort()).to.deep.equal(both);
+      expect(plane.table.complete).to.equal(true);
+      for (const name of ['old', 'new']) plane.setNode(name, '203.0.113.1');
+      for (const address of [a, b]) plane.servers.set(address, { probe: { kind: 'ready' }, groups: serves });
+      await plane.restart({ generation: 2 });
+      await plane.advance(5_000);
+      expect(plane.table.peers.map(({ address, state }) => `${address} ${state}`).sort()).to.deep.equal([
+        `${a} Ready`,
+        `${b} Ready`,
+      ]);
+      expect(plane.table.complete).to.equal(true);
+      expect(conditions(plane)).to.include({ Ready: 'True', Converged: 'True' });
+      await plane.controller.stop();
+    });
+
+    it('doubts while there are more Leases than addresses without one', async () => {
+      const plane = plain();
+      plane.setEndpoints(a);
+      plane.servers.set(a, { probe: { kind: 'ready' }, groups: serves });
+      plane.start();
+      await plane.advance(3_000);
+      expect(plane.table.complete).to.equal(false);
+      expect(plane.table.doubts.map(({ reason }) => reason)).to.deep.equal(['NoAddress', 'NoAddress']);
+      await plane.controller.stop();
+    });
+
+    for (const named of [true, false])
+      it(`finds one that was renamed, once its old Lease is abandoned, ${named ? 'with' : 'without'} Nodes`, async () => {
+        const plane = plain();
+        plane.setEndpoints(a, b);
+        if (named) {
+          plane.setNode('old', '10.0.0.1');
+          plane.setNode('new', '10.0.0.2');
+        }
+        plane.start();
+        await plane.advance(3_000);
+        plane.servers.set(a, { probe: { kind: 'ready', names: ['kubernetes', 'old'] }, groups: serves });
+        for (let turn = 0; turn < 4; turn += 1) {
+          plane.renew('renamed', '');
+          plane.renew('new', '');
+          await plane.advance(10_000);
+          if (turn === 0) expect(plane.table.complete).to.equal(false);
+        }
+        expect(plane.table.complete).to.equal(true);
+        expect(plane.table.peers.map(({ address, state }) => `${address} ${state}`).sort()).to.deep.equal([
+          `${a} Ready`,
+          `${b} Ready`,
+        ]);
+        await plane.controller.stop();
+      });
   });
 
   it('remembers what an earlier leader knew, though it could be read only after the peers were found', async () => {

@@ -7,7 +7,7 @@ import type { LeaseObject } from '../../src/domain/identity-lease.ts';
 import type { RoutingBundle } from '../../src/domain/routing-table.ts';
 import type { ServedVersion } from '../../src/domain/served-version.ts';
 import { type Controller, startController } from '../../src/operator/controller.ts';
-import type { EndpointSliceObject } from '../../src/operator/gather-addresses.ts';
+import type { EndpointSliceObject, NodeObject } from '../../src/operator/gather-addresses.ts';
 import { type FetchResult, type PeerClient, TerminalError, type WatchedSet } from '../../src/operator/ports.ts';
 import type { ControllerSettings } from '../../src/operator/read-settings.ts';
 import type { Clock } from '../../src/runtime/clock.ts';
@@ -64,6 +64,7 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
   const leases = new Map<string, LeaseObject>();
   const crds = new Map<string, object>();
   const endpointSlices = new Map<string, EndpointSliceObject>();
+  const nodes = new Map<string, NodeObject>();
   const bundles: RoutingBundle[] = [];
   const statuses: PeerDiscoveryStatus[] = [];
   const events: string[] = [];
@@ -175,6 +176,14 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
       endpointSlices.set('kubernetes', { endpoints, ports: [{ name: 'https', port: 6443 }] });
       controller?.notify();
     },
+    /** Writes a control-plane Node with these internal addresses. */
+    setNode(name: string, ...ips: string[]) {
+      nodes.set(name, {
+        metadata: { name },
+        status: { addresses: ips.map((address) => ({ type: 'InternalIP', address })) },
+      });
+      controller?.notify();
+    },
     dropLease(hostname: string) {
       leases.delete(identityLeaseName(hostname));
       controller?.notify();
@@ -201,7 +210,7 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
             },
           },
           pods: empty,
-          nodes: empty,
+          nodes: set(nodes),
           endpointSlices: {
             ...set(endpointSlices),
             get failing() {
