@@ -144,16 +144,21 @@ export function createPeerRoster(
 
   /**
    * Leaves out addresses without identity that belong to a server whose Lease has just gone: an EndpointSlice outlives
-   * the Lease by some seconds, and what the server served is to be remembered under its name.
+   * the Lease by some seconds, and what the server served is to be remembered under its name. One that answers while another
+   * Lease has no address was renamed.
    */
   function withoutEchoes(resolved: readonly ResolvedPeer[]): readonly ResolvedPeer[] {
     const ids = new Set(resolved.map(({ id }) => id));
     const departed = new Set<string | undefined>();
+    const isOpen = resolved.some(
+      ({ lease, address, displacedBy }) => lease !== undefined && address === undefined && displacedBy === undefined,
+    );
     for (const [id, monitor] of monitors) {
       const seen = monitor.observation();
       // At the address of one that is refused there may be another server.
       const refused = seen.peer.refused !== undefined || seen.probe?.kind === 'refused';
-      if (!ids.has(id) && seen.documents !== undefined && !refused) departed.add(seen.peer.address);
+      const renamed = isOpen && seen.probe !== undefined && readAnswer(seen.probe)?.verified === true;
+      if (!ids.has(id) && seen.documents !== undefined && !refused && !renamed) departed.add(seen.peer.address);
     }
     return resolved.filter(
       ({ source, lease, address }) => source !== 'EndpointSlice' || lease !== undefined || !departed.has(address),

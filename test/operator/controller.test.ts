@@ -717,6 +717,24 @@ describe('the controller of a PeerDiscovery', () => {
       await plane.controller.stop();
     });
 
+    it('finds one that was renamed, once its old Lease is deleted', async () => {
+      const plane = plain();
+      plane.setEndpoints(a, b);
+      plane.setNode('old', '10.0.0.1');
+      plane.setNode('new', '10.0.0.2');
+      plane.start();
+      await plane.advance(3_000);
+      plane.dropLease('old');
+      plane.renew('renamed', '');
+      await plane.advance(3_000);
+      expect(plane.table.complete).to.equal(true);
+      expect(plane.table.peers.map(({ address, state }) => `${address} ${state}`).sort()).to.deep.equal([
+        `${a} Ready`,
+        `${b} Ready`,
+      ]);
+      await plane.controller.stop();
+    });
+
     for (const named of [true, false])
       it(`finds one that was renamed, once its old Lease is abandoned, ${named ? 'with' : 'without'} Nodes`, async () => {
         const plane = plain();
