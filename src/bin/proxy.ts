@@ -66,6 +66,7 @@ export async function runProxy(args: readonly string[], context: CommandContext)
     transport: createPeerTransport({
       tls: credentials.peerTls,
       addressPolicy: createAddressPolicy(flags.allowPeerCidrs),
+      ...(client !== undefined && { ownToken: async () => (await client.credentials()).token }),
     }),
     requestParsers: loadRequestParsers(),
     source,

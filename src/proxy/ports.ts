@@ -145,7 +145,7 @@ export interface PeerCall {
  * What a peer says of its readiness.
  *
  * - `ready`: it can be connected to, is verified, and says that it is ready.
- * - `refused`: it works, and tells nobody without a credential, which a server that has just started does too.
+ * - `refused`: it works, and does not tell this proxy, which a server that has just started does too.
  * - `away`: it says that it is not ready, or refuses connections; what it has begun it may still finish.
  * - `hung`: it says nothing in time, or says that its etcd does not answer.
  */
@@ -154,10 +154,7 @@ export type Readiness = 'ready' | 'refused' | 'away' | 'hung';
 /** Sends requests to peers over connections whose certificate was verified first. */
 export interface PeerTransport {
   dispatch(target: PeerTarget, request: PeerRequest, handler: PeerHandler): PeerCall;
-  /**
-   * Asks the peer for `/readyz`, over a connection that is kept for it, and without a credential. `onHead` gets the header
-   * fields of its answer.
-   */
+  /** Asks the peer for `/readyz`, over a connection that is kept for it. `onHead` gets the header fields of its answers. */
   probe(target: PeerTarget, onHead?: (rawHeaders: readonly string[]) => void): Promise<Readiness>;
   /** Ends everything that runs or waits at this address by a fault of kind `timeout`, and what was upgraded. */
   abandon(address: string): void;

@@ -1,5 +1,6 @@
-import type { PeerCall, PeerRequest, PeerTarget, PeerTransport, Readiness } from '../../proxy/ports.ts';
+import type { PeerCall, PeerRequest, PeerTarget, PeerTransport } from '../../proxy/ports.ts';
 import type { AddressPolicy } from './address-policy.ts';
+import { askReadiness, createReadinessLane, type ReadinessLane } from './ask-readiness.ts';
 import { createPeerConnector } from './connect-peer.ts';
 import { createHttp1Pool, type Http1Pool, type Http1PoolLimits, sweepMs } from './http1-pool.ts';
 import { createHttp2Sessions, type Http2Sessions } from './http2-sessions.ts';
@@ -19,6 +20,8 @@ export interface PeerTransportOptions {
   readonly maxLongPerPeer?: number;
   /** How long a peer may take to tell its readiness. */
   readonly probeTimeoutMs?: number;
+  /** This proxy's own token, for peers that tell their readiness to nobody without one. */
+  readonly ownToken?: () => Promise<string | undefined>;
 }
 
 /** Connections of one peer, made with one material; watches and short requests never share one. */
@@ -34,7 +37,7 @@ interface Lanes {
   /** The same of those whose credential no server has accepted yet, on connections that the server may end. */
   readonly newcomers: Http2Sessions;
   /** The one connection over which the peer is asked for its readiness. */
-  readonly probes: Http1Pool;
+  readonly probes: ReadinessLane;
 }
 
 /**
@@ -45,7 +48,7 @@ interface Lanes {
  */
 export function createPeerTransport(options: PeerTransportOptions): PeerTransport {
   const { tls, connectTimeoutMs = 3_000, idleTimeoutMs = 60_000, shortTimeoutMs = 120_000 } = options;
-  const { maxShortPerPeer = 1_000, maxLongPerPeer = 20_000, probeTimeoutMs = 1_000 } = options;
+  const { maxShortPerPeer = 1_000, maxLongPerPeer = 20_000, probeTimeoutMs = 1_000, ownToken } = options;
   const connector = createPeerConnector(options.addressPolicy, connectTimeoutMs);
   const parsers = loadResponseParsers();
   const shortLimits = { maxConnections: maxShortPerPeer, answerTimeoutMs: shortTimeoutMs, idleTimeoutMs };
@@ -87,7 +90,7 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
         long: createPool(target, material, longLimits),
         watches: createHttp2Sessions(target, () => connector.connect(target, material, 'h2'), watchLimits),
         newcomers: createHttp2Sessions(target, () => connector.connect(target, material, 'h2'), watchLimits),
-        probes: createPool(target, material, probeLimits),
+        probes: createReadinessLane(createPool(target, material, probeLimits)),
       };
       lanesOf.set(key, lanes);
     }
@@ -117,7 +120,7 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
     probe: (target, onHead) => {
       const material = tls.material('anonymous');
       if (material === undefined) return Promise.resolve('away');
-      return probeReadiness(find(target, material).probes, probeTimeoutMs, onHead);
+      return askReadiness(find(target, material).probes, { timeoutMs: probeTimeoutMs, ownToken, onHead });
     },
     abandon: (address) => {
       const error = new Error(`${address}: nothing is heard of it`);
@@ -148,53 +151,3 @@ function laneOf(lanes: Lanes, { longRunning, accepted, body, upgrade }: PeerRequ
 }
 
 const noCall: PeerCall = { pause() {}, resume() {}, abort() {} };
-
-type OnProbeHead = ((rawHeaders: readonly string[]) => void) | undefined;
-
-/** A kept connection may be closed just as it is used, so that is tried once more. */
-async function probeReadiness(pool: Http1Pool, timeoutMs: number, onHead: OnProbeHead): Promise<Readiness> {
-  return (await askReadiness(pool, timeoutMs, onHead)) ?? (await askReadiness(pool, timeoutMs, onHead)) ?? 'away';
-}
-
-/** Resolves to undefined if the connection broke. */
-function askReadiness(pool: Http1Pool, timeoutMs: number, onHead: OnProbeHead): Promise<Readiness | undefined> {
-  return new Promise((resolve) => {
-    // What has come while this process was busy is read first.
-    const timer = setTimeout(() => setImmediate(giveUp), timeoutMs);
-    const giveUp = () => {
-      settle('hung');
-      call.abort(new Error('not ready in time'));
-    };
-    const settle = (found: Readiness | undefined) => {
-      clearTimeout(timer);
-      resolve(found);
-    };
-    let status = 0;
-    let text = '';
-    const request = { method: 'GET', path: '/readyz', rawHeaders: [], body: null, longRunning: false } as const;
-    const call = pool.dispatch(
-      { ...request, connectAs: 'anonymous', upgrade: undefined },
-      {
-        onHead: (code, rawHeaders) => {
-          status = code;
-          onHead?.(rawHeaders);
-        },
-        onData: (chunk) => {
-          if (text.length < maxReadinessText) text += chunk.toString('latin1');
-        },
-        onEnd: () => settle(readinessOf(status, text)),
-        onFault: ({ kind }) => settle(kind === 'reset' ? undefined : 'away'),
-        onUpgrade: (_headers, socket) => socket.destroy(),
-      },
-    );
-  });
-}
-
-const maxReadinessText = 64 * 1024;
-
-/** The checks `etcd` and `etcd-readiness` are kube-apiserver's; without etcd it finishes nothing of what it has begun. */
-function readinessOf(status: number, text: string): Readiness {
-  if (status === 200) return 'ready';
-  if (status === 401 || status === 403) return 'refused';
-  return /^\[-\]etcd/m.test(text) ? 'hung' : 'away';
-}

@@ -495,4 +495,51 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     expect(await transport.probe(target())).to.equal('hung');
     await eventually(() => sockets.every((socket: Socket) => socket.destroyed || socket.readableEnded));
   });
+
+  /** Answers `/readyz` by the token that comes with it. */
+  const answerByToken =
+    (answers: Readonly<Record<string, string>>): typeof script =>
+    (socket, all) => {
+      if (!all.endsWith('\r\n\r\n')) return;
+      const last = all.slice(all.lastIndexOf('GET '));
+      const token = /^Authorization: Bearer (.*)\r$/m.exec(last)?.[1] ?? 'none';
+      const [status, text = ''] = (answers[token] ?? '401 ').split(/ (.*)/s);
+      socket.write(`HTTP/1.1 ${status} X\r\nContent-Length: ${text.length}\r\n\r\n${text}`, 'latin1');
+    };
+  const withToken = (ownToken: () => Promise<string | undefined>) =>
+    createPeerTransport({
+      tls: createPeerTls({ ca: authority.caPem, frontProxy: undefined }),
+      addressPolicy: createAddressPolicy([]),
+      probeTimeoutMs: 200,
+      ownToken,
+    });
+  const tokensSent = () => received.join('').match(/(?<=^Authorization: ).*(?=\r$)/gm) ?? [];
+
+  it('probes with its own token who refuses everybody without one, and from then on at once', async () => {
+    transport = withToken(async () => 'own');
+    for (const [answers, found] of [
+      [{ none: '403 ', own: '403 ' }, 'refused'],
+      [{ none: '200 ok' }, 'ready'],
+      [{ own: '500 [-]etcd failed: reason withheld\n' }, 'hung'],
+      [{ own: '200 ok' }, 'ready'],
+      [{ own: '401 ' }, 'refused'],
+    ] as const) {
+      script = answerByToken(answers);
+      expect(await transport.probe(target())).to.equal(found);
+    }
+    expect(tokensSent()).to.deep.equal(['Bearer own', 'Bearer own', 'Bearer own', 'Bearer own']);
+    expect(received.join('').match(/GET \/readyz/g)).to.have.length(7);
+  });
+
+  for (const [title, read] of [
+    ['is not there', async () => undefined],
+    ['cannot be read', () => Promise.reject(new Error('no such file'))],
+    ['is not read in time', () => new Promise<undefined>(() => {})],
+  ] as const)
+    it(`takes a refusal for what it is where its own token ${title}`, async () => {
+      transport = withToken(read);
+      script = answerByToken({ own: '200 ok' });
+      expect(await transport.probe(target())).to.equal('refused');
+      expect(tokensSent()).to.deep.equal([]);
+    });
 });

@@ -1,0 +1,103 @@
+import type { Readiness } from '../../proxy/ports.ts';
+import type { Http1Pool } from './http1-pool.ts';
+
+/** Connections over which one peer is asked for its readiness. */
+export interface ReadinessLane extends Http1Pool {
+  /** The peer has told this proxy's own token what it tells nobody without one. */
+  needsToken: boolean;
+}
+
+/** How to ask. */
+export interface Asking {
+  readonly timeoutMs: number;
+  /** This proxy's own token, if it has one. */
+  readonly ownToken?: (() => Promise<string | undefined>) | undefined;
+  /** Gets the header fields of each answer. */
+  readonly onHead?: ((rawHeaders: readonly string[]) => void) | undefined;
+}
+
+/** What one request for `/readyz` found; `undefined` if the connection broke. */
+type Found = Readiness | undefined;
+
+/** Makes a lane of a pool that nothing else uses. */
+export function createReadinessLane(pool: Http1Pool): ReadinessLane {
+  return Object.assign(pool, { needsToken: false });
+}
+
+/**
+ * Asks a peer whether it is ready, without a credential as long as it tells everybody.
+ *
+ * Where anonymous requests are refused (`--anonymous-auth=false`), the refusal hides whether its etcd answers, so that the
+ * peer is asked again with this proxy's own token, if there is one. The lane's connections are to a verified server.
+ */
+export async function askReadiness(lane: ReadinessLane, asking: Asking): Promise<Readiness> {
+  const found = lane.needsToken ? 'refused' : await askTwice(lane, asking);
+  if (found !== 'refused') return found;
+  const token = await readInTime(asking);
+  if (token === undefined) return 'refused';
+  const told = await askTwice(lane, asking, token);
+  if (told !== 'refused') lane.needsToken = true;
+  return told;
+}
+
+/** Undefined if there is none, or if reading it fails or takes too long. */
+async function readInTime({ ownToken, timeoutMs }: Asking): Promise<string | undefined> {
+  if (ownToken === undefined) return undefined;
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), timeoutMs);
+  });
+  try {
+    return await Promise.race([ownToken().catch(() => undefined), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** A kept connection may be closed just as it is used, so that is tried once more. */
+async function askTwice(pool: Http1Pool, asking: Asking, token?: string): Promise<Readiness> {
+  return (await askOnce(pool, asking, token)) ?? (await askOnce(pool, asking, token)) ?? 'away';
+}
+
+function askOnce(pool: Http1Pool, { timeoutMs, onHead }: Asking, token: string | undefined): Promise<Found> {
+  return new Promise((resolve) => {
+    // What has come while this process was busy is read first.
+    const timer = setTimeout(() => setImmediate(giveUp), timeoutMs);
+    const giveUp = () => {
+      settle('hung');
+      call.abort(new Error('not ready in time'));
+    };
+    const settle = (found: Found) => {
+      clearTimeout(timer);
+      resolve(found);
+    };
+    let status = 0;
+    let text = '';
+    const rawHeaders = token === undefined ? [] : ['Authorization', `Bearer ${token}`];
+    const request = { method: 'GET', path: '/readyz', rawHeaders, body: null, longRunning: false } as const;
+    const call = pool.dispatch(
+      { ...request, connectAs: 'anonymous', upgrade: undefined },
+      {
+        onHead: (code, fields) => {
+          status = code;
+          onHead?.(fields);
+        },
+        onData: (chunk) => {
+          if (text.length < maxReadinessText) text += chunk.toString('latin1');
+        },
+        onEnd: () => settle(readinessOf(status, text)),
+        onFault: ({ kind }) => settle(kind === 'reset' ? undefined : 'away'),
+        onUpgrade: (_headers, socket) => socket.destroy(),
+      },
+    );
+  });
+}
+
+const maxReadinessText = 64 * 1024;
+
+/** The checks `etcd` and `etcd-readiness` are kube-apiserver's; without etcd it finishes nothing of what it has begun. */
+function readinessOf(status: number, text: string): Readiness {
+  if (status === 200) return 'ready';
+  if (status === 401 || status === 403) return 'refused';
+  return /^\[-\]etcd/m.test(text) ? 'hung' : 'away';
+}
