@@ -1,4 +1,4 @@
-import { type ChildProcess, spawnSync } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, release } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -8,6 +8,7 @@ import type { PeerDiscovery } from '../src/api/peer-discovery.ts';
 import { type Answer, askUntil, countStatuses, openProbe, type Recording, record } from './bench-probe.ts';
 import { type ProcessUse, watchProcess } from './bench-process.ts';
 import { type Join, type Measurements, meetsTargets, type Routed, writeReport } from './bench-report.ts';
+import { buildProduct } from './build-product.ts';
 import { type MixedPlane, repository, startMixedPlane } from './mixed-plane.ts';
 import { waitUntil } from './wait-until.ts';
 
@@ -124,16 +125,15 @@ async function watchIdle(child: ChildProcess): Promise<ProcessUse> {
   return use;
 }
 
-/** Starts the operator as it is shipped: plain JavaScript, where the lab's own runs TypeScript. */
+/** Starts the operator as it is shipped. */
 function startBuiltOperator(mixed: MixedPlane): ChildProcess {
   const { plane } = mixed;
-  const build = spawnSync('node', ['scripts/build.ts'], { cwd: repository, encoding: 'utf8' });
-  if (build.status !== 0) throw new Error(`the build failed: ${build.stdout}${build.stderr}`);
   const server = plane.server('plain-old').url;
   const kubeconfig = plane.kubeconfig({ server, token: plane.tokens.operator, name: 'built-operator' });
   const flags = ['--kubeconfig', kubeconfig, '--namespace', 'peerdiscovery-system', '--log-format', 'text'];
-  const program = join(repository, 'dist', 'bin', 'peerdiscovery.js');
-  return plane.spawn(process.execPath, [...nodeFlags, program, 'operator', ...flags], { name: 'built-operator' });
+  return plane.spawn(process.execPath, [...nodeFlags, buildProduct(), 'operator', ...flags], {
+    name: 'built-operator',
+  });
 }
 
 async function end(child: ChildProcess): Promise<void> {

@@ -1,0 +1,10 @@
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { repository } from './mixed-plane.ts';
+
+/** Builds the product as it is shipped, in plain JavaScript, where the lab's own runs TypeScript; gives the program. */
+export function buildProduct(): string {
+  const { status, stdout, stderr } = spawnSync('node', ['scripts/build.ts'], { cwd: repository, encoding: 'utf8' });
+  if (status !== 0) throw new Error(`the build failed: ${stdout}${stderr}`);
+  return join(repository, 'dist', 'bin', 'peerdiscovery.js');
+}
