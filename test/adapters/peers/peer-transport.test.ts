@@ -291,8 +291,8 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     'a bad chunk size': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n\r\n',
     'a chunk longer than it says': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n',
     'a switch of protocols nobody asked for': 'HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n',
-    'a head without end': `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(300_000)}`,
-    'a reason without end': `HTTP/1.1 200 ${'x'.repeat(300_000)}`,
+    'a head without end': `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(1_200_000)}`,
+    'a reason without end': `HTTP/1.1 200 ${'x'.repeat(1_200_000)}`,
     'too many fields': `HTTP/1.1 200 OK\r\n${'X: y\r\n'.repeat(2_000)}\r\n`,
     'interim answers without end': 'HTTP/1.1 103 X\r\n\r\n'.repeat(50),
   };
