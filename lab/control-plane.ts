@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -36,18 +36,24 @@ export interface LabServer {
   readonly version: string;
   /** Resolves when `/readyz` is ok; under another hostname if one is given. */
   start(hostname?: string): Promise<void>;
+  /** The same with more flags, until it is started again. */
+  startWith(flags: readonly string[]): Promise<void>;
   /** SIGTERM; resolves when the process has ended. */
   stop(): Promise<void>;
   /** SIGKILL; resolves when the process has ended. */
   kill(): Promise<void>;
-  /** Stops what is named where it stands: it keeps its connections, takes new ones and answers nothing. */
+  /** Stops what is named where it stands: it keeps its connections and answers nothing. */
   pause(what: Pausable): void;
   /** Lets it go on. */
   resume(what: Pausable): void;
 }
 
-/** The server's own process, or the etcd member that it alone speaks to (`ownEtcd`). */
-export type Pausable = 'server' | 'etcd';
+/**
+ * - `server`: its process.
+ * - `etcd`: the etcd member that it alone speaks to (`ownEtcd`).
+ * - `network`: every packet to its address, and from there, is dropped.
+ */
+export type Pausable = 'server' | 'etcd' | 'network';
 
 /** How a command ended. */
 export interface Outcome {
@@ -115,6 +121,13 @@ function planEtcd(servers: readonly ServerOptions[]): readonly EtcdMember[] {
     peerUrl: `http://127.0.0.1:${firstEtcdPort + 2 * index + 1}`,
   }));
 }
+
+/** Packets to an address that no device has go nowhere, and nobody is told; connections stay as they are. */
+function setAddress(action: 'add' | 'del', ip: string): void {
+  const { status, stderr } = spawnSync('ip', ['address', action, `${ip}/32`, 'dev', 'lo'], { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`ip address ${action} ${ip}: ${stderr}`);
+}
+
 const serviceAccountGroups = 'system:serviceaccounts,system:serviceaccounts:peerdiscovery-system';
 
 /** Starts etcd and the servers; resolves when every one is ready. */
@@ -242,7 +255,7 @@ export async function startControlPlane(options: {
   const etcdOf = ({ name, ownEtcd }: ServerOptions) => (ownEtcd === true ? `etcd-${name}` : 'etcd');
 
   function describeServer(server: ServerOptions, index: number): LabServer {
-    const processOf = (what: Pausable) => {
+    const processOf = (what: Exclude<Pausable, 'network'>) => {
       if (what === 'server') return server.name;
       if (server.ownEtcd !== true) throw new Error(`${server.name} shares its etcd: start it with ownEtcd`);
       return etcdOf(server);
@@ -296,6 +309,21 @@ export async function startControlPlane(options: {
       ];
       return (await exec('curl', [...probe, `${url}/readyz`])).stdout === 'ok';
     };
+    async function launchServer(hostname: string, more: readonly string[]): Promise<void> {
+      // Identity Leases are keyed by hostname, so every server gets one of its own.
+      const script = 'hostname "$1" && shift && exec "$@"';
+      const command = [program(server.version, 'kube-apiserver'), ...args, ...more];
+      const child = launch(server.name, 'unshare', ['--uts', 'sh', '-c', script, 'sh', hostname, ...command]);
+      await waitUntil(
+        `${server.name} to be ready`,
+        async () => {
+          if (child.exitCode !== null) throw new Error(`${server.name} ended with ${child.exitCode}\n${logTails(20)}`);
+          return ready();
+        },
+        { boundMs: 180_000, everyMs: 250, seen: () => logTails(20) },
+      );
+      options.log(`${server.name} is ready`);
+    }
     return {
       name: server.name,
       hostname: ownHostname,
@@ -305,26 +333,12 @@ export async function startControlPlane(options: {
         server.emulatedVersion === undefined
           ? `v${server.version}`
           : `v${server.version} emulating ${server.emulatedVersion}`,
-      async start(hostname = ownHostname) {
-        // Identity Leases are keyed by hostname, so every server gets one of its own.
-        const script = 'hostname "$1" && shift && exec "$@"';
-        const command = [program(server.version, 'kube-apiserver'), ...args];
-        const child = launch(server.name, 'unshare', ['--uts', 'sh', '-c', script, 'sh', hostname, ...command]);
-        await waitUntil(
-          `${server.name} to be ready`,
-          async () => {
-            if (child.exitCode !== null)
-              throw new Error(`${server.name} ended with ${child.exitCode}\n${logTails(20)}`);
-            return ready();
-          },
-          { boundMs: 180_000, everyMs: 250, seen: () => logTails(20) },
-        );
-        options.log(`${server.name} is ready`);
-      },
+      start: (hostname = ownHostname) => launchServer(hostname, []),
+      startWith: (flags) => launchServer(ownHostname, flags),
       stop: () => end(server.name, 'SIGTERM'),
       kill: () => end(server.name, 'SIGKILL'),
-      pause: (what) => signalTo(processOf(what), 'SIGSTOP'),
-      resume: (what) => signalTo(processOf(what), 'SIGCONT'),
+      pause: (what) => (what === 'network' ? setAddress('del', ip) : signalTo(processOf(what), 'SIGSTOP')),
+      resume: (what) => (what === 'network' ? setAddress('add', ip) : signalTo(processOf(what), 'SIGCONT')),
     };
   }
 

@@ -26,6 +26,12 @@ export interface RunAs {
   readonly by?: readonly string[];
 }
 
+/** How a proxy runs beside the first one. */
+export interface RunProxyAs extends RunAs {
+  /** False for one without `--home`, so that each client connection has a home of its own. */
+  readonly pinned?: boolean;
+}
+
 /** A real control plane of several versions with PeerDiscovery installed in it. */
 export interface MixedPlane {
   readonly plane: ControlPlane;
@@ -38,7 +44,7 @@ export interface MixedPlane {
   plugin(target: string, args: readonly string[]): Promise<Outcome>;
   kubeconfigOf(target: string): string;
   startOperator(flags?: readonly string[], as?: RunAs): ChildProcess;
-  startProxy(flags?: readonly string[], as?: RunAs): ChildProcess;
+  startProxy(flags?: readonly string[], as?: RunProxyAs): ChildProcess;
   /** Starts a kube-controller-manager with the administrator's rights that uses a server by name, or the proxy. */
   startControllerManager(target: string, emulatedVersion?: string): ChildProcess;
   stop(): Promise<void>;
@@ -126,7 +132,7 @@ async function install(plane: ControlPlane, options: MixedPlaneOptions): Promise
       const flags = ['--kubeconfig', serviceKubeconfig('operator'), '--namespace', namespace, '--log-format', 'text'];
       return node({ name, by }, ['operator', ...flags, ...more]);
     },
-    startProxy(more = [], { name = 'proxy', by = [] } = {}) {
+    startProxy(more = [], { name = 'proxy', by = [], pinned = true } = {}) {
       const flags = ['--kubeconfig', serviceKubeconfig('proxy'), '--namespace', namespace, '--log-format', 'text'];
       const tls = [
         '--tls-cert-file',
@@ -136,8 +142,9 @@ async function install(plane: ControlPlane, options: MixedPlaneOptions): Promise
         '--peer-ca-file',
         plane.caFile,
       ];
-      const listen = ['--bind-address', proxyAddress, '--secure-port', String(proxyPort), '--home', home.address];
-      return node({ name, by }, ['proxy', ...flags, ...tls, ...listen, ...more]);
+      const listen = ['--bind-address', proxyAddress, '--secure-port', String(proxyPort)];
+      const ownHome = pinned ? ['--home', home.address] : [];
+      return node({ name, by }, ['proxy', ...flags, ...tls, ...listen, ...ownHome, ...more]);
     },
     startControllerManager(target, emulatedVersion) {
       const keys = ['--service-account-private-key-file', plane.serviceAccountKeyFile, '--root-ca-file', plane.caFile];

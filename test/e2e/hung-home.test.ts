@@ -1,0 +1,314 @@
+import type { ChildProcess } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect } from 'chai';
+import type { ControlPlane } from '../../lab/control-plane.ts';
+import { type MixedPlane, secondProxyAddress, startMixedPlane } from '../../lab/mixed-plane.ts';
+import { waitUntil } from '../../lab/wait-until.ts';
+import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
+import { startFakePod } from '../support/fake-pod.ts';
+import {
+  type Access,
+  type Ended,
+  type SteadyClient,
+  type SteadyWatcher,
+  startSteadyClient,
+  startSteadyWatcher,
+} from '../support/steady-client.ts';
+import { createWireClient } from '../support/wire-client.ts';
+
+const maps = '/api/v1/namespaces/default/configmaps';
+/** What of 1.36 a 1.35 does not serve, and what 1.35 alone is told to serve here. */
+const ofNew = '/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies';
+const ofOld = '/apis/coordination.k8s.io/v1beta1/leasecandidates';
+/** Five seconds, and two for a busy machine. */
+const boundMs = 7_000;
+/** What a whole `kubectl exec` may take besides. */
+const execBoundMs = 12_000;
+
+/** What happens to one of the servers, and for how long. */
+interface Fault {
+  readonly title: string;
+  /** True if it is home that hangs, false if the other server is away. */
+  readonly hung: boolean;
+  readonly seconds: number;
+  /** The read that only this server can answer. */
+  readonly lost: 'read of old' | 'read of new';
+  begin(plane: ControlPlane): unknown;
+  /** Resolves when the server can be ready again. */
+  end(plane: ControlPlane): unknown;
+}
+
+const faults: readonly Fault[] = [
+  {
+    title: 'the etcd that home alone speaks to is paused',
+    hung: true,
+    seconds: 9,
+    lost: 'read of old',
+    begin: (plane) => plane.server('old-1').pause('etcd'),
+    end: (plane) => plane.server('old-1').resume('etcd'),
+  },
+  {
+    title: 'every packet to home is dropped',
+    hung: true,
+    seconds: 9,
+    lost: 'read of old',
+    begin: (plane) => plane.server('old-1').pause('network'),
+    end: (plane) => plane.server('old-1').resume('network'),
+  },
+  {
+    title: 'the process of home is stopped, and then replaced',
+    hung: true,
+    seconds: 9,
+    lost: 'read of old',
+    begin: (plane) => plane.server('old-1').pause('server'),
+    end: async (plane) => {
+      await plane.server('old-1').kill();
+      await plane.server('old-1').startWith(['--anonymous-auth=false']);
+    },
+  },
+  {
+    title: 'the etcd is paused of a home that refuses anonymous requests',
+    hung: true,
+    seconds: 9,
+    lost: 'read of old',
+    begin: (plane) => plane.server('old-1').pause('etcd'),
+    end: (plane) => plane.server('old-1').resume('etcd'),
+  },
+  {
+    title: 'the other server is killed and started again',
+    hung: false,
+    seconds: 0,
+    lost: 'read of new',
+    begin: (plane) => plane.server('new-1').kill(),
+    end: (plane) => plane.server('new-1').start(),
+  },
+];
+
+/** Operator and proxies begin with `old-1` for their way to the API, and the pinned proxy's home is that too. */
+describe('requests through proxies of which a server hangs', function () {
+  this.timeout(240_000);
+  let mixed: MixedPlane;
+  let accesses: readonly (Access & { readonly name: string })[];
+  /** The reader's, for the pinned proxy and for the roaming one. */
+  let kubeconfigs: readonly string[];
+
+  before(async () => {
+    mixed = await startMixedPlane({
+      servers: [
+        { name: 'old-1', version: '1.35', ownEtcd: true, runtimeConfig: 'coordination.k8s.io/v1beta1=true' },
+        { name: 'new-1', version: '1.36' },
+      ],
+      home: 'old-1',
+      log: () => {},
+    });
+    await startFakePod(mixed);
+    await prepareObjects();
+    mixed.startOperator();
+    mixed.startProxy();
+    const elsewhere = ['--bind-address', secondProxyAddress, '--health-bind-address', '0'];
+    mixed.startProxy(elsewhere, { name: 'roaming-proxy', pinned: false });
+    const ca = readFileSync(mixed.plane.caFile, 'utf8');
+    const { reader: token } = mixed.plane.tokens;
+    const proxies = { pinned: mixed.proxyUrl, roaming: `https://${secondProxyAddress}:6443` };
+    kubeconfigs = Object.entries(proxies).map(([name, server]) => mixed.plane.kubeconfig({ server, token, name }));
+    accesses = Object.entries(proxies).flatMap(([name, url]) =>
+      (['http1', 'http2'] as const).map((protocol) => ({ name: `${name}-${protocol}`, url, ca, token, protocol })),
+    );
+    await allReady();
+  });
+
+  after(() => mixed?.stop());
+
+  afterEach(function () {
+    if (this.currentTest?.state === 'failed') process.stdout.write(`${mixed?.plane.logTails(25)}\n`);
+  });
+
+  /** The reader's rights are by RBAC, which a server that has just started does not know yet. */
+  async function prepareObjects(): Promise<void> {
+    const apiVersion = 'rbac.authorization.k8s.io/v1';
+    const subject = { kind: 'User', name: 'reader', apiGroup: 'rbac.authorization.k8s.io' };
+    const roleRef = { kind: 'ClusterRole', name: 'cluster-admin', apiGroup: 'rbac.authorization.k8s.io' };
+    const metadata = { name: 'reader' };
+    const binding = { apiVersion, kind: 'ClusterRoleBinding', metadata, subjects: [subject], roleRef };
+    const { code, stderr } = await mixed.kubectl('old-1', ['create', '-f', '-'], JSON.stringify(binding));
+    expect(code, stderr).to.equal(0);
+    const known = await mixed.kubectl('old-1', ['create', 'configmap', 'known']);
+    expect(known.code, known.stderr).to.equal(0);
+  }
+
+  /** Both servers by the operator, and what only one of them has by each proxy. */
+  async function allReady(): Promise<void> {
+    await waitUntil('two ready peers', async () => {
+      const states = await statesAt('old-1');
+      return states['old-1'] === 'Ready' && states['new-1'] === 'Ready';
+    });
+    const asked = accesses.flatMap((access) => [ofNew, ofOld].map((path) => ({ access, path })));
+    await Promise.all(
+      asked.map(({ access, path }) =>
+        waitUntil(`${path} by ${access.name}`, async () => (await statusOf(access, path)) === 200),
+      ),
+    );
+  }
+
+  /** What the status says of each server, as one of them tells it. */
+  async function statesAt(server: string): Promise<Readonly<Record<string, string>>> {
+    const { stdout } = await mixed.kubectl(server, ['get', 'peerdiscovery', 'cluster', '-o', 'json']);
+    const peers = stdout === '' ? [] : ((JSON.parse(stdout) as PeerDiscovery).status?.peers ?? []);
+    return Object.fromEntries(peers.map(({ hostname = '', state }) => [hostname, state]));
+  }
+
+  async function statusOf(access: Access, path: string): Promise<number> {
+    const client = createWireClient(access);
+    const status = await client[access.protocol]({ path }).then(
+      (answer) => answer.status,
+      () => 0,
+    );
+    client.close();
+    return status;
+  }
+
+  function startClients(turn: string): SteadyClient[] {
+    const headers = ['Content-Type', 'application/json'];
+    const body = (name: string) => JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name } });
+    return accesses.map((access) =>
+      startSteadyClient(
+        { ...access, name: `${turn}-${access.name}` },
+        {
+          read: () => ({ path: `${maps}/known` }),
+          'read of new': () => ({ path: ofNew }),
+          'read of old': () => ({ path: ofOld }),
+          write: (name) => ({ method: 'POST', path: maps, headers, body: body(name) }),
+        },
+      ),
+    );
+  }
+
+  async function startWatchers(): Promise<SteadyWatcher[]> {
+    const { stdout } = await mixed.kubectl('old-1', ['get', '--raw', `${maps}?limit=1`]);
+    const { resourceVersion } = JSON.parse(stdout).metadata as { resourceVersion: string };
+    return accesses.map((access) => startSteadyWatcher(access, maps, resourceVersion));
+  }
+
+  /** Asks for short commands one after another for as long as the fault lasts; resolves to what was wrong. */
+  async function execOften(kubeconfig: string, until: number): Promise<string[]> {
+    const wrong: string[] = [];
+    while (Date.now() < until) {
+      const startedAt = Date.now();
+      const args = ['--kubeconfig', kubeconfig, 'exec', 'web', '--', 'echo', 'here'];
+      const { stdout, stderr } = await mixed.plane.exec('kubectl', args);
+      const tookMs = Date.now() - startedAt;
+      if (stdout !== 'here\n' || tookMs > execBoundMs) wrong.push(`after ${tookMs} ms: ${stdout}${stderr}`);
+    }
+    return wrong;
+  }
+
+  /** Starts a `kubectl exec` that goes on for ever; resolves when it has begun. */
+  async function startStream(kubeconfig: string, name: string): Promise<ChildProcess> {
+    const args = ['--kubeconfig', kubeconfig, 'exec', 'web', '--', 'sh', '-c', 'while sleep 0.2; do echo; done'];
+    const stream = mixed.plane.spawn('kubectl', args, { name });
+    await waitUntil(`a line of ${name}`, async () => mixed.plane.readLog(name).length > 0);
+    return stream;
+  }
+
+  /** It was not in the hung server's hands, or it was and has ended. */
+  async function goesOnOrHasEnded(stream: ChildProcess, name: string): Promise<boolean> {
+    if (stream.exitCode !== null) return true;
+    const before = mixed.plane.readLog(name).length;
+    await sleep(1_000);
+    return mixed.plane.readLog(name).length > before;
+  }
+
+  for (const [at, { title, hung, seconds, lost, begin, end }] of faults.entries())
+    it(`have answers, events and streams within seconds, and nothing wrong, when ${title}`, async () => {
+      const { plane } = mixed;
+      const turn = `turn${at}`;
+      const watchers = await startWatchers();
+      const clients = startClients(turn);
+      const streams = await Promise.all(
+        kubeconfigs.map(async (kubeconfig, which) => {
+          const name = `stream-${turn}-${which}`;
+          return { name, stream: await startStream(kubeconfig, name) };
+        }),
+      );
+      await begin(plane);
+      const begun = Date.now();
+      const commands = kubeconfigs.map((kubeconfig) => execOften(kubeconfig, begun + seconds * 1_000));
+      if (hung) {
+        await sleep(boundMs);
+        expect(streams[0]?.stream.exitCode, 'a stream through a hung home ends').to.be.a('number');
+        const untilMs = begun + seconds * 1_000 - Date.now();
+        await waitUntil('the operator to see it', async () => (await statesAt('new-1'))['old-1'] !== 'Ready', {
+          boundMs: untilMs,
+        });
+      }
+      for (const { stream, name } of streams) expect(await goesOnOrHasEnded(stream, name), name).to.equal(true);
+      for (const { stream } of streams) stream.kill('SIGKILL');
+      await sleep(Math.max(0, begun + seconds * 1_000 - Date.now()));
+      await end(plane);
+      await allReady();
+      const afterAll = Date.now();
+      await waitUntil('an answer of all to each client', async () =>
+        clients.every(({ ended }) =>
+          ended.some(({ what, status, at: asked }) => what === lost && status === 200 && asked > afterAll),
+        ),
+      );
+      await Promise.all(clients.map((client) => client.stop()));
+      const ended = clients.flatMap((client) => client.ended);
+      const written = ended.filter(({ what, status }) => what === 'write' && status === 201);
+      await waitUntil(
+        'all events',
+        async () => watchers.every(({ added }) => written.every(({ name }) => added.has(name))),
+        {
+          boundMs,
+        },
+      );
+      await Promise.all(watchers.map((watcher) => watcher.stop()));
+      for (const wrong of await Promise.all(commands)) expect(wrong).to.deep.equal([]);
+      expectAnswers(ended, lost);
+      expectEvents(watchers, written);
+      await expectWrites(ended);
+    });
+
+  function expectAnswers(ended: readonly Ended[], lost: string): void {
+    const allowed: Readonly<Record<string, readonly number[]>> = {
+      read: [200],
+      'read of new': [200],
+      'read of old': [200],
+      write: [201, 504],
+      [lost]: [200, 503],
+    };
+    const wrong = ended.filter(
+      (one) => !isOfEtcd(one) && (!allowed[one.what]?.includes(one.status) || one.tookMs > boundMs),
+    );
+    expect(wrong.map(sayHow)).to.deep.equal([]);
+  }
+
+  /** Every object that was created is told once, and soon. */
+  function expectEvents(watchers: readonly SteadyWatcher[], written: readonly Ended[]): void {
+    for (const { added, repeated, opened } of watchers) {
+      expect(repeated).to.deep.equal([]);
+      expect(new Set(opened)).to.deep.equal(new Set([200]));
+      const late = written.filter(({ name, at, tookMs }) => (added.get(name) ?? 0) - at - tookMs > boundMs);
+      expect(late.map(sayHow)).to.deep.equal([]);
+    }
+  }
+
+  async function expectWrites(ended: readonly Ended[]): Promise<void> {
+    const { stdout } = await mixed.kubectl('new-1', ['get', 'configmaps', '-o', 'name']);
+    const there = new Set(stdout.split('\n'));
+    const lost = ended.filter(
+      ({ what, status, name }) => what === 'write' && status === 201 && !there.has(`configmap/${name}`),
+    );
+    expect(lost.map(sayHow)).to.deep.equal([]);
+  }
+});
+
+/** The member that is paused may have led the others, who answer what waited for it so after seven seconds. */
+function isOfEtcd({ what, status, text }: Ended): boolean {
+  return what === 'write' && status === 500 && text.includes('"etcdserver: request timed out');
+}
+
+function sayHow({ what, name, status, at, tookMs, text }: Ended): string {
+  return `${what} by ${name}: ${status} ${text} ${tookMs} ms after ${new Date(at).toISOString()}`;
+}
