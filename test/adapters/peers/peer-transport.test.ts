@@ -5,7 +5,7 @@ import { expect } from 'chai';
 import { createAddressPolicy } from '../../../src/adapters/peers/address-policy.ts';
 import { maxHandshakes } from '../../../src/adapters/peers/http1-pool.ts';
 import { createPeerTls } from '../../../src/adapters/peers/peer-tls.ts';
-import { createPeerTransport } from '../../../src/adapters/peers/peer-transport.ts';
+import { createPeerTransport, type PeerTransportOptions } from '../../../src/adapters/peers/peer-transport.ts';
 import type { PeerCall, PeerFault, PeerRequest, PeerTransport } from '../../../src/proxy/ports.ts';
 import { eventually } from '../../support/manual-clock.ts';
 import { createTestAuthority } from '../../support/test-certificates.ts';
@@ -92,15 +92,20 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     for (const part of parts) yield Buffer.from(part);
   }
 
+  const create = (options: Partial<PeerTransportOptions>) =>
+    createPeerTransport({
+      tls: createPeerTls({ ca: authority.caPem, frontProxy: undefined }),
+      addressPolicy: createAddressPolicy([]),
+      // No test is about a machine that is too busy for a handshake.
+      connectTimeoutMs: 15_000,
+      ...options,
+    });
+
   before(() => new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve)));
   beforeEach(() => {
     sockets = [];
     received = [];
-    transport = createPeerTransport({
-      tls: createPeerTls({ ca: authority.caPem, frontProxy: undefined }),
-      addressPolicy: createAddressPolicy([]),
-      shortTimeoutMs: 2_000,
-    });
+    transport = create({});
   });
   afterEach(async () => {
     await transport.close();
@@ -469,6 +474,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
   });
 
   it('gives up on a short request that gets no answer, and waits for a watch', async () => {
+    transport = create({ shortTimeoutMs: 500 });
     script = () => {};
     const watch = start({ longRunning: true });
     expect((await ask()).fault).to.include({ kind: 'timeout', sent: true });
@@ -506,13 +512,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
       const [status, text = ''] = (answers[token] ?? '401 ').split(/ (.*)/s);
       socket.write(`HTTP/1.1 ${status} X\r\nContent-Length: ${text.length}\r\n\r\n${text}`, 'latin1');
     };
-  const withToken = (ownToken: () => Promise<string | undefined>) =>
-    createPeerTransport({
-      tls: createPeerTls({ ca: authority.caPem, frontProxy: undefined }),
-      addressPolicy: createAddressPolicy([]),
-      probeTimeoutMs: 200,
-      ownToken,
-    });
+  const withToken = (ownToken: () => Promise<string | undefined>) => create({ probeTimeoutMs: 200, ownToken });
   const tokensSent = () => received.join('').match(/(?<=^Authorization: ).*(?=\r$)/gm) ?? [];
 
   it('probes with its own token who refuses everybody without one, and from then on at once', async () => {
