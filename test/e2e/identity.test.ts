@@ -356,11 +356,11 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
       }
   });
 
-  it('is nobody with a certificate that only looks like one', async () => {
-    const strange = mixed.plane.frontProxyClient;
-    for (const mode of ['RequestHeader', 'Impersonation'] as const)
-      expect(await curl(mode, '/version', ['--cert', strange.cert, '--key', strange.key])).to.equal('401');
-    expect(await curl('direct', '/version', ['--cert', strange.cert, '--key', strange.key])).to.equal('401');
+  it('is nobody with a certificate that only looks like one, or that has no common name', async () => {
+    const nameless = mixed.plane.issueClientCert('nameless', '/O=system:masters');
+    for (const { cert, key } of [mixed.plane.frontProxyClient, nameless])
+      for (const target of ['direct', 'RequestHeader', 'Impersonation'] as const)
+        expect(await curl(target, '/version', ['--cert', cert, '--key', key]), `${cert} at ${target}`).to.equal('401');
   });
 
   // A suite of its own, so that it comes after the others.

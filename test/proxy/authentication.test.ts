@@ -215,7 +215,17 @@ describe('who a client is', function () {
       expect([status, headers['retry-after']]).to.deep.equal([503, '1']);
     });
 
-    it('is anonymous with a certificate that has no common name', async () => {
+    it('is nobody with a certificate that has no common name, save for a token, as no proxy has such a one', async () => {
+      const nameless = user('', { organizations: ['system:masters'] });
+      expect((await get(nameless)).status).to.equal(401);
+      expect(home.seen).to.have.length(0);
+      expect((await get(nameless, { Authorization: 'Bearer good' })).status).to.equal(200);
+      expect(seen('x-remote-group')).to.deep.equal([]);
+      expect(seen('authorization')).to.deep.equal(['Bearer good']);
+    });
+
+    it('is anonymous with a certificate that has no common name, where there are no proxies', async () => {
+      authorities = { ...authorities, requestHeaderCa: [] };
       expect((await get(user('', { organizations: ['system:masters'] }))).status).to.equal(200);
       expect(seen('x-remote-group')).to.deep.equal([]);
     });
