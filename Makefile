@@ -84,6 +84,10 @@ bench: install ## Measure, a report each in docs/benchmarks/ (ARGS=operator|prox
 chaos: install ## Break a real control plane under load, as root (ARGS="--seed N --minutes N --fault TEXT")
 	@node lab/enter-netns.ts -- node lab/chaos.ts $(ARGS)
 
+.PHONY: fuzz
+fuzz: install ## Feed changed inputs to every parser (ARGS="--seed N --minutes N --target NAME")
+	@node lab/fuzz.ts $(ARGS)
+
 .PHONY: rootfs
 rootfs: install ## Build the container image's file system into .rootfs/, without a container daemon
 	rm -rf .rootfs && node scripts/build-rootfs.ts .rootfs

@@ -40,6 +40,7 @@ export class FrameReader {
   }
 
   read(chunk: Buffer): void {
+    if (this.#stopped) return;
     let bytes = chunk;
     let at = 0;
     while (this.#prefaceAt < this.#preface.length && at < bytes.length)

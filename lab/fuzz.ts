@@ -1,0 +1,61 @@
+import { parseArgs } from 'node:util';
+import { addToCorpus, readCorpus } from './fuzz/corpus.ts';
+import { createRandom, mutate, shrink } from './fuzz/mutate.ts';
+import { createFuzzTargets, type FuzzTarget } from './fuzz/targets.ts';
+
+const usage = `Feeds changed inputs to every parser, and keeps what makes one fail.
+
+Usage: make fuzz [ARGS="[--seed N] [--minutes N] [--target NAME]"]
+
+  --seed N       chooses the inputs (default: of the time)
+  --minutes N    how long to go on, over all parsers (default 3)
+  --target NAME  only this parser
+`;
+
+const { values } = parseArgs({
+  options: {
+    help: { type: 'boolean', default: false },
+    seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+    minutes: { type: 'string', default: '3' },
+    target: { type: 'string' },
+  },
+});
+
+function failureOf(target: FuzzTarget, input: Buffer): string | undefined {
+  try {
+    target.check(input);
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** Gives the number of inputs, and what went wrong with the first that failed. */
+function fuzz(target: FuzzTarget, random: () => number, untilMs: number): { tried: number; failure?: string } {
+  const inputs = [...target.inputs.map((text) => Buffer.from(text, 'latin1')), ...readCorpus(target.name)];
+  let tried = 0;
+  for (; performance.now() < untilMs; tried++) {
+    const input = tried < inputs.length ? (inputs[tried] ?? Buffer.alloc(0)) : mutate(inputs, target.words, random);
+    if (failureOf(target, input) === undefined) continue;
+    const small = shrink(input, (less) => failureOf(target, less) !== undefined);
+    return { tried, failure: `${failureOf(target, small)}\n  kept as ${addToCorpus(target.name, small)}` };
+  }
+  return { tried };
+}
+
+const targets = createFuzzTargets().filter(({ name }) => values.target === undefined || name === values.target);
+const minutes = Number(values.minutes);
+if (values.help) process.stdout.write(usage);
+else if (targets.length === 0 || !(minutes > 0)) {
+  process.stderr.write(`fuzz: --target is one of ${createFuzzTargets().map(({ name }) => name)}, --minutes above 0\n`);
+  process.exitCode = 2;
+} else {
+  const seed = Number(values.seed);
+  process.stdout.write(`seed ${seed}\n`);
+  for (const target of targets) {
+    const untilMs = performance.now() + (minutes * 60_000) / targets.length;
+    const { tried, failure } = fuzz(target, createRandom(seed), untilMs);
+    process.stdout.write(`${target.name}: ${tried} inputs${failure === undefined ? '' : `, FAILED: ${failure}`}\n`);
+    if (failure !== undefined) process.exitCode = 1;
+  }
+}

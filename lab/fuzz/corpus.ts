@@ -1,0 +1,24 @@
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const folder = fileURLToPath(new URL('corpus', import.meta.url));
+
+/** Inputs for a target that have once made it fail. */
+export function readCorpus(target: string): Buffer[] {
+  const own = join(folder, target);
+  if (!existsSync(own)) return [];
+  return readdirSync(own)
+    .sort()
+    .map((name) => readFileSync(join(own, name)));
+}
+
+/** Keeps an input for good; gives its path. */
+export function addToCorpus(target: string, input: Buffer): string {
+  const own = join(folder, target);
+  mkdirSync(own, { recursive: true });
+  const path = join(own, createHash('sha256').update(input).digest('hex').slice(0, 16));
+  writeFileSync(path, input);
+  return path;
+}
