@@ -71,7 +71,7 @@ cluster: install ## Bring up a real cluster of three kubeadm machines with PeerD
 
 .PHONY: test-cluster
 test-cluster: install ## Upgrade such a cluster under load, judge what clients saw, write docs/benchmarks/upgrade.md
-	@node lab/cluster/run-cluster.ts upgrade
+	@node lab/cluster/run-cluster.ts upgrade; status=$$?; biome format --write docs/benchmarks >/dev/null; exit $$status
 
 .PHONY: bench
 bench: install ## Measure, a report each in docs/benchmarks/ (ARGS=operator|proxy|discovery|merge|looking: one of them)
