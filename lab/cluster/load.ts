@@ -32,6 +32,7 @@ export async function startLoad(machines: readonly Machine[]): Promise<Load> {
   const sights: Sight[] = [];
   const sent: Omit<Write, 'found' | 'seen'>[] = [];
   const seen = new Map<Client, Set<string>>(clients.map((client) => [client, new Set()]));
+  let serial = 0;
   const running = clients.flatMap((client) => [
     repeat(everyMs.read, stop.signal, async () => {
       samples.push((await measure(client, 'read', ['GET', `${writes}/kube-root-ca.crt`])).sample);
@@ -40,7 +41,7 @@ export async function startLoad(machines: readonly Machine[]): Promise<Load> {
       samples.push((await measure(client, 'new', ['GET', newResource])).sample);
     }),
     repeat(everyMs.write, stop.signal, async () => {
-      const name = `${client.way.name.replace(', ', '-')}-${sent.length}`;
+      const name = `${client.way.name.replace(', ', '-')}-${serial++}`;
       const { sample } = await measure(client, 'write', ['POST', writes, configMap(name)]);
       samples.push(sample);
       sent.push({ name, proxied: client.way.proxied, status: sample.status });
