@@ -87,7 +87,7 @@ function readDocument(file: string, pool: DocumentPool): readonly GroupDiscovery
 }
 
 const defined = { custom: new Set<string>(), aggregated: new Set<string>(), deletedAt: new Map<string, number>() };
-const settings = { mode: 'Route', serverName: 'kubernetes.default.svc' } as const;
+const settings = { mode: 'Route', fieldSkew: 'Preserve', serverName: 'kubernetes.default.svc' } as const;
 const noCore: readonly GroupDiscovery[] = [];
 
 function viewsOf(documents: ReadonlyMap<string, readonly GroupDiscovery[]>): readonly PeerView[] {

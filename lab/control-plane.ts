@@ -85,7 +85,12 @@ export interface ControlPlane {
   spawn(
     command: string,
     args: readonly string[],
-    options: { readonly name: string; readonly env?: NodeJS.ProcessEnv },
+    options: {
+      readonly name: string;
+      readonly env?: NodeJS.ProcessEnv;
+      /** Which version's program; 1.36 if absent. */
+      readonly version?: Minor;
+    },
   ): ChildProcess;
   /** What a program that was spawned under this name has written so far. */
   readLog(name: string): string;
@@ -392,7 +397,8 @@ export async function startControlPlane(options: {
       for (const { name } of etcd) signalTo(name, 'SIGCONT');
     },
     exec,
-    spawn: (command, args, { name, env }) => launch(name, find(command), args, env),
+    spawn: (command, args, { name, env, version }) =>
+      launch(name, version === undefined ? find(command) : program(version, command), args, env),
     readLog: (name) => readFileSync(join(logFolder, `${name}.log`), 'utf8'),
     kubeconfig({ server, token: bearer, name }) {
       const path = join(folder, `${name}.kubeconfig`);

@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Minor } from './build-control-plane.ts';
 import { type ControlPlane, type Outcome, type ServerOptions, startControlPlane } from './control-plane.ts';
 
 /** The repository's root. */
@@ -46,7 +47,7 @@ export interface MixedPlane {
   startOperator(flags?: readonly string[], as?: RunAs): ChildProcess;
   startProxy(flags?: readonly string[], as?: RunProxyAs): ChildProcess;
   /** Starts a kube-controller-manager with the administrator's rights that uses a server by name, or the proxy. */
-  startControllerManager(target: string, emulatedVersion?: string): ChildProcess;
+  startControllerManager(target: string, emulatedVersion?: string, version?: Minor): ChildProcess;
   stop(): Promise<void>;
 }
 
@@ -146,11 +147,14 @@ async function install(plane: ControlPlane, options: MixedPlaneOptions): Promise
       const ownHome = pinned ? ['--home', home.address] : [];
       return node({ name, by }, ['proxy', ...flags, ...tls, ...listen, ...ownHome, ...more]);
     },
-    startControllerManager(target, emulatedVersion) {
+    startControllerManager(target, emulatedVersion, version) {
       const keys = ['--service-account-private-key-file', plane.serviceAccountKeyFile, '--root-ca-file', plane.caFile];
       const emulated = emulatedVersion === undefined ? [] : [`--emulated-version=${emulatedVersion}`];
       const flags = ['--kubeconfig', kubeconfigOf(target), ...keys, '--leader-elect=false', '--secure-port=0'];
-      return plane.spawn('kube-controller-manager', [...flags, ...emulated], { name: `controllers-${target}` });
+      return plane.spawn('kube-controller-manager', [...flags, ...emulated], {
+        name: `controllers-${target}`,
+        ...(version !== undefined && { version }),
+      });
     },
     stop: () => plane.stop(),
   };

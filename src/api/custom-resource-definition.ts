@@ -43,6 +43,13 @@ export function customResourceDefinition() {
             column('Revision', 'integer', '.status.revision', 'Revision of the routing table', 1),
             column('Age', 'date', '.metadata.creationTimestamp', 'Age of this object'),
             column('Unreachable', 'integer', '.status.peerCounts.unreachable', 'Peers that cannot be read', 1),
+            column(
+              'Skew',
+              'integer',
+              '.status.fieldDifferentResources',
+              'Resources that peers know by different fields',
+              1,
+            ),
             column('Hash', 'string', '.status.hash', 'Short hash of the unified document', 1),
             column(
               'Message',

@@ -1,7 +1,8 @@
 import Type, { type Static, type TObjectOptions, type TProperties } from 'typebox';
 import type { Difference } from '../domain/find-divergences.ts';
+import type { VerdictBasis } from '../domain/judge-fields.ts';
 import type { AddressSource, Trust } from '../domain/resolve-peers.ts';
-import type { Mode, PeerState } from '../domain/routing-table.ts';
+import type { FieldSkew, Mode, PeerState } from '../domain/routing-table.ts';
 import { durationPattern } from './duration.ts';
 import { reservedTableNameMessage, reservedTableNames } from './table-name.ts';
 
@@ -153,6 +154,22 @@ const specSchema = section(
         },
         { default: 'Observe' },
       ),
+    ),
+    routing: section(
+      {
+        fieldSkew: Type.Optional(
+          oneOf<FieldSkew>(
+            'What proxies do in mode Route with a request that writes an object, or reads a single one, of a built-in kind ' +
+              'whose fields not every server knows.',
+            {
+              Preserve: 'it goes to a server that knows all of them, and is answered 503 while none can take it',
+              Ignore: 'it goes home, and a server of an older version drops the fields that it does not know',
+            },
+            { default: 'Preserve' },
+          ),
+        ),
+      },
+      { description: 'How requests are routed.' },
     ),
     leases: section(
       {
@@ -515,6 +532,54 @@ const schemaDifferenceSchema = Type.Object(
   { description: 'One group-version whose OpenAPI schemas are not the same everywhere.' },
 );
 
+const fieldList = (description: string) =>
+  Type.Optional(
+    Type.Object(
+      {
+        paths: Type.Array(
+          Type.String({ description: 'Path such as spec.template.spec.hostUsers; a long one is cut.' }),
+          {
+            description: 'The fields, at most 10, the shallowest first.',
+            'x-kubernetes-list-type': 'atomic',
+          },
+        ),
+        count: count('How many fields there are.'),
+      },
+      { description },
+    ),
+  );
+
+const fieldDifferenceSchema = Type.Object(
+  {
+    group: Type.String({ description: 'API group; empty for the core group.' }),
+    resource: Type.String({ description: 'Plural name of the resource.' }),
+    basis: oneOf<VerdictBasis>('How it is known which servers know all fields.', {
+      Schemas: 'the OpenAPI schemas of all servers were compared',
+      Versions: 'some schema is not known, so the newest version is taken to know all fields',
+      Remembered: 'some schema is not known, and an earlier leader has compared the same versions',
+    }),
+    writers: Type.Array(Type.String({ description: 'Id of a peer.' }), {
+      description: 'Peers that know all fields, or most, at most 20: proxies send writes to these.',
+      'x-kubernetes-list-type': 'atomic',
+    }),
+    standIns: Type.Optional(
+      Type.Array(Type.String({ description: 'Id of a peer.' }), {
+        description:
+          'Peers that keep every stored field but may not accept each one, at most 20: they write, with a Warning, while ' +
+          'no writer can.',
+        'x-kubernetes-list-type': 'atomic',
+      }),
+    ),
+    omittedPeers: Type.Optional(count('Number of ids left out of the two lists above.')),
+    appearing: fieldList('Fields that the writers know and another peer does not: it would drop them.'),
+    disappearing: fieldList('Fields that another peer knows and no writer does: they are lost with any write.'),
+    described: fieldList(
+      'Fields that are described differently, as when one graduates: a peer may not accept them. An empty path is the kind itself.',
+    ),
+  },
+  { description: 'One built-in resource whose fields not all peers know, or describe in the same way.' },
+);
+
 const leaseProblemSchema = Type.Object(
   {
     lease: Type.String({ description: 'Name of the Lease.' }),
@@ -590,9 +655,21 @@ const statusSchema = Type.Object(
         'x-kubernetes-list-type': 'atomic',
       }),
     ),
+    fieldDifferentResources: Type.Optional(
+      count('Number of built-in resources whose fields not all live peers know, or describe in the same way.'),
+    ),
+    fieldDifferences: Type.Optional(
+      Type.Array(fieldDifferenceSchema, {
+        description:
+          'The built-in resources that peers know by different fields. Normal during an upgrade: proxies send writes to ' +
+          'the peers that know all fields (spec.routing.fieldSkew). Converged does not depend on it.',
+        'x-kubernetes-list-type': 'atomic',
+      }),
+    ),
     omitted: Type.Optional(
       Type.Object(
         {
+          fieldDifferences: Type.Optional(count('Number of field differences left out of the list.')),
           schemaDifferences: Type.Optional(count('Number of schema differences left out of the list.')),
           peers: count('Number of peers left out of the list.'),
           divergent: count('Number of divergent resources left out of the list.'),
@@ -675,6 +752,8 @@ export type PeerDiscoveryStatus = Immutable<Static<typeof statusSchema>>;
 export type PeerStatus = Immutable<Static<typeof peerStatusSchema>>;
 /** One group-version whose schemas differ, in the status. */
 export type SchemaDifferenceStatus = Immutable<Static<typeof schemaDifferenceSchema>>;
+/** One resource that peers know by different fields, in the status. */
+export type FieldDifferenceStatus = Immutable<Static<typeof fieldDifferenceSchema>>;
 /** One resource about which peers disagree, in the status. */
 export type DivergentResource = Immutable<Static<typeof divergentResourceSchema>>;
 /** One condition in the status, in the standard form of Kubernetes. */

@@ -17,6 +17,9 @@ const PeerSchema = Type.Object({
   emulatedVersion: Type.Optional(
     Type.String({ description: 'The version that it emulates, such as 1.33; absent where it serves its own.' }),
   ),
+  inDoubt: Type.Optional(
+    Type.Boolean({ description: 'True if it may be another version since it said which it is: it is no writer now.' }),
+  ),
   state: Type.Enum(['Ready', 'NotReady', 'Stale', 'Unreachable', 'Unresolved', 'Refused', 'Gone']),
 });
 
@@ -26,6 +29,20 @@ const ResourceSchema = Type.Object({
     Type.Enum(['Namespaced', 'Cluster'], { description: 'Absent where servers disagree, or say something else.' }),
   ),
   peers: PeerSetIndexSchema,
+  writers: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      description:
+        'Who of them knows all fields: index into peerSets. Absent where all do, or where nobody has compared them.',
+    }),
+  ),
+  standIns: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      description:
+        'Who of them keeps every stored field, but may drop one that a request brings: index into peerSets. Only with writers.',
+    }),
+  ),
   subresources: Type.Record(Type.String(), PeerSetIndexSchema),
 });
 
@@ -41,6 +58,12 @@ const RoutingTableSchema = Type.Object({
   kind: Type.Literal('RoutingTable'),
   owner: Type.String({ minLength: 1, description: 'Name of the PeerDiscovery that it was made from.' }),
   mode: Type.Enum(['Observe', 'Route']),
+  fieldSkew: Type.Optional(
+    Type.Enum(['Preserve', 'Ignore'], {
+      description:
+        'Whether writes go to the writers of a resource. Absent in tables of operators that compare no fields.',
+    }),
+  ),
   revision: Type.Integer({ minimum: 0, description: 'Grows by one with every published change.' }),
   serverName: Type.String({ minLength: 1, description: "Name that every peer's certificate has to bear." }),
   complete: Type.Boolean({

@@ -5,9 +5,19 @@ import { type DefinedResources, resourceKey } from './custom-resources.ts';
 import { createTableMemo, deriveTable, type TableMemo } from './derive-table.ts';
 import type { GroupDiscovery } from './discovery-document.ts';
 import { createDivergenceMemo, type Divergence, type DivergenceMemo, findDivergences } from './find-divergences.ts';
+import {
+  type ComparedPeer,
+  createFieldMemo,
+  type FieldMemo,
+  type FieldVerdict,
+  judgeFields,
+  type RememberedVerdicts,
+  type SchemaKnowledge,
+} from './judge-fields.ts';
 import { createMergeMemo, type MergeMemo, mergeDiscovery } from './merge-discovery.ts';
-import type { Doubt, Mode, TableGroupVersion, TablePeer } from './routing-table.ts';
+import type { Doubt, FieldSkew, Mode, TableGroupVersion, TablePeer } from './routing-table.ts';
 import { settleFreshness } from './settle-freshness.ts';
+import { withWriters } from './with-writers.ts';
 
 /** One peer as a pass sees it. */
 export interface PeerView {
@@ -31,9 +41,19 @@ export function countServersOnce(views: readonly PeerView[]): readonly PeerView[
   return views.filter((view) => !isAddressless(view));
 }
 
+/** What a derivation compares fields by. */
+export interface FieldSources {
+  readonly knowledge: SchemaKnowledge;
+  /** What an earlier leader found, for servers whose schemas cannot be read now. */
+  readonly remembered?: RememberedVerdicts | undefined;
+}
+
+const noSchemas: FieldSources = { knowledge: { revision: 0, find: () => undefined } };
+
 /** Everything that a pass concludes, before it has a revision. */
 export interface UnifiedView {
   readonly mode: Mode;
+  readonly fieldSkew: FieldSkew;
   readonly serverName: string;
   readonly peers: readonly TablePeer[];
   readonly groupVersions: readonly TableGroupVersion[];
@@ -45,6 +65,8 @@ export interface UnifiedView {
   readonly resources: number;
   readonly divergent: readonly Divergence[];
   readonly schemaDifferences: readonly SchemaDifference[];
+  /** Resources that servers know differently, whatever is done about it. */
+  readonly fieldVerdicts: readonly FieldVerdict[];
   readonly documentsOf: ReadonlyMap<string, PeerDocuments>;
 }
 
@@ -54,6 +76,7 @@ export interface DeriveMemo {
   readonly api: MergeMemo;
   readonly table: TableMemo;
   readonly divergences: DivergenceMemo;
+  readonly fields: FieldMemo;
 }
 
 /** A memo of nothing. */
@@ -63,6 +86,7 @@ export function createDeriveMemo(): DeriveMemo {
     api: createMergeMemo(),
     table: createTableMemo(),
     divergences: createDivergenceMemo(),
+    fields: createFieldMemo(),
   };
 }
 
@@ -74,8 +98,9 @@ export function createDeriveMemo(): DeriveMemo {
 export function deriveUnifiedView(
   views: readonly PeerView[],
   defined: DefinedResources,
-  settings: { readonly mode: Mode; readonly serverName: string },
+  settings: { readonly mode: Mode; readonly fieldSkew: FieldSkew; readonly serverName: string },
   memo: DeriveMemo = createDeriveMemo(),
+  schemas: FieldSources = noSchemas,
 ): UnifiedView {
   const listed = views.filter(({ assessment }) => assessment.state !== 'Gone').sort(byId);
   const peers = listed.map(tablePeer);
@@ -95,7 +120,15 @@ export function deriveUnifiedView(
     defined,
     memo.table,
   );
-  const groupVersions = served.map(({ row }) => row);
+  const fieldVerdicts = judgeFields(
+    served,
+    listed.map(comparedPeer),
+    schemas.knowledge,
+    schemas.remembered,
+    memo.fields,
+  );
+  const rows = served.map(({ row }) => row);
+  const groupVersions = settings.fieldSkew === 'Preserve' ? withWriters(rows, fieldVerdicts) : rows;
   const compared = listed.flatMap(({ seen, assessment }, index) =>
     assessment.live && documentsOf.has(seen.peer.id) ? [index] : [],
   );
@@ -117,7 +150,9 @@ export function deriveUnifiedView(
   const apis = settleFreshness(merged('apis'), new Set(live.map((documents) => documents.apis)));
   const api = merged('api');
   return {
-    ...settings,
+    mode: settings.mode,
+    fieldSkew: settings.fieldSkew,
+    serverName: settings.serverName,
     peers,
     groupVersions,
     doubts: [...findDoubts(listed), ...settling, ...findUnlisted(listed, defined)],
@@ -130,6 +165,7 @@ export function deriveUnifiedView(
         assessment.live && schemas !== undefined ? [{ id: peer.id, schemas }] : [],
       ),
     ),
+    fieldVerdicts,
     divergent: findDivergences(served, ids, compared, memo.divergences),
     documentsOf,
   };
@@ -137,6 +173,16 @@ export function deriveUnifiedView(
 
 function byId(a: PeerView, b: PeerView): number {
   return compareText(a.seen.peer.id, b.seen.peer.id);
+}
+
+function comparedPeer({ seen }: PeerView): ComparedPeer {
+  const { peer, version, emulatedVersion, schemas } = seen;
+  return { id: peer.id, version, emulatedVersion, hashes: schemas?.hashes, hashesDigest: schemas?.digest };
+}
+
+/** Whoever comes back after it was away may be of another version; so may one whose documents are an earlier leader's. */
+function mayBeAnother({ documents, documentsAt, unreachableSince }: PeerObservation): boolean {
+  return documents !== undefined && (documentsAt === undefined || unreachableSince !== undefined);
 }
 
 function tablePeer({ seen, assessment }: PeerView): TablePeer {
@@ -147,6 +193,7 @@ function tablePeer({ seen, assessment }: PeerView): TablePeer {
     ...(address !== undefined && { address }),
     ...(seen.version !== undefined && { version: seen.version }),
     ...(seen.emulatedVersion !== undefined && { emulatedVersion: seen.emulatedVersion }),
+    ...(mayBeAnother(seen) && { inDoubt: true }),
     state: assessment.state,
   };
 }

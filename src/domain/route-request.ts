@@ -1,6 +1,6 @@
 import type { RequestInfo } from './request-info.ts';
 import type { PeerSet, Scope } from './routing-table.ts';
-import type { TableIndex } from './table-index.ts';
+import type { FieldWriters, TableIndex } from './table-index.ts';
 
 /** What this proxy knows at the moment of a request, besides the table. */
 export interface RouteView {
@@ -10,6 +10,8 @@ export interface RouteView {
   usable(peer: number): boolean;
   /** Whether a peer that is not usable is worth a try before saying 503. */
   lastResort(peer: number): boolean;
+  /** True if another proxy has chosen this server already. */
+  readonly alreadyRouted: boolean;
   /** True if the table has not been confirmed for so long that absence from it proves nothing. */
   readonly tableTooOld: boolean;
 }
@@ -33,8 +35,15 @@ export type RouteDecision =
       readonly notFound: NotFoundRule;
       /** Who may stand in for home: `any` ready peer, or only these. */
       readonly instead: 'any' | PeerSet;
+      readonly fields?: FieldRoute;
     }
-  | { readonly kind: 'peer'; readonly notFound: NotFoundRule; readonly candidates: PeerSet }
+  | {
+      readonly kind: 'peer';
+      readonly notFound: NotFoundRule;
+      readonly candidates: PeerSet;
+      /** Set where home serves the resource, but does not know all of its fields. */
+      readonly fields?: FieldRoute;
+    }
   | { readonly kind: 'discovery' }
   | {
       readonly kind: 'unavailable';
@@ -42,6 +51,14 @@ export type RouteDecision =
       readonly message: string;
       readonly retryAfterSeconds: number;
     };
+
+/**
+ * How a request goes that must lose no field.
+ *
+ * - `writer`: to a server that knows all of them.
+ * - `standIn`: no such server can take it now; to one that keeps what is stored, and may drop what the request brings.
+ */
+export type FieldRoute = 'writer' | 'standIn';
 
 const trust: NotFoundRule = { kind: 'trust' };
 const listed: NotFoundRule = { kind: 'listed' };
@@ -75,8 +92,31 @@ export function routeRequest(
   const row = index.resource(info.group, info.version, info.resource, info.subresource);
   if (row === undefined || row.peers.length === 0) return unlisted(index, view);
   const notFound = isMisplaced(info, row.scope) ? unlistedNotFound(index, view) : listed;
+  if (row.writers !== undefined && !view.alreadyRouted && mayLoseFields(info))
+    return routeByFields(index, row.peers, row.writers, view, describe(info), notFound);
   return routeListed(index, row.peers, view, describe(info), notFound);
 }
+
+/**
+ * Whether the request writes an object, or reads one that its reader may write back.
+ *
+ * Subresources that stream write nothing, whatever their verb.
+ */
+function mayLoseFields({ verb, subresource }: RequestInfo): boolean {
+  switch (verb) {
+    case 'create':
+    case 'update':
+    case 'patch':
+    case 'delete':
+    case 'deletecollection':
+    case 'get':
+      return !streams.has(subresource);
+    default:
+      return false;
+  }
+}
+
+const streams: ReadonlySet<string> = new Set(['attach', 'exec', 'log', 'portforward', 'proxy']);
 
 /** `/apis/<group>`, `/apis/<group>/<version>` and `/api/<version>` are about what a server has; the rest is home's. */
 function routeNonResource(index: TableIndex, path: string, view: RouteView): RouteDecision {
@@ -134,19 +174,61 @@ function routeListed(
     return { kind: 'home', notFound, instead: capable };
   if (capable.length > 0) return { kind: 'peer', notFound, candidates: capable };
   if (serving.length === 0) {
-    const message = `no kube-apiserver can tell now what ${what} has: its own server does not answer`;
-    return { kind: 'unavailable', reason: 'ServiceUnavailable', message, retryAfterSeconds: 1 };
+    return unavailable(`no kube-apiserver can tell now what ${what} has: its own server does not answer`);
   }
-  const states = serving.map((peer) => {
-    const { id, state } = index.table.peers[peer] ?? { id: `peer ${peer}`, state: 'Unresolved' };
-    return `${id} is ${state === 'Ready' || state === 'Stale' ? 'not answering this proxy' : state}`;
+  return unavailable(`no kube-apiserver that serves ${what} can take requests now: ${sayStates(index, serving)}`);
+}
+
+function routeByFields(
+  index: TableIndex,
+  serving: PeerSet,
+  { best, standIns }: FieldWriters,
+  view: RouteView,
+  what: string,
+  notFound: NotFoundRule,
+): RouteDecision {
+  // A server that was away may have come back as another version.
+  const certain = (peers: PeerSet) =>
+    peers.filter((peer) => serving.includes(peer) && index.table.peers[peer]?.inDoubt !== true);
+  const writers = certain(best);
+  const toWriter = amongst(writers, view.usable, view, notFound, 'writer');
+  if (toWriter !== undefined) return toWriter;
+  const stored = certain(standIns);
+  const route =
+    amongst(stored, view.usable, view, notFound, 'standIn') ??
+    amongst(writers, view.lastResort, view, notFound, 'writer') ??
+    amongst(stored, view.lastResort, view, notFound, 'standIn');
+  return (
+    route ??
+    unavailable(`no kube-apiserver that knows all fields of ${what} can take requests now: ${sayStates(index, best)}`)
+  );
+}
+
+/** To one of these servers, home before all. */
+function amongst(
+  peers: PeerSet,
+  isThere: (peer: number) => boolean,
+  { home }: RouteView,
+  notFound: NotFoundRule,
+  fields: FieldRoute,
+): RouteDecision | undefined {
+  const candidates = peers.filter((peer) => peer !== home && isThere(peer));
+  // Where home is, the caller has found it well.
+  if (home !== undefined && peers.includes(home)) return { kind: 'home', notFound, instead: candidates, fields };
+  return candidates.length > 0 ? { kind: 'peer', notFound, candidates, fields } : undefined;
+}
+
+function sayStates({ table }: TableIndex, peers: PeerSet): string {
+  const said = peers.map((peer) => {
+    const { id, state, inDoubt } = table.peers[peer] ?? { id: `peer ${peer}`, state: 'Unresolved' };
+    if (state !== 'Ready' && state !== 'Stale') return `${id} is ${state}`;
+    return `${id} is ${inDoubt === true ? 'not known well enough since it was away' : 'not answering this proxy'}`;
   });
-  return {
-    kind: 'unavailable',
-    reason: 'ServiceUnavailable',
-    message: `no kube-apiserver that serves ${what} can take requests now: ${states.join(', ')}`,
-    retryAfterSeconds: 1,
-  };
+  return said.join(', ');
+}
+
+function unavailable(message: string): RouteDecision {
+  return { kind: 'unavailable', reason: 'ServiceUnavailable', message, retryAfterSeconds: 1 };
 }
 
 /** A home that the table does not know (a loopback address, say) is one of its peers under another name. */

@@ -5,6 +5,12 @@ export type Origin = 'BuiltIn' | 'CustomResource' | 'Aggregated';
 export type Mode = 'Observe' | 'Route';
 
 /**
+ * What proxies do with a request that writes an object of which servers know different fields: `Preserve` sends it to one
+ * that knows them all, `Ignore` sends it home.
+ */
+export type FieldSkew = 'Preserve' | 'Ignore';
+
+/**
  * What the operator knows of a peer.
  *
  * - `Ready`: `/readyz` is ok and the discovery document is fresh.
@@ -28,6 +34,8 @@ export interface TablePeer {
   readonly version?: string;
   /** The version that the server emulates, such as `1.33`; absent where it serves that of its program. */
   readonly emulatedVersion?: string;
+  /** True if it has been away or has moved since it said which version it is, so that it may be another one now. */
+  readonly inDoubt?: boolean;
   readonly state: PeerState;
 }
 
@@ -50,6 +58,13 @@ export interface TableResource {
   /** Absent where servers disagree, or say something else. */
   readonly scope?: Scope;
   readonly peers: PeerSet;
+  /** Those of `peers` that know all fields, where not all do; absent where all are alike. */
+  readonly writers?: PeerSet;
+  /**
+   * Those of `peers` that keep every stored field but may drop one that a request brings; they may write while no writer
+   * can. Absent where there are no `writers`.
+   */
+  readonly standIns?: PeerSet;
   /** Subresource name to the peers that serve it. */
   readonly subresources: Readonly<Record<string, PeerSet>>;
 }
@@ -74,6 +89,8 @@ export interface RoutingTable {
   /** Name of the PeerDiscovery that it was made from. */
   readonly owner: string;
   readonly mode: Mode;
+  /** Absent in a table of an operator that compares no fields. */
+  readonly fieldSkew?: FieldSkew;
   /** Grows by one with every published change, also over restarts of the operator. */
   readonly revision: number;
   /** Name that every peer's certificate has to bear. */

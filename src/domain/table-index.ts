@@ -5,6 +5,15 @@ export interface ListedResource {
   readonly peers: PeerSet;
   /** Where kube-apiserver itself has its objects; undefined where that is not known. */
   readonly scope: Scope | undefined;
+  /** Who knows all fields, where not all do. */
+  readonly writers?: FieldWriters | undefined;
+}
+
+/** Servers that may write a resource whose fields not all of them know. */
+export interface FieldWriters {
+  readonly best: PeerSet;
+  /** They keep every stored field, but may drop one that a request brings. */
+  readonly standIns: PeerSet;
 }
 
 /** A routing table, arranged so that every question of a request is one look-up. */
@@ -37,7 +46,8 @@ export function indexTable(table: RoutingTable): TableIndex {
       const key = `${group}/${version}/${row.resource}`;
       // What an aggregated server has at which path is its own affair.
       const scope = origin === 'Aggregated' ? undefined : row.scope;
-      resources.set(key, { peers: row.peers, scope });
+      const fields = row.writers && { writers: { best: row.writers, standIns: row.standIns ?? [] } };
+      resources.set(key, { peers: row.peers, scope, ...fields });
       // Nearly all rows refer to the same few sets.
       if (row.peers !== before)
         for (const peer of row.peers) {
@@ -46,7 +56,7 @@ export function indexTable(table: RoutingTable): TableIndex {
         }
       before = row.peers;
       for (const name of Object.keys(row.subresources))
-        resources.set(`${key}/${name}`, { peers: row.subresources[name] ?? [], scope });
+        resources.set(`${key}/${name}`, { peers: row.subresources[name] ?? [], scope, ...fields });
     }
   }
   const versionPeers = sorted(groupVersions);

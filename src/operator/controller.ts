@@ -5,9 +5,11 @@ import { classifyDefined, type DefinedResources } from '../domain/custom-resourc
 import { createDeriveMemo, deriveUnifiedView, type PeerView, type UnifiedView } from '../domain/derive-bundle.ts';
 import type { LeaseObject, LeaseProblem } from '../domain/identity-lease.ts';
 import { type Clock, dateOf } from '../runtime/clock.ts';
+import { hashText } from '../runtime/hash-text.ts';
 import type { Log } from '../runtime/log.ts';
 import { deriveStatus, statusDiffers, type Trouble } from './derive-status.ts';
 import { type ClusterSets, createPeerRoster } from './follow-peers.ts';
+import { createSchemaGatherer } from './gather-schemas.ts';
 import type { BundleStore, PeerClient, RecordEvent, StatusWriter, WatchedSet } from './ports.ts';
 import { createPublisher } from './publish-table.ts';
 import type { ControllerSettings } from './read-settings.ts';
@@ -84,6 +86,7 @@ export function startController(context: ControllerContext): Controller {
   const roster = createPeerRoster(settings, sets, monitoring, context.known);
   const publisher = createPublisher({ owner, bundles, confirmEveryMs: timing.confirmEveryMs, clock, log });
   const memo = createDeriveMemo();
+  const schemas = createSchemaGatherer({ client, clock, hash: hashText, onChange: notify });
   const startedAt = clock.now();
   let defined: DefinedResources | undefined;
   let lastStatus = context.initialStatus;
@@ -115,9 +118,11 @@ export function startController(context: ControllerContext): Controller {
     const asking = views.some(({ assessment }) => ['NotYetProbed', 'NotYetFetched'].includes(assessment.reason));
     if (publisher.published === undefined && asking && clock.now() - startedAt < firstAnswersMs) return undefined;
     announce(views);
-    const inputs = `${unknown?.message ?? ''} ${fingerprint(views, defined, problems)}`;
+    const { knowledge } = schemas;
+    const inputs = `${unknown?.message ?? ''} ${knowledge.revision} ${fingerprint(views, defined, problems)}`;
     if (inputs !== lastInputs || lastUnified === undefined)
-      lastUnified = deriveUnifiedView(views, defined, settings, memo);
+      lastUnified = deriveUnifiedView(views, defined, settings, memo, { knowledge, remembered: publisher.remembered });
+    schemas.follow(views, lastUnified);
     const unified = unknown === undefined ? lastUnified : withDoubt(lastUnified, unknown);
     const inTrouble = unknown !== undefined || publisher.trouble !== undefined;
     if (recalled !== undefined && (inputs !== lastInputs || inTrouble)) await publisher.publish(unified);
@@ -222,6 +227,7 @@ export function startController(context: ControllerContext): Controller {
       await clock.sleep(waitMs, wake.signal);
     }
     roster.stop();
+    schemas.stop();
   }
   const running = run();
 

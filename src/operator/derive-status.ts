@@ -1,11 +1,13 @@
 import type {
   Condition,
   DivergentResource,
+  FieldDifferenceStatus,
   PeerDiscoveryStatus,
   PeerStatus,
   SchemaDifferenceStatus,
 } from '../api/peer-discovery.ts';
 import { rfc3339 } from '../api/rfc3339.ts';
+import type { FieldList } from '../domain/compare-fields.ts';
 import type { SchemaDifference } from '../domain/compare-schemas.ts';
 import { cutText } from '../domain/cut-text.ts';
 import type { PeerView, UnifiedView } from '../domain/derive-bundle.ts';
@@ -13,6 +15,8 @@ import { countResources } from '../domain/discovery-document.ts';
 import type { Divergence } from '../domain/find-divergences.ts';
 import type { LeaseProblem } from '../domain/identity-lease.ts';
 import { judgeConvergence, nameEach } from '../domain/judge-convergence.ts';
+import type { FieldVerdict } from '../domain/judge-fields.ts';
+import type { PeerSet, TablePeer } from '../domain/routing-table.ts';
 
 /** What one pass has to say in status. */
 export interface StatusInput {
@@ -38,10 +42,13 @@ export interface Trouble {
 const peersBudgetBytes = 384 * 1024;
 const divergentBudgetBytes = 384 * 1024;
 const schemasBudgetBytes = 64 * 1024;
+const fieldsBudgetBytes = 64 * 1024;
 /** So that one resource on 100 peers leaves room for others. */
 const maxIdsListed = 20;
 const maxValuesListed = 5;
 const maxValueLength = 300;
+const maxFieldsListed = 10;
+const maxPathLength = 150;
 
 /**
  * Builds the whole status; `before` lends its transition times, and the times of peers that are well.
@@ -71,11 +78,15 @@ export function deriveStatus(
     (condition) => withTransition({ ...condition, observedGeneration: generation }, before, dateOf(now)),
   );
   const schemas = fit(unified.schemaDifferences, schemasBudgetBytes, schemaRow);
+  const fields = fit(unified.fieldVerdicts, fieldsBudgetBytes, (verdict) => fieldRow(verdict, unified.peers));
   const omitted = {
     peers: listed.length - rows.length,
     divergent: unified.divergent.length - divergent.length,
     ...(unified.schemaDifferences.length > schemas.length && {
       schemaDifferences: unified.schemaDifferences.length - schemas.length,
+    }),
+    ...(unified.fieldVerdicts.length > fields.length && {
+      fieldDifferences: unified.fieldVerdicts.length - fields.length,
     }),
   };
   return {
@@ -91,6 +102,8 @@ export function deriveStatus(
     peers: rows,
     divergent,
     ...(schemas.length > 0 && { schemaDifferences: schemas }),
+    fieldDifferentResources: unified.fieldVerdicts.length,
+    ...(fields.length > 0 && { fieldDifferences: fields }),
     ...(Object.values(omitted).some((left) => left > 0) && { omitted }),
     ...(input.leaseProblems.length > 0 && { leaseProblems: input.leaseProblems.slice(0, 50) }),
     routingTable: input.routingTable,
@@ -231,6 +244,27 @@ function schemaRow({ group, version, schemas }: SchemaDifference): SchemaDiffere
     count: peers.length,
   }));
   return { group, version, schemas: shown };
+}
+
+function fieldRow(verdict: FieldVerdict, peers: readonly TablePeer[]): FieldDifferenceStatus {
+  const { group, resource, basis, writers, standIns, appearing, disappearing, described } = verdict;
+  const idsOf = (set: PeerSet) => set.slice(0, maxIdsListed).map((at) => peers[at]?.id ?? '');
+  const omittedPeers = [writers, standIns].reduce((sum, set) => sum + Math.max(0, set.length - maxIdsListed), 0);
+  return {
+    group,
+    resource,
+    basis,
+    writers: idsOf(writers),
+    ...(standIns.length > 0 && { standIns: idsOf(standIns) }),
+    ...(omittedPeers > 0 && { omittedPeers }),
+    ...(appearing.count > 0 && { appearing: fieldListRow(appearing) }),
+    ...(disappearing.count > 0 && { disappearing: fieldListRow(disappearing) }),
+    ...(described.count > 0 && { described: fieldListRow(described) }),
+  };
+}
+
+function fieldListRow({ paths, count }: FieldList): { readonly paths: readonly string[]; readonly count: number } {
+  return { paths: paths.slice(0, maxFieldsListed).map((path) => cutText(path, maxPathLength)), count };
 }
 
 /** As many rows from the start as fit; what comes after is not even made. */

@@ -5,6 +5,7 @@ import {
   type PeerObservation,
   startingForMs,
 } from '../domain/assess-peer.ts';
+import type { SchemaIndex } from '../domain/compare-schemas.ts';
 import type { ResolvedPeer } from '../domain/resolve-peers.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
@@ -48,7 +49,7 @@ export interface PeerMonitor {
   stop(): void;
 }
 
-/** Schemas change with their server's version, or with a CRD's; nothing but a line in status depends on them. */
+/** Schemas change with their server's version, which is asked for with its documents, or with a CRD's, which only status shows. */
 const schemaIntervalMs = 300_000;
 
 /** Starts watching one peer: a failure is an observation, never an exception, and retries never end. */
@@ -120,38 +121,50 @@ export function monitorPeer(
     }
     failures = 0;
     fetchDueAt = clock.now() + timing.pollIntervalMs * (0.8 + 0.4 * context.random());
-    const news =
-      result.documents !== seen.documents || seen.documentsAt === undefined || seen.fetchFailure !== undefined;
-    const { fetchFailure: _, ...rest } = seen;
+    // Whether it has become another version is to be known before it counts as ready.
+    const inDoubt = seen.documentsAt === undefined;
+    const news = result.documents !== seen.documents || inDoubt || seen.fetchFailure !== undefined;
+    const learnt = news ? await learnMore(address, result.documents, inDoubt) : undefined;
+    if (news && learnt === undefined) return;
+    if (seen.peer.address !== address || seen.peer.lease?.holderIdentity !== holder) return;
+    const { fetchFailure: _, ...rest } = learnt ?? seen;
     change({ ...rest, documents: result.documents, documentsAt: startedAt }, news);
-    if (news) await learnMore(address, result.documents);
-    if (news || clock.now() >= schemasDueAt) await learnSchemas(address);
+    if (!news && clock.now() >= schemasDueAt) await learnSchemas(address);
   }
 
   async function learnSchemas(address: string): Promise<void> {
-    schemasDueAt = clock.now() + schemaIntervalMs * (0.8 + 0.4 * context.random());
-    const schemas = await client.fetchSchemas(address, seen.schemas, stopping.signal);
+    const schemas = await fetchSchemas(address, seen.schemas);
     if (stopping.signal.aborted || schemas === undefined || seen.peer.address !== address) return;
     change({ ...seen, schemas }, schemas.digest !== seen.schemas?.digest);
   }
 
-  async function learnMore(address: string, documents: PeerDocuments): Promise<void> {
-    const [served, peerAggregated] = await Promise.all([
+  function fetchSchemas(address: string, before: SchemaIndex | undefined): Promise<SchemaIndex | undefined> {
+    schemasDueAt = clock.now() + schemaIntervalMs * (0.8 + 0.4 * context.random());
+    return client.fetchSchemas(address, before, stopping.signal);
+  }
+
+  /** The observation with what goes with these documents; of one in doubt nothing is kept that it does not say again. */
+  async function learnMore(
+    address: string,
+    documents: PeerDocuments,
+    inDoubt: boolean,
+  ): Promise<PeerObservation | undefined> {
+    const [served, peerAggregated, schemas] = await Promise.all([
       client.fetchVersion(address, stopping.signal),
       client.detectPeerAggregation(address, documents, stopping.signal),
+      fetchSchemas(address, seen.schemas),
     ]);
-    if (stopping.signal.aborted) return;
-    const { version, emulatedVersion } = served ?? seen;
-    const known = version === seen.version && emulatedVersion === seen.emulatedVersion;
-    if (known && peerAggregated === seen.peerAggregated) return;
-    const { emulatedVersion: _, ...rest } = seen;
-    const next = {
+    if (stopping.signal.aborted) return undefined;
+    const { version, emulatedVersion, schemas: schemasBefore, ...rest } = seen;
+    const known = served ?? (inDoubt ? {} : { version, emulatedVersion });
+    const hashes = schemas ?? (inDoubt ? undefined : schemasBefore);
+    return {
       ...rest,
-      ...(version !== undefined && { version }),
-      ...(emulatedVersion !== undefined && { emulatedVersion }),
+      ...(known.version !== undefined && { version: known.version }),
+      ...(known.emulatedVersion !== undefined && { emulatedVersion: known.emulatedVersion }),
+      ...(hashes !== undefined && { schemas: hashes }),
       ...(peerAggregated !== undefined && { peerAggregated }),
     };
-    change(next, true);
   }
 
   function backoff(): number {

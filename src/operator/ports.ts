@@ -2,6 +2,7 @@ import type { PeerDiscoveryStatus } from '../api/peer-discovery.ts';
 import type { PeerDocuments, ProbeResult } from '../domain/assess-peer.ts';
 import type { SchemaIndex } from '../domain/compare-schemas.ts';
 import type { RoutingBundle } from '../domain/routing-table.ts';
+import type { NodePool, SchemaOutline } from '../domain/schema-outline.ts';
 import type { ServedVersion } from '../domain/served-version.ts';
 import type { CertificatePair } from '../runtime/issue-certificate.ts';
 
@@ -33,6 +34,17 @@ export interface PeerClient {
     previous: SchemaIndex | undefined,
     signal: AbortSignal,
   ): Promise<SchemaIndex | undefined>;
+  /**
+   * What tells the fields of a group-version (`group/version`) apart; undefined if the server gives no such document, or
+   * another one than that of this hash.
+   */
+  fetchOutline(
+    address: string,
+    groupVersion: string,
+    hash: string,
+    pool: NodePool,
+    signal: AbortSignal,
+  ): Promise<SchemaOutline | undefined>;
   /** True if the server itself merges its peers' discovery (upstream's Mixed Version Proxy). */
   detectPeerAggregation(address: string, documents: PeerDocuments, signal: AbortSignal): Promise<boolean | undefined>;
   close(): void;

@@ -1,7 +1,9 @@
 import type { PeerObservation } from '../domain/assess-peer.ts';
 import type { UnifiedView } from '../domain/derive-bundle.ts';
+import type { RememberedVerdicts } from '../domain/judge-fields.ts';
 import { parseDiscoveryList } from '../domain/parse-discovery.ts';
 import { rememberPeers } from '../domain/remember-peers.ts';
+import { rememberVerdicts } from '../domain/remember-verdicts.ts';
 import type { RoutingTable, TableGroupVersion } from '../domain/routing-table.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
@@ -17,6 +19,8 @@ export interface Publisher {
   readonly trouble: Trouble | undefined;
   /** Learns once what an earlier leader published; undefined if that cannot be read now, and nothing may replace it. */
   recall(): Promise<ReadonlyMap<string, PeerObservation> | undefined>;
+  /** What that leader found of fields. */
+  readonly remembered: RememberedVerdicts | undefined;
   publish(unified: UnifiedView): Promise<void>;
   /**
    * Tells proxies that the table holds, if it is time to or one of them has asked; writes it again if somebody has deleted or
@@ -53,6 +57,7 @@ export function createPublisher({ owner, bundles, confirmEveryMs, clock, log }: 
   let trouble: Trouble | undefined;
   let unconfirmed: Trouble | undefined;
   let confirmedAt = 0;
+  let remembered: RememberedVerdicts | undefined;
 
   /** Repetitions are not logged. */
   function explain(before: Trouble | undefined, reason: string, error: unknown, what: string): Trouble {
@@ -76,11 +81,14 @@ export function createPublisher({ owner, bundles, confirmEveryMs, clock, log }: 
   }
 
   async function write(unified: UnifiedView): Promise<void> {
-    const { mode, serverName, peers, groupVersions, doubts } = unified;
+    const { mode, fieldSkew, serverName, peers, groupVersions, doubts } = unified;
     const apis = encode(unified.apis);
     const api = encode(unified.api);
     const etags = `${apis.etag} ${api.etag}`;
-    const content: Content = { head: JSON.stringify({ mode, serverName, peers, doubts, etags }), groupVersions };
+    const content: Content = {
+      head: JSON.stringify({ mode, fieldSkew, serverName, peers, doubts, etags }),
+      groupVersions,
+    };
     if (published !== undefined && sameContent(published, content)) return;
     if (highest === undefined || overtaken) await read();
     const next = (highest ?? 0) + 1;
@@ -90,6 +98,7 @@ export function createPublisher({ owner, bundles, confirmEveryMs, clock, log }: 
       kind: 'RoutingTable',
       owner,
       mode,
+      fieldSkew,
       revision: next,
       serverName,
       complete,
@@ -124,6 +133,9 @@ export function createPublisher({ owner, bundles, confirmEveryMs, clock, log }: 
     get published() {
       return published;
     },
+    get remembered() {
+      return remembered;
+    },
     get trouble() {
       return trouble ?? unconfirmed;
     },
@@ -133,6 +145,7 @@ export function createPublisher({ owner, bundles, confirmEveryMs, clock, log }: 
         const found = await read();
         if (found.bundle === undefined) return new Map();
         const { table, apis, api } = found.bundle;
+        remembered = rememberVerdicts(table);
         const parse = (text: string) => parseDiscoveryList(JSON.parse(text));
         return rememberPeers({ table, apis: parse(apis), api: parse(api) }, clock.now());
       } catch (error) {

@@ -2,7 +2,7 @@ import { parseDuration } from '../api/duration.ts';
 import { type CompleteSpec, type PeerDiscovery, withDefaults } from '../api/peer-discovery.ts';
 import { defaultTableName, findTableConflict, type TableLocation } from '../api/table-name.ts';
 import type { AddressSource } from '../domain/resolve-peers.ts';
-import type { Mode } from '../domain/routing-table.ts';
+import type { FieldSkew, Mode } from '../domain/routing-table.ts';
 import { describeCaFault } from '../runtime/describe-ca-fault.ts';
 import type { MonitorTiming } from './peer-monitor.ts';
 
@@ -12,6 +12,7 @@ export interface ControllerSettings {
   readonly name: string;
   readonly generation: number;
   readonly mode: Mode;
+  readonly fieldSkew: FieldSkew;
   readonly serverName: string;
   /** True if the Leases are kube-apiservers' own, whose names can be checked against their hostnames. */
   readonly checkLeaseNames: boolean;
@@ -83,6 +84,7 @@ export function readSettings(object: PeerDiscovery, context: SettingsContext): S
     name,
     generation: object.metadata?.generation ?? 0,
     mode: spec.mode,
+    fieldSkew: spec.routing.fieldSkew,
     serverName: spec.tls.serverName,
     checkLeaseNames: spec.leases.labelSelector === kubeApiserverSelector,
     sources: spec.addresses.sources,

@@ -1,5 +1,6 @@
 import type { DivergentResource } from '../api/peer-discovery.ts';
 import { showServedVersion } from '../domain/served-version.ts';
+import { comparePeerFields, type PeerFields } from './compare-peer-fields.ts';
 import { type Comparison, compareServed, servedByDocument, servedByPeer } from './compare-served.ts';
 import { exitCodes } from './exit-codes.ts';
 import { createPaint, type Paint } from './format-table.ts';
@@ -23,12 +24,13 @@ export async function diffPeers(flags: PluginFlags, connect: () => Cluster, cont
       `${files[0]} is a saved document and the other one is not`,
       'give two peers, or two documents as NAME=FILE',
     );
-  const { titles, comparison, inDoubt } =
+  const { titles, comparison, fields, inDoubt } =
     files.length === 2
       ? await compareFiles(left, right, context)
       : comparePeers(left, right, await readPublished(connect(), flags), context);
   context.stdout(
-    printData(comparison, flags.output) ?? renderComparison(titles, comparison, createPaint(context.color)),
+    printData({ ...comparison, ...(fields.length > 0 && { fields }) }, flags.output) ??
+      renderComparison(titles, comparison, fields, createPaint(context.color)),
   );
   if (inDoubt) return exitCodes.unknown;
   const { onlyLeft, onlyRight, changed } = comparison;
@@ -44,7 +46,12 @@ async function compareFiles(left: string, right: string, context: PluginContext)
     return { title: argument.slice(0, at), served: servedByDocument(await readDocument(file, context)) };
   };
   const [a, b] = [await read(left), await read(right)];
-  return { titles: [a.title, b.title] as const, comparison: compareServed(a.served, b.served), inDoubt: false };
+  return {
+    titles: [a.title, b.title] as const,
+    comparison: compareServed(a.served, b.served),
+    fields: [],
+    inDoubt: false,
+  };
 }
 
 function comparePeers(
@@ -85,6 +92,7 @@ function comparePeers(
     titles: [title(a), title(b)] as const,
     comparison: compareServed(servedByPeer(table, a, divergent), servedByPeer(table, b, divergent)),
     inDoubt: doubts.length > 0,
+    fields: comparePeerFields(status, table.peers[a]?.id ?? '', table.peers[b]?.id ?? ''),
   };
 }
 
@@ -97,9 +105,14 @@ function isCut({ differences = [] }: DivergentResource): boolean {
 }
 
 /** As a unified diff: `-` only the left, `+` only the right, `~` both but not alike. */
-function renderComparison(titles: readonly [string, string], comparison: Comparison, paint: Paint): string {
+function renderComparison(
+  titles: readonly [string, string],
+  comparison: Comparison,
+  fields: readonly PeerFields[],
+  paint: Paint,
+): string {
   const { onlyLeft, onlyRight, changed } = comparison;
-  if (onlyLeft.length + onlyRight.length + changed.length === 0)
+  if (onlyLeft.length + onlyRight.length + changed.length + fields.length === 0)
     return `${titles[0]} and ${titles[1]} serve the same.\n`;
   const lines = [paint('bad', `--- ${titles[0]}`), paint('good', `+++ ${titles[1]}`)];
   for (const row of onlyLeft) lines.push(paint('bad', `- ${formatServed(row)}`));
@@ -108,6 +121,12 @@ function renderComparison(titles: readonly [string, string], comparison: Compari
     lines.push(paint('warning', `~ ${formatServed(row)}`));
     for (const { fact, left, right } of row.changes)
       lines.push(`    ${fact}: ${left || '(none)'} -> ${right || '(none)'}`);
+  }
+  for (const row of fields) {
+    lines.push(paint('warning', `~ fields of ${row.group === '' ? row.resource : `${row.resource}.${row.group}`}`));
+    for (const path of row.onlyLeft) lines.push(paint('bad', `    - ${path}`));
+    for (const path of row.onlyRight) lines.push(paint('good', `    + ${path}`));
+    for (const path of row.described) lines.push(`    ~ ${path}`);
   }
   return `${lines.join('\n')}\n`;
 }

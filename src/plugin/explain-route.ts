@@ -1,5 +1,11 @@
 import { parseRequestInfo, type RequestInfo } from '../domain/request-info.ts';
-import { isMisplaced, type NotFoundRule, type RouteDecision, routeRequest } from '../domain/route-request.ts';
+import {
+  type FieldRoute,
+  isMisplaced,
+  type NotFoundRule,
+  type RouteDecision,
+  routeRequest,
+} from '../domain/route-request.ts';
 import type { PeerSet, RoutingTable, TablePeer } from '../domain/routing-table.ts';
 import { showServedVersion } from '../domain/served-version.ts';
 import { indexTable, type TableIndex } from '../domain/table-index.ts';
@@ -107,7 +113,7 @@ function explain(
     const decision = routeRequest(
       index,
       info,
-      { home, usable, lastResort: () => false, tableTooOld: asked.tableTooOld },
+      { home, usable, lastResort: () => false, alreadyRouted: false, tableTooOld: asked.tableTooOld },
       discovery,
     );
     return [{ home: nameOf(peer), ...describeDecision(decision, peer, names) }];
@@ -155,14 +161,14 @@ function describeDecision(
 ): Omit<Outcome, 'home'> {
   switch (decision.kind) {
     case 'home': {
-      const { why, verdict } = describeHome(decision.notFound, nameOf(home));
+      const { why, verdict } = describeHome(decision.notFound, nameOf(home), decision.fields);
       return { goes: 'home', to: [nameOf(home)], why, verdict };
     }
     case 'peer':
       return {
         goes: 'peer',
         to: names(decision.candidates),
-        why: `${nameOf(home)} does not serve it`,
+        why: describePeer(decision.fields, nameOf(home)),
         verdict: 'served',
       };
     case 'discovery':
@@ -177,14 +183,40 @@ function describeDecision(
   }
 }
 
-function describeHome(rule: NotFoundRule, home: string): Pick<Outcome, 'why' | 'verdict'> {
+function describePeer(fields: FieldRoute | undefined, home: string): string {
+  switch (fields) {
+    case undefined:
+      return `${home} does not serve it`;
+    case 'writer':
+      return `${home} does not know all of its fields`;
+    case 'standIn':
+      return `${home} does not know all of its fields; who accepts all is away, so that the answer has a Warning`;
+  }
+}
+
+function describeHome(
+  rule: NotFoundRule,
+  home: string,
+  fields: FieldRoute | undefined,
+): Pick<Outcome, 'why' | 'verdict'> {
   switch (rule.kind) {
     case 'listed':
-      return { why: `${home} serves it`, verdict: 'served' };
+      return { why: describeServing(home, fields), verdict: 'served' };
     case 'doubt':
       return { why: `a 404 of ${home} becomes 503: ${rule.message}`, verdict: 'unknown' };
     case 'trust':
       return { why: `${home}'s own answer stands`, verdict: 'notFound' };
+  }
+}
+
+function describeServing(home: string, fields: FieldRoute | undefined): string {
+  switch (fields) {
+    case undefined:
+      return `${home} serves it`;
+    case 'writer':
+      return `${home} knows all of its fields`;
+    case 'standIn':
+      return `${home} keeps all stored fields; who accepts all is away, so that the answer to a write has a Warning`;
   }
 }
 

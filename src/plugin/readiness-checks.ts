@@ -22,6 +22,7 @@ export function checkReadiness(
     checkSpare(peers),
     checkTrust(peers),
     checkVersions(peers, facts.targetVersion),
+    checkFields(object),
   ];
 }
 
@@ -65,6 +66,38 @@ function checkMode({ metadata, status, spec }: PeerDiscovery): Check {
     ...{ name: 'mode', level: 'fail', message: 'Observe: nothing is routed while versions are mixed' },
     cure: `kubectl patch peerdiscovery ${metadata.name} --type=merge -p '{"spec":{"mode":"Route"}}'`,
   };
+}
+
+/** Whether writes keep the fields that only some servers know now. */
+function checkFields({ metadata, spec, status }: PeerDiscovery): Check {
+  const name = 'fields';
+  const count = status?.fieldDifferentResources;
+  if (count === undefined)
+    return {
+      ...{ name, level: 'skip', message: 'the operator has not compared fields' },
+      cure: 'upgrade the operator',
+    };
+  if (count === 0) return { name, level: 'ok', message: 'all servers know the same fields' };
+  const found = `${count} resources are known by different fields${describeFields(status)}`;
+  if (spec?.routing?.fieldSkew !== 'Ignore')
+    return { name, level: 'ok', message: `${found}; writes go to servers that know all` };
+  return {
+    ...{ name, level: 'warn', message: `${found}; an older server drops those that it does not know` },
+    cure: `kubectl patch peerdiscovery ${metadata.name} --type=merge -p '{"spec":{"routing":{"fieldSkew":"Preserve"}}}'`,
+  };
+}
+
+/** The first fields that come with the newer version, and those that go. */
+function describeFields(status: PeerDiscovery['status']): string {
+  const rows = status?.fieldDifferences ?? [];
+  const first = (side: 'appearing' | 'disappearing') => {
+    const named = rows.flatMap((row) => row[side]?.paths.map((path) => `${row.resource} ${path}`) ?? []);
+    const total = rows.reduce((sum, row) => sum + (row[side]?.count ?? 0), 0);
+    const [field] = named;
+    return field === undefined ? [] : [`${total} ${side}, such as ${field}`];
+  };
+  const said = [...first('appearing'), ...first('disappearing')];
+  return said.length === 0 ? '' : ` (${said.join('; ')})`;
 }
 
 function checkPeers(peers: readonly PeerStatus[]): Check {

@@ -33,6 +33,8 @@ export interface ForwardPlan {
   readonly opaqueNotFound: boolean;
   /** True where what is behind the server answers: under `proxy`, and for an aggregated API. */
   readonly isBehind: boolean;
+  /** Value of a `Warning` that the answer gets besides its own. */
+  readonly warning?: string | undefined;
   /** Asks a server now whether it serves what the request is about; never rejects. */
   askServed(peer: FleetPeer): Promise<Served>;
   readonly upgrade:
@@ -416,7 +418,8 @@ class Forwarding implements ForwardedExchange, PeerHandler {
     this.#started = true;
     if (this.#target !== undefined)
       this.#events.onHead(this.#target, status, headers, performance.now() - this.#askedAt);
-    this.#exchange.respond(status, headers);
+    const { warning } = this.#plan;
+    this.#exchange.respond(status, warning === undefined ? headers : [...headers, 'Warning', warning]);
   }
 
   #send(chunk: Buffer): void {

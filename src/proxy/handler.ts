@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { RequestInfo } from '../domain/request-info.ts';
 import { isProxied, parseRequestInfo } from '../domain/request-info.ts';
-import type { NotFoundRule, RouteDecision } from '../domain/route-request.ts';
+import type { FieldRoute, NotFoundRule, RouteDecision } from '../domain/route-request.ts';
 import { routeRequest } from '../domain/route-request.ts';
 import type { PeerSet } from '../domain/routing-table.ts';
 import type { StatusError } from '../domain/status-error.ts';
@@ -89,6 +89,7 @@ class Answering implements ForwardEvents {
   /** True where whoever answers stood in for home, if it is not home. */
   #isForHome = false;
   #route: Route = 'rejected';
+  #fields: FieldRoute | undefined;
   #peer = '';
   #code = 0;
   /** The server's, for a client that has sent none. */
@@ -182,6 +183,7 @@ class Answering implements ForwardEvents {
       home: home === undefined ? undefined : snapshot.index?.peerAt(home.target.address),
       usable: (peer: number) => fleet.usable(snapshot.peers[peer]),
       lastResort: (peer: number) => fleet.lastResort(snapshot.peers[peer]),
+      alreadyRouted: identity.alreadyRouted,
       tableTooOld: fleet.tableTooOld(),
     };
     const decision = routeRequest(snapshot.index, info, view, question !== undefined);
@@ -210,6 +212,7 @@ class Answering implements ForwardEvents {
     this.#isForHome = decision.kind === 'home';
     this.#homeLacksIt = decision.kind === 'peer';
     this.#route = decision.kind === 'peer' ? 'peer' : 'home';
+    if (decision.kind !== 'discovery') this.#fields = decision.fields;
     if (this.#context.accessLog) this.#reason = explain(decision, identity.alreadyRouted);
     if (identity.alreadyRouted) this.#forward(home === undefined ? undefined : targetOfRouted(home, decision), none);
     else if (decision.kind === 'peer') {
@@ -279,6 +282,7 @@ class Answering implements ForwardEvents {
       repeatable: reads && (upgrade === undefined || info.verb === 'watch'),
       opaqueNotFound: isProxied(info),
       isBehind: this.#isBehind,
+      warning: this.#fields === 'standIn' && info.verb !== 'get' ? warnOfFields(info) : undefined,
       askServed: ({ target }: FleetPeer) => askServed(this.#context, target, exchange, info),
       upgrade,
     };
@@ -358,6 +362,7 @@ class Answering implements ForwardEvents {
     this.#route = 'peer';
     const { group, version, resource } = info;
     metrics.rerouted.inc({ code: String(status), group, version, resource });
+    if (this.#fields !== undefined && info.verb !== 'get') metrics.fieldWrites.inc({ group, version, resource });
   }
 
   #onClose(complete: boolean): void {
@@ -427,6 +432,15 @@ function isAggregated({ isResourceRequest, group, version, path }: RequestInfo, 
   if (isResourceRequest) return index?.isAggregated(group, version) === true;
   const [, inGroup = '', inVersion = ''] = /^\/(?:openapi\/v3\/)?apis\/([^/]+)\/([^/]+)\/?$/.exec(path) ?? [];
   return index?.isAggregated(inGroup, inVersion) === true;
+}
+
+/** As `NewWarningHeader` in `pkg/util/net/http.go` of k8s.io/apimachinery writes it; the table names the resource. */
+function warnOfFields({ group, version, resource }: RequestInfo): string {
+  const what = `${resource} of ${group === '' ? version : `${group}/${version}`}`;
+  return (
+    `299 - "no kube-apiserver that accepts every field of ${what} can take requests now: a field that only those accept ` +
+    'was dropped, if the request had one"'
+  );
 }
 
 const routedAlready = 'another proxy has sent the request here, and this server does not serve it';
@@ -505,7 +519,8 @@ function isLongRunning({ verb, subresource, isResourceRequest, path }: RequestIn
 
 function explain(decision: RouteDecision, alreadyRouted: boolean): string {
   if (alreadyRouted) return 'another proxy has routed it here';
-  if (decision.kind === 'peer') return 'home does not serve it';
+  if (decision.kind === 'peer')
+    return decision.fields === undefined ? 'home does not serve it' : 'home does not know all of its fields';
   if (decision.kind !== 'home') return '';
   switch (decision.notFound.kind) {
     case 'listed':

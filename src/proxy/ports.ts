@@ -193,6 +193,8 @@ export const unavailableReasons = [
 /** What the proxy counts; implemented over prom-client in `adapters/telemetry`. */
 export interface ProxyMetrics {
   readonly rerouted: { inc(labels: Readonly<Record<'code' | 'group' | 'version' | 'resource', string>>): void };
+  /** Writes that were sent to a server other than home, which does not know all fields of the resource. */
+  readonly fieldWrites: { inc(labels: Readonly<Record<'group' | 'version' | 'resource', string>>): void };
   readonly peerErrors: { inc(labels: { readonly type: string }): void };
   readonly unavailable: { inc(labels: { readonly reason: UnavailableReason }): void };
   readonly tableRevision: { set(revision: number): void };

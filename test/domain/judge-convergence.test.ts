@@ -34,7 +34,10 @@ const away = (since: number): Partial<PeerObservation> => ({
 
 function judge(observations: readonly PeerObservation[], now: number): Convergence {
   const views: PeerView[] = observations.map((seen) => ({ seen, assessment: assessPeer(seen, bounds, now) }));
-  return judgeConvergence(views, deriveUnifiedView(views, defined, { mode: 'Route', serverName: 'kubernetes' }));
+  return judgeConvergence(
+    views,
+    deriveUnifiedView(views, defined, { mode: 'Route', fieldSkew: 'Preserve', serverName: 'kubernetes' }),
+  );
 }
 
 /** Every outcome that was seen while time went on, once for each run of equal ones. */

@@ -16,7 +16,7 @@ function route(target: string, overrides: Partial<RoutingTable> = {}, view: Part
   return routeRequest(
     index,
     parsed.info,
-    { home: 0, usable: () => true, lastResort: () => false, tableTooOld: false, ...view },
+    { home: 0, usable: () => true, lastResort: () => false, alreadyRouted: false, tableTooOld: false, ...view },
     false,
   );
 }
@@ -124,7 +124,7 @@ describe('routeRequest', () => {
     const decision = routeRequest(
       undefined,
       parsed.info,
-      { home: undefined, usable: () => true, lastResort: () => false, tableTooOld: false },
+      { home: undefined, usable: () => true, lastResort: () => false, alreadyRouted: false, tableTooOld: false },
       false,
     );
     expect(decision).to.have.nested.property('notFound.kind', 'doubt');
@@ -159,4 +159,86 @@ describe('routeRequest', () => {
       const states = peers.map((peer, at) => (at === 0 ? { ...peer, state } : peer));
       expect(route('/apis/new.io/v1/things', { peers: states }, { home: undefined })).to.have.property('kind', kind);
     });
+
+  describe('of a resource whose fields not all servers know', () => {
+    const row = {
+      resource: 'pods',
+      peers: [0, 1, 2],
+      writers: [2],
+      standIns: [1],
+      subresources: { status: [0, 1, 2], exec: [0, 1, 2], log: [0, 1, 2] },
+    };
+    const table = { groupVersions: [{ group: '', version: 'v1', origin: 'BuiltIn' as const, resources: [row] }] };
+    const to = (method: string, target: string, view: Partial<RouteView> = {}, more: Partial<RoutingTable> = {}) =>
+      route(target, { ...table, ...more }, view, method);
+    const pod = '/api/v1/namespaces/x/pods/p';
+    const writer = { kind: 'peer', notFound: { kind: 'listed' }, candidates: [2], fields: 'writer' };
+
+    it('sends writes of every kind, and reads of one object, to a server that knows all of them', () => {
+      for (const [method, target] of [
+        ['POST', '/api/v1/namespaces/x/pods'],
+        ['PUT', pod],
+        ['PATCH', pod],
+        ['DELETE', pod],
+        ['DELETE', '/api/v1/namespaces/x/pods'],
+        ['PATCH', `${pod}/status`],
+        ['POST', '/api/v1/namespaces/x/pods?dryRun=All'],
+        ['GET', pod],
+        ['GET', `${pod}/status`],
+      ] as const)
+        expect(to(method, target), `${method} ${target}`).to.deep.equal(writer);
+    });
+
+    it('lets lists, watches and streams stay at home', () => {
+      for (const [method, target] of [
+        ['GET', '/api/v1/pods'],
+        ['GET', '/api/v1/namespaces/x/pods?watch=1'],
+        ['GET', '/api/v1/namespaces/x/pods?fieldSelector=metadata.name%3Dp'],
+        ['GET', '/api/v1/watch/namespaces/x/pods/p'],
+        ['POST', `${pod}/exec`],
+        ['GET', `${pod}/log`],
+      ] as const)
+        expect(to(method, target), `${method} ${target}`).to.deep.equal({
+          kind: 'home',
+          notFound: { kind: 'listed' },
+          instead: [1, 2],
+        });
+    });
+
+    it('stays at home that knows all, with its equals to stand in', () => {
+      expect(to('PUT', pod, { home: 2 })).to.deep.equal({
+        kind: 'home',
+        notFound: { kind: 'listed' },
+        instead: [],
+        fields: 'writer',
+      });
+    });
+
+    it('goes to one that keeps what is stored while none that knows all can take it', () => {
+      const away = { usable: (peer: number) => peer !== 2 };
+      expect(to('PUT', pod, away)).to.deep.equal({ ...writer, candidates: [1], fields: 'standIn' });
+      expect(to('PUT', pod, { ...away, home: 1 })).to.deep.include({ kind: 'home', fields: 'standIn' });
+    });
+
+    it('is 503, and never sent to one that would destroy a stored field', () => {
+      const decision = to('PUT', pod, { usable: (peer) => peer === 0 });
+      expect(decision).to.include({ kind: 'unavailable', retryAfterSeconds: 1 });
+      expect(decision).to.have.property('message').that.includes('knows all fields of pods of v1').and.includes('c is');
+    });
+
+    it('believes no server that was away until it has said again which version it is', () => {
+      const inDoubt = { peers: peers.map((peer) => (peer.id === 'a' ? peer : { ...peer, inDoubt: true })) };
+      expect(to('PUT', pod, {}, inDoubt)).to.have.property('kind', 'unavailable');
+      expect(to('PUT', pod, { home: 2 }, inDoubt)).to.have.property('kind', 'unavailable');
+    });
+
+    it('chooses no other server in mode Observe, or after another proxy has', () => {
+      expect(to('PUT', pod, {}, { mode: 'Observe' })).to.have.property('kind', 'home');
+      expect(to('PUT', pod, { alreadyRouted: true })).to.have.property('kind', 'home');
+    });
+
+    it('goes to a known writer where home is not in the table', () => {
+      expect(to('PUT', pod, { home: undefined })).to.deep.equal(writer);
+    });
+  });
 });

@@ -84,7 +84,13 @@ function expectNoWrongNotFound(moment: Moment): void {
     const info = { isResourceRequest: true, verb: 'list', path: '', group, version, resource, subresource: '' };
     for (const home of truth) {
       if (!home.running || home.serves.has(key)) continue;
-      const view = { home: index.peerAt(home.address), usable: () => true, lastResort: () => true, tableTooOld: false };
+      const view = {
+        home: index.peerAt(home.address),
+        usable: () => true,
+        lastResort: () => true,
+        alreadyRouted: false,
+        tableTooOld: false,
+      };
       const decision = routeRequest(index, info as unknown as RequestInfo, view, false);
       const believed = decision.kind === 'home' && decision.notFound.kind === 'trust';
       expect(believed, `a 404 of ${home.name} for ${key} at ${moment.nowMs} ms is believed`).to.equal(false);

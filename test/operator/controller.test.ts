@@ -1,7 +1,9 @@
 import { expect } from 'chai';
 import { encodeDiscoveryList } from '../../src/domain/encode-discovery.ts';
 import type { AddressSource } from '../../src/domain/resolve-peers.ts';
+import { buildGroup, buildResource, buildVersion } from '../support/discovery-builders.ts';
 import { createFakeControlPlane, group } from '../support/fake-control-plane.ts';
+import { buildOpenApi } from '../support/openapi-builders.ts';
 
 const a = '10.0.0.1:6443';
 const b = '10.0.0.2:6443';
@@ -110,6 +112,110 @@ describe('the controller of a PeerDiscovery', () => {
     expect(plane.statuses.at(-1)?.schemaDifferences).to.equal(undefined);
     expect(plane.table.revision).to.equal(revision);
     await plane.controller.stop();
+  });
+
+  describe('with servers whose schemas differ', () => {
+    /** Servers of 1.35 and 1.36, of which only the new one knows a colour. */
+    function skewedPlane(settings = {}) {
+      const plane = mixedPlane(settings);
+      const [old, young] = [plane.servers.get(a), plane.servers.get(b)];
+      if (old === undefined || young === undefined) throw new Error('no servers');
+      const resource = (name: string) =>
+        buildResource(name, { responseKind: { group: 'apps', version: 'v1', kind: name } });
+      const groups = [buildGroup('apps', buildVersion('v1', resource('deployments'), resource('widgets')))];
+      const kinds = ['deployments', 'widgets'];
+      const document = (fields: Record<string, string>) =>
+        buildOpenApi('apps/v1', kinds, { deployments: fields, widgets: { size: 'a size' } });
+      Object.assign(old, {
+        groups,
+        version: { version: 'v1.35.4' },
+        schemas: { hashes: new Map([['apps/v1', 'A1']]), digest: 'A1' },
+        openapi: { 'apps/v1': document({ name: 'a name' }) },
+      });
+      Object.assign(young, {
+        groups,
+        version: { version: 'v1.36.3' },
+        schemas: { hashes: new Map([['apps/v1', 'B1']]), digest: 'B1' },
+        openapi: { 'apps/v1': document({ name: 'a name', colour: 'a colour' }) },
+      });
+      return { plane, old, young };
+    }
+    const writersOf = (plane: Plane, name: string) => {
+      const { groupVersions, peers } = plane.table;
+      const row = groupVersions.flatMap(({ resources }) => resources).find(({ resource }) => resource === name);
+      return row?.writers?.map((at) => peers[at]?.hostname);
+    };
+
+    it('publishes who knows all fields, and says in status which fields those are', async () => {
+      const { plane } = skewedPlane();
+      await plane.advance(3_000);
+      expect(writersOf(plane, 'deployments')).to.deep.equal(['new']);
+      expect(writersOf(plane, 'widgets')).to.equal(undefined);
+      const status = plane.statuses.at(-1);
+      expect(status?.fieldDifferentResources).to.equal(1);
+      expect(status?.fieldDifferences?.[0]).to.deep.include({
+        ...{ group: 'apps', resource: 'deployments', basis: 'Schemas' },
+        appearing: { paths: ['colour'], count: 1 },
+      });
+      await plane.controller.stop();
+    });
+
+    it('reads each document once, and none while all are the same', async () => {
+      const { plane, old, young } = skewedPlane();
+      await plane.advance(60_000);
+      expect(plane.calls.outline).to.equal(2);
+      const { version, schemas } = young;
+      Object.assign(old, { version, schemas });
+      plane.renew('old', a, 'restarted');
+      for (let turn = 0; turn < 10; turn += 1) {
+        plane.renew('old', a, 'restarted');
+        plane.renew('new', b);
+        await plane.advance(10_000);
+      }
+      expect(plane.calls.outline).to.equal(2);
+      expect(writersOf(plane, 'deployments')).to.equal(undefined);
+      expect(plane.statuses.at(-1)).to.include({ fieldDifferentResources: 0 });
+      await plane.controller.stop();
+    });
+
+    it('takes the newest version for right while a document cannot be read, and tries again', async () => {
+      const { plane, old } = skewedPlane();
+      const { openapi } = old;
+      delete old.openapi;
+      await plane.advance(3_000);
+      expect(writersOf(plane, 'deployments')).to.deep.equal(['new']);
+      expect(writersOf(plane, 'widgets')).to.deep.equal(['new']);
+      if (openapi !== undefined) old.openapi = openapi;
+      for (let turn = 0; turn < 4; turn += 1) {
+        plane.renew('old', a);
+        plane.renew('new', b);
+        await plane.advance(10_000);
+      }
+      expect(writersOf(plane, 'widgets')).to.equal(undefined);
+      await plane.controller.stop();
+    });
+
+    it('keeps the only server that knows a field for writes while it is away, and doubts it until it has been read', async () => {
+      const { plane, young } = skewedPlane();
+      await plane.advance(3_000);
+      young.probe = { kind: 'unreachable', detail: 'connection refused' };
+      await plane.advance(5_000);
+      expect(writersOf(plane, 'deployments')).to.deep.equal(['new']);
+      expect(plane.table.peers.find(({ hostname }) => hostname === 'new')).to.include({ inDoubt: true });
+      young.probe = { kind: 'ready' };
+      await plane.advance(5_000);
+      expect(plane.table.peers.find(({ hostname }) => hostname === 'new')).not.to.have.property('inDoubt');
+      await plane.controller.stop();
+    });
+
+    it('leaves the table as it was where fieldSkew is Ignore, and shows all the same', async () => {
+      const { plane } = skewedPlane({ fieldSkew: 'Ignore' });
+      await plane.advance(3_000);
+      expect(writersOf(plane, 'deployments')).to.equal(undefined);
+      expect(plane.table.fieldSkew).to.equal('Ignore');
+      expect(plane.statuses.at(-1)?.fieldDifferentResources).to.equal(1);
+      await plane.controller.stop();
+    });
   });
 
   it('routes to a new server as soon as it is ready, and doubts until then', async () => {

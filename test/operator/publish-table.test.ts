@@ -8,6 +8,8 @@ import { createManualClock } from '../support/manual-clock.ts';
 
 const view = (mode: 'Route' | 'Observe'): UnifiedView => ({
   mode,
+  fieldSkew: 'Preserve',
+  fieldVerdicts: [],
   serverName: 'kubernetes.default.svc',
   peers: [],
   groupVersions: [],

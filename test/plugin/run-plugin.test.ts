@@ -463,6 +463,26 @@ describe('kubectl peerdiscovery', () => {
     const told = await run(['diff', 'a', 'b'], described(0));
     expect(told.stdout).to.contain('~ olds.v1.old\n    verbs: get -> get,watch\n').and.not.to.contain('mine');
     expect(told.stderr).to.equal('');
+    const fieldDifferences = [
+      {
+        ...{ group: 'apps', resource: 'deployments', basis: 'Schemas' as const, writers: ['apiserver-b'] },
+        appearing: { paths: ['spec.colour'], count: 3 },
+        disappearing: { paths: ['spec.name'], count: 1 },
+        described: { paths: ['spec.size'], count: 1 },
+      },
+    ];
+    const fields = (fake: { objects: Map<string, unknown> }) => {
+      const object = objectWith([peer('a'), peer('b')]);
+      fake.objects.set(objectPath, { ...object, status: { ...object.status, fieldDifferences } });
+    };
+    const between = await run(['diff', 'a', 'b'], fields);
+    expect(between.stdout).to.contain(
+      '~ fields of deployments.apps\n    - spec.name\n    + spec.colour\n    + (2 more)\n    ~ spec.size\n',
+    );
+    expect(JSON.parse((await run(['diff', 'b', 'a', '-o', 'json'], fields)).stdout).fields[0]).to.deep.include({
+      onlyLeft: ['spec.colour', '(2 more)'],
+      onlyRight: ['spec.name'],
+    });
     expect((await run(['diff', 'a', 'b'], described(1))).stderr).to.contain('lists not every difference');
     const group = buildGroup('apps', buildVersion('v1', 'deployments'));
     const text = saved(group);

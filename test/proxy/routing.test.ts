@@ -89,6 +89,55 @@ describe('the proxy', function () {
     expect([other.seen.length, third.seen.length].map((count) => count % 6).sort()).to.deep.equal([0, 1]);
   });
 
+  describe('with a resource whose fields not all servers know', () => {
+    const skewed = (states: readonly ('Ready' | 'Unreachable')[], more = {}) =>
+      table({
+        peers: [home, other, third].map(({ address }, at) => ({
+          id: `peer-${at}`,
+          address,
+          state: states[at] ?? 'Ready',
+        })),
+        groupVersions: [
+          {
+            group: '',
+            version: 'v1',
+            origin: 'BuiltIn',
+            resources: [{ resource: 'pods', peers: [0, 1, 2], writers: [2], standIns: [1], subresources: {} }],
+          },
+        ],
+        ...more,
+      });
+    const pods = '/api/v1/namespaces/x/pods';
+
+    it('sends writes and reads of one object to a server that knows all, marked, and lists home', async () => {
+      proxy.use(skewed([]));
+      expect((await proxy.get(pods, {}, 'POST', '{}')).body).to.equal('third');
+      expect((await proxy.get(`${pods}/p`)).body).to.equal('third');
+      expect((await proxy.get(pods)).body).to.equal('home');
+      expect(third.seen[0]?.headers['x-kubernetes-peer-proxied']).to.equal('true');
+      expect(await proxy.proxy.metrics.text()).to.match(
+        /^peerdiscovery_proxy_field_writes_total\{group="",version="v1",resource="pods"\} 1$/m,
+      );
+    });
+
+    it('warns of what a server that stands in may have dropped', async () => {
+      proxy.use(skewed(['Ready', 'Ready', 'Unreachable']));
+      const answer = await proxy.get(pods, {}, 'POST', '{}');
+      expect(answer.body).to.equal('other');
+      expect(answer.headers.warning).to.match(/^299 - ".*pods of v1.*"$/);
+      expect((await proxy.get(`${pods}/p`)).headers.warning).to.equal(undefined);
+    });
+
+    it('says 503 and sends nothing where only servers are left that would destroy a stored field', async () => {
+      proxy.use(skewed(['Ready', 'Unreachable', 'Unreachable']));
+      const answer = await proxy.get(pods, {}, 'POST', '{}');
+      expect(answer.status).to.equal(503);
+      expect(answer.headers['retry-after']).to.equal('1');
+      expect(answer.body).to.include('knows all fields of pods of v1').and.include('peer-2 is Unreachable');
+      expect((await proxy.get(pods)).body).to.equal('home');
+    });
+  });
+
   it('passes status, repeated headers and body as they are', async () => {
     home.answer = (_request, response) =>
       response

@@ -5,12 +5,14 @@ import type { SchemaIndex } from '../../src/domain/compare-schemas.ts';
 import type { GroupDiscovery } from '../../src/domain/discovery-document.ts';
 import type { LeaseObject } from '../../src/domain/identity-lease.ts';
 import type { RoutingBundle } from '../../src/domain/routing-table.ts';
+import { outlineDocument } from '../../src/domain/schema-outline.ts';
 import type { ServedVersion } from '../../src/domain/served-version.ts';
 import { type Controller, startController } from '../../src/operator/controller.ts';
 import type { EndpointSliceObject, NodeObject } from '../../src/operator/gather-addresses.ts';
 import { type FetchResult, type PeerClient, TerminalError, type WatchedSet } from '../../src/operator/ports.ts';
 import type { ControllerSettings } from '../../src/operator/read-settings.ts';
 import type { Clock } from '../../src/runtime/clock.ts';
+import { hashText } from '../../src/runtime/hash-text.ts';
 import { identityLeaseName } from '../../src/runtime/identity-lease-name.ts';
 import { silentLog } from '../../src/runtime/log.ts';
 
@@ -41,6 +43,8 @@ interface FakeServer {
   failure?: FetchResult & { kind: 'failed' };
   schemas?: SchemaIndex;
   version?: ServedVersion;
+  /** OpenAPI documents by `group/version`. */
+  openapi?: Record<string, object>;
 }
 
 /** Servers, Leases and a store that exist only in memory; time moves only by `advance`. */
@@ -79,7 +83,7 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
   } = {
     publish: false,
   };
-  const calls = { statusWrite: 0, fetch: 0, confirm: 0, confirmed: 0, answered: [] as string[] };
+  const calls = { statusWrite: 0, fetch: 0, outline: 0, confirm: 0, confirmed: 0, answered: [] as string[] };
   const set = <T>(items: Map<string, T>): WatchedSet<T> => ({
     items: () => items,
     synced: true,
@@ -103,6 +107,12 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
     },
     fetchVersion: async (address) => servers.get(address)?.version ?? { version: 'v1.36.3' },
     fetchSchemas: async (address) => servers.get(address)?.schemas,
+    fetchOutline: async (address, groupVersion, hash, pool) => {
+      calls.outline += 1;
+      const server = servers.get(address);
+      if (server?.schemas?.hashes.get(groupVersion) !== hash) return undefined;
+      return outlineDocument(server.openapi?.[groupVersion], hashText, pool);
+    },
     detectPeerAggregation: async () => false,
     close() {},
   };
@@ -110,6 +120,7 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
     name: 'cluster',
     generation: 1,
     mode: 'Route',
+    fieldSkew: 'Preserve',
     serverName: 'kubernetes.default.svc',
     checkLeaseNames: true,
     sources: ['EndpointSlice', 'LeaseAnnotation'],

@@ -30,7 +30,11 @@ export function largestFleet(now: number): StatusInput {
   const defined = { custom: new Set<string>(), aggregated: new Set<string>(), deletedAt: new Map<string, number>() };
   return {
     generation: 1,
-    unified: deriveUnifiedView(views, defined, { mode: 'Route', serverName: 'kubernetes.default.svc' }),
+    unified: deriveUnifiedView(views, defined, {
+      mode: 'Route',
+      fieldSkew: 'Preserve',
+      serverName: 'kubernetes.default.svc',
+    }),
     views,
     leaseProblems: Array.from({ length: 200 }, (_, index) => ({
       lease: `apiserver-${index}`,

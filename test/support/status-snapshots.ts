@@ -22,7 +22,7 @@ const newer: readonly GroupDiscovery[] = [
 ];
 const bounds = { staleAfterMs: 60_000, goneAfterMs: 300_000 };
 const defined = { custom: new Set<string>(), aggregated: new Set<string>(), deletedAt: new Map<string, number>() };
-const route = { mode: 'Route', serverName: 'kubernetes.default.svc' } as const;
+const route = { mode: 'Route', fieldSkew: 'Preserve', serverName: 'kubernetes.default.svc' } as const;
 const routingTable = { namespace: 'peerdiscovery-system', name: 'peerdiscovery-cluster' };
 
 interface Server {

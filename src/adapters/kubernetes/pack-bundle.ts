@@ -23,6 +23,8 @@ interface PackedResource {
   readonly resource: string;
   readonly scope?: Scope;
   readonly peers: number;
+  readonly writers?: number;
+  readonly standIns?: number;
   readonly subresources: Readonly<Record<string, number>>;
 }
 
@@ -42,9 +44,11 @@ export function packBundle({ table, ...documents }: RoutingBundle): PackedBundle
   };
   const packed = groupVersions.map(({ resources, ...groupVersion }) => ({
     ...groupVersion,
-    resources: resources.map(({ peers, subresources, ...resource }) => ({
+    resources: resources.map(({ peers, writers, standIns, subresources, ...resource }) => ({
       ...resource,
       peers: indexOf(peers),
+      ...(writers !== undefined && { writers: indexOf(writers) }),
+      ...(standIns !== undefined && { standIns: indexOf(standIns) }),
       subresources: mapValues(subresources, indexOf),
     })),
   }));
@@ -64,13 +68,20 @@ export function unpackPeerSets({
   const unpacked: TableGroupVersion[] = [];
   for (const [g, { resources, ...groupVersion }] of groupVersions.entries()) {
     const rows: TableResource[] = [];
-    for (const [r, { peers, subresources, ...resource }] of resources.entries()) {
-      if ([peers, ...Object.values(subresources)].some((index) => index >= peerSets.length))
+    for (const [r, { peers, writers, standIns, subresources, ...resource }] of resources.entries()) {
+      const used = [peers, writers ?? 0, standIns ?? 0, ...Object.values(subresources)];
+      if (used.some((index) => index >= peerSets.length))
         return {
           ok: false,
           reason: `table.groupVersions.${g}.resources.${r} has to refer to ${peerSets.length} peerSets`,
         };
-      rows.push({ ...resource, peers: setAt(peers), subresources: mapValues(subresources, setAt) });
+      rows.push({
+        ...resource,
+        peers: setAt(peers),
+        ...(writers !== undefined && { writers: setAt(writers) }),
+        ...(standIns !== undefined && { standIns: setAt(standIns) }),
+        subresources: mapValues(subresources, setAt),
+      });
     }
     unpacked.push({ ...groupVersion, resources: rows });
   }

@@ -7,8 +7,10 @@ import { findJsonExcess } from '../../domain/count-json.ts';
 import type { GroupDiscovery } from '../../domain/discovery-document.ts';
 import type { LegacyResources } from '../../domain/legacy-to-groups.ts';
 import { parseDiscoveryList } from '../../domain/parse-discovery.ts';
+import { outlineDocument, type SchemaOutline } from '../../domain/schema-outline.ts';
 import type { ServedVersion } from '../../domain/served-version.ts';
 import type { FetchResult, PeerClient as PeerClientPort } from '../../operator/ports.ts';
+import { hashText } from '../../runtime/hash-text.ts';
 import type { Log } from '../../runtime/log.ts';
 import { createDocumentPool, type DocumentPool } from './document-pool.ts';
 import { walkLegacyDiscovery } from './legacy-discovery.ts';
@@ -245,6 +247,22 @@ export function createPeerClient(options: PeerClientOptions): PeerClient {
         () => undefined,
       ),
 
+    fetchOutline: (address, groupVersion, hash, nodes, signal) =>
+      operate<SchemaOutline | undefined>(
+        address,
+        signal,
+        async (get) => {
+          const path = groupVersion.startsWith('/')
+            ? `/openapi/v3/api${groupVersion}`
+            : `/openapi/v3/apis/${groupVersion}`;
+          const answer = await get(path, [200], { accept: 'application/json' });
+          // A document's ETag is the hash that the index gives it.
+          if (answer.status !== 200 || !isOfHash(answer.etag, hash)) return undefined;
+          return outlineDocument(parseJson(answer.body, path), hashText, nodes);
+        },
+        () => undefined,
+      ),
+
     forget(address) {
       sessions.get(address)?.close();
       sessions.delete(address);
@@ -261,6 +279,10 @@ export function createPeerClient(options: PeerClientOptions): PeerClient {
       lostReports.clear();
     },
   };
+}
+
+function isOfHash(etag: string | undefined, hash: string): boolean {
+  return (etag ?? '').replace(/^(?:W\/)?"/, '').startsWith(hash);
 }
 
 type Get = (path: string, read: readonly number[], headers?: Readonly<Record<string, string>>) => Promise<PeerAnswer>;

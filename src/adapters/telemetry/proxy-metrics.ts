@@ -116,7 +116,16 @@ export function createProxyMetrics(sources: MetricSources): ProxyMetrics {
   return {
     text: () => registry.metrics(),
     json: () => registry.getMetricsAsJSON(),
-    rerouted: createRerouted(registry),
+    rerouted: createByLabels<keyof Parameters<ProxyMetrics['rerouted']['inc']>[0]>(registry, {
+      name: 'apiserver_rerouted_request_total',
+      help: 'Requests that were sent to a kube-apiserver other than their home.',
+      labelNames: ['code', 'group', 'version', 'resource'],
+    }),
+    fieldWrites: createByLabels<keyof Parameters<ProxyMetrics['fieldWrites']['inc']>[0]>(registry, {
+      name: 'peerdiscovery_proxy_field_writes_total',
+      help: 'Writes that were sent to another kube-apiserver because their home does not know all fields.',
+      labelNames: ['group', 'version', 'resource'],
+    }),
     peerErrors,
     unavailable,
     tableRevision: new Gauge({
@@ -164,13 +173,14 @@ export function createProxyMetrics(sources: MetricSources): ProxyMetrics {
 }
 
 /** Counts by one look-up: prom-client's own builds and hashes a set of labels each time. */
-function createRerouted(registry: Registry): ProxyMetrics['rerouted'] {
-  type Labels = Parameters<ProxyMetrics['rerouted']['inc']>[0];
-  const counted = new Map<string, { readonly labels: Labels; count: number }>();
+function createByLabels<Label extends string>(
+  registry: Registry,
+  { labelNames, ...what }: { readonly name: string; readonly help: string; readonly labelNames: readonly Label[] },
+): { inc(labels: Readonly<Record<Label, string>>): void } {
+  const counted = new Map<string, { readonly labels: Readonly<Record<Label, string>>; count: number }>();
   new Counter({
-    name: 'apiserver_rerouted_request_total',
-    help: 'Requests that were sent to a kube-apiserver other than their home.',
-    labelNames: ['code', 'group', 'version', 'resource'],
+    ...what,
+    labelNames: [...labelNames],
     registers: [registry],
     collect() {
       for (const { labels, count } of counted.values()) this.inc(labels, count);
@@ -179,7 +189,8 @@ function createRerouted(registry: Registry): ProxyMetrics['rerouted'] {
   });
   return {
     inc: (labels) => {
-      const key = `${labels.code}/${labels.group}/${labels.version}/${labels.resource}`;
+      let key = '';
+      for (const name of labelNames) key += `${labels[name]}/`;
       const known = counted.get(key);
       if (known === undefined) counted.set(key, { labels, count: 1 });
       else known.count++;

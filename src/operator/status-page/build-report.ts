@@ -98,6 +98,8 @@ export interface ObjectReport {
     readonly rows: readonly ServedReport[];
   };
   readonly schemaDifferences: readonly string[];
+  /** Built-in resources that servers know by different fields. */
+  readonly fieldDifferences: readonly string[];
   readonly leaseProblems: readonly { readonly lease: string; readonly reason: string; readonly message: string }[];
 }
 
@@ -162,6 +164,9 @@ function reportObject(object: ObservedObject, search: string, now: number): Omit
     schemaDifferences: (live?.unified?.schemaDifferences ?? [])
       .slice(0, maxRows)
       .map(({ group, version }) => (group === '' ? version : `${group}/${version}`)),
+    fieldDifferences: (live?.unified?.fieldVerdicts ?? [])
+      .slice(0, maxRows)
+      .map(({ group, resource }) => (group === '' ? resource : `${resource}.${group}`)),
     leaseProblems: (status?.leaseProblems ?? []).slice(0, 50).map(({ lease, reason, message }) => ({
       lease: cut(lease),
       reason,

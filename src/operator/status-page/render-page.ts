@@ -126,13 +126,16 @@ ${level !== 'good' && html`<p class="aside">${message}</p>`}
   )}</ul>`;
 }
 
-function renderProblems({ leaseProblems, schemaDifferences, name }: ObjectReport): Html {
+function renderProblems({ leaseProblems, schemaDifferences, fieldDifferences, name }: ObjectReport): Html {
   return html`${
     leaseProblems.length > 0 &&
     html`<h4>Leases that identify no server</h4><ul class="plain-list">${leaseProblems.map(({ lease, reason, message }) => html`<li><code>${lease}</code> ${reason}: ${message}</li>`)}</ul>`
   }${
     schemaDifferences.length > 0 &&
     html`<details id="${`schemas-${name}`}"><summary>Schemas differ in ${schemaDifferences.length} group-versions</summary><p class="aside">A field may be known to some servers only; normal during an upgrade.</p><p>${schemaDifferences.join(', ')}</p></details>`
+  }${
+    fieldDifferences.length > 0 &&
+    html`<details id="${`fields-${name}`}"><summary>Fields differ in ${fieldDifferences.length} resources</summary><p class="aside">In mode Route, writes of these go to the servers that know all fields; the status of the object names both.</p><p>${fieldDifferences.join(', ')}</p></details>`
   }`;
 }
 

@@ -30,6 +30,22 @@ describe('bundle codec', () => {
     expect(await decodeBundle(read.head, [...shards].reverse())).to.deep.equal({ ok: true, bundle });
   });
 
+  it('gives back who may write, which a reader of an earlier version passes over', async () => {
+    const bundle = sampleBundle(7, 'x');
+    const [first, ...others] = bundle.table.groupVersions;
+    const [row, ...rows] = first?.resources ?? [];
+    if (first === undefined || row === undefined) throw new Error('the sample has no resources');
+    const resources = [{ ...row, writers: row.peers.slice(1), standIns: row.peers.slice(0, 1) }, ...rows];
+    const groupVersions = [{ ...first, resources }, ...others];
+    const table = { ...bundle.table, fieldSkew: 'Preserve' as const, groupVersions };
+    const { head, shards } = await encodeBundle('table', { ...bundle, table });
+    expect(head.format).to.equal('peerdiscovery.dev/routing-bundle.v1');
+    expect(await decodeBundle(head, shards)).to.deep.equal({ ok: true, bundle: { ...bundle, table } });
+    const broken = structuredClone(packBundle({ ...bundle, table }));
+    Object.assign(broken.table.groupVersions[0]?.resources[0] ?? {}, { writers: 99 });
+    expect(validateBundle(broken)).to.have.property('ok', false);
+  });
+
   it('gives equal bundles equal names', async () => {
     const one = await encodeBundle('table', sampleBundle(1, 'x'));
     const two = await encodeBundle('table', sampleBundle(1, 'x'));

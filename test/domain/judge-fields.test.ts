@@ -1,0 +1,254 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import type { PeerDocuments } from '../../src/domain/assess-peer.ts';
+import { compareFields } from '../../src/domain/compare-fields.ts';
+import { createTableMemo, deriveTable } from '../../src/domain/derive-table.ts';
+import type { GroupDiscovery } from '../../src/domain/discovery-document.ts';
+import { type ComparedPeer, judgeFields, type RememberedVerdicts } from '../../src/domain/judge-fields.ts';
+import { rememberVerdicts } from '../../src/domain/remember-verdicts.ts';
+import { withWriters } from '../../src/domain/with-writers.ts';
+import { buildGroup, buildResource, buildVersion } from '../support/discovery-builders.ts';
+import { buildOpenApi, type Definitions, knowledgeOf } from '../support/openapi-builders.ts';
+import { routingTable } from '../support/proxy-under-test.ts';
+
+const things = (kind: string, verbs = ['get', 'list', 'create']) =>
+  buildResource('things', { verbs, responseKind: { group: 'a', version: 'v1', kind } });
+const groupA = (...versions: string[]) => [
+  buildGroup('a', ...versions.map((version) => buildVersion(version, things('Thing')))),
+];
+const documentOf = (apis: readonly GroupDiscovery[]): PeerDocuments => ({
+  form: 'v2',
+  api: [],
+  apis,
+  etags: {},
+  hash: '',
+});
+const serve = (lists: readonly (readonly GroupDiscovery[])[]) =>
+  deriveTable(
+    lists.map(documentOf),
+    { custom: new Set(), aggregated: new Set(), deletedAt: new Map() },
+    createTableMemo(),
+  );
+const peer = (id: string, version: string, hash?: string, emulatedVersion?: string): ComparedPeer => ({
+  id,
+  version,
+  emulatedVersion,
+  hashes: hash === undefined ? undefined : new Map([['a/v1', hash]]),
+  hashesDigest: hash,
+});
+const thing = (fields: Record<string, string>): object => buildOpenApi('a/v1', ['Thing'], { Thing: fields });
+const old = thing({ name: 'a name' });
+const young = thing({ name: 'a name', colour: 'a colour' });
+const known = knowledgeOf({
+  'a/v1': {
+    old,
+    young,
+    graduated: thing({ name: 'a name, and beta' }),
+    replaced: thing({ colour: 'a colour' }),
+    reworded: thing({ name: 'an odd name', colour: 'a colour' }),
+  },
+});
+
+function judge(peers: readonly ComparedPeer[], remembered?: RememberedVerdicts, knowledge = known) {
+  return judgeFields(serve(peers.map(() => groupA('v1'))), peers, knowledge, remembered)[0];
+}
+
+describe('judgeFields', () => {
+  it('finds nothing where all servers are of one version and schema', () => {
+    expect(judge([peer('a', 'v1.36.3', 'old'), peer('b', 'v1.36.3', 'old')])).to.equal(undefined);
+  });
+
+  it('lets a kind stay home whose text is the same in both versions', () => {
+    const same = knowledgeOf({ 'a/v1': { one: old, two: old } });
+    expect(judge([peer('a', 'v1.35.4', 'one'), peer('b', 'v1.36.3', 'two')], undefined, same)).to.equal(undefined);
+  });
+
+  it('lets a kind leave home whose text is the same but names a feature gate, and anybody stand in', () => {
+    const gated = thing({ name: 'a name. Requires the Naming feature gate to be enabled.' });
+    const same = knowledgeOf({ 'a/v1': { one: gated, two: gated } });
+    const verdict = judge([peer('a', 'v1.35.4', 'one'), peer('b', 'v1.36.3', 'two')], undefined, same);
+    expect(verdict).to.deep.include({ writers: [1], standIns: [0] });
+    expect(judge([peer('a', 'v1.36.1', 'one'), peer('b', 'v1.36.3', 'two')], undefined, same)).to.equal(undefined);
+  });
+
+  it('chooses those that know all fields, and lets nobody stand in that lacks one', () => {
+    expect(
+      judge([peer('a', 'v1.35.4', 'old'), peer('b', 'v1.36.3', 'young'), peer('c', 'v1.36.3', 'young')]),
+    ).to.deep.include({
+      basis: 'Schemas',
+      writers: [1, 2],
+      standIns: [],
+      appearing: { paths: ['colour'], count: 1 },
+      disappearing: { paths: [], count: 0 },
+    });
+  });
+
+  it('chooses the newest where a field only graduates, and lets the others stand in', () => {
+    expect(judge([peer('a', 'v1.35.4', 'old'), peer('b', 'v1.36.3', 'graduated')])).to.deep.include({
+      writers: [1],
+      standIns: [0],
+      described: { paths: ['name'], count: 1 },
+    });
+  });
+
+  it('chooses the newest where neither knows all fields, and says what it lacks', () => {
+    expect(judge([peer('a', 'v1.35.4', 'old'), peer('b', 'v1.36.3', 'replaced')])).to.deep.include({
+      writers: [1],
+      standIns: [],
+      appearing: { paths: ['colour'], count: 1 },
+      disappearing: { paths: ['name'], count: 1 },
+    });
+  });
+
+  it('chooses an older version only if it is proved to know more and to say nothing else', () => {
+    expect(judge([peer('a', 'v1.35.4', 'young'), peer('b', 'v1.36.3', 'old')])).to.deep.include({ writers: [0] });
+    expect(judge([peer('a', 'v1.35.4', 'reworded'), peer('b', 'v1.36.3', 'old')])).to.deep.include({ writers: [1] });
+  });
+
+  it('believes no schema of a server that emulates an older version', () => {
+    expect(judge([peer('a', 'v1.36.3', 'young', '1.33'), peer('b', 'v1.36.3', 'young')])).to.deep.include({
+      writers: [1],
+      standIns: [0],
+    });
+    // Of one served version the newer program knows more types.
+    expect(judge([peer('a', 'v1.35.4', 'old'), peer('b', 'v1.36.3', 'young', '1.35')])).to.deep.include({
+      writers: [1],
+    });
+  });
+
+  it('goes by the version while a schema is not known', () => {
+    expect(judge([peer('a', 'v1.35.4'), peer('b', 'v1.36.3', 'young'), peer('c', 'v1.36.3')])).to.deep.include({
+      basis: 'Versions',
+      writers: [1, 2],
+      standIns: [],
+    });
+    expect(judge([peer('a', 'v1.36.3'), peer('b', 'v1.36.3')])).to.equal(undefined);
+  });
+
+  it('lets anybody stand in for a kind that is never stored', () => {
+    const lists = [buildGroup('a', buildVersion('v1', things('Thing', ['create'])))];
+    const peers = [peer('a', 'v1.35.4', 'old'), peer('b', 'v1.36.3', 'young')];
+    const [verdict] = judgeFields(serve([lists, lists]), peers, known, undefined);
+    expect(verdict).to.deep.include({ writers: [1], standIns: [0] });
+  });
+
+  it('lets anybody stand in for a Lease, though nobody has read what it may hold', () => {
+    const lists = [buildGroup('coordination.k8s.io', buildVersion('v1', 'leases', 'others'))];
+    const peers = [peer('a', 'v1.35.4'), peer('b', 'v1.36.3')];
+    const [leases, others] = judgeFields(serve([lists, lists]), peers, known, undefined);
+    expect(leases).to.deep.include({ resource: 'leases', writers: [1], standIns: [0] });
+    expect(others).to.deep.include({ resource: 'others', writers: [1], standIns: [] });
+  });
+
+  it('judges all versions of a group together, as they are one object', () => {
+    const both = knowledgeOf({
+      'a/v1': { x: buildOpenApi('a/v1', ['Thing'], { Thing: { name: 'n', colour: 'c' } }) },
+      'a/v1beta1': {
+        x: buildOpenApi('a/v1beta1', ['Thing'], { Thing: { name: 'n' } }),
+        y: buildOpenApi('a/v1beta1', ['Thing'], { Thing: { name: 'n' } }),
+      },
+    });
+    const peers = [
+      { id: 'a', version: 'v1.35.4', hashes: new Map([['a/v1beta1', 'y']]), hashesDigest: 'y' },
+      {
+        id: 'b',
+        version: 'v1.36.3',
+        hashes: new Map([
+          ['a/v1', 'x'],
+          ['a/v1beta1', 'x'],
+        ]),
+        hashesDigest: 'x',
+      },
+    ];
+    const [verdict] = judgeFields(serve([groupA('v1beta1'), groupA('v1', 'v1beta1')]), peers, both, undefined);
+    expect(verdict).to.deep.include({ writers: [1], standIns: [], appearing: { paths: ['colour'], count: 1 } });
+  });
+
+  it('leaves custom and aggregated resources alone', () => {
+    const peers = [peer('a', 'v1.35.4', 'old'), peer('b', 'v1.36.3', 'young')];
+    const documents = peers.map(() => documentOf(groupA('v1')));
+    for (const defined of [
+      { custom: new Set(['a/v1/things']), aggregated: new Set<string>() },
+      { custom: new Set<string>(), aggregated: new Set(['a/v1']) },
+    ]) {
+      const served = deriveTable(documents, { ...defined, deletedAt: new Map() }, createTableMemo());
+      expect(judgeFields(served, peers, known, undefined)).to.deep.equal([]);
+    }
+  });
+
+  it('remembers what an earlier leader found, as long as the servers are of the same versions', () => {
+    const before = [peer('a', 'v1.35.4', 'old'), peer('b', 'v1.36.3', 'young')];
+    const served = serve(before.map(() => groupA('v1')));
+    const table = (peers: readonly ComparedPeer[], knowledge = known) =>
+      routingTable({
+        peers: peers.map(({ id, version = '' }) => ({ id, version, state: 'Ready' as const })),
+        fieldSkew: 'Preserve',
+        groupVersions: withWriters(
+          served.map(({ row }) => row),
+          judgeFields(served, peers, knowledge, undefined),
+        ),
+      });
+    const unread = [peer('a', 'v1.35.4', 'old'), peer('b', 'v1.36.3')];
+    expect(judge(unread, rememberVerdicts(table(before)))).to.deep.include({
+      basis: 'Remembered',
+      writers: [1],
+      standIns: [],
+    });
+    const same = knowledgeOf({ 'a/v1': { old, young: old } });
+    expect(judge(unread, rememberVerdicts(table(before, same)))).to.equal(undefined);
+    const upgraded = [peer('a', 'v1.35.4', 'old'), peer('b', 'v1.37.0')];
+    expect(judge(upgraded, rememberVerdicts(table(before)))).to.deep.include({ basis: 'Versions', writers: [1] });
+    expect(rememberVerdicts(routingTable({}))).to.equal(undefined);
+  });
+
+  it('never lets a server write that lacks a field of the writers, for any schemas and versions', () => {
+    const field = fc.constantFrom('a', 'b', 'c', 'd', 'e');
+    const said = fc.oneof(
+      fc.constantFrom('alpha', 'beta'),
+      fc.constantFrom('X', 'Y').map((ref) => ({ ref })),
+    );
+    const definition = fc.dictionary(field, said, { maxKeys: 5 });
+    const schema: fc.Arbitrary<Definitions> = fc.record({ Thing: definition, X: definition, Y: definition });
+    const server = fc.record({
+      minor: fc.integer({ min: 33, max: 36 }),
+      schema: fc.nat({ max: 3 }),
+      emulates: fc.option(fc.integer({ min: 31, max: 35 }), { nil: undefined, freq: 4 }),
+    });
+    fc.assert(
+      fc.property(
+        fc.array(schema, { minLength: 4, maxLength: 4 }),
+        fc.array(server, { minLength: 2, maxLength: 6 }),
+        (schemas, servers) => {
+          const documents = schemas.map((definitions) => buildOpenApi('a/v1', ['Thing'], definitions));
+          const knowledge = knowledgeOf({
+            'a/v1': Object.fromEntries(documents.map((document, at) => [String(at), document])),
+          });
+          const peers = servers.map(({ minor, schema, emulates }, at) =>
+            peer(`p${at}`, `v1.${minor}.0`, String(schema), emulates === undefined ? undefined : `1.${emulates}`),
+          );
+          const verdict = judge(peers, undefined, knowledge);
+          const kindOf = (at: number) => {
+            const found = knowledge.find('a/v1', peers[at]?.hashes?.get('a/v1') ?? '');
+            if (found === undefined) throw new Error('every schema is known');
+            return { outline: found.outline, definition: 'Thing' };
+          };
+          const all = peers.map((_, at) => at);
+          if (verdict === undefined) {
+            for (const at of all) expect(compareFields(kindOf(0), kindOf(at)).onlyRight.count).to.equal(0);
+            return;
+          }
+          const { writers, standIns, disappearing } = verdict;
+          expect(writers).not.to.have.length(0);
+          expect(standIns.filter((at) => writers.includes(at))).to.deep.equal([]);
+          for (const writer of writers) {
+            for (const at of [...writers, ...standIns])
+              expect(compareFields(kindOf(writer), kindOf(at)).onlyLeft.count).to.equal(0);
+            if (disappearing.count > 0) continue;
+            for (const at of all) expect(compareFields(kindOf(writer), kindOf(at)).onlyRight.count).to.equal(0);
+          }
+        },
+      ),
+      { numRuns: 100 },
+    );
+  });
+});
