@@ -286,7 +286,11 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
               const { groups } = JSON.parse(review.body.toString()).status.userInfo;
               expect(groups).to.deep.equal([...names, 'system:authenticated']);
               const headers = [...user, `${prefix}-Group`, 'system:masters'];
-              for (const path of ['/api/v1/namespaces?limit=1', '/apis/apps/v1/deployments?watch=1&timeoutSeconds=1'])
+              for (const path of [
+                '/apis',
+                '/api/v1/namespaces?limit=1',
+                '/apis/apps/v1/deployments?watch=1&timeoutSeconds=1',
+              ])
                 expect((await wire[protocol]({ path, headers })).status, `${target} ${path}`).to.equal(200);
             } finally {
               wire.close();

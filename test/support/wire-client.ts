@@ -70,9 +70,13 @@ export function createWireClient({ url, ca, token, certificate }: WireClientOpti
         const sent = [...headers, ...credential];
         for (let at = 0; at + 1 < sent.length; at += 2) {
           const name = (sent[at] ?? '').toLowerCase();
-          fields[name] = name in fields ? [fields[name] ?? [], sent[at + 1] ?? ''].flat() : (sent[at + 1] ?? '');
+          const value = sent[at + 1] ?? '';
+          const before = fields[name];
+          if (Array.isArray(before)) before.push(value);
+          else fields[name] = before === undefined ? value : [before, value];
         }
-        const stream = alive().request(fields);
+        // Node takes a DELETE for one without a body.
+        const stream = alive().request(fields, { endStream: body === undefined });
         const chunks: Buffer[] = [];
         let status = 0;
         let rawHeaders: readonly string[] = [];
@@ -83,7 +87,7 @@ export function createWireClient({ url, ca, token, certificate }: WireClientOpti
         stream.on('data', (chunk: Buffer) => chunks.push(chunk));
         stream.once('error', reject);
         stream.once('end', () => resolve({ status, rawHeaders, rawTrailers: [], body: Buffer.concat(chunks) }));
-        stream.end(body);
+        if (body !== undefined) stream.end(body);
       }),
     close: () => {
       agent.destroy();

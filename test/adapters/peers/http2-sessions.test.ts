@@ -257,6 +257,17 @@ describe('requests over HTTP/2', function () {
     expect(sessions).to.have.length(1);
   });
 
+  it('go over HTTP/1.1 where they are longer than the server takes over HTTP/2', async () => {
+    server.updateSettings({ maxHeaderListSize: 20_000 });
+    answerHttp1();
+    const long = ask({ rawHeaders: ['Host', 'h', ...Array.from({ length: 400 }, () => ['X', 'a'.repeat(20)]).flat()] });
+    await eventually(() => long.seen.trailers !== undefined || long.seen.fault !== undefined);
+    expect([long.seen.status, long.seen.body]).to.deep.equal([200, 'over HTTP/1.1']);
+    const fitting = ask({ rawHeaders: ['Host', 'h', 'X', 'a'.repeat(15_000)] });
+    await eventually(() => fitting.seen.body === 'event');
+    expect(sessions).to.have.length(1);
+  });
+
   it('are given up where the server says nothing, if they are short, and their connections are closed when idle', async () => {
     await transport.close();
     transport = createPeerTransport({
