@@ -57,6 +57,24 @@ describe('the operator on a real control plane', function () {
   const bothReady = (object: PeerDiscovery) =>
     ['old-1', 'new-1'].every((host) => peerOf(object, host)?.state === 'Ready');
 
+  /** Waits for an Event about the PeerDiscovery `cluster`. */
+  async function untilWarned(reason: string): Promise<void> {
+    const selector = `type=Warning,reason=${reason},involvedObject.name=cluster`;
+    await waitUntil(`the Event ${reason}`, async () => {
+      const { stdout } = await mixed.kubectl('old-1', [
+        'get',
+        'events',
+        '-n',
+        'default',
+        '--field-selector',
+        selector,
+        '-o',
+        'name',
+      ]);
+      return stdout !== '';
+    });
+  }
+
   it('reports Leases that identify nobody, and goes on', async () => {
     await waitFor('cluster', 'two ready peers', bothReady);
     const lease = (name: string, spec: object) => ({
@@ -147,10 +165,41 @@ describe('the operator on a real control plane', function () {
     await patch({ routingTable: { namespace: 'nowhere' } });
     const stalled = await waitFor('cluster', 'Stalled', (seen) => conditionOf(seen, 'Stalled')?.status === 'True');
     expect(conditionOf(stalled, 'Stalled')).to.include({ reason: 'Forbidden' });
+    await untilWarned('Forbidden');
     expect(conditionOf(stalled, 'Ready')).to.include({ status: 'False' });
     expect(bothReady(stalled)).to.equal(true);
     await patch({ routingTable: null });
     await waitFor('cluster', 'Ready', (seen) => conditionOf(seen, 'Ready')?.status === 'True');
+  });
+
+  it('says by an Event what is wrong with a spec that only it can judge', async () => {
+    const patch = (addresses: object | null) =>
+      must(['patch', 'pd', 'cluster', '--type=merge', '-p', JSON.stringify({ spec: { addresses } })]);
+    await patch({ allowedCIDRs: ['fd00::/7'] });
+    const stalled = await waitFor('cluster', 'Stalled', (seen) => conditionOf(seen, 'Stalled')?.status === 'True');
+    expect(conditionOf(stalled, 'Stalled')).to.include({ reason: 'InvalidSpec' });
+    expect(conditionOf(stalled, 'Stalled')?.message).to.contain('give fc00::/7');
+    await untilWarned('InvalidSpec');
+    await patch(null);
+    await waitFor('cluster', 'not Stalled', (seen) => conditionOf(seen, 'Stalled')?.status === 'False');
+  });
+
+  it('leaves a Lease of other software alone that has the name of its table', async () => {
+    const lease = ['-n', 'peerdiscovery-system', 'lease', 'held'];
+    await create({
+      apiVersion: 'coordination.k8s.io/v1',
+      kind: 'Lease',
+      metadata: { name: 'held', namespace: 'peerdiscovery-system' },
+      spec: { holderIdentity: 'another', leaseDurationSeconds: 15 },
+    });
+    await must(['patch', 'pd', 'cluster', '--type=merge', '-p', '{"spec":{"routingTable":{"name":"held"}}}']);
+    await waitFor('cluster', 'LeaseOfAnother', (seen) => conditionOf(seen, 'Stalled')?.reason === 'LeaseOfAnother');
+    const { stdout } = await mixed.kubectl('old-1', ['get', ...lease, '-o', 'jsonpath={.spec.holderIdentity}']);
+    expect(stdout).to.equal('another');
+    await untilWarned('LeaseOfAnother');
+    await must(['patch', 'pd', 'cluster', '--type=merge', '-p', '{"spec":{"routingTable":null}}']);
+    await waitFor('cluster', 'Ready', (seen) => conditionOf(seen, 'Ready')?.status === 'True');
+    await must(['delete', ...lease]);
   });
 
   it('waits for its namespace with a condition instead of a crash', async () => {
@@ -166,6 +215,7 @@ describe('the operator on a real control plane', function () {
       (seen) => conditionOf(seen, 'Stalled')?.reason === 'NamespaceMissing',
     );
     expect(conditionOf(missing, 'Stalled')?.message).to.match(/namespace late does not exist: create it/);
+    await untilWarned('NamespaceMissing');
     expect(missing.status?.peers).to.have.length(2);
     expect(late.exitCode).to.equal(null);
     await must(['create', 'namespace', 'late']);
