@@ -15,7 +15,7 @@ install: node_modules/.stamp ## Install what package-lock.json lists
 
 node_modules/.stamp: package-lock.json
 	@scripts/prepare-install.sh
-	@echo 'installing Node and the libraries of package-lock.json (a minute at most)'
+	@echo 'installing Node and the libraries of package-lock.json (a minute or two)'
 	@PATH="$(system_path)" npm ci --no-progress --loglevel=error
 	@touch $@
 

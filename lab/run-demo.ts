@@ -69,7 +69,9 @@ async function main(): Promise<number> {
   // Node ignores this signal otherwise; what is sent to `make` alone reaches this process by the end of `make`.
   process.on('SIGPIPE', () => end(141));
   narrator.heading('PeerDiscovery: a control plane of mixed versions that answers as one');
-  narrator.say('   Eight chapters on this machine, in about a minute; no cluster is needed, and nothing stays behind.');
+  narrator.say(
+    '   Eight chapters on this machine, in a minute or two; no cluster is needed, and nothing stays behind.',
+  );
   const assets = await findControlPlane();
   const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-demo-'));
   process.once('exit', () => rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 }));
