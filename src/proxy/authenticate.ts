@@ -95,11 +95,10 @@ function createJudge(): (certificate: ClientCertificate, authorities: ClientAuth
     const commonName = user === undefined || 'error' in user ? '' : user.name;
     const isProxy =
       isAnchored(certificate, requestHeaderCa, now) && (allowedNames.length === 0 || allowedNames.includes(commonName));
-    // It tells nothing of a user, but kube-apiserver asks next whether it is a proxy's, and takes a no for an error.
-    const isTakenForProxy = requestHeaderCa.length > 0 && !isProxy;
     let own: Found = { kind: 'error', routed: false };
     if (isAnchored(certificate, clientCa, now)) {
-      if (user === undefined) own = { kind: isTakenForProxy ? 'error' : 'none', routed: false };
+      // Without a name, kube-apiserver asks next whether it is a proxy's, and takes a no for an error.
+      if (user === undefined) own = { kind: isProxy ? 'none' : 'error', routed: false };
       else if (!('error' in user)) own = { kind: 'user', user, by: 'certificate', routed: false };
     }
     const changes = [leaf, ...intermediates, ...clientCa, ...requestHeaderCa].flatMap(
