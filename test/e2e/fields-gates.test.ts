@@ -1,0 +1,114 @@
+import { readFileSync } from 'node:fs';
+import { expect } from 'chai';
+import { ensureControlPlane } from '../../lab/build-control-plane.ts';
+import { type MixedPlane, startMixedPlane } from '../../lab/mixed-plane.ts';
+import { waitUntil } from '../../lab/wait-until.ts';
+import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
+import { createWireClient, type WireAnswer, type WireClient } from '../support/wire-client.ts';
+
+interface Pod {
+  readonly metadata: { readonly name: string };
+  readonly spec: { readonly hostnameOverride?: string };
+}
+
+const pods = '/api/v1/namespaces/default/pods';
+/** Of a proxy that does not listen yet. */
+const none: WireAnswer = { status: 503, rawHeaders: [], rawTrailers: [], body: Buffer.alloc(0) };
+const json = ['Content-Type', 'application/json'];
+const merge = ['Content-Type', 'application/merge-patch+json'];
+/** A Pod with a field whose gate is off in 1.33, which knows its type all the same. */
+const pod = (name: string) =>
+  JSON.stringify({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name },
+    spec: { hostnameOverride: 'elsewhere', containers: [{ name: 'c', image: 'registry.k8s.io/pause' }] },
+  });
+
+describe('fields whose gate is off in the version that a server emulates', function () {
+  this.timeout(600_000);
+  let mixed: MixedPlane;
+  let proxy: WireClient;
+  let old: WireClient;
+
+  before(async () => {
+    const log = (message: string) => void process.stdout.write(`      … ${message}\n`);
+    await ensureControlPlane({ versions: ['1.36'], log });
+    mixed = await startMixedPlane({
+      servers: [
+        {
+          name: 'old-1',
+          version: '1.36',
+          emulatedVersion: '1.33',
+          flags: ['--disable-admission-plugins=ServiceAccount'],
+        },
+        { name: 'new-1', version: '1.36', flags: ['--disable-admission-plugins=ServiceAccount'] },
+      ],
+      home: 'old-1',
+      log,
+    });
+    const ca = readFileSync(mixed.plane.caFile, 'utf8');
+    const client = (url: string) => createWireClient({ url, ca, token: mixed.plane.tokens.admin });
+    proxy = client(mixed.proxyUrl);
+    old = client(mixed.plane.server('old-1').url);
+    mixed.startOperator();
+    mixed.startProxy();
+    await waitUntil(
+      'all schemas to be compared',
+      async () => {
+        const { stdout } = await mixed.kubectl('old-1', ['get', 'peerdiscovery', 'cluster', '-o', 'json']);
+        const rows = (JSON.parse(stdout) as PeerDiscovery).status?.fieldDifferences ?? [];
+        return rows.some(({ resource, basis }) => resource === 'pods' && basis === 'Schemas');
+      },
+      { boundMs: 60_000 },
+    );
+    await waitUntil(
+      'the proxy to route writes',
+      async () => overrideOf(await create(proxy, 'probe', '?dryRun=All').catch(() => none)) !== undefined,
+      {
+        boundMs: 60_000,
+        seen: () => mixed.plane.logTails(10),
+      },
+    );
+  });
+  after(async () => {
+    for (const client of [proxy, old]) client?.close();
+    await mixed?.stop();
+  });
+
+  const create = (client: WireClient, name: string, query = '') =>
+    client.http1({ method: 'POST', path: `${pods}${query}`, headers: json, body: pod(name) });
+  function overrideOf({ status, body }: WireAnswer): string | undefined {
+    return status < 300 ? (JSON.parse(body.toString()) as Pod).spec.hostnameOverride : undefined;
+  }
+  const warningOf = ({ rawHeaders }: WireAnswer) =>
+    rawHeaders.find((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === 'warning');
+
+  it('are dropped at that server, and kept through the proxy', async () => {
+    const direct = await create(old, 'direct');
+    expect([direct.status, overrideOf(direct)]).to.deep.equal([201, undefined]);
+    const through = await create(proxy, 'through');
+    expect([through.status, overrideOf(through), warningOf(through)]).to.deep.equal([201, 'elsewhere', undefined]);
+  });
+
+  it('are dropped with a warning, and kept where they are stored, while no other server is there', async () => {
+    await mixed.plane.server('new-1').kill();
+    const dropped = await waitUntil('a server to stand in', async () => {
+      const answer = await create(proxy, `p-${Math.random().toString(36).slice(2)}`);
+      return answer.status === 201 && answer;
+    });
+    expect(overrideOf(dropped)).to.equal(undefined);
+    expect(warningOf(dropped)).to.match(/^299 - ".*pods of v1/);
+    const patch = JSON.stringify({ metadata: { labels: { changed: 'here' } } });
+    const changed = await proxy.http1({ method: 'PATCH', path: `${pods}/through`, headers: merge, body: patch });
+    expect([changed.status, overrideOf(changed)]).to.deep.equal([200, 'elsewhere']);
+    const lease = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata: { name: 'node-1' }, spec: {} };
+    const beat = await proxy.http1({
+      method: 'POST',
+      path: '/apis/coordination.k8s.io/v1/namespaces/default/leases',
+      headers: json,
+      body: JSON.stringify(lease),
+    });
+    expect(beat.status).to.equal(201);
+  });
+});
