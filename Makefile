@@ -81,7 +81,7 @@ bench: install ## Measure, a report each in docs/benchmarks/ (ARGS=operator|prox
 	@biome format --write docs/benchmarks >/dev/null
 
 .PHONY: chaos
-chaos: install ## Break a real control plane under load, as root (ARGS="--seed N --minutes N --fault TEXT")
+chaos: install ## Break a real control plane under load, as root (ARGS="--seed N --minutes N --fault TEXT --and TEXT")
 	@node lab/enter-netns.ts -- node lab/chaos.ts $(ARGS)
 
 .PHONY: fuzz

@@ -12,11 +12,12 @@ import { waitUntil } from './wait-until.ts';
 
 const usage = `Breaks a real control plane under load, and judges every answer.
 
-Usage: make chaos [ARGS="[--seed N] [--minutes N] [--fault TEXT] [--no-report]"]
+Usage: make chaos [ARGS="[--seed N] [--minutes N] [--fault TEXT [--and TEXT]] [--no-report]"]
 
   --seed N       chooses the order, the pairs and the load (default: of the time)
   --minutes N    how long to go on: each fault alone, in a random order, then pairs (default 8)
   --fault TEXT   only the faults whose name holds TEXT
+  --and TEXT     each of those only together with the first fault whose name holds this TEXT
   --no-report    leave docs/benchmarks/chaos.md as it is
 `;
 
@@ -64,6 +65,7 @@ async function main(): Promise<void> {
       seed: { type: 'string' },
       minutes: { type: 'string', default: '8' },
       fault: { type: 'string', default: '' },
+      and: { type: 'string' },
       'no-report': { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
@@ -74,7 +76,10 @@ async function main(): Promise<void> {
   }
   const seed = Number(values.seed ?? Date.now() % 1_000_000);
   const minutes = Number(values.minutes);
-  const chosen = faults.filter(({ name }) => name.includes(values.fault));
+  const { and } = values;
+  const other = and === undefined ? undefined : faults.find(({ name }) => name.includes(and));
+  const alone = faults.filter(({ name }) => name.includes(values.fault));
+  const chosen = other === undefined ? alone : alone.map((fault) => pair(fault, other));
   if (!Number.isInteger(seed) || !(minutes > 0) || chosen.length === 0) {
     process.stderr.write(usage);
     process.exitCode = 2;
