@@ -1,5 +1,5 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ensureControlPlane } from './build-control-plane.ts';
@@ -154,7 +154,8 @@ async function main(): Promise<void> {
       await storedWrites(scene),
     );
     const wrong = asked.filter((one) => judge(one, discoveryHolds).verdict === 'wrong').length;
-    const summary = { seed, minutes, requests: asked.length, wrong, outcomes, writes };
+    const [, , loadAverage = 0] = loadavg();
+    const summary = { seed, minutes, loadAverage, requests: asked.length, wrong, outcomes, writes };
     const text = writeChaosReport(summary);
     say(text);
     if (!values['no-report']) writeFileSync(report, text);

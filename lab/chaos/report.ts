@@ -83,6 +83,8 @@ export function describeOutcome(seen: {
 export interface ChaosSummary {
   readonly seed: number;
   readonly minutes: number;
+  /** Load average of the machine in the last 15 minutes. */
+  readonly loadAverage: number;
   readonly requests: number;
   readonly wrong: number;
   readonly outcomes: readonly FaultOutcome[];
@@ -90,7 +92,7 @@ export interface ChaosSummary {
 }
 
 /** The summary as Markdown. */
-export function writeChaosReport({ seed, minutes, requests, wrong, outcomes, writes }: ChaosSummary): string {
+export function writeChaosReport({ seed, minutes, loadAverage, requests, wrong, outcomes, writes }: ChaosSummary): string {
   const sum = (of: (outcome: FaultOutcome) => number) => outcomes.reduce((total, each) => total + of(each), 0);
   const row = (cells: readonly (string | number)[]) => `| ${cells.join(' | ')} |`;
   const wrongOf = ({ wrong: all }: FaultOutcome) =>
@@ -98,8 +100,8 @@ export function writeChaosReport({ seed, minutes, requests, wrong, outcomes, wri
   return `${[
     '# What breaks, and what clients see',
     '',
-    `Written by \`make chaos\` with seed ${seed}, ${minutes} minutes. Times are of one machine with two cores that all`,
-    'servers, proxies, operators and clients share; run it on yours.',
+    `Written by \`make chaos\` with seed ${seed}, ${minutes} minutes; load average ${loadAverage.toFixed(0)} at the end. All`,
+    'servers, proxies, operators and clients share one machine, so run it on yours.',
     '',
     row(['What', 'Count', 'Target']),
     '|---|---|---|',
