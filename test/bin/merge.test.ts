@@ -99,7 +99,7 @@ describe('peerdiscovery merge', () => {
     ['an empty id', ['--local', 'a', '=a.json'], '"=a.json" is not ID=FILE'],
     ['an empty file name', ['--local', 'a', 'a='], '"a=" is not ID=FILE'],
     ['standard input twice', ['--local', 'a', 'a=-', 'b=-'], '"-" is given twice'],
-    ['an unknown flag', ['--peer', 'a'], "Unknown option '--peer'"],
+    ['an unknown flag', ['--peer', 'a'], 'unknown flag --peer'],
   ];
   for (const [what, args, message] of misuses)
     it(`exits with 2 on ${what}, reads nothing and says what is wrong`, async () => {
