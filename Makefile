@@ -33,6 +33,8 @@ generate: install ## Write the files that are generated from the sources
 .PHONY: check
 check: install ## Check format, lint, import direction, types, unused code and generated files
 	biome ci --error-on-warnings .
+	@! LC_ALL=C.UTF-8 grep -rnE --include='*.ts' '^.{121,}' src lab scripts test | grep -E '^[^:]+:[0-9]+: *(/\*|\*|//)' || \
+	{ echo 'comments stay within 120 columns' >&2; exit 1; }
 	tsc --noEmit -p tsconfig.json
 	knip
 	node scripts/generate-crd.ts --check
@@ -82,7 +84,8 @@ bench: install ## Measure, a report each in docs/benchmarks/ (ARGS=operator|prox
 
 .PHONY: chaos
 chaos: install ## Break a real control plane under load, as root (ARGS="--seed N --minutes N --fault TEXT --and TEXT")
-	@node lab/enter-netns.ts -- node lab/chaos.ts $(ARGS)
+	@status=0; node lab/enter-netns.ts -- node lab/chaos.ts $(ARGS) || status=$$?; \
+	biome format --write docs/benchmarks >/dev/null; exit $$status
 
 .PHONY: fuzz
 fuzz: install ## Feed changed inputs to every parser (ARGS="--seed N --minutes N --target NAME")

@@ -143,7 +143,8 @@ async function measureOurs(fleet: Fleet, repeat: number): Promise<Ours> {
     );
     readMs = ms;
     documents.set(fleet.changed.id, groups);
-    // An encoder of its own each time, warm with everything but the change, so that no turn profits from the one before.
+    // An encoder of its own each time, warm with everything but the change, so that no turn profits from the one
+    // before.
     const fresh = createDocumentEncoder();
     fresh(memo.list);
     const [encoded, changeMs] = timed(() => fresh(mergeDiscovery(fleet.local, documents, memo)));

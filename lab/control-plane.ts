@@ -117,7 +117,9 @@ interface EtcdMember {
   readonly peerUrl: string;
 }
 
-/** One member for all; where servers have members of their own, two more, so that a quorum outlives any one of those. */
+/**
+ * One member for all; where servers have members of their own, two more, so that a quorum outlives any one of those.
+ */
 function planEtcd(servers: readonly ServerOptions[]): readonly EtcdMember[] {
   const own = servers.filter(({ ownEtcd }) => ownEtcd === true).map(({ name }) => `etcd-${name}`);
   return ['etcd', ...(own.length > 0 ? ['etcd-quorum'] : []), ...own].map((name, index) => ({

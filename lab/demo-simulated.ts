@@ -6,7 +6,9 @@ import { sendRequest } from './simulated/send-request.ts';
 import type { SimulatedPlane } from './simulated-plane.ts';
 import { waitUntil } from './wait-until.ts';
 
-/** A narrator each of whose chapters says that what it tells is simulated, and that shows curl where kubectl is missing. */
+/**
+ * A narrator each of whose chapters says that what it tells is simulated, and that shows curl where kubectl is missing.
+ */
 export function createSimulatedNarrator(): Narrator {
   const narrator = createNarrator();
   return {

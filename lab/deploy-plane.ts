@@ -46,7 +46,9 @@ export interface DeployPlane {
   kubectl(args: readonly string[], input?: string): Promise<Outcome>;
   /** As `kubectl`, but anything but success is an error; resolves to standard output. */
   must(args: readonly string[], input?: string): Promise<string>;
-  /** Runs a shell script as an administrator would: in the repository, with kubectl and the given folders on the PATH. */
+  /**
+   * Runs a shell script as an administrator would: in the repository, with kubectl and the given folders on the PATH.
+   */
   shell(script: string, path?: readonly string[]): Promise<Outcome>;
   /** What ServiceAccounts of PeerDiscovery have asked for so far. */
   audit(): readonly AuditEvent[];
@@ -171,6 +173,7 @@ async function addNode(must: DeployPlane['must'], name: string, ip: string): Pro
   const conditions = [{ type: 'Ready', status: 'True', reason: 'Lab', message: '' }];
   const status = { addresses: [{ type: 'InternalIP', address: ip }], conditions, allocatable: { pods: '110' } };
   await must(['patch', 'node', name, '--subresource=status', '--type=merge', '-p', JSON.stringify({ status })]);
-  // Set by the admission plugin TaintNodesByCondition until a node controller, which is not here, sees the Node as ready.
+  // Set by the admission plugin TaintNodesByCondition until a node controller, which is not here, sees the Node as
+  // ready.
   await must(['patch', 'node', name, '--type=merge', '-p', '{"spec":{"taints":null}}']);
 }

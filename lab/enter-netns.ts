@@ -35,7 +35,9 @@ function works(command: string, args: readonly string[]): boolean {
 const network = ['--net', '--uts'];
 const processes = ['--pid', '--fork', '--kill-child', '--mount-proc'];
 
-/** The arguments of `unshare` that this machine permits, or what is missing; some containers permit no `--mount-proc`. */
+/**
+ * The arguments of `unshare` that this machine permits, or what is missing; some containers permit no `--mount-proc`.
+ */
 function chooseNamespaces(): readonly string[] {
   if (!works('unshare', ['--version'])) throw new Error('unshare is missing: install util-linux');
   if (!works('ip', ['-V'])) throw new Error('ip is missing: install iproute2');

@@ -70,7 +70,9 @@ function asVersion(entry: ResourceDiscovery, version: string): ResourceDiscovery
   return entry.responseKind === undefined ? entry : { ...entry, responseKind: { ...entry.responseKind, version } };
 }
 
-/** The same server some releases earlier: groups, versions, resources, subresources and verbs of it are not there yet. */
+/**
+ * The same server some releases earlier: groups, versions, resources, subresources and verbs of it are not there yet.
+ */
 export function olderRelease(groups: readonly GroupDiscovery[], random: () => number): readonly GroupDiscovery[] {
   return groups.flatMap((group) => {
     if (random() < 0.05) return [];

@@ -37,7 +37,9 @@ async function findControlPlane(): Promise<string | undefined> {
   }
 }
 
-/** Runs the demo; its files are in a folder that goes when this process ends, its lifeline ends when this process does. */
+/**
+ * Runs the demo; its files are in a folder that goes when this process ends, its lifeline ends when this process does.
+ */
 function startDemo(assets: string | undefined, folder: string): ChildProcess {
   const demo = [process.execPath, pathOf('demo.ts'), ...args];
   // Only real servers need a network of their own.

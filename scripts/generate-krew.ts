@@ -23,8 +23,8 @@ export interface KrewRelease {
 /**
  * Packs the plugin and its completion: JavaScript that needs Node and nothing else, and checks its version first.
  *
- * Writes `peerdiscovery.yaml` with the archive's SHA-256 beside it, for a release whose archive is found at `uri`. The same
- * sources give the same archive.
+ * Writes `peerdiscovery.yaml` with the archive's SHA-256 beside it, for a release whose archive is found at `uri`. The
+ * same sources give the same archive.
  */
 export async function generateKrew(folder: string, uri: string): Promise<KrewRelease> {
   mkdirSync(folder, { recursive: true });

@@ -31,7 +31,10 @@ const stages: Readonly<Record<string, Stage>> = {
   },
 };
 
-/** Runs a command in the project's folder with its output passed through; resolves to its exit status, 255 if it has none. */
+/**
+ * Runs a command in the project's folder with its output passed through; resolves to its exit status, 255 if it has
+ * none.
+ */
 function run(command: readonly string[]): Promise<number> {
   const [file = '', ...args] = command;
   return new Promise((resolve) => {

@@ -32,7 +32,10 @@ ${firstArgument === undefined ? '' : `  process.argv.splice(2, 0, '${firstArgume
 `;
 }
 
-/** Writes a program that checks the version of Node and then loads `module`, which is relative to it, with one argument more. */
+/**
+ * Writes a program that checks the version of Node and then loads `module`, which is relative to it, with one argument
+ * more.
+ */
 export function writeLauncher(path: string, name: string, module: string, firstArgument?: string): void {
   writeFileSync(path, launcherText(name, module, firstArgument), { mode: 0o755 });
 }

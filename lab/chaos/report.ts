@@ -92,7 +92,15 @@ export interface ChaosSummary {
 }
 
 /** The summary as Markdown. */
-export function writeChaosReport({ seed, minutes, loadAverage, requests, wrong, outcomes, writes }: ChaosSummary): string {
+export function writeChaosReport({
+  seed,
+  minutes,
+  loadAverage,
+  requests,
+  wrong,
+  outcomes,
+  writes,
+}: ChaosSummary): string {
   const sum = (of: (outcome: FaultOutcome) => number) => outcomes.reduce((total, each) => total + of(each), 0);
   const row = (cells: readonly (string | number)[]) => `| ${cells.join(' | ')} |`;
   const wrongOf = ({ wrong: all }: FaultOutcome) =>

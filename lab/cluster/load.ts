@@ -191,7 +191,9 @@ function convergedOf(body: unknown): string | undefined {
   return status?.conditions?.find(({ type }) => type === 'Converged')?.status;
 }
 
-/** Does something at a steady pace whether or not the last time has ended, as many clients do; waits for all at the end. */
+/**
+ * Does something at a steady pace whether or not the last time has ended, as many clients do; waits for all at the end.
+ */
 async function repeat(everyMs: number, signal: AbortSignal, run: () => Promise<void>): Promise<void> {
   const open = new Set<Promise<void>>();
   while (!signal.aborted) {

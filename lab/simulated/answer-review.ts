@@ -1,6 +1,8 @@
 import { type Answer, type AnswerContext, answerObject, type SimulatedRequest } from './answer.ts';
 
-/** Answers the reviews that components ask for; undefined for any other kind. Everybody who is known may do everything. */
+/**
+ * Answers the reviews that components ask for; undefined for any other kind. Everybody who is known may do everything.
+ */
 export function answerReview(
   request: SimulatedRequest,
   { users }: AnswerContext,

@@ -26,7 +26,9 @@ interface Table {
   readonly rows: readonly { readonly cells: readonly unknown[] }[];
 }
 
-/** Knows `get RESOURCE [NAME] [-o wide|yaml|json] [--namespace NS]` and `get --raw PATH`; the server makes the tables. */
+/**
+ * Knows `get RESOURCE [NAME] [-o wide|yaml|json] [--namespace NS]` and `get --raw PATH`; the server makes the tables.
+ */
 export function createBuiltInKubectl(fleet: SimulatedControlPlane, urlOf: (target: string) => string): Kubectl {
   const ca = readFileSync(fleet.caFile);
   writeFileSync(join(fleet.folder, 'token'), fleet.tokens.admin, { mode: 0o600 });

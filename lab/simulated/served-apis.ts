@@ -52,7 +52,9 @@ interface Definition {
   };
 }
 
-/** What a server of this version serves before anything has been defined; groups named in `without` are switched off. */
+/**
+ * What a server of this version serves before anything has been defined; groups named in `without` are switched off.
+ */
 export function createServedApis(version: SimulatedVersion, without: readonly string[] = []): ServedApis {
   const builtIn = builtInGroups(version).flatMap(({ versions = [], ...group }) => {
     const kept = versions.filter((entry) => !without.includes(`${group.name}/${entry.version}`));

@@ -161,7 +161,9 @@ export async function startSimulatedControlPlane(options: {
   };
 }
 
-/** What the controllers in kube-apiservers do about definitions: accept each, and remove the objects of a deleted one. */
+/**
+ * What the controllers in kube-apiservers do about definitions: accept each, and remove the objects of a deleted one.
+ */
 function followDefinitions(store: ObjectStore): void {
   store.listen(({ resource, type, object }) => {
     if (resource !== 'apiextensions.k8s.io/customresourcedefinitions') return;

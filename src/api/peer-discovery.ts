@@ -49,7 +49,9 @@ const matching = (pattern: string, message: string) => ({
   'x-kubernetes-validations': [rule(`self.matches('${pattern}')`, message)],
 });
 
-/** Part of a rule: that `compare` holds for the fields, where all of them are durations, as each has a rule for that. */
+/**
+ * Part of a rule: that `compare` holds for the fields, where all of them are durations, as each has a rule for that.
+ */
 const ofDurations = (fields: readonly string[], compare: string) =>
   [...fields.map((field) => `!self.${field}.matches('${durationPattern}')`), compare].join(' || ');
 

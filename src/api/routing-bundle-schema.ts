@@ -83,8 +83,8 @@ const EtagSchema = Type.String({
 });
 
 /**
- * The published format of a RoutingBundle, as JSON Schema 2020-12; `docs/schemas/routing-bundle.schema.json` is generated
- * from it. Unknown fields are allowed, so that an older reader understands a newer writer.
+ * The published format of a RoutingBundle, as JSON Schema 2020-12; `docs/schemas/routing-bundle.schema.json` is
+ * generated from it. Unknown fields are allowed, so that an older reader understands a newer writer.
  */
 export const RoutingBundleSchema = Type.Object(
   {

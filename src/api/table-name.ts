@@ -25,8 +25,8 @@ export function defaultTableName(owner: string): string {
 /**
  * Whose objects a table would take over, as text; undefined if nobody's.
  *
- * It is laxer than the CustomResourceDefinition, so that a PeerDiscovery that was there before that refused reserved names
- * keeps working for as long as it meets no other.
+ * It is laxer than the CustomResourceDefinition, so that a PeerDiscovery that was there before that refused reserved
+ * names keeps working for as long as it meets no other.
  */
 export function findTableConflict(
   table: TableLocation,

@@ -87,7 +87,10 @@ export function followStatuses({ servers, namespace, ...options }: FollowStatuse
   });
 }
 
-/** The servers of a status, by addresses that the spec allows now. Leases of a selector of its own may be those of others. */
+/**
+ * The servers of a status, by addresses that the spec allows now. Leases of a selector of its own may be those of
+ * others.
+ */
 function serversOf(object: PeerDiscovery, namespace: string): readonly ServerAddress[] {
   const read = readSettings(object, { namespace, tablesOfOthers: [], createAddressPolicy });
   if (!read.ok || !read.settings.checkLeaseNames) return [];

@@ -24,7 +24,9 @@ type FromWorker =
 
 /** The other processes that share this one's port. */
 export interface ProxyWorkers {
-  /** Metrics of all processes as one, in Prometheus' text format; a worker that is late or has ended keeps its counts. */
+  /**
+   * Metrics of all processes as one, in Prometheus' text format; a worker that is late or has ended keeps its counts.
+   */
   metrics(own: readonly object[]): Promise<string>;
   /**
    * The checks of all workers, and of each that serves whether it answers; one that is being replaced takes no requests
@@ -226,7 +228,9 @@ export interface WorkerDuties {
   readonly useTicketKeys: (keys: Buffer) => void;
 }
 
-/** Answers the process that has started this one, from when it serves; `onOrphaned` is called when that one has gone. */
+/**
+ * Answers the process that has started this one, from when it serves; `onOrphaned` is called when that one has gone.
+ */
 export function serveParent({ report, useTicketKeys }: WorkerDuties, onOrphaned: () => void): () => void {
   const answer = (message: ToWorker) => {
     if (message.kind === 'ticketKeys') useTicketKeys(Buffer.from(message.keys, 'base64'));

@@ -50,8 +50,8 @@ export interface PeerObservation {
 }
 
 /**
- * How long a server may refuse everybody before it knows who may do what; seen: half a second on an idle machine. Whoever
- * is refused for longer lacks rights.
+ * How long a server may refuse everybody before it knows who may do what; seen: half a second on an idle machine.
+ * Whoever is refused for longer lacks rights.
  */
 export const startingForMs = 10_000;
 

@@ -24,7 +24,10 @@ export interface OutlinedKind {
 
 const maxPaths = 50;
 
-/** Compares two descriptions of a kind through everything that they refer to; each type is looked at where it is first met. */
+/**
+ * Compares two descriptions of a kind through everything that they refer to; each type is looked at where it is first
+ * met.
+ */
 export function compareFields(left: OutlinedKind, right: OutlinedKind): FieldComparison {
   const found = { onlyLeft: emptyList(), onlyRight: emptyList(), described: emptyList() };
   const met = new Set<string>();

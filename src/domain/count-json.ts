@@ -15,8 +15,8 @@ const documentBounds: JsonBounds = { maxContainers: 1_000_000, maxCommas: 3_000_
 /**
  * Says why a JSON text in UTF-8 holds too much to be read, or undefined if it may be read.
  *
- * It costs one look at each byte, and no memory. It counts marks inside strings too, so it may refuse a text that is all
- * strings of braces, and never lets one through that holds more. 63 MB of `{}` would take 2 GB once they were read.
+ * It costs one look at each byte, and no memory. It counts marks inside strings too, so it may refuse a text that is
+ * all strings of braces, and never lets one through that holds more. 63 MB of `{}` would take 2 GB once they were read.
  */
 export function findJsonExcess(text: Uint8Array, bounds = documentBounds): string | undefined {
   const { maxContainers, maxCommas } = bounds;

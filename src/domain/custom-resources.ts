@@ -39,7 +39,9 @@ export interface ApiServiceObject {
 /** How long a deletion is held against documents that were fetched before or shortly after it. */
 const tombstoneMs = 60_000;
 
-/** Brings the classification up to date with both watches; what has vanished since `before` is remembered as deleted. */
+/**
+ * Brings the classification up to date with both watches; what has vanished since `before` is remembered as deleted.
+ */
 export function classifyDefined(
   crds: Iterable<CustomResourceDefinitionObject>,
   apiServices: Iterable<ApiServiceObject>,

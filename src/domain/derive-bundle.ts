@@ -26,8 +26,8 @@ export interface PeerView {
 }
 
 /**
- * Leaves out the Leases without an address if there are as many live addresses without a Lease: those are the same servers,
- * only which is which is not known. The addresses are asked, so a 404 depends on them.
+ * Leaves out the Leases without an address if there are as many live addresses without a Lease: those are the same
+ * servers, only which is which is not known. The addresses are asked, so a 404 depends on them.
  *
  * A Lease whose address another has stays: behind that address may be a second server.
  */
@@ -180,7 +180,9 @@ function comparedPeer({ seen }: PeerView): ComparedPeer {
   return { id: peer.id, version, emulatedVersion, hashes: schemas?.hashes, hashesDigest: schemas?.digest };
 }
 
-/** Whoever comes back after it was away may be of another version; so may one whose documents are an earlier leader's. */
+/**
+ * Whoever comes back after it was away may be of another version; so may one whose documents are an earlier leader's.
+ */
 function mayBeAnother({ documents, documentsAt, unreachableSince }: PeerObservation): boolean {
   return documents !== undefined && (documentsAt === undefined || unreachableSince !== undefined);
 }
@@ -259,8 +261,8 @@ function findDoubts(listed: readonly PeerView[]): readonly Doubt[] {
 }
 
 /**
- * Lists the group-versions that a live server says it has but whose resources it did not give. What an aggregated server
- * backs is left out: all servers hand it on to that one.
+ * Lists the group-versions that a live server says it has but whose resources it did not give. What an aggregated
+ * server backs is left out: all servers hand it on to that one.
  */
 function findUnlisted(listed: readonly PeerView[], { aggregated }: DefinedResources): readonly Doubt[] {
   const unlisted = new Map<readonly GroupDiscovery[], string | undefined>();

@@ -54,7 +54,9 @@ export function legacyApiVersions(core: readonly GroupDiscovery[]): LegacyDocume
   return { kind: 'APIVersions', versions, serverAddressByClientCIDRs: [] };
 }
 
-/** `/apis`: every group with its versions, the first of which is preferred; a dead one is listed too, as upstream does. */
+/**
+ * `/apis`: every group with its versions, the first of which is preferred; a dead one is listed too, as upstream does.
+ */
 export function legacyGroupList(groups: readonly GroupDiscovery[]): LegacyDocument {
   return { kind: 'APIGroupList', apiVersion: 'v1', groups: groups.flatMap((group) => describeGroup(group) ?? []) };
 }

@@ -21,7 +21,9 @@ export function encodeDiscoveryProtobuf(groups: readonly GroupDiscovery[], versi
   return wrap(`apidiscovery.k8s.io/${version}`, 'APIGroupDiscoveryList', list);
 }
 
-/** Writes a legacy document the same way. Source: `generated.proto` in `pkg/apis/meta/v1` of k8s.io/apimachinery 0.36. */
+/**
+ * Writes a legacy document the same way. Source: `generated.proto` in `pkg/apis/meta/v1` of k8s.io/apimachinery 0.36.
+ */
 export function encodeLegacyProtobuf(document: LegacyDocument): Uint8Array {
   switch (document.kind) {
     case 'APIVersions':

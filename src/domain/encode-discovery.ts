@@ -49,8 +49,8 @@ export function encodeAsGo(value: object, indent?: number): string {
   );
 }
 
-// Every literal has all its fields, in the order of the Go type: what is undefined is left out, and objects of one shape
-// are built and written several times as fast as others.
+// Every literal has all its fields, in the order of the Go type: what is undefined is left out, and objects of one
+// shape are built and written several times as fast as others.
 
 function writeGroup({ name, kind, apiVersion, versions }: GroupDiscovery): object {
   return {

@@ -15,8 +15,8 @@ const maxNames = 10;
  * `True` only if every server that belongs to the control plane is ready and serves the same.
  *
  * A server that is away has not left: it belongs until it was away for `goneAfter`. While it is away, the outcome is
- * `Unknown`, whatever was read of it before, as it may come back as another version. One that is ready again counts only
- * when it has stayed so for a while, so that a server which comes and goes opens no gate.
+ * `Unknown`, whatever was read of it before, as it may come back as another version. One that is ready again counts
+ * only when it has stayed so for a while, so that a server which comes and goes opens no gate.
  */
 export function judgeConvergence(
   views: readonly PeerView[],

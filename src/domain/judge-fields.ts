@@ -91,9 +91,10 @@ export function versionKey({ version, emulatedVersion }: ServedVersion): string 
 /**
  * Says for every built-in resource that servers know differently who may write it, by group and name.
  *
- * What the schemas prove counts first: equal schemas are equal fields, unless a feature gate may make a difference that no
- * schema tells, as where a server emulates an older version. Of different ones the newest version is right, as a field that graduates stands in both; an
- * older version is right only if it knows more fields and describes all others in the same words.
+ * What the schemas prove counts first: equal schemas are equal fields, unless a feature gate may make a difference that
+ * no schema tells, as where a server emulates an older version. Of different ones the newest version is right, as a
+ * field that graduates stands in both; an older version is right only if it knows more fields and describes all others
+ * in the same words.
  */
 export function judgeFields(
   served: readonly ServedGroupVersion[],
@@ -230,7 +231,9 @@ function judgeResource(judging: Judging, group: string, resource: string, offere
   };
 }
 
-/** A Lease says that somebody lives: a node that cannot renew its own counts as dead, which is worse than a lost field. */
+/**
+ * A Lease says that somebody lives: a node that cannot renew its own counts as dead, which is worse than a lost field.
+ */
 function isHeartbeat(group: string, resource: string): boolean {
   return group === 'coordination.k8s.io' && resource === 'leases';
 }

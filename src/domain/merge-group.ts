@@ -11,7 +11,8 @@ export interface MergedGroup {
 }
 
 /**
- * Merges one group of several servers, in the order in which they count; the same as merging them pairwise from the left.
+ * Merges one group of several servers, in the order in which they count; the same as merging them pairwise from the
+ * left.
  *
  * An entry that is the very object that was merged last is passed over: merging it again changes nothing. Source:
  * `mergeVersionsAcrossGroup` and `mergeResourcesAcrossVersion` in `peer_aggregated_handler.go` of k8s.io/apiserver.

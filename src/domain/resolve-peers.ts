@@ -186,7 +186,8 @@ function placeLeases(
   });
   const renewed = claims.filter(({ lease }) => !evidence.abandoned.has(lease.name));
   const open = renewed.filter(({ place }) => place === undefined);
-  // A server that was renamed still has its old Lease, which the sources may know by name while they do not know the new one.
+  // A server that was renamed still has its old Lease, which the sources may know by name while they do not know the
+  // new one.
   const isVerified = (address: string) => evidence.answers.get(address)?.verified === true;
   const isLeftOver = ({ lease, place }: Claim) =>
     evidence.abandoned.has(lease.name) &&
@@ -252,8 +253,8 @@ function provedEndpoint(
 /**
  * The best of a Lease's places that the EndpointSlice does not list; none if all are contradicted.
  *
- * @param surplus True if the EndpointSlice lists an address without a Lease for each Lease without an address. One that does
- *   not answer, or is given for several Leases, is then contradicted: the server is at one of those.
+ * @param surplus True if the EndpointSlice lists an address without a Lease for each Lease without an address. One that
+ * does not answer, or is given for several Leases, is then contradicted: the server is at one of those.
  */
 function choosePlace(
   { lease, places }: Claim,
@@ -315,8 +316,8 @@ function placesFrom(source: AddressSource, lease: IdentityLease, facts: AddressF
 }
 
 /**
- * The addresses of the host with exactly this name; else in another case, as a kubelet writes its own in lower case; else
- * with or without the domain, if only one host is meant.
+ * The addresses of the host with exactly this name; else in another case, as a kubelet writes its own in lower case;
+ * else with or without the domain, if only one host is meant.
  */
 function addressesOf(hostname: string | undefined, hosts: readonly HostAddress[]): readonly string[] {
   if (hostname === undefined) return [];

@@ -5,8 +5,8 @@ export type Origin = 'BuiltIn' | 'CustomResource' | 'Aggregated';
 export type Mode = 'Observe' | 'Route';
 
 /**
- * What proxies do with a request that writes an object of which servers know different fields: `Preserve` sends it to one
- * that knows them all, `Ignore` sends it home.
+ * What proxies do with a request that writes an object of which servers know different fields: `Preserve` sends it to
+ * one that knows them all, `Ignore` sends it home.
  */
 export type FieldSkew = 'Preserve' | 'Ignore';
 
@@ -61,8 +61,8 @@ export interface TableResource {
   /** Those of `peers` that know all fields, where not all do; absent where all are alike. */
   readonly writers?: PeerSet;
   /**
-   * Those of `peers` that keep every stored field but may drop one that a request brings; they may write while no writer
-   * can. Absent where there are no `writers`.
+   * Those of `peers` that keep every stored field but may drop one that a request brings; they may write while no
+   * writer can. Absent where there are no `writers`.
    */
   readonly standIns?: PeerSet;
   /** Subresource name to the peers that serve it. */
@@ -106,7 +106,9 @@ export interface RoutingTable {
 /** What is published as one unit: the table and the unified documents of the same moment. */
 export interface RoutingBundle {
   readonly table: RoutingTable;
-  /** Unified `/apis` as aggregated discovery v2, compact JSON exactly as kube-apiserver serves it, newline at its end. */
+  /**
+   * Unified `/apis` as aggregated discovery v2, compact JSON exactly as kube-apiserver serves it, newline at its end.
+   */
   readonly apis: string;
   /** ETag of `apis`: upper-case hex SHA-512, without quotes. */
   readonly apisEtag: string;

@@ -62,8 +62,8 @@ export interface DefinitionDigest {
   /** Equal for definitions that are the same in all of it. */
   readonly digest: string;
   /**
-   * True if something in it needs a feature gate that may be on in one version and off in another, with no word changed:
-   * an alpha feature is off by default in both.
+   * True if something in it needs a feature gate that may be on in one version and off in another, with no word
+   * changed: an alpha feature is off by default in both.
    */
   readonly gated: boolean;
 }

@@ -33,7 +33,10 @@ export interface ConnectionSetting {
   /** Bytes other than DATA that the peer may leave unread before the connection is closed. */
   readonly maxUnread: number;
   readonly maxFieldBytes: number;
-  /** Room that a field block of several frames takes while it arrives. Undefined if nothing but `maxFieldBytes` bounds it. */
+  /**
+   * Room that a field block of several frames takes while it arrives. Undefined if nothing but `maxFieldBytes` bounds
+   * it.
+   */
   readonly fieldRoom?: FieldRoom | undefined;
   readonly maxFields: number;
   /** Budget of resets, by the peer or for its faults: at once, and regained per second. */
@@ -60,7 +63,9 @@ export function fault(code: number, reason: string): Fault {
   return { code, reason };
 }
 
-/** CONTINUATION frames allowed per field block beyond those that full frames need. CVE-2024-28182 is about endless ones. */
+/**
+ * CONTINUATION frames allowed per field block beyond those that full frames need. CVE-2024-28182 is about endless ones.
+ */
 const spareContinuations = 64;
 /** A chunk smaller than this share of its buffer is copied, so that it does not keep the whole buffer alive. */
 const keptPart = 1 / 8;
@@ -75,8 +80,8 @@ const noBytes = Buffer.alloc(0);
  *
  * - It supports neither push nor priorities.
  * - It answers abuse with ENHANCE_YOUR_CALM and closes the connection: streams reset as fast as they are made
- *   (CVE-2023-44487), or made to be reset (CVE-2025-8671), endless field blocks, frames that do nothing or cost more than
- *   their DATA is worth, and a peer that makes this side write and does not read.
+ *   (CVE-2023-44487), or made to be reset (CVE-2025-8671), endless field blocks, frames that do nothing or cost more
+ *   than their DATA is worth, and a peer that makes this side write and does not read.
  * - It bounds the memory that a peer can use: fields by their limits, bodies by flow-control windows.
  */
 export abstract class Http2Connection implements FrameTaker, StreamHost {

@@ -70,7 +70,9 @@ const maxQuestions = 200;
 const leasesGraceMs = 5_000;
 const leasesSilentMs = 30_000;
 
-/** Starts the loop: gather what is known, decide purely, publish what changed, write status if it says something new. */
+/**
+ * Starts the loop: gather what is known, decide purely, publish what changed, write status if it says something new.
+ */
 export function startController(context: ControllerContext): Controller {
   const { settings, sets, clock, log } = context;
   const stopping = new AbortController();

@@ -61,8 +61,8 @@ export function createPeerRoster(
   const { clock } = context;
   const monitors = new Map<string, PeerMonitor>();
   const scouts = new Map<string, AddressScout>();
-  // Since when the watch of the Leases has been heard without a gap. What a server renewed in a gap may be told late, or
-  // may not have been possible, so that silence counts from the end of the gap only.
+  // Since when the watch of the Leases has been heard without a gap. What a server renewed in a gap may be told late,
+  // or may not have been possible, so that silence counts from the end of the gap only.
   let heardSince = clock.now();
   let heardAt = heardSince;
   // Servers that the administrator listed and lists no more are to be left alone.
@@ -144,8 +144,8 @@ export function createPeerRoster(
 
   /**
    * Leaves out addresses without identity that belong to a server whose Lease has just gone: an EndpointSlice outlives
-   * the Lease by some seconds, and what the server served is to be remembered under its name. One that answers while another
-   * Lease has no address was renamed.
+   * the Lease by some seconds, and what the server served is to be remembered under its name. One that answers while
+   * another Lease has no address was renamed.
    */
   function withoutEchoes(resolved: readonly ResolvedPeer[]): readonly ResolvedPeer[] {
     const ids = new Set(resolved.map(({ id }) => id));

@@ -36,8 +36,9 @@ const authorityPublishedMs = 30 * dayMs;
 const longestIntervalMs = 60_000;
 
 /**
- * Keeps a CA, the serving certificates that it signs, and the CA's certificates where clients read them, until the signal
- * aborts: each is looked at every minute, and made again if it is missing, about to expire, or not what it has to be.
+ * Keeps a CA, the serving certificates that it signs, and the CA's certificates where clients read them, until the
+ * signal aborts: each is looked at every minute, and made again if it is missing, about to expire, or not what it has
+ * to be.
  */
 export async function keepCertificates(options: KeepCertificatesOptions): Promise<void> {
   const { clock, lifetimeMs, log, signal } = options;
@@ -87,7 +88,10 @@ function renewed(stored: Authority | undefined, namespace: string, now: number):
   }
 }
 
-/** The CA to use from now on; `stored` itself if nothing has to change. Throws if it cannot be used, and changes nothing. */
+/**
+ * The CA to use from now on; `stored` itself if nothing has to change. Throws if it cannot be used, and changes
+ * nothing.
+ */
 export function renewAuthority(stored: Authority | undefined, now: number): Authority {
   if (stored === undefined) return { signing: newAuthority(now) };
   const { signing, next } = stored;

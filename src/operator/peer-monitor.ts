@@ -49,7 +49,10 @@ export interface PeerMonitor {
   stop(): void;
 }
 
-/** Schemas change with their server's version, which is asked for with its documents, or with a CRD's, which only status shows. */
+/**
+ * Schemas change with their server's version, which is asked for with its documents, or with a CRD's, which only status
+ * shows.
+ */
 const schemaIntervalMs = 300_000;
 
 /** Starts watching one peer: a failure is an observation, never an exception, and retries never end. */
@@ -143,7 +146,9 @@ export function monitorPeer(
     return client.fetchSchemas(address, before, stopping.signal);
   }
 
-  /** The observation with what goes with these documents; of one in doubt nothing is kept that it does not say again. */
+  /**
+   * The observation with what goes with these documents; of one in doubt nothing is kept that it does not say again.
+   */
   async function learnMore(
     address: string,
     documents: PeerDocuments,

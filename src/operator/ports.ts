@@ -28,15 +28,17 @@ export interface PeerClient {
   probe(address: string, signal: AbortSignal): Promise<ProbeResult>;
   fetchDiscovery(address: string, previous: PeerDocuments | undefined, signal: AbortSignal): Promise<FetchResult>;
   fetchVersion(address: string, signal: AbortSignal): Promise<ServedVersion | undefined>;
-  /** The hashes of its OpenAPI schemas; `previous` itself if it says that nothing changed, undefined if it gives none. */
+  /**
+   * The hashes of its OpenAPI schemas; `previous` itself if it says that nothing changed, undefined if it gives none.
+   */
   fetchSchemas(
     address: string,
     previous: SchemaIndex | undefined,
     signal: AbortSignal,
   ): Promise<SchemaIndex | undefined>;
   /**
-   * What tells the fields of a group-version (`group/version`) apart; undefined if the server gives no such document, or
-   * another one than that of this hash.
+   * What tells the fields of a group-version (`group/version`) apart; undefined if the server gives no such document,
+   * or another one than that of this hash.
    */
   fetchOutline(
     address: string,
@@ -61,13 +63,15 @@ export interface WatchedSet<T> {
 
 /** Where the bundles of one PeerDiscovery are published; a bundle is swapped whole. */
 export interface BundleStore {
-  /** What is published now: the highest revision that anything there tells of, and the bundle if it can be read whole. */
+  /**
+   * What is published now: the highest revision that anything there tells of, and the bundle if it can be read whole.
+   */
   read(): Promise<{ readonly revision: number; readonly bundle?: RoutingBundle }>;
   /** Undefined if published; else another writer was first, and nothing was changed. */
   publish(bundle: RoutingBundle): Promise<{ readonly overtakenBy: number | undefined } | undefined>;
   /**
-   * Tells proxies that this revision would be published now, and which of their questions that answers; false, and tells
-   * nobody, if it is no longer what is there.
+   * Tells proxies that this revision would be published now, and which of their questions that answers; false, and
+   * tells nobody, if it is no longer what is there.
    */
   confirm(revision: number, answers?: readonly string[]): Promise<boolean>;
 }

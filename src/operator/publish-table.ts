@@ -23,8 +23,8 @@ export interface Publisher {
   readonly remembered: RememberedVerdicts | undefined;
   publish(unified: UnifiedView): Promise<void>;
   /**
-   * Tells proxies that the table holds, if it is time to or one of them has asked; writes it again if somebody has deleted or
-   * replaced it.
+   * Tells proxies that the table holds, if it is time to or one of them has asked; writes it again if somebody has
+   * deleted or replaced it.
    */
   confirm(questions?: readonly string[]): Promise<void>;
 }

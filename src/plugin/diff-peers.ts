@@ -13,8 +13,8 @@ import { readPublished } from './read-cluster.ts';
 import { readDocument } from './read-document.ts';
 
 /**
- * `diff PEER PEER`, or `diff NAME=FILE NAME=FILE` on saved documents: `no` if they differ, as diff and kubectl diff, and
- * `unknown` for a peer that is not known well enough.
+ * `diff PEER PEER`, or `diff NAME=FILE NAME=FILE` on saved documents: `no` if they differ, as diff and kubectl diff,
+ * and `unknown` for a peer that is not known well enough.
  */
 export async function diffPeers(flags: PluginFlags, connect: () => Cluster, context: PluginContext): Promise<number> {
   const [left = '', right = ''] = flags.arguments;

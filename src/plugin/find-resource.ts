@@ -63,7 +63,8 @@ export function findResources(bundle: RoutingBundle, text: string, method = 'GET
 /**
  * Where a request of this method for the resource goes: `NAMESPACE` and `NAME` stand for any.
  *
- * Only a list or a watch is of all namespaces; a subresource belongs to an object, and so does what PUT and PATCH change.
+ * Only a list or a watch is of all namespaces; a subresource belongs to an object, and so does what PUT and PATCH
+ * change.
  */
 function pathOf(
   { group, version, resource, subresource }: Omit<FoundResource, 'path'>,

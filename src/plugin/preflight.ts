@@ -27,7 +27,9 @@ export interface Preflight {
   readonly disappear: readonly Disappearing[];
 }
 
-/** `preflight`: is the control plane ready for an upgrade, and what will it change; `no` if something speaks against it. */
+/**
+ * `preflight`: is the control plane ready for an upgrade, and what will it change; `no` if something speaks against it.
+ */
 export async function preflight(flags: PluginFlags, cluster: Cluster, context: PluginContext): Promise<number> {
   const { object, bundle } = await readPublished(cluster, flags);
   const age = await confirmationAgeMs(cluster, tableLocation(object, flags), context.now());
@@ -59,7 +61,10 @@ async function readAll(files: readonly string[], context: PluginContext) {
   return Promise.all(files.map((file) => readDocument(file, context)));
 }
 
-/** CRDs and aggregated APIs are the cluster's own and survive an upgrade; of the core group nothing is said without its document. */
+/**
+ * CRDs and aggregated APIs are the cluster's own and survive an upgrade; of the core group nothing is said without its
+ * document.
+ */
 function compareBuiltIn(table: RoutingTable, target: Served) {
   const groups = new Set([...target.values()].map(({ group }) => group));
   const builtIn = table.groupVersions.filter(

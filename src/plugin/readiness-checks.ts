@@ -4,7 +4,9 @@ import type { Check } from './checks.ts';
 import { nameOf } from './names.ts';
 import { conditionOf, formatAge } from './show-status.ts';
 
-/** A table that was not confirmed for longer has no operator that looks after it, whatever the clocks of two machines. */
+/**
+ * A table that was not confirmed for longer has no operator that looks after it, whatever the clocks of two machines.
+ */
 export const confirmedWithinMs = 60_000;
 
 /** Whether the control plane, and PeerDiscovery in front of it, is fit for an upgrade; pure. */
@@ -153,7 +155,10 @@ function checkTrust(peers: readonly PeerStatus[]): Check {
   };
 }
 
-/** Servers of one control plane may be one minor version apart. Source: https://kubernetes.io/releases/version-skew-policy/. */
+/**
+ * Servers of one control plane may be one minor version apart. Source:
+ * https://kubernetes.io/releases/version-skew-policy/.
+ */
 function checkVersions(peers: readonly PeerStatus[], target: string | undefined): Check {
   const name = 'version step';
   const minors = peers.flatMap((peer) => minorNumber(servedMinor(peer)) ?? []);

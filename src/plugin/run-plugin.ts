@@ -208,7 +208,10 @@ function readCommand(args: readonly string[]): readonly string[] {
   return about === undefined ? ['--help'] : [about, '--help'];
 }
 
-/** Runs a command of `kubectl peerdiscovery` that this role knows; resolves to its exit code, undefined if it knows none. */
+/**
+ * Runs a command of `kubectl peerdiscovery` that this role knows; resolves to its exit code, undefined if it knows
+ * none.
+ */
 export async function runPlugin(args: readonly string[], context: PluginContext): Promise<number | undefined> {
   if (args[0] === '__complete') {
     await completeWords(args.slice(1), context);

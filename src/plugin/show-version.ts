@@ -5,7 +5,9 @@ import { type Cluster, type PluginContext, PluginError } from './ports.ts';
 import { printData } from './print-data.ts';
 import { readObject, tableLocation } from './read-cluster.ts';
 
-/** `version`: of this program, and unless told otherwise of the operator and of the API server; what fails is unknown. */
+/**
+ * `version`: of this program, and unless told otherwise of the operator and of the API server; what fails is unknown.
+ */
 export async function showVersion(flags: PluginFlags, connect: () => Cluster, context: PluginContext): Promise<number> {
   const both = flags.client ? undefined : await askBoth(flags, connect, context);
   const data = {

@@ -1,9 +1,9 @@
 import { headerValue, type RawHeaders } from './headers.ts';
 
-/** More than one has only who speaks for others. */
+/** Only gateways send several tokens on one connection. */
 const maxAccepted = 64;
 
-/** What of an answer tells whether its server has authenticated the request. */
+/** The parts of an answer that tell whether its server has authenticated the request. */
 export interface AuthenticationEvidence {
   readonly method: string;
   readonly status: number;
@@ -22,7 +22,7 @@ export class AcceptedCredentials {
     return this.#accepted.has(token);
   }
 
-  /** Takes an answer for what it says of the token. */
+  /** Learns from an answer whether the server accepted the token. */
   note(token: string, answer: AuthenticationEvidence): void {
     if (answer.status === 401) this.#accepted.delete(token);
     else if (provesAuthentication(answer)) {

@@ -1,8 +1,8 @@
-/** How many are remembered, and for how long until a server has to accept them again. */
+/** How many tokens are remembered, and how long before a server must accept one again. */
 const maxTokens = 10_000;
 const rememberedMs = 600_000;
 
-/** The tokens that servers have accepted, on whatever connection. */
+/** The tokens that servers have accepted, on any connection. */
 export class AcceptedTokens {
   readonly #acceptedAt = new Map<string, number>();
   readonly #now: () => number;

@@ -12,43 +12,44 @@ import type { ProxyMetrics } from './ports.ts';
 import { RunningRequest, RunningRequests, type UserLoad } from './running-requests.ts';
 import { writeStatus } from './write-status.ts';
 
-/** Keeps requests within their number and their time. */
+/** Limits how many requests run, and for how long. */
 export interface Admission {
-  /** The request, which runs until it is given to `leave`; or how it is refused. */
+  /** Admits a request, which runs until `leave`, or returns the refusal. */
   enter(exchange: Exchange, longRunning: boolean): RunningRequest | StatusError;
-  /** A server's answer is passed on: it may say that the request's credential is good, or that it is not. */
+  /** A server's answer is passed on. It may show whether the credential is good. */
   noteAnswer(request: RunningRequest, status: number, rawHeaders: RawHeaders): void;
-  /** A request that was let in is answered by a Status of this proxy's. */
+  /** This proxy answers an admitted request with a Status of its own. */
   noteRefusal(request: RunningRequest): void;
-  /** A request that was not let in is about to be answered by a Status. */
+  /** This proxy is about to refuse a request that was not admitted. */
   refuse(exchange: Exchange): void;
-  /** To be called when the exchange of a request that was let in has closed. */
+  /** Call it when the exchange of an admitted request has closed. */
   leave(request: RunningRequest): void;
   /** What holds memory for requests. */
   keepers(): Iterable<Keeper>;
-  /** Ends watches evenly over this time, as a server does that has had enough of them; resolves when all are told. */
+  /** Ends watches evenly over `graceMs`. Resolves when all are told. */
   endLongRunning(graceMs: number, signal: AbortSignal): Promise<void>;
 }
 
-/** Whoever shows one token, however it is spelled, is one user, and whoever shows none is another. */
+/** One token is one user, however its scheme is spelled. All clients without a token are one user, too. */
 function userOf(exchange: Exchange): string {
   return exchange.identity.replacesToken ? exchange.identity.who : (tokenDigest(exchange) ?? '');
 }
 
-/** How long a refusal, or an answer to whom no server has accepted, may go unread. */
+/** How long a refusal, or an answer to an unauthenticated client, may stay unread. */
 const unreadMs = 10_000;
 
-/** What shows no proof of who is asking has one name, so that it has no more places than one user. */
+/** All clients without a credential count as one user, so together they get one user's places. */
 const nobody: UserLoad = { user: '', short: 0, long: 0 };
 
 /**
- * Answers 429 with `Retry-After` beyond the limits, of which one user gets half, and 504 (or 408, while the body is late) to what takes too long.
+ * Answers 429 with `Retry-After` beyond the limits, and 504 (408 while the body is late) to what takes too long. One
+ * user gets half of each limit.
  *
- * Requests whose credential no server has accepted yet have few places of their own, over all connections together, so
- * that they take none from known users. Once such a request is answered otherwise than by acceptance, and whenever this
- * proxy refuses one, the client has a short time to read that; the oldest of them makes room for whoever comes.
+ * Requests whose credential no server has accepted yet share a few places, over all connections together, so
+ * that they take none from known users. When a server does not accept such a request, and whenever this
+ * proxy refuses one, the client has a short time to read the answer. The oldest unread answer makes room for new ones.
  *
- * One look a second at the oldest finds what is overdue, so that requests need no timers of their own.
+ * One check a second of the oldest requests finds what is overdue, so requests need no timers.
  */
 export function createAdmission({
   limits,
@@ -62,12 +63,12 @@ export function createAdmission({
   readonly signal: AbortSignal;
 }): Admission {
   const readMs = Math.min(unreadMs, limits.requestTimeoutMs);
-  // The order of entering is that of deadlines.
+  // Requests enter in the order of their deadlines.
   const short = new RunningRequests();
   const long = new RunningRequests();
-  /** Long-running ones of unknown users which no server has answered. */
+  /** Long-running requests of unknown users that no server has answered. */
   const unanswered = new RunningRequests();
-  /** Answered: unknown users; known ones, by a Status of this proxy's; and what was not let in. */
+  /** Answers to unknown users, this proxy's own refusals of known users, and refusals of what was not admitted. */
   const unread = new RunningRequests();
   const declined = new RunningRequests();
   const refused = new RunningRequests();
@@ -150,7 +151,7 @@ export function createAdmission({
     const token = tokenDigest(exchange);
     return token !== undefined && tokens.has(token);
   };
-  /** A server has let it in: it holds a place of the known ones from here on. */
+  /** A server has accepted the credential: from here on the request takes a known user's place. */
   const accept = (request: RunningRequest) => {
     if (request.hasLeft) return;
     const sort = request.longRunning ? 'long' : 'short';
@@ -168,7 +169,7 @@ export function createAdmission({
       const allowed = known ? most : Math.min(most, limits.maxUnauthenticated);
       const held = known ? places.known : places.unknown;
       const limit = longRunning ? 'long_running_requests' : 'requests';
-      // An unknown user that is let in takes a place of the known ones.
+      // An accepted user takes a known user's place.
       if (places.known[sort] >= most) {
         metrics.limited.inc({ limit });
         return buildStatus(429, 'too many requests at once at this proxy, please try again later', 1);
@@ -199,7 +200,7 @@ export function createAdmission({
       if (request.isKnown) return;
       const proves = provesAuthentication({ method: exchange.method, status, rawHeaders });
       if (proves && token !== undefined) tokens.add(token);
-      // Whoever may watch without a token was let in as well.
+      // A successful watch without a token counts as accepted, too.
       if (proves && (token !== undefined || (longRunning && status < 300))) accept(request);
       else moveTo(unread, request, clock.now() + readMs);
     },
@@ -222,7 +223,7 @@ export function createAdmission({
       let told = 0;
       for (;;) {
         const passed = clock.now() - startedAt;
-        // The last of them, or the only one, at the end of the time.
+        // The last watch ends when the time is over.
         const due = passed >= graceMs ? told + long.size : Math.floor(((told + long.size) * passed) / graceMs);
         while (told < due && long.first !== undefined) {
           const { exchange } = long.first;
@@ -250,7 +251,7 @@ function takeAll(list: RunningRequests): RunningRequest[] {
 
 const stepMs = 100;
 
-/** Among so few users, one without a request is remembered for the rest of a second: it will be back. */
+/** With so few users, one without a request is remembered for the rest of a second, as it will be back. */
 const idleUsers = 64;
 
 function isIdle({ short, long }: UserLoad): boolean {

@@ -12,14 +12,14 @@ import { writeStatus } from './write-status.ts';
 
 /** Whom to ask, in this order, and whom to tell of a server that failed. */
 export interface Homes {
-  /** Asked for only when somebody has to be asked. */
+  /** Called only when a server must be asked. */
   readonly homes: () => readonly FleetPeer[];
   readonly onFault: (target: PeerTarget, fault: PeerFault) => void;
   /** False for a server that has not been seen ready since it failed: its refusal says nothing. */
   readonly knowsItsUsers: (target: PeerTarget) => boolean;
 }
 
-/** A yes, with the header fields of home's answer that are about the client. */
+/** A client that was admitted, with the header fields of home's answer that are about it. */
 interface Admitted {
   readonly fields: RawHeaders;
 }
@@ -30,8 +30,8 @@ export type Refusal = (exchange: Exchange) => void;
 /** Decides who may see discovery. */
 export interface DiscoveryAdmission {
   /**
-   * Undefined if the client may have what the path has, at once where that is remembered. `aggregated`: the path is asked
-   * for in that form.
+   * Resolves to undefined if the client may see the path; at once if that is remembered. `aggregated`: the client asks
+   * for the aggregated form.
    */
   admit(exchange: Exchange, path: string, aggregated: boolean, homes: Homes): undefined | Promise<Refusal | undefined>;
 }
@@ -40,9 +40,9 @@ const nopeer = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscovery
 const maxRemembered = 20_000;
 
 /**
- * Lets in whom the home server lets in: it is asked for the same path by the same method with the client's own
- * credentials, and anything that comes after its authorisation, a 404 for a group that it does not know included, is
- * a yes.
+ * Admits whom the home server admits: the proxy asks it for the same path by the same method with the client's own
+ * credentials. Any answer given after authorisation counts as a yes, even a 404 for a group that home does not
+ * know.
  *
  * A yes is remembered for ten seconds, by the hash of method, path and everything that says who is asking; a no is
  * never remembered. Requests by the same client that wait for the same answer share it.
@@ -143,14 +143,14 @@ export function createDiscoveryAdmission({
         asker.respond(status, asker === exchange ? headers : withAuditId(headers, auditIdOf(asker)));
         asker.end(asker.method === 'HEAD' ? undefined : body);
       };
-      // It has judged the request or its client; a server that is in trouble says nothing about either.
+      // These judge the request or its client. A server in trouble says nothing about either.
       if (status === 400 || status === 401 || status === 403) return refusal;
     }
     return refusal;
   }
 }
 
-/** Each client that waited for the same answer has an id of its own. */
+/** Gives each client that waited for the same answer its own audit id. */
 function withAuditId(rawHeaders: RawHeaders, id: string): RawHeaders {
   return rawHeaders.map((text, at) => (at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === 'audit-id' ? id : text));
 }

@@ -2,7 +2,7 @@ import { STATUS_CODES } from 'node:http';
 import { isFieldValue, isToken } from '../domain/field-syntax.ts';
 import type { RawHeaders } from './headers.ts';
 
-/** Whether a field of a head can be read in one way only. */
+/** True if a header field is unambiguous. */
 export function isFieldSafe(name: string, value: string): boolean {
   return isToken(name) && isFieldValue(value);
 }
@@ -11,7 +11,7 @@ const lines = new Map<number, string>();
 for (const [status, reason] of Object.entries(STATUS_CODES))
   lines.set(Number(status), `HTTP/1.1 ${status} ${reason}\r\n`);
 
-/** The first line of a head; empty for what is no final answer. */
+/** The status line; empty if the status is not a final one. */
 export function statusLine(status: number): string {
   if (!(status >= 200 && status <= 999)) return '';
   return lines.get(status) ?? `HTTP/1.1 ${status} unknown\r\n`;

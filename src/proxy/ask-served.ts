@@ -13,10 +13,10 @@ export type Served = 'served' | 'absent' | 'untold';
 const maxListBytes = 4 * 1024 * 1024;
 
 /**
- * Asks one server, now and as the client, whether it serves what a request is about: the whole resource, or the
+ * Asks one server, now and as the client, whether it serves the resource of a request, or the
  * subresource that the request names.
  *
- * The answer is neither kept nor shared, as it is about the moment after one 404. The list of a group-version is a
+ * The answer is about the moment after one 404, so it is neither cached nor shared. The list of a group-version is a
  * server's own in every version, whatever it knows of its peers.
  */
 export async function askServed(
@@ -25,7 +25,7 @@ export async function askServed(
   exchange: Exchange,
   info: RequestInfo,
 ): Promise<Served> {
-  // What is not about a resource is a question for discovery itself.
+  // A path that names no resource is served or not by the server alone.
   if (!info.isResourceRequest) return 'absent';
   const { apiPrefix, group, version, resource, subresource } = info;
   const parts = group === '' ? [version] : [group, version];
@@ -56,7 +56,7 @@ function readNames(body: Buffer): ReadonlySet<string> | undefined {
   }
 }
 
-/** A browser's WebSocket has its token among the protocols, which this question has none of. */
+/** Takes the token of a browser's WebSocket from its protocols, since this question is no WebSocket. */
 function tokenOfProtocols(exchange: Exchange): string[] {
   if (headerValue(exchange.rawHeaders, 'authorization') !== undefined) return [];
   const token = bearerToken(exchange);

@@ -42,8 +42,8 @@ const impersonationNames: RequestHeaderNames = {
 /**
  * Authenticates in kube-apiserver's order: the word of an authenticated proxy, client certificate, token, anonymous.
  *
- * A certificate outranks a token, and the token is then not sent on. One that does not verify is an error that a token
- * makes up for, and nothing else. Tokens are for the kube-apiserver to judge. Source: `Config.New` in
+ * A certificate outranks a token, which is then not sent on. A certificate that does not verify is an error unless a
+ * token comes with it. kube-apiserver judges tokens. Source: `Config.New` in
  * pkg/kubeapiserver/authenticator, and `union` and `x509` of k8s.io/apiserver.
  */
 export function createAuthenticate(mode: AuthenticationMode, clock: Clock): Authenticate {
@@ -73,17 +73,17 @@ type Found =
   | { readonly kind: 'none'; readonly routed: boolean }
   | { readonly kind: 'error'; readonly routed: boolean };
 
-/** What a certificate is good for, while authorities and time leave it so. */
+/** What a certificate proves, as long as the authorities and its validity last. */
 interface Verdict {
   readonly authorities: ClientAuthorities;
   readonly from: number;
   readonly until: number;
   readonly isProxy: boolean;
-  /** Without regard to headers. */
+  /** The verdict without the request's headers. */
   readonly own: Found;
 }
 
-/** Verifies signatures once per connection and authorities, and again whenever some certificate begins or expires. */
+/** Verifies signatures once per connection and set of authorities, and again when a certificate starts or expires. */
 function createJudge(): (certificate: ClientCertificate, authorities: ClientAuthorities, now: number) => Verdict {
   const verdicts = new WeakMap<ClientCertificate, Verdict>();
   return (certificate, authorities, now) => {
@@ -102,7 +102,7 @@ function createJudge(): (certificate: ClientCertificate, authorities: ClientAuth
       else if (!('error' in user)) own = { kind: 'user', user, by: 'certificate', routed: false };
     }
     const changes = [leaf, ...intermediates, ...clientCa, ...requestHeaderCa].flatMap(
-      // A certificate is good to the end of its last second.
+      // A certificate is valid to the end of its last second.
       ({ validFromDate, validToDate }) => [validFromDate.getTime(), validToDate.getTime() + 1],
     );
     const from = Math.max(0, ...changes.filter((at) => at <= now));
@@ -125,7 +125,7 @@ type Convey = (
   authorities: ClientAuthorities,
 ) => Authentication;
 
-/** Makes what is stamped once per verdict, since that is what most requests of a connection have in common. */
+/** Builds the stamp once per verdict, since most requests of a connection share it. */
 function createStamper(): Convey {
   const made = new WeakMap<Found, Authentication>();
   return (found, _rawHeaders, authorities) => {
@@ -157,8 +157,8 @@ function stampHeaders(
 }
 
 /**
- * Groups are always stated, if only the one that every user has: without any, a user that is named like a ServiceAccount
- * would be given that ServiceAccount's groups. Source: `WithImpersonation` of k8s.io/apiserver.
+ * Groups are always stated, if only the one that every user has: without any, a user that is named like a
+ * ServiceAccount would be given that ServiceAccount's groups. Source: `WithImpersonation` of k8s.io/apiserver.
  */
 function impersonate(token: () => string | undefined): Convey {
   return ({ user, by, routed }, rawHeaders) => {

@@ -22,8 +22,8 @@ interface TokenSource {
  * The token of a request, whatever its spelling: as kube-apiserver, which ignores the case of the scheme and all that
  * follows the token. Undefined for every other credential, as kube-apiserver takes those requests for anonymous.
  *
- * kube-apiserver tries the token in `Authorization` and then the one among the WebSocket protocols. Where the two differ,
- * nobody can know here which of them is good, so that the request has no token that it could be told by.
+ * kube-apiserver tries the token in `Authorization` and then the one among the WebSocket protocols. Where the two
+ * differ, nobody can know here which of them is good, so that the request has no token that it could be told by.
  */
 export function bearerToken({ rawHeaders, connection }: TokenSource): string | undefined {
   const field = headerValue(rawHeaders, 'authorization');
@@ -35,7 +35,7 @@ export function bearerToken({ rawHeaders, connection }: TokenSource): string | u
   return token === undefined ? other : undefined;
 }
 
-/** What a token is remembered by: no credential stays in memory, and a long one costs no more than others. */
+/** A token's key in caches: a digest, so that no credential stays in memory and long ones cost no more. */
 export function tokenDigest(source: TokenSource): string | undefined {
   const token = bearerToken(source);
   const memo = source.connection.token;
@@ -49,7 +49,7 @@ function digestOf(token: string): string {
   return hash('sha256', token, 'base64url');
 }
 
-/** A connection that rests remembers no longer field. */
+/** An idle connection remembers no field longer than this. */
 const keptBytes = 16 * 1024;
 
 /** Most requests of a connection have the same token; its hash is then computed once. */

@@ -1,16 +1,16 @@
 import { parse } from 'yaml';
 
-/** A body longer than this is not one by which a server says that it does not know a resource. */
+/** No "unknown resource" answer of a server is longer than this. */
 export const classifiableBytes = 8 * 1024;
 
 const unknownResource = 'the server could not find the requested resource';
 const unknownPage = '404 page not found';
 
 /**
- * True if a 404 has the very text by which kube-apiserver says that it does not know a resource, or cannot be read.
+ * True if a 404 has exactly the text of kube-apiserver for an unknown resource, or cannot be read.
  *
- * The text proves nothing: a webhook, a kubelet or an aggregated server may say the same. Any other text is the word of
- * somebody who was asked about the resource. kube-apiserver says it as a `Status` without details, in JSON, YAML or
+ * The text proves nothing: a webhook, a kubelet or an aggregated server may send the same. Any other text comes from
+ * something that handled the resource. kube-apiserver sends it as a `Status` without details, in JSON, YAML or
  * protobuf, and for an unknown group as Go's plain text. Seen on 1.33 and 1.36.
  */
 export function mayBeUnknownResource(contentType: string, contentEncoding: string | undefined, body: Buffer): boolean {

@@ -2,17 +2,17 @@ import type { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import { mayIssue, mayProveClient } from './certificate-rules.ts';
 
-/** What a client showed in its TLS handshake. */
+/** The certificate that a client presented in its TLS handshake. */
 export interface ClientCertificate {
   readonly leaf: X509Certificate;
-  /** What came with it, as the client ordered it; nothing of it is trusted by itself. */
+  /** The certificates that came with it, in the client's order. None is trusted by itself. */
   readonly intermediates: readonly X509Certificate[];
   /** True if OpenSSL built a chain for client authentication to any authority that was configured at the handshake. */
   readonly chained: boolean;
   readonly sha256: string;
 }
 
-/** Reads what the client showed, once per connection; undefined without a certificate. */
+/** Reads the client's certificate, once per connection; undefined if it sent none. */
 export function readClientCertificate(socket: TLSSocket): ClientCertificate | undefined {
   const leaf = socket.getPeerX509Certificate();
   if (leaf === undefined) return undefined;

@@ -16,8 +16,8 @@ export function pathOf(target: string): string {
 }
 
 /**
- * The path of a request target, with its query where that may hold a `timeout`: kube-apiserver answers 400 to one that is no
- * duration, before it looks at who is asking. Source: `WithRequestDeadline` of k8s.io/apiserver.
+ * The path of a request target, with its query where that may hold a `timeout`: kube-apiserver answers 400 to one that
+ * is no duration, before it looks at who is asking. Source: `WithRequestDeadline` of k8s.io/apiserver.
  */
 export function pathWithTimeout(target: string): string {
   const queryAt = target.indexOf('?');

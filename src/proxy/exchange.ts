@@ -14,7 +14,7 @@ export interface ClientConnection {
   home: string | undefined;
   /** Group, version and resource to the address of the peer that serves it here. */
   readonly sticky: Map<string, string>;
-  /** What it has shown servers, where that was tokens. */
+  /** The tokens on this connection that servers have accepted. */
   accepted?: AcceptedCredentials;
   /** The token that was read last. */
   token?: TokenMemo | undefined;
@@ -24,11 +24,11 @@ export interface ClientConnection {
   prepared?: PreparedFields | undefined;
   /** What its home server adds to every answer. Set by the handler. */
   homeFields?: HomeFields;
-  /** What time it is for others, in milliseconds since the epoch. */
+  /** The wall clock, in milliseconds since the epoch. */
   readonly date?: () => number;
   /** The user that was let in on it last. */
   owner?: string;
-  /** Hears of the bytes that come in, and of those that are to be sent. */
+  /** Counts bytes that arrive, and bytes queued to be sent. */
   readonly keptBytes?: Pick<KeptBytes, 'note'>;
 }
 
@@ -41,7 +41,7 @@ export interface Exchange {
   readonly rawHeaders: RawHeaders;
   readonly protocol: 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2';
   readonly connection: ClientConnection;
-  /** Every request that is sent on behalf of this one bears it: stamp, and sort of connection. Set by the handler. */
+  /** The identity of every request sent on behalf of this one: stamp and kind of connection. Set by the handler. */
   identity: RequestIdentity;
   /** What home added to its answer to the same client for the same path. */
   homeFields?: RawHeaders;
@@ -56,15 +56,15 @@ export interface Exchange {
   bodyComplete(): boolean;
   /** Null without a body. Reading starts with iteration, and stopping early does not end the exchange. */
   body(): AsyncIterable<Uint8Array> | null;
-  /** That of the answer; 0 before one has begun. */
+  /** Status of the answer; 0 before it has begun. */
   status(): number;
   /**
-   * Passes a server's interim answer on, before the answer itself. A client that HTTP/1.0 serves gets none, and one that was
-   * told to go on with its body is not told so again.
+   * Passes a server's interim answer on, before the answer itself. A client that HTTP/1.0 serves gets none, and one
+   * that was told to go on with its body is not told so again.
    */
   interim(status: number, rawHeaders: RawHeaders): void;
   respond(status: number, rawHeaders: RawHeaders): void;
-  /** False means: wait for `onDrain`. */
+  /** Returns false if the caller should wait for `onDrain`. */
   write(chunk: Uint8Array): boolean;
   end(chunk?: Uint8Array, rawTrailers?: RawHeaders): void;
   /** Cuts an answer off so that the client cannot take it for whole. */

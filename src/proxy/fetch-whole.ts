@@ -29,8 +29,8 @@ export interface WholeRequest {
 /**
  * Asks a peer something with the credentials of the client's request and nothing else of it.
  *
- * It ends whatever the peer does: by a fault of kind `answer` after `withinMs`, since the backend behind the peer may be
- * the slow one, and with the first byte beyond `maxBytes`.
+ * It ends whatever the peer does: by a fault of kind `answer` after `withinMs`, since the backend behind the peer may
+ * be the slow one, and with the first byte beyond `maxBytes`.
  */
 export function fetchWhole(
   { transport, clock }: { readonly transport: Pick<PeerTransport, 'dispatch'>; readonly clock: Clock },

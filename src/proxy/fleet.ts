@@ -34,8 +34,8 @@ export interface Fleet {
   /** Ready by the table, and well by what this proxy has seen. */
   usable(peer: FleetPeer | undefined): peer is FleetPeer;
   /**
-   * Not usable, but worth a try before saying 503: it failed here just now, or the table is too old to rule it out. Never
-   * one that is hung: it would let the client wait instead.
+   * Not usable, but worth a try before saying 503: it failed here just now, or the table is too old to rule it out.
+   * Never one that is hung: it would let the client wait instead.
    */
   lastResort(peer: FleetPeer | undefined): peer is FleetPeer;
   /** The home of a client connection: the pinned one, else one that is chosen once and kept while it is well. */

@@ -29,9 +29,9 @@ export interface ForwardPlan {
   readonly longRunning: boolean;
   /** True for a read that may be sent twice. */
   readonly repeatable: boolean;
-  /** True where a 404 may come from something behind the server (`proxy` subresources), so that it tells nothing. */
+  /** True if a 404 may come from behind the server (`proxy` subresources), so that it proves nothing. */
   readonly opaqueNotFound: boolean;
-  /** True where what is behind the server answers: under `proxy`, and for an aggregated API. */
+  /** True if something behind the server answers: under `proxy`, and for an aggregated API. */
   readonly isBehind: boolean;
   /** Value of a `Warning` that the answer gets besides its own. */
   readonly warning?: string | undefined;
@@ -56,7 +56,7 @@ export interface ForwardEvents {
   /** An answer is passed on; it was waited for `waitedMs` since it was asked for. */
   onHead(target: ForwardTarget, status: number, rawHeaders: readonly string[], waitedMs: number): void;
   reject(status: StatusError, why?: UnavailableReason): void;
-  /** The answer could not be dealt with, for a fault of this program's; it has been cut off. */
+  /** A bug of this program broke the answer off. */
   onDefect(error: unknown): void;
 }
 
@@ -69,9 +69,10 @@ const keptBodyBytes = 256 * 1024;
  * Before a byte was sent the next server is tried, always. A GET or HEAD without a body that has had no byte of an
  * answer is sent once more, to another server where there is one. A 404 in the words for an unknown resource may be a
  * webhook's or a kubelet's just as well, so that the server is asked what it serves. If it does not serve the resource,
- * nothing was carried out: the next server is tried, for writes too while their body is still whole, and likewise where a
- * server refuses everything because it is shutting down (docs/decisions/0005-failover.md). Everything else is answered by
- * a Status: one that may have been carried out by 504 without `Retry-After`, so that no client repeats it by itself.
+ * nothing was carried out: the next server is tried, for writes too while their body is still whole, and likewise where
+ * a server refuses everything because it is shutting down (docs/decisions/0005-failover.md). Everything else is
+ * answered by a Status: one that may have been carried out by 504 without `Retry-After`, so that no client repeats it
+ * by itself.
  */
 export function forward(
   exchange: Exchange,
@@ -98,7 +99,7 @@ interface HeldAnswer {
   size: number;
 }
 
-/** One object for a request and all its attempts, one after another, which it is the handler of. */
+/** One request with all its attempts, one after another. It handles the answer of each. */
 class Forwarding implements ForwardedExchange, PeerHandler {
   readonly #exchange: Exchange;
   readonly #plan: ForwardPlan;
@@ -112,7 +113,7 @@ class Forwarding implements ForwardedExchange, PeerHandler {
   #others: readonly ForwardTarget[] | undefined;
   #failovers = 0;
   #repeats = 1;
-  /** Of the attempt that runs, or ran last. */
+  /** The target of the current or last attempt. */
   #target: ForwardTarget | undefined;
   #call: PeerCall | undefined;
   #running = false;
@@ -213,7 +214,7 @@ class Forwarding implements ForwardedExchange, PeerHandler {
 
   #prepare(peerProxied: boolean): { readonly rawHeaders: readonly string[]; readonly memo: FieldsMemo | undefined } {
     const exchange = this.#exchange;
-    // Bodies differ in length, so that their fields are not the same again.
+    // Requests with bodies differ in Content-Length, so their fields do not repeat.
     if (!exchange.hasBody) return prepareAgain(exchange, peerProxied);
     const { identity, connection } = exchange;
     const context = { remoteAddress: connection.remoteAddress, peerProxied, identity };
@@ -262,7 +263,7 @@ class Forwarding implements ForwardedExchange, PeerHandler {
     }
   }
 
-  /** Nobody else's answer is to suffer, be it on the same connection. */
+  /** Keeps a bug from harming other answers, even on the same connection. */
   #onDefect(error: unknown): void {
     this.#events.onDefect(error);
     this.#exchange.destroy();
@@ -305,7 +306,7 @@ class Forwarding implements ForwardedExchange, PeerHandler {
     if (this.#closed || this.#ended) return;
     const held = this.#held;
     if (held?.status === 404) {
-      // A HEAD has no text to go by.
+      // An answer to HEAD has no text to judge by.
       if (this.#exchange.method === 'HEAD' || mayBeAboutResource(held)) {
         void this.#askWhoMeansIt(rawTrailers);
         return;
@@ -327,7 +328,7 @@ class Forwarding implements ForwardedExchange, PeerHandler {
     else this.#exchange.end(undefined, prepareResponseHeaders(rawTrailers));
   }
 
-  /** The text of a 404 does not tell whose it is; what the server serves does. */
+  /** The text of a 404 does not tell who sent it. What the server serves does. */
   async #askWhoMeansIt(rawTrailers: string[]): Promise<void> {
     const target = this.#target;
     if (target === undefined) return;
@@ -355,8 +356,8 @@ class Forwarding implements ForwardedExchange, PeerHandler {
   }
 
   /**
-   * kube-apiserver ends an HTTP/1.1 connection when it cannot finish an answer, as what is behind it has cut its own, and
-   * when it has answered before the whole request came.
+   * kube-apiserver ends an HTTP/1.1 connection when it cannot finish an answer, as what is behind it has cut its own,
+   * and when it has answered before the whole request came.
    */
   #isServers({ kind, sent }: PeerFault): boolean {
     if (!sent || (kind !== 'reset' && kind !== 'timeout')) return true;
@@ -400,11 +401,12 @@ class Forwarding implements ForwardedExchange, PeerHandler {
 
   #mayBeWrong(): boolean {
     const { kind } = this.#rule();
-    // What is behind a server that knows the resource may answer as it likes; one that does not know it has nothing behind.
+    // What is behind a server that knows the resource may answer as it likes; one that does not know it has nothing
+    // behind.
     return kind === 'doubt' || (kind === 'listed' && !this.#plan.opaqueNotFound);
   }
 
-  /** Only where another server could be asked instead, and where it is the server's own word. */
+  /** True only if another server could be asked instead, and if the server itself has answered. */
   #mayBeShuttingDown(status: number, headers: readonly string[]): boolean {
     return (
       (status === 503 || status === 429) &&
@@ -446,7 +448,7 @@ class Forwarding implements ForwardedExchange, PeerHandler {
     for (const chunk of held.chunks) this.#send(chunk);
   }
 
-  /** kube-apiserver refuses before it carries anything out; what is behind a server may do so after. */
+  /** kube-apiserver refuses before it carries anything out. What is behind it may refuse afterwards. */
   #dropRefusal(target: ForwardTarget): void {
     const { id } = target.peer.target;
     const { opaqueNotFound, repeatable } = this.#plan;
@@ -491,7 +493,7 @@ class Forwarding implements ForwardedExchange, PeerHandler {
     if (!this.#tryNext(true)) this.#rejectDoubtful(notFound);
   }
 
-  /** The 404 may be wrong, and may be a webhook's: only what can be sent twice is. */
+  /** The 404 may be wrong, or may be a webhook's. Only a repeatable request is sent again. */
   #onUntold(target: ForwardTarget): void {
     const { notFound } = target;
     this.#held = undefined;
@@ -528,8 +530,8 @@ class Forwarding implements ForwardedExchange, PeerHandler {
       this.#giveUp(target, fault);
       return;
     }
-    // A lone server gets a second chance after a reset: an idle connection may close just as it is used. One that let us
-    // wait would do so again.
+    // A lone server gets a second chance after a reset: an idle connection may close just as it is used. One that let
+    // us wait would do so again.
     const other = this.#next() ?? (fault.sent && fault.kind !== 'timeout' ? target : undefined);
     if (other === undefined) {
       this.#giveUp(target, fault);

@@ -49,7 +49,7 @@ export interface HandlerContext {
 /** Answers one request. */
 export interface RequestHandler {
   handle(exchange: Exchange, upgrade?: UpgradeRequest): void;
-  /** Answers by a Status what is not to be handled. */
+  /** Answers with a Status what must not be handled. */
   refuse(exchange: Exchange, status: StatusError): void;
   /** Ends watches evenly over this time, so that clients resume elsewhere. */
   endLongRunning(graceMs: number, signal: AbortSignal): Promise<void>;
@@ -82,17 +82,17 @@ class Answering implements ForwardEvents {
   #forwarded: ForwardedExchange | undefined;
   #info: RequestInfo | undefined;
   #home: FleetPeer | undefined;
-  /** True where what is behind a server answers. */
+  /** True if something behind a server answers. */
   #isBehind = false;
-  /** True where whoever answers a request for the resource is to stay the one. */
+  /** True if later requests for the resource must go to the server that answers this one. */
   #homeLacksIt = false;
-  /** True where whoever answers stood in for home, if it is not home. */
+  /** True if a server other than home would be a stand-in for home. */
   #isForHome = false;
   #route: Route = 'rejected';
   #fields: FieldRoute | undefined;
   #peer = '';
   #code = 0;
-  /** The server's, for a client that has sent none. */
+  /** The server's audit id, for a client that sent none. */
   #auditId = '';
   /** Why it went where it went, or was refused. */
   #reason = '';
@@ -127,7 +127,7 @@ class Answering implements ForwardEvents {
       );
   }
 
-  /** A browser's question before a request is answered before anything else is looked at. Source: `WithCORS`. */
+  /** Answers a CORS preflight before anything else, as kube-apiserver does. Source: `WithCORS`. */
   #answerOptions(): void {
     const exchange = this.#exchange;
     if (!this.#context.homeFields.allowsOrigin(exchange)) {
@@ -239,7 +239,7 @@ class Answering implements ForwardEvents {
     return others.map((peer) => ({ peer, notFound, peerProxied: false }));
   }
 
-  /** Of equals another one is first each time, and before all the one that the client's connection was sent to before. */
+  /** Rotates among equals, but puts the server first that this connection used before. */
   #targetsFor(candidates: PeerSet, notFound: NotFoundRule, snapshot: FleetSnapshot): ForwardTarget[] {
     const info = this.#info;
     if (info === undefined) return [];
@@ -421,7 +421,7 @@ function noteFault(
 ): void {
   if (fault.kind === 'aborted' || fault.kind === 'request') return;
   metrics.peerErrors.inc({ type: fault.kind === 'address' ? 'endpoint_resolution' : 'proxy_transport' });
-  // It is there; one client's odd request must not take it from all others.
+  // The server lives: one client's odd request must not take it from all others.
   if (fault.kind === 'saturated' || fault.kind === 'answer') return;
   if (isServers) health.markDown(target, fault.error.message);
   else health.doubt(target.address);

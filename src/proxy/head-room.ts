@@ -3,7 +3,10 @@ import { buildStatus, type StatusError } from '../domain/status-error.ts';
 /** A head of up to this size needs no room. */
 const freeBytes = 64 * 1024;
 
-/** Room for long heads, which all connections share, so that a flood of long heads cannot take the memory of the process. */
+/**
+ * Room for long heads, which all connections share, so that a flood of long heads cannot take the memory of the
+ * process.
+ */
 export class HeadRoom {
   readonly #most: number;
   #taken = 0;
@@ -25,7 +28,7 @@ function needOf(bytes: number): number {
   return Math.max(0, bytes - freeBytes);
 }
 
-/** The answer where there is no room. */
+/** The answer if there is no room. */
 export function refuseLongHead(): StatusError {
   return buildStatus(429, 'too many long heads at once at this proxy, please try again later', 1);
 }

@@ -12,7 +12,9 @@ export interface HeaderContext {
   readonly identity: RequestIdentity;
 }
 
-/** Fields that are about one connection. RFC 9110, section 7.6.1; `trailer` too, as request trailers are not sent on. */
+/**
+ * Fields that are about one connection. RFC 9110, section 7.6.1; `trailer` too, as request trailers are not sent on.
+ */
 const hopByHop: ReadonlySet<string> = new Set([
   'connection',
   'keep-alive',
@@ -34,10 +36,10 @@ const hopByHopLengths: readonly boolean[] = lengthsOf(hopByHop);
  * Makes a request's header fields fit to be sent to an apiserver: nothing that forges an identity, nothing of this hop.
  *
  * Removed, in any case and spelling: `X-Remote-*` and `x-kubernetes-peer-proxied` (they are authority over connections
- * that carry a front-proxy certificate), hop-by-hop fields and those named in `Connection`, save for what says who somebody
- * is. `x-kubernetes-peer-proxied` is then added if, and only if, the request leaves its home, and the identity that this
- * proxy has verified is stamped. Repeated fields stay repeated. What cannot be a field at all is left for whoever writes
- * the head to refuse.
+ * that carry a front-proxy certificate), hop-by-hop fields and those named in `Connection`, save for what says who
+ * somebody is. `x-kubernetes-peer-proxied` is then added if, and only if, the request leaves its home, and the identity
+ * that this proxy has verified is stamped. Repeated fields stay repeated. What cannot be a field at all is left for
+ * whoever writes the head to refuse.
  */
 export function prepareRequestHeaders(rawHeaders: RawHeaders, context: HeaderContext): string[] {
   const { identity } = context;
@@ -186,8 +188,8 @@ function withoutTokens(protocols: string): string {
 }
 
 /**
- * True for fields that a client's `Connection` must not remove: framing, the server's name, and whatever says who somebody
- * is. A gateway may add such a field and pass its client's `Connection` on.
+ * True for fields that a client's `Connection` must not remove: framing, the server's name, and whatever says who
+ * somebody is. A gateway may add such a field and pass its client's `Connection` on.
  */
 function isKept(name: string): boolean {
   return kept.has(name) || keptPrefixes.some((prefix) => name.startsWith(prefix));

@@ -12,12 +12,12 @@ interface OriginAnswer {
 
 const knownForMs = 10_000;
 const maxKnown = 1_000;
-/** So that made-up origins do not become as many requests. */
+/** Questions about origins at once, so that made-up origins do not flood home. */
 const maxAsking = 16;
 const transportSecurity = 'strict-transport-security';
 const allowOrigin = 'access-control-allow-origin';
 
-/** Knows nothing until servers have answered. */
+/** Starts empty: it learns from the servers' answers. */
 export function createHomeFields({
   transport,
   clock,
@@ -28,9 +28,9 @@ export function createHomeFields({
   /** The server that would be asked for this connection. */
   readonly homeOf: (connection: ClientConnection) => PeerTarget | undefined;
 }): HomeFields {
-  /** By address; empty for a server that sends none. */
+  /** HSTS fields by address; empty for a server that sends none. */
   const security = new Map<string, RawHeaders>();
-  /** By address and origin. */
+  /** CORS fields by address and origin. */
   const origins = new Map<string, OriginAnswer>();
   const asking = new Map<string, Promise<void>>();
 

@@ -10,9 +10,9 @@ export interface Http1Wire {
   readonly client: ClientConnection;
   /** True if no other request is to be taken on the connection. */
   isClosing(): boolean;
-  /** Sends bytes; `last` of the answer are told of by `onSent` once they have left the process. */
+  /** Sends bytes. If `last`, `onSent` fires once the final bytes have left the process. */
   send(bytes: Uint8Array, last: boolean): void;
-  /** Has `flush` called when all that is ready to be read has been read. */
+  /** Calls `flush` once everything that can be read now has been read. */
   flushSoon(exchange: Http1Exchange): void;
   /** Bytes that wait to be sent. */
   waiting(): number;
@@ -20,27 +20,27 @@ export interface Http1Wire {
   sendInterim(head: string): void;
   /** The answer is complete. */
   onAnswered(exchange: Http1Exchange): void;
-  /** Ends the connection so that nothing on it can be taken for whole. */
+  /** Ends the connection so that the client cannot take a partial answer for a whole one. */
   cut(): void;
 }
 
-/** What the head of a request has said. */
+/** The facts of a request's head. */
 export interface Http1Request {
   readonly method: string;
   readonly target: string;
   readonly rawHeaders: RawHeaders;
   readonly version: string;
   readonly body: RequestBody | undefined;
-  /** The client waits for a word before it sends its body. */
+  /** The client waits for 100 Continue before it sends its body. */
   readonly waitsForContinue: boolean;
 }
 
-/** How the end of an answer is told. */
+/** How the end of an answer is marked. */
 type Framing = 'none' | 'length' | 'chunked' | 'close';
 
-/** Above this, `write` gives false. */
+/** `write` returns false above this. */
 const highMark = 256 * 1024;
-/** Pieces below this are joined, to be encrypted and sent as one; copying longer ones would cost more than it saves. */
+/** Smaller chunks are joined and encrypted as one. Copying longer ones would cost more than it saves. */
 const joinedBytes = 8 * 1024;
 
 /**
@@ -68,12 +68,12 @@ export class Http1Exchange implements Exchange {
   #toldToContinue = false;
   #status = 0;
   #ended = false;
-  /** The last bytes are on their way, or have left the process. */
+  /** The last bytes are handed over, or have left the process. */
   #lastGiven = false;
   #sent = false;
   #closed = false;
   #framing: Framing = 'none';
-  /** Of a body of known length, what is still to be written. */
+  /** Bytes still to be written of a body of known length. */
   #left = 0;
   /** What has not been sent. */
   #head = '';
@@ -94,7 +94,7 @@ export class Http1Exchange implements Exchange {
     this.#body = request.body;
     this.hasBody = request.body !== undefined;
     this.#waitsForContinue = request.waitsForContinue;
-    // Whether a client of HTTP/1.0 keeps a connection is a matter of taste.
+    // HTTP/1.0 connections are not kept.
     this.isLast = isLast || request.version !== '1.1';
   }
 
@@ -109,7 +109,7 @@ export class Http1Exchange implements Exchange {
   }
 
   body(): AsyncIterable<Uint8Array> | null {
-    // Called for when a server is there to take it. RFC 9110, section 10.1.1.
+    // A server is there to take the body, so the client may send it. RFC 9110, section 10.1.1.
     if (this.#waitsForContinue && this.#body?.complete === false) this.interim(100, []);
     this.#waitsForContinue = false;
     return this.#body ?? null;
@@ -171,7 +171,7 @@ export class Http1Exchange implements Exchange {
       this.#framing = 'chunked';
       head += `Transfer-Encoding: chunked\r\n${announced}`;
     } else this.#framing = 'close';
-    // A body that was not read would be taken for the next request.
+    // An unread body would be read as the next request.
     if (!this.bodyComplete() || this.#wire.isClosing()) this.isLast = true;
     this.#head = this.isLast ? `${head}Connection: close\r\n\r\n` : `${head}\r\n`;
     this.#flushSoon();
@@ -188,7 +188,7 @@ export class Http1Exchange implements Exchange {
     if (this.#ended || this.#closed) return;
     if (chunk !== undefined) this.#take(chunk);
     this.#ended = true;
-    // What is shorter than it says must not be taken for whole.
+    // The client must not take a truncated answer for a whole one.
     if (this.#status === 0 || (this.#framing === 'length' && this.#left !== 0)) {
       this.destroy();
       return;
@@ -222,7 +222,7 @@ export class Http1Exchange implements Exchange {
     if (this.#ended) this.#finish();
   }
 
-  /** Nobody is there any more to answer to, or the connection was handed over. */
+  /** The client has left, or the connection was handed over. */
   abandon(): void {
     this.#close(false);
   }
@@ -281,12 +281,12 @@ export class Http1Exchange implements Exchange {
     return chunks;
   }
 
-  /** True if nothing will be written that is not written yet. */
+  /** True once everything has been written. */
   #isComplete(): boolean {
     return this.#ended || this.#framing === 'none' || (this.#framing === 'length' && this.#left === 0);
   }
 
-  /** False for what must not be sent. */
+  /** Returns false for bytes that must not be sent. */
   #take(chunk: Uint8Array): boolean {
     if (this.#ended || this.#closed || chunk.length === 0 || this.#framing === 'none') return false;
     if (this.#framing === 'length') {
@@ -324,12 +324,14 @@ export class Http1Exchange implements Exchange {
   }
 }
 
-/** Whether a name or value is that of a field that an interim answer may have: it has no body, and says nothing of one. */
+/**
+ * Whether a name or value is that of a field that an interim answer may have: it has no body, and says nothing of one.
+ */
 function isOfField(rawHeaders: RawHeaders, at: number): boolean {
   return kindOf(rawHeaders[at - (at % 2)] ?? '') === undefined;
 }
 
-/** Which fields of an answer are not simply passed on: they are about its end or about one connection. */
+/** Fields of an answer that are not simply passed on: they are about its end or about one connection. */
 function kindOf(name: string): 'content-length' | 'trailer' | 'hop' | undefined {
   switch (name.length) {
     case 7: {
@@ -349,7 +351,7 @@ function kindOf(name: string): 'content-length' | 'trailer' | 'hop' | undefined 
   }
 }
 
-/** Framing and the like are no business of trailers; RFC 9110, section 6.5.1. What is not fit is left out. */
+/** Drops fields that trailers must not have, such as framing. RFC 9110, section 6.5.1. */
 function trailerLines(rawTrailers: RawHeaders): string {
   let lines = '';
   for (let at = 0; at + 1 < rawTrailers.length; at += 2) {

@@ -25,7 +25,7 @@ export interface Http1FrontOptions
   readonly signal: AbortSignal;
 }
 
-/** Serves HTTP/1.x connections within their limits; one look at all of them now and then finds those that are late. */
+/** Serves HTTP/1.x connections within their limits. A regular check of all of them finds those past a deadline. */
 export function createHttp1Front({ parsers, clock, signal, ...rest }: Http1FrontOptions): Http1Front {
   const sockets = new Set<Http1Socket>();
   const { limits } = rest;

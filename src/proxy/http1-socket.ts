@@ -17,7 +17,7 @@ import { RequestBody } from './request-body.ts';
 import { splice } from './splice.ts';
 import { encodeStatus } from './write-status.ts';
 
-/** What all connections of a front have in common. */
+/** What all connections of a front share. */
 export interface Http1Shared {
   readonly handler: RequestHandler;
   readonly room: HeadRoom;
@@ -37,10 +37,10 @@ export interface Http1Shared {
  */
 type Phase = 'fresh' | 'idle' | 'head' | 'busy' | 'upgrading' | 'lingering' | 'over';
 
-/** How long a client may take to close a connection that was ended here; closed at once, it might lose the answer. */
+/** How long a client may take to close a connection that this side has ended. Closing at once might lose the answer. */
 const lingerMs = 5_000;
 
-/** What a client may send ahead of an answer before its connection is not read any more. */
+/** Bytes that a client may send ahead of an answer before reading pauses. */
 const maxAheadBytes = 64 * 1024;
 
 /**
@@ -60,13 +60,13 @@ export class Http1Socket implements Http1Wire, Keeper {
   #since: number | undefined;
   #exchange: Http1Exchange | undefined;
   #body: RequestBody | undefined;
-  /** What of the present head there is room for. */
+  /** Bytes reserved for the current head. */
   #headBytes = 0;
-  /** Of a body that is not chunked, what is still to come. */
+  /** Bytes still to come of a body with Content-Length. */
   #left = 0;
-  /** The reader of the body has enough for now. */
+  /** True while the reader of the body takes no more. */
   #isFull = false;
-  /** Sent ahead of the answer before. */
+  /** Bytes that the client sent ahead of the current answer. */
   #ahead: Buffer[] = [];
   #aheadBytes = 0;
   /** The server's side of a connection that was handed over. */
@@ -85,7 +85,7 @@ export class Http1Socket implements Http1Wire, Keeper {
     socket.on('data', this.#onData);
   }
 
-  /** Ends what has taken too long. */
+  /** Ends what has passed its deadline. */
   sweep(now: number): void {
     if (this.#phase === 'busy' || this.#phase === 'upgrading' || this.#phase === 'over') return;
     if (this.#since === undefined) {
@@ -155,7 +155,7 @@ export class Http1Socket implements Http1Wire, Keeper {
     if (this.#ahead.length > 0) this.#takeAhead();
   }
 
-  /** Looks at what was sent ahead, up to the end of the next request. */
+  /** Reads what was sent ahead, up to the end of the next request. */
   #takeAhead(): void {
     const ahead = this.#ahead;
     this.#ahead = [];
@@ -184,7 +184,7 @@ export class Http1Socket implements Http1Wire, Keeper {
   }
 
   readonly #onSent = (error?: Error | null): void => {
-    // Without it the connection's end will tell.
+    // On an error the connection's end reports it.
     if (!error) this.#exchange?.onSent();
   };
 
@@ -223,7 +223,7 @@ export class Http1Socket implements Http1Wire, Keeper {
         return;
       case 'busy':
       case 'upgrading':
-        // An answer that is on its way still gets there.
+        // An answer that is on its way still arrives.
         if (this.#exchange?.ended() === true) this.#exchange.isLast = true;
         else this.#socket.destroy();
         return;
@@ -259,7 +259,7 @@ export class Http1Socket implements Http1Wire, Keeper {
     this.#since = undefined;
   }
 
-  /** Sends our end, and waits for the client's. */
+  /** Ends this side, and waits for the client's end. */
   #linger(): void {
     this.#enter('lingering');
     // Nothing more is read; what came of a head need not be held until the client closes.
@@ -337,13 +337,13 @@ export class Http1Socket implements Http1Wire, Keeper {
     if (body !== undefined) {
       this.#left = chunked ? -1 : length;
       if (at < chunk.length) this.#takeBody(body, chunk, at);
-      // What is broken already is not begun.
+      // The exchange may have broken meanwhile.
       if (this.#exchange !== exchange) return;
     } else if (at < chunk.length) this.#keepAhead(chunk.subarray(at));
     this.#handle(exchange);
   }
 
-  /** Answers what is not to be handled. */
+  /** Answers what must not be handled. */
   #isObjectedTo(exchange: Http1Exchange, { objection, expect }: HeadFacts, isUpgrade: boolean): boolean {
     const { maxHeaderFields } = this.#shared.limits;
     if (this.#parser.fieldCount > maxHeaderFields) {

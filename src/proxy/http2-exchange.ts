@@ -33,7 +33,7 @@ export class Http2Exchange implements Exchange, StreamUser {
   #waitsForContinue: boolean;
   #toldToContinue = false;
   #status = 0;
-  /** Of the answer's body, what is still to be written: -1 if that is not said. */
+  /** Bytes of the answer still to be written; -1 without a Content-Length. */
   #left = -1;
   #isBodiless = false;
   #drainListener: (() => void) | undefined;
@@ -71,7 +71,7 @@ export class Http2Exchange implements Exchange, StreamUser {
   }
 
   body(): AsyncIterable<Uint8Array> | null {
-    // Called for when a server is there to take it. RFC 9110, section 10.1.1.
+    // A server is there to take the body, so the client may send it. RFC 9110, section 10.1.1.
     if (this.#waitsForContinue && this.#body?.complete === false) this.interim(100, []);
     this.#waitsForContinue = false;
     return this.#body ?? null;
@@ -115,7 +115,7 @@ export class Http2Exchange implements Exchange, StreamUser {
   end(chunk?: Uint8Array, rawTrailers?: RawHeaders): void {
     const fits = chunk === undefined || this.#mayLeave(chunk);
     if (chunk !== undefined) this.connection.keptBytes?.note(chunk.length);
-    // What is shorter than it says must not be taken for whole.
+    // The client must not take a truncated answer for a whole one.
     if (this.#status === 0 || this.#left > 0) {
       this.destroy();
       return;
@@ -137,7 +137,7 @@ export class Http2Exchange implements Exchange, StreamUser {
   }
 
   onData(chunk: Buffer): boolean {
-    // What comes after the answer is dropped.
+    // A body that arrives after the answer is dropped.
     return this.#body === undefined || this.#body.push(chunk);
   }
 
@@ -157,7 +157,7 @@ export class Http2Exchange implements Exchange, StreamUser {
     for (const listener of listeners) listener(complete);
   }
 
-  /** False for what must not be sent. */
+  /** Returns false for bytes that must not be sent. */
   #mayLeave(chunk: Uint8Array): boolean {
     if (this.#isBodiless || this.#stream.isClosed) return false;
     if (this.#left < 0) return true;
@@ -179,7 +179,7 @@ function withoutLength(rawHeaders: RawHeaders): RawHeaders {
   return rawHeaders.filter((_text, at) => rawHeaders[at - (at % 2)]?.toLowerCase() !== 'content-length');
 }
 
-/** Framing and the like are no business of trailers; RFC 9110, section 6.5.1. What is not fit is left out. */
+/** Drops fields that trailers must not have, such as framing. RFC 9110, section 6.5.1. */
 function encodeTrailers(rawTrailers: RawHeaders): string {
   let block = '';
   for (let at = 0; at + 1 < rawTrailers.length; at += 2) {

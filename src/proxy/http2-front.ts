@@ -21,7 +21,7 @@ export interface Http2Front {
   connections(): number;
   /** What connections hold, their requests apart. */
   keepers(): Iterable<Keeper>;
-  /** Sends GOAWAY; streams that stand, and requests that are on their way, are served. */
+  /** Sends GOAWAY. Open streams, and requests on their way, are still served. */
   drain(): void;
 }
 
@@ -56,7 +56,8 @@ export function createHttp2Front({
   const keepers = new Set<Keeper>();
   const serverLimits: ServerLimits = {
     maxStreams: limits.maxStreamsPerConnection,
-    // HTTP/2 counts 32 bytes more for each field; as Go's server, that of an ordinary head is not held against a client.
+    // HTTP/2 counts 32 bytes more for each field; as Go's server, that of an ordinary head is not held against a
+    // client.
     fieldRoom: room,
     maxFieldBytes: limits.maxHeaderBytes + 32 * ordinaryFields,
     // Pseudo fields are not counted.

@@ -1,6 +1,6 @@
-/** A request body that can be sent again while it is short enough to have been kept. */
+/** A request body that can be sent again while all of it is still kept. */
 export interface KeptBody {
-  /** The body from its first byte; at most one of the readers that were opened goes on reading. */
+  /** The body from its first byte. Only the reader opened last may go on reading. */
   open(): AsyncIterable<Uint8Array>;
   /** True until more was read than is kept. */
   readonly whole: boolean;
@@ -12,8 +12,8 @@ export interface KeptBody {
 const maxChunks = 1_000;
 
 /**
- * Keeps what is read of a body up to `limitBytes` and a thousand chunks, so that a server that proves not to have executed the request can be
- * followed by another.
+ * Keeps what is read of a body, up to `limitBytes` and a thousand chunks. If a server proves that it did not execute
+ * the request, another server gets the same body.
  *
  * An earlier reader that is still waiting for a chunk takes nothing away from a later one: both see the same pull.
  * `onHeld` is told of the bytes that are kept.

@@ -14,7 +14,7 @@ export interface Keeper {
   cut(): void;
 }
 
-/** What one object costs besides its bytes: a small piece is not for free. */
+/** What one object costs besides its bytes, since a small piece is not free. */
 export const pieceCost = 512;
 /** A field costs two strings and their places besides its text, and is held as it came and as it is sent on. */
 const fieldCost = 96;
@@ -28,7 +28,7 @@ export function fieldsCost(rawHeaders: readonly string[], counted: Counted): num
   return cost;
 }
 
-/** What of a client connection takes memory while nothing happens. */
+/** What an idle client connection keeps in memory. */
 interface Remembered {
   readonly rawHeaders?: readonly string[] | undefined;
   readonly prepared?: PreparedFields | undefined;
@@ -61,12 +61,12 @@ export function chunksCost(chunks: readonly Uint8Array[], counted: Counted): num
 /** Bytes to be sent are held once by the stream, and once more as they were encrypted. */
 export const unsentCost = 2;
 
-/** Which part of all each user may hold, and all those together whose credential no server has accepted. */
+/** The share of all bytes for each user, and for all clients together whose credential no server has accepted. */
 const userPart = 1 / 2;
 const unknownPart = 1 / 8;
-/** Whoever held too much is left with this part of what it may hold, so that the next look is not due at once. */
+/** A user above its share is cut down to this part of it, so that the next check is not due at once. */
 const keptPart = 3 / 4;
-/** The next look is due when this part of what is free has come in. */
+/** The next check is due when this part of the free bytes has come in. */
 const lookPart = 1 / 4;
 
 interface Weighed {
@@ -77,9 +77,9 @@ interface Weighed {
 /**
  * Bounds the bytes that are held for clients: for all, for each user, and for whom no server has accepted yet.
  *
- * Nothing is held that did not come in or was not made to be sent. So it is enough to look at who holds what whenever so
- * many bytes have come and gone that a bound might be reached; the fewer are free, the sooner. Beyond a bound, whoever
- * holds most is cut off first.
+ * Nothing is held that did not come in or was not made to be sent. So it is enough to look at who holds what whenever
+ * so many bytes have come and gone that a bound might be reached; the fewer are free, the sooner. Beyond a bound,
+ * whoever holds most is cut off first.
  */
 export class KeptBytes {
   readonly #maxBytes: number;
@@ -100,7 +100,7 @@ export class KeptBytes {
     this.#sources.push(source);
   }
 
-  /** So many bytes have come in, or are to be sent. */
+  /** Counts bytes that have come in, or that wait to be sent. */
   note(bytes: number): void {
     this.#passed += bytes;
     if (this.#passed < this.#dueAt || this.#isDue) return;
@@ -109,7 +109,7 @@ export class KeptBytes {
     queueMicrotask(() => this.weigh());
   }
 
-  /** Looks at who holds what, and cuts off whoever holds too much. */
+  /** Checks who holds what, and cuts off who holds too much. */
   weigh(): void {
     this.#isDue = false;
     this.#passed = 0;

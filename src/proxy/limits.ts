@@ -3,7 +3,7 @@ export interface FrontLimits {
   readonly maxConnections: number;
   readonly maxHeaderBytes: number;
   readonly maxHeaderFields: number;
-  /** What heads have beyond 64 KiB each, all together. */
+  /** Bytes of all heads together beyond 64 KiB each. */
   readonly maxLongHeaderBytes: number;
   readonly maxStreamsPerConnection: number;
   /** From the connection, or the first byte of a head, to its last. */
@@ -19,7 +19,7 @@ export interface RequestLimits {
   readonly maxRequests: number;
   /** Watches, upgrades and the like, which are not among `maxRequests`. */
   readonly maxLongRunning: number;
-  /** Of those that no server has accepted the credential of, short and long-running ones each; not among the others. */
+  /** Requests whose credential no server has accepted: so many short and so many long-running ones, counted apart. */
   readonly maxUnauthenticated: number;
   /** From the head of a request to the last byte of its answer; none for long-running ones. */
   readonly requestTimeoutMs: number;
@@ -27,14 +27,14 @@ export interface RequestLimits {
 
 /** Bound of what connections and requests hold. */
 export interface MemoryLimits {
-  /** Half of it for one user, an eighth for all those together whom no server has accepted. */
+  /** One user gets half; all clients together that no server has accepted get an eighth. */
   readonly maxBufferedBytes: number;
 }
 
 /** All bounds. */
 export type ProxyLimits = FrontLimits & RequestLimits & MemoryLimits;
 
-/** What holds where no flag says otherwise. */
+/** The defaults of the flags. */
 export const defaultLimits: ProxyLimits = {
   maxConnections: 10_000,
   // As kube-apiserver: a gateway names each group of a user in a field of its own.
@@ -55,7 +55,10 @@ export const defaultLimits: ProxyLimits = {
 
 const kibibyte = 1024;
 const mebibyte = 1024 * kibibyte;
-/** Measured, rounded up: a process without clients but with garbage, a connection over TLS with its parser, a request with its answer. */
+/**
+ * Measured, rounded up: a process without clients but with garbage, a connection over TLS with its parser, a request
+ * with its answer.
+ */
 const processBytes = 320 * mebibyte;
 const connectionBytes = 64 * kibibyte;
 const requestBytes = 16 * kibibyte;

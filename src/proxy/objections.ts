@@ -10,7 +10,7 @@ export interface HeadFacts {
   readonly expect: string | undefined;
 }
 
-/** What of a request is judged. */
+/** The parts of a request that are judged. */
 interface RequestHead {
   readonly method: string;
   readonly target: string;
@@ -19,7 +19,7 @@ interface RequestHead {
 }
 
 /**
- * Finds out how long a request is, and refuses every head that another server could read in another way.
+ * Determines a request's body length, and refuses every head that two servers could read differently.
  *
  * Exactly one Host, which HTTP/1.0 may leave out, origin-form target, no Transfer-Encoding on HTTP/1.0, no other than
  * `chunked`, and none beside Content-Length, which is there once. RFC 9112, sections 3.2 and 6.
@@ -33,7 +33,7 @@ export function examineHead({ method, target, version, rawHeaders }: RequestHead
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] ?? '';
     const value = rawHeaders[at + 1] ?? '';
-    // The lengths of the names that count; the others are not looked at.
+    // Only names of these lengths matter.
     switch (name.length) {
       case 4:
         if (name.toLowerCase() !== 'host') break;
@@ -72,8 +72,8 @@ export function examineHead({ method, target, version, rawHeaders }: RequestHead
 const oneHost = 'exactly one Host is needed';
 const oddHost = 'the Host has a character that no name of a host has';
 /**
- * What is in no host and port; RFC 3986, section 3.2.2. Servers refuse it in ways that cannot be told from a server that
- * is broken: it must not get to one. The `@` of user information is refused over HTTP/2; RFC 9113, section 8.3.1.
+ * What is in no host and port; RFC 3986, section 3.2.2. Servers refuse it in ways that cannot be told from a server
+ * that is broken: it must not get to one. The `@` of user information is refused over HTTP/2; RFC 9113, section 8.3.1.
  */
 const badHost = /[^\w!$%&'()*+,.:;=[\]~-]/;
 
@@ -100,8 +100,9 @@ export function objectToTarget(method: string, target: string, rawHeaders: reado
 }
 
 /**
- * Whether an upgrade is passed on. kube-apiserver switches to WebSocket and SPDY/3.1 alone and ignores every other protocol
- * (RFC 9110, section 7.8), save where what is behind it decides: under `proxy`, and in groups that may be aggregated.
+ * Whether an upgrade is passed on. kube-apiserver switches to WebSocket and SPDY/3.1 alone and ignores every other
+ * protocol (RFC 9110, section 7.8), save where what is behind it decides: under `proxy`, and in groups that may be
+ * aggregated.
  */
 export function isUpgradePassedOn(protocol: string, method: string, target: string, hasBody: boolean): boolean {
   if (/^(websocket|spdy\/3\.1)$/i.test(protocol)) return true;

@@ -21,8 +21,8 @@ export function auditIdOf(exchange: Exchange): string {
 }
 
 /**
- * The fields of a home server's answer that are about the client and not about the document: what is not known to belong to
- * one document, one message or one connection.
+ * The fields of a home server's answer that are about the client and not about the document: what is not known to
+ * belong to one document, one message or one connection.
  */
 export function fieldsForClient(rawHeaders: RawHeaders): string[] {
   const fields: string[] = [];

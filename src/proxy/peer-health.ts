@@ -20,7 +20,7 @@ export interface WatchedPeer {
 export interface PeerHealth {
   /** False from a failure, or from an answer that it is not ready, until the peer was seen ready. */
   isWell(address: string): boolean;
-  /** The peer let this proxy wait twice in a row: whatever is sent to it would wait, too. */
+  /** True if the peer left two probes in a row unanswered. Any request to it would hang, too. */
   isHung(address: string): boolean;
   /** When the peer was last seen ready, by the clock's `now()`. */
   readyAt(address: string): number | undefined;
@@ -46,18 +46,18 @@ interface Watching extends WatchedPeer {
   /** Probes in a row that found it hung. */
   hungFor: number;
   readyAt: number | undefined;
-  /** It answers `/readyz` to anybody, so that a refusal means that it has just started. */
+  /** The peer has answered `/readyz` to anonymous requests, so a refusal means that it has just started. */
   answersAnybody: boolean;
   refusingSince: number | undefined;
-  /** The table has said since the peer was last away that it is ready. */
+  /** The table has called the peer ready since it was last away. */
   isVouchedFor: boolean;
   /** Its next probe was asked for by `doubt`. */
   isDoubted: boolean;
-  /** Failures so far; a probe that was under way at one says nothing. */
+  /** Failures so far. A probe that was under way during one proves nothing. */
   failures: number;
 }
 
-/** How many intervals a peer that has nothing to do is left alone. */
+/** An idle peer is probed once in this many intervals. */
 const idleIntervals = 5;
 const hungAfter = 2;
 /** Between two probes of a peer that is doubted. */
@@ -66,7 +66,7 @@ const doubtedMs = 200;
 /**
  * Asks every peer for its readiness: every second while it has something to do or is out, else every five seconds.
  *
- * A peer that lets this proxy wait twice in a row is hung: `onHung` is called, and again as long as it stays so.
+ * A peer that leaves two probes in a row unanswered is hung. `onHung` is called then, and repeatedly while it stays so.
  */
 export function createPeerHealth({
   transport,
@@ -131,7 +131,7 @@ export function createPeerHealth({
     const { asked } = load;
     const either = AbortSignal.any([ended, entry.wake.signal]);
     if (entry.hungFor > 0 && entry.hungFor < hungAfter) {
-      // What lets us wait is asked again at once; what says so itself is given a moment.
+      // A peer that did not answer is probed again at once. One that said it is not ready gets a moment.
       await clock.sleep(Math.max(0, askedAt + intervalMs - clock.now()), either);
       return;
     }
@@ -140,7 +140,7 @@ export function createPeerHealth({
       if (!entry.isWell || load.inFlight > 0 || load.asked !== asked) break;
     }
     if (!entry.isDoubted) return;
-    // Whoever has connections broken again and again has no more probes sent than this.
+    // A client that breaks connections again and again causes no more probes than this.
     await clock.sleep(Math.max(0, askedAt + doubtedMs - clock.now()), ended);
     entry.isDoubted = false;
   };

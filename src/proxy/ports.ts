@@ -7,8 +7,8 @@ export interface RoutingTableSource {
   /**
    * Hands over every whole bundle until `signal` aborts; resolves then.
    *
-   * `onTrouble` says that the source may be behind, and why, or with `undefined` that it is not: until it has been called
-   * with that, what was handed over is not believed to be complete.
+   * `onTrouble` says that the source may be behind, and why, or with `undefined` that it is not: until it has been
+   * called with that, what was handed over is not believed to be complete.
    */
   start(
     onBundle: (bundle: RoutingBundle) => void,
@@ -57,7 +57,9 @@ export interface PeerTarget {
  */
 export type ConnectAs = 'anonymous' | 'frontProxy';
 
-/** Where a transport keeps what it has made of header fields that will come again; whose fields they are, is the key. */
+/**
+ * Where a transport keeps what it has made of header fields that will come again; whose fields they are, is the key.
+ */
 export interface FieldsMemo {
   /** For HTTP/1.1. */
   written: { readonly address: string; readonly connectAs: ConnectAs; readonly text: string } | undefined;
@@ -120,7 +122,10 @@ export interface PeerFault {
   readonly error: Error;
 }
 
-/** Takes a peer's answer: any number of `onInterim`, `onHead`, then data, then `onEnd`; or `onFault`, once, at any point. */
+/**
+ * Takes a peer's answer: any number of `onInterim`, `onHead`, then data, then `onEnd`; or `onFault`, once, at any
+ * point.
+ */
 export interface PeerHandler {
   /** An interim answer came: 100 to a request with `Expect`, whose body is read meanwhile, or another 1xx. */
   onInterim?(status: number, rawHeaders: string[]): void;
@@ -154,7 +159,9 @@ export type Readiness = 'ready' | 'refused' | 'away' | 'hung';
 /** Sends requests to peers over connections whose certificate was verified first. */
 export interface PeerTransport {
   dispatch(target: PeerTarget, request: PeerRequest, handler: PeerHandler): PeerCall;
-  /** Asks the peer for `/readyz`, over a connection that is kept for it. `onHead` gets the header fields of its answers. */
+  /**
+   * Asks the peer for `/readyz`, over a connection that is kept for it. `onHead` gets the header fields of its answers.
+   */
   probe(target: PeerTarget, onHead?: (rawHeaders: readonly string[]) => void): Promise<Readiness>;
   /** Ends everything that runs or waits at this address by a fault of kind `timeout`, and what was upgraded. */
   abandon(address: string): void;
@@ -233,13 +240,17 @@ export interface RequestParserLimits {
   readonly maxHeaderFields: number;
 }
 
-/** Reads the requests of one HTTP/1.x connection, one after another, and is strict: what is not plainly one is a problem. */
+/**
+ * Reads the requests of one HTTP/1.x connection, one after another, and is strict: what is not plainly one is a
+ * problem.
+ */
 export interface RequestParser {
   /** Makes ready for the next request. */
   reset(): void;
   /**
-   * Reads from `chunk` at `from` until the head or the chunked body is complete, there is a problem, or the chunk is used
-   * up; gives the offset that it got to. A body that is not chunked is not for the parser: `reset` comes after its head.
+   * Reads from `chunk` at `from` until the head or the chunked body is complete, there is a problem, or the chunk is
+   * used up; gives the offset that it got to. A body that is not chunked is not for the parser: `reset` comes after its
+   * head.
    */
   read(chunk: Buffer, from: number): number;
   readonly problem: RequestProblem | undefined;

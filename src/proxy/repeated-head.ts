@@ -6,8 +6,8 @@ const plainLine = /^GET ([^ ]+) HTTP\/1\.1\r\n$/;
 /**
  * The head of the last GET of a connection: most clients send the same fields with every one of them.
  *
- * A head whose fields are, byte for byte, those that the parser has accepted after a GET on the same connection, and
- * whose first line leaves nothing to interpret, needs no parser. Anything else is the parser's.
+ * If the fields are, byte for byte, those that the parser accepted in the last GET of the connection, and the
+ * first line is unambiguous, the head needs no parser. The parser reads everything else.
  */
 export class RepeatedHead {
   #chunk: Buffer | undefined;
@@ -30,7 +30,7 @@ export class RepeatedHead {
    */
   remember(chunk: Buffer, rawHeaders: RawHeaders): void {
     const lineEnd = chunk.indexOf('\r\n');
-    // What begins in another way, with empty lines say, is not worth a thought.
+    // A head that begins in another way, such as with empty lines, is not cached.
     const isPlain = plainTarget(chunk.toString('latin1', 0, lineEnd + 2)) !== undefined;
     this.#chunk = isPlain && chunk.length <= maxKept ? keep(chunk) : undefined;
     this.#fieldsAt = lineEnd + 2;
@@ -53,7 +53,7 @@ function plainTarget(line: string): string | undefined {
   return target === undefined || objectToLine('GET', target) !== undefined ? undefined : target;
 }
 
-/** A connection that rests keeps no more than this. */
+/** An idle connection keeps no more than this. */
 const maxKept = 8 * 1024;
 
 /** A piece of something larger would hold on to all of it. */

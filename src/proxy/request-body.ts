@@ -1,33 +1,33 @@
-/** Who gives a body its bytes. */
+/** The source of a body's bytes. */
 interface BodySource {
-  /** More is wanted. */
+  /** The reader takes more. */
   onRoom(): void;
 }
 
-/** Unread bytes above which no more are asked for, where nothing else is said. */
+/** Default of unread bytes above which the source is paused. */
 const defaultHighMark = 256 * 1024;
-/** What a chunk costs besides its bytes, so that many small ones are not for free. */
+/** Bytes charged per chunk besides its content, so that many small chunks are not free. */
 const chunkCost = 512;
-/** Chunks below this that nobody waits for are joined, up to so many bytes: each one alone would cost more than it has. */
+/** Unread chunks smaller than this are joined, since each alone would cost more than its content. */
 const smallBytes = 1024;
 const joinedBytes = 4 * 1024;
 
-/** The body of a request as it comes, read once and in order; it holds little more than it is told of it. */
+/** The body of a request as it arrives, read once and in order. */
 export class RequestBody implements AsyncIterableIterator<Uint8Array> {
   /** True once the last byte has come. */
   complete = false;
   readonly #source: BodySource;
   readonly #highMark: number;
   #chunks: Uint8Array[] = [];
-  /** Of the chunks, what was read. */
+  /** Index of the next chunk to read. */
   #next = 0;
-  /** What the last chunk is the beginning of, while more can be joined to it. */
+  /** The buffer behind the last chunk, while more can be joined to it. */
   #tail: Buffer | undefined;
   #held = 0;
   #error: Error | undefined;
   #waiting: { resolve(result: IteratorResult<Uint8Array>): void; reject(error: Error): void } | undefined;
 
-  /** Bytes that have come and were not read, with what their chunks cost. */
+  /** Unread bytes, plus the cost of their chunks. */
   get held(): number {
     return this.#held;
   }
@@ -37,7 +37,7 @@ export class RequestBody implements AsyncIterableIterator<Uint8Array> {
     this.#highMark = highMark;
   }
 
-  /** False means: no more until `onRoom`. */
+  /** Returns false if the source should pause until `onRoom`. */
   push(chunk: Uint8Array): boolean {
     const waiting = this.#waiting;
     if (waiting !== undefined) {
@@ -81,7 +81,7 @@ export class RequestBody implements AsyncIterableIterator<Uint8Array> {
     this.#waiting = undefined;
   }
 
-  /** What has not been read is lost. */
+  /** Drops what is unread, and fails the reader. */
   fail(error: Error): void {
     if (this.complete) return;
     this.#error = error;

@@ -1,14 +1,14 @@
 import type { ConnectAs } from './ports.ts';
 
-/** Whose request it is, as far as this proxy knows, and how a kube-apiserver is told. */
+/** The identity of a request, as far as this proxy knows, and how it tells kube-apiserver. */
 export interface RequestIdentity {
   /** For logs; never a credential. */
   readonly who: string;
-  /** The only sort of connection that the request may be sent over. */
+  /** The only kind of connection on which the request may be sent. */
   readonly connectAs: ConnectAs;
-  /** Fields that state the identity; added after everything of the kind was removed. */
+  /** Fields that state the identity. They are added after every such field of the client was removed. */
   readonly stamp: readonly string[];
-  /** True where the client's bearer token must not go along: another credential speaks for the request. */
+  /** True if the client's bearer token must not be sent, because another credential replaces it. */
   readonly replacesToken: boolean;
   /** True if an authenticated proxy has chosen this hop already: the request must not be routed again. */
   readonly alreadyRouted: boolean;

@@ -16,9 +16,9 @@ export class RunningRequest implements Keeper {
   readonly longRunning: boolean;
   /** True once a server, or this proxy, has accepted who is asking. */
   isKnown: boolean;
-  /** When it is overdue, where its list has a limit of time. */
+  /** The deadline, if its list has one. */
   dueAt = 0;
-  /** True once it holds no place any more. */
+  /** True once it has given its place back. */
   hasLeft = false;
   /** Undefined once it is in no list. */
   list: RunningRequests | undefined;

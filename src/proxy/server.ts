@@ -13,7 +13,7 @@ import { type KeptBytes, pieceCost } from './kept-bytes.ts';
 import type { FrontLimits } from './limits.ts';
 import type { ProxyMetrics, RequestParsers } from './ports.ts';
 
-/** What the TLS front proves, and whom it believes; all PEM. */
+/** The TLS front's certificate and key, and the authorities that it trusts; all PEM. */
 export interface FrontTls {
   readonly cert: string;
   readonly key: string;
@@ -35,7 +35,7 @@ export interface ProxyServerOptions {
   readonly keptBytes: KeptBytes;
 }
 
-/** How long each part of an orderly end may take. */
+/** How long each part of a graceful shutdown may take. */
 export interface DrainTimes {
   /** Watches run on for this long and are ended evenly over it, so that clients do not all come back at once. */
   readonly watchGraceMs: number;
@@ -50,7 +50,7 @@ export interface ProxyServer {
   /** Keys of TLS session tickets, to be used by other processes on the same port. */
   ticketKeys(): Buffer;
   useTicketKeys(keys: Buffer): void;
-  /** New connections get the new certificate and authorities; those that stand are left alone. */
+  /** New connections get the new certificate and authorities. Open ones keep theirs. */
   replaceTls(tls: FrontTls): void;
   /** Client connections now. */
   connections(): { readonly http1: number; readonly http2: number };
@@ -58,7 +58,9 @@ export interface ProxyServer {
   drain(times: DrainTimes): Promise<void>;
 }
 
-/** Serves HTTP/2 and HTTP/1.1 on one port by ALPN, within limits, and refuses what two servers could read in two ways. */
+/**
+ * Serves HTTP/2 and HTTP/1.1 on one port by ALPN, within limits, and refuses what two servers could read in two ways.
+ */
 export function createProxyServer(options: ProxyServerOptions): ProxyServer {
   const { handler, requestParsers, tls, log, clock, metrics, limits, random, keptBytes } = options;
   const sendsAway = () => limits.goawayChance > 0 && random() < limits.goawayChance;
@@ -82,7 +84,8 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
   const server = createServer(listenerOptions);
   server.maxConnections = limits.maxConnections;
   server.on('drop', () => metrics.limited.inc({ limit: 'connections' }));
-  // Node only tells of it: whoever connects and says nothing, as a load balancer's check does, would stay for good.
+  // Node only reports this. A client that connects and stays silent, as a load balancer's check does, would stay
+  // forever.
   server.on('tlsClientError', (error, socket) => {
     log.debug('TLS handshake failed', { error: error.message });
     socket.destroy();

@@ -145,8 +145,8 @@ export function startProxy(options: ProxyOptions): RunningProxy {
       const table = snapshot.bundle !== undefined;
       return [
         { name: 'table', ok: table, message: trouble ?? 'no routing table has been received yet' },
-        // A proxy serves on its last good table: to take all proxies out at once because the operator is gone would turn a
-        // doubt about a few resources into an outage of all. So this is shown, and not counted.
+        // A proxy serves on its last good table: to take all proxies out at once because the operator is gone would
+        // turn a doubt about a few resources into an outage of all. So this is shown, and not counted.
         {
           name: 'table-fresh',
           ok: table && !fleet.tableTooOld(),

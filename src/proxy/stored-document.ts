@@ -7,7 +7,7 @@ import { ownFields } from './own-fields.ts';
 
 const gzipAsync = promisify(gzip);
 
-/** A document in one form, kept as it goes over the wire. */
+/** A document in one form, kept as its bytes on the wire. */
 export interface StoredDocument {
   readonly body: Buffer;
   /** Header fields of every answer with it, the 304 included. */
@@ -31,7 +31,9 @@ export interface DocumentParts {
   readonly gzipFrom?: number;
 }
 
-/** kube-apiserver compresses longer answers only. Source: `writers.go` in `responsewriters` of k8s.io/apiserver 0.36. */
+/**
+ * kube-apiserver compresses longer answers only. Source: `writers.go` in `responsewriters` of k8s.io/apiserver 0.36.
+ */
 const defaultGzipFrom = 128 * 1024 + 1;
 
 /** Keeps a document ready to be sent, plain and, once somebody asks for it, compressed. */

@@ -2,7 +2,7 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { FrontLimits } from './limits.ts';
 
-/** Ends what has taken too long. */
+/** Ends what has passed its deadline. */
 interface Sweepable {
   sweep(now: number): void;
 }
@@ -20,7 +20,7 @@ export function sweepWhileAny(
 ): () => void {
   const everyMs = Math.min(1_000, readHeaderTimeoutMs, idleTimeoutMs);
   let isSweeping = false;
-  // Of one connection no other is to suffer.
+  // A bug in one connection must not harm another.
   const sweepOne = (one: Sweepable, now: number) => {
     try {
       one.sweep(now);

@@ -15,7 +15,7 @@ import { writeDocument } from './stored-document.ts';
 import { createUnifiedDocuments, type FoundDocument, type UnifiedDocuments } from './unified-documents.ts';
 import { writeStatus } from './write-status.ts';
 
-/** A request for something that is one over all servers. */
+/** A request for a document that is merged over all servers. */
 export type DiscoveryQuestion =
   | { readonly kind: 'document'; readonly found: FoundDocument }
   | { readonly kind: 'openApiIndex' }
@@ -26,7 +26,7 @@ export type DiscoveryQuestion =
 export interface DiscoveryContext extends Homes {
   readonly snapshot: FleetSnapshot;
   usable(peer: FleetPeer | undefined): peer is FleetPeer;
-  /** Why the table's silence about something proves nothing; undefined if it does. */
+  /** Why absence from the table proves nothing; undefined if it proves absence. */
   readonly doubt: string | undefined;
   /** Sends the request on to the first of these that can take it. */
   pass(peers: readonly FleetPeer[]): void;
@@ -44,7 +44,7 @@ export interface UnifiedDiscovery {
 
 const openApiV3 = '/openapi/v3';
 
-/** Puts together what is asked, who may have it, and the documents. */
+/** Combines the question, who may see the answer, and the documents. */
 export function createUnifiedDiscovery(parts: {
   readonly transport: PeerTransport;
   readonly clock: Clock;

@@ -16,7 +16,7 @@ import type { RoutingBundle } from '../domain/routing-table.ts';
 import { type DiscoveryPath, parseDiscoveryPath } from './discovery-path.ts';
 import { type StoredDocument, storeDocument } from './stored-document.ts';
 
-/** A document that exists, and how to get it; it is written at the first call, so that nobody waits for unasked forms. */
+/** A document that exists. It is encoded at the first call, so nobody waits for forms that nobody asked for. */
 export interface FoundDocument {
   /** True where it is the aggregated form of a whole prefix. */
   readonly aggregated: boolean;
@@ -68,7 +68,7 @@ export function createUnifiedDocuments(bundle: RoutingBundle): UnifiedDocuments 
 
   const findAggregated = (kind: 'core' | 'groups', choice: MediaTypeChoice, pretty: boolean) => {
     const { encoding, aggregated: version = 'v2' } = choice;
-    // A server's own document is that server's to give.
+    // Only the server itself can give its own document.
     if (choice.profile === 'nopeer') return undefined;
     const text = kind === 'core' ? bundle.api : bundle.apis;
     const etag = kind === 'core' ? bundle.apiEtag : bundle.apisEtag;

@@ -2,7 +2,9 @@ import { X509Certificate } from 'node:crypto';
 
 const block = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g;
 
-/** Why a text is no bundle of PEM certificates, undefined if every one of them can be read and there is at least one. */
+/**
+ * Why a text is no bundle of PEM certificates, undefined if every one of them can be read and there is at least one.
+ */
 export function describeCaFault(pem: string): string | undefined {
   const found = pem.match(block) ?? [];
   const begun = pem.split('-----BEGIN CERTIFICATE-----').length - 1;

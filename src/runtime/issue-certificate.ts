@@ -123,7 +123,8 @@ function keyId(spki: Buffer): Buffer {
 
 /** What a certificate calls its own key, else what we would have called it. */
 function keyIdOf(certificate: X509Certificate, spki: Buffer): Buffer {
-  // SEQUENCE { OID id-ce 14, OCTET STRING { OCTET STRING keyId } }, which is as good as unique by its first seven bytes.
+  // SEQUENCE { OID id-ce 14, OCTET STRING { OCTET STRING keyId } }, which is as good as unique by its first seven
+  // bytes.
   const at = certificate.raw.indexOf(Buffer.from([0x06, 0x03, 0x55, 0x1d, 0x0e, 0x04]));
   if (at < 0) return keyId(spki);
   return readElement(certificate.raw, readElement(certificate.raw, at + 5).start).content;

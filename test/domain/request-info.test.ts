@@ -79,7 +79,9 @@ const cases: readonly (readonly [
   ['GET', '/apis//v1/jobs', 'list', '', 'v1', '', 'jobs', '', ''],
 ];
 
-/** The rest of upstream's tables: `TestGetAPIRequestInfo`, `TestSelectorParsing`, `TestGetNonAPIRequestInfo`, 0.36.3. */
+/**
+ * The rest of upstream's tables: `TestGetAPIRequestInfo`, `TestSelectorParsing`, `TestGetNonAPIRequestInfo`, 0.36.3.
+ */
 const upstream: typeof cases = [
   [
     'GET',

@@ -130,8 +130,8 @@ describe('a real Prometheus on a real operator and proxy', function () {
   }
 
   /**
-   * The very rules of `config/monitoring`, but with every wait cut to seconds so that a test can see them fire. That the
-   * waits as they are hold too is for promtool, which is given the rules uncut.
+   * The very rules of `config/monitoring`, but with every wait cut to seconds so that a test can see them fire. That
+   * the waits as they are hold too is for promtool, which is given the rules uncut.
    */
   function hurriedRules(): RuleFile {
     const hurry = (expr: string) =>

@@ -65,7 +65,8 @@ describe('confirmations on real servers', function () {
       await waitUntil('certainty', async () => (await codeOf(unknown)) === '404', { everyMs: 20 });
       const took = performance.now() - from;
       process.stdout.write(`      … certain ${Math.round(took)} ms after the first answer\n`);
-      // Without an answer, that takes two confirmations. The next regular confirmation, five seconds later, answers nothing.
+      // Without an answer, that takes two confirmations. The next regular confirmation, five seconds later, answers
+      // nothing.
       const answers = 'jsonpath={.metadata.annotations.peerdiscovery\\.dev/answers}';
       expect((await mixed.kubectl('new-1', [...lease, answers])).stdout).to.match(/^[0-9a-f]{16}/);
       await end(proxy);

@@ -106,7 +106,8 @@ describe('make demo', function () {
           await untilSaid(run, /1\. Three/);
           run.child.kill(signal);
           await run.ended;
-          // A process that is killed can remove nothing; the demo, which its lifeline tells of that, removes what it made.
+          // A process that is killed can remove nothing; the demo, which its lifeline tells of that, removes what it
+          // made.
           if (signal === 'SIGKILL') {
             await untilAllEnded();
             const [left = ''] = readdirSync(folder);

@@ -36,7 +36,9 @@ describe('the commands of the guides that need an API server and no Pods', funct
     rmSync(folder, { recursive: true, force: true });
   });
 
-  /** Runs a block as an administrator would, in a folder with `files`, which has the paths of a control-plane node too. */
+  /**
+   * Runs a block as an administrator would, in a folder with `files`, which has the paths of a control-plane node too.
+   */
   async function runBlock(
     guide: string,
     pattern: RegExp,

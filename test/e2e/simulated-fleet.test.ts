@@ -108,7 +108,8 @@ describe('the simulated fleet', function () {
   before(async () => {
     real = await startControlPlane({
       servers: [
-        // The other way round the old one, when it starts, removes what it does not know from the new one's legacy list.
+        // The other way round the old one, when it starts, removes what it does not know from the new one's legacy
+        // list.
         { name: 'old', version: '1.36', emulatedVersion: '1.33' },
         { name: 'new', version: '1.36' },
       ],

@@ -39,7 +39,9 @@ describe('the status page of a real operator, opened by kubectl peerdiscovery da
     await mixed?.stop();
   });
 
-  /** Makes the operator a Pod behind its Service, as its Deployment and the controllers do; only to a Pod is proxied. */
+  /**
+   * Makes the operator a Pod behind its Service, as its Deployment and the controllers do; only to a Pod is proxied.
+   */
   async function registerPod(ip: string, port: number): Promise<void> {
     const read = (file: string) => parse(readFileSync(`${repository}/config/operator/${file}`, 'utf8'));
     const { metadata, spec } = read('deployment.yaml').spec.template;

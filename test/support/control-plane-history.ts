@@ -146,7 +146,10 @@ export const historyTiming = {
   confirmEveryMs: 10_000,
 };
 
-/** A controller over a fake control plane to which a history happens; `atEveryMoment` is called after each second and step. */
+/**
+ * A controller over a fake control plane to which a history happens; `atEveryMoment` is called after each second and
+ * step.
+ */
 export async function runHistory(
   { servers: count, moreResources, steps }: History,
   atEveryMoment: (moment: Moment) => void,

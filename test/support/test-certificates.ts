@@ -28,7 +28,9 @@ export interface TestAuthority {
   issue(request: TestCertificateRequest): TestCertificate;
 }
 
-/** Makes an authority with the machine's openssl; its key lives only in memory and in folders that are removed again. */
+/**
+ * Makes an authority with the machine's openssl; its key lives only in memory and in folders that are removed again.
+ */
 export function createTestAuthority(commonName: string): TestAuthority {
   const ca = inFolder((folder) => {
     writeFileSync(join(folder, 'request.cnf'), requestConfig(commonName, ['basicConstraints=critical,CA:TRUE']));

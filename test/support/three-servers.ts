@@ -21,7 +21,10 @@ export interface ThreeServers {
   stop(): Promise<void>;
 }
 
-/** Starts `old-1`, which is home and emulates 1.33, `new-1` and `new-2`; resolves when all are ready and requests routed. */
+/**
+ * Starts `old-1`, which is home and emulates 1.33, `new-1` and `new-2`; resolves when all are ready and requests
+ * routed.
+ */
 export async function startThreeServers(flags: readonly string[] = []): Promise<ThreeServers> {
   const log = (message: string) => void process.stdout.write(`      … ${message}\n`);
   await ensureControlPlane({ versions: ['1.36'], log });

@@ -37,7 +37,9 @@ export interface ApiErrorFields {
   readonly status?: StatusBody | undefined;
 }
 
-/** A request that the API server refused, or that got no whole answer; told apart by `code` and `reason`, never by text. */
+/**
+ * A request that the API server refused, or that got no whole answer; told apart by `code` and `reason`, never by text.
+ */
 export class ApiError extends Error {
   override readonly name = 'ApiError';
   /** HTTP status code; 0 if there was no whole answer. */
@@ -60,7 +62,10 @@ export class ApiError extends Error {
     this.status = fields.status;
   }
 
-  /** For a 404, what is missing: kube-apiserver names the object in its Status, and answers plain text for an unknown path. */
+  /**
+   * For a 404, what is missing: kube-apiserver names the object in its Status, and answers plain text for an unknown
+   * path.
+   */
   get missing(): Missing | undefined {
     if (this.code !== 404) return undefined;
     return this.status?.details?.name ? 'Object' : 'Resource';
@@ -117,7 +122,9 @@ export interface ClientCredentials {
 export interface ApiClient {
   /** URL of the API server, without a slash at its end. */
   readonly serverUrl: string;
-  /** The object, or undefined if it does not exist; an unknown resource is an `ApiError` whose `missing` is `Resource`. */
+  /**
+   * The object, or undefined if it does not exist; an unknown resource is an `ApiError` whose `missing` is `Resource`.
+   */
   get<T>(path: string, options?: CallOptions): Promise<T | undefined>;
   /** All pages of one consistent list. */
   list<T>(path: string, options?: ListOptions): Promise<ObjectList<T>>;
@@ -139,8 +146,8 @@ export interface ApiClient {
   caPem(): string | undefined;
   /**
    * Names other kube-apiservers of the same cluster, which are used when the one in use falls silent or is not ready. A
-   * credential goes to one only after its certificate was verified by the kubeconfig's CA and the server name. Where the
-   * kubeconfig names no CA, a proxy or a path, none is used.
+   * credential goes to one only after its certificate was verified by the kubeconfig's CA and the server name. Where
+   * the kubeconfig names no CA, a proxy or a path, none is used.
    */
   learnServers(servers: readonly ServerAddress[]): void;
   /** Closes all connections; running calls fail. */
@@ -185,7 +192,8 @@ interface Call {
   readonly body?: unknown;
 }
 
-// kube-apiserver closes idle HTTP/1.1 connections after 90 s; ours are dropped before, so that no request meets a closing socket.
+// kube-apiserver closes idle HTTP/1.1 connections after 90 s; ours are dropped before, so that no request meets a
+// closing socket.
 const KEEP_ALIVE_MS = 60_000;
 const METADATA_LIST = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json';
 
@@ -294,7 +302,10 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
     });
   }
 
-  /** A proxy's or a gateway's kubeconfig says nothing of how its servers are reached, nor a CA of the system's whose they are. */
+  /**
+   * A proxy's or a gateway's kubeconfig says nothing of how its servers are reached, nor a CA of the system's whose
+   * they are.
+   */
   function mayUseOthers(): boolean {
     const now = kubeConfig.getCurrentCluster();
     return (
@@ -378,7 +389,9 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
     }
   }
 
-  /** Notes that a server owes an answer, so that its silence is noticed; the result is called when it no longer does. */
+  /**
+   * Notes that a server owes an answer, so that its silence is noticed; the result is called when it no longer does.
+   */
   function owe(way: ApiWay, abort: AbortController, stream: boolean): () => void {
     const entry = { way, abort, stream };
     owed.add(entry);
@@ -580,7 +593,10 @@ async function createDispatcher(
   }
 }
 
-/** Connects with the anchors of the kubeconfig's CA; without a CA, Node's own are trusted, as kubectl trusts the system's. */
+/**
+ * Connects with the anchors of the kubeconfig's CA; without a CA, Node's own are trusted, as kubectl trusts the
+ * system's.
+ */
 function connectBy(
   sets: ReturnType<typeof anchorSets> | undefined,
   options: buildConnector.BuildOptions,

@@ -19,8 +19,8 @@ export interface ApiWays {
    * Replaces the learned servers; the one in use stays in use until it fails.
    *
    * The exception is the kubeconfig's own where that is `shared`: a Service's or load balancer's address gives each
-   * connection to another server, so that a look on one says nothing of the others. A learned server is used instead as soon
-   * as one is ready.
+   * connection to another server, so that a look on one says nothing of the others. A learned server is used instead as
+   * soon as one is ready.
    */
   learn(ways: readonly ApiWay[], shared: boolean): void;
   /** Looks at the server in use at regular times from now on, for as long as something is owed. */
@@ -53,8 +53,8 @@ const sharedAgainEvery = 30;
 /**
  * Begins with the kubeconfig's server.
  *
- * A silent server is left within 2 s: the look at it comes after 0.8 s at most and takes 1 s at most, and the others are
- * asked together. Where no other is ready, the one in use stays.
+ * A silent server is left within 2 s: the look at it comes after 0.8 s at most and takes 1 s at most, and the others
+ * are asked together. Where no other is ready, the one in use stays.
  */
 export function createApiWays({ probe, owed, onChange, clock, random, log }: ApiWaysOptions): ApiWays {
   const closing = new AbortController();

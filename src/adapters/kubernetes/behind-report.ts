@@ -24,7 +24,8 @@ const leaseName = ({ name }: BundleLocation) => `${name}-behind`;
  * A function that tells the table's owner that the server at an address does not serve what the table says.
  *
  * It patches a Lease that the operator made and watches, so that a proxy needs no right but to patch that one object,
- * and cannot touch the Lease that confirms the table. A report that cannot be made is dropped: the operator polls anyway.
+ * and cannot touch the Lease that confirms the table. A report that cannot be made is dropped: the operator polls
+ * anyway.
  */
 export function createBehindReporter(
   client: ApiClient,
@@ -60,8 +61,8 @@ export function createAsker(client: ApiClient, location: BundleLocation, log: Lo
 }
 
 /**
- * Calls back at every report and question that comes from now on, and sees to it that the Lease that proxies report by is there: what
- * fails is tried again, and a Lease that was deleted is made anew.
+ * Calls back at every report and question that comes from now on, and sees to it that the Lease that proxies report by
+ * is there: what fails is tried again, and a Lease that was deleted is made anew.
  */
 export function watchBehindReports(
   options: BundleLocation & {

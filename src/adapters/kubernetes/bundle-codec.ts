@@ -108,7 +108,9 @@ export async function unpackBundle(bytes: Uint8Array, maxBytes = MAX_BUNDLE_BYTE
   return validateBundle(value);
 }
 
-/** Checks the structure, and what a schema cannot say: indexes in range, sets ascending, doubts exactly if incomplete. */
+/**
+ * Checks the structure, and what a schema cannot say: indexes in range, sets ascending, doubts exactly if incomplete.
+ */
 export function validateBundle(value: unknown): DecodedBundle {
   const fault = describeStructureFault(value);
   if (fault) return { ok: false, reason: fault };

@@ -19,7 +19,10 @@ import { type Reflector, startReflector } from './reflector.ts';
 /** Where a bundle is published. */
 export interface BundleLocation {
   readonly namespace: string;
-  /** Name of the head's ConfigMap, and start of the names of the shards; at most 63 characters, as it is a label value too. */
+  /**
+   * Name of the head's ConfigMap, and start of the names of the shards; at most 63 characters, as it is a label value
+   * too.
+   */
   readonly name: string;
 }
 
@@ -74,8 +77,8 @@ const SERVERS_KEY = 'servers.json';
 
 /**
  * Publishes a bundle so that a reader sees the old one or the new one whole: shards first, then the head, which swaps.
- * Shards of the head before stay, for readers that are still fetching them; older ones are deleted. Only those that were
- * there before anything was written count as older, so that a slow writer deletes nothing of a newer one.
+ * Shards of the head before stay, for readers that are still fetching them; older ones are deleted. Only those that
+ * were there before anything was written count as older, so that a slow writer deletes nothing of a newer one.
  */
 export async function publishBundle(
   client: ApiClient,

@@ -1,7 +1,10 @@
 import { readFile, stat } from 'node:fs/promises';
 import { type DecodedBundle, MAX_BUNDLE_BYTES, unpackBundle } from './bundle-codec.ts';
 
-/** The bundle of a mounted or exported file, JSON or gzip of it; a file that cannot be read is a reason, not an exception. */
+/**
+ * The bundle of a mounted or exported file, JSON or gzip of it; a file that cannot be read is a reason, not an
+ * exception.
+ */
 export async function readBundleFile(path: string): Promise<DecodedBundle> {
   try {
     const { size } = await stat(path);

@@ -86,7 +86,8 @@ const HEALTHY_WATCH_MS = 5_000;
  * the last whole state that it knew.
  *
  * Lists are paged and most recent; watches ask for bookmarks and are resumed where they ended. After 410 the new list
- * is compared with the store, and only the differences are told. client-node's informer ends for good on any other error.
+ * is compared with the store, and only the differences are told. client-node's informer ends for good on any other
+ * error.
  *
  * https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
  */

@@ -4,8 +4,8 @@ import type { AddressInfo } from 'node:net';
 import { PluginError, type StatusPage } from '../../plugin/ports.ts';
 
 /**
- * Shows the status page on this machine alone, at an address that nobody can guess, until the signal aborts; resolves to
- * that address.
+ * Shows the status page on this machine alone, at an address that nobody can guess, until the signal aborts; resolves
+ * to that address.
  *
  * Other users of the machine lack the random part of the path, and a page of the web that has its own name point here
  * fails for its `Host`. Nothing but that one page can be read through it.

@@ -26,10 +26,11 @@ export interface SilenceReportOptions extends BundleLocation {
  * Takes back, in the status of the table's PeerDiscovery, what no operator has stood behind for a minute: as the node
  * controller does for a kubelet that is silent.
  *
- * The status has no heartbeat, so it would say for ever what the last operator saw. Whoever confirms the table is alive, so
- * the report is made only if the Lease was not renewed for a minute, and a read past the watch says so too. What it writes
- * follows from the last confirmation alone, so that all proxies write the same and only the first changes anything. An
- * operator that comes back writes the whole status anew. The result is to be called at each confirmation that is seen.
+ * The status has no heartbeat, so it would say for ever what the last operator saw. Whoever confirms the table is
+ * alive, so the report is made only if the Lease was not renewed for a minute, and a read past the watch says so too.
+ * What it writes follows from the last confirmation alone, so that all proxies write the same and only the first
+ * changes anything. An operator that comes back writes the whole status anew. The result is to be called at each
+ * confirmation that is seen.
  */
 export function reportSilence(options: SilenceReportOptions): (renewTime: string) => void {
   const { client, clock, log, signal, owner } = options;

@@ -113,8 +113,8 @@ function revisionOf(lease: LeaseObject | undefined): number {
  * Follows the confirmations of a table; the result says why a table of this revision is in doubt, or undefined if it is
  * not.
  *
- * While it is in doubt, it asks for a confirmation. One that names the question was made after it, so that it is believed
- * at once, from the time of the question on; without an answer, two confirmations at their times are needed.
+ * While it is in doubt, it asks for a confirmation. One that names the question was made after it, so that it is
+ * believed at once, from the time of the question on; without an answer, two confirmations at their times are needed.
  */
 export function watchConfirmations(
   options: BundleLocation & {

@@ -101,7 +101,9 @@ export class LlhttpWindow {
     return this.#from;
   }
 
-  /** Has a parser read what fits of a chunk from `from` on, at most `most` bytes; gives the result and the bytes used. */
+  /**
+   * Has a parser read what fits of a chunk from `from` on, at most `most` bytes; gives the result and the bytes used.
+   */
   run(parser: number, isPaused: boolean, chunk: Buffer, from: number, most = windowBytes): LlhttpRun {
     const llhttp = this.#llhttp;
     const size = Math.min(chunk.length - from, most);

@@ -36,9 +36,9 @@ const forbiddenCidrs: readonly (readonly [cidr: string, what: string])[] = [
 ];
 
 /**
- * Prefixes under which an IPv6 address carries an IPv4 address, to which a translator or tunnel may forward; `at` is the
- * first of its four bytes, `inverted` says that its bits are flipped. Sources: RFC 6052 (NAT64), RFC 8215 (local NAT64),
- * RFC 3056 (6to4), RFC 4380 (Teredo: the server's address, then the client's), RFC 2765 (SIIT).
+ * Prefixes under which an IPv6 address carries an IPv4 address, to which a translator or tunnel may forward; `at` is
+ * the first of its four bytes, `inverted` says that its bits are flipped. Sources: RFC 6052 (NAT64), RFC 8215 (local
+ * NAT64), RFC 3056 (6to4), RFC 4380 (Teredo: the server's address, then the client's), RFC 2765 (SIIT).
  */
 const carriers: readonly { readonly cidr: string; readonly at: number; readonly inverted?: boolean }[] = [
   { cidr: '64:ff9b::/96', at: 12 },
@@ -55,9 +55,9 @@ const carriers: readonly { readonly cidr: string; readonly at: number; readonly 
  * Without allowed CIDRs everything but the forbidden ranges is allowed. A forbidden range opens only for a CIDR that
  * lies within it: `127.0.0.1/32` opens that address, `0.0.0.0/0` opens no loopback. IPv6 forms of IPv4 addresses
  * (`::ffff:…`, and the deprecated `::a.b.c.d`) count as the IPv4 address. An address of a translator or tunnel (NAT64,
- * 6to4, Teredo, ISATAP) is refused if the IPv4 address that it carries is forbidden; a CIDR that opens that IPv4 address
- * does not open the way around. Names are refused, because whoever answers the DNS query would choose the address after
- * it was checked.
+ * 6to4, Teredo, ISATAP) is refused if the IPv4 address that it carries is forbidden; a CIDR that opens that IPv4
+ * address does not open the way around. Names are refused, because whoever answers the DNS query would choose the
+ * address after it was checked.
  * @throws if an allowed CIDR cannot be read, or has bits set behind its prefix; the message lists all of those.
  */
 export function createAddressPolicy(allowedCidrs: readonly string[]): AddressPolicy {

@@ -27,8 +27,9 @@ export function createReadinessLane(pool: Http1Pool): ReadinessLane {
 /**
  * Asks a peer whether it is ready, without a credential as long as it tells everybody.
  *
- * Where anonymous requests are refused (`--anonymous-auth=false`), the refusal hides whether its etcd answers, so that the
- * peer is asked again with this proxy's own token, if there is one. The lane's connections are to a verified server.
+ * Where anonymous requests are refused (`--anonymous-auth=false`), the refusal hides whether its etcd answers, so that
+ * the peer is asked again with this proxy's own token, if there is one. The lane's connections are to a verified
+ * server.
  */
 export async function askReadiness(lane: ReadinessLane, asking: Asking): Promise<Readiness> {
   const found = lane.needsToken ? 'refused' : await askTwice(lane, asking);
@@ -95,7 +96,9 @@ function askOnce(pool: Http1Pool, { timeoutMs, onHead }: Asking, token: string |
 
 const maxReadinessText = 64 * 1024;
 
-/** The checks `etcd` and `etcd-readiness` are kube-apiserver's; without etcd it finishes nothing of what it has begun. */
+/**
+ * The checks `etcd` and `etcd-readiness` are kube-apiserver's; without etcd it finishes nothing of what it has begun.
+ */
 function readinessOf(status: number, text: string): Readiness {
   if (status === 200) return 'ready';
   if (status === 401 || status === 403) return 'refused';

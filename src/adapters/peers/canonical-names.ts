@@ -5,7 +5,8 @@ const known = new Map<string, string>();
 /**
  * Writes names, flat and in lower case, in place as Go's `http.Header` has them: `Content-Type`.
  *
- * (`net/textproto`, `CanonicalMIMEHeaderKey`.) What a handler wrote into the map in another spelling is not to be known.
+ * (`net/textproto`, `CanonicalMIMEHeaderKey`.) What a handler wrote into the map in another spelling is not to be
+ * known.
  */
 export function canonicalizeNames(fields: string[]): void {
   for (let at = 0; at < fields.length; at += 2) {

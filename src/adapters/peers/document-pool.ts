@@ -26,8 +26,8 @@ const firstSweepAt = 10_000;
 /**
  * Opens a pool; 100 servers with one document cost little more than one server.
  *
- * Besides memory it saves comparing: whoever merges documents can tell by identity what is equal. Resources are known by
- * their text, and everything above by the numbers of its parts.
+ * Besides memory it saves comparing: whoever merges documents can tell by identity what is equal. Resources are known
+ * by their text, and everything above by the numbers of its parts.
  */
 export function createDocumentPool(): DocumentPool {
   const parts = new Map<string, WeakRef<object>>();

@@ -277,8 +277,8 @@ class Http2Attempt implements PeerCall, ClientUser {
       this.#handler.onEnd(this.#trailers);
       return;
     }
-    // A refused stream was not looked at: it crossed a GOAWAY, most likely, and goes over another connection. RFC 9113, 8.7.
-    // What was answered, were it by a word, was looked at, whatever the server says after that.
+    // A refused stream was not looked at: it crossed a GOAWAY, most likely, and goes over another connection. RFC 9113,
+    // 8.7. What was answered, were it by a word, was looked at, whatever the server says after that.
     const isAnswered = stream !== undefined && stream.answered !== 0;
     const sent = isAnswered || (stream?.localEnded === true && stream.resetCode !== errorCode.refusedStream);
     if (!sent) {

@@ -43,7 +43,10 @@ export interface PeerClientOptions {
    * killed process shows that way within milliseconds. At most once a second per peer; the last one is never lost.
    */
   readonly onConnectionLost?: (address: string) => void;
-  /** Called with every connection: when the verified certificate of that address expires, in milliseconds since the epoch. */
+  /**
+   * Called with every connection: when the verified certificate of that address expires, in milliseconds since the
+   * epoch.
+   */
   readonly onCertificate?: (address: string, notAfter: number) => void;
 }
 

@@ -3,7 +3,7 @@ import { createSecureContext } from 'node:tls';
 import type { ConnectAs } from '../../proxy/ports.ts';
 import { anchorSets, type TryEach, tryEach } from '../../runtime/trust-anchors.ts';
 
-/** What connections to kube-apiservers are verified with, and what they may prove; all PEM. */
+/** The authorities that verify kube-apiservers, and the front-proxy certificate; all PEM. */
 export interface PeerTlsFiles {
   readonly ca: string;
   readonly frontProxy: { readonly cert: string; readonly key: string } | undefined;
@@ -13,7 +13,7 @@ export interface PeerTlsFiles {
 export interface PeerTlsMaterial {
   /** Connections of different generations must not be mixed: another CA or another certificate was behind them. */
   readonly generation: number;
-  /** Verifies the server, and proves nothing. */
+  /** Verifies the server, and presents no certificate. */
   readonly anonymous: TryEach<SecureContext>;
   /** Verifies the server and presents the front-proxy certificate; only for a server that `anonymous` has verified. */
   readonly identified: TryEach<SecureContext> | undefined;
@@ -25,7 +25,7 @@ export interface PeerTlsMaterial {
 export interface PeerTls {
   /** Undefined where the front-proxy certificate is asked for and none is configured. */
   material(connectAs: ConnectAs): PeerTlsMaterial | undefined;
-  /** Throws, and changes nothing, if the files cannot be used. Connections that stand are left alone. */
+  /** Throws, and changes nothing, if the files are unusable. Open connections are left alone. */
   replace(files: PeerTlsFiles): void;
 }
 

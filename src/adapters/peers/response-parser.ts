@@ -108,7 +108,7 @@ export function loadResponseParsers(): ResponseParsers {
       let at = from;
       const hadHead = this.headComplete;
       while (at < chunk.length && !this.messageComplete && this.headComplete === hadHead) {
-        // Of a body that follows the head, little is copied for nothing.
+        // Little of a body that follows the head is copied in vain.
         at += this.#execute(chunk, at, hadHead ? undefined : headPieceBytes);
       }
       return at;

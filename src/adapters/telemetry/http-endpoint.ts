@@ -20,7 +20,10 @@ export type EndpointRoute = (request: IncomingMessage, response: ServerResponse)
 export interface EndpointOptions {
   /** `host:port`, `[ipv6]:port`, or `:port` for all interfaces; port 0 takes a free one. */
   readonly bindAddress: string;
-  /** What `/readyz` depends on; without it there is no `/readyz`, `/healthz` and `/livez`, which say that the process answers. */
+  /**
+   * What `/readyz` depends on; without it there is no `/readyz`, `/healthz` and `/livez`, which say that the process
+   * answers.
+   */
   readonly checks?: () => readonly ReadinessCheck[];
   /** The text of `/metrics`; without it there is none. */
   readonly metrics?: () => Promise<string>;

@@ -48,10 +48,10 @@ const strangersPerSecond = 10;
  * Asks the API server who a bearer token is and whether they may `get` the path, as every Kubernetes component does for
  * its metrics (TokenReview, then SubjectAccessReview).
  *
- * A verdict is remembered for 10 seconds, per token and path and by the token's hash only; that the API server could not
- * be asked is not remembered, and nobody is let in meanwhile. Tokens that nobody has vouched for are reviewed at most ten
- * times a second, all together, so that nobody without a credential can make this process flood the API server; beyond
- * that the verdict is `unavailable`.
+ * A verdict is remembered for 10 seconds, per token and path and by the token's hash only; that the API server could
+ * not be asked is not remembered, and nobody is let in meanwhile. Tokens that nobody has vouched for are reviewed at
+ * most ten times a second, all together, so that nobody without a credential can make this process flood the API
+ * server; beyond that the verdict is `unavailable`.
  */
 export function createReviewAccess(client: Pick<ApiClient, 'create'>, clock: Clock): ReviewAccess {
   const remembered = new Map<string, { readonly verdict: Promise<AccessVerdict>; readonly until: number }>();

@@ -119,7 +119,10 @@ const maxNames = 20;
 const maxTextLength = 400;
 const maxVersionLength = 40;
 
-/** Tells what a snapshot says, bounded in size whatever the cluster holds; a search looks at every resource that is served. */
+/**
+ * Tells what a snapshot says, bounded in size whatever the cluster holds; a search looks at every resource that is
+ * served.
+ */
 export function buildReport(snapshot: StatusSnapshot, search: string): StatusReport {
   const { now, date, operator } = snapshot;
   const dateOf = (at: number) => Math.round(at + date - now);

@@ -1,5 +1,6 @@
 /**
- * Renews the page every few seconds without losing focus, scroll position or open details, and searches while one types.
+ * Renews the page every few seconds without losing focus, scroll position or open details, and searches while one
+ * types.
  *
  * Content is changed node by node and only where it differs. It never makes HTML of text: what it inserts was parsed
  * from the operator's own escaped page, and the page's policy lets no other script run.
