@@ -175,7 +175,7 @@ describe('the status page in a browser', function () {
   it('is used by the keyboard alone, in the order of the page and with a focus that one can see', async () => {
     const page = await open();
     const order: string[] = [];
-    for (let step = 0; step < 6; step += 1) {
+    for (let step = 0; step < 7; step += 1) {
       await page.keyboard.press('Tab');
       const { name, outline } = (await page.evaluate(`(() => {
         const element = document.activeElement;
@@ -190,6 +190,7 @@ describe('the status page in a browser', function () {
       'Skip to the content',
       'pause',
       'Show as a table',
+      'Fields differ in 17 resources',
       'search-cluster',
       'Search',
       'as JSON',

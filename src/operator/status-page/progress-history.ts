@@ -12,6 +12,8 @@ export interface ProgressEntry {
   readonly ready: number;
   /** Whether all peers serve the same; Unknown while one is away or what it serves is not known. */
   readonly converged: 'True' | 'False' | 'Unknown';
+  /** True while absence from the table proved nothing. */
+  readonly inDoubt: boolean;
   readonly differences: number;
 }
 
@@ -56,7 +58,7 @@ function summarize(views: readonly PeerView[], unified: UnifiedView, at: number)
   }
   const differences = unified.divergent.length;
   const converged = judgeConvergence(views, unified).status;
-  return { at, versions, peers, ready, converged, differences };
+  return { at, versions, peers, ready, converged, inDoubt: unified.doubts.length > 0, differences };
 }
 
 function sameEntry(a: ProgressEntry, b: ProgressEntry): boolean {
@@ -65,6 +67,7 @@ function sameEntry(a: ProgressEntry, b: ProgressEntry): boolean {
     a.peers === b.peers &&
     a.ready === b.ready &&
     a.converged === b.converged &&
+    a.inDoubt === b.inDoubt &&
     a.differences === b.differences &&
     names.length === Object.keys(b.versions).length &&
     names.every((name) => a.versions[name] === b.versions[name])

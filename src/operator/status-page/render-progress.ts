@@ -90,9 +90,9 @@ function otherLanes(history: readonly ProgressEntry[], last: ProgressEntry): rea
     {
       label: 'In doubt',
       kind: 'doubt',
-      values: history.map(({ converged }) => (converged === 'Unknown' ? 1 : 0)),
+      values: history.map(({ inDoubt }) => (inDoubt ? 1 : 0)),
       full: 1,
-      now: last.converged === 'Unknown' ? 'yes' : 'no',
+      now: last.inDoubt ? 'yes' : 'no',
     },
   ];
 }
@@ -133,7 +133,7 @@ function renderHistory({ history, name }: ObjectReport, versions: readonly strin
 <thead><tr><th scope="col">Since</th>${columns.map((version) => html`<th scope="col">${version}</th>`)}<th scope="col">Ready</th><th scope="col">Differences</th><th scope="col">In doubt</th><th scope="col">Lasted</th></tr></thead>
 <tbody>${shown.map((entry, index) => {
     const until = index === 0 ? now : (shown[index - 1]?.at ?? now);
-    return html`<tr><th scope="row">${formatMoment(entry.at, now - (history[0]?.at ?? now))}</th>${columns.map((version) => html`<td>${entry.versions[version] ?? 0}</td>`)}<td>${entry.ready} of ${entry.peers}</td><td>${entry.differences}</td><td>${entry.converged === 'Unknown' ? 'yes' : 'no'}</td><td>${formatDuration(until - entry.at)}</td></tr>
+    return html`<tr><th scope="row">${formatMoment(entry.at, now - (history[0]?.at ?? now))}</th>${columns.map((version) => html`<td>${entry.versions[version] ?? 0}</td>`)}<td>${entry.ready} of ${entry.peers}</td><td>${entry.differences}</td><td>${entry.inDoubt ? 'yes' : 'no'}</td><td>${formatDuration(until - entry.at)}</td></tr>
 `;
   })}</tbody></table></div>`;
 }

@@ -19,13 +19,14 @@ describe('the history of an upgrade', () => {
     history.record('a', ...mixed, now + 1_000_000);
     history.record('b', ...doubtful, now);
     expect(history.of('a')).to.deep.equal([
-      { at: now, versions: { 'v1.36.3': 3 }, peers: 3, ready: 3, converged: 'True', differences: 0 },
+      { at: now, versions: { 'v1.36.3': 3 }, peers: 3, ready: 3, converged: 'True', inDoubt: false, differences: 0 },
       {
         at: now + 1_000_000,
         versions: { 'v1.36.3': 1, 'v1.33.12': 2 },
         peers: 3,
         ready: 3,
         converged: 'False',
+        inDoubt: false,
         differences: 7,
       },
     ]);
