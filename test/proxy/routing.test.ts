@@ -607,12 +607,15 @@ describe('the proxy', function () {
   });
 
   it('holds the server back when the client reads slowly', async () => {
+    const total = 160 * 1024 * 1024;
+    // The kernel alone may hold 38 MiB for each of the two connections, and does on a busy machine.
+    const held = 96 * 1024 * 1024;
     let written = 0;
     let ended = false;
     home.answer = (_request, response) => {
       const chunk = Buffer.alloc(64 * 1024);
       const more = () => {
-        while (written < 64 * 1024 * 1024) {
+        while (written < total) {
           written += chunk.length;
           if (!response.write(chunk)) return void response.once('drain', more);
         }
@@ -637,14 +640,14 @@ describe('the proxy', function () {
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
     expect(ended).to.equal(false);
-    expect(written).to.be.below(32 * 1024 * 1024);
+    expect(written).to.be.below(held);
     let received = 0;
     response.on('data', (chunk: Buffer) => {
       received += chunk.length;
     });
     response.resume();
     await once(response, 'end');
-    expect(received).to.equal(64 * 1024 * 1024);
+    expect(received).to.equal(total);
   });
 
   it('stops the request at the server when the client leaves', async () => {
