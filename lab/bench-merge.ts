@@ -18,8 +18,9 @@ import { runOracle } from '../test/support/merge-oracle.ts';
 import { rawList } from '../test/support/realistic-discovery.ts';
 import { type MergeMeasurement, type Ours, type Theirs, writeChart, writeMergeReport } from './bench-merge-report.ts';
 import { buildMergeOracle } from './build-merge-oracle.ts';
-import { generateGroups, laggingServer, olderRelease, seededRandom, withNewResource } from './generated-discovery.ts';
+import { generateGroups, laggingServer, olderRelease, withNewResource } from './generated-discovery.ts';
 import { repository } from './mixed-plane.ts';
+import { seededRandom } from './seeded-random.ts';
 
 const peerCounts = [3, 10, 100];
 const resourceCounts = [500, 5_000, 20_000];

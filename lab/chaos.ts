@@ -8,6 +8,7 @@ import { startLoad, writeLabel } from './chaos/load.ts';
 import { type Asked, createOracle, judge, tallyWrites } from './chaos/oracle.ts';
 import { describeOutcome, type FaultOutcome, writeChaosReport } from './chaos/report.ts';
 import { repository, secondProxyAddress, startMixedPlane } from './mixed-plane.ts';
+import { seededRandom } from './seeded-random.ts';
 import { waitUntil } from './wait-until.ts';
 
 const usage = `Breaks a real control plane under load, and judges every answer.
@@ -30,16 +31,6 @@ const proxies = [
 const recoveryBoundMs = 120_000;
 /** What comes back has to be noticed: it counts as fit only this long after it is ready. */
 const noticeMs = 3_000;
-
-function createRandom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 function shuffle<T>(items: readonly T[], random: () => number): T[] {
   return items
@@ -85,7 +76,7 @@ async function main(): Promise<void> {
     process.exitCode = 2;
     return;
   }
-  const random = createRandom(seed);
+  const random = seededRandom(seed);
   const say = (line: string) => void process.stdout.write(`${line}\n`);
   say(`seed ${seed}, ${minutes} minutes, ${chosen.length} faults`);
   await ensureControlPlane({ versions: ['1.36'], log: say });

@@ -1,7 +1,8 @@
 import { parseArgs } from 'node:util';
 import { addToCorpus, readCorpus } from './fuzz/corpus.ts';
-import { createRandom, mutate, shrink } from './fuzz/mutate.ts';
+import { mutate, shrink } from './fuzz/mutate.ts';
 import { createFuzzTargets, type FuzzTarget } from './fuzz/targets.ts';
+import { seededRandom } from './seeded-random.ts';
 
 const usage = `Feeds changed inputs to every parser, and keeps what makes one fail.
 
@@ -54,7 +55,7 @@ else if (targets.length === 0 || !(minutes > 0)) {
   process.stdout.write(`seed ${seed}\n`);
   for (const target of targets) {
     const untilMs = performance.now() + (minutes * 60_000) / targets.length;
-    const { tried, failure } = fuzz(target, createRandom(seed), untilMs);
+    const { tried, failure } = fuzz(target, seededRandom(seed), untilMs);
     process.stdout.write(`${target.name}: ${tried} inputs${failure === undefined ? '' : `, FAILED: ${failure}`}\n`);
     if (failure !== undefined) process.exitCode = 1;
   }

@@ -83,6 +83,21 @@ function serverFaults(name: string): readonly Fault[] {
     scene.mark(name, true);
   };
   const away = (scene: Scene) => scene.mark(name, false);
+  /** `rules` get what matches every packet of our programs to the server. */
+  const dropping = (what: string, rules: (toServer: string) => readonly string[]): Fault => ({
+    name: what,
+    touches: [...touches, 'packets'],
+    holdMs: 15_000,
+    async strike(scene) {
+      away(scene);
+      const ours = Object.values(groupIds).join(', ');
+      await dropPackets(scene, rules(`ip daddr ${addressOf(scene, name)} meta skgid { ${ours} }`));
+    },
+    async heal(scene) {
+      await endDrops(scene);
+      await ready(scene, name);
+    },
+  });
   return [
     {
       name: `${name} is killed and restarted`,
@@ -117,37 +132,11 @@ function serverFaults(name: string): readonly Fault[] {
         await ready(scene, name);
       },
     },
-    {
-      name: `packets to ${name} are dropped`,
-      touches: [...touches, 'packets'],
-      holdMs: 15_000,
-      async strike(scene) {
-        away(scene);
-        await dropPackets(scene, [
-          `ip daddr ${addressOf(scene, name)} meta skgid { ${Object.values(groupIds).join(', ')} } drop`,
-        ]);
-      },
-      async heal(scene) {
-        await endDrops(scene);
-        await ready(scene, name);
-      },
-    },
-    {
-      name: `answers of ${name} are dropped`,
-      touches: [...touches, 'packets'],
-      holdMs: 15_000,
-      async strike(scene) {
-        away(scene);
-        await dropPackets(scene, [
-          `ip daddr ${addressOf(scene, name)} meta skgid { ${Object.values(groupIds).join(', ')} } ct mark set 7`,
-          'ct direction reply ct mark 7 drop',
-        ]);
-      },
-      async heal(scene) {
-        await endDrops(scene);
-        await ready(scene, name);
-      },
-    },
+    dropping(`packets to ${name} are dropped`, (toServer) => [`${toServer} drop`]),
+    dropping(`answers of ${name} are dropped`, (toServer) => [
+      `${toServer} ct mark set 7`,
+      'ct direction reply ct mark 7 drop',
+    ]),
   ];
 }
 

@@ -1,14 +1,3 @@
-/** Numbers from 0 to below 1, the same for the same seed. */
-export function createRandom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /** Changes one of the inputs in one to four ways: bytes, pieces, words that mean something, parts of another input. */
 export function mutate(inputs: readonly Buffer[], words: readonly string[], random: () => number): Buffer {
   const below = (most: number) => Math.floor(random() * most);

@@ -1,12 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import {
-  generateGroups,
-  laggingServer,
-  olderRelease,
-  seededRandom,
-  withNewResource,
-} from '../../lab/generated-discovery.ts';
+import { generateGroups, laggingServer, olderRelease, withNewResource } from '../../lab/generated-discovery.ts';
+import { seededRandom } from '../../lab/seeded-random.ts';
 import type { PeerDocuments } from '../../src/domain/assess-peer.ts';
 import type { DefinedResources } from '../../src/domain/custom-resources.ts';
 import { createTableMemo, deriveTable } from '../../src/domain/derive-table.ts';

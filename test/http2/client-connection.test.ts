@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket, connect as tcpConnect } from 'node:net';
 import { expect } from 'chai';
-import { seededRandom } from '../../lab/generated-discovery.ts';
+import { seededRandom } from '../../lab/seeded-random.ts';
 import { ClientConnection, type ClientUser } from '../../src/http2/client-connection.ts';
 import { encodeAuthority, encodePseudoFields } from '../../src/http2/hpack-encoder.ts';
 import { eventually } from '../support/manual-clock.ts';

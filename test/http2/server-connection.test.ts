@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { type ClientHttp2Session, connect, constants, type Settings } from 'node:http2';
 import { type AddressInfo, createServer, type Server, type Socket, connect as tcpConnect } from 'node:net';
 import { expect } from 'chai';
-import { seededRandom } from '../../lab/generated-discovery.ts';
+import { seededRandom } from '../../lab/seeded-random.ts';
 import { encodeFields, encodeStatus } from '../../src/http2/hpack-encoder.ts';
 import type { RequestFields } from '../../src/http2/read-request-fields.ts';
 import { ServerConnection, type ServerLimits } from '../../src/http2/server-connection.ts';

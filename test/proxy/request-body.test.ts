@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { seededRandom } from '../../lab/generated-discovery.ts';
+import { seededRandom } from '../../lab/seeded-random.ts';
 import { RequestBody } from '../../src/proxy/request-body.ts';
 
 const source = { onRoom: () => {} };

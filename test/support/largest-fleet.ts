@@ -1,4 +1,5 @@
-import { generateGroups, seededRandom } from '../../lab/generated-discovery.ts';
+import { generateGroups } from '../../lab/generated-discovery.ts';
+import { seededRandom } from '../../lab/seeded-random.ts';
 import { assessPeer, type PeerObservation } from '../../src/domain/assess-peer.ts';
 import { deriveUnifiedView, type PeerView } from '../../src/domain/derive-bundle.ts';
 import type { GroupDiscovery } from '../../src/domain/discovery-document.ts';

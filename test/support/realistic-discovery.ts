@@ -1,4 +1,5 @@
-import { generateGroups, laggingServer, olderRelease, seededRandom } from '../../lab/generated-discovery.ts';
+import { generateGroups, laggingServer, olderRelease } from '../../lab/generated-discovery.ts';
+import { seededRandom } from '../../lab/seeded-random.ts';
 import type { GroupDiscovery } from '../../src/domain/discovery-document.ts';
 import type { DocumentSet, RawDiscoveryList } from './discovery-builders.ts';
 
