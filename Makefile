@@ -52,8 +52,12 @@ test-unit: install ## Run the unit and integration tests alone
 	@node scripts/run-tests.ts unit
 
 .PHONY: test-e2e
-test-e2e: install ## Run the end-to-end tests alone
-	@node scripts/run-tests.ts e2e
+test-e2e: install ## Run the end-to-end tests alone (SUITES="alerting demo": these of test/e2e)
+	@node scripts/run-tests.ts e2e $(addprefix --suite ,$(SUITES))
+
+.PHONY: test-minimal
+test-minimal: ## Run .ci/run on a minimal Debian, as root (ARGS='make check test-unit test-e2e SUITES="alerting"', CACHES=1: with yours)
+	@PATH="$(system_path)" CACHES="$(CACHES)" scripts/test-minimal.sh $(ARGS)
 
 .PHONY: controlplane
 controlplane: install ## Get kube-apiserver, etcd and kubectl (KUBEBUILDER_ASSETS, or built from Go modules)

@@ -3,6 +3,7 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import type { Counts } from './counting-reporter.ts';
 
 /** A kind of tests, and what has to be done before them. */
@@ -15,8 +16,13 @@ interface Stage {
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** Every file has a network and processes of its own, so that none sees what another has left behind. */
-const suites = (await readdir(join(root, 'test/e2e'))).filter((name) => name.endsWith('.test.ts')).sort();
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { suite: { type: 'string', multiple: true, default: [] } },
+});
+
+/** The end-to-end suites to run, all unless `--suite` names some; each has a network and processes of its own. */
+const suites = chooseSuites(await readdir(join(root, 'test/e2e')), values.suite);
 const inNamespace = ['node', 'lab/enter-netns.ts', '--', 'mocha', '--exit'];
 
 const stages: Readonly<Record<string, Stage>> = {
@@ -30,6 +36,15 @@ const stages: Readonly<Record<string, Stage>> = {
     runs: suites.map((name) => [...inNamespace, `test/e2e/${name}`]),
   },
 };
+
+function chooseSuites(files: readonly string[], wanted: readonly string[]): readonly string[] {
+  const ending = '.test.ts';
+  const all = files.filter((name) => name.endsWith(ending)).sort();
+  const names = all.map((name) => name.slice(0, -ending.length));
+  const unknown = wanted.filter((name) => !names.includes(name));
+  if (unknown.length > 0) throw new Error(`no such suite: ${unknown.join(', ')} (there are ${names.join(', ')})`);
+  return wanted.length === 0 ? all : wanted.map((name) => `${name}${ending}`);
+}
 
 /**
  * Runs a command in the project's folder with its output passed through; resolves to its exit status, 255 if it has
@@ -98,7 +113,7 @@ async function runStage(stage: Stage, countsFile: string): Promise<Counts> {
   return sum(counts);
 }
 
-const chosen = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(stages);
+const chosen = positionals.length > 0 ? positionals : Object.keys(stages);
 const unknown = chosen.filter((name) => stages[name] === undefined);
 if (unknown.length > 0)
   throw new Error(`no such stage: ${unknown.join(', ')} (there are ${Object.keys(stages).join(', ')})`);
