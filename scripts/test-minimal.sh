@@ -8,6 +8,15 @@ cd "$(dirname "$0")/.."
 folder=$(mktemp -d "${TMPDIR:-/tmp}/peerdiscovery-minimal-XXXXXX")
 root=$folder/root
 child=
+# Runs a command in namespaces of its own, whose mounts and processes end with it, also on a signal.
+contain() {
+  unshare --mount --pid --fork --kill-child "$@" &
+  child=$!
+  local status=0
+  wait "$child" || status=$?
+  child=
+  return "$status"
+}
 # What runs in the root ends before the root is removed.
 end() {
   [ -z "$child" ] || { kill -KILL "$child" 2>/dev/null || true; wait "$child" 2>/dev/null || true; }
@@ -16,7 +25,7 @@ end() {
 trap end EXIT
 trap 'exit 143' TERM INT HUP
 echo "making a minimal Debian in $root"
-debootstrap --variant=minbase --include=make,ca-certificates "${SUITE:-bookworm}" "$root" >"$folder/debootstrap.log" 2>&1 ||
+contain debootstrap --variant=minbase --include=make,ca-certificates bookworm "$root" >"$folder/debootstrap.log" 2>&1 ||
   { tail -20 "$folder/debootstrap.log" >&2; exit 1; }
 
 npm=$(dirname "$(dirname "$(readlink -f "$(command -v npm)")")")
@@ -37,15 +46,10 @@ fi
 mkdir "$root/project"
 git archive HEAD | tar -x -C "$root/project"
 
-# The mounts end with the command.
-unshare --mount --pid --fork --kill-child sh -c '
+contain sh -c '
   root=$1; shift
   mount -t proc proc "$root/proc" && mount --rbind /dev "$root/dev" && mount -t tmpfs tmpfs "$root/tmp"
-  exec chroot "$root" /usr/bin/env -u MAKEFLAGS -u MAKELEVEL HOME=/root PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+  exec chroot "$root" /usr/bin/env -u MAKEFLAGS -u MAKELEVEL HOME=/root \
+    PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     sh -c "cd /project && exec \"\$@\"" sh "$@"
-' sh "$root" "$@" &
-child=$!
-status=0
-wait "$child" || status=$?
-child=
-exit "$status"
+' sh "$root" "$@"
