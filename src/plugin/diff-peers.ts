@@ -14,7 +14,7 @@ import { readDocument } from './read-document.ts';
 
 /**
  * `diff PEER PEER`, or `diff NAME=FILE NAME=FILE` on saved documents: `no` if they differ, as diff and kubectl diff,
- * and `unknown` for a peer that is not known well enough.
+ * `unknown` for a peer that is not known well enough, or if the status lists no difference but not all that there are.
  */
 export async function diffPeers(flags: PluginFlags, connect: () => Cluster, context: PluginContext): Promise<number> {
   const [left = '', right = ''] = flags.arguments;
@@ -24,7 +24,7 @@ export async function diffPeers(flags: PluginFlags, connect: () => Cluster, cont
       `${files[0]} is a saved document and the other one is not`,
       'give two peers, or two documents as NAME=FILE',
     );
-  const { titles, comparison, fields, inDoubt } =
+  const { titles, comparison, fields, inDoubt, cut } =
     files.length === 2
       ? await compareFiles(left, right, context)
       : comparePeers(left, right, await readPublished(connect(), flags), context);
@@ -34,7 +34,8 @@ export async function diffPeers(flags: PluginFlags, connect: () => Cluster, cont
   );
   if (inDoubt) return exitCodes.unknown;
   const { onlyLeft, onlyRight, changed } = comparison;
-  return onlyLeft.length + onlyRight.length + changed.length === 0 ? exitCodes.yes : exitCodes.no;
+  if (onlyLeft.length + onlyRight.length + changed.length + fields.length > 0) return exitCodes.no;
+  return cut ? exitCodes.unknown : exitCodes.yes;
 }
 
 async function compareFiles(left: string, right: string, context: PluginContext) {
@@ -51,6 +52,7 @@ async function compareFiles(left: string, right: string, context: PluginContext)
     comparison: compareServed(a.served, b.served),
     fields: [],
     inDoubt: false,
+    cut: false,
   };
 }
 
@@ -61,7 +63,8 @@ function comparePeers(
   context: PluginContext,
 ) {
   const divergent = status?.divergent ?? [];
-  if ((status?.omitted?.divergent ?? 0) > 0 || divergent.some(isCut))
+  const cut = (status?.omitted?.divergent ?? 0) > 0 || divergent.some(isCut);
+  if (cut)
     context.stderr(
       'warning: the status lists not every difference, so that peers may describe more resources differently;\n' +
         '  compare saved documents (diff NAME=FILE NAME=FILE) to see all\n',
@@ -92,6 +95,7 @@ function comparePeers(
     titles: [title(a), title(b)] as const,
     comparison: compareServed(servedByPeer(table, a, divergent), servedByPeer(table, b, divergent)),
     inDoubt: doubts.length > 0,
+    cut,
     fields: comparePeerFields(status, table.peers[a]?.id ?? '', table.peers[b]?.id ?? ''),
   };
 }

@@ -31,6 +31,12 @@ interface Outcome {
   readonly verdict: 'served' | 'notFound' | 'unknown';
 }
 
+/** A peer that may serve what is asked for, or not. */
+interface UnknownPeer {
+  readonly peer: string;
+  readonly why: string;
+}
+
 /** A whole explanation. */
 export interface Explanation {
   readonly method: string;
@@ -43,6 +49,8 @@ export interface Explanation {
   readonly missingFrom: readonly string[];
   /** Peers that may serve it or not, as they are not known well enough. */
   readonly unknownOf: readonly string[];
+  /** Why it is not known of each of them. */
+  readonly doubts: readonly UnknownPeer[];
   readonly outcomes: readonly Outcome[];
   readonly alsoServedAs: readonly string[];
   /** Where the resource is, if no server that serves it has the path that was asked for. */
@@ -52,7 +60,8 @@ export interface Explanation {
 /**
  * `explain PATH|RESOURCE`: who serves it, where a request goes, and why, by the same code that proxies route with.
  *
- * `yes` if it is served, `no` if no server serves it, `unknown` if the answer is in doubt or nobody can serve it now.
+ * `yes` if it is served and known of each server whether it serves it, `no` if no server serves it, `unknown` if it is
+ * not known of some server, the answer is in doubt, or nobody can serve it now.
  */
 export async function explainRoute(flags: PluginFlags, cluster: Cluster, context: PluginContext): Promise<number> {
   const { object, bundle } = await readPublished(cluster, flags);
@@ -83,7 +92,8 @@ export async function explainRoute(flags: PluginFlags, cluster: Cluster, context
       renderExplanation(explanation, bundle.table, createPaint(context.color), context.columns),
   );
   const verdicts = explanation.outcomes.map(({ verdict }) => verdict);
-  if (verdicts.length === 0 || verdicts.includes('unknown')) return exitCodes.unknown;
+  if (verdicts.length === 0 || verdicts.includes('unknown') || explanation.unknownOf.length > 0)
+    return exitCodes.unknown;
   return verdicts.includes('notFound') ? exitCodes.no : exitCodes.yes;
 }
 
@@ -106,7 +116,7 @@ function explain(
   const usable = (at: number) => ['Ready', 'Stale'].includes(table.peers[at]?.state ?? '');
   const elsewhere = pathElsewhere(index, info);
   const serving = elsewhere === undefined ? servingOf(index, info) : [];
-  const discovery = info.path === '/apis' || info.path === '/api';
+  const discovery = unified.has(info.path);
   const names = (peers: PeerSet) => peers.map((at) => labelOf(table, at));
   const outcomes = table.peers.flatMap((peer, home): Outcome[] => {
     if (!usable(home)) return [];
@@ -116,12 +126,16 @@ function explain(
       { home, usable, lastResort: () => false, alreadyRouted: false, tableTooOld: asked.tableTooOld },
       discovery,
     );
-    return [{ home: nameOf(peer), ...describeDecision(decision, peer, names) }];
+    return [{ home: nameOf(peer), ...(describeOwn(info, peer) ?? describeDecision(decision, peer, names)) }];
   });
   const others =
     serving === undefined || elsewhere !== undefined
       ? []
       : [...table.peers.keys()].filter((at) => !serving.includes(at) && table.peers[at]?.state !== 'Gone');
+  const doubts = others.flatMap((at): UnknownPeer[] => {
+    const why = doubtAbout(table, at);
+    return why === undefined ? [] : [{ peer: labelOf(table, at), why }];
+  });
   return {
     method: asked.method,
     path: asked.path,
@@ -130,7 +144,8 @@ function explain(
     request: pickInfo(info),
     servedBy: names(serving ?? []),
     missingFrom: names(others.filter((at) => doubtAbout(table, at) === undefined)),
-    unknownOf: names(others.filter((at) => doubtAbout(table, at) !== undefined)),
+    unknownOf: doubts.map(({ peer }) => peer),
+    doubts,
     outcomes,
     alsoServedAs: asked.alsoServedAs,
     ...(elsewhere !== undefined && { elsewhere }),
@@ -144,6 +159,26 @@ function pathElsewhere(index: TableIndex, info: RequestInfo): string | undefined
   if (row === undefined || row.peers.length === 0 || !isMisplaced(info, row.scope)) return undefined;
   const root = group === '' ? `/api/${version}` : `/apis/${group}/${version}`;
   return `${root}${row.scope === 'Namespaced' ? '/namespaces/NAMESPACE' : ''}/${resource}`;
+}
+
+/** What the proxy answers itself, with one document for all servers. */
+const unified: ReadonlySet<string> = new Set(['/api', '/apis', '/openapi/v2', '/openapi/v3']);
+
+/** What every kube-apiserver has, whatever its version. */
+const onEveryServer = /^\/(?:(?:healthz|livez|readyz)(?:\/.*)?|version\/?|metrics\/?|api\/v1\/?)?$/;
+
+/** What becomes of a request that is not about an API: home answers it, and the table does not say how. */
+function describeOwn({ isResourceRequest, path }: RequestInfo, home: TablePeer): Omit<Outcome, 'home'> | undefined {
+  if (isResourceRequest || unified.has(path) || path.startsWith('/apis/')) return undefined;
+  const name = nameOf(home);
+  return onEveryServer.test(path)
+    ? { goes: 'home', to: [name], why: `${name} answers it, as every server does`, verdict: 'served' }
+    : {
+        goes: 'home',
+        to: [name],
+        why: `${name} answers it; the table knows APIs alone, so what it answers is unknown`,
+        verdict: 'unknown',
+      };
 }
 
 function servingOf(index: TableIndex, info: RequestInfo): PeerSet | undefined {
@@ -257,6 +292,7 @@ function renderExplanation(explanation: Explanation, table: RoutingTable, paint:
         width,
       ),
     );
+  for (const { peer, why } of explanation.doubts) tables.push(`Whether ${peer} serves it is unknown: ${why}.\n`);
   if (outcomes.length === 0) tables.push('No server can be home now: every request is answered 503.\n');
   else
     tables.push(

@@ -37,8 +37,9 @@ const commands: Readonly<Record<string, Command>> = {
     usage: 'status [-o wide|json|yaml] [-w]',
     summary: 'Show the kube-apiservers, how they are, and what they serve differently',
     details:
-      'Exit code 0 if the PeerDiscovery is Ready, 1 if not. With -w it prints every change with its time until it is stopped.\n' +
-      'It fits the width of the terminal; -o wide has more columns and wraps nothing.',
+      'Exit code 0 if the PeerDiscovery is Ready, 1 if not, 3 if that is Unknown.\n' +
+      'With -w it prints every change with its time until it is stopped. It fits the width of the terminal;\n' +
+      '-o wide has more columns and wraps nothing.',
     examples: [
       ['status', 'how the servers are'],
       ['status -w', 'every change with its time, during an upgrade'],
@@ -60,7 +61,8 @@ const commands: Readonly<Record<string, Command>> = {
     summary: 'Show which servers serve something, where a request for it goes, and why',
     details:
       'RESOURCE is named as kubectl names it: po, deployments.apps, deployments.v1.apps, pods/exec.\n' +
-      'Exit code 0 if it is served, 1 if no server serves it (404), 3 if that is in doubt or nobody can serve it now (503).',
+      'Exit code 0 if it is served, 1 if no server serves it (404), 3 if of some server it is unknown whether it serves it,\n' +
+      'or nobody can serve it now (503).',
     examples: [
       ['explain resourceclaims.v1.resource.k8s.io', 'which servers have it'],
       ['explain pods/exec', 'where a subresource goes'],
@@ -79,7 +81,7 @@ const commands: Readonly<Record<string, Command>> = {
     summary: 'Show what two servers, or two saved discovery documents, serve differently',
     details:
       'PEER is a hostname, an id or an address. Saved documents are compared without a cluster, and in every detail.\n' +
-      'Exit code 0 if they serve the same, 1 if not.',
+      'Exit code 0 if they serve the same, 1 if not, 3 if a peer is not known well enough.',
     examples: [
       ['diff old-1 new-1', 'two servers of this cluster'],
       ['diff before=before.json after=after.json', 'two saved answers of /apis, without a cluster'],
@@ -111,7 +113,7 @@ const commands: Readonly<Record<string, Command>> = {
       "--target is the target version's saved /apis as aggregated discovery; give it again for its /api.\n" +
       '--audit-log is a log of kube-apiserver as JSON lines; "-" is standard input. Without --metrics-file, the metrics\n' +
       'of the API server of the kubeconfig are asked.\n' +
-      'Exit code 0 if nothing speaks against the upgrade, 1 if something does.',
+      'Exit code 0 if nothing speaks against the upgrade, 1 if something does, 3 if the cluster cannot be read.',
     examples: [
       ['preflight --target-version v1.37.0', 'whether the control plane is ready for it'],
       ['preflight --target apis.json --target api.json --audit-log audit.log', 'and whom it would hurt'],

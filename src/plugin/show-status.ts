@@ -21,7 +21,14 @@ export async function showStatus(flags: PluginFlags, cluster: Cluster, context: 
   }
   const object = await readObject(cluster, flags);
   context.stdout(renderObject(object, flags.output, context));
-  return conditionOf(object, 'Ready')?.status === 'True' ? exitCodes.yes : exitCodes.no;
+  switch (conditionOf(object, 'Ready')?.status) {
+    case 'True':
+      return exitCodes.yes;
+    case 'False':
+      return exitCodes.no;
+    default:
+      return exitCodes.unknown;
+  }
 }
 
 async function watchStatus(flags: PluginFlags, cluster: Cluster, context: PluginContext): Promise<void> {

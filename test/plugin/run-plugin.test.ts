@@ -34,8 +34,10 @@ function peer(hostname: string, over: Partial<PeerStatus> = {}): PeerStatus {
   };
 }
 
-function objectWith(peers: readonly PeerStatus[], ready: 'True' | 'False' = 'True', converged = ready): PeerDiscovery {
-  const condition = (type: string, status: 'True' | 'False') => ({
+type Verdict = 'True' | 'False' | 'Unknown';
+
+function objectWith(peers: readonly PeerStatus[], ready: Verdict = 'True', converged = ready): PeerDiscovery {
+  const condition = (type: string, status: Verdict) => ({
     ...{ type, status, reason: 'Because', message: `${type} is ${status}`, lastTransitionTime: '2026-11-24T07:00:00Z' },
   });
   return {
@@ -93,9 +95,11 @@ function bundleWith(complete = true): RoutingBundle {
   };
 }
 
+type Fake = ReturnType<typeof fakePlugin>['fake'];
+
 async function run(
   args: readonly string[],
-  change: (fake: ReturnType<typeof fakePlugin>['fake']) => void = () => {},
+  change: (fake: Fake) => void = () => {},
   files: Readonly<Record<string, string>> = {},
   columns?: number,
 ) {
@@ -262,6 +266,8 @@ describe('kubectl peerdiscovery', () => {
       .and.match(/deployments\.v1\.apps +a +b/);
     const ill = await run(['status'], ({ objects }) => objects.set(objectPath, objectWith([peer('a')], 'False')));
     expect(ill.code).to.equal(1);
+    const unknown = await run(['status'], ({ objects }) => objects.set(objectPath, objectWith([peer('a')], 'Unknown')));
+    expect(unknown.code).to.equal(3);
   });
 
   it('never passes control characters of a status on to the terminal', async () => {
@@ -339,7 +345,7 @@ describe('kubectl peerdiscovery', () => {
   });
 
   it('says the versions of both sides, or why one is not known', async () => {
-    const annotated = (fake: ReturnType<typeof fakePlugin>['fake']) =>
+    const annotated = (fake: Fake) =>
       fake.objects.set(`${leasesPath}/peerdiscovery-cluster`, {
         metadata: { annotations: { 'peerdiscovery.dev/operator-version': '0.2.0' } },
       });
@@ -373,14 +379,19 @@ describe('kubectl peerdiscovery', () => {
   });
 
   it('says of a peer that is not known well enough that it is unknown what it serves, and never no', async () => {
-    const doubted = (fake: ReturnType<typeof fakePlugin>['fake']) => {
+    const doubted = (fake: Fake) => {
       const bundle = bundleWith(false);
       const doubts = [{ peer: 'apiserver-b', reason: 'NoAddress', message: 'no source gives its address' }];
       fake.bundle = { ...bundle, table: { ...bundle.table, doubts } };
     };
     const explained = await run(['explain', 'deployments.apps', '-o', 'json'], doubted);
     expect(JSON.parse(explained.stdout)).to.deep.include({ servedBy: ['a'], missingFrom: [], unknownOf: ['b'] });
-    expect((await run(['explain', 'deployments.apps'], doubted)).stdout).to.match(/^b +unknown /m);
+    expect(explained.code, 'another serves it').to.equal(3);
+    const { stdout } = await run(['explain', 'deployments.apps'], doubted);
+    expect(stdout)
+      .to.match(/^b +unknown /m)
+      .and.contain('Whether b serves it is unknown: no source gives its address.\n');
+    expect((await run(['explain', 'olds'], doubted)).code, 'every peer serves it').to.equal(0);
     const differing = await run(['diff', 'a', 'b'], doubted);
     expect([differing.code, differing.stderr]).to.deep.equal([
       3,
@@ -388,8 +399,38 @@ describe('kubectl peerdiscovery', () => {
     ]);
   });
 
+  it('says of a peer that is away that it is unknown what it serves now', async () => {
+    for (const state of ['Unreachable', 'Refused', 'Unresolved'] as const) {
+      const away = (fake: Fake) => {
+        const bundle = bundleWith();
+        const peers = bundle.table.peers.map((each, at) => (at === 1 ? { ...each, state } : each));
+        fake.bundle = { ...bundle, table: { ...bundle.table, complete: false, peers } };
+      };
+      const { code, stdout } = await run(['explain', 'deployments.apps'], away);
+      expect(stdout, state).to.match(/^b +unknown /m);
+      expect(code, state).to.equal(3);
+    }
+  });
+
+  it('knows what the table does not: what every server answers, what proxies answer, and what nobody can tell', async () => {
+    for (const [path, code] of [
+      ['/version', 0],
+      ['/readyz/etcd', 0],
+      ['/', 0],
+      ['/api/v1', 0],
+      ['/apis', 0],
+      ['/openapi/v3', 0],
+      ['/apis/apps/v1', 0],
+      ['/apis/nope/v1', 1],
+      ['/nonsense', 3],
+    ] as const)
+      expect((await run(['explain', path])).code, path).to.equal(code);
+    expect((await run(['explain', '/openapi/v2'])).stdout).to.contain('the unified document of all servers');
+    expect((await run(['explain', '/nonsense'])).stdout).to.contain('the table knows APIs alone');
+  });
+
   it('takes a method where it is served: what changes objects, in a namespace', async () => {
-    const scoped = (fake: ReturnType<typeof fakePlugin>['fake']) => {
+    const scoped = (fake: Fake) => {
       const bundle = bundleWith();
       fake.bundle = {
         ...bundle,
@@ -484,6 +525,22 @@ describe('kubectl peerdiscovery', () => {
       onlyRight: ['spec.name'],
     });
     expect((await run(['diff', 'a', 'b'], described(1))).stderr).to.contain('lists not every difference');
+    const served = (change: (fake: { objects: Map<string, unknown> }) => void) => (fake: Fake) => {
+      change(fake);
+      const bundle = bundleWith();
+      const groupVersions = bundle.table.groupVersions.filter(({ group }) => group === 'old' || group === 'crd');
+      fake.bundle = { ...bundle, table: { ...bundle.table, groupVersions } };
+    };
+    const nothing = (fake: { objects: Map<string, unknown> }) =>
+      fake.objects.set(objectPath, { ...objectWith([peer('a'), peer('b')]), status: { divergent: [] } });
+    const cut = (fake: { objects: Map<string, unknown> }) =>
+      fake.objects.set(objectPath, {
+        ...objectWith([peer('a'), peer('b')]),
+        status: { divergent: [], omitted: { peers: 0, divergent: 1 } },
+      });
+    expect((await run(['diff', 'a', 'b'], served(nothing))).code, 'the same').to.equal(0);
+    expect((await run(['diff', 'a', 'b'], served(fields))).code, 'other fields').to.equal(1);
+    expect((await run(['diff', 'a', 'b'], served(cut))).code, 'not all differences are known').to.equal(3);
     const group = buildGroup('apps', buildVersion('v1', 'deployments'));
     const text = saved(group);
     const files = { x: text, y: text.replace('"verbs":["', '"verbs":["extra","') };
@@ -567,7 +624,7 @@ describe('kubectl peerdiscovery', () => {
     expect(stdout).not.to.match(/ (warn|fail|skip) /);
   });
 
-  const faults: readonly [string, (fake: ReturnType<typeof fakePlugin>['fake']) => void, RegExp, number][] = [
+  const faults: readonly [string, (fake: Fake) => void, RegExp, number][] = [
     [
       'no CRD',
       ({ objects }) =>
