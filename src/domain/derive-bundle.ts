@@ -25,22 +25,6 @@ export interface PeerView {
   readonly assessment: PeerAssessment;
 }
 
-/**
- * Leaves out the Leases without an address if there are as many live addresses without a Lease: those are the same
- * servers, only which is which is not known. The addresses are asked, so a 404 depends on them.
- *
- * A Lease whose address another has stays: behind that address may be a second server.
- */
-export function countServersOnce(views: readonly PeerView[]): readonly PeerView[] {
-  const isAddressless = ({ assessment }: PeerView) => assessment.reason === 'NoAddress';
-  const nameless = views.filter(
-    ({ seen: { peer }, assessment }) => peer.source === 'EndpointSlice' && peer.lease === undefined && assessment.live,
-  );
-  const addressless = views.filter(isAddressless);
-  if (addressless.length === 0 || addressless.length > nameless.length) return views;
-  return views.filter((view) => !isAddressless(view));
-}
-
 /** What a derivation compares fields by. */
 export interface FieldSources {
   readonly knowledge: SchemaKnowledge;

@@ -4,6 +4,7 @@ import type { PeerObservation } from '../domain/assess-peer.ts';
 import { classifyDefined, type DefinedResources } from '../domain/custom-resources.ts';
 import { createDeriveMemo, deriveUnifiedView, type PeerView, type UnifiedView } from '../domain/derive-bundle.ts';
 import type { LeaseObject, LeaseProblem } from '../domain/identity-lease.ts';
+import type { Doubt } from '../domain/routing-table.ts';
 import { type Clock, dateOf } from '../runtime/clock.ts';
 import { hashText } from '../runtime/hash-text.ts';
 import type { Log } from '../runtime/log.ts';
@@ -115,17 +116,17 @@ export function startController(context: ControllerContext): Controller {
 
     const problems = roster.follow();
     defined = classifyDefined(sets.crds.items().values(), sets.apiServices.items().values(), defined, clock.now());
-    const views = roster.views();
+    const { views, doubt } = roster.survey();
     // What an earlier leader published stays in force until there is something better than "not yet asked".
     const asking = views.some(({ assessment }) => ['NotYetProbed', 'NotYetFetched'].includes(assessment.reason));
     if (publisher.published === undefined && asking && clock.now() - startedAt < firstAnswersMs) return undefined;
     announce(views);
     const { knowledge } = schemas;
-    const inputs = `${unknown?.message ?? ''} ${knowledge.revision} ${fingerprint(views, defined, problems)}`;
+    const inputs = `${unknown?.message ?? ''} ${knowledge.revision} ${fingerprint(views, defined, problems)} ${doubt?.message ?? ''}`;
     if (inputs !== lastInputs || lastUnified === undefined)
       lastUnified = deriveUnifiedView(views, defined, settings, memo, { knowledge, remembered: publisher.remembered });
     schemas.follow(views, lastUnified);
-    const unified = unknown === undefined ? lastUnified : withDoubt(lastUnified, unknown);
+    const unified = [doubt, unknown].reduce(withDoubt, lastUnified);
     const inTrouble = unknown !== undefined || publisher.trouble !== undefined;
     if (recalled !== undefined && (inputs !== lastInputs || inTrouble)) await publisher.publish(unified);
     lastInputs = inputs;
@@ -258,7 +259,7 @@ export function startController(context: ControllerContext): Controller {
       notify();
     },
     observations: () => roster.observations(),
-    live: () => ({ views: roster.views(), unified: lastUnified }),
+    live: () => ({ views: roster.survey().views, unified: lastUnified }),
     async stop() {
       stopping.abort();
       wake.abort();
@@ -310,7 +311,9 @@ function sayConditions(status: PeerDiscoveryStatus | undefined): string {
   return JSON.stringify(said.sort(([a = ''], [b = '']) => (a < b ? -1 : 1)));
 }
 
-function withDoubt(unified: UnifiedView, { reason, message }: Trouble): UnifiedView {
+function withDoubt(unified: UnifiedView, doubt: Pick<Doubt, 'reason' | 'message'> | undefined): UnifiedView {
+  if (doubt === undefined) return unified;
+  const { reason, message } = doubt;
   return { ...unified, doubts: [{ peer: '', reason, message }, ...unified.doubts] };
 }
 

@@ -1,6 +1,5 @@
 import { assessPeer, leaseAbandonedAfterMs, type PeerObservation, type ProbeResult } from '../domain/assess-peer.ts';
 import type { ApiServiceObject, CustomResourceDefinitionObject } from '../domain/custom-resources.ts';
-import { countServersOnce, type PeerView } from '../domain/derive-bundle.ts';
 import {
   type IdentityLease,
   type LeaseObject,
@@ -20,6 +19,7 @@ import { type MonitorContext, monitorPeer, type PeerMonitor } from './peer-monit
 import type { WatchedSet } from './ports.ts';
 import type { ControllerSettings } from './read-settings.ts';
 import { type AddressScout, scoutAddress } from './scout-address.ts';
+import { createCountSettler, type Survey } from './settle-count.ts';
 
 /** What the API server that the operator uses says, each by a watch of its own. */
 export interface ClusterSets {
@@ -41,7 +41,7 @@ export interface PeerRoster {
   /** Brings the monitors up to date with what the cluster says; returns Leases that identify nobody. */
   follow(): readonly LeaseProblem[];
   /** Every peer as it stands now. */
-  views(): readonly PeerView[];
+  survey(): Survey;
   observations(): ReadonlyMap<string, PeerObservation>;
   /** Asks all peers anew, or those at one address. */
   poke(address?: string): void;
@@ -61,6 +61,7 @@ export function createPeerRoster(
   const { clock } = context;
   const monitors = new Map<string, PeerMonitor>();
   const scouts = new Map<string, AddressScout>();
+  const count = createCountSettler(clock);
   // Since when the watch of the Leases has been heard without a gap. What a server renewed in a gap may be told late,
   // or may not have been possible, so that silence counts from the end of the gap only.
   let heardSince = clock.now();
@@ -211,8 +212,8 @@ export function createPeerRoster(
         if (!present.has(id)) letGo(id, monitor, addresses.has(monitor.observation().peer.address));
       return problems;
     },
-    views: () =>
-      countServersOnce(
+    survey: () =>
+      count.survey(
         [...monitors.values()].map((monitor) => {
           const seen = monitor.observation();
           return { seen, assessment: assess(seen) };

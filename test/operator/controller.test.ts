@@ -780,6 +780,22 @@ describe('the controller of a PeerDiscovery', () => {
       ['new', b, 'Ready'],
       ['old', a, 'Ready'],
     ];
+    const places = (plane: Plane) => plane.table.peers.map(({ address, state }) => `${address} ${state}`).sort();
+    /** Lets time pass in which these servers renew their Leases. */
+    const live = async (plane: Plane, seconds: number, ...names: string[]) => {
+      for (let turn = 0; turn < seconds; turn += 5) {
+        for (const name of names) plane.renew(name, '');
+        await plane.advance(5_000);
+      }
+    };
+    /** Servers whose certificates name no host, so that they can only be counted. */
+    const anonymous = (...addresses: string[]) => {
+      const plane = plain();
+      for (const address of [a, b]) plane.servers.set(address, { probe: { kind: 'ready' }, groups: serves });
+      plane.setEndpoints(...addresses);
+      plane.start();
+      return plane;
+    };
 
     it('takes the addresses of Nodes where servers answer', async () => {
       const plane = plain();
@@ -802,13 +818,56 @@ describe('the controller of a PeerDiscovery', () => {
       for (const name of ['old', 'new']) plane.setNode(name, '203.0.113.1');
       for (const address of [a, b]) plane.servers.set(address, { probe: { kind: 'ready' }, groups: serves });
       await plane.restart({ generation: 2 });
-      await plane.advance(5_000);
-      expect(plane.table.peers.map(({ address, state }) => `${address} ${state}`).sort()).to.deep.equal([
-        `${a} Ready`,
-        `${b} Ready`,
-      ]);
+      await live(plane, 5, 'old', 'new');
+      expect(places(plane)).to.deep.equal([`${a} Ready`, `${b} Ready`]);
       expect(plane.table.complete).to.equal(true);
       expect(conditions(plane)).to.include({ Ready: 'True', Converged: 'True' });
+      await plane.controller.stop();
+    });
+
+    it('believes a count once it has lasted, and again at once when it comes back', async () => {
+      const plane = anonymous(a, b);
+      await live(plane, 10, 'old', 'new');
+      expect(places(plane)).to.deep.equal([`${a} Ready`, `${b} Ready`]);
+      expect(plane.table.doubts.map(({ reason }) => reason)).to.deep.equal(['CountUnsettled']);
+      await live(plane, 30, 'old', 'new');
+      expect(plane.table.complete).to.equal(true);
+      plane.servers.delete(b);
+      plane.setEndpoints(a);
+      await live(plane, 15, 'old', 'new');
+      expect(plane.table.complete).to.equal(false);
+      plane.servers.set(b, { probe: { kind: 'ready' }, groups: serves });
+      plane.setEndpoints(a, b);
+      await live(plane, 5, 'old', 'new');
+      expect(plane.table.complete).to.equal(true);
+      await plane.controller.stop();
+    });
+
+    it('vouches for no 404 while the Lease of one starting server and the address of another are there', async () => {
+      const plane = anonymous(a);
+      plane.dropLease('old');
+      plane.servers.set(b, { probe: { kind: 'ready' }, groups: [group('apps', 'v1', 'deployments', 'widgets')] });
+      await live(plane, 10, 'new');
+      expect(places(plane)).to.deep.equal([`${a} Ready`]);
+      expect(plane.bundles.map(({ table }) => table.complete)).not.to.include(true);
+      plane.setEndpoints(a, b);
+      await live(plane, 40, 'old', 'new');
+      expect(plane.table.complete).to.equal(true);
+      expect(plane.table.peers).to.have.length(2);
+      await plane.controller.stop();
+    });
+
+    it('vouches for no 404 while one server starts whose neighbour has lost its Lease', async () => {
+      const plane = anonymous(a, b);
+      await live(plane, 40, 'old', 'new');
+      plane.setEndpoints(a);
+      plane.servers.delete(b);
+      await live(plane, 10, 'old', 'new');
+      const before = plane.bundles.length;
+      plane.dropLease('old');
+      await live(plane, 10, 'new');
+      expect(plane.bundles.slice(before).map(({ table }) => table.complete)).not.to.include(true);
+      expect(plane.table.complete).to.equal(false);
       await plane.controller.stop();
     });
 
@@ -831,13 +890,9 @@ describe('the controller of a PeerDiscovery', () => {
       plane.start();
       await plane.advance(3_000);
       plane.dropLease('old');
-      plane.renew('renamed', '');
-      await plane.advance(3_000);
+      await live(plane, 30, 'renamed', 'new');
       expect(plane.table.complete).to.equal(true);
-      expect(plane.table.peers.map(({ address, state }) => `${address} ${state}`).sort()).to.deep.equal([
-        `${a} Ready`,
-        `${b} Ready`,
-      ]);
+      expect(places(plane)).to.deep.equal([`${a} Ready`, `${b} Ready`]);
       await plane.controller.stop();
     });
 
@@ -858,11 +913,9 @@ describe('the controller of a PeerDiscovery', () => {
           await plane.advance(10_000);
           if (turn === 0) expect(plane.table.complete).to.equal(false);
         }
+        await live(plane, 30, 'renamed', 'new');
         expect(plane.table.complete).to.equal(true);
-        expect(plane.table.peers.map(({ address, state }) => `${address} ${state}`).sort()).to.deep.equal([
-          `${a} Ready`,
-          `${b} Ready`,
-        ]);
+        expect(places(plane)).to.deep.equal([`${a} Ready`, `${b} Ready`]);
         await plane.controller.stop();
       });
   });
