@@ -1,0 +1,173 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { ensureControlPlane } from '../../lab/build-control-plane.ts';
+import { type MixedPlane, repository, startMixedPlane } from '../../lab/mixed-plane.ts';
+import { waitUntil } from '../../lab/wait-until.ts';
+import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
+import { createWireClient, type WireAnswer, type WireClient } from '../support/wire-client.ts';
+
+interface Deployment {
+  readonly metadata: { readonly name: string };
+  readonly spec: { readonly template: { readonly spec: { readonly schedulingGroup?: object } } };
+}
+
+/** How clients reach the servers. */
+interface Way {
+  readonly name: string;
+  /** Of the names of its objects. */
+  readonly prefix: string;
+  /** One for each server behind it, which take the requests in turn. */
+  readonly behind: readonly WireClient[];
+}
+
+/** A write of an object that says nothing of the field; `next` is where the next request goes. */
+type Write = (next: () => WireClient, path: string) => Promise<WireAnswer>;
+
+const objectsOfEachKind = 20;
+const deployments = '/apis/apps/v1/namespaces/default/deployments';
+const type = (name: string) => ['Content-Type', `application/${name}`];
+const label = JSON.stringify({ metadata: { labels: { changed: 'x' } } });
+
+/** A Deployment with a field that only 1.36 knows. */
+const deployment = (name: string) => ({
+  apiVersion: 'apps/v1',
+  kind: 'Deployment',
+  metadata: { name, labels: {} },
+  spec: {
+    replicas: 0,
+    selector: { matchLabels: { app: name } },
+    template: {
+      metadata: { labels: { app: name } },
+      spec: { schedulingGroup: { podGroupName: 'g' }, containers: [{ name: 'c', image: 'registry.k8s.io/pause' }] },
+    },
+  },
+});
+
+const patch =
+  (kind: string, body: string, subresource = ''): Write =>
+  (next, path) =>
+    next().http1({ method: 'PATCH', path: `${path}${subresource}`, headers: type(kind), body });
+
+const applied = JSON.stringify({ apiVersion: 'apps/v1', kind: 'Deployment', metadata: { labels: { applied: 'x' } } });
+const writes: Readonly<Record<string, Write>> = {
+  'merge patch': patch('merge-patch+json', label),
+  'strategic merge patch': patch('strategic-merge-patch+json', label),
+  'JSON patch': patch('json-patch+json', '[{"op":"add","path":"/metadata/annotations","value":{"changed":"x"}}]'),
+  'server-side apply': patch('apply-patch+yaml', applied, '?fieldManager=m'),
+  'GET and PUT': async (next, path) => {
+    const { body } = await next().http1({ path });
+    return next().http1({ method: 'PUT', path, headers: type('json'), body: body.toString() });
+  },
+  status: patch('merge-patch+json', '{"status":{"observedGeneration":7}}', '/status'),
+  scale: patch('merge-patch+json', '{"spec":{"replicas":1}}', '/scale'),
+};
+
+describe('fields behind a load balancer, behind Kubernetes’ own Mixed Version Proxy, and through the proxy', function () {
+  this.timeout(600_000);
+  let mixed: MixedPlane;
+  let ways: readonly Way[];
+
+  before(async () => {
+    const log = (message: string) => void process.stdout.write(`      … ${message}\n`);
+    await ensureControlPlane({ versions: ['1.36', '1.35'], log });
+    const old = { version: '1.35' as const };
+    const young = { version: '1.36' as const, runtimeConfig: 'scheduling.k8s.io/v1alpha2=true' };
+    const gate = '--feature-gates=GenericWorkload=true';
+    mixed = await startMixedPlane({
+      servers: [
+        { name: 'old-1', ...old },
+        { name: 'new-1', ...young, flags: [gate] },
+        // The gate is on by default in 1.36.
+        { name: 'old-2', ...old, peerCa: true, flags: ['--feature-gates=UnknownVersionInteroperabilityProxy=true'] },
+        { name: 'new-2', ...young, peerCa: true, flags: [gate] },
+      ],
+      home: 'old-1',
+      log,
+    });
+    const ca = readFileSync(mixed.plane.caFile, 'utf8');
+    const client = (url: string) => createWireClient({ url, ca, token: mixed.plane.tokens.admin });
+    const clientOf = (name: string) => client(mixed.plane.server(name).url);
+    ways = [
+      { name: 'load balancer', prefix: 'lb', behind: ['old-1', 'new-1'].map(clientOf) },
+      { name: 'Mixed Version Proxy', prefix: 'mvp', behind: ['old-2', 'new-2'].map(clientOf) },
+      { name: 'PeerDiscovery', prefix: 'own', behind: [client(mixed.proxyUrl)] },
+    ];
+    mixed.startOperator();
+    mixed.startProxy();
+    await waitUntil(
+      'all schemas to be compared',
+      async () => {
+        const { stdout } = await mixed.kubectl('old-1', ['get', 'peerdiscovery', 'cluster', '-o', 'json']);
+        const { status } = JSON.parse(stdout) as PeerDiscovery;
+        const row = status?.fieldDifferences?.find(({ resource }) => resource === 'deployments');
+        return row?.basis === 'Schemas' && row.writers.length === 2;
+      },
+      { boundMs: 120_000, seen: () => mixed.plane.logTails(10) },
+    );
+  });
+  after(async () => {
+    for (const client of ways?.flatMap(({ behind }) => behind) ?? []) client.close();
+    await mixed?.stop();
+  });
+
+  /** Takes the servers of a way in turn, from the first one. */
+  function inTurn(behind: readonly WireClient[]): () => WireClient {
+    let turn = 0;
+    return () => {
+      const client = behind[turn++ % behind.length];
+      if (client === undefined) throw new Error('nothing is behind this way');
+      return client;
+    };
+  }
+
+  const hasField = ({ spec }: Deployment) => spec.template.spec.schedulingGroup !== undefined;
+
+  it('are lost by more than half of the writes, and by none', async () => {
+    const [direct, peered, own] = ways.map(({ behind }) => inTurn(behind)());
+    const path = '/apis/scheduling.k8s.io/v1alpha2/podgroups';
+    await waitUntil(
+      'both proxies to send to a new server what only that one serves',
+      async () =>
+        (await peered?.http1({ path }))?.status === 200 &&
+        (await own?.http1({ path }))?.status === 200 &&
+        (await direct?.http1({ path }))?.status === 404,
+    );
+    for (const { name: way, prefix, behind } of ways)
+      for (const [at, [kind, write]] of Object.entries(writes).entries()) {
+        const next = inTurn(behind);
+        for (let object = 0; object < objectsOfEachKind; object += 1) {
+          const name = `${prefix}-${at}-${object}`;
+          // At a new server where there is a choice, so that every one of these fields was confirmed.
+          const created = await behind.at(-1)?.http1({
+            method: 'POST',
+            path: deployments,
+            headers: type('json'),
+            body: JSON.stringify(deployment(name)),
+          });
+          expect(hasField(JSON.parse(created?.body.toString() ?? '')), name).to.equal(true);
+          const { status, body } = await write(next, `${deployments}/${name}`);
+          expect(status, `${way}, ${kind}: ${body}`).to.equal(200);
+        }
+      }
+    const { stdout } = await mixed.kubectl('new-1', ['get', 'deployments', '-o', 'json']);
+    const items = (JSON.parse(stdout) as { items: Deployment[] }).items;
+    const lost = items.filter((item) => !hasField(item)).map(({ metadata }) => metadata.name);
+    const total = objectsOfEachKind * Object.keys(writes).length;
+    const sums = ways.map(({ name: way, prefix }) => {
+      const counts = Object.keys(writes).map(
+        (_, at) => lost.filter((name) => name.startsWith(`${prefix}-${at}-`)).length,
+      );
+      const sum = `${counts.reduce((a, b) => a + b, 0)} of ${total}`;
+      const parts = Object.keys(writes).map((kind, at) => `${kind} ${counts[at]}`);
+      process.stdout.write(`      … ${way}: ${sum} objects lost their field (${parts.join(', ')})\n`);
+      return sum;
+    });
+    expect(items).to.have.length(total * ways.length);
+    // In turn, every second write is at the old server, and of each GET and PUT one.
+    expect(sums).to.deep.equal(['80 of 140', '80 of 140', '0 of 140']);
+    const readme = readFileSync(join(repository, 'README.md'), 'utf8');
+    const row = readme.split('\n').find((line) => line.startsWith('| Fields that only the new version knows'));
+    expect(row?.match(/\d+ of \d+/g)).to.deep.equal([sums[2], sums[1], sums[0]]);
+  });
+});
