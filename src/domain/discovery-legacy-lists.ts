@@ -36,7 +36,7 @@ export type LegacyDocument =
       readonly serverAddressByClientCIDRs: readonly never[];
     }
   | { readonly kind: 'APIGroupList'; readonly apiVersion: 'v1'; readonly groups: readonly LegacyApiGroup[] }
-  | (LegacyApiGroup & { readonly kind: 'APIGroup' })
+  | (Omit<LegacyApiGroup, 'kind'> & { readonly kind: 'APIGroup' })
   | {
       readonly kind: 'APIResourceList';
       readonly apiVersion?: 'v1';

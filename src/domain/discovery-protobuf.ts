@@ -7,6 +7,7 @@ import type {
 } from './discovery-document.ts';
 import type { LegacyApiGroup, LegacyApiResource, LegacyDocument } from './discovery-legacy-lists.ts';
 import type { AggregatedVersion } from './negotiate-media-type.ts';
+import { wrapUnknown } from './protobuf-unknown.ts';
 import { bytesField, message, numberField, type Part, textsField } from './protobuf-writer.ts';
 
 /**
@@ -18,7 +19,7 @@ import { bytesField, message, numberField, type Part, textsField } from './proto
 export function encodeDiscoveryProtobuf(groups: readonly GroupDiscovery[], version: AggregatedVersion): Uint8Array {
   const metadata = message(bytesField(1, ''), bytesField(2, ''), bytesField(3, ''));
   const list = message(bytesField(1, metadata), ...groups.map((group) => bytesField(2, writeGroup(group))));
-  return wrap(`apidiscovery.k8s.io/${version}`, 'APIGroupDiscoveryList', list);
+  return wrapUnknown(`apidiscovery.k8s.io/${version}`, 'APIGroupDiscoveryList', list);
 }
 
 /**
@@ -27,33 +28,24 @@ export function encodeDiscoveryProtobuf(groups: readonly GroupDiscovery[], versi
 export function encodeLegacyProtobuf(document: LegacyDocument): Uint8Array {
   switch (document.kind) {
     case 'APIVersions':
-      return wrap('', document.kind, textsField(1, document.versions));
+      return wrapUnknown('', document.kind, textsField(1, document.versions));
     case 'APIGroupList':
-      return wrap(
+      return wrapUnknown(
         'v1',
         document.kind,
         message(...document.groups.map((group) => bytesField(1, writeLegacyGroup(group)))),
       );
     case 'APIGroup':
-      return wrap('v1', document.kind, writeLegacyGroup(document));
+      return wrapUnknown('v1', document.kind, writeLegacyGroup(document));
     case 'APIResourceList': {
       const resources = document.resources.map((resource) => bytesField(2, writeLegacyResource(resource)));
-      return wrap(
+      return wrapUnknown(
         document.apiVersion ?? '',
         document.kind,
         message(bytesField(1, document.groupVersion), ...resources),
       );
     }
-    case undefined:
-      throw new Error('TODO: Not implemented yet');
   }
-}
-
-/** `k8s\0` and `runtime.Unknown`. Source: `pkg/runtime/generated.proto` of k8s.io/apimachinery. */
-function wrap(apiVersion: string, kind: string, raw: Part): Uint8Array {
-  const magic = Uint8Array.of(0x6b, 0x38, 0x73, 0);
-  const typeMeta = message(bytesField(1, apiVersion), bytesField(2, kind));
-  return message(magic, bytesField(1, typeMeta), bytesField(2, raw), bytesField(3, ''), bytesField(4, ''));
 }
 
 function writeGroup({ name, versions = [] }: GroupDiscovery): Part {

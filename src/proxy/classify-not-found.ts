@@ -1,4 +1,6 @@
 import { parse } from 'yaml';
+import { readFields } from '../domain/protobuf-reader.ts';
+import { unwrapUnknown } from '../domain/protobuf-unknown.ts';
 
 /** No "unknown resource" answer of a server is longer than this. */
 export const classifiableBytes = 8 * 1024;
@@ -41,47 +43,16 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** `runtime.Unknown` around `metav1.Status`; its details have six empty fields where there is nothing in them. */
+/** kube-apiserver writes six empty fields for details that have nothing in them. */
 function isUnknownInProtobuf(body: Buffer): boolean {
-  if (body.toString('latin1', 0, 4) !== 'k8s\0') return false;
-  const unknown = readFields(body.subarray(4));
-  const kind = readFields(unknown.get(1) ?? Buffer.alloc(0)).get(2);
-  const raw = unknown.get(2);
-  if (raw === undefined || kind?.toString('utf8') !== 'Status') return false;
-  const status = readFields(raw);
-  const details = readFields(status.get(5) ?? Buffer.alloc(0));
+  const wrapped = unwrapUnknown(body);
+  if (wrapped?.kind !== 'Status') return false;
+  const status = readFields(wrapped.raw);
+  const bytesOf = (id: number) => status.findLast((field) => field.id === id)?.value ?? new Uint8Array();
+  const textOf = (id: number) => Buffer.from(bytesOf(id)).toString('utf8');
   return (
-    status.get(3)?.toString('utf8') === unknownResource &&
-    status.get(4)?.toString('utf8') === 'NotFound' &&
-    [...details.values()].every((value) => value.length === 0)
+    textOf(3) === unknownResource &&
+    textOf(4) === 'NotFound' &&
+    readFields(bytesOf(5)).every(({ value }) => value === undefined || value.length === 0)
   );
-}
-
-/** The length-delimited fields of one protobuf message; throws on a malformed one. */
-function readFields(bytes: Buffer): Map<number, Buffer> {
-  const fields = new Map<number, Buffer>();
-  let at = 0;
-  const varint = () => {
-    let value = 0;
-    for (let shift = 0; shift < 49; shift += 7) {
-      const byte = bytes.readUInt8(at++);
-      value += (byte & 127) * 2 ** shift;
-      if (byte < 128) return value;
-    }
-    throw new RangeError('varint too long');
-  };
-  while (at < bytes.length) {
-    const tag = varint();
-    const wire = tag % 8;
-    if (wire === 0) varint();
-    else if (wire === 1) at += 8;
-    else if (wire === 5) at += 4;
-    else if (wire === 2) {
-      const length = varint();
-      if (at + length > bytes.length) throw new RangeError('field too long');
-      fields.set(Math.floor(tag / 8), bytes.subarray(at, at + length));
-      at += length;
-    } else throw new RangeError('unknown wire type');
-  }
-  return fields;
 }

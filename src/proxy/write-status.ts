@@ -1,4 +1,6 @@
 import { stringify } from 'yaml';
+import { wrapUnknown } from '../domain/protobuf-unknown.ts';
+import { bytesField, message as joinFields, numberField } from '../domain/protobuf-writer.ts';
 import type { StatusError } from '../domain/status-error.ts';
 import type { Exchange } from './exchange.ts';
 import type { RawHeaders } from './headers.ts';
@@ -32,47 +34,23 @@ export function encodeStatus(status: StatusError, accept: string): { contentType
   for (const clause of accept.split(',')) {
     const type = clause.split(';', 1)[0]?.trim().toLowerCase();
     if (type === 'application/vnd.kubernetes.protobuf')
-      return { contentType: 'application/vnd.kubernetes.protobuf', body: encodeProtobuf(status) };
+      return { contentType: 'application/vnd.kubernetes.protobuf', body: Buffer.from(encodeProtobuf(status)) };
     if (type === 'application/yaml') return { contentType: 'application/yaml', body: Buffer.from(stringify(status)) };
     if (type === 'application/json' || type === '*/*') break;
   }
   return { contentType: 'application/json', body: Buffer.from(`${JSON.stringify(status)}\n`) };
 }
 
-/**
- * `k8s\0`, then `runtime.Unknown` around `metav1.Status`.
- *
- * Source: `generated.proto` of k8s.io/apimachinery, in `pkg/runtime` and `pkg/apis/meta/v1`.
- */
-function encodeProtobuf(status: StatusError): Buffer {
-  const retryAfter = status.details?.retryAfterSeconds;
-  const raw = Buffer.concat([
-    field(1, Buffer.alloc(0)),
-    field(2, Buffer.from(status.status)),
-    field(3, Buffer.from(status.message)),
-    field(4, Buffer.from(status.reason)),
-    ...(retryAfter === undefined ? [] : [field(5, number(5, retryAfter))]),
-    number(6, status.code),
-  ]);
-  const typeMeta = Buffer.concat([field(1, Buffer.from(status.apiVersion)), field(2, Buffer.from(status.kind))]);
-  return Buffer.concat([Buffer.from('k8s\0', 'latin1'), field(1, typeMeta), field(2, raw)]);
-}
-
-function field(id: number, bytes: Buffer): Buffer {
-  return Buffer.concat([varint((id << 3) | 2), varint(bytes.length), bytes]);
-}
-
-function number(id: number, value: number): Buffer {
-  return Buffer.concat([varint(id << 3), varint(value)]);
-}
-
-function varint(value: number): Buffer {
-  const bytes: number[] = [];
-  let rest = value;
-  while (rest > 127) {
-    bytes.push((rest & 127) | 128);
-    rest = Math.floor(rest / 128);
-  }
-  bytes.push(rest);
-  return Buffer.from(bytes);
+/** Source: `Status` in `pkg/apis/meta/v1/generated.proto` of k8s.io/apimachinery. */
+function encodeProtobuf({ apiVersion, kind, status, message, reason, details, code }: StatusError): Uint8Array {
+  const retryAfter = details?.retryAfterSeconds;
+  const raw = joinFields(
+    bytesField(1, ''),
+    bytesField(2, status),
+    bytesField(3, message),
+    bytesField(4, reason),
+    ...(retryAfter === undefined ? [] : [bytesField(5, numberField(5, retryAfter))]),
+    numberField(6, code),
+  );
+  return wrapUnknown(apiVersion, kind, raw);
 }

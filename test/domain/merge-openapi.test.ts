@@ -5,7 +5,8 @@ import {
   mergeSwagger,
   parseOpenApiIndex,
 } from '../../src/domain/merge-openapi.ts';
-import { InvalidProtobufError, mergeSwaggerProtobuf } from '../../src/domain/merge-openapi-protobuf.ts';
+import { mergeSwaggerProtobuf } from '../../src/domain/merge-openapi-protobuf.ts';
+import { InvalidProtobufError } from '../../src/domain/protobuf-reader.ts';
 import { bytesField, message } from '../../src/domain/protobuf-writer.ts';
 
 const indexOf = (paths: Readonly<Record<string, string>>) => new Map(Object.entries(paths));

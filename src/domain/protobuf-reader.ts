@@ -1,0 +1,49 @@
+/** Raised for bytes that are no protobuf message. */
+export class InvalidProtobufError extends Error {
+  override readonly name = 'InvalidProtobufError';
+}
+
+/** One field of a message. */
+export interface Field {
+  readonly id: number;
+  /** Tag included. */
+  readonly whole: Uint8Array;
+  /** Of wire type 2 only. */
+  readonly value: Uint8Array | undefined;
+}
+
+/**
+ * Splits a message into its fields. Source: the wire format of protocol buffers.
+ * @throws InvalidProtobufError
+ */
+export function readFields(bytes: Uint8Array): Field[] {
+  const fields: Field[] = [];
+  let at = 0;
+  const varint = (): number => {
+    let value = 0;
+    for (let factor = 1; factor < 2 ** 63; factor *= 128) {
+      const byte = bytes[at++];
+      if (byte === undefined) break;
+      value += (byte & 127) * factor;
+      if (byte < 128) return value;
+    }
+    throw new InvalidProtobufError(`no number at byte ${at}`);
+  };
+  while (at < bytes.length) {
+    const start = at;
+    const tag = varint();
+    const wireType = tag % 8;
+    let value: Uint8Array | undefined;
+    if (wireType === 0) varint();
+    else if (wireType === 1) at += 8;
+    else if (wireType === 5) at += 4;
+    else if (wireType === 2) {
+      const length = varint();
+      value = bytes.subarray(at, at + length);
+      at += length;
+    } else throw new InvalidProtobufError(`wire type ${wireType} at byte ${start}`);
+    if (at > bytes.length) throw new InvalidProtobufError(`a field at byte ${start} is longer than the message`);
+    fields.push({ id: Math.floor(tag / 8), whole: bytes.subarray(start, at), value });
+  }
+  return fields;
+}
