@@ -95,6 +95,10 @@ chaos: install ## Break a real control plane under load, as root (ARGS="--seed N
 fuzz: install ## Feed changed inputs to every parser (ARGS="--seed N --minutes N --target NAME")
 	@node lab/fuzz.ts $(ARGS)
 
+.PHONY: mutate
+mutate: install ## Change the code in small ways, and list the changes that no test notices (ARGS="--part NAME --only FILE")
+	@node lab/mutate.ts $(ARGS)
+
 .PHONY: rootfs
 rootfs: install ## Build the container image's file system into .rootfs/, without a container daemon
 	rm -rf .rootfs && node scripts/build-rootfs.ts .rootfs

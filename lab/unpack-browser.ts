@@ -1,11 +1,12 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { brotliDecompress } from 'node:zlib';
 import { cacheFolder, hashOf } from './build-control-plane.ts';
+import { installLocked } from './install-locked.ts';
 
 const manifest = fileURLToPath(new URL('browser', import.meta.url));
 const decompress = promisify(brotliDecompress);
@@ -43,14 +44,7 @@ export async function ensureBrowser(log: (message: string) => void): Promise<str
 
 async function unpack(folder: string): Promise<void> {
   for (const name of ['package.json', 'package-lock.json']) await copyFile(join(manifest, name), join(folder, name));
-  // npm runs under the Node that it came with.
-  const path = (process.env.PATH ?? '').split(delimiter).filter((entry) => !entry.endsWith('node_modules/.bin'));
-  const env = { ...process.env, PATH: path.join(delimiter) };
-  execFileSync('npm', ['ci', '--ignore-scripts', '--no-progress', '--no-audit', '--no-fund', '--loglevel=error'], {
-    cwd: folder,
-    env,
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
+  installLocked(folder);
   const packed = join(folder, 'node_modules/@sparticuz/chromium/bin');
   await writeFile(join(folder, 'chromium-headless'), await decompress(await readFile(join(packed, 'chromium.br'))), {
     mode: 0o755,

@@ -1,0 +1,163 @@
+import { resolve } from 'node:path';
+import Mocha from 'mocha';
+
+/** What Stryker's instrumented code and its test runner share, as a global. */
+interface InstrumenterContext {
+  activeMutant?: string | undefined;
+  currentTestId?: string | undefined;
+  mutantCoverage?: unknown;
+  hitCount?: number | undefined;
+  hitLimit?: number | undefined;
+}
+
+interface TestResult {
+  readonly id: string;
+  readonly name: string;
+  /** 0 passed, 1 failed. */
+  readonly status: 0 | 1;
+  readonly timeSpentMs: number;
+  readonly failureMessage?: string;
+}
+
+interface MutantRun {
+  readonly activeMutant: { readonly id: string };
+  readonly mutantActivation: 'static' | 'runtime';
+  readonly testFilter?: readonly string[];
+  readonly hitLimit?: number;
+}
+
+interface Options {
+  readonly mocha: { readonly files: readonly string[] };
+}
+
+/**
+ * Runs the tests for Stryker in one process, with the mutant switched on by a global.
+ *
+ * Stryker's own runner for mocha reads mocha's inner files, which mocha 12 has moved. Source of the contract:
+ * `TestRunner` of `@stryker-mutator/api`.
+ */
+class MochaRunner {
+  static readonly inject = ['options'] as const;
+  readonly #files: readonly string[];
+  readonly #context: InstrumenterContext;
+  #mocha: Mocha | undefined;
+  #results: TestResult[] = [];
+
+  constructor(options: Options) {
+    this.#files = options.mocha.files;
+    const globals = globalThis as { __stryker__?: InstrumenterContext };
+    globals.__stryker__ ??= {};
+    this.#context = globals.__stryker__;
+  }
+
+  /** Modules are loaded once, so a mutant in what a module does as it loads needs a new process. */
+  async capabilities() {
+    return { reloadEnvironment: false };
+  }
+
+  async dryRun() {
+    const mocha = await this.#load();
+    const context = this.#context;
+    const noteTest = function (this: Mocha.Context) {
+      context.currentTestId = this.currentTest?.fullTitle();
+    };
+    mocha.suite.beforeEach(noteTest);
+    await this.#run(mocha);
+    context.currentTestId = undefined;
+    return { status: 'complete', tests: this.#results, mutantCoverage: context.mutantCoverage };
+  }
+
+  async mutantRun({ activeMutant, mutantActivation, testFilter, hitLimit }: MutantRun) {
+    const context = this.#context;
+    context.hitLimit = hitLimit;
+    context.hitCount = hitLimit === undefined ? undefined : 0;
+    context.activeMutant = mutantActivation === 'static' ? activeMutant.id : undefined;
+    let mocha: Mocha;
+    try {
+      mocha = await this.#load();
+    } catch (error) {
+      return { status: 'killed', failureMessage: String(error), killedBy: ['the module loads'], nrOfTests: 0 };
+    }
+    mocha.grep(
+      testFilter === undefined ? /(?:)/ : new RegExp(testFilter.map((id) => `^${escapePattern(id)}$`).join('|')),
+    );
+    context.activeMutant = activeMutant.id;
+    await this.#run(mocha);
+    context.activeMutant = undefined;
+    if (hitLimit !== undefined && (context.hitCount ?? 0) > hitLimit)
+      return { status: 'timeout', reason: `ran one place ${hitLimit} times` };
+    const failed = this.#results.filter(({ status }) => status === 1);
+    const nrOfTests = this.#results.length;
+    return failed.length === 0
+      ? { status: 'survived', nrOfTests }
+      : {
+          status: 'killed',
+          failureMessage: failed[0]?.failureMessage,
+          killedBy: failed.map(({ id }) => id),
+          nrOfTests,
+        };
+  }
+
+  async #load(): Promise<Mocha> {
+    if (this.#mocha !== undefined) return this.#mocha;
+    // Stryker has a time limit of its own, which counts how long the tests take without a mutant.
+    const mocha = new Mocha({ reporter: SilentReporter, timeout: 0, bail: true });
+    mocha.cleanReferencesAfterRun(false);
+    for (const file of this.#files) mocha.addFile(resolve(file));
+    await mocha.loadFilesAsync();
+    this.#mocha = mocha;
+    return mocha;
+  }
+
+  #run(mocha: Mocha): Promise<void> {
+    this.#results = [];
+    const note = (test: Mocha.Test, status: 0 | 1, failureMessage?: string) => {
+      const id = (test.ctx?.currentTest ?? test).fullTitle();
+      const timeSpentMs = test.duration ?? 0;
+      this.#results.push({
+        id,
+        name: id,
+        status,
+        timeSpentMs,
+        ...(failureMessage !== undefined && { failureMessage }),
+      });
+    };
+    return new Promise((done) => {
+      const runner = mocha.run(() => done());
+      runner.on('pass', (test) => note(test, 0));
+      runner.on('fail', (test, error: Error) => note(test, 1, error.message));
+    });
+  }
+}
+
+class SilentReporter extends Mocha.reporters.Base {
+  override epilogue(): void {}
+}
+
+function escapePattern(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+}
+
+/** What Stryker shows of a node of the syntax tree, by Babel's names. */
+interface SyntaxPath {
+  readonly node: {
+    readonly type: string;
+    readonly value?: unknown;
+    readonly quasis?: readonly { readonly value: { readonly raw: string } }[];
+  };
+}
+
+/** Leaves texts for people as they are: tests assert the words that programs depend on, and those have no spaces. */
+const ignoreProse = {
+  shouldIgnore({ node }: SyntaxPath): string | undefined {
+    const texts = node.type === 'TemplateLiteral' ? (node.quasis ?? []).map(({ value }) => value.raw) : [node.value];
+    const isProse = texts.some((text) => typeof text === 'string' && /\w \w| $|^ /.test(text));
+    return isProse ? 'a text for people' : undefined;
+  },
+};
+
+/** Stryker reads this export of a plugin. */
+export const strykerPlugins = [
+  { kind: 'TestRunner', name: 'mocha', injectableClass: MochaRunner },
+  { kind: 'Ignore', name: 'prose', value: ignoreProse },
+];
