@@ -3,6 +3,7 @@ import { documentationUrl } from '../domain/documentation-url.ts';
 import { describeCaFault } from '../runtime/describe-ca-fault.ts';
 import { type Check, renderChecks } from './checks.ts';
 import { exitCodes } from './exit-codes.ts';
+import { checkGates, comparablePeers, type GatesOfPeer, readGates } from './feature-gates.ts';
 import { type Account, findAccounts } from './find-accounts.ts';
 import { createPaint } from './format-table.ts';
 import type { PluginFlags } from './plugin-flags.ts';
@@ -11,7 +12,13 @@ import { printData } from './print-data.ts';
 import { confirmationAgeMs, operatorNamespace, readObject, tableLocation } from './read-cluster.ts';
 import { checkCondition, checkConfirmed } from './readiness-checks.ts';
 import { formatAccess, requiredAccess } from './required-access.ts';
-import { checkAddresses, checkCertificates, checkClocks, checkUpstreamProxy } from './server-checks.ts';
+import {
+  checkAddresses,
+  checkCertificates,
+  checkClocks,
+  checkUpstreamProxy,
+  type InspectedPeer,
+} from './server-checks.ts';
 import { conditionOf, formatAge } from './show-status.ts';
 
 const electionLease = 'peerdiscovery-operator';
@@ -98,6 +105,8 @@ async function checkInstallation(
           : await cluster.inspectServer(peer.address, serverName, caPem),
     })),
   );
+  const shared = comparablePeers(peers);
+  const comparable = inspected.filter(({ peer }) => shared.includes(peer));
   return [
     checkCondition(object),
     checkStalled(object),
@@ -107,7 +116,28 @@ async function checkInstallation(
     ...checkCertificates(inspected, context.now()),
     ...checkClocks(inspected),
     checkUpstreamProxy(peers),
+    ...checkGates(await Promise.all(comparable.map((server) => gatesOf(server, cluster, serverName)))),
   ];
+}
+
+/** A server's gates, or why they are not known: nothing of it is broken. */
+async function gatesOf(
+  { peer, inspection }: InspectedPeer,
+  cluster: Cluster,
+  serverName: string,
+): Promise<GatesOfPeer> {
+  if (peer.address === undefined) return { kind: 'unread', peer, message: 'it has no address' };
+  if (peer.state === 'Refused') return { kind: 'unread', peer, message: peer.message ?? peer.reason };
+  if (inspection?.kind !== 'verified')
+    return { kind: 'unread', peer, message: inspection?.message ?? 'its certificate was not verified' };
+  try {
+    const gates = readGates(await cluster.textOf({ address: peer.address, serverName }, '/metrics'));
+    if (gates.size > 0) return { kind: 'read', peer, gates };
+    return { kind: 'unread', peer, message: 'its metrics name no feature gates' };
+  } catch (error) {
+    if (!(error instanceof PluginError)) throw error;
+    return { kind: 'unread', peer, message: error.message };
+  }
 }
 
 /** What is around the object; where that may not be read, it is taken for one that leaves all to the defaults. */

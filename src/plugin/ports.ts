@@ -54,6 +54,11 @@ export interface Cluster {
   get<T>(path: string): Promise<T | undefined>;
   list<T>(path: string, labelSelector?: string): Promise<readonly T[]>;
   text(path: string): Promise<string>;
+  /**
+   * What one certain server answers, as the user of the kubeconfig; the credential goes to it once its certificate was
+   * verified.
+   */
+  textOf(server: { readonly address: string; readonly serverName: string }, path: string): Promise<string>;
   may(question: AccessQuestion): Promise<boolean>;
   readBundle(location: {
     readonly namespace: string;

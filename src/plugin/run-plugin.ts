@@ -125,7 +125,9 @@ const commands: Readonly<Record<string, Command>> = {
     usage: 'doctor [-o json|yaml]',
     summary: 'Look for what keeps PeerDiscovery from its work: RBAC, certificates, addresses, clocks',
     details:
-      'It connects to every server to look at its certificate and clock, and sends no credential.\n' +
+      'It connects to every server to look at its certificate and clock, and sends no credential for that. Of servers of\n' +
+      'one version it reads /metrics with the credential of the kubeconfig, which only a server gets whose certificate is\n' +
+      'verified by the CA of the kubeconfig, and warns of feature gates that differ.\n' +
       'What you may not read is skipped, and it says so. Exit code 0 if nothing is broken, 1 if something is.',
     examples: [
       ['doctor', 'look at everything'],

@@ -112,3 +112,57 @@ describe('fields whose gate is off in the version that a server emulates', funct
     expect(beat.status).to.equal(201);
   });
 });
+
+describe('feature gates that differ between servers of one version', function () {
+  this.timeout(600_000);
+  let mixed: MixedPlane;
+
+  before(async () => {
+    const log = (message: string) => void process.stdout.write(`      … ${message}\n`);
+    await ensureControlPlane({ versions: ['1.36'], log });
+    mixed = await startMixedPlane({
+      servers: [
+        { name: 'with', version: '1.36' },
+        { name: 'without', version: '1.36', flags: ['--feature-gates=HostnameOverride=false'] },
+      ],
+      home: 'with',
+      log,
+    });
+    mixed.startOperator();
+    await waitUntil('the operator to be ready', async () => (await mixed.plugin('with', ['status'])).code === 0, {
+      boundMs: 60_000,
+      seen: () => mixed.plane.logTails(10),
+    });
+  });
+  after(() => mixed?.stop());
+
+  it('are named by doctor, with the servers', async () => {
+    const { code, stdout } = await mixed.plugin('with', ['doctor']);
+    expect(stdout).to.match(
+      /^feature gates +warn +1 differ .*: HostnameOverride is on at with and off at without \(v1\.36\.\d+\)$/m,
+    );
+    expect(code, stdout).to.equal(0);
+  });
+
+  it('are skipped for a user who may not read metrics, and read by one with system:monitoring', async () => {
+    const { plane } = mixed;
+    const kubeconfig = plane.kubeconfig({
+      server: plane.server('with').url,
+      token: plane.tokens.reader,
+      name: 'reader',
+    });
+    const bind = (name: string, role: string) =>
+      mixed.kubectl('with', ['create', 'clusterrolebinding', name, `--clusterrole=${role}`, '--user=reader']);
+    await bind('sees-peers', 'cluster-viewer');
+    const rule = ['--verb=get', '--resource=peerdiscoveries.peerdiscovery.dev'];
+    await mixed.kubectl('with', ['create', 'clusterrole', 'cluster-viewer', ...rule]);
+    const asReader = async () => (await mixed.plugin('with', ['doctor', '--kubeconfig', kubeconfig])).stdout;
+    const forbidden = await waitUntil('the role to count', async () => {
+      const stdout = await asReader();
+      return stdout.includes('feature gates') && stdout;
+    });
+    expect(forbidden).to.match(/^feature gates +skip +with: https:\S+: .*"reader" cannot get path "\/metrics"/m);
+    await bind('sees-metrics', 'system:monitoring');
+    await waitUntil('the right to count', async () => /^feature gates +warn +1 differ/m.test(await asReader()));
+  });
+});

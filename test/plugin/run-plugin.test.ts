@@ -118,10 +118,84 @@ async function run(
   fake.bundle = bundleWith();
   for (const address of ['a.example:6443', 'b.example:6443'])
     fake.inspections.set(address, { kind: 'verified', notAfter: now + 200 * day, skewMs: 100 });
+  for (const address of ['a.example:6443', 'b.example:6443']) fake.metricsOf.set(address, gates({ WatchList: 1 }));
   change(fake);
   const code = await runPlugin(args, { ...context, columns });
   return { code, ...written };
 }
+
+/** Feature gates as kube-apiserver's `/metrics` has them. */
+function gates(values: Readonly<Record<string, 0 | 1>>): string {
+  const lines = Object.entries(values).map(
+    ([name, value]) => `kubernetes_feature_enabled{name="${name}",stage="BETA"} ${value}\n`,
+  );
+  return `# TYPE kubernetes_feature_enabled gauge\n${lines.join('')}`;
+}
+
+describe('kubectl peerdiscovery doctor, of feature gates', () => {
+  const doctor = (peers: readonly PeerStatus[], change: Parameters<typeof run>[1] = () => {}) =>
+    run(['doctor'], (fake) => {
+      fake.objects.set(objectPath, objectWith(peers));
+      change(fake);
+    });
+
+  it('warns of those that are on at one server and off at another of its version, and names both', async () => {
+    const { code, stdout } = await doctor([peer('a'), peer('b')], ({ metricsOf }) => {
+      metricsOf.set('a.example:6443', gates({ Alike: 1, HostnameOverride: 0, OnlyHere: 1 }));
+      metricsOf.set('b.example:6443', gates({ Alike: 1, HostnameOverride: 1 }));
+    });
+    expect(stdout).to.match(
+      /^feature gates +warn +1 differ between .*: HostnameOverride is on at b and off at a \(v1\.36\.3\)$/m,
+    );
+    expect(stdout).to.match(/-> give all servers of one version the same --feature-gates/);
+    expect(code).to.equal(0);
+  });
+
+  it('names some of many, and says how many more there are', async () => {
+    const many = (value: 0 | 1) =>
+      gates(Object.fromEntries(Array.from({ length: 40 }, (_, at) => [`Gate${at + 10}`, value])));
+    const { stdout } = await doctor([peer('a'), peer('b')], ({ metricsOf }) => {
+      metricsOf.set('a.example:6443', many(0));
+      metricsOf.set('b.example:6443', many(1));
+    });
+    expect(stdout).to.match(/feature gates +warn +40 differ .* and 32 more$/m);
+    expect(stdout.match(/Gate\d+/g)).to.have.length(8);
+  });
+
+  it('compares no servers that serve different versions: gates graduate', async () => {
+    const { stdout } = await doctor(
+      [peer('a'), peer('b', { version: 'v1.35.4' }), peer('c', { emulatedVersion: '1.35' })],
+      (fake) => {
+        fake.metricsOf.set('b.example:6443', gates({ WatchList: 0 }));
+        fake.refuses = (path) => path.endsWith('/metrics');
+      },
+    );
+    expect(stdout).to.match(/^feature gates +ok +no two servers of one version could be compared$/m);
+  });
+
+  it('skips what it may not read or cannot reach, and says so', async () => {
+    const refused = await doctor([peer('a'), peer('b')], (fake) => {
+      fake.refuses = (path) => path.endsWith('/metrics');
+    });
+    expect(refused.stdout).to.match(/^feature gates +skip +a: a\.example:6443\/metrics is forbidden; b: /m);
+    expect(refused.code).to.equal(0);
+    const away = await doctor([peer('a'), peer('b')], ({ inspections }) => inspections.delete('b.example:6443'));
+    expect(away.stdout)
+      .to.match(/^feature gates +skip +b: connect ECONNREFUSED$/m)
+      .and.match(/^feature gates +ok /m);
+    const none = await doctor([peer('a'), peer('b')], ({ metricsOf }) => metricsOf.clear());
+    expect(none.stdout).to.match(/^feature gates +skip +a: its metrics name no feature gates; b: /m);
+  });
+
+  it('sends no credential to a server whose certificate or address was refused', async () => {
+    const asked: string[] = [];
+    await doctor([peer('a', { state: 'Refused' }), peer('b')], (fake) => {
+      fake.inspections.set('b.example:6443', { kind: 'refused', message: 'self-signed' });
+      fake.refuses = (path) => path.endsWith('/metrics') && asked.push(path) > 0;
+    });
+    expect(asked).to.deep.equal([]);
+  });
+});
 
 describe('kubectl peerdiscovery doctor, of what is not there', () => {
   it('is well after an installation that only observes, whose proxies have no rights', async () => {
@@ -248,10 +322,10 @@ describe('kubectl peerdiscovery doctor, of service accounts', () => {
 
 describe('the cures of doctor', () => {
   it('never send to doctor itself, nor name a flag of Node', () => {
-    for (const file of ['doctor.ts', 'server-checks.ts', 'checks.ts']) {
+    for (const file of ['doctor.ts', 'server-checks.ts', 'checks.ts', 'feature-gates.ts']) {
       const text = readFileSync(join(import.meta.dirname, '../../src/plugin', file), 'utf8');
       const cures = [...text.matchAll(/cure:?\s[^,]*?(['"`])(.*?)\1/gs)].map(([, , cure = '']) => cure);
-      expect(cures.length).to.be.greaterThan(file === 'checks.ts' ? -1 : 5);
+      expect(cures.length).to.be.greaterThan({ 'checks.ts': -1, 'feature-gates.ts': 1 }[file] ?? 5);
       for (const cure of cures) expect(cure).not.to.match(/doctor|run (this|it)\b|--use-|node_modules/i);
     }
   });

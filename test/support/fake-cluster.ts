@@ -14,6 +14,8 @@ export interface FakeCluster {
   readonly objects: Map<string, unknown>;
   bundle: RoutingBundle | undefined;
   metrics: string;
+  /** What certain servers answer at `/metrics`, by address. */
+  readonly metricsOf: Map<string, string>;
   denies: (question: AccessQuestion) => boolean;
   inspections: Map<string, ServerInspection>;
   watched: readonly (PeerDiscovery | undefined)[];
@@ -28,6 +30,7 @@ export function fakePlugin(now: number, files: Readonly<Record<string, string>> 
     objects: new Map(),
     bundle: undefined,
     metrics: '',
+    metricsOf: new Map(),
     denies: () => false,
     inspections: new Map(),
     watched: [],
@@ -48,6 +51,10 @@ export function fakePlugin(now: number, files: Readonly<Record<string, string>> 
       return [...fake.objects].filter(([key]) => key.startsWith(`${path}/`)).map(([, object]) => object) as never;
     },
     text: async () => fake.metrics,
+    textOf: async ({ address }, path) => {
+      allow(`${address}${path}`);
+      return fake.metricsOf.get(address) ?? '';
+    },
     may: async (question) => {
       allow('review');
       return !fake.denies(question);

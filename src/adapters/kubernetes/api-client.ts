@@ -140,6 +140,11 @@ export interface ApiClient {
   requestStream(path: string, options?: CallOptions): Promise<AsyncIterable<Uint8Array>>;
   /** Any answer as it is, asked for with more headers. */
   read(path: string, options?: ReadOptions): Promise<RawAnswer>;
+  /**
+   * Any answer of one certain server, asked for with the credential once its certificate was verified by the
+   * kubeconfig's CA and the server name. Where the kubeconfig names no CA, a proxy or a path, nothing is sent.
+   */
+  readFrom(server: ServerAddress, path: string, options?: ReadOptions): Promise<RawAnswer>;
   /** Current credentials, read anew as the kubeconfig says (token file, exec plugin, files of a key pair). */
   credentials(): Promise<ClientCredentials>;
   /** The CA bundle of the kubeconfig, read anew; undefined if it names none. */
@@ -334,10 +339,11 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
     return bufferFromFileOrString(now?.caFile, now?.caData)?.toString('utf8');
   }
 
-  function fault(call: Call, reason: string, cause: unknown): ApiError {
+  function fault(call: Call, reason: string, cause: unknown, way?: ApiWay): ApiError {
     const text = withoutNodeAdvice(cause instanceof Error ? cause.message : String(cause));
+    const server = way?.address === undefined ? serverUrl : `https://${way.address}`;
     return new ApiError(
-      `${call.method} ${serverUrl}${call.path}: ${text}`,
+      `${call.method} ${server}${call.path}: ${text}`,
       { code: 0, reason, method: call.method, path: call.path },
       { cause },
     );
@@ -369,15 +375,16 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
     throw await readError(call, response);
   }
 
-  async function readWhole(call: Call): Promise<RawAnswer> {
-    return await guarded(call, async (signal, way) => {
+  async function readWhole(call: Call, pinned?: ApiWay): Promise<RawAnswer> {
+    const work = async (signal: AbortSignal, way: ApiWay) => {
       const { headers, body: stream } = await send(call, way, signal, false);
       const body = await readBounded(stream, maxBodyBytes);
       if (body === undefined) {
-        throw fault(call, 'BodyTooLarge', new Error(`answer is longer than ${maxBodyBytes} bytes`));
+        throw fault(call, 'BodyTooLarge', new Error(`answer is longer than ${maxBodyBytes} bytes`), pinned);
       }
       return { headers, body };
-    });
+    };
+    return await guarded(call, work, pinned);
   }
 
   async function request<T>(call: Call): Promise<T> {
@@ -400,11 +407,16 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
   }
 
   /** Runs `work` under the timeout and the caller's signal, and gives every fault its class. */
-  async function guarded<R>(call: Call, work: (signal: AbortSignal, way: ApiWay) => Promise<R>): Promise<R> {
+  async function guarded<R>(
+    call: Call,
+    work: (signal: AbortSignal, way: ApiWay) => Promise<R>,
+    pinned?: ApiWay,
+  ): Promise<R> {
     call.signal?.throwIfAborted();
     const controller = new AbortController();
-    const way = ways.current;
-    const paid = owe(way, controller, false);
+    const way = pinned ?? ways.current;
+    // What is asked of one certain server is not for another.
+    const paid = pinned === undefined ? owe(way, controller, false) : () => {};
     let late = false;
     const forwardAbort = () => controller.abort(call.signal?.reason);
     call.signal?.addEventListener('abort', forwardAbort, { once: true });
@@ -417,8 +429,8 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
     } catch (error) {
       call.signal?.throwIfAborted();
       if (error instanceof ApiError) throw error;
-      if (!controller.signal.aborted) void ways.suspect();
-      throw fault(call, late ? 'Timeout' : 'ConnectionFailed', error);
+      if (!controller.signal.aborted && pinned === undefined) void ways.suspect();
+      throw fault(call, late ? 'Timeout' : 'ConnectionFailed', error, pinned);
     } finally {
       paid();
       clearTimeout(timer);
@@ -524,6 +536,15 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
 
     read: (path, { query, signal, headers } = {}) =>
       readWhole({ method: 'GET', path, query, signal, headers, accept: '*/*' }),
+
+    async readFrom(server, path, { query, signal, headers } = {}) {
+      const call: Call = { method: 'GET', path, query, signal, headers, accept: '*/*' };
+      if (!mayUseOthers()) {
+        const why = 'the kubeconfig names no CA, a proxy or a path, so that no certificate of a server can be verified';
+        throw fault(call, 'ConnectionFailed', new Error(why), server);
+      }
+      return await readWhole(call, server);
+    },
 
     async credentials() {
       const resolved = await resolveTlsAndAuth();

@@ -37,6 +37,13 @@ export function createPluginCluster(client: ApiClient): Cluster {
     list: (path, labelSelector) =>
       guarded(async () => (await client.list<never>(path, { query: { labelSelector } })).items),
     text: (path) => guarded(async () => text(await client.requestStream(path))),
+    textOf: async (server, path) => {
+      try {
+        return (await client.readFrom(server, path)).body.toString('utf8');
+      } catch (error) {
+        throw explainFailure(error, `https://${server.address}`);
+      }
+    },
     may: (question) =>
       guarded(async () => {
         const review = await client.create<{ readonly status?: { readonly allowed?: boolean } }>(

@@ -244,6 +244,28 @@ describe('createApiClient with several servers', () => {
     expect([stranger.requests, second.requests]).to.deep.equal([[], []]);
   });
 
+  it('reads from one certain server with the credential, and from none whose certificate does not verify', async () => {
+    second.scripts.push(({ path }, response) => {
+      response.end(`${path} of the second`);
+      return true;
+    });
+    const at = (server: ScriptedApiserver, serverName = 'kubernetes.default.svc') => ({
+      address: addressOf(server),
+      serverName,
+    });
+    expect((await client.readFrom(at(second), '/metrics')).body.toString()).to.equal('/metrics of the second');
+    expect(second.requests.map(({ headers }) => headers.authorization)).to.deep.equal(['Bearer secret']);
+    for (const [server, name] of [
+      [stranger, undefined],
+      [second, 'another.name'],
+    ] as const) {
+      const error = await client.readFrom(at(server, name), '/metrics').catch((reason: unknown) => reason);
+      expect(error).to.include({ code: 0, reason: 'ConnectionFailed' });
+      expect(String(error)).to.contain(`https://${addressOf(server)}/metrics`);
+    }
+    expect([stranger.requests.length, second.requests.length]).to.deep.equal([0, 1]);
+  });
+
   it('uses a server by its own address where the one of the kubeconfig is not among the servers', async () => {
     learn([second]);
     await eventually(() => second.requests.length > 0);
