@@ -110,10 +110,15 @@ function mayLoseFields({ verb, subresource }: RequestInfo): boolean {
     case 'delete':
     case 'deletecollection':
     case 'get':
-      return !streams.has(subresource);
+      return !isStream(subresource);
     default:
       return false;
   }
+}
+
+/** Whether the subresource streams, so that it writes nothing. */
+export function isStream(subresource: string): boolean {
+  return streams.has(subresource);
 }
 
 const streams: ReadonlySet<string> = new Set(['attach', 'exec', 'log', 'portforward', 'proxy']);

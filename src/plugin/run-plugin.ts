@@ -94,6 +94,7 @@ const commands: Readonly<Record<string, Command>> = {
     summary: 'Show the published routing table, decoded',
     details:
       'Subresources are listed where they are served by others than their resource, with -o wide always.\n' +
+      'While servers know different fields, WRITES GO TO names those that know all, and those that stand in for them.\n' +
       'Exit code 0 if the table is complete, 3 if not.',
     examples: [
       ['table', 'every group, version and resource with who serves it'],

@@ -1,4 +1,5 @@
-import type { RoutingTable, TableGroupVersion } from '../domain/routing-table.ts';
+import { isStream } from '../domain/route-request.ts';
+import type { PeerSet, RoutingTable, TableGroupVersion, TablePeer, TableResource } from '../domain/routing-table.ts';
 import { showServedVersion } from '../domain/served-version.ts';
 import { exitCodes } from './exit-codes.ts';
 import { type Cell, createPaint, formatTable, type Paint } from './format-table.ts';
@@ -20,7 +21,8 @@ export async function showTable(flags: PluginFlags, cluster: Cluster, context: P
 }
 
 function renderTable(table: RoutingTable, wide: boolean, paint: Paint): string {
-  const head = `Routing table of ${table.owner}, revision ${table.revision}, mode ${table.mode}, servers bear ${table.serverName}\n`;
+  const skew = table.fieldSkew === undefined ? '' : `, fieldSkew ${table.fieldSkew}`;
+  const head = `Routing table of ${table.owner}, revision ${table.revision}, mode ${table.mode}${skew}, servers bear ${table.serverName}\n`;
   const complete = table.complete
     ? `${paint('good', 'Complete')}: what it does not list, no server serves.\n`
     : `${paint('warning', 'Not complete')}: what it does not list is answered 503, not 404.\n${table.doubts
@@ -32,38 +34,59 @@ function renderTable(table: RoutingTable, wide: boolean, paint: Paint): string {
       String(at),
       { text: nameOf(peer), tone: 'strong' },
       showServedVersion(peer) ?? '-',
-      { text: peer.state, tone: stateTone(peer.state) },
+      peer.inDoubt === true
+        ? { text: `${peer.state}, in doubt`, tone: 'warning' }
+        : { text: peer.state, tone: stateTone(peer.state) },
       peer.address ?? '-',
       peer.id,
     ]),
     paint,
   );
-  const rows = table.groupVersions.flatMap((groupVersion) => groupVersionRows(groupVersion, table, wide));
-  return [head + complete, peers, formatTable(['GROUP/VERSION', 'RESOURCE', 'ORIGIN', 'SERVED BY'], rows, paint)].join(
-    '\n',
-  );
+  const writes = table.groupVersions.some(({ resources }) => resources.some(({ writers }) => writers !== undefined));
+  const header = ['GROUP/VERSION', 'RESOURCE', 'ORIGIN', 'SERVED BY', ...(writes ? ['WRITES GO TO'] : [])];
+  const rows = table.groupVersions.flatMap((groupVersion) => groupVersionRows(groupVersion, table, wide, writes));
+  return [head + complete, peers, formatTable(header, rows, paint)].join('\n');
 }
 
 function groupVersionRows(
   { group, version, origin, resources }: TableGroupVersion,
   { peers }: RoutingTable,
   wide: boolean,
+  writes: boolean,
 ): readonly (readonly Cell[])[] {
-  const row = (name: string, serving: readonly number[]): readonly Cell[] => {
+  const row = (name: string, serving: PeerSet, fields: Pick<TableResource, 'writers' | 'standIns'>): Cell[] => {
     const everyone = serving.length === peers.length;
-    const names = serving.map((at) => peers[at]).map((peer) => (peer === undefined ? '?' : nameOf(peer)));
+    const names = namesOf(serving, peers, nameOf);
     return [
       group === '' ? version : `${group}/${version}`,
       name,
       origin,
-      everyone ? 'all' : { text: names.join(', ') || 'nobody', tone: 'warning' },
+      everyone ? 'all' : { text: names || 'nobody', tone: 'warning' },
+      ...(writes ? [showWriters(fields, peers)] : []),
     ];
   };
-  return resources.flatMap(({ resource, peers: serving, subresources }) => {
+  return resources.flatMap(({ resource, peers: serving, subresources, ...fields }) => {
     const below = Object.entries(subresources).filter(([, peersOf]) => wide || !same(peersOf, serving));
-    return [row(resource, serving), ...below.map(([name, peersOf]) => row(`${resource}/${name}`, peersOf))];
+    return [
+      row(resource, serving, fields),
+      ...below.map(([name, peersOf]) => row(`${resource}/${name}`, peersOf, isStream(name) ? {} : fields)),
+    ];
   });
 }
+
+/** Who may write, who stands in for them, and of whom it is not known well enough; `any` of those that serve it. */
+function showWriters({ writers, standIns = [] }: Pick<TableResource, 'writers' | 'standIns'>, peers: Peers): Cell {
+  if (writers === undefined) return 'any';
+  const name = (peer: TablePeer) => `${nameOf(peer)}${peer.inDoubt === true ? ' (in doubt)' : ''}`;
+  const instead = standIns.length === 0 ? '' : `; ${namesOf(standIns, peers, name)} if away`;
+  return { text: `${namesOf(writers, peers, name)}${instead}`, tone: 'warning' };
+}
+
+function namesOf(set: PeerSet, peers: Peers, name: (peer: TablePeer) => string): string {
+  return set.map((at) => (peers[at] === undefined ? '?' : name(peers[at]))).join(', ');
+}
+
+type Peers = readonly TablePeer[];
 
 function same(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((value, at) => value === b[at]);

@@ -165,8 +165,9 @@ describe('kubectl peerdiscovery on real servers of 1.33 and 1.36', function () {
   it('decodes the routing table', async () => {
     const { stdout, code } = await plugin(['table']);
     expect(code).to.equal(0);
-    expect(stdout).to.match(/^resource\.k8s\.io\/v1 +resourceclaims +BuiltIn +new-1$/m);
-    expect(stdout).to.match(/^peerdiscovery\.dev\/v1alpha1 +peerdiscoveries +CustomResource +all$/m);
+    expect(stdout).to.match(/^resource\.k8s\.io\/v1 +resourceclaims +BuiltIn +new-1 +any$/m);
+    expect(stdout).to.match(/^peerdiscovery\.dev\/v1alpha1 +peerdiscoveries +CustomResource +all +any$/m);
+    expect(stdout).to.match(/^v1 +pods +BuiltIn +all +new-1; old-1 if away$/m);
     const json = JSON.parse((await plugin(['table', '-o', 'json'])).stdout);
     expect(json).to.include({ kind: 'RoutingTable', complete: true });
   });

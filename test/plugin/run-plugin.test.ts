@@ -132,6 +132,61 @@ function gates(values: Readonly<Record<string, 0 | 1>>): string {
   return `# TYPE kubernetes_feature_enabled gauge\n${lines.join('')}`;
 }
 
+describe('kubectl peerdiscovery table', () => {
+  const withWriters = (over: Partial<RoutingBundle['table']> = {}): RoutingBundle => {
+    const bundle = bundleWith();
+    return {
+      ...bundle,
+      table: {
+        ...bundle.table,
+        fieldSkew: 'Preserve',
+        groupVersions: [
+          {
+            ...{ group: '', version: 'v1', origin: 'BuiltIn' },
+            resources: [
+              { resource: 'events', peers: [0, 1], subresources: {} },
+              {
+                ...{ resource: 'pods', peers: [0, 1], writers: [1], standIns: [0] },
+                subresources: { exec: [0, 1], resize: [1] },
+              },
+              { resource: 'services', peers: [0, 1], writers: [1], standIns: [], subresources: {} },
+            ],
+          },
+        ],
+        ...over,
+      },
+    };
+  };
+
+  it('says who may write what servers know differently, who stands in, and who is in doubt', async () => {
+    const table = withWriters();
+    const { stdout } = await run(['table'], (fake) => {
+      fake.bundle = table;
+    });
+    expect(stdout).to.contain('mode Route, fieldSkew Preserve, ');
+    expect(stdout).to.match(/^GROUP\/VERSION .* SERVED BY +WRITES GO TO$/m);
+    expect(stdout).to.match(/^v1 +events +BuiltIn +all +any$/m);
+    expect(stdout).to.match(/^v1 +pods +BuiltIn +all +b; a if away$/m);
+    expect(stdout).to.match(/^v1 +pods\/resize +BuiltIn +b +b; a if away$/m);
+    expect(stdout).to.match(/^v1 +services +BuiltIn +all +b$/m);
+    const doubtful = table.table.peers.map((peer, at) => ({ ...peer, ...(at === 1 && { inDoubt: true }) }));
+    const later = await run(['table', '-o', 'wide'], (fake) => {
+      fake.bundle = withWriters({ peers: doubtful });
+    });
+    expect(later.stdout).to.match(/^1 +b .* Ready, in doubt +b\.example:6443/m);
+    expect(later.stdout).to.match(/^v1 +services +BuiltIn +all +b \(in doubt\)$/m);
+    expect(later.stdout).to.match(/^v1 +pods\/exec +BuiltIn +all +any$/m);
+  });
+
+  it('gives programs the same, and has no column for it where all servers know the same fields', async () => {
+    const { stdout } = await run(['table', '-o', 'json'], (fake) => {
+      fake.bundle = withWriters();
+    });
+    expect(JSON.parse(stdout)).to.have.nested.property('groupVersions[0].resources[1].standIns[0]', 0);
+    expect((await run(['table'])).stdout).not.to.contain('WRITES GO TO');
+  });
+});
+
 describe('kubectl peerdiscovery doctor, of feature gates', () => {
   const doctor = (peers: readonly PeerStatus[], change: Parameters<typeof run>[1] = () => {}) =>
     run(['doctor'], (fake) => {
