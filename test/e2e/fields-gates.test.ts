@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect } from 'chai';
 import { ensureControlPlane } from '../../lab/build-control-plane.ts';
-import { type MixedPlane, startMixedPlane } from '../../lab/mixed-plane.ts';
+import { type MixedPlane, repository, startMixedPlane } from '../../lab/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
 import { createWireClient, type WireAnswer, type WireClient } from '../support/wire-client.ts';
@@ -156,7 +157,9 @@ describe('feature gates that differ between servers of one version', function ()
     await bind('sees-peers', 'cluster-viewer');
     const rule = ['--verb=get', '--resource=peerdiscoveries.peerdiscovery.dev'];
     await mixed.kubectl('with', ['create', 'clusterrole', 'cluster-viewer', ...rule]);
-    const asReader = async () => (await mixed.plugin('with', ['doctor', '--kubeconfig', kubeconfig])).stdout;
+    const program = join(repository, 'src', 'bin', 'kubectl-peerdiscovery.ts');
+    const asReader = async () =>
+      (await plane.exec(process.execPath, [program, 'doctor', '--kubeconfig', kubeconfig])).stdout;
     const forbidden = await waitUntil('the role to count', async () => {
       const stdout = await asReader();
       return stdout.includes('feature gates') && stdout;
