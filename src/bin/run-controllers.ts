@@ -199,6 +199,10 @@ export async function runControllers(context: ControllersContext): Promise<void>
           if (result.kind === 'failed' && !aborted.aborted) context.metrics.countFetchFailure();
           return result;
         },
+        keepOnly(addresses) {
+          peers.keepOnly(addresses);
+          context.metrics.keepCertificates(name, addresses);
+        },
       },
       fetches: new PQueue({ concurrency: spec.polling.concurrency }),
       bundles: createBundleStore({

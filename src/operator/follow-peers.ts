@@ -186,6 +186,16 @@ export function createPeerRoster(
     for (const address of candidates) if (!scouts.has(address)) scouts.set(address, scoutAddress(address, context));
   }
 
+  /** Whoever has left is not connected to any more. */
+  function forgetOthers(): void {
+    const inUse = new Set(scouts.keys());
+    for (const monitor of monitors.values()) {
+      const { address } = monitor.observation().peer;
+      if (address !== undefined) inUse.add(address);
+    }
+    context.client.keepOnly(inUse);
+  }
+
   function letGo(id: string, monitor: PeerMonitor, replaced: boolean): void {
     // Nobody vouches for it any more.
     const { lease: _lease, source: _source, trust: _trust, ...departed } = monitor.observation().peer;
@@ -210,6 +220,7 @@ export function createPeerRoster(
       const addresses = new Set(peers.map(({ address }) => address));
       for (const [id, monitor] of monitors)
         if (!present.has(id)) letGo(id, monitor, addresses.has(monitor.observation().peer.address));
+      forgetOthers();
       return problems;
     },
     survey: () =>

@@ -49,6 +49,8 @@ export interface PeerClient {
   ): Promise<SchemaOutline | undefined>;
   /** True if the server itself merges its peers' discovery (upstream's Mixed Version Proxy). */
   detectPeerAggregation(address: string, documents: PeerDocuments, signal: AbortSignal): Promise<boolean | undefined>;
+  /** Closes the connections to all other addresses, and forgets what it knew of those. */
+  keepOnly(addresses: ReadonlySet<string>): void;
   close(): void;
 }
 

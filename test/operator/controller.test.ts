@@ -679,6 +679,19 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
+  it('keeps connections to nobody who has left, and to everybody who is away', async () => {
+    const plane = mixedPlane();
+    await plane.advance(2_000);
+    expect(plane.calls.kept).to.have.members([a, b]);
+    plane.servers.delete(b);
+    plane.dropLease('new');
+    await plane.advance(60_000);
+    expect(plane.calls.kept, 'it is away, and not gone').to.have.members([a, b]);
+    await plane.advance(400_000);
+    expect(plane.calls.kept).to.deep.equal([a]);
+    await plane.controller.stop();
+  });
+
   it('takes no document of another address for fresh after a change of spec, and asks at no refused address', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);

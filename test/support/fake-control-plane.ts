@@ -83,7 +83,15 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
   } = {
     publish: false,
   };
-  const calls = { statusWrite: 0, fetch: 0, outline: 0, confirm: 0, confirmed: 0, answered: [] as string[] };
+  const calls = {
+    statusWrite: 0,
+    fetch: 0,
+    outline: 0,
+    confirm: 0,
+    confirmed: 0,
+    answered: [] as string[],
+    kept: [] as string[],
+  };
   const set = <T>(items: Map<string, T>): WatchedSet<T> => ({
     items: () => items,
     synced: true,
@@ -114,6 +122,7 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
       return outlineDocument(server.openapi?.[groupVersion], hashText, pool);
     },
     detectPeerAggregation: async () => false,
+    keepOnly: (addresses) => void (calls.kept = [...addresses]),
     close() {},
   };
   const defaults: ControllerSettings = {

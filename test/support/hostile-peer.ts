@@ -22,6 +22,8 @@ export interface FakePeer {
   readonly requests: SeenRequest[];
   /** Common names of the client certificates that arrived in handshakes, in the order of the connections. */
   readonly handshakes: (string | undefined)[];
+  /** How many connections stand. */
+  connections(): number;
   /** Drops all connections and stops listening, as SIGKILL would. */
   kill(): Promise<void>;
 }
@@ -59,6 +61,7 @@ export async function startFakePeer({ certificate, routes }: FakePeerOptions): P
     address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
     requests,
     handshakes,
+    connections: () => sockets.size,
     kill: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

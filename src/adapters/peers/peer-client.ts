@@ -9,7 +9,7 @@ import type { LegacyResources } from '../../domain/legacy-to-groups.ts';
 import { parseDiscoveryList } from '../../domain/parse-discovery.ts';
 import { outlineDocument, type SchemaOutline } from '../../domain/schema-outline.ts';
 import type { ServedVersion } from '../../domain/served-version.ts';
-import type { FetchResult, PeerClient as PeerClientPort } from '../../operator/ports.ts';
+import type { FetchResult, PeerClient } from '../../operator/ports.ts';
 import { hashText } from '../../runtime/hash-text.ts';
 import type { Log } from '../../runtime/log.ts';
 import { createDocumentPool, type DocumentPool } from './document-pool.ts';
@@ -18,12 +18,6 @@ import { openPeerSession, type PeerAnswer, type PeerCredentials, type PeerSessio
 import { readSchemaIndex } from './read-schema-index.ts';
 import { readVersion } from './read-version.ts';
 import { PeerFault } from './verified-connection.ts';
-
-/** The operator's port, and what an owner of addresses needs besides. */
-export interface PeerClient extends PeerClientPort {
-  /** Closes the connections to a peer that has left. */
-  forget(address: string): void;
-}
 
 export interface PeerClientOptions {
   /** PEM bundle that server certificates have to chain to; without one every peer is refused. Asked each time. */
@@ -266,12 +260,18 @@ export function createPeerClient(options: PeerClientOptions): PeerClient {
         () => undefined,
       ),
 
-    forget(address) {
-      sessions.get(address)?.close();
-      sessions.delete(address);
-      clearTimeout(lostReports.get(address));
-      lostReports.delete(address);
-      lostAgain.delete(address);
+    keepOnly(addresses) {
+      for (const [address, session] of sessions) {
+        if (addresses.has(address)) continue;
+        session.close();
+        sessions.delete(address);
+      }
+      for (const [address, timer] of lostReports) {
+        if (addresses.has(address)) continue;
+        clearTimeout(timer);
+        lostReports.delete(address);
+        lostAgain.delete(address);
+      }
     },
 
     close() {

@@ -20,6 +20,8 @@ export interface PeerTransportOptions {
   readonly maxLongPerPeer?: number;
   /** How long a peer may take to tell its readiness. */
   readonly probeTimeoutMs?: number;
+  /** How long a peer is remembered to which no connection stands. */
+  readonly forgetAfterMs?: number;
   /** This proxy's own token, for peers that tell their readiness to nobody without one. */
   readonly ownToken?: () => Promise<string | undefined>;
 }
@@ -40,6 +42,14 @@ interface Lanes {
   readonly probes: ReadinessLane;
 }
 
+/** Lanes, and how long no connection has stood in any of them. */
+interface HeldLanes {
+  readonly lanes: Lanes;
+  idleSweeps: number;
+  /** True once they are swept no more; then they must not be used. */
+  forgotten: boolean;
+}
+
 /**
  * Sends requests over connections none of which carries a byte before the peer's certificate was verified.
  *
@@ -49,6 +59,7 @@ interface Lanes {
 export function createPeerTransport(options: PeerTransportOptions): PeerTransport {
   const { tls, connectTimeoutMs = 3_000, idleTimeoutMs = 60_000, shortTimeoutMs = 120_000 } = options;
   const { maxShortPerPeer = 1_000, maxLongPerPeer = 20_000, probeTimeoutMs = 1_000, ownToken } = options;
+  const { forgetAfterMs = 600_000 } = options;
   const connector = createPeerConnector(options.addressPolicy, connectTimeoutMs);
   const parsers = loadResponseParsers();
   const shortLimits = { maxConnections: maxShortPerPeer, answerTimeoutMs: shortTimeoutMs, idleTimeoutMs };
@@ -73,18 +84,18 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
     streamWindow: 256 * 1024,
     answerTimeoutMs: shortTimeoutMs,
   };
-  const lanesOf = new Map<string, Lanes>();
+  const lanesOf = new Map<string, HeldLanes>();
   /** Both are few and live long; a look-up by the objects spares making the key. */
-  const known = new WeakMap<PeerTlsMaterial, WeakMap<PeerTarget, Lanes>>();
+  const known = new WeakMap<PeerTlsMaterial, WeakMap<PeerTarget, HeldLanes>>();
   const createPool = (target: PeerTarget, material: PeerTlsMaterial, limits: Http1PoolLimits) =>
     createHttp1Pool(target, () => connector.connect(target, material, 'http/1.1'), parsers, limits);
   const find = (target: PeerTarget, material: PeerTlsMaterial): Lanes => {
     const { generation, identified } = material;
     const { address, serverName, pinned } = target;
     const key = `${address} ${serverName} ${pinned} ${identified !== undefined} ${generation}`;
-    let lanes = lanesOf.get(key);
-    if (lanes === undefined) {
-      lanes = {
+    let held = lanesOf.get(key);
+    if (held === undefined) {
+      const lanes = {
         short: createPool(target, material, shortLimits),
         shared: createHttp2Sessions(target, () => connector.connect(target, material, 'h2'), sharedLimits),
         long: createPool(target, material, longLimits),
@@ -92,15 +103,28 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
         newcomers: createHttp2Sessions(target, () => connector.connect(target, material, 'h2'), watchLimits),
         probes: createReadinessLane(createPool(target, material, probeLimits)),
       };
-      lanesOf.set(key, lanes);
+      held = { lanes, idleSweeps: 0, forgotten: false };
+      lanesOf.set(key, held);
     }
-    const ofMaterial = known.get(material) ?? new WeakMap<PeerTarget, Lanes>();
+    const ofMaterial = known.get(material) ?? new WeakMap<PeerTarget, HeldLanes>();
     known.set(material, ofMaterial);
-    ofMaterial.set(target, lanes);
-    return lanes;
+    ofMaterial.set(target, held);
+    return held.lanes;
+  };
+  const lookUp = (target: PeerTarget, material: PeerTlsMaterial) => {
+    const held = known.get(material)?.get(target);
+    return held === undefined || held.forgotten ? find(target, material) : held.lanes;
   };
   const sweep = setInterval(() => {
-    for (const lanes of lanesOf.values()) for (const lane of Object.values(lanes)) lane.sweep();
+    for (const [key, held] of lanesOf) {
+      const lanes = Object.values(held.lanes);
+      for (const lane of lanes) lane.sweep();
+      held.idleSweeps = lanes.some((lane) => lane.open() > 0) ? 0 : held.idleSweeps + 1;
+      // Of a server that has left, or of certificates that have been replaced.
+      if (held.idleSweeps * sweepMs <= forgetAfterMs) continue;
+      held.forgotten = true;
+      lanesOf.delete(key);
+    }
   }, sweepMs);
   sweep.unref();
   return {
@@ -111,7 +135,7 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
         queueMicrotask(() => handler.onFault({ kind: 'request', sent: false, error }));
         return noCall;
       }
-      const lanes = known.get(material)?.get(target) ?? find(target, material);
+      const lanes = lookUp(target, material);
       const alone = request.longRunning ? lanes.long : lanes.short;
       const multiplexed = laneOf(lanes, request);
       if (multiplexed?.usable !== true) return alone.dispatch(request, handler);
@@ -120,17 +144,17 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
     probe: (target, onHead) => {
       const material = tls.material('anonymous');
       if (material === undefined) return Promise.resolve('away');
-      return askReadiness(find(target, material).probes, { timeoutMs: probeTimeoutMs, ownToken, onHead });
+      return askReadiness(lookUp(target, material).probes, { timeoutMs: probeTimeoutMs, ownToken, onHead });
     },
     abandon: (address) => {
       const error = new Error(`${address}: nothing is heard of it`);
-      for (const [key, lanes] of lanesOf)
+      for (const [key, { lanes }] of lanesOf)
         if (key.startsWith(`${address} `)) for (const lane of Object.values(lanes)) lane.abandon(error);
     },
     connections: () => {
       let short = 0;
       let long = 0;
-      for (const lanes of lanesOf.values()) {
+      for (const { lanes } of lanesOf.values()) {
         short += lanes.short.open() + lanes.shared.open();
         long += lanes.long.open() + lanes.watches.open() + lanes.newcomers.open();
       }
@@ -138,7 +162,7 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
     },
     close: async () => {
       clearInterval(sweep);
-      for (const lanes of lanesOf.values()) for (const lane of Object.values(lanes)) lane.close();
+      for (const { lanes } of lanesOf.values()) for (const lane of Object.values(lanes)) lane.close();
     },
   };
 }

@@ -17,6 +17,8 @@ export interface Metrics {
   countFetchFailure(): void;
   /** When the certificate that an address last presented expires, in milliseconds since the epoch. */
   observeCertificate(peerdiscovery: string, address: string, notAfter: number): void;
+  /** Forgets the certificates of all other addresses. */
+  keepCertificates(peerdiscovery: string, addresses: ReadonlySet<string>): void;
   /**
    * Shows what a pass over a PeerDiscovery found; series of peers that it does not list disappear.
    *
@@ -124,6 +126,10 @@ export function createMetrics(): Metrics {
     observeCertificate: (peerdiscovery, address, notAfter) => {
       const known = certificates.get(peerdiscovery) ?? new Map<string, number>();
       certificates.set(peerdiscovery, known.set(address, notAfter));
+    },
+    keepCertificates: (peerdiscovery, addresses) => {
+      const known = certificates.get(peerdiscovery);
+      for (const address of known?.keys() ?? []) if (!addresses.has(address)) known?.delete(address);
     },
     observe(peerdiscovery, views, unified, tableRevision, dateOf) {
       removePeers(peerdiscovery);

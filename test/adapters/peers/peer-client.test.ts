@@ -13,6 +13,7 @@ import {
   sendText,
   startFakePeer,
 } from '../../support/hostile-peer.ts';
+import { eventually } from '../../support/manual-clock.ts';
 import { createTestAuthority, type TestAuthority, type TestCertificate } from '../../support/test-certificates.ts';
 
 const serverName = 'kubernetes.default.svc';
@@ -529,6 +530,21 @@ describe('createPeerClient', () => {
     });
   });
 
+  it('closes the connections to all addresses but those that it is to keep', async () => {
+    const [kept, left] = await Promise.all([
+      startPeer({ '/readyz': sendText(200, 'ok') }),
+      startPeer({ '/readyz': sendText(200, 'ok') }),
+    ]);
+    const lost: string[] = [];
+    const peers = newClient({ onConnectionLost: (address) => lost.push(address) });
+    for (const { address } of [kept, left]) await peers.probe(address, signal);
+    peers.keepOnly(new Set([kept.address]));
+    await eventually(() => left.connections() === 0);
+    await peers.probe(kept.address, signal);
+    expect(kept.handshakes.length, 'it goes on by the same connection').to.equal(1);
+    expect(lost, 'nobody is asked why').to.deep.equal([]);
+  });
+
   describe('onConnectionLost', () => {
     it('is called when a peer dies between two requests', async () => {
       const peer = await startPeer({ '/readyz': sendText(200, 'ok') });
@@ -547,7 +563,7 @@ describe('createPeerClient', () => {
       const lost: string[] = [];
       const peers = newClient({ onConnectionLost: (address) => lost.push(address) });
       await peers.probe(peer.address, signal);
-      peers.forget(peer.address);
+      peers.keepOnly(new Set());
       await peers.probe(peer.address, signal);
       peers.close();
       await peer.kill();

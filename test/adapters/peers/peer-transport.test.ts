@@ -483,6 +483,25 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     await watch.outcome;
   });
 
+  it('forgets a server to which no connection has stood for long, and certificates that were replaced', async () => {
+    const { setFlagsFromString } = await import('node:v8');
+    const { runInNewContext } = await import('node:vm');
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    await transport.close();
+    const tls = createPeerTls({ ca: authority.caPem, frontProxy: undefined });
+    transport = create({ tls, idleTimeoutMs: 0, forgetAfterMs: 0 });
+    script = answer(okAnswer);
+    const seen = new WeakRef(tls.material('anonymous') ?? {});
+    expect((await ask()).body).to.equal('ok');
+    tls.replace({ ca: authority.caPem, frontProxy: undefined });
+    await eventually(() => {
+      collect();
+      return seen.deref() === undefined;
+    }, 15_000);
+    expect((await ask()).body, 'and asks it again all the same').to.equal('ok');
+  });
+
   it('probes with no credential over one connection, and tells a refusal and a lost etcd from readiness', async () => {
     for (const [status, text, found] of [
       [200, 'ok', 'ready'],

@@ -18,6 +18,20 @@ describe('createMetrics', () => {
     ]);
   });
 
+  it('keeps the certificates of no address that has left', async () => {
+    const metrics = createMetrics();
+    const at = (address: string) => {
+      const seen = view('a', 'Ready', 1);
+      return { ...seen, seen: { ...seen.seen, peer: { id: 'a', address, trust: 'High' as const } } };
+    };
+    for (const address of ['left', 'kept']) metrics.observeCertificate('cluster', address, 5_000);
+    metrics.keepCertificates('cluster', new Set(['kept']));
+    metrics.observe('cluster', [at('left')], unified, 1, date);
+    expect(await series(metrics.render(), 'peerdiscovery_peer_certificate')).to.deep.equal([]);
+    metrics.observe('cluster', [at('kept')], unified, 1, date);
+    expect(await series(metrics.render(), 'peerdiscovery_peer_certificate')).to.have.length(1);
+  });
+
   it('has no time of success for a peer that was never read', async () => {
     const metrics = createMetrics();
     metrics.observe('cluster', [view('a', 'Stale')], unified, 1, date);
