@@ -87,8 +87,8 @@ bench: install ## Measure, a report each in docs/benchmarks/ (ARGS=operator|prox
 	@biome format --write docs/benchmarks >/dev/null
 
 .PHONY: chaos
-chaos: install ## Break a real control plane under load, as root (ARGS="--seed N --minutes N --fault TEXT --and TEXT")
-	@status=0; node lab/enter-netns.ts -- node lab/chaos.ts $(ARGS) || status=$$?; \
+chaos: install ## Break a real control plane under load, as root (ARGS="--seed N --minutes N --quick --fault TEXT …", or --help)
+	@node lab/prepare-machine.ts chaos; status=0; node lab/enter-netns.ts -- node lab/chaos.ts $(ARGS) || status=$$?; \
 	biome format --write docs/benchmarks >/dev/null; exit $$status
 
 .PHONY: fuzz

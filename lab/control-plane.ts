@@ -92,6 +92,8 @@ export interface ControlPlane {
       readonly version?: Minor;
     },
   ): ChildProcess;
+  /** Process of a server, of a member of etcd or of what was spawned under this name; undefined if it does not run. */
+  pidOf(name: string): number | undefined;
   /** What a program that was spawned under this name has written so far. */
   readLog(name: string): string;
   /** Writes a kubeconfig and returns its path. */
@@ -99,7 +101,7 @@ export interface ControlPlane {
   /** The front-proxy certificate that every server believes. */
   readonly frontProxyClient: KeyPair;
   /** A client certificate for a subject such as `/O=dev/CN=jane`. */
-  issueClientCert(name: string, subject: string): KeyPair;
+  issueClientCert(name: string, subject: string, validDays?: string): KeyPair;
   issueServingCert(name: string, dns: readonly string[], ips: readonly string[], validDays?: string): KeyPair;
   /** The last lines of every log. */
   logTails(lines: number): string;
@@ -401,6 +403,7 @@ export async function startControlPlane(options: {
     exec,
     spawn: (command, args, { name, env, version }) =>
       launch(name, version === undefined ? find(command) : program(version, command), args, env),
+    pidOf: (name) => children.get(name)?.pid,
     readLog: (name) => readFileSync(join(logFolder, `${name}.log`), 'utf8'),
     kubeconfig({ server, token: bearer, name }) {
       const path = join(folder, `${name}.kubeconfig`);
@@ -416,7 +419,7 @@ export async function startControlPlane(options: {
       return path;
     },
     frontProxyClient,
-    issueClientCert: (name, subject) => issue(folder, `client-${name}`, authority, subject),
+    issueClientCert: (name, subject, validDays) => issue(folder, `client-${name}`, authority, subject, [], validDays),
     issueServingCert,
     logTails,
     stop,

@@ -54,6 +54,8 @@ export interface MixedPlane {
 const proxyAddress = '10.77.0.30';
 /** Of a second proxy; the serving certificate names it too. */
 export const secondProxyAddress = '10.77.0.31';
+/** Every address that the serving certificate of the proxies names. */
+export const proxyAddresses = [proxyAddress, secondProxyAddress] as const;
 const proxyPort = 6443;
 const namespace = 'peerdiscovery-system';
 
@@ -119,7 +121,7 @@ async function install(plane: ControlPlane, options: MixedPlaneOptions): Promise
     const [command = process.execPath, ...rest] = [...as.by, process.execPath, program, ...args];
     return plane.spawn(command, rest, { name: as.name });
   };
-  const serving = plane.issueServingCert('proxy', ['localhost'], [proxyAddress, secondProxyAddress]);
+  const serving = plane.issueServingCert('proxy', ['localhost'], proxyAddresses);
 
   return {
     plane,

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { delimiter } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ensurePrometheus, prometheusFolder } from './build-go-tool.ts';
-import { findProgram } from './find-program.ts';
+import { findDateLibrary, findProgram } from './find-program.ts';
 import { browserFolder, ensureBrowser } from './unpack-browser.ts';
 
 /** A program of Prometheus that the tests of the alerts run. */
@@ -74,11 +74,20 @@ const pages: Optional = {
   get: ensureBrowser,
 };
 
+const dates: Optional = {
+  name: 'libfaketime',
+  debianPackage: 'libfaketime',
+  forWhat: 'the faults of the date',
+  find: async () => findDateLibrary() !== undefined,
+  get: () => Promise.reject(new Error('there is no other way here: install it')),
+};
+
 /** By the name that the command line gives. */
 const needs: Readonly<Record<string, Needs>> = {
   unit: { programs: [openssl], optional: [] },
   e2e: { programs: lab, optional: [alerts, pages] },
   demo: { programs: lab, optional: [] },
+  chaos: { programs: [...lab, { program: 'nft', debianPackage: 'nftables' }], optional: [dates] },
   cluster: { programs: [...lab, ...cluster], optional: [] },
 };
 

@@ -1,79 +1,21 @@
-import { issue, makeAuthority } from '../certificates.ts';
-import type { MixedPlane } from '../mixed-plane.ts';
-import { waitUntil } from '../wait-until.ts';
-
-/** What faults act on. */
-export interface Scene {
-  readonly mixed: MixedPlane;
-  /** A folder for what faults need. */
-  readonly folder: string;
-  /** Says whether a server or a proxy is fit for work from now on. */
-  mark(name: string, fit: boolean): void;
-  /** kubectl with all rights at the first server that is fit. */
-  kubectl(args: readonly string[], input?: string): Promise<{ code: number; stdout: string; stderr: string }>;
-  /** Starts a program of ours again, by its name, with a command before it if one is given. */
-  start(name: Program, by?: readonly string[]): Promise<void>;
-  /** Sends a program of ours a signal; resolves when it has ended if the signal ends it. */
-  signal(name: Program, signal: NodeJS.Signals): Promise<void>;
-  /** The operator that leads, by its log. */
-  leader(): Program;
-}
-
-/** Our programs in the laboratory. */
-export type Program = 'operator-1' | 'operator-2' | 'proxy-1' | 'proxy-2';
-
-/** Group of each program's process, by which packets are told apart. */
-export const groupIds: Readonly<Record<Program, number>> = {
-  'operator-1': 7001,
-  'operator-2': 7002,
-  'proxy-1': 7003,
-  'proxy-2': 7004,
-};
-
-/** One thing that breaks, and how it is mended. */
-export interface Fault {
-  readonly name: string;
-  /** What it touches: two faults at once share nothing. */
-  readonly touches: readonly string[];
-  readonly holdMs: number;
-  strike(scene: Scene): Promise<void>;
-  heal(scene: Scene): Promise<void>;
-}
-
-const servers = ['old-1', 'new-1', 'new-2'] as const;
-const everyServer = servers.map((name) => `server ${name}`);
-
-async function must(scene: Scene, args: readonly string[], input?: string): Promise<string> {
-  let said = '';
-  return waitUntil(
-    `kubectl ${args.join(' ')}`,
-    async () => {
-      const { code, stdout, stderr } = await scene.kubectl(args, input);
-      said = stderr;
-      return code === 0 ? stdout || ' ' : undefined;
-    },
-    { everyMs: 500, seen: () => said },
-  );
-}
-
-async function ready(scene: Scene, name: string): Promise<void> {
-  const { plane } = scene.mixed;
-  const { url } = plane.server(name);
-  const probe = [
-    '-s',
-    '--max-time',
-    '3',
-    '--cacert',
-    plane.caFile,
-    '-H',
-    `Authorization: Bearer ${plane.tokens.admin}`,
-  ];
-  await waitUntil(
-    `${name} to be ready`,
-    async () => (await plane.exec('curl', [...probe, `${url}/readyz`])).stdout === 'ok',
-  );
-  scene.mark(name, true);
-}
+import { certificateFaults } from './certificate-faults.ts';
+import { dateFaults } from './date-faults.ts';
+import { leaseFaults } from './lease-faults.ts';
+import {
+  dropPackets,
+  endDrops,
+  everyServer,
+  type Fault,
+  groupIds,
+  must,
+  nothingToMend,
+  type Program,
+  packetsTo,
+  ready,
+  type Scene,
+  servers,
+} from './scene.ts';
+import { starvedFaults } from './starved-faults.ts';
 
 function serverFaults(name: string): readonly Fault[] {
   const touches = [`server ${name}`];
@@ -90,8 +32,7 @@ function serverFaults(name: string): readonly Fault[] {
     holdMs: 15_000,
     async strike(scene) {
       away(scene);
-      const ours = Object.values(groupIds).join(', ');
-      await dropPackets(scene, rules(`ip daddr ${addressOf(scene, name)} meta skgid { ${ours} }`));
+      await dropPackets(scene, rules(packetsTo(scene, name)));
     },
     async heal(scene) {
       await endDrops(scene);
@@ -138,23 +79,6 @@ function serverFaults(name: string): readonly Fault[] {
       'ct direction reply ct mark 7 drop',
     ]),
   ];
-}
-
-function addressOf(scene: Scene, name: string): string {
-  const { address } = scene.mixed.plane.server(name);
-  return address.slice(0, address.lastIndexOf(':'));
-}
-
-async function dropPackets(scene: Scene, rules: readonly string[]): Promise<void> {
-  const chain = ['type filter hook output priority 0', ...rules].join('\n');
-  const { code, stderr } = await scene.mixed.plane.exec('nft', ['-f', '-'], {
-    input: `table inet chaos {\nchain output {\n${chain}\n}\n}\n`,
-  });
-  if (code !== 0) throw new Error(`nft: ${stderr}`);
-}
-
-async function endDrops(scene: Scene): Promise<void> {
-  await scene.mixed.plane.exec('nft', ['delete', 'table', 'inet', 'chaos']);
 }
 
 const etcdFaults: readonly Fault[] = [
@@ -237,6 +161,28 @@ const operatorFaults: readonly Fault[] = [
   },
 ];
 
+/** One of our programs and a server do not reach each other, and everybody else does. */
+function between(who: string, from: readonly Program[], name: string): Fault {
+  return {
+    name: `packets between ${who} and ${name} are dropped`,
+    touches: ['operators', ...from, `server ${name}`, 'packets'],
+    holdMs: 15_000,
+    async strike(scene) {
+      scene.mark(name, false);
+      await dropPackets(scene, [`${packetsTo(scene, name, from)} drop`]);
+    },
+    async heal(scene) {
+      await endDrops(scene);
+      await ready(scene, name);
+    },
+  };
+}
+
+const halfReached: readonly Fault[] = servers.flatMap((name) => [
+  between('the operators', ['operator-1', 'operator-2'], name),
+  between('the proxies', ['proxy-1', 'proxy-2'], name),
+]);
+
 function proxyFaults(name: 'proxy-1' | 'proxy-2'): readonly Fault[] {
   const touches = [name];
   const gone = (signal: NodeJS.Signals) => async (scene: Scene) => {
@@ -275,10 +221,12 @@ function proxyFaults(name: 'proxy-1' | 'proxy-2'): readonly Fault[] {
   ];
 }
 
-const tableLabel = 'peerdiscovery.dev/routing-table=peerdiscovery-cluster';
+/** Label of the ConfigMaps of the table. */
+export const tableLabel = 'peerdiscovery.dev/routing-table=peerdiscovery-cluster';
 const tableHead = 'configmap/peerdiscovery-cluster';
-const namespaced = ['-n', 'peerdiscovery-system'];
-const nothingToMend = async () => {};
+/** Where they are. */
+export const tableNamespace = 'peerdiscovery-system';
+const namespaced = ['-n', tableNamespace];
 
 const tableFaults: readonly Fault[] = [
   {
@@ -314,6 +262,50 @@ const tableFaults: readonly Fault[] = [
       await must(scene, ['patch', tableHead, ...namespaced, '--type=merge', '-p', '{"data":{"revision":"1"}}']);
     },
     heal: nothingToMend,
+  },
+  {
+    name: 'the table is half-written: its head is there, its shards are not',
+    touches: ['table'],
+    holdMs: 8_000,
+    async strike(scene) {
+      const { data } = JSON.parse(await must(scene, ['get', tableHead, ...namespaced, '-o', 'json']));
+      const shards = (JSON.parse(data.shards) as { readonly name: string }[]).map(({ name }) => name);
+      await must(scene, ['delete', 'configmap', ...namespaced, ...shards, '--wait=false', '--ignore-not-found']);
+    },
+    heal: nothingToMend,
+  },
+  {
+    name: 'the table is half-written: its head names a shard that is not there yet',
+    touches: ['table'],
+    holdMs: 8_000,
+    async strike(scene) {
+      const { data } = JSON.parse(await must(scene, ['get', tableHead, ...namespaced, '-o', 'json']));
+      const shards = JSON.stringify([{ name: 'peerdiscovery-cluster-0000000000-0', sha256: '0'.repeat(64) }]);
+      const next = { revision: `${Number(data.revision) + 1}`, sha256: '0'.repeat(64), shards };
+      await must(scene, ['patch', tableHead, ...namespaced, '--type=merge', '-p', JSON.stringify({ data: next })]);
+    },
+    heal: nothingToMend,
+  },
+  {
+    name: 'the table is put back from a backup, which lists less',
+    touches: ['table'],
+    holdMs: 8_000,
+    async strike(scene) {
+      await must(scene, ['apply', '--server-side', '--force-conflicts', '-f', '-'], scene.firstTable);
+    },
+    heal: nothingToMend,
+  },
+  {
+    name: 'the table is put back from a backup while no operator runs',
+    touches: ['table', 'operators'],
+    holdMs: 15_000,
+    async strike(scene) {
+      await Promise.all([scene.signal('operator-1', 'SIGKILL'), scene.signal('operator-2', 'SIGKILL')]);
+      await must(scene, ['apply', '--server-side', '--force-conflicts', '-f', '-'], scene.firstTable);
+    },
+    async heal(scene) {
+      await Promise.all([scene.start('operator-1'), scene.start('operator-2')]);
+    },
   },
   {
     name: 'the table lists no server',
@@ -370,97 +362,48 @@ const objectFaults: readonly Fault[] = [
   },
 ];
 
-interface ForgedLease {
-  readonly name: string;
-  readonly hostname: string;
-  readonly address: string;
-}
-
-function leaseList(leases: readonly ForgedLease[]): string {
-  const renewTime = new Date().toISOString().replace('Z', '000Z');
-  const items = leases.map(({ name, hostname, address }) => ({
-    apiVersion: 'coordination.k8s.io/v1',
-    kind: 'Lease',
-    metadata: {
-      name,
-      namespace: 'kube-system',
-      labels: {
-        'apiserver.kubernetes.io/identity': 'kube-apiserver',
-        'kubernetes.io/hostname': hostname,
-        'chaos.example/forged': 'true',
-      },
-      annotations: { 'kubernetes.io/peer-advertise-address': address },
-    },
-    spec: { holderIdentity: `${name}_forged`, leaseDurationSeconds: 3600, renewTime },
-  }));
-  return JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
-}
-
-const removeForged = async (scene: Scene) => {
-  await must(scene, ['delete', 'lease', '-n', 'kube-system', '-l', 'chaos.example/forged=true', '--wait=false']);
-};
-
-const leaseFaults: readonly Fault[] = [
-  {
-    name: 'forged Leases with hostile addresses, and one with the name of another server',
-    touches: ['leases'],
-    holdMs: 8_000,
+/** What an administrator may write by mistake, and the API server lets pass. */
+function edited(what: string, spec: object, refusesAll: boolean): Fault {
+  return {
+    name: `PeerDiscovery is edited: ${what}`,
+    touches: ['objects', 'table', ...(refusesAll ? everyServer : [])],
+    holdMs: 15_000,
     async strike(scene) {
-      const addresses = ['169.254.169.254:80', '127.0.0.1:2379', '[::1]:6443', 'nonsense', '10.77.0.11:99999'];
-      const hostile = addresses.map((address, at) => ({
-        name: `apiserver-forged${at}`,
-        hostname: `forged-${at}`,
-        address,
-      }));
-      const twin = { name: 'apiserver-forgedtwin', hostname: 'new-1', address: addressOf(scene, 'old-1') };
-      await must(scene, ['create', '-f', '-'], leaseList([...hostile, twin]));
-    },
-    heal: removeForged,
-  },
-  {
-    name: '1,000 forged Leases',
-    touches: ['leases'],
-    holdMs: 8_000,
-    async strike(scene) {
-      const many = Array.from({ length: 1_000 }, (_, at) => ({
-        name: `apiserver-many${at}`,
-        hostname: `many-${at}`,
-        address: `10.77.9.${at % 250}:6443`,
-      }));
-      await scene.kubectl(['create', '-f', '-'], leaseList(many));
-    },
-    heal: removeForged,
-  },
-];
-
-const certificateFaults: readonly Fault[] = [
-  {
-    name: 'new-2 shows a certificate of an unknown authority',
-    touches: ['server new-2'],
-    holdMs: 10_000,
-    async strike(scene) {
-      scene.mark('new-2', false);
-      const { plane } = scene.mixed;
-      const path = plane.issueServingCert('new-2', ['kubernetes.default.svc'], [addressOf(scene, 'new-2')]);
-      const stranger = makeAuthority(scene.folder, 'stranger');
-      const names = ['DNS:kubernetes.default.svc', `IP:${addressOf(scene, 'new-2')}`];
-      issue(path.cert.slice(0, path.cert.lastIndexOf('/')), 'serving-new-2', stranger, '/CN=new-2', names);
+      // Where it says that no server is to be believed, none is fit.
+      if (refusesAll) for (const name of servers) scene.mark(name, false);
+      await must(scene, ['patch', 'peerdiscovery', 'cluster', '--type=merge', '-p', JSON.stringify({ spec })]);
     },
     async heal(scene) {
-      const { plane } = scene.mixed;
-      plane.issueServingCert('new-2', ['kubernetes.default.svc', 'kubernetes', 'new-2'], [addressOf(scene, 'new-2')]);
-      await ready(scene, 'new-2');
+      const good = JSON.parse(peerDiscovery('cluster'));
+      await must(scene, ['replace', '-f', '-'], JSON.stringify(good));
+      if (refusesAll) for (const name of servers) await ready(scene, name);
     },
-  },
-  {
-    name: 'the certificate of the proxies is rotated',
-    touches: ['proxy certificate'],
-    holdMs: 5_000,
-    async strike(scene) {
-      scene.mixed.plane.issueServingCert('proxy', ['localhost'], ['10.77.0.30', '10.77.0.31']);
+  };
+}
+
+const editFaults: readonly Fault[] = [
+  edited('its selector matches no Lease', { leases: { labelSelector: 'chaos.example/none=true' } }, true),
+  edited('the namespace of its Leases has none', { leases: { namespace: 'default' } }, true),
+  edited('its caBundle is nonsense', { tls: { caBundle: Buffer.from('nonsense').toString('base64') } }, true),
+  edited('no server bears its serverName', { tls: { serverName: 'nobody.example' } }, true),
+  edited('it allows no address of any server', { addresses: { allowedCIDRs: ['192.0.2.0/24'] } }, true),
+  edited(
+    'it exchanges the addresses of two servers',
+    {
+      addresses: {
+        static: [
+          { peer: 'old-1', address: '10.77.0.12:6443' },
+          { peer: 'new-1', address: '10.77.0.11:6443' },
+        ],
+      },
     },
-    heal: nothingToMend,
-  },
+    false,
+  ),
+  edited(
+    'it gives one address to two servers',
+    { addresses: { static: [{ peer: 'old-1', address: '10.77.0.12:6443' }] } },
+    false,
+  ),
 ];
 
 /** Every fault that there is. */
@@ -472,8 +415,12 @@ export const faults: readonly Fault[] = [
   ...proxyFaults('proxy-2'),
   ...tableFaults,
   ...objectFaults,
+  ...halfReached,
+  ...editFaults,
   ...leaseFaults,
   ...certificateFaults,
+  ...starvedFaults,
+  ...dateFaults,
 ];
 
 /** Both faults at once; the one with the longer hold decides. */

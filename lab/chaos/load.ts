@@ -21,10 +21,14 @@ export interface LoadOptions {
   readonly random: () => number;
   readonly now: () => number;
   readonly onAsked: (asked: Asked) => void;
+  /** Which round the writes of this moment belong to. */
+  readonly round: () => number;
 }
 
 /** Label of every object that the load writes; its value is the id of the write. */
 export const writeLabel = 'chaos.example/id';
+/** Another; its value is the round of the write. */
+export const roundLabel = 'chaos.example/round';
 
 const aggregated = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList';
 const workersPerClient = 4;
@@ -37,9 +41,10 @@ const readable: Readonly<Record<string, string>> = {
   configmaps: '/api/v1/namespaces/default/configmaps?limit=5',
   jobs: '/apis/batch/v1/namespaces/default/jobs',
   resourceclaims: '/apis/resource.k8s.io/v1/resourceclaims',
+  widgets: '/apis/chaos.example/v1/namespaces/default/widgets',
 };
 
-function chooseAsk(random: () => number, nextId: () => string): Ask {
+function chooseAsk(random: () => number, nextId: () => string, round: number): Ask {
   const resources = Object.keys(readable);
   const resource = resources[Math.floor(random() * resources.length)] ?? 'configmaps';
   const roll = random();
@@ -47,7 +52,7 @@ function chooseAsk(random: () => number, nextId: () => string): Ask {
   if (roll < 0.6) return { kind: 'watch', resource };
   if (roll < 0.7) return { kind: 'unserved' };
   if (roll < 0.77) return { kind: 'discovery' };
-  if (roll < 0.9) return { kind: 'write', id: nextId() };
+  if (roll < 0.9) return { kind: 'write', id: nextId(), round };
   if (roll < 0.96) return { kind: 'identity', user: random() < 0.5 ? 'admin' : 'reader' };
   return { kind: 'forbidden' };
 }
@@ -76,7 +81,7 @@ function requestFor(ask: Ask, tokens: LoadOptions['tokens'], asReader: boolean):
       return post('/api/v1/namespaces/default/configmaps', {
         apiVersion: 'v1',
         kind: 'ConfigMap',
-        metadata: { generateName: 'chaos-', labels: { [writeLabel]: ask.id } },
+        metadata: { generateName: 'chaos-', labels: { [writeLabel]: ask.id, [roundLabel]: `${ask.round}` } },
       });
     case 'identity':
       return post(
@@ -127,7 +132,7 @@ function readAnswer(ask: Ask, { status, retryAfter, text }: ClientAnswer): Answe
 
 /** Asks every proxy over both protocols until it is ended; resolves `end` once the last answer is there. */
 export function startLoad(options: LoadOptions): { end(): Promise<void> } {
-  const { targets, ca, tokens, random, now, onAsked } = options;
+  const { targets, ca, tokens, random, now, onAsked, round } = options;
   let running = true;
   let ids = 0;
   const nextId = () => `w${ids++}`;
@@ -135,7 +140,7 @@ export function startLoad(options: LoadOptions): { end(): Promise<void> } {
 
   async function work(target: Target, client: ChaosClient): Promise<void> {
     while (running) {
-      const ask = chooseAsk(random, nextId);
+      const ask = chooseAsk(random, nextId, round());
       const fromMs = now();
       const given = await client.ask(requestFor(ask, tokens, random() < 0.5), boundMs);
       onAsked({ ask, proxy: target.name, fromMs, toMs: now(), answer: readAnswer(ask, given) });

@@ -3,7 +3,7 @@ export type Ask =
   | { readonly kind: 'read' | 'watch'; readonly resource: string }
   | { readonly kind: 'unserved' }
   | { readonly kind: 'discovery' }
-  | { readonly kind: 'write'; readonly id: string }
+  | { readonly kind: 'write'; readonly id: string; readonly round: number }
   | { readonly kind: 'identity'; readonly user: string }
   | { readonly kind: 'forbidden' };
 
@@ -61,12 +61,23 @@ export function createOracle(serves: Serves): Oracle {
     return fitAtStart;
   };
   return {
-    mark: (name, fit, atMs) => void changes.set(name, [...(changes.get(name) ?? []), { fit, atMs }]),
+    mark: (name, fit, atMs) => {
+      const marked = changes.get(name) ?? [];
+      changes.set(name, marked);
+      marked.push({ fit, atMs });
+      marked.splice(
+        0,
+        marked.findIndex((_, at) => (marked[at + 1]?.atMs ?? Infinity) > atMs - keptMs),
+      );
+    },
     fitThroughout,
     servedThroughout: (resource, fromMs, toMs) =>
       [...serves].some(([server, resources]) => resources.has(resource) && fitThroughout(server, fromMs, toMs)),
   };
 }
+
+/** No request takes longer, so no older mark is asked for. */
+const keptMs = 10 * 60_000;
 
 const wrong = (why: string): Verdict => ({ verdict: 'wrong', why });
 
@@ -104,10 +115,15 @@ export function judge({ ask, answer }: Pick<Asked, 'ask' | 'answer'>, discoveryH
   }
 }
 
-/** Whether a read got no good answer though its proxy ran and a server could have given one all the while. */
-export function isLostRead(oracle: Oracle, { ask, proxy, fromMs, toMs, answer }: Asked): boolean {
-  if (ask.kind !== 'read' || answer.status === 200) return false;
+/** Whether it is a read whose proxy ran and that a server could have answered all the while. */
+export function isAnswerableRead(oracle: Oracle, { ask, proxy, fromMs, toMs }: Asked): boolean {
+  if (ask.kind !== 'read') return false;
   return oracle.fitThroughout(proxy, fromMs, toMs) && oracle.servedThroughout(ask.resource, fromMs, toMs);
+}
+
+/** Whether such a read got no good answer. */
+export function isLostRead(oracle: Oracle, asked: Asked): boolean {
+  return asked.answer.status !== 200 && isAnswerableRead(oracle, asked);
 }
 
 /** What became of the writes. */
@@ -121,16 +137,46 @@ export interface WriteTally {
   readonly refusedButDone: readonly string[];
 }
 
-/** Compares what writers were told with how often each id is stored. */
-export function tallyWrites(writes: readonly Asked[], stored: ReadonlyMap<string, number>): WriteTally {
-  const ids = (pick: (asked: Asked) => boolean) =>
-    writes.flatMap((asked) => (asked.ask.kind === 'write' && pick(asked) ? [asked.ask.id] : []));
-  const times = (id: string) => stored.get(id) ?? 0;
-  const confirmed = ids(({ answer }) => answer.status === 201);
+/** Follows writes by rounds, and forgets a round once it is compared with what is stored. */
+export interface WriteLedger {
+  add(asked: Asked): void;
+  /** Compares what the writers of a round were told with how often each id of it is stored. */
+  settle(round: number, stored: ReadonlyMap<string, number>): void;
+  /** Rounds that were not settled yet. */
+  open(): readonly number[];
+  tally(): WriteTally;
+}
+
+interface Round {
+  readonly confirmed: Set<string>;
+  readonly refused: Set<string>;
+}
+
+/** A ledger without writes. */
+export function createWriteLedger(): WriteLedger {
+  const rounds = new Map<number, Round>();
+  let confirmed = 0;
+  const lost: string[] = [];
+  const twice: string[] = [];
+  const refusedButDone: string[] = [];
   return {
-    confirmed: confirmed.length,
-    lost: confirmed.filter((id) => times(id) === 0),
-    twice: [...stored].filter(([, count]) => count > 1).map(([id]) => id),
-    refusedButDone: ids(({ answer }) => answer.status === 503 || answer.status === 429).filter((id) => times(id) > 0),
+    add({ ask, answer }) {
+      if (ask.kind !== 'write') return;
+      const round = rounds.get(ask.round) ?? { confirmed: new Set(), refused: new Set() };
+      rounds.set(ask.round, round);
+      if (answer.status === 201) round.confirmed.add(ask.id);
+      else if (answer.status === 503 || answer.status === 429) round.refused.add(ask.id);
+    },
+    settle(number, stored) {
+      const round = rounds.get(number);
+      if (round === undefined) return;
+      rounds.delete(number);
+      confirmed += round.confirmed.size;
+      lost.push(...[...round.confirmed].filter((id) => !stored.has(id)));
+      twice.push(...[...stored].filter(([, count]) => count > 1).map(([id]) => id));
+      refusedButDone.push(...[...round.refused].filter((id) => stored.has(id)));
+    },
+    open: () => [...rounds.keys()],
+    tally: () => ({ confirmed, lost, twice, refusedButDone }),
   };
 }

@@ -1,14 +1,13 @@
-import { type Asked, isLostRead, judge, type Oracle, type WriteTally } from './oracle.ts';
+import { type Asked, isAnswerableRead, isLostRead, judge, type Oracle, type WriteTally } from './oracle.ts';
 
 /** What one fault did. */
 export interface FaultOutcome {
   readonly fault: string;
   readonly requests: number;
+  readonly wrongAnswers: number;
   /** Each wrong answer once, with how often it came. */
   readonly wrong: ReadonlyMap<string, number>;
   readonly lostReads: number;
-  /** Each answer to a lost read once, with how often it came. */
-  readonly lostWhy: ReadonlyMap<string, number>;
   readonly refused: number;
   readonly unanswered: number;
   /** The slowest read that a server could have answered all the while. */
@@ -21,61 +20,55 @@ export interface FaultOutcome {
 
 const seconds = (ms: number) => `${(ms / 1_000).toFixed(1)} s`;
 
-/** Counts what was asked during a fault. */
-export function describeOutcome(seen: {
-  readonly fault: string;
-  readonly asked: readonly Asked[];
-  readonly oracle: Oracle;
-  readonly discoveryHolds: readonly string[];
-  readonly recoveredAfterMs: number | undefined;
-}): FaultOutcome {
-  const { fault, asked, oracle, discoveryHolds, recoveredAfterMs } = seen;
+/** Counts answers as they come, and keeps none. */
+export interface AnswerTally {
+  add(asked: Asked): void;
+  /** What was counted so far, as the outcome of a fault. */
+  outcome(fault: string, recoveredAfterMs: number | undefined): FaultOutcome;
+}
+
+const addOne = (counts: Map<string, number>, why: string) => void counts.set(why, (counts.get(why) ?? 0) + 1);
+const listed = (counts: ReadonlyMap<string, number>) =>
+  [...counts].map(([why, count]) => `${count} × ${why}`).join('; ');
+
+/** A tally without answers. */
+export function createAnswerTally(oracle: Oracle, discoveryHolds: readonly string[]): AnswerTally {
   const wrong = new Map<string, number>();
-  const counts = { good: 0, refused: 0, unanswered: 0, wrong: 0 };
-  for (const one of asked) {
-    const judged = judge(one, discoveryHolds);
-    counts[judged.verdict]++;
-    if (judged.verdict === 'wrong') wrong.set(judged.why, (wrong.get(judged.why) ?? 0) + 1);
-  }
-  const lost = asked.filter((one) => isLostRead(oracle, one));
-  const lostReads = lost.length;
   const lostWhy = new Map<string, number>();
-  for (const { ask, proxy, answer } of lost) {
-    const what = ask.kind === 'read' ? ask.resource : '';
-    const why = `${what} by ${proxy}: ${answer.status} ${answer.message}`;
-    lostWhy.set(why, (lostWhy.get(why) ?? 0) + 1);
-  }
-  const answerable = asked.filter(
-    ({ ask, proxy, fromMs, toMs }) =>
-      ask.kind === 'read' &&
-      oracle.fitThroughout(proxy, fromMs, toMs) &&
-      oracle.servedThroughout(ask.resource, fromMs, toMs),
-  );
-  const slowestReadMs = answerable.reduce((slowest, { fromMs, toMs }) => Math.max(slowest, toMs - fromMs), 0);
-  const recovery =
-    recoveredAfterMs === undefined ? 'NOT right again' : `right again after ${seconds(recoveredAfterMs)}`;
-  const faults = [...wrong].map(([why, count]) => `${count} × ${why}`);
-  const line = [
-    `${fault}: ${asked.length} requests`,
-    `${counts.wrong} wrong${faults.length === 0 ? '' : ` (${faults.join('; ')})`}`,
-    `${lostReads} reads lost${lostReads === 0 ? '' : ` (${[...lostWhy].map(([why, count]) => `${count} × ${why}`).join('; ')})`}`,
-    `${counts.refused} refused`,
-    `${counts.unanswered} unanswered`,
-    `slowest read ${seconds(slowestReadMs)}`,
-    recovery,
-  ].join(', ');
-  const { refused, unanswered } = counts;
+  const counts = { good: 0, refused: 0, unanswered: 0, wrong: 0 };
+  let requests = 0;
+  let lostReads = 0;
+  let slowestReadMs = 0;
   return {
-    fault,
-    requests: asked.length,
-    wrong,
-    lostReads,
-    lostWhy,
-    refused,
-    unanswered,
-    slowestReadMs,
-    recoveredAfterMs,
-    line,
+    add(asked) {
+      const { ask, proxy, fromMs, toMs, answer } = asked;
+      const judged = judge(asked, discoveryHolds);
+      requests++;
+      counts[judged.verdict]++;
+      if (judged.verdict === 'wrong')
+        addOne(wrong, `${judged.why}${answer.message === '' ? '' : ` (${answer.message})`}`);
+      if (isLostRead(oracle, asked)) {
+        lostReads++;
+        addOne(lostWhy, `${ask.kind === 'read' ? ask.resource : ''} by ${proxy}: ${answer.status} ${answer.message}`);
+      }
+      if (isAnswerableRead(oracle, asked)) slowestReadMs = Math.max(slowestReadMs, toMs - fromMs);
+    },
+    outcome(fault, recoveredAfterMs) {
+      const recovery =
+        recoveredAfterMs === undefined ? 'NOT right again' : `right again after ${seconds(recoveredAfterMs)}`;
+      const line = [
+        `${fault}: ${requests} requests`,
+        `${counts.wrong} wrong${wrong.size === 0 ? '' : ` (${listed(wrong)})`}`,
+        `${lostReads} reads lost${lostReads === 0 ? '' : ` (${listed(lostWhy)})`}`,
+        `${counts.refused} refused`,
+        `${counts.unanswered} unanswered`,
+        `slowest read ${seconds(slowestReadMs)}`,
+        recovery,
+      ].join(', ');
+      const { refused, unanswered, wrong: wrongAnswers } = counts;
+      const reads = { lostReads, slowestReadMs };
+      return { fault, requests, wrongAnswers, wrong, ...reads, refused, unanswered, recoveredAfterMs, line };
+    },
   };
 }
 
@@ -85,36 +78,29 @@ export interface ChaosSummary {
   readonly minutes: number;
   /** Load average of the machine in the last 15 minutes. */
   readonly loadAverage: number;
-  readonly requests: number;
-  readonly wrong: number;
+  /** Percent of the time that every process could run. */
+  readonly slow: number;
   readonly outcomes: readonly FaultOutcome[];
   readonly writes: WriteTally;
 }
 
 /** The summary as Markdown. */
-export function writeChaosReport({
-  seed,
-  minutes,
-  loadAverage,
-  requests,
-  wrong,
-  outcomes,
-  writes,
-}: ChaosSummary): string {
+export function writeChaosReport({ seed, minutes, slow, loadAverage, outcomes, writes }: ChaosSummary): string {
   const sum = (of: (outcome: FaultOutcome) => number) => outcomes.reduce((total, each) => total + of(each), 0);
   const row = (cells: readonly (string | number)[]) => `| ${cells.join(' | ')} |`;
-  const wrongOf = ({ wrong: all }: FaultOutcome) =>
-    all.size === 0 ? '0' : [...all].map(([why, count]) => `${count} × ${why}`).join('; ');
+  const wrongOf = ({ wrong: all }: FaultOutcome) => (all.size === 0 ? '0' : listed(all));
   return `${[
     '# What breaks, and what clients see',
     '',
-    `Written by \`make chaos\` with seed ${seed}, ${minutes} minutes; load average ${loadAverage.toFixed(0)} at the end. All`,
+    `Written by \`make chaos\` with seed ${seed}, ${minutes} minutes; load average ${loadAverage.toFixed(0)} at the end${
+      slow < 100 ? `, each process running ${slow} % of the time` : ''
+    }. All`,
     'servers, proxies, operators and clients share one machine, so run it on yours.',
     '',
     row(['What', 'Count', 'Target']),
     '|---|---|---|',
-    row(['Requests', requests, '']),
-    row(['Wrong answers', wrong, 0]),
+    row(['Requests', sum(({ requests }) => requests), '']),
+    row(['Wrong answers', sum(({ wrongAnswers }) => wrongAnswers), 0]),
     row(['Reads lost while a capable server lived', sum(({ lostReads }) => lostReads), 0]),
     row(['Writes confirmed', writes.confirmed, '']),
     row(['… of which lost', writes.lost.length, 0]),

@@ -1,5 +1,8 @@
 import { expect } from 'chai';
-import { type Answer, type Ask, createOracle, isLostRead, judge, tallyWrites } from '../../lab/chaos/oracle.ts';
+import { faults } from '../../lab/chaos/faults.ts';
+import { type Answer, type Ask, createOracle, createWriteLedger, isLostRead, judge } from '../../lab/chaos/oracle.ts';
+import { createAnswerTally } from '../../lab/chaos/report.ts';
+import { kindOf } from '../../lab/chaos/scene.ts';
 
 const answer = (status: number, more: Partial<Answer> = {}): Answer => ({
   status,
@@ -22,7 +25,7 @@ describe('the oracle of make chaos', () => {
     expect(verdictOf({ kind: 'discovery' }, answer(200, { names: ['batch'] }))).to.equal('wrong');
     expect(verdictOf({ kind: 'identity', user: 'jane' }, answer(201, { names: ['admin'] }))).to.equal('wrong');
     expect(verdictOf({ kind: 'forbidden' }, answer(200))).to.equal('wrong');
-    expect(verdictOf({ kind: 'write', id: 'a' }, answer(404))).to.equal('wrong');
+    expect(verdictOf({ kind: 'write', id: 'a', round: 1 }, answer(404))).to.equal('wrong');
   });
 
   it('lets the right answers and an honest doubt pass', () => {
@@ -30,7 +33,7 @@ describe('the oracle of make chaos', () => {
     expect(verdictOf({ kind: 'unserved' }, answer(404))).to.equal('good');
     expect(verdictOf({ kind: 'discovery' }, answer(200, { names: ['apps'] }))).to.equal('good');
     expect(verdictOf({ kind: 'unserved' }, answer(503, { retryAfter: true, isStatus: true }))).to.equal('refused');
-    expect(verdictOf({ kind: 'write', id: 'a' }, answer(504))).to.equal('refused');
+    expect(verdictOf({ kind: 'write', id: 'a', round: 1 }, answer(504))).to.equal('refused');
     expect(verdictOf(read, answer(0))).to.equal('unanswered');
   });
 
@@ -54,22 +57,49 @@ describe('the oracle of make chaos', () => {
     expect(isLostRead(oracle, { ...asked(21, 22), answer: answer(200) })).to.equal(false);
   });
 
-  it('finds writes that were lost, doubled, or refused and done', () => {
-    const write = (id: string, status: number) => ({
-      ask: { kind: 'write' as const, id },
-      proxy: 'proxy',
-      fromMs: 0,
-      toMs: 1,
-      answer: answer(status),
-    });
-    const tally = tallyWrites(
-      [write('a', 201), write('b', 201), write('c', 503), write('d', 504)],
-      new Map([
-        ['a', 1],
-        ['c', 1],
-        ['d', 2],
-      ]),
-    );
-    expect(tally).to.deep.equal({ confirmed: 2, lost: ['b'], twice: ['d'], refusedButDone: ['c'] });
+  it('finds writes that were lost, doubled, or refused and done, round by round', () => {
+    const ledger = createWriteLedger();
+    const write = (id: string, status: number, round: number) =>
+      ledger.add({
+        ask: { kind: 'write' as const, id, round },
+        proxy: 'proxy',
+        fromMs: 0,
+        toMs: 1,
+        answer: answer(status),
+      });
+    write('a', 201, 1);
+    write('b', 201, 1);
+    write('c', 503, 1);
+    write('d', 504, 1);
+    write('e', 201, 2);
+    ledger.settle(1, new Map(Object.entries({ a: 1, c: 1, d: 2 })));
+    expect(ledger.tally()).to.deep.equal({ confirmed: 2, lost: ['b'], twice: ['d'], refusedButDone: ['c'] });
+    expect(ledger.open(), 'a settled round is forgotten').to.deep.equal([2]);
+    ledger.settle(2, new Map([['e', 1]]));
+    expect(ledger.tally()).to.include({ confirmed: 3 });
+  });
+});
+
+describe('the tally of make chaos', () => {
+  it('counts answers, says why one was wrong or a read was lost, and keeps none of them', () => {
+    const oracle = createOracle(new Map([['new', new Set(['claims'])]]));
+    const tally = createAnswerTally(oracle, []);
+    const asked = (toMs: number, given: Answer) => tally.add({ ask: read, proxy: 'p', fromMs: 0, toMs, answer: given });
+    asked(1, answer(200));
+    asked(7, answer(404, { isStatus: true, message: 'gone' }));
+    asked(2, answer(503, { isStatus: true, retryAfter: true, message: 'doubt' }));
+    const outcome = tally.outcome('a fault', 1_000);
+    expect(outcome).to.include({ requests: 3, wrongAnswers: 1, lostReads: 2, refused: 1, slowestReadMs: 7 });
+    expect([...outcome.wrong]).to.deep.equal([['404 for claims, which a server serves (gone)', 1]]);
+    expect(outcome.line).to.contain('1 × claims by p: 503 doubt');
+  });
+});
+
+describe('the faults of make chaos', () => {
+  it('have names of their own, and one kind for every server or proxy that they hit', () => {
+    expect(new Set(faults.map(({ name }) => name)).size).to.equal(faults.length);
+    const kinds = new Set(faults.map(kindOf));
+    expect(kinds).to.include('a server hangs (SIGSTOP)');
+    expect([...kinds].filter((kind) => /SIGSTOP/.test(kind))).to.have.length(1);
   });
 });

@@ -1,0 +1,94 @@
+import { readFileSync } from 'node:fs';
+import { createHttp2Client } from './client.ts';
+import { addressOf, type Fault, must, type Scene } from './scene.ts';
+
+interface ForgedLease {
+  readonly name: string;
+  readonly hostname: string;
+  readonly address: string;
+}
+
+const namespace = 'kube-system';
+
+function leaseOf({ name, hostname, address }: ForgedLease): object {
+  return {
+    apiVersion: 'coordination.k8s.io/v1',
+    kind: 'Lease',
+    metadata: {
+      name,
+      namespace,
+      labels: {
+        'apiserver.kubernetes.io/identity': 'kube-apiserver',
+        'kubernetes.io/hostname': hostname,
+        'chaos.example/forged': 'true',
+      },
+      annotations: { 'kubernetes.io/peer-advertise-address': address },
+    },
+    spec: {
+      holderIdentity: `${name}_forged`,
+      leaseDurationSeconds: 3600,
+      renewTime: new Date().toISOString().replace('Z', '000Z'),
+    },
+  };
+}
+
+/** Creates them at one server, so many at a time. */
+async function createLeases(scene: Scene, leases: readonly ForgedLease[]): Promise<void> {
+  const { plane } = scene.mixed;
+  const client = createHttp2Client(plane.server('new-1').url, readFileSync(plane.caFile, 'utf8'));
+  const path = `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`;
+  const left = [...leases];
+  const work = async () => {
+    for (let lease = left.pop(); lease !== undefined; lease = left.pop()) {
+      const body = JSON.stringify(leaseOf(lease));
+      await client.ask({ method: 'POST', path, token: plane.tokens.admin, body }, 30_000);
+    }
+  };
+  await Promise.all(Array.from({ length: 32 }, work));
+  client.close();
+}
+
+async function removeForged(scene: Scene): Promise<void> {
+  await must(scene, ['delete', '--raw', `${leasesPath}?labelSelector=chaos.example%2Fforged%3Dtrue`]);
+}
+
+const leasesPath = `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`;
+
+function forge(name: string, holdMs: number, leases: (scene: Scene) => readonly ForgedLease[]): Fault {
+  return {
+    name,
+    touches: ['leases'],
+    holdMs,
+    strike: (scene) => createLeases(scene, leases(scene)),
+    heal: removeForged,
+  };
+}
+
+const many = (count: number) => () =>
+  Array.from({ length: count }, (_, at) => ({
+    name: `apiserver-many${at}`,
+    hostname: `many-${at}`,
+    address: `10.77.9.${at % 250}:6443`,
+  }));
+
+/** Identity Leases that somebody else has written. */
+export const leaseFaults: readonly Fault[] = [
+  forge('forged Leases with hostile addresses', 8_000, () =>
+    [
+      '169.254.169.254:80',
+      '[64:ff9b::169.254.169.254]:80',
+      '127.0.0.1:2379',
+      '[::1]:6443',
+      'nonsense',
+      '10.77.0.11:99999',
+    ].map((address, at) => ({ name: `apiserver-forged${at}`, hostname: `forged-${at}`, address })),
+  ),
+  forge('a forged Lease has the hostname of another server, and the address of a third', 10_000, (scene) => [
+    { name: 'apiserver-forgedtwin', hostname: 'new-1', address: `${addressOf(scene, 'old-1')}:6443` },
+  ]),
+  forge('a forged Lease has the hostname and the address of another server', 10_000, (scene) => [
+    { name: 'apiserver-forgedsame', hostname: 'new-1', address: `${addressOf(scene, 'new-1')}:6443` },
+  ]),
+  forge('1,000 forged Leases', 8_000, many(1_000)),
+  forge('10,000 forged Leases', 15_000, many(10_000)),
+];
