@@ -122,7 +122,9 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
       return outlineDocument(server.openapi?.[groupVersion], hashText, pool);
     },
     detectPeerAggregation: async () => false,
-    keepOnly: (addresses) => void (calls.kept = [...addresses]),
+    keepOnly(addresses) {
+      calls.kept = [...addresses];
+    },
     close() {},
   };
   const defaults: ControllerSettings = {
