@@ -121,9 +121,14 @@ export function isAnswerableRead(oracle: Oracle, { ask, proxy, fromMs, toMs }: A
   return oracle.fitThroughout(proxy, fromMs, toMs) && oracle.servedThroughout(ask.resource, fromMs, toMs);
 }
 
-/** Whether such a read got no good answer. */
+/** A server that has just started says so, ready as it is, of a custom resource that it has not read yet. */
+const readsItsStorage = 'storage is (re)initializing';
+
+/** Whether such a read got no good answer, and no server's own word to ask again in a second. */
 export function isLostRead(oracle: Oracle, asked: Asked): boolean {
-  return asked.answer.status !== 200 && isAnswerableRead(oracle, asked);
+  const { status, message } = asked.answer;
+  if (status === 200 || (status === 429 && message === readsItsStorage)) return false;
+  return isAnswerableRead(oracle, asked);
 }
 
 /** What became of the writes. */

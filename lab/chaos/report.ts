@@ -133,7 +133,7 @@ export function writeChaosReport({ seed, minutes, slow, loadAverage, outcomes, w
     '- Eight workers per proxy, half over HTTP/1.1 and half over HTTP/2, read, watch, write, ask who they are, ask for discovery, for what nobody serves, and for what they may not do.',
     '- **Wrong** is a 404 for what a server serves, a success for what none serves, a refusal by rights that the user has, a success that the user has no right to, another user’s name, a discovery document without a served API, and a 503 that is no `Status` or has no `Retry-After`.',
     '- **Refused** is 503, 429, 500 or 504. It is right while no capable server is fit, and in doubt about what none serves.',
-    '- **A read is lost** if it got anything but 200 though its proxy, and one server that serves the resource, were fit from its first to its last moment. What comes back counts as fit 3 s after it is ready.',
+    '- **A read is lost** if it got anything but 200 though its proxy, and one server that serves the resource, were fit from its first to its last moment. What comes back counts as fit 3 s after it is ready. A 429 by which a server that has just started says that it is still reading its custom resources is that server’s own answer, and not counted.',
     '- **Right again** means that all three servers are `Ready` in the status, and that both proxies answer 200 for what the new servers serve and 404 for what nobody serves.',
   ].join('\n')}\n`;
 }

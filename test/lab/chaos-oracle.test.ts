@@ -55,6 +55,8 @@ describe('the oracle of make chaos', () => {
     oracle.mark('proxy', false, 25);
     expect(isLostRead(oracle, asked(21, 30))).to.equal(false);
     expect(isLostRead(oracle, { ...asked(21, 22), answer: answer(200) })).to.equal(false);
+    const reading = { message: 'storage is (re)initializing', retryAfter: true, isStatus: true };
+    expect(isLostRead(oracle, { ...asked(21, 22), answer: answer(429, reading) }), 'a server said so').to.equal(false);
   });
 
   it('finds writes that were lost, doubled, or refused and done, round by round', () => {
