@@ -4,7 +4,8 @@ import type { Scene } from './scene.ts';
 const turnMs = 200;
 
 /**
- * Lets processes run only this part of the time, all together, as a machine does that is too small; returns what ends it.
+ * Lets processes run only this part of the time, all together, as on a machine that is too small; returns what ends
+ * it.
  *
  * What something else has stopped stays stopped.
  */
