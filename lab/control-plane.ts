@@ -7,22 +7,26 @@ import { ensureControlPlane, type Minor, programs } from './build-control-plane.
 import { inlined, issue, type KeyPair, makeAuthority, makeSigningKey } from './certificates.ts';
 import { waitUntil } from './wait-until.ts';
 
+/** What a kube-apiserver runs, and how. */
+export interface Software {
+  readonly version: Minor;
+  readonly emulatedVersion?: string;
+  readonly runtimeConfig?: string;
+  /** More flags. */
+  readonly flags?: readonly string[];
+}
+
 /** One kube-apiserver to start. */
-export interface ServerOptions {
+export interface ServerOptions extends Software {
   readonly name: string;
   /** Its name, unless this is given. */
   readonly hostname?: string;
   /** DNS names of its certificate besides the Service's; its name, unless this is given. */
   readonly certificateNames?: readonly string[];
-  readonly version: Minor;
-  readonly emulatedVersion?: string;
-  readonly runtimeConfig?: string;
   /** Turns upstream's own Mixed Version Proxy on. */
   readonly peerCa?: boolean;
   /** Gives it a member of the etcd cluster that only it speaks to, as a stacked control plane does. */
   readonly ownEtcd?: boolean;
-  /** More flags. */
-  readonly flags?: readonly string[];
 }
 
 /** One kube-apiserver of the lab. */
@@ -38,6 +42,8 @@ export interface LabServer {
   start(hostname?: string): Promise<void>;
   /** The same with more flags, until it is started again. */
   startWith(flags: readonly string[]): Promise<void>;
+  /** The same at its address with its data, as another version. */
+  startAs(software: Software): Promise<void>;
   /** SIGTERM; resolves when the process has ended. */
   stop(): Promise<void>;
   /** SIGKILL; resolves when the process has ended. */
@@ -135,6 +141,14 @@ function planEtcd(servers: readonly ServerOptions[]): readonly EtcdMember[] {
 function setAddress(action: 'add' | 'del', ip: string): void {
   const { status, stderr } = spawnSync('ip', ['address', action, `${ip}/32`, 'dev', 'lo'], { encoding: 'utf8' });
   if (status !== 0) throw new Error(`ip address ${action} ${ip}: ${stderr}`);
+}
+
+function flagsOf({ emulatedVersion, runtimeConfig, flags = [] }: Software): readonly string[] {
+  return [
+    ...(emulatedVersion === undefined ? [] : [`--emulated-version=${emulatedVersion}`]),
+    ...(runtimeConfig === undefined ? [] : [`--runtime-config=${runtimeConfig}`]),
+    ...flags,
+  ];
 }
 
 const serviceAccountGroups = 'system:serviceaccounts,system:serviceaccounts:peerdiscovery-system';
@@ -301,10 +315,7 @@ export async function startControlPlane(options: {
       '--requestheader-extra-headers-prefix=X-Remote-Extra-',
       `--proxy-client-cert-file=${frontProxyClient.cert}`,
       `--proxy-client-key-file=${frontProxyClient.key}`,
-      ...(server.emulatedVersion === undefined ? [] : [`--emulated-version=${server.emulatedVersion}`]),
-      ...(server.runtimeConfig === undefined ? [] : [`--runtime-config=${server.runtimeConfig}`]),
       ...(server.peerCa === true ? [`--peer-ca-file=${authority.cert}`] : []),
-      ...(server.flags ?? []),
     ];
     const ready = async () => {
       const probe = [
@@ -318,10 +329,11 @@ export async function startControlPlane(options: {
       ];
       return (await exec('curl', [...probe, `${url}/readyz`])).stdout === 'ok';
     };
-    async function launchServer(hostname: string, more: readonly string[]): Promise<void> {
+    async function launchServer(hostname: string, software: Software): Promise<void> {
+      const folder = (await ensureControlPlane({ versions: [software.version], log: options.log }))[software.version];
       // Identity Leases are keyed by hostname, so every server gets one of its own.
       const script = 'hostname "$1" && shift && exec "$@"';
-      const command = [program(server.version, 'kube-apiserver'), ...args, ...more];
+      const command = [join(folder ?? '', 'kube-apiserver'), ...args, ...flagsOf(software)];
       const child = launch(server.name, 'unshare', ['--uts', 'sh', '-c', script, 'sh', hostname, ...command]);
       await waitUntil(
         `${server.name} to be ready`,
@@ -342,8 +354,9 @@ export async function startControlPlane(options: {
         server.emulatedVersion === undefined
           ? `v${server.version}`
           : `v${server.version} emulating ${server.emulatedVersion}`,
-      start: (hostname = ownHostname) => launchServer(hostname, []),
-      startWith: (flags) => launchServer(ownHostname, flags),
+      start: (hostname = ownHostname) => launchServer(hostname, server),
+      startWith: (flags) => launchServer(ownHostname, { ...server, flags: [...(server.flags ?? []), ...flags] }),
+      startAs: (software) => launchServer(ownHostname, software),
       stop: () => end(server.name, 'SIGTERM'),
       kill: () => end(server.name, 'SIGKILL'),
       pause: (what) => (what === 'network' ? setAddress('del', ip) : signalTo(processOf(what), 'SIGSTOP')),

@@ -1,6 +1,7 @@
 import { compareFields, type FieldComparison, type FieldList, type OutlinedKind } from './compare-fields.ts';
 import { compareText } from './compare-text.ts';
 import type { ServedGroupVersion } from './derive-table.ts';
+import { isHeartbeat } from './harmless-writes.ts';
 import type { PeerSet } from './routing-table.ts';
 import { type DefinitionDigest, kindKey, type SchemaOutline } from './schema-outline.ts';
 import { compareServedVersions, type ServedVersion, servedMinor } from './served-version.ts';
@@ -229,13 +230,6 @@ function judgeResource(judging: Judging, group: string, resource: string, offere
     disappearing: unite(lists.map(({ onlyRight }) => onlyRight)),
     described: unite(lists.map(({ described }) => described)),
   };
-}
-
-/**
- * A Lease says that somebody lives: a node that cannot renew its own counts as dead, which is worse than a lost field.
- */
-function isHeartbeat(group: string, resource: string): boolean {
-  return group === 'coordination.k8s.io' && resource === 'leases';
 }
 
 function classify(judging: Judging, group: string, { kinds }: Offered): readonly Class[] {

@@ -1,4 +1,5 @@
-import type { PeerSet, RoutingTable, Scope } from './routing-table.ts';
+import { isHeartbeat, isReview } from './harmless-writes.ts';
+import type { PeerSet, RoutingTable, Scope, TableGroupVersion, TableResource } from './routing-table.ts';
 
 /** A resource or subresource of the table. */
 export interface ListedResource {
@@ -46,7 +47,8 @@ export function indexTable(table: RoutingTable): TableIndex {
       const key = `${group}/${version}/${row.resource}`;
       // What an aggregated server has at which path is its own affair.
       const scope = origin === 'Aggregated' ? undefined : row.scope;
-      const fields = row.writers && { writers: { best: row.writers, standIns: row.standIns ?? [] } };
+      const writers = writersOf(table, { group, origin }, row);
+      const fields = writers && { writers };
       resources.set(key, { peers: row.peers, scope, ...fields });
       // Nearly all rows refer to the same few sets.
       if (row.peers !== before)
@@ -78,6 +80,22 @@ export function indexTable(table: RoutingTable): TableIndex {
     isAggregated: (group, version) => aggregated.has(`${group}/${version}`),
     peerAt: (address) => addresses.get(address),
   };
+}
+
+/**
+ * Who may write, where that is not everybody who serves it.
+ *
+ * Where all are alike but one has been away, that one may be of another version now; those that stayed are not.
+ */
+function writersOf(
+  { fieldSkew, peers }: RoutingTable,
+  { group, origin }: Pick<TableGroupVersion, 'group' | 'origin'>,
+  { resource, peers: serving, writers, standIns = [] }: TableResource,
+): FieldWriters | undefined {
+  if (writers !== undefined) return { best: writers, standIns };
+  if (fieldSkew !== 'Preserve' || origin !== 'BuiltIn' || serving.length < 2) return undefined;
+  if (isHeartbeat(group, resource) || isReview(group)) return undefined;
+  return serving.some((peer) => peers[peer]?.inDoubt === true) ? { best: serving, standIns } : undefined;
 }
 
 function setOf(map: Map<string, Set<number>>, key: string): Set<number> {

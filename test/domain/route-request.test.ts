@@ -232,6 +232,37 @@ describe('routeRequest', () => {
       expect(to('PUT', pod, { home: 2 }, inDoubt)).to.have.property('kind', 'unavailable');
     });
 
+    it('leaves a server that was away also where all have been alike, for those that stayed', () => {
+      const doubted = (...ids: string[]) => ({
+        fieldSkew: 'Preserve' as const,
+        groupVersions,
+        peers: peers.map((peer) => (ids.includes(peer.id) ? { ...peer, inDoubt: true } : peer)),
+      });
+      const elsewhere = { kind: 'peer', notFound: { kind: 'listed' }, candidates: [1, 2], fields: 'writer' };
+      expect(to('PUT', pod, {}, doubted('a'))).to.deep.equal(elsewhere);
+      expect(to('PUT', pod, {}, { ...doubted('a'), fieldSkew: 'Ignore' })).to.have.property('kind', 'home');
+      expect(to('GET', '/api/v1/pods', {}, doubted('a'))).to.have.property('kind', 'home');
+      expect(to('PUT', pod, {}, doubted('b'))).to.deep.include({ kind: 'home', instead: [2] });
+      const none = to('PUT', pod, {}, doubted('a', 'b', 'c'));
+      expect(none).to.have.property('message').that.includes('a is not known well enough since it was away');
+      const alone = { ...doubted('a'), groupVersions: [groupVersion('v1', { pods: [0] })] };
+      expect(to('PUT', pod, {}, alone)).to.have.property('kind', 'home');
+    });
+
+    it('lets heartbeats and questions go to a server that was away', () => {
+      const again = peers.map((peer) => ({ ...peer, inDoubt: true }));
+      for (const [name, resource] of [
+        ['coordination.k8s.io/v1', 'leases'],
+        ['authorization.k8s.io/v1', 'subjectaccessreviews'],
+      ] as const) {
+        const more = { peers: again, groupVersions: [groupVersion(name, { [resource]: [0, 1, 2] })] };
+        expect(to('POST', `/apis/${name}/${resource}`, {}, { ...more, fieldSkew: 'Preserve' })).to.have.property(
+          'kind',
+          'home',
+        );
+      }
+    });
+
     it('chooses no other server in mode Observe, or after another proxy has', () => {
       expect(to('PUT', pod, {}, { mode: 'Observe' })).to.have.property('kind', 'home');
       expect(to('PUT', pod, { alreadyRouted: true })).to.have.property('kind', 'home');
