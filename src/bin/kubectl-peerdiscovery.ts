@@ -18,8 +18,7 @@ import { runMerge } from './merge.ts';
 import { version } from './version.ts';
 
 const { env, stdout, stderr } = process;
-const stopped = new AbortController();
-for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stopped.abort());
+const stopped = abortOnSignals();
 // A reader that has seen enough, such as `head`, ends the command.
 stdout.on('error', () => process.exit(0));
 
@@ -48,15 +47,21 @@ const context: PluginContext = {
       throw new PluginError(`${path} cannot be read: ${why}`, 'check the path and its permissions', { cause: error });
     }
   },
-  serveDashboard: (read, port) => serveDashboard(read, port, stopped.signal),
+  serveDashboard: (read, port) => serveDashboard(read, port, stopped),
   stdout: (output) => void stdout.write(output),
   stderr: (output) => void stderr.write(output),
   color: stdout.isTTY === true && (env.NO_COLOR ?? '') === '' && env.TERM !== 'dumb',
   columns: stdout.isTTY === true ? stdout.columns : undefined,
   version,
   now: () => systemClock.date(),
-  signal: stopped.signal,
+  signal: stopped,
 };
+
+function abortOnSignals(): AbortSignal {
+  const stop = new AbortController();
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
+  return stop.signal;
+}
 
 async function main(args: readonly string[]): Promise<number> {
   const code = await runPlugin(args, context);

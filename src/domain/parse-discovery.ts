@@ -34,7 +34,7 @@ interface Budget {
 
 type Fields = Readonly<Record<string, unknown>>;
 
-const noFields: Fields = {};
+const noFields: Readonly<Fields> = {};
 
 function readGroup(value: unknown, path: string, budget: Budget): GroupDiscovery {
   spend(budget, path);

@@ -1,6 +1,6 @@
 import { isFieldValue, isToken } from '../domain/field-syntax.ts';
+import { canonicalName, commonNames } from './common-names.ts';
 import { isConnectionField } from './read-request-fields.ts';
-import { rememberFew } from './remember-few.ts';
 import { staticTable } from './static-table.ts';
 
 /**
@@ -11,19 +11,30 @@ import { staticTable } from './static-table.ts';
  */
 export const forgetAll = '\x20';
 
-const firstIndexes = new Map<string, number>();
-for (const [at, [name]] of staticTable.entries()) if (!firstIndexes.has(name)) firstIndexes.set(name, at + 1);
+const lastFirst = staticTable.map(([name, value], at) => ({ name, value, index: at + 1 })).reverse();
+const nameIndexes: ReadonlyMap<string, number> = new Map(lastFirst.map(({ name, index }) => [name, index]));
+const statusIndexes: ReadonlyMap<string, number> = indexesOf(':status');
+const methodIndexes: ReadonlyMap<string, number> = indexesOf(':method');
+const schemeAndPath = writePair(':scheme', 'https', indexesOf(':scheme').get('https')) + writeLiteralName(':path');
 
-const names = new Map<string, string | undefined>();
+function indexesOf(wanted: string): ReadonlyMap<string, number> {
+  return new Map(lastFirst.flatMap(({ name, value, index }) => (name === wanted ? [[value, index] as const] : [])));
+}
+
+/** Common names in both of the usual spellings, encoded. */
+const commonNamesWritten: ReadonlyMap<string, string | undefined> = new Map(
+  commonNames.flatMap((name) => [name, canonicalName(name)].map((spelling) => [spelling, writeAnyName(spelling)])),
+);
 
 /** An encoded name; empty if HTTP/2 drops fields of that name, undefined if the name is invalid. */
 function writeName(name: string): string | undefined {
-  const known = names.get(name);
-  if (known !== undefined || names.has(name)) return known;
+  return commonNamesWritten.get(name) ?? writeAnyName(name);
+}
+
+function writeAnyName(name: string): string | undefined {
+  if (!isToken(name)) return undefined;
   const lower = name.toLowerCase();
-  const written = !isToken(name) ? undefined : isConnectionField(lower) ? '' : writeLiteralName(lower);
-  rememberFew(names, name, written);
-  return written;
+  return isConnectionField(lower) ? '' : writeLiteralName(lower);
 }
 
 /** Encoded fields (latin1) without connection-specific ones; undefined if a field is ambiguous or invalid. */
@@ -38,16 +49,9 @@ export function encodeFields(rawHeaders: readonly string[]): string | undefined 
   return block;
 }
 
-const methods = new Map<string, string>();
-
 /** Encodes `:method`, `:scheme` (https) and `:path`. The caller has validated both arguments. */
 export function encodePseudoFields(method: string, path: string): string {
-  let written = methods.get(method);
-  if (written === undefined) {
-    written = writePair(':method', method) + writePair(':scheme', 'https') + writeLiteralName(':path');
-    rememberFew(methods, method, written);
-  }
-  return written + writeValue(path);
+  return writePair(':method', method, methodIndexes.get(method)) + schemeAndPath + writeValue(path);
 }
 
 /** Encodes `:authority`. The caller has validated it. */
@@ -60,25 +64,19 @@ function writeValue(value: string): string {
   return writeNumber(value.length, 7, 0) + value;
 }
 
-const statuses = new Map<number, string>();
-
 /** Encodes `:status`. */
 export function encodeStatus(status: number): string {
-  const known = statuses.get(status);
-  if (known !== undefined) return known;
-  const written = writePair(':status', String(status));
-  statuses.set(status, written);
-  return written;
+  const value = String(status);
+  return writePair(':status', value, statusIndexes.get(value));
 }
 
-function writePair(name: string, value: string): string {
-  const index = staticTable.findIndex((pair) => pair[0] === name && pair[1] === value);
-  return index < 0 ? writeLiteralName(name) + writeValue(value) : String.fromCharCode(0x80 | (index + 1));
+function writePair(name: string, value: string, index: number | undefined): string {
+  return index === undefined ? writeLiteralName(name) + writeValue(value) : String.fromCharCode(0x80 | index);
 }
 
 /** Encodes the name of a literal without indexing. RFC 7541, section 6.2.2. */
 function writeLiteralName(name: string): string {
-  const index = firstIndexes.get(name);
+  const index = nameIndexes.get(name);
   return index === undefined ? `\0${writeValue(name)}` : writeNumber(index, 4, 0);
 }
 

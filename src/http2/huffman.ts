@@ -11,10 +11,12 @@ const endMark = 256;
 const emits = 1 << 16;
 const fails = 1 << 17;
 
-/** The next step for each state and each nibble: `state | byte << 8 | flags`. */
-const steps = new Uint32Array(256 * 16);
-/** States in which text may end: after a whole byte, or within up to seven bits of padding, which are all ones. */
-const mayEnd = new Uint8Array(256);
+interface DecodingTables {
+  /** The next step for each state and each nibble: `state | byte << 8 | flags`. */
+  readonly steps: Readonly<Uint32Array>;
+  /** States in which text may end: after a whole byte, or within up to seven bits of padding, which are all ones. */
+  readonly mayEnd: Readonly<Uint8Array>;
+}
 
 /** Each node of the code tree has two branches: a further node, or a byte as a negative number. */
 type Tree = [number, number][];
@@ -42,8 +44,10 @@ function plantTree(): Tree {
   return tree;
 }
 
-function fillSteps(): void {
+function buildTables(): DecodingTables {
   const tree = plantTree();
+  const steps = new Uint32Array(256 * 16);
+  const mayEnd = new Uint8Array(256);
   for (let state = 0; state < tree.length; state++)
     for (let half = 0; half < 16; half++) {
       let node = state;
@@ -65,16 +69,16 @@ function fillSteps(): void {
     mayEnd[node] = 1;
     node = tree[node]?.[1] ?? 0;
   }
+  return { steps, mayEnd };
 }
-fillSteps();
 
-const scratch: Buffer = Buffer.allocUnsafeSlow(4 * 1024);
+const { steps, mayEnd } = buildTables();
 
 /** Decodes Huffman-coded text, as latin1; undefined if the bytes are not valid code. */
 export function decodeHuffman(bytes: Buffer, from: number, to: number): string | undefined {
   // The shortest code has 5 bits.
   const most = Math.ceil(((to - from) * 8) / 5);
-  const into = most <= scratch.length ? scratch : Buffer.allocUnsafe(most);
+  const into = Buffer.allocUnsafe(most);
   let state = 0;
   let size = 0;
   for (let at = from; at < to; at++) {

@@ -7,19 +7,19 @@ export function isFieldSafe(name: string, value: string): boolean {
   return isToken(name) && isFieldValue(value);
 }
 
-const lines = new Map<number, string>();
-for (const [status, reason] of Object.entries(STATUS_CODES))
-  lines.set(Number(status), `HTTP/1.1 ${status} ${reason}\r\n`);
+const statusLines: ReadonlyMap<number, string> = new Map(
+  Object.entries(STATUS_CODES).map(([status, reason]) => [Number(status), `HTTP/1.1 ${status} ${reason}\r\n`]),
+);
 
 /** The status line; empty if the status is not a final one. */
 export function statusLine(status: number): string {
   if (!(status >= 200 && status <= 999)) return '';
-  return lines.get(status) ?? `HTTP/1.1 ${status} unknown\r\n`;
+  return statusLines.get(status) ?? `HTTP/1.1 ${status} unknown\r\n`;
 }
 
 /** A whole interim answer, or undefined if it cannot be written. RFC 9110, section 15.2. */
 export function writeInterimHead(status: number, rawHeaders: RawHeaders): string | undefined {
-  const line = lines.get(status) ?? `HTTP/1.1 ${status} unknown\r\n`;
+  const line = statusLines.get(status) ?? `HTTP/1.1 ${status} unknown\r\n`;
   const fields = status >= 100 && status <= 199 && status !== 101 ? writeFields(rawHeaders) : undefined;
   return fields === undefined ? undefined : `${line}${fields}\r\n`;
 }

@@ -1,9 +1,9 @@
 import type { TLSSocket } from 'node:tls';
 import { ClientConnection, type ClientUser } from '../../http2/client-connection.ts';
+import { canonicalName } from '../../http2/common-names.ts';
 import { errorCode } from '../../http2/frames.ts';
 import type { Http2Stream } from '../../http2/stream.ts';
 import type { PeerCall, PeerFaultKind, PeerHandler, PeerRequest, PeerTarget } from '../../proxy/ports.ts';
-import { canonicalizeNames } from './canonical-names.ts';
 import { ConnectFault } from './connect-peer.ts';
 import { maxHandshakes, sweepMs } from './http1-pool.ts';
 import { encodeRequestFields } from './request-head.ts';
@@ -335,8 +335,8 @@ class Http2Attempt implements PeerCall, ClientUser {
   }
 
   #named(fields: string[]): string[] {
-    if (this.#request.overHttp2 !== true) canonicalizeNames(fields);
-    return fields;
+    if (this.#request.overHttp2 === true) return fields;
+    return fields.map((text, at) => (at % 2 === 0 ? canonicalName(text) : text));
   }
 
   #leave(): void {
