@@ -2,6 +2,7 @@ import { apiVersion, kind, type PeerDiscovery } from '../api/peer-discovery.ts';
 import { documentationUrl } from '../domain/documentation-url.ts';
 import { describeCaFault } from '../runtime/describe-ca-fault.ts';
 import { type Check, renderChecks } from './checks.ts';
+import { checkDistribution } from './distribution.ts';
 import { exitCodes } from './exit-codes.ts';
 import { checkGates, comparablePeers, type GatesOfPeer, readGates } from './feature-gates.ts';
 import { type Account, findAccounts } from './find-accounts.ts';
@@ -31,6 +32,7 @@ export async function doctor(flags: PluginFlags, cluster: Cluster, context: Plug
     await unlessRefused('CustomResourceDefinition', () => checkDefinition(cluster)),
   ];
   if (checks.every(({ level }) => level !== 'fail')) checks.push(...(await checkInstallation(flags, cluster, context)));
+  if (checks.some(({ level }) => level !== 'skip')) checks.push(await checkDistribution(cluster));
   const healthy = checks.every(({ level }) => level === 'skip') ? null : checks.every(({ level }) => level !== 'fail');
   context.stdout(
     printData({ healthy, checks }, flags.output) ??
