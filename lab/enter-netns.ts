@@ -33,7 +33,10 @@ function works(command: string, args: readonly string[]): boolean {
 }
 
 const network = ['--net', '--uts'];
-const processes = ['--pid', '--fork', '--kill-child', '--mount-proc'];
+const processes = ['--pid', '--fork', '--kill-child'];
+/** In a chroot no mount is at `/`, so that `--mount-proc` cannot keep its own from being seen outside. */
+const mountProc = 'mount --make-rprivate /proc && mount -t proc proc /proc && exec "$@"';
+const inChroot = ['--mount', '--propagation', 'unchanged', 'sh', '-c', mountProc, 'sh'];
 
 /**
  * The arguments of `unshare` that this machine permits, or what is missing; some containers permit no `--mount-proc`.
@@ -42,7 +45,14 @@ function chooseNamespaces(): readonly string[] {
   if (!works('unshare', ['--version'])) throw new Error('unshare is missing: install util-linux');
   if (!works('ip', ['-V'])) throw new Error('ip is missing: install iproute2');
   const user = ['--map-root-user'];
-  const choices = [[...network, ...processes], network, [...user, ...network, ...processes], [...user, ...network]];
+  const isolated = [...network, ...processes, '--mount-proc'];
+  const choices = [
+    isolated,
+    [...network, ...processes, ...inChroot],
+    network,
+    [...user, ...isolated],
+    [...user, ...network],
+  ];
   const chosen = choices.find((choice) => works('unshare', [...choice, 'true']));
   if (chosen !== undefined) return chosen;
   throw new Error(

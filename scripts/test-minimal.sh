@@ -36,6 +36,7 @@ ln -s ../lib/node_modules/npm/bin/npm-cli.js "$root/usr/local/bin/npm"
 cp -a "$(go env GOROOT)" "$root/usr/local/go"
 # How this machine reaches Debian, npm and Go's proxy.
 cp /etc/resolv.conf /etc/hosts "$root/etc/"
+rm -r "$root/etc/ssl/certs"
 cp -rL /etc/ssl/certs "$root/etc/ssl/"
 cp -r /etc/apt/apt.conf.d/. "$root/etc/apt/apt.conf.d/"
 [ ! -f ~/.npmrc ] || cp ~/.npmrc "$root/root/"
