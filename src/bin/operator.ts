@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
 import { type ApiClient, createApiClient } from '../adapters/kubernetes/api-client.ts';
@@ -24,6 +23,7 @@ import { keepCertificates } from '../operator/keep-certificates.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { followStatuses, rememberServers } from './known-servers.ts';
 import { operatorUsage, parseOperatorFlags } from './operator-flags.ts';
+import { namespaceOr } from './pod-namespace.ts';
 import { type Observed, referenceTo, runControllers } from './run-controllers.ts';
 import { serveMetrics } from './serve-metrics.ts';
 import { createStatusRoute } from './status-route.ts';
@@ -40,7 +40,6 @@ export interface CommandContext {
 
 const electionLease = 'peerdiscovery-operator';
 const apiTimeoutMs = 10_000;
-const serviceAccountNamespaceFile = '/var/run/secrets/kubernetes.io/serviceaccount/namespace';
 
 /** Runs `peerdiscovery operator` until its signal aborts; resolves to the exit code, 2 for bad flags. */
 export async function runOperator(args: readonly string[], context: CommandContext): Promise<number> {
@@ -59,7 +58,7 @@ export async function runOperator(args: readonly string[], context: CommandConte
   setFlagsFromString('--max-semi-space-size=1');
   const log = createLog({ format: flags.logFormat, level: flags.logLevel });
   const kubeConfig = loadKubeConfig({ kubeconfig: flags.kubeconfig, env: context.env });
-  const namespace = flags.namespace ?? (await podNamespace()) ?? 'peerdiscovery-system';
+  const namespace = await namespaceOr(flags.namespace);
   const identity = `${hostname()}_${randomUUID()}`;
   const client = createApiClient(kubeConfig, {
     timeoutMs: apiTimeoutMs,
@@ -215,12 +214,4 @@ async function reportStandstill(
   for (const object of items)
     if (await writeStandstill(client, object, { ...standstill, stillReady: false }, systemClock.date(), signal))
       recorder.record(referenceTo(object), 'Warning', standstill.reason, standstill.message, 'Elect');
-}
-
-async function podNamespace(): Promise<string | undefined> {
-  try {
-    return (await readFile(serviceAccountNamespaceFile, 'utf8')).trim();
-  } catch {
-    return undefined;
-  }
 }

@@ -1,5 +1,5 @@
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import type { ApiClient } from '../adapters/kubernetes/api-client.ts';
 import { createApiClient } from '../adapters/kubernetes/api-client.ts';
 import { createAsker, createBehindReporter } from '../adapters/kubernetes/behind-report.ts';
@@ -26,13 +26,13 @@ import { systemClock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import { rememberServers } from './known-servers.ts';
 import type { CommandContext } from './operator.ts';
+import { namespaceOr } from './pod-namespace.ts';
 import { loadCredentials } from './proxy-credentials.ts';
 import { type ProxyWorkers, serveParent, startWorkers, tellParentUp, workerVariable } from './proxy-workers.ts';
 import { serveMetrics } from './serve-metrics.ts';
 import { tuneHeap } from './tune-heap.ts';
 import { version } from './version.ts';
 
-const serviceAccountNamespaceFile = '/var/run/secrets/kubernetes.io/serviceaccount/namespace';
 const fileBelievedForMs = 30_000;
 
 /** Runs `peerdiscovery proxy` until its signal aborts, then drains; resolves to the exit code, 2 for bad flags. */
@@ -210,7 +210,7 @@ async function accessTable(
 ): Promise<TableAccess> {
   if (flags.routingTableFile !== undefined || client === undefined)
     return { source: fileSource(flags.routingTableFile ?? ''), reportBehind: () => {} };
-  const namespace = flags.namespace ?? (await podNamespace()) ?? 'peerdiscovery-system';
+  const namespace = await namespaceOr(flags.namespace);
   const location = { namespace, name: flags.routingTable };
   const policy = createAddressPolicy(flags.allowPeerCidrs);
   const servers = rememberServers({ client, file: flags.knownServersFile, policy, log });
@@ -329,12 +329,4 @@ function aborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) return resolve();
     signal.addEventListener('abort', () => resolve(), { once: true });
   });
-}
-
-async function podNamespace(): Promise<string | undefined> {
-  try {
-    return (await readFile(serviceAccountNamespaceFile, 'utf8')).trim();
-  } catch {
-    return undefined;
-  }
 }

@@ -173,7 +173,7 @@ export async function runControllers(context: ControllersContext): Promise<void>
       credentials: () => client.credentials(),
       timeoutMs: parseDuration(spec.polling.timeout),
       userAgent: fieldManager,
-      onConnectionLost: (address: string) => controller.connectionLost(address),
+      onConnectionLost: (address: string) => controller.askNow(address),
       onCertificate: (address, notAfter) => context.metrics.observeCertificate(name, address, notAfter),
       log: ownLog,
     });
@@ -235,7 +235,7 @@ export async function runControllers(context: ControllersContext): Promise<void>
       ...settings.routingTable,
       fieldManager,
       ownerReference: referenceTo(object),
-      onBehind: (address) => controller.connectionLost(address),
+      onBehind: (address) => controller.askNow(address),
       onAsked: (question) => controller.confirmationAsked(question),
       clock,
       log: ownLog,

@@ -5,6 +5,7 @@ import { classifyDefined, type DefinedResources } from '../domain/custom-resourc
 import { createDeriveMemo, deriveUnifiedView, type PeerView, type UnifiedView } from '../domain/derive-bundle.ts';
 import type { LeaseObject, LeaseProblem } from '../domain/identity-lease.ts';
 import type { Doubt } from '../domain/routing-table.ts';
+import { createBackoff } from '../runtime/backoff.ts';
 import { type Clock, dateOf } from '../runtime/clock.ts';
 import { hashText } from '../runtime/hash-text.ts';
 import type { Log } from '../runtime/log.ts';
@@ -44,8 +45,8 @@ export interface Controller {
   notify(): void;
   /** A CRD or APIService has changed: every peer's discovery is about to change too. */
   definitionsChanged(): void;
-  /** A kept connection of this address was lost: ask now whether the server is. */
-  connectionLost(address: string): void;
+  /** The server at this address may have gone or may be behind: ask it now. */
+  askNow(address: string): void;
   /** A proxy has asked for a confirmation that names this question. */
   confirmationAsked(question: string): void;
   /** What the object's status says now; what another has written over this controller's conditions is put right. */
@@ -87,7 +88,7 @@ export function startController(context: ControllerContext): Controller {
   const { timing, name: owner } = settings;
   const monitoring = { client, fetches, timing, clock, random, log, onChange: notify };
   const roster = createPeerRoster(settings, sets, monitoring, context.known);
-  const publisher = createPublisher({ owner, bundles, confirmEveryMs: timing.confirmEveryMs, clock, log });
+  const publisher = createPublisher({ owner, bundles, confirmEveryMs: settings.confirmEveryMs, clock, log });
   const memo = createDeriveMemo();
   const schemas = createSchemaGatherer({ client, clock, hash: hashText, onChange: notify });
   const startedAt = clock.now();
@@ -100,7 +101,7 @@ export function startController(context: ControllerContext): Controller {
   let lastUnified: UnifiedView | undefined;
   let lastStates = new Map<string, string>();
   let lastTold = '';
-  let failures = 0;
+  const backoff = createBackoff({ baseMs: 2 * tickMs, capMs: maxRetryMs, random: context.random });
   /** Of proxies, since the last pass. Who gets no answer asks again. */
   const questions: string[] = [];
 
@@ -213,21 +214,20 @@ export function startController(context: ControllerContext): Controller {
     while (!stopping.signal.aborted) {
       notified = false;
       const startedAt = clock.now();
+      let done = false;
       try {
-        failures = (await pass()) === undefined ? 0 : failures + 1;
+        done = (await pass()) === undefined;
       } catch (error) {
-        failures += 1;
         // The inputs of a failed pass count as unseen, so that the next one does everything again.
         lastInputs = '';
         log.warn('a pass failed and will be repeated', { error });
       }
-      const result = failures === 0 && statusTroubleAt === undefined ? 'success' : 'error';
+      if (done) backoff.reset();
+      const result = done && statusTroubleAt === undefined ? 'success' : 'error';
       context.observeReconcile(result, (clock.now() - startedAt) / 1_000);
-      if (stopping.signal.aborted || (notified && failures === 0)) continue;
+      if (stopping.signal.aborted || (notified && done)) continue;
       if (wake.signal.aborted) wake = new AbortController();
-      const retryMs = context.random() * Math.min(maxRetryMs, tickMs * 2 ** Math.min(failures, 5));
-      const waitMs = failures === 0 ? tickMs : retryMs;
-      await clock.sleep(waitMs, wake.signal);
+      await clock.sleep(done ? tickMs : backoff.nextMs(), wake.signal);
     }
     roster.stop();
     schemas.stop();
@@ -246,7 +246,7 @@ export function startController(context: ControllerContext): Controller {
           if (!stopping.signal.aborted) roster.poke();
         });
     },
-    connectionLost: (address) => roster.poke(address),
+    askNow: (address) => roster.poke(address),
     confirmationAsked(question) {
       questions.push(question);
       if (questions.length > maxQuestions) questions.shift();

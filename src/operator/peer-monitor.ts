@@ -7,6 +7,7 @@ import {
 } from '../domain/assess-peer.ts';
 import type { SchemaIndex } from '../domain/compare-schemas.ts';
 import type { ResolvedPeer } from '../domain/resolve-peers.ts';
+import { createBackoff } from '../runtime/backoff.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { PeerClient } from './ports.ts';
@@ -20,8 +21,6 @@ export interface MonitorTiming {
   readonly eagerProbeIntervalMs: number;
   /** Upper bound of the wait after failures. */
   readonly maxBackoffMs: number;
-  /** Between two confirmations of the published table. */
-  readonly confirmEveryMs: number;
 }
 
 /** What a monitor needs from around it. */
@@ -76,7 +75,7 @@ export function monitorPeer(
   let refusingSince: number | undefined;
   /** True while it has to become ready again: it was seen not ready, moved or restarted. */
   let wasAway = known?.probe !== undefined && known.probe.kind !== 'ready';
-  let failures = 0;
+  const backoff = createBackoff({ baseMs: 500, capMs: timing.maxBackoffMs, random: context.random });
   let pokes = 0;
   let wake = new AbortController();
 
@@ -116,13 +115,12 @@ export function monitorPeer(
     const result = await client.fetchDiscovery(address, previous, stopping.signal);
     if (stopping.signal.aborted || seen.peer.address !== address || seen.peer.lease?.holderIdentity !== holder) return;
     if (result.kind === 'failed') {
-      failures += 1;
-      fetchDueAt = clock.now() + backoff();
+      fetchDueAt = clock.now() + backoff.nextMs();
       const repeated = seen.fetchFailure?.reason === result.reason;
       change({ ...seen, fetchFailure: { reason: result.reason, message: result.message } }, !repeated);
       return;
     }
-    failures = 0;
+    backoff.reset();
     fetchDueAt = clock.now() + timing.pollIntervalMs * (0.8 + 0.4 * context.random());
     // Whether it has become another version is to be known before it counts as ready.
     const inDoubt = seen.documentsAt === undefined;
@@ -172,10 +170,6 @@ export function monitorPeer(
     };
   }
 
-  function backoff(): number {
-    return context.random() * Math.min(timing.maxBackoffMs, 250 * 2 ** Math.min(failures, 10));
-  }
-
   function waitMs(): number {
     const kind = seen.probe?.kind;
     if (kind === 'ready') return Math.min(timing.probeIntervalMs, Math.max(0, fetchDueAt - clock.now()));
@@ -190,7 +184,7 @@ export function monitorPeer(
       if (address !== undefined) {
         await probe(address);
         if (seen.probe?.kind === 'ready' && clock.now() >= fetchDueAt)
-          await context.fetches.add(() => fetch(address), { priority: -Math.min(failures, 10) });
+          await context.fetches.add(() => fetch(address), { priority: -Math.min(backoff.attempts, 10) });
       }
       if (pokes !== pokesBefore || stopping.signal.aborted) continue;
       if (wake.signal.aborted) wake = new AbortController();

@@ -23,6 +23,8 @@ export interface ControllerSettings {
   readonly staleAfterMs: number;
   readonly goneAfterMs: number;
   readonly timing: MonitorTiming;
+  /** Between two confirmations of the published table. */
+  readonly confirmEveryMs: number;
   readonly routingTable: { readonly namespace: string; readonly name: string };
 }
 
@@ -98,8 +100,8 @@ export function readSettings(object: PeerDiscovery, context: SettingsContext): S
       probeIntervalMs: 2_000,
       eagerProbeIntervalMs: 250,
       maxBackoffMs: Math.max(pollIntervalMs, 10_000),
-      confirmEveryMs: 5_000,
     },
+    confirmEveryMs: 5_000,
     routingTable,
   };
   return { ok: true, settings, spec };

@@ -1,7 +1,7 @@
 import type { StatusError } from '../domain/status-error.ts';
 import { buildStatus } from '../domain/status-error.ts';
 import type { Clock } from '../runtime/clock.ts';
-import { socketTokenPrefix } from './bearer-token.ts';
+import { hasToken } from './bearer-token.ts';
 import type { ClientCertificate } from './client-certificate.ts';
 import { isAnchored } from './client-certificate.ts';
 import type { Exchange } from './exchange.ts';
@@ -192,12 +192,6 @@ function impersonate(token: () => string | undefined): Convey {
 const unfaithful =
   'the user of this client certificate has a name, group or UID that HTTP cannot carry unchanged: ' +
   'use a token, or connect to a kube-apiserver directly';
-
-/** As kube-apiserver looks for tokens: in `Authorization`, and among the protocols of a WebSocket. */
-function hasToken(rawHeaders: RawHeaders): boolean {
-  if (/^bearer\s/i.test(headerValue(rawHeaders, 'authorization')?.trim() ?? '')) return true;
-  return headerValue(rawHeaders, 'sec-websocket-protocol')?.includes(socketTokenPrefix) === true;
-}
 
 function namesImpersonation(rawHeaders: RawHeaders): boolean {
   for (let at = 0; at < rawHeaders.length; at += 2)

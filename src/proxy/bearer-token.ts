@@ -2,7 +2,7 @@ import { hash } from 'node:crypto';
 import { headerValue, type RawHeaders } from './headers.ts';
 
 /** A WebSocket client may bring its token as a protocol. Source: `websocket` of k8s.io/apiserver/pkg/authentication. */
-export const socketTokenPrefix = 'base64url.bearer.authorization.k8s.io.';
+const socketTokenPrefix = 'base64url.bearer.authorization.k8s.io.';
 
 /** The token that was read last on a connection, and the field that it was read from. */
 export interface TokenMemo {
@@ -33,6 +33,14 @@ export function bearerToken({ rawHeaders, connection }: TokenSource): string | u
   const other = socketToken(protocols);
   if (other === undefined || other === token) return token;
   return token === undefined ? other : undefined;
+}
+
+/** True if a request has a token that kube-apiserver would look at. It may have two that differ. */
+export function hasToken(rawHeaders: RawHeaders): boolean {
+  const field = headerValue(rawHeaders, 'authorization');
+  if (field !== undefined && parseBearer(field) !== undefined) return true;
+  const protocols = headerValue(rawHeaders, 'sec-websocket-protocol');
+  return protocols !== undefined && socketToken(protocols) !== undefined;
 }
 
 /** A token's key in caches: a digest, so that no credential stays in memory and long ones cost no more. */

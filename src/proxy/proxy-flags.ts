@@ -2,6 +2,7 @@ import { BlockList, isIP } from 'node:net';
 import { parseArgs } from 'node:util';
 import { parseAddress } from '../domain/address.ts';
 import { didYouMean } from '../domain/closest-name.ts';
+import { readDuration } from '../domain/read-duration.ts';
 import type { IdentityFlags } from './identity-flags.ts';
 import { identityOptions, identityUsage, readIdentityFlags } from './identity-flags.ts';
 import { limitOptions, limitUsage, readLimitFlags } from './limit-flags.ts';
@@ -243,12 +244,7 @@ function isCidr(cidr: string): boolean {
   }
 }
 
-/** Go's form of durations, as far as people type it: `1m30s`, `500ms`. */
+/** Go's flags take a bare 0 for a duration, too. */
 function parseDuration(text: string): number | undefined {
-  if (!/^(?:[0-9]+(?:\.[0-9]+)?(?:ms|h|m|s))+$/.test(text)) return text === '0' ? 0 : undefined;
-  const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
-  let total = 0;
-  for (const [, amount, unit] of text.matchAll(/([0-9.]+)(ms|h|m|s)/g))
-    total += Number(amount) * (unitMs[unit ?? ''] ?? 0);
-  return total;
+  return text === '0' ? 0 : readDuration(text);
 }

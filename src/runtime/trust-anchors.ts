@@ -6,12 +6,17 @@ import { X509Certificate } from 'node:crypto';
  */
 export function readAnchors(pem: string): X509Certificate[] {
   const anchors = new Map<string, X509Certificate>();
-  for (const block of pem.match(/-----BEGIN CERTIFICATE-----[^-:]+-----END CERTIFICATE-----/g) ?? []) {
-    const certificate = tryRead(block);
+  for (const block of pemCertificates(pem)) {
+    const certificate = tryReadCertificate(block);
     if (certificate !== undefined) anchors.set(certificate.fingerprint256, certificate);
   }
   if (anchors.size === 0) throw new Error('there is no certificate in it');
   return [...anchors.values()];
+}
+
+/** The blocks of a CA file that Go tries to read as certificates: one with headers is none. */
+export function pemCertificates(pem: string): readonly string[] {
+  return pem.match(/-----BEGIN CERTIFICATE-----[^-:]+-----END CERTIFICATE-----/g) ?? [];
 }
 
 /** One set of trust anchors, as options of Node's `createSecureContext` and `connect`. */
@@ -82,7 +87,8 @@ export function tryEach<Item>(items: readonly [Item, ...Item[]]): TryEach<Item> 
   };
 }
 
-function tryRead(block: string): X509Certificate | undefined {
+/** Undefined if it is no certificate. */
+export function tryReadCertificate(block: string): X509Certificate | undefined {
   try {
     return new X509Certificate(block);
   } catch {

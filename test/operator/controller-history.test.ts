@@ -11,7 +11,7 @@ import {
   controlPlaneHistories,
   type History,
   historyBounds,
-  historyTiming,
+  historyConfirmEveryMs,
   keysOf,
   type Moment,
   runHistory,
@@ -26,7 +26,7 @@ const retryMs = 6_000;
 /** A new leader leaves what was published in force until first answers are in, or are late. */
 const takeoverMs = 6_000;
 /** A table is confirmed in turns, whenever it was published: it may have to wait for the next turn, and for a tick. */
-const confirmedAfterMs = historyTiming.confirmEveryMs + 1_500;
+const confirmedAfterMs = historyConfirmEveryMs + 1_500;
 /** Thousands on demand, such as `PEERDISCOVERY_HISTORIES=5000 mocha test/operator/controller-history.test.ts`. */
 const numRuns = Number(process.env.PEERDISCOVERY_HISTORIES ?? 60);
 

@@ -137,13 +137,14 @@ export interface TrueServer {
 
 /** Bounds short enough for many histories, in the proportions of the defaults. */
 export const historyBounds = { staleAfterMs: 20_000, goneAfterMs: 60_000 };
-/** How often the operator asks and confirms in a history. */
-export const historyTiming = {
+/** Between two confirmations in a history. */
+export const historyConfirmEveryMs = 10_000;
+/** How often the operator asks in a history. */
+const historyTiming = {
   pollIntervalMs: 5_000,
   probeIntervalMs: 1_000,
   eagerProbeIntervalMs: 500,
   maxBackoffMs: 5_000,
-  confirmEveryMs: 10_000,
 };
 
 /**
@@ -154,7 +155,11 @@ export async function runHistory(
   { servers: count, moreResources, steps }: History,
   atEveryMoment: (moment: Moment) => void,
 ): Promise<Moment> {
-  const plane = createFakeControlPlane({ ...historyBounds, timing: historyTiming });
+  const plane = createFakeControlPlane({
+    ...historyBounds,
+    timing: historyTiming,
+    confirmEveryMs: historyConfirmEveryMs,
+  });
   let nowMs = 0;
   let quietSinceMs = 0;
   let ledSinceMs = 0;

@@ -145,8 +145,8 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
       probeIntervalMs: 1_000,
       eagerProbeIntervalMs: 250,
       maxBackoffMs: 10_000,
-      confirmEveryMs: 10_000,
     },
+    confirmEveryMs: 10_000,
     routingTable: { namespace: 'peerdiscovery-system', name: 'peerdiscovery-cluster' },
   };
   let controller: Controller | undefined;

@@ -17,7 +17,7 @@ import { walkLegacyDiscovery } from './legacy-discovery.ts';
 import { openPeerSession, type PeerAnswer, type PeerCredentials, type PeerSession } from './peer-session.ts';
 import { readSchemaIndex } from './read-schema-index.ts';
 import { readVersion } from './read-version.ts';
-import { PeerFault } from './verified-connection.ts';
+import { PeerError } from './verified-connection.ts';
 
 export interface PeerClientOptions {
   /** PEM bundle that server certificates have to chain to; without one every peer is refused. Asked each time. */
@@ -87,10 +87,10 @@ export function createPeerClient(options: PeerClientOptions): PeerClient {
   }
 
   function sessionFor(address: string, { certPem, keyPem }: PeerCredentials): PeerSession {
-    if (closed) throw new PeerFault('Unreachable', 'the client is closed');
+    if (closed) throw new PeerError('Unreachable', 'the client is closed');
     const caPem = options.ca();
     // An empty CA would make Node trust the system's authorities.
-    if (caPem === undefined || caPem.trim() === '') throw new PeerFault('Refused', 'no CA to verify certificates with');
+    if (caPem === undefined || caPem.trim() === '') throw new PeerError('Refused', 'no CA to verify certificates with');
     const known = sessions.get(address);
     if (known !== undefined) {
       const { identity } = known;
@@ -99,7 +99,7 @@ export function createPeerClient(options: PeerClientOptions): PeerClient {
       sessions.delete(address);
     }
     const target = parseAddress(address);
-    if (target === undefined) throw new PeerFault('Unreachable', 'not an address of the form host:port');
+    if (target === undefined) throw new PeerError('Unreachable', 'not an address of the form host:port');
     const session = openPeerSession({
       target,
       serverName: options.serverName,
@@ -117,13 +117,13 @@ export function createPeerClient(options: PeerClientOptions): PeerClient {
     address: string,
     signal: AbortSignal,
     run: (get: Get) => Promise<Result>,
-    onFault: (fault: PeerFault) => Result,
+    onFault: (fault: PeerError) => Result,
   ): Promise<Result> {
     signal.throwIfAborted();
     const controller = new AbortController();
     const cancel = () => controller.abort(signal.reason);
     signal.addEventListener('abort', cancel, { once: true });
-    const timeout = new PeerFault('Timeout', `no complete answer within ${timeoutMs} ms`);
+    const timeout = new PeerError('Timeout', `no complete answer within ${timeoutMs} ms`);
     const timer = setTimeout(() => controller.abort(timeout), timeoutMs);
     let ended = false;
     try {
@@ -139,8 +139,8 @@ export function createPeerClient(options: PeerClientOptions): PeerClient {
       return result;
     } catch (error) {
       if (signal.aborted) throw signal.reason;
-      if (error instanceof PeerFault) return onFault(error);
-      return onFault(new PeerFault('Malformed', error instanceof Error ? error.message : String(error)));
+      if (error instanceof PeerError) return onFault(error);
+      return onFault(new PeerError('Malformed', error instanceof Error ? error.message : String(error)));
     } finally {
       clearTimeout(timer);
       signal.removeEventListener('abort', cancel);
@@ -152,7 +152,7 @@ export function createPeerClient(options: PeerClientOptions): PeerClient {
     try {
       return await options.credentials();
     } catch (error) {
-      throw new PeerFault('Unauthorized', `own credential cannot be read: ${messageOf(error)}`, { cause: error });
+      throw new PeerError('Unauthorized', `own credential cannot be read: ${messageOf(error)}`, { cause: error });
     }
   }
 
@@ -378,28 +378,28 @@ function parseRoot(body: Buffer, name: RootName): { readonly form: DiscoveryForm
   const { kind, apiVersion } = fields;
   // A list that is not there must not read as a server that serves nothing.
   if (kind === 'APIGroupDiscoveryList' && !Array.isArray(fields.items))
-    throw new PeerFault('Malformed', `/${name} has no list of groups`);
+    throw new PeerError('Malformed', `/${name} has no list of groups`);
   if (kind === 'APIGroupDiscoveryList' && apiVersion === 'apidiscovery.k8s.io/v2') return { form: 'v2', value };
   if (kind === 'APIGroupDiscoveryList' && apiVersion === 'apidiscovery.k8s.io/v2beta1')
     // Field for field the same as v2.
     return { form: 'v2beta1', value: { ...fields, apiVersion: 'apidiscovery.k8s.io/v2' } };
   if (kind === (name === 'api' ? 'APIVersions' : 'APIGroupList')) return { form: 'legacy', value };
-  throw new PeerFault('Malformed', `/${name} is not a discovery document`);
+  throw new PeerError('Malformed', `/${name} is not a discovery document`);
 }
 
 function expectOk(answer: PeerAnswer, path: string): Buffer {
   if (answer.status === 200) return answer.body;
   const message = `HTTP ${answer.status} from ${path}`;
-  throw new PeerFault(answer.status === 401 || answer.status === 403 ? 'Unauthorized' : 'HTTPStatus', message);
+  throw new PeerError(answer.status === 401 || answer.status === 403 ? 'Unauthorized' : 'HTTPStatus', message);
 }
 
 function parseJson(body: Buffer, path: string): unknown {
   const excess = findJsonExcess(body);
-  if (excess !== undefined) throw new PeerFault('Malformed', `${path} is too large: ${excess}`);
+  if (excess !== undefined) throw new PeerError('Malformed', `${path} is too large: ${excess}`);
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
   } catch (error) {
-    throw new PeerFault('Malformed', `${path} is not JSON: ${messageOf(error)}`, { cause: error });
+    throw new PeerError('Malformed', `${path} is not JSON: ${messageOf(error)}`, { cause: error });
   }
 }
 

@@ -2,7 +2,7 @@ import { createSecureContext, type SecureContext } from 'node:tls';
 import { type Dispatcher, Pool } from 'undici';
 import { formatAddress, type HostPort } from '../../domain/address.ts';
 import { anchorSets, type TryEach, tryEach } from '../../runtime/trust-anchors.ts';
-import { openVerifiedConnection, PeerFault } from './verified-connection.ts';
+import { openVerifiedConnection, PeerError } from './verified-connection.ts';
 
 /** A credential for peers: a bearer token, a client certificate with its key, or neither. */
 export interface PeerCredentials {
@@ -40,7 +40,7 @@ export interface PeerGet {
 /** Kept-alive connections to one peer, shared with no other peer. */
 export interface PeerSession {
   readonly identity: PeerIdentity;
-  /** @throws PeerFault, or the signal's reason if that aborted. */
+  /** @throws PeerError, or the signal's reason if that aborted. */
   get(request: PeerGet): Promise<PeerAnswer>;
   /** DNS names of the certificate that was verified last. */
   certificateNames(): readonly string[];
@@ -67,7 +67,7 @@ const ignoredBodyBytes = 64 * 1024;
  *
  * Redirects are not followed, compressed answers are refused, and a GET is sent a second time only if a kept-alive
  * connection broke before the head of its answer.
- * @throws PeerFault if the CA or the client certificate cannot be read.
+ * @throws PeerError if the CA or the client certificate cannot be read.
  */
 export function openPeerSession(options: PeerSessionOptions): PeerSession {
   const { target, serverName, identity, timeoutMs } = options;
@@ -143,7 +143,7 @@ export function openPeerSession(options: PeerSessionOptions): PeerSession {
         const encoding = headers['content-encoding'];
         if (encoding !== undefined && encoding !== 'identity') {
           body.on('error', () => {}).destroy();
-          throw new PeerFault('Malformed', `${path} is encoded, although no encoding was offered`);
+          throw new PeerError('Malformed', `${path} is encoded, although no encoding was offered`);
         }
         return { status, etag, body: await readBody(body, headers['content-length'], request) };
       } catch (error) {
@@ -175,7 +175,7 @@ async function readBody(
   contentLength: string | string[] | undefined,
   { path, budget }: PeerGet,
 ): Promise<Buffer> {
-  const tooLarge = () => new PeerFault('TooLarge', `${path} is larger than the limit`);
+  const tooLarge = () => new PeerError('TooLarge', `${path} is larger than the limit`);
   if (typeof contentLength === 'string' && Number(contentLength) > budget.bytes) {
     body.on('error', () => {}).destroy();
     throw tooLarge();
@@ -197,7 +197,7 @@ function readContexts(caPem: string, own?: { readonly cert: string; readonly key
     return tryEach([make(first), ...others.map(make)]);
   } catch (error) {
     const message = `the CA or the client certificate cannot be read: ${error instanceof Error ? error.message : error}`;
-    throw new PeerFault('Refused', message, { cause: error });
+    throw new PeerError('Refused', message, { cause: error });
   }
 }
 
@@ -212,8 +212,8 @@ function brokeOnUse(error: unknown): boolean {
 
 function asFault(error: unknown, signal: AbortSignal): unknown {
   if (signal.aborted) return signal.reason;
-  if (error instanceof PeerFault) return error;
+  if (error instanceof PeerError) return error;
   const message = error instanceof Error ? error.message : String(error);
   const malformed = /^(HPE_|UND_ERR_(HEADERS_OVERFLOW|RES_|INVALID|NOT_SUPPORTED))/.test(errorCode(error));
-  return new PeerFault(malformed ? 'Malformed' : 'Unreachable', message, { cause: error });
+  return new PeerError(malformed ? 'Malformed' : 'Unreachable', message, { cause: error });
 }

@@ -6,7 +6,7 @@ import type { TryEach } from '../../runtime/trust-anchors.ts';
 import { withoutNodeAdvice } from '../../runtime/without-node-advice.ts';
 
 /** Why nothing usable came from a peer. */
-export type PeerFaultReason =
+export type PeerErrorReason =
   | 'Unreachable'
   | 'Timeout'
   | 'Refused'
@@ -16,10 +16,10 @@ export type PeerFaultReason =
   | 'HTTPStatus';
 
 /** An exchange with a peer that failed, with its reason as a word. */
-export class PeerFault extends Error {
-  override readonly name = 'PeerFault';
-  readonly reason: PeerFaultReason;
-  constructor(reason: PeerFaultReason, message: string, options?: ErrorOptions) {
+export class PeerError extends Error {
+  override readonly name = 'PeerError';
+  readonly reason: PeerErrorReason;
+  constructor(reason: PeerErrorReason, message: string, options?: ErrorOptions) {
     super(message, options);
     this.reason = reason;
   }
@@ -72,7 +72,7 @@ function openConnection(options: VerifiedConnectionOptions, secureContext: Secur
       checkServerIdentity: (_host, certificate) => checkPeerName(serverName, certificate.raw),
     });
     const timer = setTimeout(() => {
-      socket.destroy(new PeerFault('Timeout', `no TLS connection within ${timeoutMs} ms`));
+      socket.destroy(new PeerError('Timeout', `no TLS connection within ${timeoutMs} ms`));
     }, timeoutMs);
     const fail = (error: Error) => {
       clearTimeout(timer);
@@ -80,20 +80,20 @@ function openConnection(options: VerifiedConnectionOptions, secureContext: Secur
       const refused = Boolean(socket.authorizationError);
       socket.destroy();
       reject(
-        error instanceof PeerFault
+        error instanceof PeerError
           ? error
           : refused
-            ? new PeerFault('Refused', `certificate does not verify: ${withoutNodeAdvice(error.message)}`, {
+            ? new PeerError('Refused', `certificate does not verify: ${withoutNodeAdvice(error.message)}`, {
                 cause: error,
               })
-            : new PeerFault('Unreachable', error.message || String(error), { cause: error }),
+            : new PeerError('Unreachable', error.message || String(error), { cause: error }),
       );
     };
     const closed = () => fail(new Error('connection closed during the TLS handshake'));
     socket.once('error', fail);
     socket.once('close', closed);
     socket.once('secureConnect', () => {
-      if (!socket.authorized) return fail(new PeerFault('Refused', 'certificate does not verify'));
+      if (!socket.authorized) return fail(new PeerError('Refused', 'certificate does not verify'));
       clearTimeout(timer);
       socket.off('error', fail);
       socket.off('close', closed);
