@@ -80,6 +80,7 @@ export async function runProxy(args: readonly string[], context: CommandContext)
     clock: systemClock,
     log,
     limits: flags.limits,
+    watchLevelingPeriodMs: flags.watchLevelingPeriodMs,
     random: Math.random,
   });
   try {

@@ -28,6 +28,10 @@ export interface ClientConnection {
   readonly date?: () => number;
   /** The user that was let in on it last. */
   owner?: string;
+  /** True once its client is to connect anew. Its next watches go where there are fewest, whatever its home is. */
+  isLeaving?: boolean;
+  /** Tells the client at once to connect anew, where the protocol has a way. Set by the front. */
+  leave?: () => void;
   /** Counts bytes that arrive, and bytes queued to be sent. */
   readonly keptBytes?: Pick<KeptBytes, 'note'>;
 }

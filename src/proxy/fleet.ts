@@ -38,8 +38,13 @@ export interface Fleet {
    * Never one that is hung: it would let the client wait instead.
    */
   lastResort(peer: FleetPeer | undefined): peer is FleetPeer;
-  /** The home of a client connection: the pinned one, else one that is chosen once and kept while it is well. */
-  homeOf(snapshot: FleetSnapshot, connection: ClientConnection): FleetPeer | undefined;
+  /**
+   * The home of a client connection: the pinned one, else one that is chosen once and kept while it is well. A watch
+   * tells what it has seen, so on a connection that is to end it may have another home than the reads there.
+   */
+  homeOf(snapshot: FleetSnapshot, connection: ClientConnection, forWatch?: boolean): FleetPeer | undefined;
+  /** Address of the server that is every client's home, while it takes work. */
+  pinnedHome(): string | undefined;
   /** Makes the server that stood in for a lost home the connection's home, so that its reads do not go back in time. */
   adoptHome(connection: ClientConnection, peer: FleetPeer): void;
 }
@@ -162,19 +167,21 @@ export function createFleet({
     tableAgeSeconds: () => (snapshot.bundle === undefined ? -1 : Math.max(0, (clock.now() - confirmedAt) / 1000)),
     usable,
     lastResort,
-    homeOf: (from, connection) => {
+    pinnedHome: () => (pinnedTakesWork(snapshot) ? pinnedHome : undefined),
+    homeOf: (from, connection, forWatch = false) => {
       if (pinned !== undefined && pinnedTakesWork(from)) {
         connection.home = undefined;
         return pinned;
       }
-      if (connection.home !== undefined) {
+      const isMoved = forWatch && connection.isLeaving === true;
+      if (connection.home !== undefined && !isMoved) {
         const at = from.index?.peerAt(connection.home);
         const kept = at === undefined ? undefined : from.peers[at];
         if (usable(kept)) return kept;
       }
       const chosen = best(from.peers, usable);
       if (chosen === undefined) return lastResort(pinned) ? pinned : best(from.peers, lastResort);
-      settle(connection, chosen);
+      if (!isMoved) settle(connection, chosen);
       return chosen;
     },
     adoptHome: (connection, peer) => {

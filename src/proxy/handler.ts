@@ -16,6 +16,7 @@ import type { Fleet, FleetPeer, FleetSnapshot } from './fleet.ts';
 import type { ForwardEvents, ForwardedExchange, ForwardTarget } from './forward.ts';
 import { forward } from './forward.ts';
 import { headerValue } from './headers.ts';
+import type { WatchLeveller } from './level-watches.ts';
 import { ownFields } from './own-fields.ts';
 import type { PeerHealth } from './peer-health.ts';
 import type { PeerFault, PeerTarget, PeerTransport, ProxyMetrics, Route, UnavailableReason } from './ports.ts';
@@ -44,6 +45,7 @@ export interface HandlerContext {
   readonly accessLog: boolean;
   readonly authenticate: Authenticate;
   readonly admission: Admission;
+  readonly leveller: WatchLeveller;
 }
 
 /** Answers one request. */
@@ -166,7 +168,7 @@ class Answering implements ForwardEvents {
     }
     this.#admitted = admitted;
     const snapshot = fleet.current();
-    const home = fleet.homeOf(snapshot, exchange.connection);
+    const home = fleet.homeOf(snapshot, exchange.connection, info.verb === 'watch');
     this.#home = home;
     this.#isBehind = isProxied(info) || isAggregated(info, snapshot);
     // What another proxy has routed here already is about this server alone.
@@ -358,6 +360,8 @@ class Answering implements ForwardEvents {
     // Whoever answers stays: neither the next read of the resource nor the next request for home goes back in time.
     if (this.#homeLacksIt) stick(this.#exchange, info, peer);
     else if (this.#isForHome && peer !== this.#home) fleet.adoptHome(this.#exchange.connection, peer);
+    if (this.#isForHome && info.verb === 'watch' && status === 200 && this.#upgrade === undefined)
+      this.#context.leveller.begin(this.#exchange, peer.target.address);
     if (!peerProxied) return;
     this.#route = 'peer';
     const { group, version, resource } = info;
@@ -366,9 +370,10 @@ class Answering implements ForwardEvents {
   }
 
   #onClose(complete: boolean): void {
-    const { admission, metrics, accessLog } = this.#context;
+    const { admission, leveller, metrics, accessLog } = this.#context;
     this.#counts.inFlight--;
     if (this.#admitted !== undefined) admission.leave(this.#admitted);
+    leveller.end(this.#exchange);
     if (!this.#isLong) metrics.duration.observe((performance.now() - this.#startedAt) / 1000, this.#route);
     // Discovery writes its answers itself.
     if (this.#code === 0) {

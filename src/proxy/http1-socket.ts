@@ -119,7 +119,7 @@ export class Http1Socket implements Http1Wire, Keeper {
   }
 
   isClosing(): boolean {
-    return this.#shared.isDraining() || this.#shared.sendsAway();
+    return this.#shared.isDraining() || this.client.isLeaving === true || this.#shared.sendsAway();
   }
 
   send(bytes: Uint8Array, last: boolean): void {

@@ -121,6 +121,7 @@ export function createHttp2Front({
       });
       const connection = new ServerConnection(socket, owner, serverLimits, now);
       const keeper = new ConnectionKeeper(connection, client);
+      client.leave = () => connection.drain();
       connections.add(connection);
       keepers.add(keeper);
       if (draining) connection.drain();

@@ -207,6 +207,8 @@ export interface ProxyMetrics {
   readonly tableRevision: { set(revision: number): void };
   readonly failovers: { inc(): void };
   readonly homeChanges: { inc(): void };
+  /** Watches that were ended so that their clients resume them on a server with fewer. */
+  readonly movedWatches: { inc(count: number): void };
   /** Requests and connections that a limit ended or refused. */
   readonly limited: { inc(labels: { readonly limit: string }): void };
   /** When what is in use of each sort of certificate expires, in seconds since the epoch. */

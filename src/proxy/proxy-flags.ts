@@ -33,6 +33,8 @@ export interface ProxyFlags extends IdentityFlags {
   readonly accessLog: boolean;
   /** Processes that share the port. */
   readonly workers: number;
+  /** 0 for never. */
+  readonly watchLevelingPeriodMs: number;
   readonly shutdownDelayMs: number;
   readonly shutdownWatchGraceMs: number;
   readonly shutdownTimeoutMs: number;
@@ -66,6 +68,7 @@ const options = {
   'log-level': { type: 'string', default: 'info' },
   workers: { type: 'string', default: '1' },
   'access-log': { type: 'boolean', default: false },
+  'watch-leveling-period': { type: 'string', default: '5s' },
   'shutdown-delay-duration': { type: 'string', default: '0s' },
   'shutdown-watch-termination-grace-period': { type: 'string', default: '5s' },
   'shutdown-timeout': { type: 'string', default: '30s' },
@@ -102,6 +105,9 @@ Usage: peerdiscovery proxy --tls-cert-file FILE --tls-private-key-file FILE --pe
   --log-level error|warn|info|debug (default info)
   --workers NUMBER                  processes that share the port, one for each core that is to be used (default 1)
   --access-log                      log a line for each request
+  --watch-leveling-period TIME      how often to look whether some kube-apiservers have far more watches than others, as
+                                    after a restart of each in turn; some of those are ended as a timeout ends them, and
+                                    their clients resume them where there are fewer; 0s for never (default 5s)
   --shutdown-delay-duration TIME    keep serving, though not ready, after SIGTERM; such as 5s (default 0s)
   --shutdown-watch-termination-grace-period TIME
                                     then end watches evenly over this time (default 5s)
@@ -187,6 +193,7 @@ export function parseProxyFlags(args: readonly string[]): ProxyFlagsResult {
     if (parsed === undefined) problems.push(`--${flag} must be a duration such as 5s, 500ms or 1m30s`);
     return parsed ?? 0;
   };
+  const watchLevelingPeriodMs = duration('watch-leveling-period');
   const shutdownDelayMs = duration('shutdown-delay-duration');
   const shutdownWatchGraceMs = duration('shutdown-watch-termination-grace-period');
   const shutdownTimeoutMs = duration('shutdown-timeout');
@@ -224,6 +231,7 @@ export function parseProxyFlags(args: readonly string[]): ProxyFlagsResult {
     logLevel: logLevel ?? 'info',
     workers,
     accessLog: values['access-log'] === true,
+    watchLevelingPeriodMs,
     shutdownDelayMs,
     shutdownWatchGraceMs,
     shutdownTimeoutMs,

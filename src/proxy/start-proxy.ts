@@ -7,6 +7,7 @@ import { createFleet } from './fleet.ts';
 import { createHandler } from './handler.ts';
 import { createHomeFields } from './home-fields.ts';
 import { KeptBytes } from './kept-bytes.ts';
+import { createWatchLeveller } from './level-watches.ts';
 import type { ProxyLimits } from './limits.ts';
 import { createPeerHealth } from './peer-health.ts';
 import type { MetricSources, PeerTransport, ProxyMetrics, RequestParsers, RoutingTableSource } from './ports.ts';
@@ -30,6 +31,8 @@ export interface ProxyOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly limits: ProxyLimits;
+  /** How often watches are levelled over the servers; 0 for never. */
+  readonly watchLevelingPeriodMs: number;
   /** From 0 to below 1. */
   readonly random: () => number;
 }
@@ -95,8 +98,17 @@ export function startProxy(options: ProxyOptions): RunningProxy {
   const admission = createAdmission({ limits, clock, metrics, signal: stopping.signal });
   keptBytes.watch(() => admission.keepers());
   const authenticate = createAuthenticate(options.authentication, clock);
+  const leveller = createWatchLeveller({
+    fleet,
+    clock,
+    log,
+    metrics,
+    periodMs: options.watchLevelingPeriodMs,
+    signal: stopping.signal,
+  });
   const handler = createHandler({
     fleet,
+    leveller,
     health,
     transport,
     clock,

@@ -85,6 +85,7 @@ export interface ProxyUnderTestOptions {
   readonly authentication?: AuthenticationMode;
   readonly frontProxy?: { readonly cert: string; readonly key: string };
   readonly limits?: Partial<ProxyLimits>;
+  readonly watchLevelingPeriodMs?: number;
   readonly random?: () => number;
   readonly clock?: Clock;
   /** With one, each request is logged. */
@@ -125,6 +126,7 @@ export async function startProxyUnderTest(
     clock: options.clock ?? systemClock,
     log: options.log ?? silentLog,
     limits: { ...defaultLimits, ...options.limits },
+    watchLevelingPeriodMs: options.watchLevelingPeriodMs ?? 0,
     random: options.random ?? (() => 0.5),
   });
   const { port } = await proxy.server.listen(0, '127.0.0.1');

@@ -144,6 +144,11 @@ export function createProxyMetrics(sources: MetricSources): ProxyMetrics {
       help: 'Client connections that lost their home server and got a new one.',
       registers,
     }),
+    movedWatches: new Counter({
+      name: 'peerdiscovery_proxy_moved_watches_total',
+      help: 'Watches that were ended so that their clients resume them on a kube-apiserver that has fewer.',
+      registers,
+    }),
     limited,
     certificateExpiry: new Gauge({
       name: 'peerdiscovery_proxy_certificate_expiration_timestamp_seconds',
