@@ -28,9 +28,11 @@ const lean: Plugin = {
 
 // A file with a #! line is a program.
 const folder = `${root}/src/bin`;
-const programs: string[] = [];
+// The program of a thread is started by its name, so it keeps it.
+const programs: Record<string, string> = { 'document-thread': `${root}/src/proxy/document-thread.ts` };
 for (const name of await readdir(folder))
-  if ((await readFile(`${folder}/${name}`, 'utf8')).startsWith('#!')) programs.push(`${folder}/${name}`);
+  if ((await readFile(`${folder}/${name}`, 'utf8')).startsWith('#!'))
+    programs[basename(name, '.ts')] = `${folder}/${name}`;
 
 await rm(`${root}/dist`, { recursive: true, force: true });
 await build({

@@ -1,4 +1,5 @@
 import { compareUtf8 } from './compare-utf8.ts';
+import { findJsonExcess } from './count-json.ts';
 
 /** The index of `/openapi/v3`: paths such as `apis/apps/v1` to the URL of their document, its hash included. */
 export type OpenApiIndex = ReadonlyMap<string, string>;
@@ -16,6 +17,16 @@ export function parseOpenApiIndex(value: unknown): OpenApiIndex | undefined {
   return index;
 }
 
+/** The same of a text in UTF-8. */
+export function parseOpenApiIndexText(text: Uint8Array): OpenApiIndex | undefined {
+  if (findJsonExcess(text) !== undefined) return undefined;
+  try {
+    return parseOpenApiIndex(JSON.parse(new TextDecoder().decode(text)));
+  } catch {
+    return undefined;
+  }
+}
+
 /**
  * The union of servers' indexes; of several documents for one path, that of the first server. Sorted, as Go sorts maps.
  */
@@ -29,27 +40,6 @@ export function mergeOpenApiIndexes(indexes: readonly OpenApiIndex[]): OpenApiIn
 export function formatOpenApiIndex(index: OpenApiIndex): string {
   const paths = [...index].map(([key, serverRelativeURL]) => [key, { serverRelativeURL }] as const);
   return JSON.stringify({ paths: Object.fromEntries(paths) });
-}
-
-/** A Swagger 2.0 document, as far as merging needs to know. */
-export type SwaggerDocument = Readonly<Record<string, unknown>>;
-
-/**
- * Adds the paths and definitions of `more` that `base` does not have; everything else is of `base`.
- *
- * A definition is taken whole or not at all: one that two versions describe differently cannot be both.
- */
-export function mergeSwagger(base: SwaggerDocument, more: SwaggerDocument): SwaggerDocument {
-  const merged: Record<string, unknown> = { ...base };
-  for (const part of ['paths', 'definitions'] as const) {
-    const added = asRecord(more[part]);
-    if (added !== undefined) merged[part] = sortKeys({ ...added, ...asRecord(base[part]) });
-  }
-  return merged;
-}
-
-function sortKeys(record: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(record).sort(([a], [b]) => compareUtf8(a, b)));
 }
 
 function asRecord(value: unknown): Readonly<Record<string, unknown>> | undefined {

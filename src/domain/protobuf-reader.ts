@@ -3,6 +3,9 @@ export class InvalidProtobufError extends Error {
   override readonly name = 'InvalidProtobufError';
 }
 
+/** Ten times what a document of OpenAPI has of paths or of kinds, with 5,000 kinds of custom resources. */
+const maxFields = 250_000;
+
 /** One field of a message. */
 export interface Field {
   readonly id: number;
@@ -13,7 +16,7 @@ export interface Field {
 }
 
 /**
- * Splits a message into its fields. Source: the wire format of protocol buffers.
+ * Splits a message into its fields, of which it may have so many. Source: the wire format of protocol buffers.
  * @throws InvalidProtobufError
  */
 export function readFields(bytes: Uint8Array): Field[] {
@@ -43,6 +46,7 @@ export function readFields(bytes: Uint8Array): Field[] {
       at += length;
     } else throw new InvalidProtobufError(`wire type ${wireType} at byte ${start}`);
     if (at > bytes.length) throw new InvalidProtobufError(`a field at byte ${start} is longer than the message`);
+    if (fields.length >= maxFields) throw new InvalidProtobufError(`a message has more than ${maxFields} fields`);
     fields.push({ id: Math.floor(tag / 8), whole: bytes.subarray(start, at), value });
   }
   return fields;

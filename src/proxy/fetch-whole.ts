@@ -15,6 +15,9 @@ export type WholeAnswer =
     }
   | { readonly kind: 'fault'; readonly fault: PeerFault };
 
+/** What there is of an answer besides its body. */
+export type FetchedAnswer = Omit<Extract<WholeAnswer, { readonly kind: 'answer' }>, 'body'>;
+
 /** A request of the proxy's own on behalf of a client's. */
 export interface WholeRequest {
   readonly method: string;
@@ -32,12 +35,24 @@ export interface WholeRequest {
  * It ends whatever the peer does: by a fault of kind `answer` after `withinMs`, since the backend behind the peer may
  * be the slow one, and with the first byte beyond `maxBytes`.
  */
-export function fetchWhole(
-  { transport, clock }: { readonly transport: Pick<PeerTransport, 'dispatch'>; readonly clock: Clock },
+export async function fetchWhole(...[parts, target, exchange, request]: FetchArguments): Promise<WholeAnswer> {
+  const chunks: Buffer[] = [];
+  const answer = await fetchPieces(parts, target, exchange, request, (chunk) => chunks.push(chunk));
+  return answer.kind === 'fault' ? answer : { ...answer, body: Buffer.concat(chunks) };
+}
+
+type FetchArguments = readonly [
+  parts: { readonly transport: Pick<PeerTransport, 'dispatch'>; readonly clock: Clock },
   target: PeerTarget,
   exchange: Pick<Exchange, 'rawHeaders' | 'identity' | 'connection'>,
-  { method, path, headers: extra, maxBytes, withinMs = 10_000 }: WholeRequest,
-): Promise<WholeAnswer> {
+  request: WholeRequest,
+];
+
+/** As {@link fetchWhole}, for a body that is too long to be put together in one go. */
+export function fetchPieces(
+  ...[{ transport, clock }, target, exchange, request, onPiece]: [...FetchArguments, onPiece: (piece: Buffer) => void]
+): Promise<FetchedAnswer | Extract<WholeAnswer, { readonly kind: 'fault' }>> {
+  const { method, path, headers: extra, maxBytes, withinMs = 10_000 } = request;
   const { rawHeaders, identity, connection } = exchange;
   const prepared = prepareRequestHeaders(
     [
@@ -53,14 +68,13 @@ export function fetchWhole(
   return new Promise((resolve) => {
     let status = 0;
     let headers: readonly string[] = [];
-    const chunks: Buffer[] = [];
     let size = 0;
     const ended = new AbortController();
-    const settle = (answer: WholeAnswer) => {
+    const settle = (answer: Parameters<typeof resolve>[0]) => {
       ended.abort();
       resolve(answer);
     };
-    const give = () => settle({ kind: 'answer', status, headers, body: Buffer.concat(chunks), cut: size > maxBytes });
+    const give = () => settle({ kind: 'answer', status, headers, cut: size > maxBytes });
     const call = transport.dispatch(
       target,
       {
@@ -79,7 +93,7 @@ export function fetchWhole(
         },
         onData: (chunk) => {
           size += chunk.length;
-          if (size <= maxBytes) chunks.push(chunk);
+          if (size <= maxBytes) onPiece(chunk);
           else if (!ended.signal.aborted) {
             give();
             call.abort(new Error(`the answer is longer than ${maxBytes} bytes`));

@@ -1,15 +1,15 @@
-import { findJsonExcess } from '../domain/count-json.ts';
 import {
   formatOpenApiIndex,
   mergeOpenApiIndexes,
   type OpenApiIndex,
-  parseOpenApiIndex,
+  parseOpenApiIndexText,
 } from '../domain/merge-openapi.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Exchange } from './exchange.ts';
 import { fetchWhole } from './fetch-whole.ts';
 import type { FleetPeer } from './fleet.ts';
 import type { PeerFault, PeerTarget, PeerTransport } from './ports.ts';
+import { openDocumentReader } from './read-documents.ts';
 import { type StoredDocument, storeDocument } from './stored-document.ts';
 
 /** What is known of who has which OpenAPI v3 document. */
@@ -20,15 +20,23 @@ export interface OpenApiView {
   readonly complete: boolean;
 }
 
+/** Tells of a server that failed. */
+type OnFault = (target: PeerTarget, fault: PeerFault) => void;
+
 /** Follows the OpenAPI v3 indexes of servers. */
 export interface OpenApiIndexes {
   /** Asks those sources whose index is not of the last two seconds, with the client's own credentials. */
-  read(
-    exchange: Exchange,
-    sources: readonly FleetPeer[],
-    onFault: (target: PeerTarget, fault: PeerFault) => void,
-  ): Promise<OpenApiView>;
+  read(exchange: Exchange, sources: readonly FleetPeer[], onFault: OnFault): Promise<OpenApiView>;
 }
+
+/** Ten times the index of a server with a thousand groups of custom resources. */
+const maxIndexBytes = 8 * 1024 * 1024;
+/** A longer one is read by a thread. */
+const maxInlineBytes = 128 * 1024;
+/** Until a server whose index could not be read is asked again. */
+const restMs = 30_000;
+/** Until who asks goes on with what was known before. */
+const lateMs = 2_000;
 
 /** Keeps each server's index for two seconds, and longer only while that server does not answer. */
 export function createOpenApiIndexes({
@@ -41,25 +49,52 @@ export function createOpenApiIndexes({
   readonly freshForMs?: number;
 }): OpenApiIndexes {
   const known = new Map<string, { readonly index: OpenApiIndex; readonly at: number }>();
+  const asking = new Map<string, Promise<void>>();
+  const restingUntil = new Map<string, number>();
+
+  async function ask(exchange: Exchange, target: PeerTarget, onFault: OnFault): Promise<void> {
+    const answer = await fetchWhole({ transport, clock }, target, exchange, {
+      method: 'GET',
+      path: '/openapi/v3',
+      headers: ['Accept', 'application/json'],
+      maxBytes: maxIndexBytes,
+    });
+    if (answer.kind === 'fault') {
+      // A server that does not answer to its end must not keep everybody waiting over and over.
+      if (answer.fault.kind === 'answer') restingUntil.set(target.address, clock.now() + restMs);
+      return onFault(target, answer.fault);
+    }
+    if (answer.status !== 200) return;
+    const index = answer.cut ? undefined : await readIndex(answer.body, clock);
+    if (index !== undefined) known.set(target.address, { index, at: clock.now() });
+    else restingUntil.set(target.address, clock.now() + restMs);
+  }
+
+  function askOnce(exchange: Exchange, target: PeerTarget, onFault: OnFault): Promise<void> {
+    const { address } = target;
+    const running = asking.get(address);
+    if (running !== undefined) return running;
+    const started = ask(exchange, target, onFault).finally(() => asking.delete(address));
+    asking.set(address, started);
+    return started;
+  }
+
+  async function update(exchange: Exchange, target: PeerTarget, onFault: OnFault): Promise<void> {
+    const before = known.get(target.address);
+    if (before !== undefined && clock.now() - before.at < freshForMs) return;
+    if (clock.now() < (restingUntil.get(target.address) ?? 0)) return;
+    const asked = askOnce(exchange, target, onFault);
+    if (before === undefined) return asked;
+    const done = new AbortController();
+    await Promise.race([asked, clock.sleep(lateMs, done.signal)]).finally(() => done.abort());
+  }
+
   return {
     read: async (exchange, sources, onFault) => {
       const addresses = new Set(sources.map(({ target }) => target.address));
-      for (const address of known.keys()) if (!addresses.has(address)) known.delete(address);
-      await Promise.all(
-        sources.map(async ({ target }) => {
-          const before = known.get(target.address);
-          if (before !== undefined && clock.now() - before.at < freshForMs) return;
-          const answer = await fetchWhole({ transport, clock }, target, exchange, {
-            method: 'GET',
-            path: '/openapi/v3',
-            headers: ['Accept', 'application/json'],
-            maxBytes: 8 * 1024 * 1024,
-          });
-          if (answer.kind === 'fault') return onFault(target, answer.fault);
-          const index = answer.status === 200 && !answer.cut ? readIndex(answer.body) : undefined;
-          if (index !== undefined) known.set(target.address, { index, at: clock.now() });
-        }),
-      );
+      for (const map of [known, restingUntil])
+        for (const address of map.keys()) if (!addresses.has(address)) map.delete(address);
+      await Promise.all(sources.map(({ target }) => update(exchange, target, onFault)));
       const indexes = sources.flatMap((peer) => {
         const entry = known.get(peer.target.address);
         return entry === undefined ? [] : [[peer, entry.index] as const];
@@ -100,11 +135,14 @@ export function hashOf(url: string): string | undefined {
   return queryAt < 0 ? undefined : (new URLSearchParams(url.slice(queryAt + 1)).get('hash') ?? undefined);
 }
 
-function readIndex(body: Buffer): OpenApiIndex | undefined {
-  if (findJsonExcess(body) !== undefined) return undefined;
+async function readIndex(body: Buffer, clock: Clock): Promise<OpenApiIndex | undefined> {
+  if (body.length <= maxInlineBytes) return parseOpenApiIndexText(body);
+  const reader = openDocumentReader({ clock });
   try {
-    return parseOpenApiIndex(JSON.parse(body.toString('utf8')));
+    return (await reader.ask('index', { kind: 'index', pieces: [new Uint8Array(body)] })).index;
   } catch {
     return undefined;
+  } finally {
+    reader.close();
   }
 }

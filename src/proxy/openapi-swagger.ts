@@ -1,22 +1,24 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import { findJsonExcess } from '../domain/count-json.ts';
-import { encodeAsGo } from '../domain/encode-discovery.ts';
-import { mergeSwagger, type SwaggerDocument } from '../domain/merge-openapi.ts';
-import { mergeSwaggerProtobuf } from '../domain/merge-openapi-protobuf.ts';
 import type { Clock } from '../runtime/clock.ts';
+import type { SwaggerForm } from './document-messages.ts';
 import type { Exchange } from './exchange.ts';
-import { fetchWhole } from './fetch-whole.ts';
+import { fetchPieces } from './fetch-whole.ts';
 import type { FleetPeer } from './fleet.ts';
 import { headerValue } from './headers.ts';
 import type { PeerFault, PeerTarget, PeerTransport } from './ports.ts';
+import { type DocumentReader, openDocumentReader } from './read-documents.ts';
 import { type StoredDocument, storeDocument, strongEtag } from './stored-document.ts';
-
-/** Encodings of OpenAPI v2. */
-export type SwaggerForm = 'json' | 'protobuf';
 
 const protobufType = 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf';
 const deprecatedProtobufType = 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf';
+/** Of one document. */
 const maxBytes = 64 * 1024 * 1024;
+/** Of all documents that differ, and so of what they become. */
+const maxAllBytes = 96 * 1024 * 1024;
+/** Until a source whose document could not be read is asked again. */
+const restMs = 60_000;
+const maxResting = 1_000;
+/** Until who asks gets the last document instead of the next. */
+const lateMs = 2_000;
 
 /** The form for an Accept header by its first clause that names one; undefined where a server answers 406. */
 export function chooseSwaggerForm(accept: string): SwaggerForm | undefined {
@@ -46,12 +48,29 @@ interface Kept {
   readonly at: number;
 }
 
+/** Tells of a server that failed. */
+type OnFault = (target: PeerTarget, fault: PeerFault) => void;
+
+/** What a source has. */
+type Fetched =
+  /** A document that another source has given. */
+  | { readonly kind: 'known'; readonly etag: string }
+  | {
+      readonly kind: 'document';
+      readonly etag: string | undefined;
+      readonly pieces: readonly Uint8Array<ArrayBuffer>[];
+      readonly bytes: number;
+    };
+
 /**
  * Merges the documents of all sources when one of them has changed, and keeps only the result.
  *
  * The sources are asked with the client's own credentials and the ETags of the last merge, at most every two seconds.
  * A source that does not answer keeps what it had a part in. The ETag is of the sources' ETags, so that it is the same
  * for every replica.
+ *
+ * A thread reads the documents, one merge at a time. A source whose document cannot be read is left alone for a minute;
+ * who asks while a merge takes long gets the last document.
  */
 export function createMergedSwagger({
   transport,
@@ -64,108 +83,253 @@ export function createMergedSwagger({
 }): MergedSwagger {
   const kept = new Map<SwaggerForm, Kept>();
   const running = new Map<SwaggerForm, Promise<StoredDocument | undefined>>();
+  const restingUntil = new Map<string, number>();
+  let lastMerge: Promise<unknown> = Promise.resolve();
   return {
     read: (exchange, form, sources, onFault) => {
       const before = kept.get(form);
-      const sameSources = before !== undefined && sources.every(({ target }) => before.etags.has(target.address));
-      if (before !== undefined && sameSources && clock.now() - before.at < freshForMs)
+      if (before !== undefined && hasAll(before, sources) && clock.now() - before.at < freshForMs)
         return Promise.resolve(before.document);
       const existing = running.get(form);
-      if (existing !== undefined) return existing;
+      if (existing !== undefined) return unlessLate(existing, before);
       const started = refresh(exchange, form, sources, onFault).finally(() => running.delete(form));
       running.set(form, started);
-      return started;
+      return unlessLate(started, before);
     },
   };
+
+  function isResting({ address }: PeerTarget): boolean {
+    const until = restingUntil.get(address);
+    if (until === undefined || clock.now() < until) return until !== undefined;
+    restingUntil.delete(address);
+    return false;
+  }
+
+  /** What is refused is refused for a while, so that a server cannot have it read over and over. */
+  function refuse(target: PeerTarget, why: string, onFault: OnFault): void {
+    if (restingUntil.size >= maxResting) restingUntil.clear();
+    restingUntil.set(target.address, clock.now() + restMs);
+    onFault(target, { kind: 'answer', sent: true, error: new Error(`/openapi/v2 is not merged: ${why}`) });
+  }
+
+  async function unlessLate(
+    started: Promise<StoredDocument | undefined>,
+    before: Kept | undefined,
+  ): Promise<StoredDocument | undefined> {
+    if (before === undefined) return started;
+    const done = new AbortController();
+    const late = clock.sleep(lateMs, done.signal).then(() => before.document);
+    return Promise.race([started, late]).finally(() => done.abort());
+  }
 
   async function refresh(
     exchange: Exchange,
     form: SwaggerForm,
-    sources: readonly FleetPeer[],
-    onFault: (target: PeerTarget, fault: PeerFault) => void,
+    all: readonly FleetPeer[],
+    onFault: OnFault,
   ): Promise<StoredDocument | undefined> {
     const before = kept.get(form);
-    if (before !== undefined && sources.every(({ target }) => before.etags.has(target.address))) {
-      const answers = await fetchAll(exchange, form, sources, onFault, before.etags);
-      if (answers.every((answer) => answer === undefined || answer.status === 304)) {
-        kept.set(form, { ...before, at: clock.now() });
-        return before.document;
-      }
+    const sources = all.filter(({ target }) => !isResting(target));
+    if (
+      before !== undefined &&
+      hasAll(before, sources) &&
+      (await areUnchanged(exchange, form, sources, before, onFault))
+    ) {
+      kept.set(form, { ...before, at: clock.now() });
+      return before.document;
     }
-    const answers = await fetchAll(exchange, form, sources, onFault, undefined);
-    const etags = new Map<string, string>();
-    const bodies: Buffer[] = [];
-    sources.forEach(({ target }, at) => {
-      const answer = answers[at];
-      if (answer?.status !== 200) return;
-      const etag = answer.etag ?? strongEtag(answer.body);
-      if (![...etags.values()].includes(etag)) bodies.push(answer.body);
-      etags.set(target.address, etag);
-    });
-    const [first] = bodies;
-    if (first === undefined) return before?.document;
-    const distinct = [...new Set(etags.values())];
-    const document = storeDocument({
-      body: bodies.length === 1 ? first : await mergeBodies(form, bodies),
-      contentType: form === 'json' ? 'application/json' : protobufType,
-      etag: distinct.length === 1 ? (distinct[0] ?? '').replaceAll('"', '') : strongEtag(distinct.join()),
-      cacheControl: 'no-cache, private',
-      vary: true,
-      // Its handler, unlike the others, compresses whatever is longer than this. Source: gziphandler.
-      gzipFrom: 1_400,
-    });
-    kept.set(form, { etags, document, at: clock.now() });
-    return document;
+    // Others wait for this one as it holds documents of its own, however many forms are asked for.
+    const merge = lastMerge.then(() => mergeSources(exchange, form, all, before, onFault));
+    lastMerge = merge.catch(() => {});
+    const made = await merge;
+    if (made === undefined) return before?.document;
+    kept.set(form, { ...made, at: clock.now() });
+    return made.document;
   }
 
-  function fetchAll(
+  /** Asks all at once; nothing that one sends instead of a 304 is read. */
+  async function areUnchanged(
     exchange: Exchange,
     form: SwaggerForm,
     sources: readonly FleetPeer[],
-    onFault: (target: PeerTarget, fault: PeerFault) => void,
-    etags: ReadonlyMap<string, string> | undefined,
-  ) {
-    return Promise.all(
+    { etags }: Kept,
+    onFault: OnFault,
+  ): Promise<boolean> {
+    const unchanged = await Promise.all(
       sources.map(async ({ target }) => {
-        const etag = etags?.get(target.address);
-        const answer = await fetchWhole({ transport, clock }, target, exchange, {
-          method: 'GET',
-          path: '/openapi/v2',
-          headers: [
-            'Accept',
-            form === 'json' ? 'application/json' : `${deprecatedProtobufType}, ${protobufType}`,
-            ...(etag === undefined ? [] : ['If-None-Match', etag]),
-          ],
-          maxBytes,
-        });
-        if (answer.kind === 'fault') {
-          onFault(target, answer.fault);
-          return undefined;
-        }
-        const excess = answer.cut ? `it is longer than ${maxBytes} bytes` : excessOf(form, answer.body);
-        if (excess !== undefined) {
-          const error = new Error(`/openapi/v2 is not merged: ${excess}`);
-          onFault(target, { kind: 'answer', sent: true, error });
-          return undefined;
-        }
-        return { status: answer.status, body: answer.body, etag: headerValue(answer.headers, 'etag') };
+        const known = etags.get(target.address);
+        const answer = await ask(exchange, form, target, known === undefined ? [] : [known], 0, () => {});
+        if (answer.kind === 'fault') noteFault(target, answer.fault, onFault);
+        return answer.kind === 'fault' || answer.status === 304;
       }),
     );
+    return unchanged.every(Boolean);
+  }
+
+  /** One document at a time, so that no more than one is held here; undefined if there is none. */
+  async function mergeSources(
+    exchange: Exchange,
+    form: SwaggerForm,
+    all: readonly FleetPeer[],
+    before: Kept | undefined,
+    onFault: OnFault,
+  ): Promise<Omit<Kept, 'at'> | undefined> {
+    const sources = all.filter(({ target }) => !isResting(target));
+    const etags = new Map<string, string>();
+    const unreadable = new Map<string, string>();
+    let documents = 0;
+    let left = maxAllBytes;
+    const reader = openDocumentReader({ clock });
+    try {
+      for (const { target } of sources) {
+        const fetched = await fetchDocument(exchange, form, target, [...new Set(etags.values())], onFault);
+        if (fetched === undefined) continue;
+        if (fetched.kind === 'known') {
+          etags.set(target.address, fetched.etag);
+          continue;
+        }
+        if (fetched.bytes > left) {
+          refuse(target, `with the others it is longer than ${maxAllBytes} bytes`, onFault);
+          continue;
+        }
+        left -= fetched.bytes;
+        documents++;
+        const added = await reader
+          .ask('added', { kind: 'add', form, pieces: fetched.pieces })
+          .catch((error: Error) => error);
+        if (added instanceof Error) {
+          refuse(target, added.message, onFault);
+          return mergeSources(exchange, form, all, before, onFault);
+        }
+        const etag = fetched.etag ?? added.hash;
+        etags.set(target.address, etag);
+        if (added.unreadable !== undefined) unreadable.set(etag, added.unreadable);
+      }
+      for (const { target } of sources) {
+        const why = unreadable.get(etags.get(target.address) ?? '');
+        // A document that is the only one is passed on as it is.
+        if (why === undefined || documents < 2) continue;
+        etags.delete(target.address);
+        refuse(target, why, onFault);
+      }
+      if (etags.size === 0) return undefined;
+      await addWhatWas(reader, form, all, before, etags);
+      const { body, hash } = await reader.ask('merged', { kind: 'finish' });
+      const distinct = [...new Set(etags.values())];
+      return { etags, document: storeMerged(form, Buffer.from(body.buffer), etagOf(distinct, hash)) };
+    } finally {
+      reader.close();
+    }
+  }
+
+  /** Keeps what sources had a part in that cannot give it now, as the last document has it. */
+  async function addWhatWas(
+    reader: DocumentReader,
+    form: SwaggerForm,
+    all: readonly FleetPeer[],
+    before: Kept | undefined,
+    etags: Map<string, string>,
+  ): Promise<void> {
+    const lost = all.flatMap(({ target: { address } }) => {
+      const etag = etags.has(address) ? undefined : before?.etags.get(address);
+      return etag === undefined ? [] : [[address, etag] as const];
+    });
+    if (before === undefined || lost.length === 0) return;
+    const pieces = [Uint8Array.from(before.document.body)];
+    await reader.ask('added', { kind: 'add', form, pieces });
+    for (const [address, etag] of lost) etags.set(address, etag);
+  }
+
+  async function fetchDocument(
+    exchange: Exchange,
+    form: SwaggerForm,
+    target: PeerTarget,
+    known: readonly string[],
+    onFault: OnFault,
+  ): Promise<Fetched | undefined> {
+    const pieces = createPieces();
+    const answer = await ask(exchange, form, target, known, maxBytes, pieces.add);
+    if (answer.kind === 'fault') {
+      noteFault(target, answer.fault, onFault);
+      return undefined;
+    }
+    const etag = headerValue(answer.headers, 'etag');
+    if (answer.status === 304) return { kind: 'known', etag: etag ?? known[0] ?? '' };
+    if (answer.status !== 200) return undefined;
+    if (!answer.cut) return { kind: 'document', etag, pieces: pieces.all(), bytes: pieces.bytes() };
+    refuse(target, `it is longer than ${maxBytes} bytes`, onFault);
+    return undefined;
+  }
+
+  function ask(
+    exchange: Exchange,
+    form: SwaggerForm,
+    target: PeerTarget,
+    known: readonly string[],
+    atMost: number,
+    onPiece: (piece: Buffer) => void,
+  ) {
+    const accept = form === 'json' ? 'application/json' : `${deprecatedProtobufType}, ${protobufType}`;
+    const condition = known.length === 0 ? [] : ['If-None-Match', known.map(quote).join(', ')];
+    const headers = ['Accept', accept, ...condition];
+    const request = { method: 'GET', path: '/openapi/v2', headers, maxBytes: atMost };
+    return fetchPieces({ transport, clock }, target, exchange, request, onPiece);
+  }
+
+  /** A server that does not answer to its end is left alone; whether others are well, their health says. */
+  function noteFault(target: PeerTarget, fault: PeerFault, onFault: OnFault): void {
+    if (fault.kind === 'answer') refuse(target, fault.error.message, onFault);
+    else onFault(target, fault);
   }
 }
 
-function excessOf(form: SwaggerForm, body: Buffer): string | undefined {
-  return form === 'json' ? findJsonExcess(body) : undefined;
+function hasAll({ etags }: Kept, sources: readonly FleetPeer[]): boolean {
+  return sources.every(({ target }) => etags.has(target.address));
 }
 
-/** One document at a time, with a turn for everybody else between, as each takes tens of milliseconds. */
-async function mergeBodies(form: SwaggerForm, bodies: readonly Buffer[]): Promise<Buffer> {
-  if (form === 'protobuf') return Buffer.from(mergeSwaggerProtobuf(bodies));
-  let merged: SwaggerDocument | undefined;
-  for (const body of bodies) {
-    const document = JSON.parse(body.toString('utf8')) as SwaggerDocument;
-    merged = merged === undefined ? document : mergeSwagger(merged, document);
-    await nextTurn();
-  }
-  return Buffer.from(encodeAsGo(merged ?? {}));
+function quote(etag: string): string {
+  return etag.endsWith('"') ? etag : `"${etag}"`;
+}
+
+/** That of the sources, where they have one; else of theirs together, so that every replica has the same. */
+function etagOf(distinct: readonly string[], hash: string): string {
+  if (distinct.length > 1) return strongEtag(distinct.join());
+  return (distinct[0] ?? hash).replaceAll('"', '');
+}
+
+function storeMerged(form: SwaggerForm, body: Buffer, etag: string): StoredDocument {
+  return storeDocument({
+    body,
+    contentType: form === 'json' ? 'application/json' : protobufType,
+    etag,
+    cacheControl: 'no-cache, private',
+    vary: true,
+    // Its handler, unlike the others, compresses whatever is longer than this. Source: gziphandler.
+    gzipFrom: 1_400,
+  });
+}
+
+/** Copies what comes into a few pieces of memory, each of which a thread can take over without a copy. */
+function createPieces() {
+  const pieceBytes = 256 * 1024;
+  const full: Uint8Array<ArrayBuffer>[] = [];
+  let last = new Uint8Array(0);
+  let used = 0;
+  return {
+    add: (chunk: Uint8Array) => {
+      for (let from = 0; from < chunk.length; ) {
+        if (used === last.length) {
+          if (used > 0) full.push(last);
+          last = new Uint8Array(pieceBytes);
+          used = 0;
+        }
+        const part = chunk.subarray(from, from + last.length - used);
+        last.set(part, used);
+        used += part.length;
+        from += part.length;
+      }
+    },
+    bytes: () => full.length * pieceBytes + used,
+    all: () => [...full, last.subarray(0, used)],
+  };
 }

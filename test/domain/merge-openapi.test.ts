@@ -1,11 +1,6 @@
 import { expect } from 'chai';
-import {
-  formatOpenApiIndex,
-  mergeOpenApiIndexes,
-  mergeSwagger,
-  parseOpenApiIndex,
-} from '../../src/domain/merge-openapi.ts';
-import { mergeSwaggerProtobuf } from '../../src/domain/merge-openapi-protobuf.ts';
+import { formatOpenApiIndex, mergeOpenApiIndexes, parseOpenApiIndex } from '../../src/domain/merge-openapi.ts';
+import { createProtobufMerge } from '../../src/domain/merge-openapi-protobuf.ts';
 import { InvalidProtobufError } from '../../src/domain/protobuf-reader.ts';
 import { bytesField, message } from '../../src/domain/protobuf-writer.ts';
 
@@ -37,17 +32,12 @@ describe('mergeOpenApiIndexes', () => {
   });
 });
 
-describe('mergeSwagger', () => {
-  it('adds what is missing and changes nothing', () => {
-    const base = { swagger: '2.0', info: { version: 'new' }, paths: { '/b': 1 }, definitions: { B: 1 } };
-    const more = { swagger: '2.0', info: { version: 'old' }, paths: { '/a': 2, '/b': 2 }, definitions: { A: 2, B: 2 } };
-    expect(JSON.stringify(mergeSwagger(base, more))).to.equal(
-      '{"swagger":"2.0","info":{"version":"new"},"paths":{"/a":2,"/b":1},"definitions":{"A":2,"B":1}}',
-    );
-  });
-});
-
-describe('mergeSwaggerProtobuf', () => {
+describe('createProtobufMerge', () => {
+  const mergeAll = (...documents: readonly Uint8Array[]) => {
+    const merge = createProtobufMerge();
+    for (const one of documents) merge.add(one);
+    return merge.finish();
+  };
   const pair = (name: string, value: string) => message(bytesField(1, name), bytesField(2, value));
   const document = (version: string, paths: readonly string[], definitions: readonly string[]) =>
     message(
@@ -59,7 +49,7 @@ describe('mergeSwaggerProtobuf', () => {
     );
 
   it('adds pairs that are missing and keeps every other byte', () => {
-    const merged = mergeSwaggerProtobuf([document('new', ['/b'], ['B']), document('old', ['/a', '/b'], ['A'])]);
+    const merged = mergeAll(document('new', ['/b'], ['B']), document('old', ['/a', '/b'], ['A']));
     expect(merged).to.deep.equal(
       message(
         bytesField(1, '2.0'),
@@ -73,12 +63,12 @@ describe('mergeSwaggerProtobuf', () => {
 
   it('returns the first document as it is when the others add nothing', () => {
     const base = document('new', ['/a', '/b'], ['A']);
-    expect(mergeSwaggerProtobuf([base, document('old', ['/a'], ['A'])])).to.equal(base);
+    expect(mergeAll(base, document('old', ['/a'], ['A']))).to.deep.equal(base);
   });
 
   it('refuses what is no message', () => {
     const whole = document('new', ['/a'], []);
-    expect(() => mergeSwaggerProtobuf([whole, whole.subarray(0, whole.length - 1)])).to.throw(InvalidProtobufError);
-    expect(() => mergeSwaggerProtobuf([whole, Uint8Array.of(0x0b)])).to.throw(InvalidProtobufError);
+    expect(() => mergeAll(whole, whole.subarray(0, whole.length - 1))).to.throw(InvalidProtobufError);
+    expect(() => mergeAll(whole, Uint8Array.of(0x0b))).to.throw(InvalidProtobufError);
   });
 });
