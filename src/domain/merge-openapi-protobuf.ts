@@ -8,7 +8,8 @@ const documentFields = { paths: 8, definitions: 9 } as const;
 const listFields = { [documentFields.paths]: 2, [documentFields.definitions]: 1 } as const;
 
 /**
- * Merges OpenAPI v2 documents in protobuf as {@link createSwaggerMerge} does in JSON, without decoding what they describe.
+ * Merges OpenAPI v2 documents in protobuf as {@link createSwaggerMerge} does in JSON, without decoding what they
+ * describe.
  *
  * Source: `openapiv2/OpenAPIv2.proto` of google/gnostic-models: `Document.paths` 8 and `.definitions` 9, each a message
  * with a repeated pair of name 1 and value 2. What cannot be read throws InvalidProtobufError.

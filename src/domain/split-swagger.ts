@@ -12,7 +12,7 @@ export interface SwaggerMember {
   readonly value: Uint8Array;
 }
 
-/** The members of an object by their names, in their order; of several with one name the last, as everywhere in JSON. */
+/** The members of an object by their names, in their order; of several with one name the last, as `JSON.parse` does. */
 export type SwaggerMembers = Map<string, SwaggerMember>;
 
 /** A Swagger 2.0 document, cut into the pieces that a merge takes or leaves whole. */
@@ -96,7 +96,7 @@ function skipSpace(text: Uint8Array, from: number): number {
   return at;
 }
 
-/** Where a value ends that begins here, judged by quotes and brackets alone: whoever needs it to be JSON proves that. */
+/** Where a value ends that begins here, by quotes and brackets alone: it need not be JSON. */
 function endOfValue(text: Uint8Array, from: number): number {
   let depth = 0;
   let at = from;

@@ -24,11 +24,10 @@ export class AcceptedCredentials {
 
   /** Learns from an answer whether the server accepted the token. */
   note(token: string, answer: AuthenticationEvidence): void {
-    if (answer.status === 401) this.#accepted.delete(token);
-    else if (provesAuthentication(answer)) {
+    if (provesAuthentication(answer)) {
       if (this.#accepted.size >= maxAccepted) this.#accepted.clear();
       this.#accepted.add(token);
-    }
+    } else if (answer.status === 401) this.#accepted.delete(token);
   }
 }
 
@@ -40,10 +39,10 @@ const laterStatuses: ReadonlySet<number> = new Set([101, 200, 201, 202, 304, 403
  *
  * kube-apiserver refuses a malformed `timeout` (400), and requests beyond its limits or while it shuts down (429, 5xx),
  * before it authenticates; it answers OPTIONS before that too, where CORS is configured. Flow control comes after
- * authentication, so that its header field proves any answer. Source: `DefaultBuildHandlerChain` of k8s.io/apiserver.
+ * authentication, so that its header field proves any answer, a 401 of an aggregated server included. Source:
+ * `DefaultBuildHandlerChain` of k8s.io/apiserver.
  */
 export function provesAuthentication({ method, status, rawHeaders }: AuthenticationEvidence): boolean {
-  if (status === 401) return false;
   if (headerValue(rawHeaders, 'x-kubernetes-pf-flowschema-uid') !== undefined) return true;
   return method !== 'OPTIONS' && laterStatuses.has(status);
 }

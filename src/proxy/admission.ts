@@ -16,8 +16,11 @@ import { writeStatus } from './write-status.ts';
 export interface Admission {
   /** Admits a request, which runs until `leave`, or returns the refusal. */
   enter(exchange: Exchange, longRunning: boolean): RunningRequest | StatusError;
-  /** A server's answer is passed on. It may show whether the credential is good. */
-  noteAnswer(request: RunningRequest, status: number, rawHeaders: RawHeaders): void;
+  /**
+   * A server's answer is passed on. It may show whether the credential is good, unless it is the answer of what stands
+   * behind the server.
+   */
+  noteAnswer(request: RunningRequest, status: number, rawHeaders: RawHeaders, isBehind: boolean): void;
   /** This proxy answers an admitted request with a Status of its own. */
   noteRefusal(request: RunningRequest): void;
   /** This proxy is about to refuse a request that was not admitted. */
@@ -192,13 +195,13 @@ export function createAdmission({
       (longRunning ? (known ? long : unanswered) : short).add(request);
       return request;
     },
-    noteAnswer: (request, status, rawHeaders) => {
+    noteAnswer: (request, status, rawHeaders, isBehind) => {
       const { exchange, longRunning } = request;
       if (request.isKnown && status !== 401) return;
       const token = tokenDigest(exchange);
-      if (status === 401 && token !== undefined) tokens.delete(token);
-      if (request.isKnown) return;
       const proves = provesAuthentication({ method: exchange.method, status, rawHeaders });
+      if (status === 401 && !proves && !isBehind && token !== undefined) tokens.delete(token);
+      if (request.isKnown) return;
       if (proves && token !== undefined) tokens.add(token);
       // A successful watch without a token counts as accepted, too.
       if (proves && (token !== undefined || (longRunning && status < 300))) accept(request);

@@ -206,7 +206,7 @@ class Forwarding implements ForwardedExchange, PeerHandler {
   }
 
   #noteCredential(status: number, rawHeaders: readonly string[]): void {
-    if (this.#credential === undefined || this.#isAccepted === (status !== 401)) return;
+    if (this.#credential === undefined || (this.#isAccepted && status !== 401)) return;
     const { connection, method } = this.#exchange;
     connection.accepted ??= new AcceptedCredentials();
     connection.accepted.note(this.#credential, { method, status, rawHeaders });

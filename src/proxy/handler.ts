@@ -354,7 +354,8 @@ class Answering implements ForwardEvents {
     if (info === undefined) return;
     this.#peer = peer.target.id;
     this.#code = status;
-    if (this.#admitted !== undefined) this.#context.admission.noteAnswer(this.#admitted, status, rawHeaders);
+    if (this.#admitted !== undefined)
+      this.#context.admission.noteAnswer(this.#admitted, status, rawHeaders, this.#isBehind);
     if (accessLog) this.#auditId = headerValue(rawHeaders, 'audit-id') ?? '';
     if (!this.#isLong) metrics.overhead.observe(Math.max(0, performance.now() - this.#startedAt - waitedMs) / 1000);
     // Whoever answers stays: neither the next read of the resource nor the next request for home goes back in time.

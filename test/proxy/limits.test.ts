@@ -193,6 +193,21 @@ describe('limits', function () {
       await passDeadlines();
     });
 
+  it('takes a 401 of what stands behind a server for no word about the token', async () => {
+    await start({ maxRequests: 8, maxLongRunning: 8, maxUnauthenticated: 2 });
+    home.answer = (request, response) => {
+      if (request.url?.includes('/proxy/')) response.writeHead(401).end('log in first');
+      else if (request.headers.authorization === 'Bearer good') response.end('home');
+    };
+    const good = { Authorization: 'Bearer good' };
+    expect((await proxy.get('/version', good)).status).to.equal(200);
+    expect((await proxy.get('/api/v1/namespaces/a/pods/b/proxy/', good)).status).to.equal(401);
+    await sendUnread(madeUp(6, '/version'));
+    while ((await limited('unauthenticated_requests')) < 4) await new Promise((resolve) => setImmediate(resolve));
+    expect((await proxy.get('/version', good)).status).to.equal(200);
+    await passDeadlines();
+  });
+
   it('lets servers that do not answer made-up tokens be no matter to known users', async () => {
     await start({ maxRequests: 8, maxLongRunning: 8, maxUnauthenticated: 4 });
     judge();

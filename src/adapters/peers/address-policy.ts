@@ -19,11 +19,18 @@ interface Range {
   readonly members: BlockList;
 }
 
-/** Ranges where no kube-apiserver of a cluster lives, but where an attacker would like us to go. Source: RFC 6890. */
+/**
+ * Ranges where no kube-apiserver of a cluster lives, but where an attacker would like us to go. Sources: RFC 6890, and
+ * the clouds' documentation of their metadata services.
+ */
 const forbiddenCidrs: readonly (readonly [cidr: string, what: string])[] = [
   ['0.0.0.0/8', 'unspecified'],
   ['127.0.0.0/8', 'loopback'],
   ['169.254.0.0/16', 'link-local, where cloud metadata services answer'],
+  ['100.100.100.200/32', 'a cloud metadata service'],
+  ['168.63.129.16/32', 'a cloud metadata service'],
+  ['fd00:ec2::254/128', 'a cloud metadata service'],
+  ['fd20:ce::254/128', 'a cloud metadata service'],
   ['224.0.0.0/4', 'multicast'],
   ['255.255.255.255/32', 'broadcast'],
   ['240.0.0.0/4', 'reserved'],
@@ -36,18 +43,30 @@ const forbiddenCidrs: readonly (readonly [cidr: string, what: string])[] = [
 ];
 
 /**
- * Prefixes under which an IPv6 address carries an IPv4 address, to which a translator or tunnel may forward; `at` is
- * the first of its four bytes, `inverted` says that its bits are flipped. Sources: RFC 6052 (NAT64), RFC 8215 (local
- * NAT64), RFC 3056 (6to4), RFC 4380 (Teredo: the server's address, then the client's), RFC 2765 (SIIT).
+ * Prefixes under which an IPv6 address carries an IPv4 address, to which a translator or tunnel may forward; `at` has
+ * the places of its four bytes, `inverted` says that its bits are flipped. Sources: RFC 6052 (NAT64), RFC 8215 (local
+ * NAT64, of any prefix length that RFC 6052 has), RFC 3056 (6to4), RFC 4380 (Teredo: the server's address, then the
+ * client's), RFC 2765 (SIIT).
  */
-const carriers: readonly { readonly cidr: string; readonly at: number; readonly inverted?: boolean }[] = [
-  { cidr: '64:ff9b::/96', at: 12 },
-  { cidr: '64:ff9b:1::/48', at: 12 },
-  { cidr: '2002::/16', at: 2 },
-  { cidr: '2001::/32', at: 4 },
-  { cidr: '2001::/32', at: 12, inverted: true },
-  { cidr: '::ffff:0:0:0/96', at: 12 },
+const carriers: readonly (Place & { readonly cidr: string })[] = [
+  { cidr: '64:ff9b::/96', at: [12, 13, 14, 15] },
+  { cidr: '64:ff9b:1::/48', at: [9, 10, 11, 12], mayBeElsewhere: true },
+  { cidr: '64:ff9b:1::/48', at: [7, 9, 10, 11], mayBeElsewhere: true },
+  { cidr: '64:ff9b:1::/48', at: [6, 7, 9, 10], mayBeElsewhere: true },
+  { cidr: '64:ff9b:1::/48', at: [12, 13, 14, 15] },
+  { cidr: '2002::/16', at: [2, 3, 4, 5] },
+  { cidr: '2001::/32', at: [4, 5, 6, 7] },
+  { cidr: '2001::/32', at: [12, 13, 14, 15], inverted: true },
+  { cidr: '::ffff:0:0:0/96', at: [12, 13, 14, 15] },
 ];
+
+/** Where an IPv6 address has an IPv4 address. */
+interface Place {
+  readonly at: readonly number[];
+  readonly inverted?: boolean;
+  /** Zeros there may be those of another form, so they are no address. */
+  readonly mayBeElsewhere?: boolean;
+}
 
 /**
  * Never lets an address through that is not an IP address inside the allowed CIDRs and outside the forbidden ranges.
@@ -91,10 +110,8 @@ interface Forbidden {
   readonly exceptions: readonly Range[];
 }
 
-interface Carrier {
+interface Carrier extends Place {
   readonly range: Range;
-  readonly at: number;
-  readonly inverted?: boolean;
 }
 
 interface Ip {
@@ -140,14 +157,16 @@ function holdsAddress(range: Range, { text, family }: Ip): boolean {
 function carriedBy(ip: Ip, translated: readonly Carrier[]): readonly Ip[] {
   if (ip.family === 'ipv4') return [];
   const bytes = bytesOf(ip.text);
-  const found = translated.filter(({ range }) => holdsAddress(range, ip)).map((place) => readV4(bytes, place));
+  const found = translated
+    .filter(({ range, at, mayBeElsewhere }) => holdsAddress(range, ip) && !(mayBeElsewhere && bytes[at[0] ?? 0] === 0))
+    .map((place) => readV4(bytes, place));
   // ISATAP is told by its interface identifier alone, under any prefix. Source: RFC 5214, section 6.1.
   const isIsatap = (bytes[8] === 0 || bytes[8] === 2) && bytes[9] === 0 && bytes[10] === 0x5e && bytes[11] === 0xfe;
-  return isIsatap ? [...found, readV4(bytes, { at: 12 })] : found;
+  return isIsatap ? [...found, readV4(bytes, { at: [12, 13, 14, 15] })] : found;
 }
 
-function readV4(bytes: readonly number[], { at, inverted = false }: { at: number; inverted?: boolean }): Ip {
-  const octets = bytes.slice(at, at + 4).map((byte) => (inverted ? byte ^ 0xff : byte));
+function readV4(bytes: readonly number[], { at, inverted = false }: Place): Ip {
+  const octets = at.map((place) => (bytes[place] ?? 0) ^ (inverted ? 0xff : 0));
   return { text: octets.join('.'), family: 'ipv4' };
 }
 

@@ -72,6 +72,30 @@ describe('createAddressPolicy', () => {
       expect(policy.check(`[${host}]:6443`).ok, host).to.equal(true);
   });
 
+  it('refuses the local NAT64 prefix with a forbidden IPv4 address in any of its places', () => {
+    const policy = createAddressPolicy([]);
+    // Source: RFC 6052, section 2.2: prefixes of 48, 56, 64 and 96 bits, and one byte of zeros that is skipped.
+    for (const host of [
+      '64:ff9b:1:a9fe:a9:fe00::1',
+      '64:ff9b:1:5a9:fe:a9fe::1',
+      '64:ff9b:1:5:a9:fea9:fe00:1',
+      '64:ff9b:1:5:0:7:a9fe:a9fe',
+      '64:ff9b:1:7f00:0:100::1',
+      '64:ff9b:1:5:7f:0:100:1',
+    ])
+      expect(policy.check(`[${host}]:6443`).ok, host).to.equal(false);
+    expect(policy.check('[64:ff9b:1:5:a:0:100:1]:6443').ok).to.equal(true);
+  });
+
+  it('refuses the metadata services of clouds that have no link-local address', () => {
+    const policy = createAddressPolicy([]);
+    for (const host of ['100.100.100.200', '168.63.129.16', '[fd00:ec2::254]', '[fd20:ce::254]', '[::ffff:6464:64c8]'])
+      expect(policy.check(`${host}:443`), host)
+        .to.have.property('reason')
+        .that.contains('metadata');
+    expect(createAddressPolicy(['fd00:ec2::254/128']).check('[fd00:ec2::254]:443').ok).to.equal(true);
+  });
+
   it('refuses names, numbers that only some programs take for addresses, and everything else', () => {
     const policy = createAddressPolicy(['0.0.0.0/0', '::/0']);
     const bad = [
@@ -88,6 +112,8 @@ describe('createAddressPolicy', () => {
       '10.0.0.1:6443/x',
       'u@10.0.0.1:6443',
       '[fe80::1%eth0]:6443',
+      '[fd00::1%25eth0]:6443',
+      '[fd00::1%]:6443',
       '[10.0.0.1]:6443',
       'fd00::1:6443',
       '',
