@@ -23,6 +23,17 @@ const prometheus: GoTool = {
   takes: 'about 2 minutes',
 };
 
+const containerd: GoTool = {
+  name: 'cluster/containerd',
+  commands: {
+    'containerd-shim-runc-v2': 'github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2',
+    ctr: 'github.com/containerd/containerd/v2/cmd/ctr',
+    containerd: 'github.com/containerd/containerd/v2/cmd/containerd',
+  },
+  tags: 'no_btrfs no_devmapper no_zfs no_erofs',
+  takes: 'about 5 minutes',
+};
+
 /** Resolves to the folder of a real `helm`, built once from Go modules into the cache. */
 export function ensureHelm(log: (message: string) => void): Promise<string> {
   return ensureTool({ name: 'helm', commands: { helm: 'helm.sh/helm/v4/cmd/helm' }, takes: 'about 3 minutes' }, log);
@@ -34,6 +45,11 @@ export function ensureH2spec(log: (message: string) => void): Promise<string> {
   return ensureTool({ name: 'h2spec', commands, takes: 'half a minute' }, log);
 }
 
+/** Resolves to the folder of `krew`, which installs plugins of kubectl, built likewise. */
+export function ensureKrew(log: (message: string) => void): Promise<string> {
+  return ensureTool({ name: 'krew', commands: { krew: 'sigs.k8s.io/krew/cmd/krew' }, takes: 'half a minute' }, log);
+}
+
 /** Resolves to the folder of `prometheus` and `promtool`, built likewise. */
 export function ensurePrometheus(log: (message: string) => void): Promise<string> {
   return ensureTool(prometheus, log);
@@ -41,11 +57,12 @@ export function ensurePrometheus(log: (message: string) => void): Promise<string
 
 /** Resolves to the folder of containerd, its shim and `ctr`, built likewise. */
 export function ensureContainerd(log: (message: string) => void): Promise<string> {
-  const command = (name: string) => `github.com/containerd/containerd/v2/cmd/${name}`;
-  const names = ['containerd-shim-runc-v2', 'ctr', 'containerd'];
-  const commands = Object.fromEntries(names.map((name) => [name, command(name)]));
-  const tags = 'no_btrfs no_devmapper no_zfs no_erofs';
-  return ensureTool({ name: 'cluster/containerd', commands, tags, takes: 'about 5 minutes' }, log);
+  return ensureTool(containerd, log);
+}
+
+/** Folder that `ensureContainerd` builds into, built or not. */
+export function containerdFolder(): Promise<string> {
+  return folderOf(containerd);
 }
 
 /** Resolves to the folder of `coredns`, built likewise. */

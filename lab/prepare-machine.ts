@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { delimiter } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ensurePrometheus, prometheusFolder } from './build-go-tool.ts';
+import { containerdFolder, ensurePrometheus, prometheusFolder } from './build-go-tool.ts';
 import { findDateLibrary, findProgram } from './find-program.ts';
 import { browserFolder, ensureBrowser } from './unpack-browser.ts';
 
@@ -23,11 +23,12 @@ interface Needs {
 
 interface Optional {
   readonly name: string;
-  readonly debianPackage: string;
+  /** Left out where it would change more of a machine than a test may. */
+  readonly debianPackage?: string;
   /** What is skipped without it. */
   readonly forWhat: string;
   find(): Promise<boolean>;
-  /** The way without Debian's package. */
+  /** The way without Debian's package; throws where there is none. */
   get(log: Log): Promise<unknown>;
 }
 
@@ -82,10 +83,17 @@ const dates: Optional = {
   get: () => Promise.reject(new Error('there is no other way here: install it')),
 };
 
+const containers: Optional = {
+  name: 'buildah, runc and containerd',
+  forWhat: 'the tests of `make image` and `make load` on a real containerd',
+  find: async () => (await findContainers()) !== undefined,
+  get: () => Promise.reject(new Error('install the packages buildah, runc and containerd')),
+};
+
 /** By the name that the command line gives. */
 const needs: Readonly<Record<string, Needs>> = {
   unit: { programs: [openssl], optional: [] },
-  e2e: { programs: lab, optional: [alerts, pages] },
+  e2e: { programs: lab, optional: [alerts, pages, containers] },
   demo: { programs: lab, optional: [] },
   chaos: { programs: [...lab, { program: 'nft', debianPackage: 'nftables' }], optional: [dates] },
   cluster: { programs: [...lab, ...cluster], optional: [] },
@@ -99,6 +107,13 @@ export async function findPrometheus(program: PrometheusProgram): Promise<string
 /** Path of a Chromium, the machine's or the lab's; undefined where there is none. */
 export async function findBrowser(): Promise<string | undefined> {
   return findProgram(browsers, withFolder(await browserFolder()));
+}
+
+/** A PATH with buildah, runc, containerd and ctr, the machine's or the cluster's; undefined where one is missing. */
+export async function findContainers(): Promise<string | undefined> {
+  const path = withFolder(await containerdFolder());
+  const missing = ['buildah', 'runc', 'containerd', 'ctr'].some((name) => findProgram([name], path) === undefined);
+  return missing ? undefined : path;
 }
 
 const withFolder = (folder: string) => [process.env.PATH ?? '', folder].join(delimiter);
@@ -123,15 +138,17 @@ export async function prepareMachine(name: string, log: Log): Promise<void> {
 
 async function getOptional(tool: Optional, debian: Installer, log: Log): Promise<void> {
   if (await tool.find()) return;
-  debian.install(tool.debianPackage);
-  if (await tool.find()) return;
+  if (tool.debianPackage !== undefined) {
+    debian.install(tool.debianPackage);
+    if (await tool.find()) return;
+  }
   try {
     await tool.get(log);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     log(`SKIPPED: ${tool.forWhat}, because there is no ${tool.name}.`);
-    log(`  Debian's package ${tool.debianPackage}: ${debian.why()}`);
-    log(`  Without it: ${why.trim()}`);
+    if (tool.debianPackage !== undefined) log(`  Debian's package ${tool.debianPackage}: ${debian.why()}`);
+    log(`  ${tool.debianPackage === undefined ? 'To run them' : 'Without it'}: ${why.trim()}`);
   }
 }
 

@@ -18,16 +18,19 @@ function blocksOfTests(): readonly string[] {
 }
 
 describe('the commands of README, guides and references', () => {
-  const tried = new Set(blocksOfTests());
+  const blocks = blocksOfTests();
+  const tried = new Set(blocks);
+  /** Guides repeat the first lines of others. */
+  const isTried = (text: string) => blocks.some((block) => block.startsWith(text));
   const describeBlock = ({ guide, text }: CommandBlock) => `${guide}:\n${text}`;
 
   it('are run by a test as they stand, or say why not', () => {
-    const forgotten = commandBlocks().filter(({ text, notRun }) => notRun === undefined && !tried.has(text));
+    const forgotten = commandBlocks().filter(({ text, notRun }) => notRun === undefined && !isTried(text));
     expect(forgotten.map(describeBlock)).to.deep.equal([]);
   });
 
   it('say so only where no test runs them', () => {
-    const wrong = commandBlocks().filter(({ text, notRun }) => notRun !== undefined && tried.has(text));
+    const wrong = commandBlocks().filter(({ text, notRun }) => notRun !== undefined && isTried(text));
     expect(wrong.map(describeBlock)).to.deep.equal([]);
     expect(tried.size).to.be.greaterThan(15);
   });

@@ -1,7 +1,8 @@
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { expect } from 'chai';
+import { parse, stringify } from 'yaml';
 import { ensureControlPlane } from '../../lab/build-control-plane.ts';
 import { repository } from '../../lab/deploy-plane.ts';
 import { type MixedPlane, startMixedPlane } from '../../lab/mixed-plane.ts';
@@ -48,7 +49,7 @@ describe('the commands of the guides that need an API server and no Pods', funct
       mkdirSync(dirname(join(folder, name)), { recursive: true });
       writeFileSync(join(folder, name), text);
     }
-    const block = commandBlock(guide, pattern).replaceAll('/etc/kubernetes/', `${folder}/etc/kubernetes/`);
+    const block = commandBlock(guide, pattern).replaceAll(/\/(?=etc\/kubernetes\/|root\/)/g, `${folder}/`);
     const settings = [
       `export KUBECONFIG='${mixed.kubeconfigOf('one')}' HOME='${folder}'`,
       `export PATH='${folder}/bin:${kubectlFolder}':"$PATH"`,
@@ -88,6 +89,48 @@ describe('the commands of the guides that need an API server and no Pods', funct
       'etc/kubernetes/pki/front-proxy-client.crt': cert,
       'etc/kubernetes/pki/front-proxy-client.key': key,
     });
+  });
+
+  it('let kube-controller-manager of a kubeadm node use the proxy, and trust its certificate', async () => {
+    const ca = readFileSync(mixed.plane.caFile, 'utf8');
+    const cluster = {
+      server: 'https://10.0.0.11:6443',
+      'certificate-authority-data': Buffer.from(ca).toString('base64'),
+    };
+    const kubeconfig = { apiVersion: 'v1', kind: 'Config', clusters: [{ name: 'kubernetes', cluster }] };
+    const path = 'etc/kubernetes/controller-manager.conf';
+    const stopped = join(folder, 'stopped');
+    // There is no container runtime here: this one says what it was asked for.
+    const crictl = `#!/bin/sh\n[ "$1" = ps ] && echo container-1 || echo "$@" >'${stopped}'\n`;
+    writeFileSync(join(folder, 'bin/crictl'), crictl, { mode: 0o755 });
+    const files = { [path]: stringify(kubeconfig), 'root/.keep': '', 'etc/kubernetes/pki/ca.crt': ca };
+    await runBlock('clients.md', /crictl stop/, files);
+    const read = () => parse(readFileSync(join(folder, path), 'utf8')).clusters[0].cluster as typeof cluster;
+    expect(read().server).to.match(/^https:\/\/[0-9.]+:7443$/);
+    expect(readFileSync(stopped, 'utf8')).to.equal('stop container-1\n');
+    expect(readFileSync(join(folder, 'root/controller-manager.conf.before'), 'utf8')).to.contain('10.0.0.11:6443');
+
+    const own = readFileSync(mixed.plane.issueServingCert('other', ['localhost'], []).cert, 'utf8');
+    await mixed.kubectl('one', ['create', 'namespace', 'peerdiscovery-front-proxy']);
+    const map = [
+      'create',
+      'configmap',
+      'peerdiscovery-ca',
+      '-n',
+      'peerdiscovery-front-proxy',
+      `--from-literal=ca.crt=${own}`,
+    ];
+    expect((await mixed.kubectl('one', map)).code).to.equal(0);
+    await runBlock('clients.md', /--certificate-authority=\/root\/both\.crt/);
+    const both = Buffer.from(read()['certificate-authority-data'], 'base64').toString();
+    expect(both).to.equal(`${ca}${own}`);
+  });
+
+  it('ship what needs a new API once every server has it', async () => {
+    symlinkSync(join(repository, 'examples'), join(folder, 'examples'));
+    const manifest = 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: needs-new-api, namespace: default}\n';
+    await runBlock('gitops.md', /ship-when-converged\.sh/, { 'needs-new-api.yaml': manifest });
+    expect((await mixed.kubectl('one', ['get', 'configmap', 'needs-new-api', '-n', 'default'])).code).to.equal(0);
   });
 
   it('give the rights that the guides say', async () => {
