@@ -122,8 +122,12 @@ plugin: install ## Build the kubectl plugin into dist/plugin/, one program that 
 	@node scripts/build-plugin.ts $(PLATFORMS)
 
 .PHONY: krew
-krew: install ## Pack the kubectl plugin for krew into dist/krew/ (ARGS=https://…/kubectl-peerdiscovery.tar.gz, where you host it)
-	node scripts/generate-krew.ts $(ARGS)
+krew: install ## Pack the kubectl plugin for krew into dist/krew/ (DOWNLOADS=https://…/, the folder where you put it up)
+	@DOCS="$(DOCS)" node scripts/generate-krew.ts "$(DOWNLOADS)"
+
+.PHONY: release
+release: install ## Build all files of a release into dist/release/ (IMAGE=NAME:TAG, DOWNLOADS=https://…/, DOCS=https://…/docs/)
+	@IMAGE="$(IMAGE)" DOWNLOADS="$(DOWNLOADS)" DOCS="$(DOCS)" node scripts/build-release.ts
 
 .PHONY: clean
 clean: ## Remove what was built; node_modules and the control plane stay

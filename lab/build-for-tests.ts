@@ -1,6 +1,6 @@
 import { buildClients, clientMinors } from './build-clients.ts';
 import { ensureControlPlane } from './build-control-plane.ts';
-import { ensureH2spec, ensureHelm } from './build-go-tool.ts';
+import { ensureH2spec, ensureHelm, ensureKrew } from './build-go-tool.ts';
 import { buildMergeOracle, oracleMinors } from './build-merge-oracle.ts';
 
 // All that the end-to-end tests run besides what is built here. They themselves have a network of their own, from which
@@ -9,5 +9,6 @@ const log = (message: string) => void process.stderr.write(`${message}\n`);
 await ensureControlPlane({ versions: ['1.36', '1.35'], log });
 await ensureHelm(log);
 await ensureH2spec(log);
+await ensureKrew(log);
 for (const minor of clientMinors) await buildClients(minor, log);
 for (const minor of oracleMinors) await buildMergeOracle(minor, log);

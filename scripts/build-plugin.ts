@@ -2,11 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
+import { bundlePlugin } from './bundle-plugin.ts';
 import { runCommand } from './run-command.ts';
-
-const root = fileURLToPath(new URL('..', import.meta.url));
 
 /** Platforms that a plugin can be built for, and the npm package that has Node's program for each. */
 const nodePackages: Readonly<Record<string, string>> = {
@@ -46,20 +43,7 @@ export async function buildPlugin(folder: string, platforms: readonly string[]):
   const scratch = mkdtempSync(join(tmpdir(), 'peerdiscovery-plugin-'));
   try {
     const main = join(scratch, 'plugin.mjs');
-    await build({
-      entryPoints: [join(root, 'src/bin/kubectl-peerdiscovery.ts')],
-      outfile: main,
-      bundle: true,
-      minify: true,
-      platform: 'node',
-      format: 'esm',
-      target: `node${process.versions.node}`,
-      banner: {
-        js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);",
-      },
-      absWorkingDir: root,
-      logLevel: 'warning',
-    });
+    await bundlePlugin(main, process.versions.node);
     return platforms.map((platform) => {
       mkdirSync(join(folder, platform), { recursive: true });
       const program = platform.startsWith('win32') ? 'kubectl-peerdiscovery.exe' : 'kubectl-peerdiscovery';

@@ -2,6 +2,7 @@ import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, type Plugin } from 'esbuild';
+import { releaseConstants } from './bundle-plugin.ts';
 import { leastNode, writeLauncher } from './write-launcher.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -44,6 +45,7 @@ await build({
   format: 'esm',
   target: `node${leastNode}`,
   external: Object.keys(dependencies).flatMap((name) => [name, `${name}/*`]),
+  define: releaseConstants(),
   plugins: [lean],
   // Some modules of client-node are CommonJS and ask for Node's own by `require`.
   banner: {

@@ -1,80 +1,122 @@
-import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
 import { stringify } from 'yaml';
+import { buildPlugin } from './build-plugin.ts';
+import { bundlePlugin } from './bundle-plugin.ts';
+import { packArchive } from './pack-archive.ts';
 import { leastNode, writeLauncher } from './write-launcher.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const archiveName = 'kubectl-peerdiscovery.tar.gz';
-const program = 'kubectl-peerdiscovery.mjs';
-const completion = 'kubectl_complete-peerdiscovery.mjs';
-const code = 'plugin.mjs';
 
-/** What is put up for download: the archive, and the manifest that krew-index wants. */
-export interface KrewRelease {
-  readonly archive: string;
+/** How krew selects an archive. */
+interface KrewPlatform {
+  readonly labels: Readonly<Record<'os' | 'arch', string>> | { readonly os: string };
+  /** The programs of the archive: the plugin, and the one that kubectl completes its words by. */
+  readonly program: string;
+  readonly completion: string;
+}
+
+const alone = { program: 'kubectl-peerdiscovery', completion: 'kubectl_complete-peerdiscovery' };
+
+/**
+ * By name: for Linux and Windows a program that needs no Node; for macOS JavaScript that needs it, as a program made
+ * elsewhere than on a Mac is not signed, and Apple silicon would not start it.
+ */
+const krewPlatforms = {
+  'linux-x64': { labels: { os: 'linux', arch: 'amd64' }, ...alone },
+  'linux-arm64': { labels: { os: 'linux', arch: 'arm64' }, ...alone },
+  'win32-x64': {
+    labels: { os: 'windows', arch: 'amd64' },
+    program: 'kubectl-peerdiscovery.exe',
+    completion: 'kubectl_complete-peerdiscovery.cmd',
+  },
+  darwin: {
+    labels: { os: 'darwin' },
+    program: 'kubectl-peerdiscovery.mjs',
+    completion: 'kubectl_complete-peerdiscovery.mjs',
+  },
+} as const satisfies Readonly<Record<string, KrewPlatform>>;
+
+export type KrewPlatformName = keyof typeof krewPlatforms;
+
+const allPlatforms = Object.keys(krewPlatforms) as readonly KrewPlatformName[];
+
+/** What is put up for download: an archive for each platform, and the manifest that krew installs by. */
+interface KrewRelease {
+  readonly archives: Readonly<Partial<Record<KrewPlatformName, string>>>;
   readonly manifest: string;
 }
 
 /**
- * Packs the plugin and its completion: JavaScript that needs Node and nothing else, and checks its version first.
+ * Packs the plugin, its completion and the documentation for each platform, and writes `peerdiscovery.yaml` with the
+ * sums of the archives, for a release whose archives are found in the folder `downloads`, which ends with `/`.
  *
- * Writes `peerdiscovery.yaml` with the archive's SHA-256 beside it, for a release whose archive is found at `uri`. The
- * same sources give the same archive.
+ * The same sources give the same archives.
  */
-export async function generateKrew(folder: string, uri: string): Promise<KrewRelease> {
+export async function generateKrew(
+  folder: string,
+  downloads: string,
+  platforms: readonly KrewPlatformName[] = allPlatforms,
+): Promise<KrewRelease> {
   mkdirSync(folder, { recursive: true });
-  const archive = join(folder, archiveName);
   const scratch = mkdtempSync(join(tmpdir(), 'peerdiscovery-krew-'));
+  const archives: Partial<Record<KrewPlatformName, string>> = {};
   try {
-    await build({
-      entryPoints: [join(root, 'src/bin/kubectl-peerdiscovery.ts')],
-      outfile: join(scratch, code),
-      bundle: true,
-      minify: true,
-      platform: 'node',
-      format: 'esm',
-      target: `node${leastNode}`,
-      // Some modules are CommonJS and ask for Node's own by `require`.
-      banner: {
-        js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);",
-      },
-      absWorkingDir: root,
-      logLevel: 'warning',
-    });
-    writeLauncher(join(scratch, program), 'kubectl-peerdiscovery', `./${code}`);
-    writeLauncher(join(scratch, completion), 'kubectl_complete-peerdiscovery', `./${code}`, '__complete');
-    copyFileSync(join(root, 'LICENSE'), join(scratch, 'LICENSE'));
-    const plain = ['--sort=name', '--mtime=@0', '--owner=0', '--group=0', '--numeric-owner', '--mode=u=rwX,go=rX'];
-    const command = `tar ${plain.join(' ')} -cf - LICENSE ${program} ${completion} ${code} | gzip -9n > "$0"`;
-    const { status, stderr } = spawnSync('sh', ['-c', command, resolve(archive)], { cwd: scratch, encoding: 'utf8' });
-    if (status !== 0) throw new Error(`the archive cannot be packed: ${stderr}`);
+    const single = platforms.filter((name) => name !== 'darwin');
+    await buildPlugin(scratch, single);
+    for (const name of single) writeCompletion(join(scratch, name), krewPlatforms[name]);
+    if (platforms.includes('darwin')) await writeScripts(join(scratch, 'darwin'), krewPlatforms.darwin);
+    for (const name of platforms) {
+      const contents = join(scratch, name);
+      for (const shared of ['LICENSE', 'docs']) cpSync(join(root, shared), join(contents, shared), { recursive: true });
+      const archive = join(folder, `kubectl-peerdiscovery-${name}.tar.gz`);
+      packArchive(contents, readdirSync(contents).sort(), archive);
+      archives[name] = archive;
+    }
   } finally {
     rmSync(scratch, { recursive: true });
   }
   const manifest = join(folder, 'peerdiscovery.yaml');
-  const sha256 = createHash('sha256').update(readFileSync(archive)).digest('hex');
-  writeFileSync(manifest, stringify(krewPlugin(uri, sha256), { lineWidth: 0 }));
-  return { archive, manifest };
+  writeFileSync(manifest, stringify(krewPlugin(downloads, archives), { lineWidth: 0 }));
+  return { archives, manifest };
+}
+
+/** The completion asks the plugin, which kubectl has found on the PATH. */
+function writeCompletion(folder: string, { completion }: KrewPlatform): void {
+  const text = completion.endsWith('.cmd')
+    ? '@kubectl-peerdiscovery.exe __complete %*\r\n'
+    : '#!/bin/sh\nexec kubectl-peerdiscovery __complete "$@"\n';
+  writeFileSync(join(folder, completion), text, { mode: 0o755 });
+}
+
+/** The plugin and its completion as JavaScript that checks the version of Node first. */
+async function writeScripts(folder: string, { program, completion }: KrewPlatform): Promise<void> {
+  await bundlePlugin(join(folder, 'plugin.mjs'), leastNode);
+  writeLauncher(join(folder, program), 'kubectl-peerdiscovery', './plugin.mjs');
+  writeLauncher(join(folder, completion), 'kubectl_complete-peerdiscovery', './plugin.mjs', '__complete');
 }
 
 /** Source of the fields: https://krew.sigs.k8s.io/docs/developer-guide/plugin-manifest/. */
-function krewPlugin(uri: string, sha256: string): object {
-  const { version, homepage } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
-    version: string;
-    homepage?: string;
-  };
+function krewPlugin(downloads: string, archives: KrewRelease['archives']): object {
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { readonly version: string };
+  const platforms = allPlatforms.flatMap((name) => {
+    const archive = archives[name];
+    if (archive === undefined) return [];
+    const { labels, program } = krewPlatforms[name];
+    const sha256 = createHash('sha256').update(readFileSync(archive)).digest('hex');
+    const uri = `${downloads}kubectl-peerdiscovery-${name}.tar.gz`;
+    return [{ selector: { matchLabels: labels }, uri, sha256, bin: program }];
+  });
   return {
     apiVersion: 'krew.googlecontainertools.github.com/v1alpha2',
     kind: 'Plugin',
     metadata: { name: 'peerdiscovery' },
     spec: {
       version: `v${version}`,
-      homepage: homepage ?? new URL('.', uri).href,
+      homepage: downloads,
       shortDescription: 'Inspect a control plane of mixed versions',
       description: [
         'Shows what the kube-apiservers of a mixed-version control plane serve',
@@ -83,30 +125,27 @@ function krewPlugin(uri: string, sha256: string): object {
         '',
       ].join('\n'),
       caveats: [
-        `It needs Node ${leastNode} or later on the PATH, and the PeerDiscovery operator in the cluster.`,
-        'krew puts one program of a plugin on the PATH. For completion, put the other one there:',
-        `  cd ~/.krew && ln -s ../store/peerdiscovery/v${version}/${completion} bin/kubectl_complete-peerdiscovery`,
+        `It needs the PeerDiscovery operator in the cluster, and on macOS Node ${leastNode} or later on the PATH.`,
+        'krew puts one program of a plugin on the PATH. For completion, put the other one there; on Linux:',
+        `  cd ~/.krew && ln -s ../store/peerdiscovery/v${version}/${alone.completion} bin/`,
+        `On macOS its name ends with .mjs: ln -s … bin/${alone.completion}`,
         '',
       ].join('\n'),
-      platforms: [
-        {
-          selector: { matchExpressions: [{ key: 'os', operator: 'In', values: ['darwin', 'linux'] }] },
-          uri,
-          sha256,
-          bin: program,
-        },
-      ],
+      platforms,
     },
   };
 }
 
 if (import.meta.main) {
-  const [uri, folder = 'dist/krew'] = process.argv.slice(2);
-  if (uri === undefined || !URL.canParse(uri) || !uri.endsWith(`/${archiveName}`)) {
-    process.stderr.write(`Usage: node scripts/generate-krew.ts https://…/${archiveName} [FOLDER]\n`);
+  const [downloads = '', folder = 'dist/krew'] = process.argv.slice(2);
+  if (!URL.canParse(downloads) || !downloads.endsWith('/')) {
+    process.stderr.write(
+      'make krew: DOWNLOADS is to be the address of the folder where you put the archives up: ' +
+        'make krew DOWNLOADS=https://example.com/peerdiscovery/\n',
+    );
     process.exitCode = 2;
   } else {
-    const { archive, manifest } = await generateKrew(folder, uri);
-    process.stdout.write(`${archive}\n${manifest}\n`);
+    const { archives, manifest } = await generateKrew(resolve(folder), downloads);
+    process.stdout.write(`${[...Object.values(archives), manifest].join('\n')}\n`);
   }
 }

@@ -98,7 +98,7 @@ export const RoutingBundleSchema = Type.Object(
   },
   {
     $schema: 'https://json-schema.org/draft/2020-12/schema',
-    $id: 'https://peerdiscovery.dev/schemas/routing-bundle.v1.json',
+    $id: 'urn:peerdiscovery:schemas:routing-bundle.v1',
     title: 'RoutingBundle',
     description:
       'The routing table of a PeerDiscovery and the unified discovery documents of the same moment. It is data, not ' +

@@ -165,7 +165,7 @@ export async function checkDistribution(cluster: Cluster): Promise<Check> {
   const name = 'distribution';
   const guide = documentationUrl('guides/distributions.md');
   if (found === undefined)
-    return { name, level: 'ok', message: `none of those that ${guide} describes, by version, Nodes and API groups` };
+    return { name, level: 'ok', message: `by version, Nodes and API groups none of those in ${guide}` };
   const message = `${found.name}: ${found.sign}`;
   if (found.advice === undefined) return { name, level: 'ok', message };
   return { name, level: 'ok', message, cure: `${found.advice} (${guide})` };

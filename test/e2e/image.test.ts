@@ -10,7 +10,7 @@ import { localImage } from '../../scripts/build-image.ts';
 import { commandBlock } from '../support/guide-commands.ts';
 
 describe('make image and make load, with a real buildah and containerd', function () {
-  this.timeout(600_000);
+  this.timeout(1_200_000);
   let folder: string;
   let containerd: ChildProcess | undefined;
   let environment: NodeJS.ProcessEnv;

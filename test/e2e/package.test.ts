@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -21,6 +21,8 @@ function olderNode(): { readonly version?: string; readonly node?: string } {
   return {};
 }
 
+const alone = 'kubectl_complete-peerdiscovery';
+
 describe('what is shipped', function () {
   this.timeout(120_000);
   let folder: string;
@@ -33,7 +35,7 @@ describe('what is shipped', function () {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  it('is a package with the program, the CRD and the schemas in it, and nothing else', () => {
+  it('is a package with the program, the CRD and the documentation in it, and nothing else', () => {
     const { stdout } = spawnSync('tar', ['-tzf', packPackage(folder)], { encoding: 'utf8' });
     const files = stdout
       .trim()
@@ -41,8 +43,8 @@ describe('what is shipped', function () {
       .map((path) => path.replace(/^package\//, ''));
     const { bin } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8'));
     expect(files).to.include.members([...(Object.values(bin) as string[]), 'package.json', 'README.md', 'LICENSE']);
-    expect(files).to.include('crds/peerdiscovery.dev_peerdiscoveries.yaml');
-    const expected = /^(package\.json|README\.md|LICENSE|dist\/.+\.js|crds\/[^/]+\.yaml|docs\/schemas\/[^/]+\.json)$/;
+    expect(files).to.include.members(['crds/peerdiscovery.dev_peerdiscoveries.yaml', 'docs/guides/install.md']);
+    const expected = /^(package\.json|README\.md|LICENSE|dist\/.+\.js|crds\/[^/]+\.yaml|docs\/.+\.(md|json|svg|png))$/;
     expect(files.filter((path) => !expected.test(path))).to.deep.equal([]);
   });
 
@@ -87,41 +89,57 @@ describe('what is shipped', function () {
     expect(refused).to.contain('plan9-x64').and.to.contain('choose of linux-x64');
   });
 
-  it('is a krew archive too, whose manifest has the sum of what was packed, the same each time', async () => {
-    const uri = 'https://example.com/v0/kubectl-peerdiscovery.tar.gz';
-    const { archive, manifest } = await generateKrew(join(folder, 'krew'), uri);
+  it('is an archive for krew too, whose manifest has the sum of what was packed, the same each time', async () => {
+    const downloads = 'https://example.com/v0/';
+    const here = process.arch === 'arm64' ? 'linux-arm64' : 'linux-x64';
+    const { archives, manifest } = await generateKrew(join(folder, 'krew'), downloads, [here, 'darwin']);
     const { metadata, spec } = parse(readFileSync(manifest, 'utf8'));
-    const sumOf = (file: string) => createHash('sha256').update(readFileSync(file)).digest('hex');
+    const sumOf = (file = '') => createHash('sha256').update(readFileSync(file)).digest('hex');
     expect(metadata).to.deep.equal({ name: 'peerdiscovery' });
     expect(spec.version).to.match(/^v\d+\.\d+\.\d+$/);
     expect(spec.shortDescription).to.have.length.lessThan(51);
-    expect(spec.platforms).to.have.length(1);
-    const [platform] = spec.platforms;
-    expect(platform).to.include({ uri, sha256: sumOf(archive) });
-    const again = await generateKrew(join(folder, 'krew-again'), uri);
-    expect(sumOf(again.archive)).to.equal(platform.sha256);
-    const unpacked = join(folder, 'unpacked');
-    mkdirSync(unpacked);
-    spawnSync('tar', ['-xzf', archive, '-C', unpacked]);
-    expect(readdirSync(unpacked)).to.have.members([
+    const [linux, darwin] = spec.platforms;
+    expect(linux).to.deep.include({
+      selector: { matchLabels: { os: 'linux', arch: here === 'linux-x64' ? 'amd64' : 'arm64' } },
+      uri: `${downloads}kubectl-peerdiscovery-${here}.tar.gz`,
+      sha256: sumOf(archives[here]),
+    });
+    expect(darwin).to.deep.include({ selector: { matchLabels: { os: 'darwin' } }, sha256: sumOf(archives.darwin) });
+    const again = await generateKrew(join(folder, 'krew-again'), downloads, [here, 'darwin']);
+    expect([sumOf(again.archives[here]), sumOf(again.archives.darwin)]).to.deep.equal([linux.sha256, darwin.sha256]);
+
+    /** As krew installs it: a link on the PATH to one program of the unpacked archive. */
+    const install = (archive = '', bin: string) => {
+      const unpacked = mkdtempSync(join(folder, 'unpacked-'));
+      const path = mkdtempSync(join(folder, 'path-'));
+      spawnSync('tar', ['-xzf', archive, '-C', unpacked]);
+      symlinkSync(join(unpacked, bin), join(path, 'kubectl-peerdiscovery'));
+      const run = (program: string, ...args: string[]) =>
+        spawnSync(program, args, { encoding: 'utf8', cwd: unpacked, env: { PATH: path } });
+      return { unpacked, path, run };
+    };
+    const single = install(archives[here], linux.bin);
+    expect(readdirSync(single.unpacked)).to.have.members(['LICENSE', 'docs', linux.bin, alone]);
+    const scripts = install(archives.darwin, darwin.bin);
+    expect(readdirSync(scripts.unpacked)).to.have.members([
       'LICENSE',
-      platform.bin,
-      'kubectl_complete-peerdiscovery.mjs',
+      'docs',
+      darwin.bin,
+      `${alone}.mjs`,
       'plugin.mjs',
     ]);
-    // As krew installs it: a link on the PATH, where there is nothing else but Node.
-    const path = join(folder, 'path');
-    mkdirSync(path);
-    symlinkSync(process.execPath, join(path, 'node'));
-    symlinkSync(join(unpacked, platform.bin), join(path, 'kubectl-peerdiscovery'));
-    const run = (...args: string[]) =>
-      spawnSync(join(path, 'kubectl-peerdiscovery'), args, { encoding: 'utf8', cwd: unpacked, env: { PATH: path } });
-    const { stdout, stderr } = run('version');
-    expect(stdout, stderr).to.equal(`kubectl-peerdiscovery ${spec.version.slice(1)}\n`);
-    expect(run('status', '--kubeconfig', 'none').stderr).to.match(/^error: .*none.*\n {2}cure: /);
-    const complete = join(unpacked, 'kubectl_complete-peerdiscovery.mjs');
-    const completed = spawnSync(complete, ['st'], { encoding: 'utf8', cwd: unpacked, env: { PATH: path } });
-    expect(completed.stdout, completed.stderr).to.match(/^status\t.*\n:4\n$/);
-    expect(spec.caveats).to.contain('/kubectl_complete-peerdiscovery.mjs');
+    symlinkSync(process.execPath, join(scripts.path, 'node'));
+    for (const [{ unpacked, path, run }, completion] of [
+      [single, alone],
+      [scripts, `${alone}.mjs`],
+    ] as const) {
+      const program = join(path, 'kubectl-peerdiscovery');
+      const { stdout, stderr } = run(program, 'version');
+      expect(stdout, stderr).to.equal(`kubectl-peerdiscovery ${spec.version.slice(1)}\n`);
+      expect(run(program, 'status', '--kubeconfig', 'none').stderr).to.match(/^error: .*none.*\n {2}cure: /);
+      const completed = run(join(unpacked, completion), 'st');
+      expect(completed.stdout, completed.stderr).to.match(/^status\t.*\n:4\n$/);
+    }
+    expect(spec.caveats).to.contain(`/${alone}`);
   });
 });

@@ -4,10 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { ensureControlPlane } from '../../lab/build-control-plane.ts';
+import { ensureKrew } from '../../lab/build-go-tool.ts';
 import type { Outcome } from '../../lab/control-plane.ts';
 import { type MixedPlane, repository, startMixedPlane } from '../../lab/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { generateKrew } from '../../scripts/generate-krew.ts';
+import { commandBlock } from '../support/guide-commands.ts';
 
 const aggregatedV2 = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList;profile=nopeer';
 const claims = 'resourceclaims.v1.resource.k8s.io';
@@ -17,12 +19,14 @@ describe('kubectl peerdiscovery on real servers of 1.33 and 1.36', function () {
   const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-plugin-'));
   const auditLog = join(folder, 'audit.log');
   const shown: string[] = [];
+  let krewFolder: string;
   let mixed: MixedPlane;
   let operator: ReturnType<MixedPlane['startOperator']>;
 
   before(async () => {
     const log = (message: string) => void process.stdout.write(`      … ${message}\n`);
     await ensureControlPlane({ versions: ['1.36'], log });
+    krewFolder = await ensureKrew(log);
     const policy = join(folder, 'policy.yaml');
     writeFileSync(policy, 'apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{ level: Metadata }]\n');
     const flags = [`--audit-log-path=${auditLog}`, `--audit-policy-file=${policy}`];
@@ -88,21 +92,28 @@ describe('kubectl peerdiscovery on real servers of 1.33 and 1.36', function () {
     shown.length = 0;
   });
 
-  it('runs from the krew archive, with nothing on the PATH but Node and itself', async () => {
-    const { archive } = await generateKrew(join(folder, 'krew'), 'https://example.com/kubectl-peerdiscovery.tar.gz');
-    const path = join(folder, 'path');
-    mkdirSync(path);
-    await mixed.plane.exec('tar', ['-xzf', archive, '-C', path]);
-    symlinkSync(process.execPath, join(path, 'node'));
-    symlinkSync(join(path, 'kubectl-peerdiscovery.mjs'), join(path, 'kubectl-peerdiscovery'));
-    const environment = [`PATH=${path}`, `KUBECONFIG=${mixed.kubeconfigOf('old-1')}`];
-    const command = [...environment, await kubectlPath(), 'peerdiscovery', 'status'];
-    const { stdout, stderr } = await mixed.plane.exec('env', command);
-    expect(stdout, stderr).to.match(/^old-1 +v1\./m);
-    // As the manifest says: krew links one program only.
-    symlinkSync(join(path, 'kubectl_complete-peerdiscovery.mjs'), join(path, 'kubectl_complete-peerdiscovery'));
-    const words = [...environment, await kubectlPath(), '__complete', 'peerdiscovery', 'diff', 'old-1', 'n'];
-    expect((await mixed.plane.exec('env', words)).stdout.split('\n')).to.include('new-1');
+  it('is installed by krew, and runs with nothing on the PATH but itself', async () => {
+    await generateKrew(join(folder, 'dist/krew'), 'https://example.com/', ['linux-x64']);
+    const programs = join(folder, 'krew');
+    mkdirSync(programs);
+    symlinkSync(await kubectlPath(), join(programs, 'kubectl'));
+    symlinkSync(join(krewFolder, 'krew'), join(programs, 'kubectl-krew'));
+    const installed = join(folder, '.krew/bin');
+    const run = async (path: string, command: string) => {
+      const environment = [`PATH=${path}:/usr/bin:/bin`, `HOME=${folder}`, `KUBECONFIG=${mixed.kubeconfigOf('old-1')}`];
+      const { code, stdout, stderr } = await mixed.plane.exec('env', [
+        ...[...environment, 'bash', '-euo', 'pipefail', '-c', `cd '${folder}'\n${command}`],
+      ]);
+      expect(code, `${command}\n${stderr}${stdout}`).to.equal(0);
+      return `${stdout}${stderr}`;
+    };
+    const told = await run(programs, commandBlock('../reference/kubectl-plugin.md', /^kubectl krew install/m));
+    expect(await run(installed, `'${programs}/kubectl' peerdiscovery status`)).to.match(/^old-1 +v1\./m);
+    const link = commandBlock('../reference/kubectl-plugin.md', /^cd ~\/\.krew/m);
+    expect(told).to.contain(link.trim());
+    await run(programs, link);
+    const completed = await run(installed, `'${programs}/kubectl' __complete peerdiscovery diff old-1 n`);
+    expect(completed.split('\n')).to.include('new-1');
   });
 
   it('says the versions of both sides', async () => {

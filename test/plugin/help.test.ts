@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { repository } from '../../lab/deploy-plane.ts';
 import { operatorUsage, parseOperatorFlags } from '../../src/bin/operator-flags.ts';
-import { documentationUrl } from '../../src/domain/documentation-url.ts';
+import { documentationUrl, pageAt } from '../../src/domain/documentation-url.ts';
 import { commandNames, runPlugin } from '../../src/plugin/run-plugin.ts';
 import { parseProxyFlags, proxyUsage } from '../../src/proxy/proxy-flags.ts';
 import { fakePlugin } from '../support/fake-cluster.ts';
@@ -96,15 +96,27 @@ describe('the documentation that programs name', () => {
       return statSync(path).isDirectory() ? sources(path) : path.endsWith('.ts') ? [path] : [];
     });
 
-  it('is named by a URL whose page is there', () => {
+  it('is a page that is shipped with them, or one at the address that a release has', () => {
     const pages = sources(join(repository, 'src')).flatMap((path) =>
       [...readFileSync(path, 'utf8').matchAll(/documentationUrl\('([^']+)'\)/g)].map(([, page = '']) => page),
     );
     expect(pages).to.have.length.greaterThan(0);
+    const { files } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8'));
+    expect(files).to.include('docs');
     for (const page of pages) {
-      expect(documentationUrl(page)).to.match(/^https:\/\//);
       expect(statSync(join(repository, 'docs', page)).isFile(), page).to.equal(true);
+      expect(documentationUrl(page)).to.equal(`docs/${page}, which comes with this program`);
+      expect(pageAt('https://example.com/docs/', page)).to.equal(`https://example.com/docs/${page}`);
     }
+  });
+
+  it('is at no address that the project does not own', () => {
+    const folders = ['src', 'charts', 'config', 'docs', 'lab', 'scripts'];
+    const texts = spawnSync('grep', ['-rnE', 'https?://([a-z.-]*\\.)?peerdiscovery\\.dev', ...folders, 'README.md'], {
+      cwd: repository,
+      encoding: 'utf8',
+    });
+    expect(texts.stdout).to.equal('');
   });
 
   it('is named by no path, which only a clone has', () => {
