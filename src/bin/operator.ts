@@ -13,6 +13,7 @@ import {
   type StandstillReason,
   writeStandstill,
 } from '../adapters/kubernetes/peer-discovery-status.ts';
+import { rememberServers } from '../adapters/kubernetes/remember-servers.ts';
 import { writeWhile } from '../adapters/kubernetes/write-while.ts';
 import { createAddressPolicy } from '../adapters/peers/address-policy.ts';
 import { createLog } from '../adapters/telemetry/create-log.ts';
@@ -21,7 +22,7 @@ import { createMetrics } from '../adapters/telemetry/metrics.ts';
 import type { PeerDiscovery } from '../api/peer-discovery.ts';
 import { keepCertificates } from '../operator/keep-certificates.ts';
 import { systemClock } from '../runtime/clock.ts';
-import { followStatuses, rememberServers } from './known-servers.ts';
+import { followStatuses } from './follow-statuses.ts';
 import { operatorUsage, parseOperatorFlags } from './operator-flags.ts';
 import { namespaceOr } from './pod-namespace.ts';
 import { type Observed, referenceTo, runControllers } from './run-controllers.ts';

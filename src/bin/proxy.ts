@@ -1,39 +1,37 @@
-import { readFileSync, unwatchFile, watchFile } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { fork } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { loadCredentials } from '../adapters/credentials/proxy-credentials.ts';
 import type { ApiClient } from '../adapters/kubernetes/api-client.ts';
 import { createApiClient } from '../adapters/kubernetes/api-client.ts';
-import { createAsker, createBehindReporter } from '../adapters/kubernetes/behind-report.ts';
 import { watchClientAuthentication } from '../adapters/kubernetes/client-authentication.ts';
-import { watchBundle } from '../adapters/kubernetes/config-map-bundle.ts';
 import { loadKubeConfig } from '../adapters/kubernetes/connect-cluster.ts';
-import type { ServerAddress } from '../adapters/kubernetes/known-servers-file.ts';
-import { readBundleFile } from '../adapters/kubernetes/read-bundle-file.ts';
-import { reportSilence } from '../adapters/kubernetes/silence-report.ts';
-import { watchConfirmations } from '../adapters/kubernetes/table-lease.ts';
+import { rememberServers } from '../adapters/kubernetes/remember-servers.ts';
+import { type TableAccess, tableFromCluster } from '../adapters/kubernetes/table-from-cluster.ts';
+import { tableFromFile } from '../adapters/kubernetes/table-from-file.ts';
 import { loadRequestParsers } from '../adapters/llhttp/request-parser.ts';
-import { type AddressPolicy, createAddressPolicy } from '../adapters/peers/address-policy.ts';
+import { createAddressPolicy } from '../adapters/peers/address-policy.ts';
 import { createPeerTransport } from '../adapters/peers/peer-transport.ts';
+import {
+  type ProxyWorkers,
+  serveParent,
+  startWorkers,
+  tellParentUp,
+  workerVariable,
+} from '../adapters/processes/proxy-workers.ts';
 import { createLog } from '../adapters/telemetry/create-log.ts';
 import { type ReadinessCheck, serveEndpoint } from '../adapters/telemetry/http-endpoint.ts';
 import { createProxyMetrics } from '../adapters/telemetry/proxy-metrics.ts';
-import type { RoutingTable } from '../domain/routing-table.ts';
 import { worstCaseBytes } from '../proxy/limits.ts';
-import type { RoutingTableSource } from '../proxy/ports.ts';
 import type { ProxyFlags } from '../proxy/proxy-flags.ts';
 import { parseProxyFlags, proxyUsage } from '../proxy/proxy-flags.ts';
 import { startProxy } from '../proxy/start-proxy.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
-import { rememberServers } from './known-servers.ts';
 import type { CommandContext } from './operator.ts';
 import { namespaceOr } from './pod-namespace.ts';
-import { loadCredentials } from './proxy-credentials.ts';
-import { type ProxyWorkers, serveParent, startWorkers, tellParentUp, workerVariable } from './proxy-workers.ts';
 import { serveMetrics } from './serve-metrics.ts';
 import { tuneHeap } from './tune-heap.ts';
 import { version } from './version.ts';
-
-const fileBelievedForMs = 30_000;
 
 /** Runs `peerdiscovery proxy` until its signal aborts, then drains; resolves to the exit code, 2 for bad flags. */
 export async function runProxy(args: readonly string[], context: CommandContext): Promise<number> {
@@ -150,6 +148,7 @@ export async function runProxy(args: readonly string[], context: CommandContext)
         args,
         port,
         ticketKeys: proxy.server.ticketKeys(),
+        run: (own) => fork(process.argv[1] ?? '', [...own], { env: { ...process.env, [workerVariable]: '1' } }),
         clock: systemClock,
         log,
       });
@@ -187,12 +186,6 @@ function connect(flags: ProxyFlags, context: CommandContext, log: Log): ApiClien
   return createApiClient(kubeConfig, { timeoutMs: 10_000, log, userAgent: `peerdiscovery-proxy/${version}` });
 }
 
-/** Where the table comes from, and how its owner is told that it is behind. */
-interface TableAccess {
-  readonly source: RoutingTableSource;
-  readonly reportBehind: (address: string) => void;
-}
-
 /** What is wrong with the ranges of peers, with the flag that has them. */
 function rangeFaults({ allowPeerCidrs }: ProxyFlags): readonly string[] {
   try {
@@ -210,104 +203,20 @@ async function accessTable(
   log: Log,
 ): Promise<TableAccess> {
   if (flags.routingTableFile !== undefined || client === undefined)
-    return { source: fileSource(flags.routingTableFile ?? ''), reportBehind: () => {} };
-  const namespace = await namespaceOr(flags.namespace);
-  const location = { namespace, name: flags.routingTable };
+    return { source: tableFromFile(flags.routingTableFile ?? '', systemClock), reportBehind: () => {} };
   const policy = createAddressPolicy(flags.allowPeerCidrs);
-  const servers = rememberServers({ client, file: flags.knownServersFile, policy, log });
-  const reportBehind = createBehindReporter(client, location, { clock: systemClock, log });
-  const source: RoutingTableSource = {
-    start: async (onBundle, onTrouble, signal) => {
-      let bundleTrouble: string | undefined;
-      let revision = 0;
-      let owner: string | undefined;
-      const common = { client, ...location, clock: systemClock, log, signal };
-      // One of several processes is enough.
-      const onHeard = isWorker ? () => {} : reportSilence({ ...common, owner: () => owner });
-      const doubt = watchConfirmations({
-        ...common,
-        onHeard,
-        ask: createAsker(client, location, log),
-        onAnswered: () => {
-          if (revision > 0) onTrouble(bundleTrouble ?? doubt(revision));
-        },
-        random: Math.random,
-      });
-      const reflector = watchBundle({
-        client,
-        namespace,
-        name: flags.routingTable,
-        onBundle: (bundle) => {
-          servers.learn(flags.routingTable, serversOf(bundle.table, policy, flags.peerServerName));
-          ({ revision, owner } = bundle.table);
-          onBundle(bundle);
-          onTrouble(doubt(revision));
-        },
-        onTrouble: (reason, message) => {
-          bundleTrouble = reason === undefined ? undefined : `${reason}: ${message}`;
-          onTrouble(bundleTrouble ?? doubt(revision));
-        },
-        clock: systemClock,
-        log,
-        signal,
-        random: Math.random,
-      });
-      // A confirmation that does not come calls nobody back. A watch that fails for a while is no doubt by itself: what
-      // counts is whether the table is still confirmed, and the Lease that says so is watched by the same client.
-      while (!signal.aborted) {
-        await systemClock.sleep(1_000, signal);
-        if (reflector.synced) onTrouble(bundleTrouble ?? doubt(revision));
-      }
-      await reflector.stopped;
-    },
-  };
-  return { source, reportBehind };
-}
-
-/** Where kube-apiservers are by the table, as far as this proxy may go there. */
-function serversOf({ peers }: RoutingTable, policy: AddressPolicy, serverName: string): readonly ServerAddress[] {
-  return peers.flatMap(({ address, state }) =>
-    address === undefined || state === 'Refused' || !policy.check(address).ok ? [] : [{ address, serverName }],
-  );
-}
-
-/**
- * Reads a file again whenever it changes; one that cannot be read leaves the last good table in place.
- *
- * Whoever writes it confirms it by writing or touching it; a file older than that is no longer believed to be complete.
- */
-function fileSource(path: string): RoutingTableSource {
-  return {
-    start: async (onBundle, onTrouble, signal) => {
-      let trouble: string | undefined;
-      let writtenAt = 0;
-      let seenAt = 0;
-      const read = async () => {
-        const decoded = await readBundleFile(path);
-        trouble = decoded.ok ? undefined : decoded.reason;
-        if (decoded.ok) onBundle(decoded.bundle);
-        else onTrouble(decoded.reason);
-      };
-      const changed = () => {
-        read().catch((error: unknown) => onTrouble(String(error)));
-      };
-      watchFile(path, { interval: 1_000, persistent: false }, changed);
-      await read();
-      while (!signal.aborted) {
-        const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: 0 }));
-        // By the file's date, and by our own time since it last changed: neither a wrong date nor a set-back one helps.
-        if (mtimeMs !== writtenAt) seenAt = systemClock.now();
-        writtenAt = mtimeMs;
-        const ageMs = Math.max(systemClock.date() - mtimeMs, systemClock.now() - seenAt);
-        const old = ageMs > fileBelievedForMs;
-        onTrouble(
-          trouble ?? (old ? `${path} was not written or touched for ${fileBelievedForMs / 1_000} s` : undefined),
-        );
-        await systemClock.sleep(1_000, signal);
-      }
-      unwatchFile(path, changed);
-    },
-  };
+  return tableFromCluster({
+    client,
+    location: { namespace: await namespaceOr(flags.namespace), name: flags.routingTable },
+    policy,
+    serverName: flags.peerServerName,
+    servers: rememberServers({ client, file: flags.knownServersFile, policy, log }),
+    // One of several processes is enough.
+    reportsSilence: !isWorker,
+    clock: systemClock,
+    random: Math.random,
+    log,
+  });
 }
 
 /** Limits that a container cannot keep are no limits: it would be killed with everybody's requests. */

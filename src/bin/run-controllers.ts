@@ -16,13 +16,12 @@ import type { ReadinessCheck } from '../adapters/telemetry/http-endpoint.ts';
 import type { Metrics } from '../adapters/telemetry/metrics.ts';
 import { parseDuration } from '../api/duration.ts';
 import { apiVersion, kind, type PeerDiscovery } from '../api/peer-discovery.ts';
-import type { TableLocation } from '../api/table-name.ts';
 import type { ApiServiceObject, CustomResourceDefinitionObject } from '../domain/custom-resources.ts';
 import type { LeaseObject } from '../domain/identity-lease.ts';
 import { type Controller, startController } from '../operator/controller.ts';
+import { followObjects, type GoodSettings, type RunningController } from '../operator/follow-objects.ts';
 import type { ClusterSets } from '../operator/follow-peers.ts';
 import type { EndpointSliceObject, NodeObject, PodObject } from '../operator/gather-addresses.ts';
-import { readSettings, type SettingsResult } from '../operator/read-settings.ts';
 import type { StatusSnapshot } from '../operator/status-page/build-report.ts';
 import { createProgressHistory } from '../operator/status-page/progress-history.ts';
 import { type Clock, dateOf } from '../runtime/clock.ts';
@@ -54,21 +53,12 @@ export type Observed = Pick<StatusSnapshot, 'objects' | 'trouble'>;
 /** Live servers renew their Leases each 10 s, so a watch of them is not silent for long. */
 const leasesWatchdogMs = 30_000;
 
-interface Running {
-  readonly uid: string;
-  readonly generation: number;
-  readonly table: TableLocation;
-  readonly controller: Controller;
-  readonly stop: () => Promise<void>;
-}
-
 /** Runs one controller per PeerDiscovery object until the signal aborts, and restarts one when its spec changes. */
 export async function runControllers(context: ControllersContext): Promise<void> {
   const { client, clock, log, random, signal } = context;
-  const running = new Map<string, Running>();
   const history = createProgressHistory();
   const everyController = (act: (controller: Controller) => void) => () => {
-    for (const { controller } of running.values()) act(controller);
+    for (const controller of follower.controllers()) act(controller);
   };
   const notifyAll = everyController((controller) => controller.notify());
   const definitionsChanged = everyController((controller) => controller.definitionsChanged());
@@ -96,7 +86,21 @@ export async function runControllers(context: ControllersContext): Promise<void>
     ),
     apiServices: reflect<ApiServiceObject>('/apis/apiregistration.k8s.io/v1/apiservices', definitionsChanged),
   };
-  let changing = Promise.resolve();
+  const follower = followObjects({
+    namespace: context.namespace,
+    createAddressPolicy,
+    start,
+    forget: (name) => {
+      context.metrics.forget(name);
+      history.forget(name);
+    },
+    async reportInvalidSpec(object, standstill) {
+      if (await writeStandstill(client, object, standstill, clock.date(), signal))
+        context.recorder.record(referenceTo(object), 'Warning', standstill.reason, standstill.message, 'Reconcile');
+    },
+    log,
+    signal,
+  });
   const objects: Reflector<PeerDiscovery & Watchable> = startReflector<PeerDiscovery & Watchable>({
     client,
     path: peerDiscoveriesPath,
@@ -104,11 +108,7 @@ export async function runControllers(context: ControllersContext): Promise<void>
     log,
     signal,
     random,
-    onChange: () => {
-      changing = changing
-        .then(followObjects)
-        .catch((error: unknown) => log.error('a PeerDiscovery cannot be followed', { error }));
-    },
+    onChange: () => follower.follow(objects.items()),
   });
   context.checks.set('peerdiscoveries', {
     name: 'peerdiscoveries',
@@ -120,47 +120,11 @@ export async function runControllers(context: ControllersContext): Promise<void>
     },
   });
 
-  async function followObjects(): Promise<void> {
-    if (signal.aborted) return;
-    for (const [name, entry] of running) {
-      if (objects.items().get(name)?.metadata?.uid === entry.uid) continue;
-      running.delete(name);
-      await entry.stop();
-      context.metrics.forget(name);
-      history.forget(name);
-    }
-    // Of two whose tables would meet, the one that was there first goes on.
-    const byAge = [...objects.items()].sort(([, a], [, b]) =>
-      (a.metadata?.creationTimestamp ?? '') < (b.metadata?.creationTimestamp ?? '') ? -1 : 1,
-    );
-    for (const [name, object] of byAge) await followObject(name, object);
-  }
-
-  async function followObject(name: string, object: PeerDiscovery): Promise<void> {
-    const before = running.get(name);
-    const generation = object.metadata?.generation ?? 0;
-    if (before?.generation === generation) {
-      before.controller.statusFound(object.status);
-      return;
-    }
-    const tablesOfOthers = [...running].flatMap(([owner, { table }]) => (owner === name ? [] : [{ owner, table }]));
-    const read = readSettings(object, { namespace: context.namespace, tablesOfOthers, createAddressPolicy });
-    if (!read.ok) {
-      // The last good settings stay in use.
-      await reportInvalidSpec(object, read.problems, before !== undefined);
-      return;
-    }
-    const known = before?.controller.observations();
-    await before?.stop();
-    running.set(name, start(object, read, known));
-    log.info('following a PeerDiscovery', { name, generation, mode: read.settings.mode });
-  }
-
   function start(
     object: PeerDiscovery,
-    { settings, spec }: Extract<SettingsResult, { ok: true }>,
+    { settings, spec }: GoodSettings,
     known: ReturnType<Controller['observations']> | undefined,
-  ): Running {
+  ): RunningController {
     const { name } = settings;
     const stopping = new AbortController();
     const ownSignal = AbortSignal.any([stopping.signal, signal]);
@@ -243,9 +207,6 @@ export async function runControllers(context: ControllersContext): Promise<void>
       random,
     });
     return {
-      uid: object.metadata?.uid ?? '',
-      generation: settings.generation,
-      table: settings.routingTable,
       controller,
       async stop() {
         stopping.abort();
@@ -255,20 +216,12 @@ export async function runControllers(context: ControllersContext): Promise<void>
     };
   }
 
-  async function reportInvalidSpec(object: PeerDiscovery, problems: readonly string[], inUse: boolean): Promise<void> {
-    log.warn('the spec of a PeerDiscovery is invalid', { name: object.metadata.name, problems });
-    const message = `${problems.join('; ')}.${inUse ? ' The last good spec stays in use.' : ''}`;
-    const standstill = { reason: 'InvalidSpec', message, stillReady: inUse };
-    if (await writeStandstill(client, object, standstill, clock.date(), signal))
-      context.recorder.record(referenceTo(object), 'Warning', standstill.reason, message, 'Reconcile');
-  }
-
   context.onObservable(() => ({
     trouble: objects.failing && `the API server cannot be read: ${objects.failing.message}`,
     objects: [...objects.items()].map(([name, { status }]) => ({
       name,
       status,
-      live: running.get(name)?.controller.live(),
+      live: follower.controllerOf(name)?.live(),
       history: history.of(name),
     })),
   }));
@@ -277,10 +230,8 @@ export async function runControllers(context: ControllersContext): Promise<void>
     else signal.addEventListener('abort', () => resolve(), { once: true });
   });
   context.onObservable(undefined);
-  await changing;
-  await Promise.all([...running.values()].map(({ stop }) => stop()));
-  // Who no longer leads knows nothing more of the peers.
-  for (const name of running.keys()) context.metrics.forget(name);
+  // A process that no longer leads knows nothing more of the peers.
+  for (const name of await follower.stop()) context.metrics.forget(name);
   context.checks.delete('peerdiscoveries');
 }
 

@@ -7,22 +7,11 @@ import { isAnchored } from './client-certificate.ts';
 import type { Exchange } from './exchange.ts';
 import type { RawHeaders } from './headers.ts';
 import { headerValue } from './headers.ts';
-import type { ClientAuthorities, RequestHeaderNames } from './ports.ts';
+import type { AuthenticationMode, ClientAuthorities, RequestHeaderNames } from './ports.ts';
 import type { RequestIdentity } from './request-identity.ts';
 import { passThrough } from './request-identity.ts';
 import type { UserInfo } from './user-info.ts';
 import { createUserMatcher, userHeaders, userOfCertificate, userOfHeaders } from './user-info.ts';
-
-/** How a user that this proxy has verified is made known to kube-apiserver. */
-export type AuthenticationMode =
-  | { readonly kind: 'TokenPassthrough' }
-  | { readonly kind: 'RequestHeader'; readonly authorities: () => ClientAuthorities }
-  | {
-      readonly kind: 'Impersonation';
-      readonly authorities: () => ClientAuthorities;
-      /** The proxy's own credential, undefined while there is none. */
-      readonly token: () => string | undefined;
-    };
 
 /** Whose request it is, or why it is refused. */
 export type Authentication =

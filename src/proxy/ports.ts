@@ -287,3 +287,22 @@ export interface RequestParser {
 export interface RequestParsers {
   create(limits: RequestParserLimits): RequestParser;
 }
+
+/** The TLS front's certificate and key, and the authorities that it trusts; all PEM. */
+export interface FrontTls {
+  readonly cert: string;
+  readonly key: string;
+  /** Authorities of client certificates; undefined does not ask clients for any. An empty list believes nobody. */
+  readonly clientCa: readonly string[] | undefined;
+}
+
+/** How a user that this proxy has verified is made known to kube-apiserver. */
+export type AuthenticationMode =
+  | { readonly kind: 'TokenPassthrough' }
+  | { readonly kind: 'RequestHeader'; readonly authorities: () => ClientAuthorities }
+  | {
+      readonly kind: 'Impersonation';
+      readonly authorities: () => ClientAuthorities;
+      /** The proxy's own credential, undefined while there is none. */
+      readonly token: () => string | undefined;
+    };

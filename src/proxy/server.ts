@@ -11,15 +11,7 @@ import { createHttp1Front } from './http1-front.ts';
 import { createHttp2Front } from './http2-front.ts';
 import { type KeptBytes, pieceCost } from './kept-bytes.ts';
 import type { FrontLimits } from './limits.ts';
-import type { ProxyMetrics, RequestParsers } from './ports.ts';
-
-/** The TLS front's certificate and key, and the authorities that it trusts; all PEM. */
-export interface FrontTls {
-  readonly cert: string;
-  readonly key: string;
-  /** Authorities of client certificates; undefined does not ask clients for any. An empty list believes nobody. */
-  readonly clientCa: readonly string[] | undefined;
-}
+import type { FrontTls, ProxyMetrics, RequestParsers } from './ports.ts';
 
 /** The listener and its limits. */
 export interface ProxyServerOptions {

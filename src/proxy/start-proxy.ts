@@ -1,7 +1,6 @@
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import { createAdmission } from './admission.ts';
-import type { AuthenticationMode } from './authenticate.ts';
 import { createAuthenticate } from './authenticate.ts';
 import { createFleet } from './fleet.ts';
 import { createHandler } from './handler.ts';
@@ -10,8 +9,16 @@ import { KeptBytes } from './kept-bytes.ts';
 import { createWatchLeveller } from './level-watches.ts';
 import type { ProxyLimits } from './limits.ts';
 import { createPeerHealth } from './peer-health.ts';
-import type { MetricSources, PeerTransport, ProxyMetrics, RequestParsers, RoutingTableSource } from './ports.ts';
-import type { FrontTls, ProxyServer } from './server.ts';
+import type {
+  AuthenticationMode,
+  FrontTls,
+  MetricSources,
+  PeerTransport,
+  ProxyMetrics,
+  RequestParsers,
+  RoutingTableSource,
+} from './ports.ts';
+import type { ProxyServer } from './server.ts';
 import { createProxyServer } from './server.ts';
 import { createUnifiedDiscovery } from './unified-discovery.ts';
 

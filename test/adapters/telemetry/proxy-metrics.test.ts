@@ -78,7 +78,7 @@ describe("the proxy's metrics", () => {
   });
 
   it('have a series for the re-reading of each certificate from the beginning', async () => {
-    const source = readFileSync(new URL('src/bin/proxy-credentials.ts', root), 'utf8');
+    const source = readFileSync(new URL('src/adapters/credentials/proxy-credentials.ts', root), 'utf8');
     const named = [...source.matchAll(/certificate: '([a-z-]+)'/g)].map(([, certificate]) => certificate);
     expect(named).to.include('serving');
     expect(await zeros('peerdiscovery_proxy_certificate_reload_failures_total', 'certificate')).to.have.members(named);

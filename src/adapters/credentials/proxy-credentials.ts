@@ -1,14 +1,34 @@
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
 import { createSecureContext } from 'node:tls';
-import type { PeerTls } from '../adapters/peers/peer-tls.ts';
-import { createPeerTls } from '../adapters/peers/peer-tls.ts';
-import type { AuthenticationMode } from '../proxy/authenticate.ts';
-import type { ClientAuthorities, ProxyMetrics } from '../proxy/ports.ts';
-import type { ProxyFlags } from '../proxy/proxy-flags.ts';
-import type { FrontTls } from '../proxy/server.ts';
-import { readCertificates } from '../runtime/certificates.ts';
-import type { Log } from '../runtime/log.ts';
-import { readAnchors } from '../runtime/trust-anchors.ts';
+import type {
+  AuthenticationMode,
+  ClientAuthorities,
+  FrontTls,
+  ProxyMetrics,
+  RequestHeaderNames,
+} from '../../proxy/ports.ts';
+import { readCertificates } from '../../runtime/certificates.ts';
+import type { Log } from '../../runtime/log.ts';
+import { readAnchors } from '../../runtime/trust-anchors.ts';
+import type { PeerTls } from '../peers/peer-tls.ts';
+import { createPeerTls } from '../peers/peer-tls.ts';
+
+/** Where the proxy's credentials are, each file by the flag that names it. */
+export interface CredentialFiles {
+  readonly authenticationMode: AuthenticationMode['kind'];
+  readonly tlsCertFile: string;
+  readonly tlsPrivateKeyFile: string;
+  readonly peerCaFile: string;
+  readonly proxyClientCertFile: string | undefined;
+  readonly proxyClientKeyFile: string | undefined;
+  readonly clientCaFile: string | undefined;
+  readonly requestHeader: {
+    readonly clientCaFile: string | undefined;
+    readonly allowedNames: readonly string[];
+    readonly headerNames: RequestHeaderNames;
+  };
+  readonly impersonationTokenFile: string | undefined;
+}
 
 /** Everything that this proxy proves and believes, from files that may change at any time. */
 export interface ProxyCredentials {
@@ -56,7 +76,7 @@ const pollFiles: WatchFiles = (files, onChange, signal) => {
 };
 
 /** Reads every file that was named, before anything listens. */
-export function loadCredentials(flags: ProxyFlags): LoadedCredentials {
+export function loadCredentials(flags: CredentialFiles): LoadedCredentials {
   const read = (file: string) => readFileSync(file, 'utf8');
   let front: { cert: string; key: string } = { cert: '', key: '' };
   let authorities: ClientAuthorities = {

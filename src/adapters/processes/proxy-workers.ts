@@ -1,9 +1,9 @@
-import { type ChildProcess, fork } from 'node:child_process';
-import type { ReadinessCheck } from '../adapters/telemetry/http-endpoint.ts';
-import { type KeptMetrics, keepMetrics } from '../adapters/telemetry/kept-metrics.ts';
-import { aggregateMetrics } from '../adapters/telemetry/proxy-metrics.ts';
-import type { Clock } from '../runtime/clock.ts';
-import type { Log } from '../runtime/log.ts';
+import type { ChildProcess } from 'node:child_process';
+import type { Clock } from '../../runtime/clock.ts';
+import type { Log } from '../../runtime/log.ts';
+import type { ReadinessCheck } from '../telemetry/http-endpoint.ts';
+import { type KeptMetrics, keepMetrics } from '../telemetry/kept-metrics.ts';
+import { aggregateMetrics } from '../telemetry/proxy-metrics.ts';
 
 /** Set for processes that another `peerdiscovery proxy` has started; they answer it instead of having endpoints. */
 export const workerVariable = 'PEERDISCOVERY_PROXY_WORKER';
@@ -47,8 +47,8 @@ export interface WorkerOptions {
   readonly ticketKeys: Buffer;
   readonly clock: Clock;
   readonly log: Log;
-  /** Runs one process; by default this program again. */
-  readonly run?: (args: readonly string[]) => ChildProcess;
+  /** Runs this program again, with these arguments and `workerVariable` set. */
+  readonly run: (args: readonly string[]) => ChildProcess;
 }
 
 /** Being asked for one report. */
@@ -79,12 +79,9 @@ const restartAfterMs = 1_000;
 /** So many missed reports in a row, and a worker counts as hanging. */
 const missesToFail = 3;
 
-const runAgain = (args: readonly string[]): ChildProcess =>
-  fork(process.argv[1] ?? '', [...args], { env: { ...process.env, [workerVariable]: '1' } });
-
 /** Starts processes that listen on the same port (SO_REUSEPORT); one that ends is replaced. */
 export function startWorkers(options: WorkerOptions): ProxyWorkers {
-  const { count, args, port, ticketKeys, clock, log, run = runAgain } = options;
+  const { count, args, port, ticketKeys, clock, log, run } = options;
   const stopping = new AbortController();
   let lastId = 0;
   const send = (worker: Worker, child: ChildProcess): Asking => {

@@ -1,13 +1,8 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
-import type { ApiClient } from '../adapters/kubernetes/api-client.ts';
-import { formatServers, parseServers, type ServerAddress } from '../adapters/kubernetes/known-servers-file.ts';
-import { peerDiscoveriesPath } from '../adapters/kubernetes/peer-discovery-status.ts';
-import { startReflector, type Watchable } from '../adapters/kubernetes/reflector.ts';
-import { type AddressPolicy, createAddressPolicy } from '../adapters/peers/address-policy.ts';
-import type { PeerDiscovery } from '../api/peer-discovery.ts';
-import { readSettings } from '../operator/read-settings.ts';
-import type { Clock } from '../runtime/clock.ts';
-import type { Log } from '../runtime/log.ts';
+import type { Log } from '../../runtime/log.ts';
+import type { AddressPolicy } from '../peers/address-policy.ts';
+import type { ApiClient } from './api-client.ts';
+import { formatServers, parseServers, type ServerAddress } from './known-servers-file.ts';
 
 /** Tells the API client of all kube-apiservers that any source knows. */
 export interface KnownServers {
@@ -57,47 +52,6 @@ export function rememberServers({ client, file, policy, log }: RememberOptions):
       tell();
     },
   };
-}
-
-/** What learning from the PeerDiscovery objects needs. */
-export interface FollowStatusesOptions {
-  readonly client: ApiClient;
-  readonly servers: KnownServers;
-  readonly namespace: string;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly signal: AbortSignal;
-  readonly random: () => number;
-}
-
-/**
- * Learns the servers from the status of every PeerDiscovery, in a standby too: it needs them most when the leader's
- * machine is the one that fails.
- */
-export function followStatuses({ servers, namespace, ...options }: FollowStatusesOptions): void {
-  startReflector<PeerDiscovery & Watchable>({
-    ...options,
-    path: peerDiscoveriesPath,
-    onChange: (event) => {
-      if (event.type === 'Synced') return;
-      const { name } = event.object.metadata;
-      if (event.type === 'Deleted') servers.forget(name);
-      else servers.learn(name, serversOf(event.object, namespace));
-    },
-  });
-}
-
-/**
- * The servers of a status, by addresses that the spec allows now. Leases of a selector of its own may be those of
- * others.
- */
-function serversOf(object: PeerDiscovery, namespace: string): readonly ServerAddress[] {
-  const read = readSettings(object, { namespace, tablesOfOthers: [], createAddressPolicy });
-  if (!read.ok || !read.settings.checkLeaseNames) return [];
-  const { serverName, checkAddress } = read.settings;
-  return (object.status?.peers ?? []).flatMap(({ address, state }) =>
-    address === undefined || state === 'Refused' || !checkAddress(address).ok ? [] : [{ address, serverName }],
-  );
 }
 
 /** Each address once, in the order of addresses. */

@@ -8,14 +8,14 @@ import { join } from 'node:path';
 import { connect, type TLSSocket } from 'node:tls';
 import { expect } from 'chai';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import { startWorkers, type WorkerReport } from '../../src/bin/proxy-workers.ts';
-import type { Log } from '../../src/runtime/log.ts';
-import { silentLog } from '../../src/runtime/log.ts';
-import { startLoopbackPeer } from '../support/loopback-peer.ts';
-import { createManualClock, type ManualClock } from '../support/manual-clock.ts';
-import { createTestAuthority } from '../support/test-certificates.ts';
+import { startWorkers, type WorkerReport } from '../../../src/adapters/processes/proxy-workers.ts';
+import type { Log } from '../../../src/runtime/log.ts';
+import { silentLog } from '../../../src/runtime/log.ts';
+import { startLoopbackPeer } from '../../support/loopback-peer.ts';
+import { createManualClock, type ManualClock } from '../../support/manual-clock.ts';
+import { createTestAuthority } from '../../support/test-certificates.ts';
 
-const program = join(import.meta.dirname, '..', '..', 'src', 'bin', 'peerdiscovery.ts');
+const program = join(import.meta.dirname, '..', '..', '..', 'src', 'bin', 'peerdiscovery.ts');
 
 describe('peerdiscovery proxy --workers', function () {
   this.timeout(60_000);

@@ -2,12 +2,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { loadCredentials, type ProxyCredentials } from '../../src/bin/proxy-credentials.ts';
-import { parseProxyFlags } from '../../src/proxy/proxy-flags.ts';
-import type { FrontTls } from '../../src/proxy/server.ts';
-import { readCertificates } from '../../src/runtime/certificates.ts';
-import { silentLog } from '../../src/runtime/log.ts';
-import { createTestAuthority, type TestCertificate } from '../support/test-certificates.ts';
+import { loadCredentials, type ProxyCredentials } from '../../../src/adapters/credentials/proxy-credentials.ts';
+import type { FrontTls } from '../../../src/proxy/ports.ts';
+import { parseProxyFlags } from '../../../src/proxy/proxy-flags.ts';
+import { readCertificates } from '../../../src/runtime/certificates.ts';
+import { silentLog } from '../../../src/runtime/log.ts';
+import { createTestAuthority, type TestCertificate } from '../../support/test-certificates.ts';
 
 describe('credentials of the proxy', () => {
   const authority = createTestAuthority('peers');

@@ -1,0 +1,51 @@
+import type { ApiClient } from '../adapters/kubernetes/api-client.ts';
+import type { ServerAddress } from '../adapters/kubernetes/known-servers-file.ts';
+import { peerDiscoveriesPath } from '../adapters/kubernetes/peer-discovery-status.ts';
+import { startReflector, type Watchable } from '../adapters/kubernetes/reflector.ts';
+import type { KnownServers } from '../adapters/kubernetes/remember-servers.ts';
+import { createAddressPolicy } from '../adapters/peers/address-policy.ts';
+import type { PeerDiscovery } from '../api/peer-discovery.ts';
+import { readSettings } from '../operator/read-settings.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Log } from '../runtime/log.ts';
+
+/** What learning from the PeerDiscovery objects needs. */
+export interface FollowStatusesOptions {
+  readonly client: ApiClient;
+  readonly servers: KnownServers;
+  readonly namespace: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  readonly random: () => number;
+}
+
+/**
+ * Learns the servers from the status of every PeerDiscovery, in a standby too: it needs them most when the leader's
+ * machine is the one that fails.
+ */
+export function followStatuses({ servers, namespace, ...options }: FollowStatusesOptions): void {
+  startReflector<PeerDiscovery & Watchable>({
+    ...options,
+    path: peerDiscoveriesPath,
+    onChange: (event) => {
+      if (event.type === 'Synced') return;
+      const { name } = event.object.metadata;
+      if (event.type === 'Deleted') servers.forget(name);
+      else servers.learn(name, serversOf(event.object, namespace));
+    },
+  });
+}
+
+/**
+ * The servers of a status, by addresses that the spec allows now. Leases of a selector of its own may be those of
+ * others.
+ */
+function serversOf(object: PeerDiscovery, namespace: string): readonly ServerAddress[] {
+  const read = readSettings(object, { namespace, tablesOfOthers: [], createAddressPolicy });
+  if (!read.ok || !read.settings.checkLeaseNames) return [];
+  const { serverName, checkAddress } = read.settings;
+  return (object.status?.peers ?? []).flatMap(({ address, state }) =>
+    address === undefined || state === 'Refused' || !checkAddress(address).ok ? [] : [{ address, serverName }],
+  );
+}

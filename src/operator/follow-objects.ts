@@ -1,0 +1,122 @@
+import type { PeerDiscovery } from '../api/peer-discovery.ts';
+import type { TableLocation } from '../api/table-name.ts';
+import type { Log } from '../runtime/log.ts';
+import type { Controller } from './controller.ts';
+import { readSettings, type SettingsContext, type SettingsResult } from './read-settings.ts';
+
+/** A spec that is valid. */
+export type GoodSettings = Extract<SettingsResult, { ok: true }>;
+
+/** One object's controller, with all that was started for it. */
+export interface RunningController {
+  readonly controller: Controller;
+  readonly stop: () => Promise<void>;
+}
+
+/** Why an object's controller does not follow its spec. */
+export interface InvalidSpec {
+  readonly reason: 'InvalidSpec';
+  readonly message: string;
+  /** True if an earlier spec is still in use. */
+  readonly stillReady: boolean;
+}
+
+/** What following the objects needs. */
+export interface FollowerContext extends Pick<SettingsContext, 'namespace' | 'createAddressPolicy'> {
+  readonly start: (
+    object: PeerDiscovery,
+    settings: GoodSettings,
+    known: ReturnType<Controller['observations']> | undefined,
+  ) => RunningController;
+  /** Called for an object that was deleted, after its controller has stopped. */
+  readonly forget: (name: string) => void;
+  readonly reportInvalidSpec: (object: PeerDiscovery, invalid: InvalidSpec) => Promise<void>;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
+
+/** Keeps one controller for each PeerDiscovery. */
+export interface ObjectFollower {
+  /** Starts, stops and restarts controllers until they fit these objects. Calls run one after another. */
+  follow(objects: ReadonlyMap<string, PeerDiscovery>): void;
+  controllers(): Iterable<Controller>;
+  controllerOf(name: string): Controller | undefined;
+  /** Stops every controller; resolves to the names of their objects. */
+  stop(): Promise<readonly string[]>;
+}
+
+interface Running extends RunningController {
+  readonly uid: string;
+  readonly generation: number;
+  readonly table: TableLocation;
+}
+
+/** Runs one controller per object. A new spec restarts it; an invalid one leaves the last good one in use. */
+export function followObjects(context: FollowerContext): ObjectFollower {
+  const { log, signal } = context;
+  const running = new Map<string, Running>();
+  let changing = Promise.resolve();
+
+  async function followAll(objects: ReadonlyMap<string, PeerDiscovery>): Promise<void> {
+    if (signal.aborted) return;
+    for (const [name, entry] of running) {
+      if (objects.get(name)?.metadata?.uid === entry.uid) continue;
+      running.delete(name);
+      await entry.stop();
+      context.forget(name);
+    }
+    // If the tables of two objects would collide, the older object keeps its own.
+    const byAge = [...objects].sort(([, a], [, b]) =>
+      (a.metadata?.creationTimestamp ?? '') < (b.metadata?.creationTimestamp ?? '') ? -1 : 1,
+    );
+    for (const [name, object] of byAge) await followOne(name, object);
+  }
+
+  async function followOne(name: string, object: PeerDiscovery): Promise<void> {
+    const before = running.get(name);
+    const generation = object.metadata?.generation ?? 0;
+    if (before?.generation === generation) {
+      before.controller.statusFound(object.status);
+      return;
+    }
+    const tablesOfOthers = [...running].flatMap(([owner, { table }]) => (owner === name ? [] : [{ owner, table }]));
+    const { namespace, createAddressPolicy } = context;
+    const read = readSettings(object, { namespace, tablesOfOthers, createAddressPolicy });
+    if (!read.ok) {
+      await refuse(object, read.problems, before === undefined ? 'nothing' : 'the last good spec');
+      return;
+    }
+    const known = before?.controller.observations();
+    await before?.stop();
+    const { settings } = read;
+    const uid = object.metadata?.uid ?? '';
+    running.set(name, { ...context.start(object, read, known), uid, generation, table: settings.routingTable });
+    log.info('following a PeerDiscovery', { name, generation, mode: settings.mode });
+  }
+
+  async function refuse(
+    object: PeerDiscovery,
+    problems: readonly string[],
+    inUse: 'nothing' | 'the last good spec',
+  ): Promise<void> {
+    log.warn('the spec of a PeerDiscovery is invalid', { name: object.metadata.name, problems });
+    const stillReady = inUse !== 'nothing';
+    const message = `${problems.join('; ')}.${stillReady ? ' The last good spec stays in use.' : ''}`;
+    await context.reportInvalidSpec(object, { reason: 'InvalidSpec', message, stillReady });
+  }
+
+  return {
+    follow(objects) {
+      changing = changing
+        .then(() => followAll(objects))
+        .catch((error: unknown) => log.error('a PeerDiscovery cannot be followed', { error }));
+    },
+    controllers: () => [...running.values()].map(({ controller }) => controller),
+    controllerOf: (name) => running.get(name)?.controller,
+    async stop() {
+      await changing;
+      await Promise.all([...running.values()].map(({ stop }) => stop()));
+      return [...running.keys()];
+    },
+  };
+}
