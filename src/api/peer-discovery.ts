@@ -554,7 +554,10 @@ const fieldList = (description: string) =>
 const fieldDifferenceSchema = Type.Object(
   {
     group: Type.String({ description: 'API group; empty for the core group.' }),
-    resource: Type.String({ description: 'Plural name of the resource.' }),
+    resource: Type.String({
+      description:
+        'Plural name of the resource; with /subresource where the body of one is of another kind, such as serviceaccounts/token.',
+    }),
     basis: oneOf<VerdictBasis>('How it is known which servers know all fields.', {
       Schemas: 'the OpenAPI schemas of all servers were compared',
       Versions: 'some schema is not known, so the newest version is taken to know all fields',

@@ -33,7 +33,8 @@ const ResourceSchema = Type.Object({
     Type.Integer({
       minimum: 0,
       description:
-        'Who of them knows all fields: index into peerSets. Absent where all do, or where nobody has compared them.',
+        'Who of them knows all fields: index into peerSets. Absent where all do, or where nobody has compared them; an ' +
+        'empty set where none does.',
     }),
   ),
   standIns: Type.Optional(
@@ -44,6 +45,17 @@ const ResourceSchema = Type.Object({
     }),
   ),
   subresources: Type.Record(Type.String(), PeerSetIndexSchema),
+  subresourceWriters: Type.Optional(
+    Type.Record(
+      Type.String(),
+      Type.Object({ writers: Type.Integer({ minimum: 0 }), standIns: Type.Integer({ minimum: 0 }) }),
+      {
+        description:
+          'Writers and standIns of a subresource, as indexes into peerSets, where they are not those of the resource. A ' +
+          'reader that does not know this field takes those of the resource.',
+      },
+    ),
+  ),
 });
 
 const GroupVersionSchema = Type.Object({

@@ -1,7 +1,9 @@
 import { compareFields, type FieldComparison, type FieldList, type OutlinedKind } from './compare-fields.ts';
 import { compareText } from './compare-text.ts';
 import type { ServedGroupVersion } from './derive-table.ts';
+import type { GroupVersionKind } from './discovery-document.ts';
 import { isHeartbeat } from './harmless-writes.ts';
+import { isStream } from './request-info.ts';
 import type { PeerSet } from './routing-table.ts';
 import { type DefinitionDigest, kindKey, type SchemaOutline } from './schema-outline.ts';
 import { compareServedVersions, type ServedVersion, servedMinor } from './served-version.ts';
@@ -42,6 +44,7 @@ export type VerdictBasis = 'Schemas' | 'Versions' | 'Remembered';
 /** Which servers may be asked to write a resource that servers know differently. */
 export interface FieldVerdict {
   readonly group: string;
+  /** With `/subresource` where the body of one is of another kind than its resource. */
   readonly resource: string;
   readonly basis: VerdictBasis;
   /** They know all fields, or more than the others. */
@@ -131,7 +134,10 @@ interface Judging {
   readonly compared: Map<string, FieldComparison>;
 }
 
-/** What one server serves of a resource: versions of its group, the most preferred first, each with the kind. */
+/**
+ * What each server serves of a resource: versions of its group, the most preferred first, each with the key of the
+ * kind.
+ */
 interface Offered {
   readonly stored: boolean;
   readonly kinds: ReadonlyMap<number, ReadonlyMap<string, string>>;
@@ -189,21 +195,39 @@ function isUniform(
   return true;
 }
 
+/** Resources, and subresources whose body is of another kind: what these bring is never stored as it is. */
 function collectResources(versions: readonly ServedGroupVersion[]): ReadonlyMap<string, Offered> {
   const resources = new Map<string, { stored: boolean; kinds: Map<number, Map<string, string>> }>();
   for (const { row, offers } of versions)
     for (const { version, peers } of offers)
-      for (const { resource, responseKind, verbs } of version.resources ?? []) {
-        const entry = resources.get(resource) ?? { stored: false, kinds: new Map() };
-        resources.set(resource, entry);
-        if (verbs?.includes('get') === true) entry.stored = true;
-        for (const peer of peers) {
-          const kinds = entry.kinds.get(peer) ?? new Map<string, string>();
-          entry.kinds.set(peer, kinds);
-          kinds.set(row.version, responseKind?.kind ?? '');
+      for (const { resource, responseKind, verbs, subresources } of version.resources ?? []) {
+        const own = kindKey({ ...row, kind: responseKind?.kind ?? '' });
+        note(resource, row.version, own, peers, verbs?.includes('get') === true);
+        for (const { subresource, responseKind: body, verbs: ofBody } of subresources ?? []) {
+          const key = keyOfKind(row, body);
+          if (key !== own && !isStream(subresource) && ofBody?.some((verb) => writing.has(verb)))
+            note(`${resource}/${subresource}`, row.version, key, peers, false);
         }
       }
+  function note(name: string, version: string, kind: string, peers: PeerSet, stored: boolean): void {
+    const entry = resources.get(name) ?? { stored: false, kinds: new Map() };
+    resources.set(name, entry);
+    if (stored) entry.stored = true;
+    for (const peer of peers) {
+      const kinds = entry.kinds.get(peer) ?? new Map<string, string>();
+      entry.kinds.set(peer, kinds);
+      kinds.set(version, kind);
+    }
+  }
   return resources;
+}
+
+const writing: ReadonlySet<string> = new Set(['create', 'update', 'patch']);
+
+/** Group and version are empty where they are those of the list. */
+function keyOfKind(list: { readonly group: string; readonly version: string }, kind?: GroupVersionKind): string {
+  const { group, version } = kind === undefined || kind.version === '' ? list : kind;
+  return kindKey({ group, version, kind: kind?.kind ?? '' });
 }
 
 function judgeResource(judging: Judging, group: string, resource: string, offered: Offered): FieldVerdict | undefined {
@@ -258,10 +282,9 @@ function readKinds(
   versions: ReadonlyMap<string, string>,
 ): ReadonlyMap<string, KnownKind> | undefined {
   const known = new Map<string, KnownKind>();
-  for (const [version, kind] of versions) {
+  for (const [version, key] of versions) {
     const hash = peers[at]?.hashes?.get(`${group}/${version}`);
     const schemas = hash === undefined ? undefined : knowledge.find(`${group}/${version}`, hash);
-    const key = kindKey({ group, version, kind });
     const definition = schemas?.outline.kinds.get(key);
     const digest = schemas?.digests.get(key);
     if (schemas === undefined || definition === undefined || digest === undefined) return undefined;

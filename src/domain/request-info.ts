@@ -19,6 +19,13 @@ export function isProxied({ verb, subresource }: RequestInfo): boolean {
   return verb === 'proxy' || subresource === 'proxy';
 }
 
+/** Whether the subresource streams, so that it writes no object, whatever its verb. */
+export function isStream(subresource: string): boolean {
+  return streams.has(subresource);
+}
+
+const streams: ReadonlySet<string> = new Set(['attach', 'exec', 'log', 'portforward', 'proxy']);
+
 /** A request that cannot be understood is a value, answered by 400. */
 export type ParsedRequest =
   | { readonly kind: 'ok'; readonly info: RequestInfo }

@@ -1,6 +1,6 @@
-import type { RequestInfo } from './request-info.ts';
-import type { PeerSet, Scope } from './routing-table.ts';
-import type { FieldWriters, TableIndex } from './table-index.ts';
+import { isStream, type RequestInfo } from './request-info.ts';
+import type { FieldWriters, PeerSet, Scope } from './routing-table.ts';
+import type { TableIndex } from './table-index.ts';
 
 /** What this proxy knows at the moment of a request, besides the table. */
 export interface RouteView {
@@ -57,8 +57,9 @@ export type RouteDecision =
  *
  * - `writer`: to a server that knows all of them.
  * - `standIn`: no such server can take it now; to one that keeps what is stored, and may drop what the request brings.
+ * - `lossy`: no server that serves it knows all of them; to one that may drop some of what is stored, too.
  */
-export type FieldRoute = 'writer' | 'standIn';
+export type FieldRoute = 'writer' | 'standIn' | 'lossy';
 
 const trust: NotFoundRule = { kind: 'trust' };
 const listed: NotFoundRule = { kind: 'listed' };
@@ -92,8 +93,8 @@ export function routeRequest(
   const row = index.resource(info.group, info.version, info.resource, info.subresource);
   if (row === undefined || row.peers.length === 0) return unlisted(index, view);
   const notFound = isMisplaced(info, row.scope) ? unlistedNotFound(index, view) : listed;
-  if (row.writers !== undefined && !view.alreadyRouted && mayLoseFields(info))
-    return routeByFields(index, row.peers, row.writers, view, describe(info), notFound);
+  if (row.fields !== undefined && !view.alreadyRouted && mayLoseFields(info))
+    return routeByFields(index, row.peers, row.fields, view, describe(info), notFound);
   return routeListed(index, row.peers, view, describe(info), notFound);
 }
 
@@ -115,13 +116,6 @@ function mayLoseFields({ verb, subresource }: RequestInfo): boolean {
       return false;
   }
 }
-
-/** Whether the subresource streams, so that it writes nothing. */
-export function isStream(subresource: string): boolean {
-  return streams.has(subresource);
-}
-
-const streams: ReadonlySet<string> = new Set(['attach', 'exec', 'log', 'portforward', 'proxy']);
 
 /** `/apis/<group>`, `/apis/<group>/<version>` and `/api/<version>` are about what a server has; the rest is home's. */
 function routeNonResource(index: TableIndex, path: string, view: RouteView): RouteDecision {
@@ -187,7 +181,7 @@ function routeListed(
 function routeByFields(
   index: TableIndex,
   serving: PeerSet,
-  { best, standIns }: FieldWriters,
+  { writers: best, standIns }: FieldWriters,
   view: RouteView,
   what: string,
   notFound: NotFoundRule,
@@ -199,13 +193,16 @@ function routeByFields(
   const toWriter = amongst(writers, view.usable, view, notFound, 'writer');
   if (toWriter !== undefined) return toWriter;
   const stored = certain(standIns);
+  const instead: FieldRoute = best.length === 0 ? 'lossy' : 'standIn';
   const route =
-    amongst(stored, view.usable, view, notFound, 'standIn') ??
+    amongst(stored, view.usable, view, notFound, instead) ??
     amongst(writers, view.lastResort, view, notFound, 'writer') ??
-    amongst(stored, view.lastResort, view, notFound, 'standIn');
+    amongst(stored, view.lastResort, view, notFound, instead);
   return (
     route ??
-    unavailable(`no kube-apiserver that knows all fields of ${what} can take requests now: ${sayStates(index, best)}`)
+    unavailable(
+      `no kube-apiserver that knows all fields of ${what} can take requests now: ${sayStates(index, best.length > 0 ? best : serving)}`,
+    )
   );
 }
 

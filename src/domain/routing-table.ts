@@ -52,13 +52,24 @@ export type PeerSet = readonly number[];
 /** Where objects are: in namespaces, or beside them. */
 export type Scope = 'Namespaced' | 'Cluster';
 
+/** Servers that may write what not all of them know in the same way. */
+export interface FieldWriters {
+  /** They know all fields. */
+  readonly writers: PeerSet;
+  /** They may drop a field that a request brings; they write while no writer can. */
+  readonly standIns: PeerSet;
+}
+
 /** One resource of a group-version. */
 export interface TableResource {
   readonly resource: string;
   /** Absent where servers disagree, or say something else. */
   readonly scope?: Scope;
   readonly peers: PeerSet;
-  /** Those of `peers` that know all fields, where not all do; absent where all are alike. */
+  /**
+   * Those of `peers` that know all fields, where not all do; absent where all are alike. Empty where none knows all:
+   * then a stand-in may drop stored fields too.
+   */
   readonly writers?: PeerSet;
   /**
    * Those of `peers` that keep every stored field but may drop one that a request brings; they may write while no
@@ -67,6 +78,11 @@ export interface TableResource {
   readonly standIns?: PeerSet;
   /** Subresource name to the peers that serve it. */
   readonly subresources: Readonly<Record<string, PeerSet>>;
+  /**
+   * Who may write a subresource, where that is not as for the resource: its body is of another kind, or the server
+   * writes other objects with it. All of its peers are writers where nothing can be lost.
+   */
+  readonly subresourceWriters?: Readonly<Record<string, FieldWriters>>;
 }
 
 /** One group-version of the table. */

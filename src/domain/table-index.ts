@@ -1,5 +1,6 @@
 import { isHeartbeat, isReview } from './harmless-writes.ts';
-import type { PeerSet, RoutingTable, Scope, TableGroupVersion, TableResource } from './routing-table.ts';
+import type { FieldWriters, PeerSet, RoutingTable, Scope, TableGroupVersion, TableResource } from './routing-table.ts';
+import { writesStored } from './written-with.ts';
 
 /** A resource or subresource of the table. */
 export interface ListedResource {
@@ -7,14 +8,7 @@ export interface ListedResource {
   /** Where kube-apiserver itself has its objects; undefined where that is not known. */
   readonly scope: Scope | undefined;
   /** Who knows all fields, where not all do. */
-  readonly writers?: FieldWriters | undefined;
-}
-
-/** Servers that may write a resource whose fields not all of them know. */
-export interface FieldWriters {
-  readonly best: PeerSet;
-  /** They keep every stored field, but may drop one that a request brings. */
-  readonly standIns: PeerSet;
+  readonly fields?: FieldWriters | undefined;
 }
 
 /** A routing table, arranged so that every question of a request is one look-up. */
@@ -47,9 +41,8 @@ export function indexTable(table: RoutingTable): TableIndex {
       const key = `${group}/${version}/${row.resource}`;
       // What an aggregated server has at which path is its own affair.
       const scope = origin === 'Aggregated' ? undefined : row.scope;
-      const writers = writersOf(table, { group, origin }, row);
-      const fields = writers && { writers };
-      resources.set(key, { peers: row.peers, scope, ...fields });
+      const fields = writersOf(table, { group, origin }, row);
+      resources.set(key, { peers: row.peers, scope, ...(fields && { fields }) });
       // Nearly all rows refer to the same few sets.
       if (row.peers !== before)
         for (const peer of row.peers) {
@@ -57,8 +50,11 @@ export function indexTable(table: RoutingTable): TableIndex {
           ofGroup.add(peer);
         }
       before = row.peers;
-      for (const name of Object.keys(row.subresources))
-        resources.set(`${key}/${name}`, { peers: row.subresources[name] ?? [], scope, ...fields });
+      for (const name of Object.keys(row.subresources)) {
+        const peers = row.subresources[name] ?? [];
+        const own = ofSubresource(group, row, name, fields);
+        resources.set(`${key}/${name}`, { peers, scope, ...(own && { fields: own }) });
+      }
     }
   }
   const versionPeers = sorted(groupVersions);
@@ -92,10 +88,22 @@ function writersOf(
   { group, origin }: Pick<TableGroupVersion, 'group' | 'origin'>,
   { resource, peers: serving, writers, standIns = [] }: TableResource,
 ): FieldWriters | undefined {
-  if (writers !== undefined) return { best: writers, standIns };
+  if (writers !== undefined) return { writers, standIns };
   if (fieldSkew !== 'Preserve' || origin !== 'BuiltIn' || serving.length < 2) return undefined;
   if (isHeartbeat(group, resource) || isReview(group)) return undefined;
-  return serving.some((peer) => peers[peer]?.inDoubt === true) ? { best: serving, standIns } : undefined;
+  return serving.some((peer) => peers[peer]?.inDoubt === true) ? { writers: serving, standIns } : undefined;
+}
+
+/** As for the resource, unless the table says otherwise, or the server writes no stored object with it. */
+function ofSubresource(
+  group: string,
+  { resource, subresources, writers, subresourceWriters = {} }: TableResource,
+  name: string,
+  ofResource: FieldWriters | undefined,
+): FieldWriters | undefined {
+  const own = subresourceWriters[name];
+  if (own !== undefined) return own.writers.length < (subresources[name] ?? []).length ? own : undefined;
+  return writers !== undefined || writesStored(group, resource, name) ? ofResource : undefined;
 }
 
 function setOf(map: Map<string, Set<number>>, key: string): Set<number> {

@@ -1,32 +1,70 @@
 import type { FieldVerdict } from './judge-fields.ts';
-import type { PeerSet, TableGroupVersion, TableResource } from './routing-table.ts';
+import { isStream } from './request-info.ts';
+import type { FieldWriters, PeerSet, TableGroupVersion, TableResource } from './routing-table.ts';
+import { type WrittenKind, writtenWith } from './written-with.ts';
 
 /**
- * Adds to the rows of a table who may write each resource that servers know differently.
+ * Adds to the rows of a table who may write each resource that servers know differently, and each subresource whose
+ * body or whose other objects make that different.
  *
- * A version that no writer serves keeps its row: who serves it is all that there is.
+ * Where no server knows all fields of what is written, there are no writers; if none of them keeps even what is stored,
+ * as of a version that no newer server has, everybody stands in.
  */
 export function withWriters(
   rows: readonly TableGroupVersion[],
   verdicts: readonly FieldVerdict[],
 ): readonly TableGroupVersion[] {
   if (verdicts.length === 0) return rows;
-  const byResource = new Map(verdicts.map((verdict) => [`${verdict.group}/${verdict.resource}`, verdict]));
-  const groups = new Set(verdicts.map(({ group }) => group));
+  const byName = new Map(verdicts.map((verdict) => [keyOf(verdict), verdict]));
   return rows.map((row) => {
-    if (!groups.has(row.group) || row.origin !== 'BuiltIn') return row;
-    const resources = row.resources.map((resource) => {
-      const verdict = byResource.get(`${row.group}/${resource.resource}`);
-      return verdict === undefined ? resource : addWriters(resource, verdict);
-    });
-    return { ...row, resources };
+    if (row.origin !== 'BuiltIn') return row;
+    const resources = row.resources.map((resource) => addWriters(row.group, resource, byName));
+    return resources.some((resource, at) => resource !== row.resources[at]) ? { ...row, resources } : row;
   });
 }
 
-function addWriters(resource: TableResource, verdict: FieldVerdict): TableResource {
-  const serving = new Set(resource.peers);
-  const ofThose = (peers: PeerSet) => peers.filter((peer) => serving.has(peer));
-  const writers = ofThose(verdict.writers);
-  if (writers.length === 0 || writers.length === serving.size) return resource;
-  return { ...resource, writers, standIns: ofThose(verdict.standIns) };
+type Verdicts = ReadonlyMap<string, FieldVerdict>;
+
+function addWriters(group: string, resource: TableResource, verdicts: Verdicts): TableResource {
+  const { resource: name, peers, subresources } = resource;
+  const own = combine(peers, writtenWith(group, name, ''), verdicts);
+  const different: Record<string, FieldWriters> = {};
+  for (const [subresource, serving] of Object.entries(subresources)) {
+    if (isStream(subresource)) continue;
+    const found = combine(serving, writtenWith(group, name, subresource), verdicts);
+    if (!isSame(found ?? everyone(serving), restrict(own ?? everyone(serving), serving)))
+      different[subresource] = found ?? everyone(serving);
+  }
+  const hasDifferent = Object.keys(different).length > 0;
+  if (own === undefined && !hasDifferent) return resource;
+  return { ...resource, ...own, ...(hasDifferent && { subresourceWriters: different }) };
+}
+
+/** Who may write all of these kinds; undefined where everybody may. */
+function combine(serving: PeerSet, kinds: readonly WrittenKind[], verdicts: Verdicts): FieldWriters | undefined {
+  const found = kinds.flatMap((kind) => verdicts.get(keyOf(kind)) ?? []).map((verdict) => restrict(verdict, serving));
+  const bound = found.filter(({ writers }) => writers.length < serving.length);
+  if (bound.length === 0) return undefined;
+  const able = (fields: FieldWriters) => [...fields.writers, ...fields.standIns];
+  const inAll = (sets: readonly PeerSet[]) => serving.filter((peer) => sets.every((set) => set.includes(peer)));
+  const writers = inAll(bound.map((fields) => fields.writers));
+  const capable = inAll(bound.map(able));
+  return { writers, standIns: (capable.length > 0 ? capable : serving).filter((peer) => !writers.includes(peer)) };
+}
+
+function restrict({ writers, standIns }: FieldWriters, serving: PeerSet): FieldWriters {
+  const ofThose = (peers: PeerSet) => peers.filter((peer) => serving.includes(peer));
+  return { writers: ofThose(writers), standIns: ofThose(standIns) };
+}
+
+function everyone(serving: PeerSet): FieldWriters {
+  return { writers: serving, standIns: [] };
+}
+
+function isSame(a: FieldWriters, b: FieldWriters): boolean {
+  return a.writers.join() === b.writers.join() && a.standIns.join() === b.standIns.join();
+}
+
+function keyOf({ group, resource }: WrittenKind): string {
+  return `${group}/${resource}`;
 }

@@ -226,6 +226,8 @@ function describePeer(fields: FieldRoute | undefined, home: string): string {
       return `${home} does not know all of its fields`;
     case 'standIn':
       return `${home} does not know all of its fields; who accepts all is away, so that the answer has a Warning`;
+    case 'lossy':
+      return `${home} does not serve it; no server that does knows all of its fields, so that the answer has a Warning`;
   }
 }
 
@@ -252,6 +254,8 @@ function describeServing(home: string, fields: FieldRoute | undefined): string {
       return `${home} knows all of its fields`;
     case 'standIn':
       return `${home} keeps all stored fields; who accepts all is away, so that the answer to a write has a Warning`;
+    case 'lossy':
+      return `${home} serves it; no server that does knows all of its fields, so that the answer to a write has a Warning`;
   }
 }
 

@@ -1,5 +1,5 @@
-import { isStream } from '../domain/route-request.ts';
-import type { PeerSet, RoutingTable, TableGroupVersion, TablePeer, TableResource } from '../domain/routing-table.ts';
+import { isStream } from '../domain/request-info.ts';
+import type { FieldWriters, PeerSet, RoutingTable, TableGroupVersion, TablePeer } from '../domain/routing-table.ts';
 import { showServedVersion } from '../domain/served-version.ts';
 import { exitCodes } from './exit-codes.ts';
 import { type Cell, createPaint, formatTable, type Paint } from './format-table.ts';
@@ -42,7 +42,9 @@ function renderTable(table: RoutingTable, wide: boolean, paint: Paint): string {
     ]),
     paint,
   );
-  const writes = table.groupVersions.some(({ resources }) => resources.some(({ writers }) => writers !== undefined));
+  const writes = table.groupVersions.some(({ resources }) =>
+    resources.some(({ writers, subresourceWriters }) => (writers ?? subresourceWriters) !== undefined),
+  );
   const header = ['GROUP/VERSION', 'RESOURCE', 'ORIGIN', 'SERVED BY', ...(writes ? ['WRITES GO TO'] : [])];
   const rows = table.groupVersions.flatMap((groupVersion) => groupVersionRows(groupVersion, table, wide, writes));
   return [head + complete, peers, formatTable(header, rows, paint)].join('\n');
@@ -54,7 +56,7 @@ function groupVersionRows(
   wide: boolean,
   writes: boolean,
 ): readonly (readonly Cell[])[] {
-  const row = (name: string, serving: PeerSet, fields: Pick<TableResource, 'writers' | 'standIns'>): Cell[] => {
+  const row = (name: string, serving: PeerSet, fields: Partial<FieldWriters>): Cell[] => {
     const everyone = serving.length === peers.length;
     const names = namesOf(serving, peers, nameOf);
     return [
@@ -62,24 +64,28 @@ function groupVersionRows(
       name,
       origin,
       everyone ? 'all' : { text: names || 'nobody', tone: 'warning' },
-      ...(writes ? [showWriters(fields, peers)] : []),
+      ...(writes ? [showWriters(fields, serving, peers)] : []),
     ];
   };
-  return resources.flatMap(({ resource, peers: serving, subresources, ...fields }) => {
-    const below = Object.entries(subresources).filter(([, peersOf]) => wide || !same(peersOf, serving));
+  return resources.flatMap(({ resource, peers: serving, subresources, subresourceWriters = {}, ...fields }) => {
+    const below = Object.entries(subresources).filter(
+      ([name, peersOf]) => wide || !same(peersOf, serving) || subresourceWriters[name] !== undefined,
+    );
+    const fieldsOf = (name: string) => (isStream(name) ? {} : (subresourceWriters[name] ?? fields));
     return [
       row(resource, serving, fields),
-      ...below.map(([name, peersOf]) => row(`${resource}/${name}`, peersOf, isStream(name) ? {} : fields)),
+      ...below.map(([name, peersOf]) => row(`${resource}/${name}`, peersOf, fieldsOf(name))),
     ];
   });
 }
 
 /** Who may write, who stands in for them, and of whom it is not known well enough; `any` of those that serve it. */
-function showWriters({ writers, standIns = [] }: Pick<TableResource, 'writers' | 'standIns'>, peers: Peers): Cell {
-  if (writers === undefined) return 'any';
-  const name = (peer: TablePeer) => `${nameOf(peer)}${peer.inDoubt === true ? ' (in doubt)' : ''}`;
-  const instead = standIns.length === 0 ? '' : `; ${namesOf(standIns, peers, name)} if away`;
-  return { text: `${namesOf(writers, peers, name)}${instead}`, tone: 'warning' };
+function showWriters({ writers, standIns = [] }: Partial<FieldWriters>, serving: PeerSet, peers: Peers): Cell {
+  if (writers === undefined || writers.length === serving.length) return 'any';
+  const names = (set: PeerSet) =>
+    namesOf(set, peers, (peer) => `${nameOf(peer)}${peer.inDoubt === true ? ' (in doubt)' : ''}`);
+  if (writers.length === 0) return { text: `${names(standIns)}, which may lose fields`, tone: 'bad' };
+  return { text: `${names(writers)}${standIns.length === 0 ? '' : `; ${names(standIns)} if away`}`, tone: 'warning' };
 }
 
 function namesOf(set: PeerSet, peers: Peers, name: (peer: TablePeer) => string): string {

@@ -284,7 +284,7 @@ class Answering implements ForwardEvents {
       repeatable: reads && (upgrade === undefined || info.verb === 'watch'),
       opaqueNotFound: isProxied(info),
       isBehind: this.#isBehind,
-      warning: this.#fields === 'standIn' && info.verb !== 'get' ? warnOfFields(info) : undefined,
+      warning: info.verb === 'get' ? undefined : warnOfFields(this.#fields, info),
       askServed: ({ target }: FleetPeer) => askServed(this.#context, target, exchange, info),
       upgrade,
     };
@@ -441,12 +441,22 @@ function isAggregated({ isResourceRequest, group, version, path }: RequestInfo, 
 }
 
 /** As `NewWarningHeader` in `pkg/util/net/http.go` of k8s.io/apimachinery writes it; the table names the resource. */
-function warnOfFields({ group, version, resource }: RequestInfo): string {
+function warnOfFields(fields: FieldRoute | undefined, { group, version, resource }: RequestInfo): string | undefined {
   const what = `${resource} of ${group === '' ? version : `${group}/${version}`}`;
-  return (
-    `299 - "no kube-apiserver that accepts every field of ${what} can take requests now: a field that only those accept ` +
-    'was dropped, if the request had one"'
-  );
+  switch (fields) {
+    case 'standIn':
+      return (
+        `299 - "no kube-apiserver that accepts every field of ${what} can take requests now: a field that only those accept ` +
+        'was dropped, if the request had one"'
+      );
+    case 'lossy':
+      return (
+        `299 - "no kube-apiserver that serves ${what} knows every field of it: one that others know was dropped, if the ` +
+        'request or the stored object had it"'
+      );
+    default:
+      return undefined;
+  }
 }
 
 const routedAlready = 'another proxy has sent the request here, and this server does not serve it';

@@ -189,6 +189,26 @@ describe('routeRequest', () => {
         expect(to(method, target), `${method} ${target}`).to.deep.equal(writer);
     });
 
+    it('judges a subresource by itself where the table says so', () => {
+      const token = { token: { writers: [0, 1, 2], standIns: [] }, resize: { writers: [1], standIns: [] } };
+      const subresources = { ...row.subresources, token: [0, 1, 2], resize: [0, 1, 2] };
+      const resources = [{ ...row, subresources, subresourceWriters: token }];
+      const groupVersions = [{ group: '', version: 'v1', origin: 'BuiltIn' as const, resources }];
+      expect(to('POST', `${pod}/token`, {}, { groupVersions }))
+        .to.include({ kind: 'home' })
+        .and.not.property('fields');
+      expect(to('PATCH', `${pod}/resize`, {}, { groupVersions })).to.deep.equal({ ...writer, candidates: [1] });
+      expect(to('PATCH', `${pod}/status`, {}, { groupVersions })).to.deep.equal(writer);
+    });
+
+    it('sends what no server knows all fields of to one that serves it, and says that something may be lost', () => {
+      const resources = [{ resource: 'pods', peers: [0, 1], writers: [], standIns: [0, 1], subresources: {} }];
+      const groupVersions = [{ group: '', version: 'v1', origin: 'BuiltIn' as const, resources }];
+      expect(to('PATCH', pod, {}, { groupVersions })).to.deep.include({ kind: 'home', fields: 'lossy' });
+      expect(to('PATCH', pod, { home: 2 }, { groupVersions })).to.deep.include({ candidates: [0, 1], fields: 'lossy' });
+      expect(to('PATCH', pod, { home: 2, usable: () => false }, { groupVersions })).to.include({ kind: 'unavailable' });
+    });
+
     it('lets lists, watches and streams stay at home', () => {
       for (const [method, target] of [
         ['GET', '/api/v1/pods'],
@@ -261,6 +281,18 @@ describe('routeRequest', () => {
           'home',
         );
       }
+    });
+
+    it('asks a server that was away for a token, which writes no ServiceAccount', () => {
+      const row = { resource: 'serviceaccounts', peers: [0, 1, 2], subresources: { token: [0, 1, 2] } };
+      const accounts = { group: '', version: 'v1', origin: 'BuiltIn' as const, resources: [row] };
+      const again = { fieldSkew: 'Preserve' as const, peers: peers.map((peer) => ({ ...peer, inDoubt: true })) };
+      const account = '/api/v1/namespaces/x/serviceaccounts/robot';
+      const more = { ...again, groupVersions: [accounts] };
+      expect(to('POST', `${account}/token`, {}, more)).to.have.property('kind', 'home');
+      expect(to('PATCH', account, {}, more)).to.have.property('kind', 'unavailable');
+      const older = { ...again, groupVersions: [{ ...accounts, resources: [{ ...row, writers: [2] }] }] };
+      expect(to('POST', `${account}/token`, {}, { ...older, peers })).to.have.deep.property('candidates', [2]);
     });
 
     it('chooses no other server in mode Observe, or after another proxy has', () => {

@@ -167,7 +167,7 @@ describe('kubectl peerdiscovery table', () => {
     expect(stdout).to.match(/^GROUP\/VERSION .* SERVED BY +WRITES GO TO$/m);
     expect(stdout).to.match(/^v1 +events +BuiltIn +all +any$/m);
     expect(stdout).to.match(/^v1 +pods +BuiltIn +all +b; a if away$/m);
-    expect(stdout).to.match(/^v1 +pods\/resize +BuiltIn +b +b; a if away$/m);
+    expect(stdout).to.match(/^v1 +pods\/resize +BuiltIn +b +any$/m);
     expect(stdout).to.match(/^v1 +services +BuiltIn +all +b$/m);
     const doubtful = table.table.peers.map((peer, at) => ({ ...peer, ...(at === 1 && { inDoubt: true }) }));
     const later = await run(['table', '-o', 'wide'], (fake) => {

@@ -128,6 +128,14 @@ describe('the proxy', function () {
       expect((await proxy.get(`${pods}/p`)).headers.warning).to.equal(undefined);
     });
 
+    it('warns of what is lost where no server that serves a version knows all fields', async () => {
+      const resources = [{ resource: 'pods', peers: [0, 1], writers: [], standIns: [0, 1], subresources: {} }];
+      proxy.use(skewed([], { groupVersions: [{ group: '', version: 'v1', origin: 'BuiltIn', resources }] }));
+      const answer = await proxy.get(pods, {}, 'POST', '{}');
+      expect(answer.body).to.equal('home');
+      expect(answer.headers.warning).to.match(/^299 - "no kube-apiserver that serves pods of v1 knows every field/);
+    });
+
     it('says 503 and sends nothing where only servers are left that would destroy a stored field', async () => {
       proxy.use(skewed(['Ready', 'Unreachable', 'Unreachable']));
       const answer = await proxy.get(pods, {}, 'POST', '{}');

@@ -26,6 +26,7 @@ interface PackedResource {
   readonly writers?: number;
   readonly standIns?: number;
   readonly subresources: Readonly<Record<string, number>>;
+  readonly subresourceWriters?: Readonly<Record<string, { readonly writers: number; readonly standIns: number }>>;
 }
 
 /** Writes every distinct set of peers once: of 10,000 resources on 100 peers nearly all have the same. */
@@ -44,12 +45,18 @@ export function packBundle({ table, ...documents }: RoutingBundle): PackedBundle
   };
   const packed = groupVersions.map(({ resources, ...groupVersion }) => ({
     ...groupVersion,
-    resources: resources.map(({ peers, writers, standIns, subresources, ...resource }) => ({
+    resources: resources.map(({ peers, writers, standIns, subresources, subresourceWriters, ...resource }) => ({
       ...resource,
       peers: indexOf(peers),
       ...(writers !== undefined && { writers: indexOf(writers) }),
       ...(standIns !== undefined && { standIns: indexOf(standIns) }),
       subresources: mapValues(subresources, indexOf),
+      ...(subresourceWriters !== undefined && {
+        subresourceWriters: mapValues(subresourceWriters, (fields) => ({
+          writers: indexOf(fields.writers),
+          standIns: indexOf(fields.standIns),
+        })),
+      }),
     })),
   }));
   const peerSets = [...indexes.keys()].map((key) => (key === '' ? [] : key.split(',').map(Number)));
@@ -68,8 +75,13 @@ export function unpackPeerSets({
   const unpacked: TableGroupVersion[] = [];
   for (const [g, { resources, ...groupVersion }] of groupVersions.entries()) {
     const rows: TableResource[] = [];
-    for (const [r, { peers, writers, standIns, subresources, ...resource }] of resources.entries()) {
-      const used = [peers, writers ?? 0, standIns ?? 0, ...Object.values(subresources)];
+    for (const [r, packed] of resources.entries()) {
+      const { peers, writers, standIns, subresources, subresourceWriters, ...resource } = packed;
+      const ofSubresources = Object.values(subresourceWriters ?? {}).flatMap((fields) => [
+        fields.writers,
+        fields.standIns,
+      ]);
+      const used = [peers, writers ?? 0, standIns ?? 0, ...Object.values(subresources), ...ofSubresources];
       if (used.some((index) => index >= peerSets.length))
         return {
           ok: false,
@@ -81,6 +93,12 @@ export function unpackPeerSets({
         ...(writers !== undefined && { writers: setAt(writers) }),
         ...(standIns !== undefined && { standIns: setAt(standIns) }),
         subresources: mapValues(subresources, setAt),
+        ...(subresourceWriters !== undefined && {
+          subresourceWriters: mapValues(subresourceWriters, (fields) => ({
+            writers: setAt(fields.writers),
+            standIns: setAt(fields.standIns),
+          })),
+        }),
       });
     }
     unpacked.push({ ...groupVersion, resources: rows });

@@ -35,15 +35,20 @@ describe('bundle codec', () => {
     const [first, ...others] = bundle.table.groupVersions;
     const [row, ...rows] = first?.resources ?? [];
     if (first === undefined || row === undefined) throw new Error('the sample has no resources');
-    const resources = [{ ...row, writers: row.peers.slice(1), standIns: row.peers.slice(0, 1) }, ...rows];
+    const subresourceWriters = { token: { writers: [], standIns: row.peers } };
+    const own = { writers: row.peers.slice(1), standIns: row.peers.slice(0, 1), subresourceWriters };
+    const resources = [{ ...row, ...own }, ...rows];
     const groupVersions = [{ ...first, resources }, ...others];
     const table = { ...bundle.table, fieldSkew: 'Preserve' as const, groupVersions };
     const { head, shards } = await encodeBundle('table', { ...bundle, table });
     expect(head.format).to.equal('peerdiscovery.dev/routing-bundle.v1');
     expect(await decodeBundle(head, shards)).to.deep.equal({ ok: true, bundle: { ...bundle, table } });
     const broken = structuredClone(packBundle({ ...bundle, table }));
-    Object.assign(broken.table.groupVersions[0]?.resources[0] ?? {}, { writers: 99 });
-    expect(validateBundle(broken)).to.have.property('ok', false);
+    for (const wrong of [{ writers: 99 }, { subresourceWriters: { token: { writers: 0, standIns: 99 } } }]) {
+      const damaged = structuredClone(broken);
+      Object.assign(damaged.table.groupVersions[0]?.resources[0] ?? {}, wrong);
+      expect(validateBundle(damaged)).to.have.property('ok', false);
+    }
   });
 
   it('gives equal bundles equal names', async () => {

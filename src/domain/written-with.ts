@@ -1,0 +1,32 @@
+/** A built-in resource, or with `/` a subresource of one whose body is of another kind than its own. */
+export interface WrittenKind {
+  readonly group: string;
+  readonly resource: string;
+}
+
+const pods: WrittenKind = { group: '', resource: 'pods' };
+
+/**
+ * Stored objects that a server writes besides what the path names, by `group/resource[/subresource]`.
+ *
+ * Sources: `LegacyBindingREST` and `EvictionREST` in `pkg/registry/core/pod/storage`, and `TokenREST` in
+ * `pkg/registry/core/serviceaccount/storage` of kube-apiserver.
+ */
+const exceptions: ReadonlyMap<string, readonly WrittenKind[]> = new Map([
+  ['/bindings', [pods]],
+  // It counts the disruption in the budget, and says in the Pod why that ends.
+  ['/pods/eviction', [pods, { group: 'policy', resource: 'poddisruptionbudgets' }]],
+  ['/serviceaccounts/token', []],
+]);
+
+/** What a request for this path has to keep whole: what it brings itself first, then what is stored. */
+export function writtenWith(group: string, resource: string, subresource: string): readonly WrittenKind[] {
+  const name = subresource === '' ? resource : `${resource}/${subresource}`;
+  const parent = subresource === '' ? [] : [{ group, resource }];
+  return [{ group, resource: name }, ...(exceptions.get(`${group}/${name}`) ?? parent)];
+}
+
+/** Whether a server writes a stored object for a request with this path. */
+export function writesStored(group: string, resource: string, subresource: string): boolean {
+  return exceptions.get(`${group}/${resource}/${subresource}`)?.length !== 0;
+}
