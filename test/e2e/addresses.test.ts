@@ -1,7 +1,13 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect } from 'chai';
 import { type MixedPlane, startMixedPlane } from '../../lab/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
+import { identityLeaseName } from '../../src/runtime/identity-lease-name.ts';
+import { startPrometheus } from '../support/lab-prometheus.ts';
+import { requirePrometheus } from '../support/require-prometheus.ts';
 
 /** The first writes no address into its Lease, and its certificate names no host. */
 const servers = [
@@ -10,9 +16,14 @@ const servers = [
   { name: 'cp-3', version: '1.36' },
 ] as const;
 const elsewhere = '192.0.2.9';
+const operatorMetrics = '10.77.0.30:9443';
+const claims = 'resourceclaims.v1.resource.k8s.io';
+const unusable = '{peerdiscovery="cluster",state=~"Unreachable|Unresolved|Refused"}';
+const alert = 'ALERTS{alertname="PeerDiscoveryPeerUnreachable",alertstate="firing",peerdiscovery="cluster"}';
 
 describe('addresses of real servers that some source has wrong', function () {
   this.timeout(240_000);
+  const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-addresses-'));
   let mixed: MixedPlane;
   let right: string[];
 
@@ -31,10 +42,23 @@ describe('addresses of real servers that some source has wrong', function () {
       spec: byNodes,
     });
     await must(['delete', 'node', '--all']);
-    mixed.startOperator();
+    await must(['apply', '-f', 'config/monitoring/rbac.yaml']);
+    await must([
+      'create',
+      'clusterrolebinding',
+      'scraper',
+      '--clusterrole=peerdiscovery-metrics-reader',
+      '--user=reader',
+    ]);
+    const { cert, key } = mixed.plane.issueServingCert('operator-metrics', ['operator-metrics'], []);
+    const metrics = ['--metrics-bind-address', operatorMetrics, '--tls-cert-file', cert, '--tls-private-key-file', key];
+    mixed.startOperator(metrics);
   });
 
-  after(() => mixed?.stop());
+  after(async () => {
+    await mixed?.stop();
+    rmSync(folder, { recursive: true, force: true });
+  });
 
   async function must(args: readonly string[], object?: object): Promise<string> {
     const input = object === undefined ? undefined : JSON.stringify(object);
@@ -79,6 +103,73 @@ describe('addresses of real servers that some source has wrong', function () {
   it('finds every server without any Node, and names those that prove their names', async () => {
     expect(await everyServerOnce()).to.deep.equal([undefined, 'CP-2.example', 'cp-3']);
   });
+
+  /** PEERS, READY and STALE. */
+  const columns = async () => (await must(['get', 'pd', 'cluster', '--no-headers'])).trim().split(/ +/).slice(2, 5);
+
+  it('counts, compares and explains each of them as one, without any Node', async () => {
+    expect(await columns()).to.deep.equal(['3', '3', '0']);
+    const [first = '', , third = ''] = right;
+    const explained = await mixed.plugin('cp-3', ['explain', claims, '-o', 'json']);
+    expect(JSON.parse(explained.stdout)).to.deep.include({ unknownOf: [], doubts: [] });
+    expect(explained.code, explained.stdout).to.equal(0);
+    const alike = await mixed.plugin('cp-3', ['diff', first, 'CP-2.example']);
+    expect([alike.code, alike.stderr], alike.stdout).to.deep.equal([0, '']);
+    const { code, stdout, stderr } = await mixed.plugin('cp-3', ['diff', first, third]);
+    expect([code, stderr], stdout).to.deep.equal([1, '']);
+  });
+
+  it('raises no alert about them, and one about a server that nobody can find', async function () {
+    const { query } = startPrometheus(mixed.plane, {
+      program: await requirePrometheus(this, 'prometheus'),
+      folder,
+      targets: [{ job: 'operator', address: operatorMetrics, serverName: 'operator-metrics' }],
+    });
+    const scrapes = 'count_over_time(up{job="operator"}[30s]) >= 10';
+    await waitUntil('ten scrapes', async () => (await query(`${scrapes} and up == 1`)).length === 1, {
+      seen: () => mixed.plane.logTails(5),
+    });
+    expect(await query(`max_over_time(peerdiscovery_peer_state${unusable}[30s]) == 1`)).to.deep.equal([]);
+    const fires = async () => (await query(alert)).length > 0;
+    expect(await fires()).to.equal(false);
+
+    const renewing = setInterval(() => void renewGhost().catch(() => {}), 3_000);
+    try {
+      await waitUntil('the alert', fires, {
+        seen: () => mixed.plane.logTails(5),
+      });
+      const explained = await mixed.plugin('cp-3', ['explain', claims]);
+      expect(explained.stdout)
+        .to.match(/^ghost +unknown /m)
+        .and.match(/^Whether ghost serves it is unknown: /m);
+      expect(explained.code).to.equal(3);
+      expect((await mixed.plugin('cp-3', ['diff', 'ghost', 'CP-2.example'])).code).to.equal(3);
+    } finally {
+      clearInterval(renewing);
+    }
+    await must(['delete', 'lease', '-n', 'kube-system', identityLeaseName('ghost')]);
+    await waitUntil('the alert to end', async () => !(await fires()));
+    await everyServerOnce();
+    expect((await mixed.plugin('cp-3', ['explain', claims])).code).to.equal(0);
+  });
+
+  /** The Lease of a server that no source knows. */
+  async function renewGhost(): Promise<void> {
+    await must(['apply', '-f', '-'], {
+      apiVersion: 'coordination.k8s.io/v1',
+      kind: 'Lease',
+      metadata: {
+        name: identityLeaseName('ghost'),
+        namespace: 'kube-system',
+        labels: { 'apiserver.kubernetes.io/identity': 'kube-apiserver', 'kubernetes.io/hostname': 'ghost' },
+      },
+      spec: {
+        holderIdentity: 'ghost_1',
+        leaseDurationSeconds: 3_600,
+        renewTime: new Date().toISOString().replace('Z', '000Z'),
+      },
+    });
+  }
 
   it('finds every server where each Node has the same address', async () => {
     for (const name of ['cp-1', 'cp-2', 'cp-3']) await setNode(name, elsewhere);

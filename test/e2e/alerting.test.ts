@@ -7,25 +7,11 @@ import { parse, parseAllDocuments, stringify } from 'yaml';
 import { ensureControlPlane } from '../../lab/build-control-plane.ts';
 import { type MixedPlane, repository, startMixedPlane } from '../../lab/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
+import { type LabPrometheus, readRules, startPrometheus } from '../support/lab-prometheus.ts';
 import { requirePrometheus } from '../support/require-prometheus.ts';
 
 const claims = '/apis/resource.k8s.io/v1/resourceclaims';
 const monitoring = join(repository, 'config/monitoring');
-
-interface Rule {
-  readonly alert: string;
-  readonly expr: string;
-  readonly for: string;
-  readonly annotations: Readonly<Record<string, string>>;
-}
-
-interface RuleFile {
-  readonly groups: readonly { readonly name: string; readonly rules: readonly Rule[] }[];
-}
-
-function readRules(): RuleFile {
-  return (parse(readFileSync(join(monitoring, 'prometheus-rule.yaml'), 'utf8')) as { spec: RuleFile }).spec;
-}
 
 function kustomize(overlay: string, kubectl: string): readonly Record<string, unknown>[] {
   const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-kustomize-'));
@@ -42,7 +28,8 @@ function kustomize(overlay: string, kubectl: string): readonly Record<string, un
   return parseAllDocuments(output).map((document) => document.toJS() as Record<string, unknown>);
 }
 
-describe('alert rules', () => {
+describe('alert rules', function () {
+  this.timeout(120_000);
   const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-rules-'));
   after(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -82,6 +69,8 @@ describe('a real Prometheus on a real operator and proxy', function () {
   let mixed: MixedPlane;
   let kubectlPath: string;
   let operator: ReturnType<MixedPlane['startOperator']>;
+  let query: LabPrometheus['query'];
+  let firing: LabPrometheus['firing'];
 
   before(async function () {
     const prometheus = await requirePrometheus(this, 'prometheus');
@@ -115,7 +104,14 @@ describe('a real Prometheus on a real operator and proxy', function () {
       key,
     ]);
     mixed.startProxy(['--metrics-bind-address', proxyMetrics, '--max-long-running-requests', '3']);
-    startPrometheus(prometheus);
+    ({ query, firing } = startPrometheus(mixed.plane, {
+      program: prometheus,
+      folder,
+      targets: [
+        { job: 'operator', address: operatorMetrics, serverName: 'operator-metrics' },
+        { job: 'proxy', address: proxyMetrics, serverName: 'localhost' },
+      ],
+    }));
     await waitUntil('Prometheus', async () => (await curl('http://127.0.0.1:9090/-/ready')) === '200');
   });
 
@@ -127,60 +123,6 @@ describe('a real Prometheus on a real operator and proxy', function () {
   async function must(args: readonly string[], input?: string): Promise<void> {
     const { code, stderr } = await mixed.kubectl('old-1', args, input);
     if (code !== 0) throw new Error(stderr);
-  }
-
-  /**
-   * The very rules of `config/monitoring`, but with every wait cut to seconds so that a test can see them fire. That
-   * the waits as they are hold too is for promtool, which is given the rules uncut.
-   */
-  function hurriedRules(): RuleFile {
-    const hurry = (expr: string) =>
-      expr
-        .replaceAll('[5m]', '[20s]')
-        .replace('> 120', '> 10')
-        .replace('> 60', '> 20')
-        .replace('[20s]) > 5', '[20s]) > 1');
-    return {
-      groups: readRules().groups.map((group) => ({
-        ...group,
-        rules: group.rules.map((rule) => ({ ...rule, for: '2s', expr: hurry(rule.expr) })),
-      })),
-    };
-  }
-
-  function startPrometheus(program: string): void {
-    writeFileSync(join(folder, 'rules.yaml'), stringify(hurriedRules()));
-    writeFileSync(join(folder, 'token'), mixed.plane.tokens.reader, { mode: 0o600 });
-    const job = (name: string, target: string, server_name: string) => ({
-      job_name: name,
-      scheme: 'https',
-      authorization: { type: 'Bearer', credentials_file: join(folder, 'token') },
-      tls_config: { ca_file: mixed.plane.caFile, server_name },
-      static_configs: [{ targets: [target] }],
-    });
-    const config = {
-      global: { scrape_interval: '1s', evaluation_interval: '1s' },
-      rule_files: [join(folder, 'rules.yaml')],
-      scrape_configs: [job('operator', operatorMetrics, 'operator-metrics'), job('proxy', proxyMetrics, 'localhost')],
-    };
-    writeFileSync(join(folder, 'prometheus.yaml'), stringify(config));
-    const flags = ['--config.file', join(folder, 'prometheus.yaml'), '--storage.tsdb.path', join(folder, 'data')];
-    mixed.plane.spawn(program, [...flags, '--web.listen-address', '127.0.0.1:9090'], { name: 'prometheus' });
-  }
-
-  async function ask<T>(path: string): Promise<T> {
-    const { stdout } = await mixed.plane.exec('curl', ['-sS', `http://127.0.0.1:9090/api/v1/${path}`]);
-    return (JSON.parse(stdout) as { data: T }).data;
-  }
-
-  async function query(expr: string): Promise<readonly { metric: Record<string, string> }[]> {
-    return (await ask<{ result: { metric: Record<string, string> }[] }>(`query?query=${encodeURIComponent(expr)}`))
-      .result;
-  }
-
-  async function firing(): Promise<readonly string[]> {
-    const { alerts } = await ask<{ alerts: { state: string; labels: { alertname: string } }[] }>('alerts');
-    return alerts.filter(({ state }) => state === 'firing').map(({ labels }) => labels.alertname);
   }
 
   const waitFor = (alert: string, wanted: boolean) =>
