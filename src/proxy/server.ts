@@ -67,8 +67,6 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
     rejectUnauthorized: false,
     ALPNProtocols: ['h2', 'http/1.1'],
     handshakeTimeout: Math.min(10_000, limits.readHeaderTimeoutMs),
-    // An upgraded connection may be half closed; the others are ended by whoever serves them.
-    allowHalfOpen: true,
     noDelay: true,
     keepAlive: true,
     keepAliveInitialDelay: 15_000,
@@ -108,6 +106,9 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
   keptBytes.watch(() => http2.keepers());
   server.on('secureConnection', (socket) => {
     shaking.delete(nameOf(socket));
+    // An upgraded connection may be half closed; the others are ended by whoever serves them. One that ends before its
+    // handshake is over is of no use to anybody, so it was not to be half open until here.
+    socket.allowHalfOpen = true;
     const client: ClientConnection = {
       remoteAddress: socket.remoteAddress ?? 'unknown',
       certificate: tls.clientCa === undefined ? undefined : readClientCertificate(socket),

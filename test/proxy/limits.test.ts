@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { connect as http2Connect } from 'node:http2';
-import { connect as tcpConnect } from 'node:net';
+import { type Socket, connect as tcpConnect } from 'node:net';
 import { type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { expect } from 'chai';
 import type { ProxyLimits } from '../../src/proxy/limits.ts';
@@ -27,7 +27,7 @@ describe('limits', function () {
   let home: LoopbackPeer;
   let proxy: ProxyUnderTest;
   let clock: ManualClock;
-  let open: TLSSocket[];
+  let open: Socket[];
   let unread: RawHttp2[];
   const start = async (limits: Partial<ProxyLimits>) => {
     clock = createManualClock();
@@ -283,6 +283,25 @@ describe('limits', function () {
     await eventually(() => proxy.proxy.server.connections().http1 === 1);
     expect((await proxy.get('/version')).status).to.equal(200);
   });
+
+  // The first bytes of a ClientHello. Source: RFC 8446, section 5.1.
+  for (const begun of [Buffer.alloc(0), Buffer.from([0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3])])
+    it(`does not keep who has gone in a handshake, after ${begun.length} bytes, as long as who is slow`, async () => {
+      await start({});
+      const begin = async () => {
+        const socket = tcpConnect({ port: proxy.port, host: '127.0.0.1', allowHalfOpen: true });
+        open.push(socket);
+        socket.on('error', () => {});
+        await once(socket, 'connect');
+        socket.resume().write(begun);
+        socket.once('end', () => socket.destroy());
+        return { socket, closed: once(socket, 'close').then(() => socket) };
+      };
+      const slow = await begin();
+      const gone = await begin();
+      gone.socket.end();
+      expect(await Promise.race([slow.closed, gone.closed])).to.equal(gone.socket);
+    });
 
   it('ends a connection whose head does not come, whether a byte has come or not', async () => {
     await start({ readHeaderTimeoutMs: 100 });
