@@ -68,8 +68,8 @@ demo: install ## Show the story on a mixed control plane (ARGS=--once to run thr
 	@node lab/run-demo.ts $(ARGS)
 
 .PHONY: demo-picture
-demo-picture: install ## Draw docs/images/demo.svg, and write the README's output, from what the demo prints
-	@mkdir -p dist && node lab/run-demo.ts --once > dist/demo.txt && node scripts/draw-terminal.ts dist/demo.txt docs/images/demo.svg README.md
+demo-picture: install ## Draw docs/images/demo*.svg, and write the README's output, from what the demo prints
+	@mkdir -p dist && node lab/run-demo.ts --once > dist/demo.txt && node scripts/draw-terminal.ts dist/demo.txt docs/images README.md
 
 .PHONY: cluster
 cluster: install ## Bring up a real cluster of three kubeadm machines with PeerDiscovery in it, until Ctrl-C (needs root)

@@ -159,7 +159,7 @@ export async function startControlPlane(options: {
   readonly log: (message: string) => void;
 }): Promise<ControlPlane> {
   const versions = [...new Set<Minor>(['1.36', ...options.servers.map(({ version }) => version)])];
-  const folders = await ensureControlPlane({ versions, log: options.log });
+  const folders = { ...(await ensureControlPlane({ versions, log: options.log })) };
   const program = (version: Minor, name: string) => join(folders[version] ?? '', name);
   const find = (command: string) =>
     (programs as readonly string[]).includes(command) ? program('1.36', command) : command;
@@ -330,10 +330,10 @@ export async function startControlPlane(options: {
       return (await exec('curl', [...probe, `${url}/readyz`])).stdout === 'ok';
     };
     async function launchServer(hostname: string, software: Software): Promise<void> {
-      const folder = (await ensureControlPlane({ versions: [software.version], log: options.log }))[software.version];
+      Object.assign(folders, await ensureControlPlane({ versions: [software.version], log: options.log }));
       // Identity Leases are keyed by hostname, so every server gets one of its own.
       const script = 'hostname "$1" && shift && exec "$@"';
-      const command = [join(folder ?? '', 'kube-apiserver'), ...args, ...flagsOf(software)];
+      const command = [program(software.version, 'kube-apiserver'), ...args, ...flagsOf(software)];
       const child = launch(server.name, 'unshare', ['--uts', 'sh', '-c', script, 'sh', hostname, ...command]);
       await waitUntil(
         `${server.name} to be ready`,

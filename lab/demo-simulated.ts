@@ -32,6 +32,7 @@ export async function tellSimulatedStory(mixed: SimulatedPlane, narrator: Narrat
           },
         };
   await tellStory(mixed, described, () => tellDeletion(mixed, described));
+  described.say('\n9. and 10. take real servers: simulated ones store what they are given, and lose no field.');
 }
 
 /** What a wrong 404 does to a namespace, and the same through the proxy. */

@@ -1,3 +1,4 @@
+import { tellFieldLoss } from './demo-fields.ts';
 import { tellNamespaceDeletion } from './demo-namespace.ts';
 import { createSimulatedNarrator, tellSimulatedStory } from './demo-simulated.ts';
 import { type StoryPlane, tellStory } from './demo-story.ts';
@@ -20,18 +21,27 @@ interface Show {
 async function startReal(narrator: Narrator): Promise<Show> {
   narrator.chapter('0. A real control plane on this machine');
   narrator.say(
-    '   etcd and three kube-apiservers start now, which takes 10 to 30 seconds. The story takes another 30.\n',
+    '   etcd and three kube-apiservers start now, which takes 10 to 30 seconds. The story takes another 50.\n',
   );
+  // What the last chapters need is alpha.
+  const young = {
+    version: '1.36' as const,
+    runtimeConfig: 'scheduling.k8s.io/v1alpha2=true',
+    flags: ['--feature-gates=GenericWorkload=true'],
+  };
   const mixed = await startMixedPlane({
     servers: [
       { name: 'old-1', version: '1.36', emulatedVersion: '1.33' },
-      { name: 'new-1', version: '1.36' },
-      { name: 'new-2', version: '1.36' },
+      { name: 'new-1', ...young },
+      { name: 'new-2', ...young },
     ],
     home: 'old-1',
     log: narrator.progress,
   });
-  const tell = () => tellStory(mixed, narrator, () => tellNamespaceDeletion(mixed, narrator));
+  const tell = async () => {
+    await tellStory(mixed, narrator, () => tellNamespaceDeletion(mixed, narrator));
+    await tellFieldLoss(mixed, narrator);
+  };
   return { mixed, tell, enter: `nsenter --target ${process.env.LAB_NAMESPACE_PID ?? process.pid} --net ` };
 }
 

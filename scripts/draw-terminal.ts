@@ -1,4 +1,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** Pictures of the demo, and the chapters that each shows. */
+export const pictures: Readonly<Record<string, readonly number[]>> = { 'demo.svg': [4, 5], 'demo-fields.svg': [9, 10] };
 
 const lineHeight = 18;
 const columnWidth = 8.4;
@@ -33,7 +37,7 @@ export function drawTerminal(text: string): string {
       `<text x="${margin}" y="${margin + (index + 1) * lineHeight - 4}" fill="${colourOf(line)}" xml:space="preserve">${escapeXml(line)}</text>`,
   );
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace" font-size="14">
-<title>The heart of the demo in a terminal</title>
+<title>A part of the demo in a terminal</title>
 <rect width="100%" height="100%" rx="8" fill="#0d1117"/>
 ${rows.join('\n')}
 </svg>
@@ -81,13 +85,14 @@ export function withoutTimes(text: string): string {
 }
 
 if (import.meta.main) {
-  const [input = 0, picture, readme] = process.argv.slice(2);
-  if (picture === undefined || readme === undefined) {
-    process.stderr.write('Usage: node scripts/draw-terminal.ts FILE_OF_THE_OUTPUT FILE.svg README.md\n');
+  const [input = 0, folder, readme] = process.argv.slice(2);
+  if (folder === undefined || readme === undefined) {
+    process.stderr.write('Usage: node scripts/draw-terminal.ts FILE_OF_THE_OUTPUT FOLDER_OF_PICTURES README.md\n');
     process.exitCode = 2;
   } else {
     const output = readFileSync(input, 'utf8');
-    writeFileSync(picture, drawTerminal(chaptersOf(output, [4, 5])));
+    for (const [name, chapters] of Object.entries(pictures))
+      writeFileSync(join(folder, name), drawTerminal(chaptersOf(output, chapters)));
     writeFileSync(readme, writeIntoReadme(readFileSync(readme, 'utf8'), commandsForReadme(output)));
   }
 }

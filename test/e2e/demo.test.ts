@@ -7,7 +7,7 @@ import { expect } from 'chai';
 import { buildControlPlane } from '../../lab/build-control-plane.ts';
 import { repository } from '../../lab/deploy-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
-import { chaptersOf, commandsForReadme, drawTerminal, withoutTimes } from '../../scripts/draw-terminal.ts';
+import { chaptersOf, commandsForReadme, drawTerminal, pictures, withoutTimes } from '../../scripts/draw-terminal.ts';
 import { commandBlock } from '../support/guide-commands.ts';
 
 interface Run {
@@ -144,8 +144,10 @@ describe('make demo', function () {
       const readme = readFileSync(join(repository, 'README.md'), 'utf8');
       const cure = 'another text than the demo prints: run "make demo-picture"';
       expect(withoutTimes(readme), cure).to.contain(withoutTimes(commandsForReadme(run.output())));
-      const picture = readFileSync(join(repository, 'docs/images/demo.svg'), 'utf8');
-      expect(withoutTimes(picture), cure).to.equal(withoutTimes(drawTerminal(chaptersOf(run.output(), [4, 5]))));
+      for (const [name, chapters] of Object.entries(pictures)) {
+        const picture = readFileSync(join(repository, 'docs/images', name), 'utf8');
+        expect(withoutTimes(picture), cure).to.equal(withoutTimes(drawTerminal(chaptersOf(run.output(), chapters))));
+      }
     } finally {
       rmSync(assets, { recursive: true });
     }

@@ -6,6 +6,7 @@ import {
   chaptersOf,
   commandsForReadme,
   drawTerminal,
+  pictures,
   withoutTimes,
   writeIntoReadme,
 } from '../../scripts/draw-terminal.ts';
@@ -53,9 +54,9 @@ describe('the picture of the demo', () => {
     expect(withoutTimes('3 peers')).not.to.equal(withoutTimes('4 peers'));
   });
 
-  it('is in the README, beside that of the status page', () => {
+  it('is in the README with the others', () => {
     const readme = readFileSync(join(repository, 'README.md'), 'utf8');
-    for (const image of ['demo.svg', 'status-page.png']) {
+    for (const image of [...Object.keys(pictures), 'status-page.png']) {
       expect(readme).to.contain(`(docs/images/${image})`);
       expect(readFileSync(join(repository, 'docs/images', image))).to.have.length.greaterThan(1_000);
     }

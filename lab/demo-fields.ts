@@ -1,0 +1,100 @@
+import { once } from 'node:events';
+import type { Minor } from './build-control-plane.ts';
+import type { MixedPlane } from './mixed-plane.ts';
+import type { Narrator } from './narrator.ts';
+import { waitUntil } from './wait-until.ts';
+
+/** Fields of a Pod template that 1.36 knows and an older version does not. */
+interface NewFields {
+  readonly version: Minor;
+  readonly pod: object;
+  /** Columns for kubectl, each of which is `<none>` where its field is gone. */
+  readonly columns: string;
+  /** Finds the fields' lines in YAML, as `grep -E` does. */
+  readonly lines: string;
+}
+
+const pod = '.spec.template.spec';
+
+/** By the version that lacks them; that of 1.35 is behind the gate GenericWorkload. */
+const newFields: Readonly<Record<'1.35', NewFields>> = {
+  '1.35': {
+    version: '1.35',
+    pod: { schedulingGroup: { podGroupName: 'together' } },
+    columns: `PODGROUP:${pod}.schedulingGroup.podGroupName`,
+    lines: 'podGroupName',
+  },
+};
+
+/** A Deployment that has them. */
+function deploymentWith(fields: NewFields, name: string): object {
+  const containers = [{ name: 'web', image: 'registry.k8s.io/pause' }];
+  const matchLabels = { app: name };
+  const template = { metadata: { labels: matchLabels }, spec: { ...fields.pod, containers } };
+  const metadata = { name, namespace: 'default' };
+  return { apiVersion: 'apps/v1', kind: 'Deployment', metadata, spec: { selector: { matchLabels }, template } };
+}
+
+/** What was seen of a Deployment after a kube-controller-manager had updated its status. */
+interface StatusUpdate {
+  /** Whether the object still has its new fields. */
+  readonly kept: boolean;
+  /** Whether its `last-applied-configuration` has them. */
+  readonly applied: boolean;
+}
+
+/** Applies a Deployment at a new server; an old kube-controller-manager that uses `target` updates its status. */
+async function updateStatusOfDeployment(
+  mixed: Pick<MixedPlane, 'kubectl' | 'startControllerManager'>,
+  fields: NewFields,
+  { target, name, narrator }: Record<'target' | 'name', string> & { readonly narrator: Narrator },
+): Promise<StatusUpdate> {
+  const { show, output } = narrator;
+  const witness = 'new-1';
+  await show(mixed, witness, ['apply', '-f', '-'], { input: JSON.stringify(deploymentWith(fields, name)) });
+  const manager = mixed.startControllerManager(target, undefined, fields.version);
+  try {
+    await waitUntil('the controller manager to update the status', async () => {
+      const { stdout } = await mixed.kubectl(witness, ['get', 'deployment', name, '-o', 'json']);
+      return stdout !== '' && (JSON.parse(stdout) as { status?: { replicas?: number } }).status?.replicas === 1;
+    });
+  } finally {
+    const ended = once(manager, 'exit');
+    if (manager.exitCode === null && manager.kill('SIGTERM')) await ended;
+  }
+  const columns = `NAME:.metadata.name,${fields.columns}`;
+  const found = await show(mixed, witness, ['get', 'deployment', name, '-o', `custom-columns=${columns}`]);
+  const view = ['apply', 'view-last-applied', `deployment/${name}`];
+  const applied = (await mixed.kubectl(witness, view)).stdout
+    .split('\n')
+    .filter((line) => new RegExp(fields.lines).test(line))
+    .join('\n');
+  output(`kubectl --kubeconfig $LAB/${witness}.kubeconfig ${view.join(' ')} | grep -E '${fields.lines}'`, applied);
+  return { kept: found.code === 0 && !found.stdout.includes('<none>'), applied: applied !== '' };
+}
+
+/** What an old server does to fields that it does not know, and the same through the proxy. */
+export async function tellFieldLoss(mixed: MixedPlane, narrator: Narrator): Promise<void> {
+  const { say, chapter, check } = narrator;
+  const fields = newFields['1.35'];
+  chapter('9. What needs no 404: old-1 is upgraded to 1.35 and serves Deployments as 1.36 does, but with fewer fields');
+  await mixed.plane.server('old-1').stop();
+  await mixed.plane.server('old-1').startAs({ version: fields.version });
+  say('   A Deployment with schedulingGroup, which only 1.36 knows, is applied at a new server. Then a');
+  say('   kube-controller-manager of 1.35 updates its status at old-1, which is its own server.\n');
+  const direct = await updateStatusOfDeployment(mixed, fields, { target: 'old-1', name: 'lost', narrator });
+  check(!direct.kept && direct.applied, 'the damage: the field is gone, and who applied it was told that it is there');
+  say('   The old server read the object with its own types, which drop what they do not know, and wrote it back.');
+
+  chapter('10. The same, with nothing changed but the address in the kubeconfig of kube-controller-manager: the proxy');
+  await waitUntil('the proxy to know who knows which fields', async () => {
+    const create = ['create', '--dry-run=server', '-o', 'json', '--validate=false', '-f', '-'];
+    const { stdout } = await mixed.kubectl('proxy', create, JSON.stringify(deploymentWith(fields, 'probe')));
+    return stdout.includes(fields.lines);
+  });
+  const through = await updateStatusOfDeployment(mixed, fields, { target: 'proxy', name: 'kept', narrator });
+  check(
+    through.kept && through.applied,
+    'the status is updated, by a server that knows every field, and the field is there',
+  );
+}
