@@ -28,13 +28,23 @@ export const imageBuilders: readonly ImageBuilder[] = [
   {
     name: 'podman',
     probe: ['podman', 'info'],
-    build: (image, context) => ['podman', 'build', '--quiet', '--tag', image, context],
+    build: (image, context) => ['podman', 'build', '--quiet', '--timestamp=0', '--tag', image, context],
     save: (image, archive) => ['podman', 'save', '--quiet', '--format', 'docker-archive', '--output', archive, image],
   },
   {
     name: 'buildah',
     probe: ['buildah', 'images', '--quiet'],
-    build: (image, context) => ['buildah', 'build', '--quiet', '--isolation', 'chroot', '--tag', image, context],
+    build: (image, context) => [
+      'buildah',
+      'build',
+      '--quiet',
+      '--timestamp=0',
+      '--isolation',
+      'chroot',
+      '--tag',
+      image,
+      context,
+    ],
     save: (image, archive) => ['buildah', 'push', '--quiet', image, `docker-archive:${archive}:${image}`],
   },
 ];

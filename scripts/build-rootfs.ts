@@ -1,8 +1,8 @@
-import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, dirname, join, relative, resolve, sep } from 'node:path';
+import { dirname, join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { captureCommand } from './run-command.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -12,23 +12,10 @@ export const nodeFlags = ['--max-semi-space-size=8'] as const;
 /** What a container of the image runs; a Pod's `args` follow. */
 export const entrypoint = ['/usr/bin/node', ...nodeFlags, '/app/dist/bin/peerdiscovery.js'] as const;
 
-/** Runs a program to its end; throws with its output if it fails. */
-function run(command: string, args: readonly string[], cwd: string): string {
-  const path = [join(root, 'node_modules/.bin'), process.env.PATH].join(delimiter);
-  const { status, stdout, stderr, error } = spawnSync(command, args, {
-    cwd,
-    encoding: 'utf8',
-    env: { ...process.env, PATH: path },
-  });
-  if (error !== undefined) throw new Error(`${command} cannot be run`, { cause: error });
-  if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}:\n${stderr}${stdout}`);
-  return stdout;
-}
-
 /** Builds the npm package from the sources into a folder; returns the file. */
 export function packPackage(folder: string): string {
   mkdirSync(folder, { recursive: true });
-  run('npm', ['pack', '--silent', '--pack-destination', folder], root);
+  captureCommand(['npm', 'pack', '--silent', '--pack-destination', folder], root);
   const [file] = readdirSync(folder).filter((name) => name.endsWith('.tgz'));
   if (file === undefined) throw new Error(`npm pack wrote nothing into ${folder}`);
   return join(folder, file);
@@ -37,14 +24,19 @@ export function packPackage(folder: string): string {
 /**
  * Writes the whole file system of the container image into an empty folder: Node with the libraries it links to, the
  * npm package, its production dependencies as locked, and two accounts. No shell, no package manager, nothing set-uid.
+ *
+ * @param packed the npm package, if it has been packed already
  */
-export function buildRootfs(target: string): void {
+export function buildRootfs(target: string, packed?: string): void {
   if (existsSync(target) && readdirSync(target).length > 0) throw new Error(`${target} is not empty`);
   const scratch = mkdtempSync(join(tmpdir(), 'peerdiscovery-rootfs-'));
   try {
     const app = join(target, 'app');
     mkdirSync(app, { recursive: true });
-    run('tar', ['-xzf', packPackage(scratch), '--strip-components=1', '--no-same-owner', '-C', app], root);
+    captureCommand(
+      ['tar', '-xzf', packed ?? packPackage(scratch), '--strip-components=1', '--no-same-owner', '-C', app],
+      root,
+    );
     for (const path of productionPackages())
       cpSync(join(root, path), join(app, path), { recursive: true, filter: (source) => !isNested(source, path) });
     copyProgram(realpathSync(process.execPath), join(target, 'usr/bin/node'), target);
@@ -54,6 +46,8 @@ export function buildRootfs(target: string): void {
     writeFileSync(join(target, 'etc/group'), 'root:x:0:\nnonroot:x:65532:\n');
     writeFileSync(join(target, 'etc/nsswitch.conf'), 'hosts: files dns\n');
     for (const name of ['dev', 'proc', 'sys', 'tmp', 'var/run']) mkdirSync(join(target, name), { recursive: true });
+    // Whatever the umask is: everybody may read, nobody but root may write.
+    captureCommand(['chmod', '-R', 'u=rwX,go=rX', target], root);
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
@@ -61,7 +55,7 @@ export function buildRootfs(target: string): void {
 
 /** Folders of the production dependencies, as `npm ci` has laid them by the lock file, relative to the repository. */
 function productionPackages(): string[] {
-  const listed = run('npm', ['ls', '--omit=dev', '--all', '--parseable'], root).trim().split('\n');
+  const listed = captureCommand(['npm', 'ls', '--omit=dev', '--all', '--parseable'], root).trim().split('\n');
   return listed.map((path) => relative(root, path)).filter((path) => path !== '');
 }
 
@@ -73,7 +67,7 @@ function isNested(source: string, path: string): boolean {
 /** Copies a program and every shared library that it links to, the loader included, to where the loader looks. */
 export function copyProgram(program: string, destination: string, target: string): void {
   cpSync(program, destination, { dereference: true });
-  const libraries = run('ldd', [program], root).matchAll(/(?:=> )?(\/\S+) \(0x/g);
+  const libraries = captureCommand(['ldd', program], root).matchAll(/(?:=> )?(\/\S+) \(0x/g);
   for (const [, library = ''] of libraries) {
     const copy = join(target, library);
     mkdirSync(dirname(copy), { recursive: true });

@@ -1,58 +1,27 @@
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
-import { basename } from 'node:path';
+import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build, type Plugin } from 'esbuild';
-import { releaseConstants } from './bundle-plugin.ts';
-import { leastNode, writeLauncher } from './write-launcher.ts';
+import { bundlePrograms } from './bundle.ts';
+import { gatherLicences } from './shipped-packages.ts';
+import { writeLauncher } from './write-launcher.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const { bin, dependencies } = JSON.parse(await readFile(`${root}/package.json`, 'utf8')) as {
-  bin: Readonly<Record<string, string>>;
-  dependencies: Readonly<Record<string, string>>;
+const { bin, files } = JSON.parse(await readFile(`${root}/package.json`, 'utf8')) as {
+  readonly bin: Readonly<Record<string, string>>;
+  readonly files: readonly string[];
 };
 
-/**
- * Drops what is not used of client-node: of its 700 generated models, this project uses none at run time, and they cost
- * an idle operator about 45 MiB. Its package.json does not say that its modules have no side effects, so this does.
- */
-const lean: Plugin = {
-  name: 'lean-client-node',
-  setup({ onResolve, resolve }) {
-    onResolve({ filter: /.*/ }, async ({ path, importer, resolveDir, kind, pluginData }) => {
-      const concerns = path.startsWith('@kubernetes/client-node') || importer.includes('/@kubernetes/client-node/');
-      if (!concerns || pluginData === lean) return undefined;
-      const resolved = await resolve(path, { importer, resolveDir, kind, pluginData: lean });
-      return resolved.external ? resolved : { ...resolved, sideEffects: false };
-    });
-  },
-};
-
-// A file with a #! line is a program.
-const folder = `${root}/src/bin`;
-// The program of a thread is started by its name, so it keeps it.
-const programs: Record<string, string> = { 'document-thread': `${root}/src/proxy/document-thread.ts` };
-for (const name of await readdir(folder))
-  if ((await readFile(`${folder}/${name}`, 'utf8')).startsWith('#!'))
-    programs[basename(name, '.ts')] = `${folder}/${name}`;
+/** `npm pack` passes the modes of files on, which depend on the umask of whoever made them. */
+async function letEverybodyRead(path: string): Promise<void> {
+  const isFolder = (await stat(path)).isDirectory();
+  await chmod(path, isFolder || programs.has(path) ? 0o755 : 0o644);
+  if (isFolder) for (const name of await readdir(path)) await letEverybodyRead(`${path}/${name}`);
+}
 
 await rm(`${root}/dist`, { recursive: true, force: true });
-await build({
-  entryPoints: programs,
-  outdir: `${root}/dist/lib`,
-  bundle: true,
-  splitting: true,
-  platform: 'node',
-  format: 'esm',
-  target: `node${leastNode}`,
-  external: Object.keys(dependencies).flatMap((name) => [name, `${name}/*`]),
-  define: releaseConstants(),
-  plugins: [lean],
-  // Some modules of client-node are CommonJS and ask for Node's own by `require`.
-  banner: {
-    js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);",
-  },
-  absWorkingDir: root,
-  logLevel: 'warning',
-});
+const bundles = await bundlePrograms();
+await writeFile(`${root}/dist/lib/LICENSES.txt`, await gatherLicences(bundles));
 await mkdir(`${root}/dist/bin`);
 for (const [name, path] of Object.entries(bin)) writeLauncher(`${root}/${path}`, name, `../lib/${basename(path)}`);
+const programs = new Set(Object.values(bin).map((path) => join(root, path)));
+for (const path of [...files, 'package.json', 'README.md', 'LICENSE']) await letEverybodyRead(join(root, path));

@@ -68,7 +68,9 @@ export function writeOciArchive({ rootfs, names, architecture = 'amd64', config 
     const index = { schemaVersion: 2, mediaType: mediaType('index.v1+json'), manifests };
     writeFileSync(join(layout, 'index.json'), JSON.stringify(index));
     writeFileSync(join(layout, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
-    runCommand(['tar', ...sameBytes, '-cf', partial, '-C', layout, 'blobs', 'index.json', 'oci-layout']);
+    // The modes of these files come from the umask.
+    const modes = '--mode=u=rwX,go=rX';
+    runCommand(['tar', ...sameBytes, modes, '-cf', partial, '-C', layout, 'blobs', 'index.json', 'oci-layout']);
     renameSync(partial, file);
   } finally {
     rmSync(layout, { recursive: true, force: true });

@@ -44,7 +44,9 @@ describe('what is shipped', function () {
     const { bin } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8'));
     expect(files).to.include.members([...(Object.values(bin) as string[]), 'package.json', 'README.md', 'LICENSE']);
     expect(files).to.include.members(['crds/peerdiscovery.dev_peerdiscoveries.yaml', 'docs/guides/install.md']);
-    const expected = /^(package\.json|README\.md|LICENSE|dist\/.+\.js|crds\/[^/]+\.yaml|docs\/.+\.(md|json|svg|png))$/;
+    expect(files, 'the licences of what is bundled').to.include('dist/lib/LICENSES.txt');
+    const expected =
+      /^(package\.json|README\.md|LICENSE|dist\/.+\.js|dist\/lib\/LICENSES\.txt|crds\/[^/]+\.yaml|docs\/.+\.(md|json|svg|png))$/;
     expect(files.filter((path) => !expected.test(path))).to.deep.equal([]);
   });
 

@@ -22,11 +22,17 @@ describe('writeOciArchive', () => {
     return rootfs;
   };
 
-  it('writes the same bytes for the same files, whenever they were made', () => {
+  it('writes the same bytes for the same files, whenever they were made, whatever the umask', () => {
     const config = { Entrypoint: ['/a'], User: '1:1' };
-    const [first, second] = [fill('one', ['a', 'b'], 1_000), fill('two', ['b', 'a'], 2_000)].map((rootfs) => {
+    const sources = [fill('one', ['a', 'b'], 1_000), fill('two', ['b', 'a'], 2_000)];
+    const [first, second] = sources.map((rootfs, at) => {
       const file = `${rootfs}.tar`;
-      writeOciArchive({ rootfs, names: ['localhost/x:1'], config }, file);
+      const umask = process.umask(at === 0 ? 0o022 : 0o077);
+      try {
+        writeOciArchive({ rootfs, names: ['localhost/x:1'], config }, file);
+      } finally {
+        process.umask(umask);
+      }
       return readFileSync(file);
     });
     expect(first?.equals(second ?? Buffer.alloc(0))).to.equal(true);

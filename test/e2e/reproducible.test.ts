@@ -1,0 +1,61 @@
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { expect } from 'chai';
+import { repository } from '../../lab/deploy-plane.ts';
+
+/** Copies the sources into a folder of another name and depth, with the same dependencies. */
+function copyRepository(to: string, fileMode: number): void {
+  const { stdout } = spawnSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
+    cwd: repository,
+    encoding: 'utf8',
+    maxBuffer: 2 ** 26,
+  });
+  const files = stdout.split('\0').filter((path) => /^(src|scripts|crds|docs|charts)\/|^[^/]+$/.test(path));
+  for (const path of files) {
+    mkdirSync(dirname(join(to, path)), { recursive: true });
+    cpSync(join(repository, path), join(to, path));
+    chmodSync(join(to, path), fileMode);
+  }
+  const modules = join(repository, 'node_modules');
+  const linked = spawnSync('cp', ['-al', modules, to]);
+  if (linked.status !== 0) spawnSync('cp', ['-a', modules, to]);
+}
+
+/** Builds everything that is shipped in a shell with this umask and time zone; gives each thing's hash. */
+function build(folder: string, umask: string, zone: string): Record<string, string> {
+  const script = `
+    import { packPackage, buildRootfs } from './scripts/build-rootfs.ts';
+    import { writeOciArchive } from './scripts/write-oci-archive.ts';
+    buildRootfs('rootfs', packPackage('out'));
+    writeOciArchive({ rootfs: 'rootfs', names: ['localhost/x:1'], config: {} }, 'out/image.tar');
+  `;
+  const command = `umask ${umask} && exec "$0" --input-type=module -e "$1"`;
+  const { status, stderr } = spawnSync('sh', ['-c', command, process.execPath, script], {
+    cwd: folder,
+    encoding: 'utf8',
+    env: { ...process.env, TZ: zone },
+  });
+  expect(status, stderr).to.equal(0);
+  const hash = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex');
+  const found = (name: string) => [name, hash(join(folder, 'out', name))];
+  return Object.fromEntries(['peerdiscovery-0.1.0.tgz', 'image.tar'].map(found));
+}
+
+describe('what is built twice', function () {
+  this.timeout(900_000);
+  const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-twice-'));
+
+  after(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('is the same bytes: the npm package and the image, in another folder, at another time, by another umask', () => {
+    const [one, other] = [join(folder, 'one'), join(folder, 'much', 'deeper', 'other')];
+    for (const to of [one, other]) mkdirSync(to, { recursive: true });
+    copyRepository(one, 0o644);
+    copyRepository(other, 0o600);
+    const first = build(one, '022', 'UTC');
+    expect(build(other, '077', 'Asia/Kathmandu')).to.deep.equal(first);
+  });
+});
