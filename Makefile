@@ -29,6 +29,7 @@ generate: install ## Write the files that are generated from the sources
 	node scripts/generate-schemas.ts
 	node scripts/generate-chart.ts
 	node scripts/generate-proxy-flags.ts
+	node scripts/generate-supply-chain.ts && biome format --write docs/supply-chain.md >/dev/null
 
 .PHONY: check
 check: install ## Check format, lint, import direction, types, unused code and generated files
@@ -40,6 +41,7 @@ check: install ## Check format, lint, import direction, types, unused code and g
 	node scripts/generate-crd.ts --check
 	node scripts/generate-chart.ts --check
 	node scripts/generate-proxy-flags.ts --check
+	node scripts/generate-supply-chain.ts --check
 	@before=$$(cat docs/schemas/* | sha256sum) && node scripts/generate-schemas.ts && \
 	[ "$$before" = "$$(cat docs/schemas/* | sha256sum)" ] || { echo 'docs/schemas was out of date: commit what was generated now' >&2; exit 1; }
 
@@ -91,6 +93,11 @@ chaos: install ## Break a real control plane under load, as root (ARGS="--seed N
 	@node lab/prepare-machine.ts chaos; status=0; node lab/enter-netns.ts -- node lab/chaos.ts $(ARGS) || status=$$?; \
 	biome format --write docs/benchmarks >/dev/null; exit $$status
 
+.PHONY: soak
+soak: install ## Look for what grows while a control plane changes under load, as root (ARGS="--minutes N --seed N")
+	@node lab/prepare-machine.ts chaos; status=0; node lab/enter-netns.ts -- node lab/soak.ts $(ARGS) || status=$$?; \
+	biome format --write docs/benchmarks >/dev/null; exit $$status
+
 .PHONY: fuzz
 fuzz: install ## Feed changed inputs to every parser (ARGS="--seed N --minutes N --target NAME")
 	@node lab/fuzz.ts $(ARGS)
@@ -113,9 +120,7 @@ load: install ## Load what `make image` built into a local cluster (CLUSTER=kind
 
 .PHONY: sbom
 sbom: install ## Write SBOMs of what is shipped into dist/ (CycloneDX and SPDX)
-	@mkdir -p dist
-	npm sbom --omit=dev --sbom-format=cyclonedx > dist/sbom.cdx.json
-	npm sbom --omit=dev --sbom-format=spdx > dist/sbom.spdx.json
+	node scripts/write-sbom.ts
 
 .PHONY: plugin
 plugin: install ## Build the kubectl plugin into dist/plugin/, one program that needs no Node (PLATFORMS="linux-arm64 darwin-arm64 win32-x64 …")

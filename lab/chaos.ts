@@ -1,18 +1,18 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { loadavg, tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ensureControlPlane } from './build-control-plane.ts';
-import { faults, pair, tableLabel, tableNamespace } from './chaos/faults.ts';
+import { faults, pair } from './chaos/faults.ts';
 import { roundLabel, startLoad, writeLabel } from './chaos/load.ts';
-import { createOracle, createWriteLedger, type WriteLedger } from './chaos/oracle.ts';
+import { createWriteLedger, type WriteLedger } from './chaos/oracle.ts';
 import { createAnswerTally, type FaultOutcome, writeChaosReport } from './chaos/report.ts';
-import { type Fault, groupIds, kindOf, must, type Program, programs, type Scene } from './chaos/scene.ts';
+import { type Fault, kindOf, must, programs, type Scene } from './chaos/scene.ts';
 import { slowDown } from './chaos/slow-down.ts';
+import { openStage, proxies, recover } from './chaos/stage.ts';
 import { findDateLibrary } from './find-program.ts';
-import { repository, secondProxyAddress, startMixedPlane } from './mixed-plane.ts';
+import { repository } from './mixed-plane.ts';
 import { seededRandom } from './seeded-random.ts';
-import { waitUntil } from './wait-until.ts';
 
 const usage = `Breaks a real control plane under load, and judges every answer.
 
@@ -31,14 +31,6 @@ A fault takes about 20 s. The last one that begins within the time is ended, and
 
 const report = join(repository, 'docs/benchmarks/chaos.md');
 const discoveryHolds = ['apps/v1', 'batch/v1', 'resource.k8s.io/v1'];
-const proxies = [
-  { name: 'proxy-1', url: 'https://10.77.0.30:6443' },
-  { name: 'proxy-2', url: `https://${secondProxyAddress}:6443` },
-] as const;
-const recoveryBoundMs = 120_000;
-/** What comes back has to be noticed: it counts as fit only this long after it is ready. */
-const noticeMs = 3_000;
-
 function shuffle<T>(items: readonly T[], random: () => number): T[] {
   return items
     .map((item) => ({ item, at: random() }))
@@ -112,33 +104,11 @@ async function main(): Promise<void> {
   say(`seed ${seed}, ${quick ? 'each kind once' : `${minutes} minutes`}, ${chosen.length} faults`);
   await ensureControlPlane({ versions: ['1.36'], log: say });
 
-  const oracle = createOracle(
-    new Map([
-      ['old-1', new Set(['configmaps', 'jobs', 'widgets'])],
-      ['new-1', new Set(['configmaps', 'jobs', 'resourceclaims', 'widgets'])],
-      ['new-2', new Set(['configmaps', 'jobs', 'resourceclaims', 'widgets'])],
-    ]),
-  );
   const now = () => performance.now();
-  const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-chaos-'));
-  const mixed = await startMixedPlane({
-    servers: [
-      { name: 'old-1', version: '1.36', emulatedVersion: '1.33' },
-      { name: 'new-1', version: '1.36' },
-      { name: 'new-2', version: '1.36' },
-    ],
-    home: 'old-1',
-    log: say,
-  });
+  const stage = await openStage({ log: say, now, dateLibrary });
+  const { scene, oracle } = stage;
+  const { mixed } = scene;
   try {
-    const setUp = createScene(mixed, oracle, now, { folder, dateLibrary });
-    for (const name of programs) await setUp.start(name);
-    await letReaderRead(setUp);
-    await recover(setUp, []);
-    const scene = { ...setUp, firstTable: await copyTable(setUp) };
-    await must(scene, ['apply', '-f', '-'], widgets);
-    await recover(scene, served);
-
     const endSlowness = slowDown(scene, [...programs, ...mixed.plane.servers.map(({ name }) => name)], slow);
     const ledger = createWriteLedger();
     const outcomes: FaultOutcome[] = [];
@@ -191,8 +161,7 @@ async function main(): Promise<void> {
     const stuck = outcomes.filter(({ recoveredAfterMs }) => recoveredAfterMs === undefined).length;
     if (sum(({ wrongAnswers, lostReads }) => wrongAnswers + lostReads) + badWrites + stuck > 0) process.exitCode = 1;
   } finally {
-    await mixed.stop();
-    rmSync(folder, { recursive: true, force: true });
+    await stage.close();
   }
 }
 
@@ -202,130 +171,8 @@ async function suffer(fault: Fault, scene: Scene, now: () => number): Promise<nu
   await new Promise((resolve) => setTimeout(resolve, fault.holdMs));
   await fault.heal(scene);
   const healedMs = now();
-  await recover(scene, served);
+  await recover(scene);
   return now() - healedMs;
-}
-
-type Mixed = Awaited<ReturnType<typeof startMixedPlane>>;
-
-function createScene(
-  mixed: Mixed,
-  oracle: ReturnType<typeof createOracle>,
-  now: () => number,
-  given: Pick<Scene, 'folder' | 'dateLibrary'>,
-): Scene {
-  const running = new Map<Program, ReturnType<Mixed['startOperator']>>();
-  const quiet = ['--health-bind-address', '0'];
-  type Launch = (by: readonly string[], flags: readonly string[]) => ReturnType<Mixed['startOperator']>;
-  const launch: Record<Program, Launch> = {
-    'operator-1': (by, flags) => mixed.startOperator([...quiet, ...flags], { name: 'operator-1', by }),
-    'operator-2': (by, flags) => mixed.startOperator([...quiet, ...flags], { name: 'operator-2', by }),
-    'proxy-1': (by, flags) => mixed.startProxy([...quiet, ...flags], { name: 'proxy-1', by }),
-    'proxy-2': (by, flags) => {
-      const home = ['--home', mixed.plane.server('new-1').address, '--bind-address', secondProxyAddress];
-      return mixed.startProxy([...quiet, ...home, ...flags], { name: 'proxy-2', by });
-    },
-  };
-  const mark = (name: string, fit: boolean) => oracle.mark(name, fit, fit ? now() + noticeMs : now());
-  const scene: Scene = {
-    ...given,
-    mixed,
-    firstTable: '',
-    mark,
-    pidOf: (name) => mixed.plane.pidOf(name),
-    async kubectl(args, input) {
-      const fit = mixed.plane.servers.find(({ name }) => oracle.fitThroughout(name, now(), now()));
-      return mixed.kubectl(fit?.name ?? 'new-1', [...args, '--request-timeout=20s'], input);
-    },
-    async start(name, by = [], flags = []) {
-      const group = ['setpriv', `--regid=${groupIds[name]}`, '--clear-groups', '--'];
-      running.set(name, launch[name]([...by, ...group], flags));
-      const proxy = proxies.find((one) => one.name === name);
-      if (proxy === undefined) return;
-      const curl = ['-s', '--max-time', '2', '--cacert', mixed.plane.caFile, '-o', '/dev/null', '-w', '%{http_code}'];
-      const answers = async () => (await mixed.plane.exec('curl', [...curl, `${proxy.url}/version`])).stdout !== '000';
-      // With too few descriptors it may never answer.
-      if (!by.includes('prlimit'))
-        await waitUntil(`${name} to answer`, answers, { seen: () => mixed.plane.logTails(20) });
-      mark(name, true);
-    },
-    async signal(name, signal) {
-      const child = running.get(name);
-      if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-      const ended = new Promise((resolve) => child.once('exit', resolve));
-      child.kill(signal);
-      if (signal === 'SIGKILL' || signal === 'SIGTERM') await ended;
-    },
-    leader() {
-      const lastLine = (name: Program) => {
-        const lines = mixed.plane.readLog(name).split('\n');
-        return lines.filter((line) => / (stopped )?leading\b/.test(line)).at(-1) ?? '';
-      };
-      const leads = (name: Program) => {
-        const line = lastLine(name);
-        return line !== '' && !line.includes('stopped leading');
-      };
-      return leads('operator-2') && !leads('operator-1') ? 'operator-2' : 'operator-1';
-    },
-  };
-  return scene;
-}
-
-/** Gives the reader a right that servers know by RBAC alone. */
-async function letReaderRead(scene: Scene): Promise<void> {
-  const rbac = 'rbac.authorization.k8s.io';
-  const rules = [
-    { apiGroups: [''], resources: ['configmaps'], verbs: ['get', 'list', 'watch'] },
-    { apiGroups: ['batch', 'resource.k8s.io', 'chaos.example'], resources: ['*'], verbs: ['get', 'list', 'watch'] },
-  ];
-  const role = { apiVersion: `${rbac}/v1`, kind: 'ClusterRole', metadata: { name: 'chaos-reader' }, rules };
-  await must(scene, ['apply', '-f', '-'], JSON.stringify(role));
-  await must(scene, ['create', 'clusterrolebinding', 'chaos-reader', '--clusterrole=chaos-reader', '--user=reader']);
-}
-
-/** A resource that the first table does not list. */
-const widgets = JSON.stringify({
-  apiVersion: 'apiextensions.k8s.io/v1',
-  kind: 'CustomResourceDefinition',
-  metadata: { name: 'widgets.chaos.example' },
-  spec: {
-    group: 'chaos.example',
-    names: { kind: 'Widget', plural: 'widgets' },
-    scope: 'Namespaced',
-    versions: [{ name: 'v1', served: true, storage: true, schema: { openAPIV3Schema: { type: 'object' } } }],
-  },
-});
-
-/** The ConfigMaps of the table, as somebody would keep them in a backup. */
-async function copyTable(scene: Scene): Promise<string> {
-  const text = await must(scene, ['get', 'configmap', '-n', tableNamespace, '-l', tableLabel, '-o', 'json']);
-  const { items } = JSON.parse(text) as { readonly items: readonly { readonly metadata: Record<string, unknown> }[] };
-  const kept = items.map(({ metadata: { name, namespace, labels, annotations }, ...rest }) => ({
-    ...rest,
-    metadata: { name, namespace, labels, annotations },
-  }));
-  return JSON.stringify({ apiVersion: 'v1', kind: 'List', items: kept });
-}
-
-const served = ['/apis/resource.k8s.io/v1/resourceclaims', '/apis/chaos.example/v1/widgets'];
-
-/** Resolves when all servers are ready in the status, and both proxies answer what is served and what is not. */
-async function recover(scene: Scene, paths: readonly string[]): Promise<void> {
-  const { plane } = scene.mixed;
-  const code = async (url: string) => {
-    const flags = ['-s', '--max-time', '5', '--cacert', plane.caFile, '-o', '/dev/null', '-w', '%{http_code}'];
-    return (await plane.exec('curl', [...flags, '-H', `Authorization: Bearer ${plane.tokens.admin}`, url])).stdout;
-  };
-  const calm = async () => {
-    for (const { url } of proxies) {
-      for (const path of paths) if ((await code(`${url}${path}`)) !== '200') return false;
-      if ((await code(`${url}/apis/nobody.example/v1/things`)) !== '404') return false;
-    }
-    const { stdout } = await scene.kubectl(['get', 'peerdiscovery', 'cluster', '-o', 'json']);
-    const peers: { state: string }[] = stdout === '' ? [] : (JSON.parse(stdout).status?.peers ?? []);
-    return peers.length === 3 && peers.every(({ state }) => state === 'Ready');
-  };
-  await waitUntil('the control plane to be whole again', calm, { boundMs: recoveryBoundMs, everyMs: 250 });
 }
 
 /** Compares rounds of writes with what is stored, and removes what they have stored. */

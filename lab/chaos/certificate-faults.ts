@@ -68,7 +68,8 @@ function writeExpiredKubeconfig(scene: Scene): string {
   return path;
 }
 
-const issueForProxies = (scene: Scene, validDays?: string) =>
+/** Rotates the serving certificate of the proxies. */
+export const issueForProxies = (scene: Scene, validDays?: string) =>
   void scene.mixed.plane.issueServingCert('proxy', ['localhost'], proxyAddresses, validDays);
 
 /** Certificates that are rotated, that nobody believes, and that are over. */

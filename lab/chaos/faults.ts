@@ -1,3 +1,4 @@
+import { inlined, makeAuthority } from '../certificates.ts';
 import { certificateFaults } from './certificate-faults.ts';
 import { dateFaults } from './date-faults.ts';
 import { leaseFaults } from './lease-faults.ts';
@@ -363,7 +364,7 @@ const objectFaults: readonly Fault[] = [
 ];
 
 /** What an administrator may write by mistake, and the API server lets pass. */
-function edited(what: string, spec: object, refusesAll: boolean): Fault {
+function edited(what: string, spec: object | ((scene: Scene) => object), refusesAll: boolean): Fault {
   return {
     name: `PeerDiscovery is edited: ${what}`,
     touches: ['objects', 'table', ...(refusesAll ? everyServer : [])],
@@ -371,7 +372,8 @@ function edited(what: string, spec: object, refusesAll: boolean): Fault {
     async strike(scene) {
       // Where it says that no server is to be believed, none is fit.
       if (refusesAll) for (const name of servers) scene.mark(name, false);
-      await must(scene, ['patch', 'peerdiscovery', 'cluster', '--type=merge', '-p', JSON.stringify({ spec })]);
+      const patch = JSON.stringify({ spec: typeof spec === 'function' ? spec(scene) : spec });
+      await must(scene, ['patch', 'peerdiscovery', 'cluster', '--type=merge', '-p', patch]);
     },
     async heal(scene) {
       const good = JSON.parse(peerDiscovery('cluster'));
@@ -384,7 +386,11 @@ function edited(what: string, spec: object, refusesAll: boolean): Fault {
 const editFaults: readonly Fault[] = [
   edited('its selector matches no Lease', { leases: { labelSelector: 'chaos.example/none=true' } }, true),
   edited('the namespace of its Leases has none', { leases: { namespace: 'default' } }, true),
-  edited('its caBundle is nonsense', { tls: { caBundle: Buffer.from('nonsense').toString('base64') } }, true),
+  edited(
+    'its caBundle is of an authority that has signed nothing',
+    ({ folder }) => ({ tls: { caBundle: inlined(makeAuthority(folder, 'nobody').cert) } }),
+    true,
+  ),
   edited('no server bears its serverName', { tls: { serverName: 'nobody.example' } }, true),
   edited('it allows no address of any server', { addresses: { allowedCIDRs: ['192.0.2.0/24'] } }, true),
   edited(

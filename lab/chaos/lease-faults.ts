@@ -33,7 +33,7 @@ function leaseOf({ name, hostname, address }: ForgedLease): object {
 }
 
 /** Creates them at one server, so many at a time. */
-async function createLeases(scene: Scene, leases: readonly ForgedLease[]): Promise<void> {
+export async function createLeases(scene: Scene, leases: readonly ForgedLease[]): Promise<void> {
   const { plane } = scene.mixed;
   const client = createHttp2Client(plane.server('new-1').url, readFileSync(plane.caFile, 'utf8'));
   const path = `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`;
@@ -48,7 +48,8 @@ async function createLeases(scene: Scene, leases: readonly ForgedLease[]): Promi
   client.close();
 }
 
-async function removeForged(scene: Scene): Promise<void> {
+/** Removes all of them. */
+export async function removeForged(scene: Scene): Promise<void> {
   await must(scene, ['delete', '--raw', `${leasesPath}?labelSelector=chaos.example%2Fforged%3Dtrue`]);
 }
 

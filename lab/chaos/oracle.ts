@@ -41,7 +41,7 @@ export type Serves = ReadonlyMap<string, ReadonlySet<string>>;
 
 /** Knows at every moment which servers and proxies are fit for work. */
 export interface Oracle {
-  /** Says that something is fit for work, or is not any more, from this moment on. */
+  /** Says that something is fit for work, or is not any more, from this moment on, which may be some seconds ago. */
   mark(name: string, fit: boolean, atMs: number): void;
   /** Whether a server that serves the resource was fit all the time from `fromMs` to `toMs`. */
   servedThroughout(resource: string, fromMs: number, toMs: number): boolean;
@@ -64,7 +64,8 @@ export function createOracle(serves: Serves): Oracle {
     mark: (name, fit, atMs) => {
       const marked = changes.get(name) ?? [];
       changes.set(name, marked);
-      marked.push({ fit, atMs });
+      const after = marked.findIndex((other) => other.atMs > atMs);
+      marked.splice(after < 0 ? marked.length : after, 0, { fit, atMs });
       marked.splice(
         0,
         marked.findIndex((_, at) => (marked[at + 1]?.atMs ?? Infinity) > atMs - keptMs),
@@ -72,9 +73,15 @@ export function createOracle(serves: Serves): Oracle {
     },
     fitThroughout,
     servedThroughout: (resource, fromMs, toMs) =>
-      [...serves].some(([server, resources]) => resources.has(resource) && fitThroughout(server, fromMs, toMs)),
+      [...serves].some(
+        ([server, resources]) =>
+          resources.has(resource) && [server, readinessOf(server)].every((name) => fitThroughout(name, fromMs, toMs)),
+      ),
   };
 }
+
+/** What is marked while a server itself says that it is not ready, or says nothing. */
+export const readinessOf = (server: string) => `readiness of ${server}`;
 
 /** No request takes longer, so no older mark is asked for. */
 const keptMs = 10 * 60_000;

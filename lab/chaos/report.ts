@@ -34,26 +34,29 @@ const listed = (counts: ReadonlyMap<string, number>) =>
 /** A tally without answers. */
 export function createAnswerTally(oracle: Oracle, discoveryHolds: readonly string[]): AnswerTally {
   const wrong = new Map<string, number>();
-  const lostWhy = new Map<string, number>();
   const counts = { good: 0, refused: 0, unanswered: 0, wrong: 0 };
   let requests = 0;
-  let lostReads = 0;
+  /** Reads without a good answer: whether a server could have given one is known only some seconds later. */
+  const inVain: Asked[] = [];
   let slowestReadMs = 0;
   return {
     add(asked) {
-      const { ask, proxy, fromMs, toMs, answer } = asked;
+      const { fromMs, toMs, answer } = asked;
       const judged = judge(asked, discoveryHolds);
       requests++;
       counts[judged.verdict]++;
       if (judged.verdict === 'wrong')
         addOne(wrong, `${judged.why}${answer.message === '' ? '' : ` (${answer.message})`}`);
-      if (isLostRead(oracle, asked)) {
-        lostReads++;
-        addOne(lostWhy, `${ask.kind === 'read' ? ask.resource : ''} by ${proxy}: ${answer.status} ${answer.message}`);
-      }
-      if (isAnswerableRead(oracle, asked)) slowestReadMs = Math.max(slowestReadMs, toMs - fromMs);
+      if (isLostRead(oracle, asked)) inVain.push(asked);
+      if (answer.status === 200 && isAnswerableRead(oracle, asked))
+        slowestReadMs = Math.max(slowestReadMs, toMs - fromMs);
     },
     outcome(fault, recoveredAfterMs) {
+      const lost = inVain.filter((asked) => isLostRead(oracle, asked));
+      const lostReads = lost.length;
+      const lostWhy = new Map<string, number>();
+      for (const { ask, proxy, answer } of lost)
+        addOne(lostWhy, `${ask.kind === 'read' ? ask.resource : ''} by ${proxy}: ${answer.status} ${answer.message}`);
       const recovery =
         recoveredAfterMs === undefined ? 'NOT right again' : `right again after ${seconds(recoveredAfterMs)}`;
       const line = [
@@ -133,7 +136,7 @@ export function writeChaosReport({ seed, minutes, slow, loadAverage, outcomes, w
     '- Eight workers per proxy, half over HTTP/1.1 and half over HTTP/2, read, watch, write, ask who they are, ask for discovery, for what nobody serves, and for what they may not do.',
     '- **Wrong** is a 404 for what a server serves, a success for what none serves, a refusal by rights that the user has, a success that the user has no right to, another user’s name, a discovery document without a served API, and a 503 that is no `Status` or has no `Retry-After`.',
     '- **Refused** is 503, 429, 500 or 504. It is right while no capable server is fit, and in doubt about what none serves.',
-    '- **A read is lost** if it got anything but 200 though its proxy, and one server that serves the resource, were fit from its first to its last moment. What comes back counts as fit 3 s after it is ready. A 429 by which a server that has just started says that it is still reading its custom resources is that server’s own answer, and not counted.',
+    '- **A read is lost** if it got anything but 200 though its proxy, and one server that serves the resource, were fit from its first to its last moment. A server whose own `/readyz` fails, or takes more than a second, is not fit: nobody may send work there. What comes back counts as fit 3 s after it is ready. A 429 by which a server that has just started says that it is still reading its custom resources is that server’s own answer, and not counted.',
     '- **Right again** means that all three servers are `Ready` in the status, and that both proxies answer 200 for what the new servers serve and 404 for what nobody serves.',
   ].join('\n')}\n`;
 }

@@ -1,6 +1,14 @@
 import { expect } from 'chai';
 import { faults } from '../../lab/chaos/faults.ts';
-import { type Answer, type Ask, createOracle, createWriteLedger, isLostRead, judge } from '../../lab/chaos/oracle.ts';
+import {
+  type Answer,
+  type Ask,
+  createOracle,
+  createWriteLedger,
+  isLostRead,
+  judge,
+  readinessOf,
+} from '../../lab/chaos/oracle.ts';
 import { createAnswerTally } from '../../lab/chaos/report.ts';
 import { kindOf } from '../../lab/chaos/scene.ts';
 
@@ -59,6 +67,16 @@ describe('the oracle of make chaos', () => {
     expect(isLostRead(oracle, { ...asked(21, 22), answer: answer(429, reading) }), 'a server said so').to.equal(false);
   });
 
+  it('takes no server for fit that has said, some seconds ago, that it is not ready', () => {
+    const oracle = createOracle(new Map([['new', new Set(['claims'])]]));
+    const asked = { ask: read, proxy: 'proxy', fromMs: 10, toMs: 20, answer: answer(503) };
+    oracle.mark(readinessOf('new'), true, 90);
+    expect(isLostRead(oracle, asked)).to.equal(true);
+    oracle.mark(readinessOf('new'), false, 5);
+    expect(isLostRead(oracle, asked)).to.equal(false);
+    expect(isLostRead(oracle, { ...asked, fromMs: 91, toMs: 92 })).to.equal(true);
+  });
+
   it('finds writes that were lost, doubled, or refused and done, round by round', () => {
     const ledger = createWriteLedger();
     const write = (id: string, status: number, round: number) =>
@@ -91,7 +109,7 @@ describe('the tally of make chaos', () => {
     asked(7, answer(404, { isStatus: true, message: 'gone' }));
     asked(2, answer(503, { isStatus: true, retryAfter: true, message: 'doubt' }));
     const outcome = tally.outcome('a fault', 1_000);
-    expect(outcome).to.include({ requests: 3, wrongAnswers: 1, lostReads: 2, refused: 1, slowestReadMs: 7 });
+    expect(outcome).to.include({ requests: 3, wrongAnswers: 1, lostReads: 2, refused: 1, slowestReadMs: 1 });
     expect([...outcome.wrong]).to.deep.equal([['404 for claims, which a server serves (gone)', 1]]);
     expect(outcome.line).to.contain('1 × claims by p: 503 doubt');
   });

@@ -135,8 +135,16 @@ describe('who a client is', function () {
 
     it('is nobody else by the names that the control plane was told to use instead', async () => {
       authorities = { ...authorities, headerNames: { ...headerNames, user: ['X-Acme-User'], extraPrefix: ['Acme-'] } };
-      await get(jane, { 'X-Acme-User': 'root', 'X-Remote-User': 'root', 'Acme-Scopes': 'all' });
+      const underscores = { X_Acme_User: 'root', 'x-acme_user': 'root', ACME_Scopes: 'all' };
+      const answer = await get(jane, {
+        'X-Acme-User': 'root',
+        'X-Remote-User': 'root',
+        'Acme-Scopes': 'all',
+        ...underscores,
+      });
+      expect(answer.status).to.equal(200);
       expect(seen('x-acme-user')).to.deep.equal(['jane']);
+      for (const name of Object.keys(underscores)) expect(seen(name.toLowerCase()), name).to.deep.equal([]);
       expect(seen('x-remote-user')).to.deep.equal([]);
       expect(seen('acme-scopes')).to.deep.equal([]);
     });
