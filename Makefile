@@ -106,6 +106,10 @@ fuzz: install ## Feed changed inputs to every parser (ARGS="--seed N --minutes N
 mutate: install ## Change the code in small ways, and list the changes that no test notices (ARGS="--part NAME --only FILE")
 	@node lab/mutate.ts $(ARGS)
 
+.PHONY: fuzz-judge
+fuzz-judge: install ## Compare what changed request targets are taken for with a real kube-apiserver (ARGS="--seed N --inputs N")
+	@node lab/enter-netns.ts -- node lab/fuzz-judge.ts $(ARGS)
+
 .PHONY: rootfs
 rootfs: install ## Build the container image's file system into .rootfs/, without a container daemon
 	rm -rf .rootfs && node scripts/build-rootfs.ts .rootfs

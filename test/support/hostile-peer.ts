@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 import { createServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { Readable } from 'node:stream';
-import type { TLSSocket } from 'node:tls';
+import type { SecureVersion, TLSSocket } from 'node:tls';
 import type { TestCertificate } from './test-certificates.ts';
 
 /** How a fake peer answers a path. */
@@ -31,15 +31,21 @@ export interface FakePeer {
 export interface FakePeerOptions {
   readonly certificate: TestCertificate;
   readonly routes: Readonly<Record<string, Respond>>;
+  /** The highest version of TLS that it speaks. */
+  readonly maxVersion?: SecureVersion;
 }
 
 /** Starts a peer that asks for a client certificate, as kube-apiserver does, and answers 404 where it has no route. */
-export async function startFakePeer({ certificate, routes }: FakePeerOptions): Promise<FakePeer> {
+export async function startFakePeer({
+  certificate,
+  routes,
+  maxVersion = 'TLSv1.3',
+}: FakePeerOptions): Promise<FakePeer> {
   const requests: SeenRequest[] = [];
   const handshakes: (string | undefined)[] = [];
   const sockets = new Set<Socket>();
   const server = createServer(
-    { cert: certificate.certPem, key: certificate.keyPem, requestCert: true, rejectUnauthorized: false },
+    { cert: certificate.certPem, key: certificate.keyPem, requestCert: true, rejectUnauthorized: false, maxVersion },
     (request, response) => {
       const path = request.url ?? '';
       requests.push({ path, headers: request.headers, client: commonName(request.socket as TLSSocket) });
