@@ -18,8 +18,11 @@ export function createProtobufMerge(): SwaggerMerge {
   let merged: Uint8Array | undefined;
   return {
     add: (document) => {
-      // Added to itself, a document is read and stays what it is.
-      merged = mergeTwo(merged ?? document, document);
+      if (merged === undefined) {
+        // What comes first stays as it is, if it can be read.
+        for (const id of [documentFields.paths, documentFields.definitions] as const) readPairs(document, id);
+        merged = document;
+      } else merged = mergeTwo(merged, document);
     },
     finish: () => joinBytes(merged === undefined ? [] : [merged]),
   };

@@ -62,14 +62,19 @@ const mebibyte = 1024 * kibibyte;
 const processBytes = 320 * mebibyte;
 const connectionBytes = 64 * kibibyte;
 const requestBytes = 16 * kibibyte;
+/**
+ * Measured, rounded up: the documents of OpenAPI in both encodings, each as long as they may be, and the thread that
+ * merges the next ones.
+ */
+export const documentsBytes = 480 * mebibyte;
 /** What a held byte takes of the process: collections are not done at once, and the next look is not due at once. */
 const bufferedFactor = 1.25;
 
-/** The most memory that one process may take when all limits are reached at once; the test tries it. */
+/** The most memory that one process may take when all limits are reached at once; tests try it. */
 export function worstCaseBytes(limits: ProxyLimits): number {
   const { maxConnections, maxRequests, maxLongRunning, maxUnauthenticated, maxBufferedBytes } = limits;
   // Unauthenticated ones: short, long-running, and refused.
   const requests = maxRequests + maxLongRunning + 3 * maxUnauthenticated;
   const ofClients = maxConnections * connectionBytes + requests * requestBytes;
-  return processBytes + ofClients + maxBufferedBytes * bufferedFactor;
+  return processBytes + documentsBytes + ofClients + maxBufferedBytes * bufferedFactor;
 }

@@ -13,7 +13,7 @@ const deprecatedProtobufType = 'application/com.github.proto-openapi.spec.v2@v1.
 /** Of one document. */
 const maxBytes = 64 * 1024 * 1024;
 /** Of all documents that differ, and so of what they become. */
-const maxAllBytes = 96 * 1024 * 1024;
+const maxAllBytes = 80 * 1024 * 1024;
 /** Until a source whose document could not be read is asked again. */
 const restMs = 60_000;
 const maxResting = 1_000;

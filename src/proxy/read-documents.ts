@@ -14,7 +14,7 @@ export interface DocumentReader {
 }
 
 /** What a thread may take besides the bytes of the documents. */
-const maxHeapMegabytes = 256;
+const maxHeapMegabytes = 128;
 
 /** Starts a thread. Each question has `withinMs`; one that takes longer ends the thread. */
 export function openDocumentReader({
