@@ -142,6 +142,85 @@ describe('routeRequest', () => {
     expect(route('/apis/new.io')).to.deep.equal({ kind: 'peer', notFound: { kind: 'listed' }, candidates: [1, 2] });
   });
 
+  describe('of a path that is about a group or a version', () => {
+    const table = {
+      groupVersions: [
+        groupVersion('new.io/v1', { things: [1] }),
+        groupVersion('new.io/v2', { things: [2] }),
+        groupVersion('empty.io/v1', {}),
+      ],
+    };
+    const doubtful = { ...table, complete: false };
+
+    it('goes to the servers that have the group, or that version of it', () => {
+      for (const [target, candidates] of [
+        ['/apis/new.io', [1, 2]],
+        ['/apis/new.io/', [1, 2]],
+        ['/apis/new.io/v1', [1]],
+        ['/apis/new.io/v2/', [2]],
+      ] as const)
+        expect(route(target, table), target).to.deep.equal({ kind: 'peer', notFound: { kind: 'listed' }, candidates });
+    });
+
+    it('trusts a 404 only with a complete table', () => {
+      for (const target of ['/apis/nope.io', '/apis/nope.io/v1', '/apis/new.io/v3']) {
+        expect(route(target, table), target).to.have.nested.property('notFound.kind', 'trust');
+        const decision = route(target, doubtful);
+        expect(decision, target).to.deep.include({ kind: 'home', instead: 'any' });
+        expect(decision, target).to.have.nested.property('notFound.kind', 'doubt');
+      }
+    });
+
+    it('is 503 where no server can tell what the version has', () => {
+      expect(route('/apis/empty.io/v1', table))
+        .to.have.property('message')
+        .that.matches(/can tell now .*empty\.io\/v1/);
+    });
+
+    it('leaves every other path to home, whatever it looks like', () => {
+      for (const target of [
+        '/',
+        '/apis/',
+        '/api',
+        '/api/v1',
+        '/livez/new.io',
+        '/openapi/v3/apis/nope.io/v1',
+        '/nope.io',
+      ])
+        expect(route(target, doubtful), target).to.have.nested.property('notFound.kind', 'trust');
+    });
+  });
+
+  it('leaves a document that is one over all servers to its caller', () => {
+    const parsed = parseRequestInfo('GET', '/apis');
+    if (parsed.kind !== 'ok') throw new Error(parsed.message);
+    const view = { home: 0, usable: () => true, lastResort: () => false, alreadyRouted: false, tableTooOld: false };
+    expect(routeRequest(indexTable(routingTable({ peers, groupVersions })), parsed.info, view, true)).to.deep.equal({
+      kind: 'discovery',
+    });
+  });
+
+  it('takes a resource without servers for one that is not listed', () => {
+    const nobody = { groupVersions: [groupVersion('new.io/v1', { things: [] })] };
+    expect(route('/apis/new.io/v1/things', nobody)).to.have.nested.property('notFound.kind', 'trust');
+    expect(route('/apis/new.io/v1/things', { ...nobody, complete: false })).to.have.nested.property(
+      'notFound.kind',
+      'doubt',
+    );
+  });
+
+  it('says of each server that could answer why it cannot', () => {
+    const later = ['Stale', 'NotReady'] as const;
+    const states = peers.map((peer, at) => ({ ...peer, state: later[at - 1] ?? peer.state }));
+    const all = { peers: states, groupVersions: [groupVersion('new.io/v1', { things: [0, 1, 2] })] };
+    const decision = route('/apis/new.io/v1/things', all, { home: undefined, usable: () => false });
+    expect(decision.kind).to.equal('home');
+    const some = { peers: states, groupVersions: [groupVersion('new.io/v1', { things: [1, 2] })] };
+    expect(route('/apis/new.io/v1/things', some, { usable: () => false }))
+      .to.have.property('message')
+      .that.includes('b is not answering this proxy, c is NotReady');
+  });
+
   it('takes a home that the table does not know for capable only if every live peer is', () => {
     expect(route('/api/v1/pods', {}, { home: undefined })).to.have.property('kind', 'home');
     expect(route('/apis/new.io/v1/things', {}, { home: undefined })).to.have.property('kind', 'peer');
@@ -207,6 +286,17 @@ describe('routeRequest', () => {
       expect(to('PATCH', pod, {}, { groupVersions })).to.deep.include({ kind: 'home', fields: 'lossy' });
       expect(to('PATCH', pod, { home: 2 }, { groupVersions })).to.deep.include({ candidates: [0, 1], fields: 'lossy' });
       expect(to('PATCH', pod, { home: 2, usable: () => false }, { groupVersions })).to.include({ kind: 'unavailable' });
+    });
+
+    it('says also of a server tried as a last resort whether it knows all fields', () => {
+      for (const [peer, fields] of [
+        [2, 'writer'],
+        [1, 'standIn'],
+      ] as const)
+        expect(to('PUT', pod, { usable: () => false, lastResort: (other) => other === peer })).to.deep.include({
+          candidates: [peer],
+          fields,
+        });
     });
 
     it('lets lists, watches and streams stay at home', () => {

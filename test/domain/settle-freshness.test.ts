@@ -35,4 +35,18 @@ describe('settleFreshness', () => {
     expect(settled[0]).to.equal(merged[0]);
     expect(merged).to.deep.equal(metrics('Stale'));
   });
+
+  it('changes one version of a group alone, and passes groups without versions on', () => {
+    const group = (beta: string): readonly GroupDiscovery[] => [
+      { name: 'empty.io' },
+      {
+        name: 'metrics.k8s.io',
+        versions: [
+          { version: 'v1', freshness: 'Current' },
+          { version: 'v1beta1', freshness: beta },
+        ],
+      },
+    ];
+    expect(settleFreshness(group('Stale'), [group('Current')])).to.deep.equal(group('Current'));
+  });
 });
