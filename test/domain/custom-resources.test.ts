@@ -12,7 +12,7 @@ describe('classifyDefined', () => {
   it('knows the served versions of CRDs, and the APIServices that another server backs', () => {
     const { custom, aggregated: groups } = classifyDefined(
       [crd('gizmos', { name: 'v1', served: true }, { name: 'v1alpha1', served: false })],
-      [aggregated, local],
+      [aggregated, local, { spec: { group: 'batch', version: 'v1', service: null } }],
       undefined,
       now,
     );

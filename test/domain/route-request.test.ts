@@ -41,7 +41,7 @@ describe('routeRequest', () => {
 
   it('says 503, never 404, when those that have it cannot take requests', () => {
     const decision = route('/apis/new.io/v1/things', {}, { usable: () => false });
-    expect(decision.kind).to.equal('unavailable');
+    expect(decision).to.include({ kind: 'unavailable', reason: 'ServiceUnavailable', retryAfterSeconds: 1 });
     expect(decision).to.have.property('message').that.includes('things of new.io/v1');
   });
 
