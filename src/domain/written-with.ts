@@ -5,6 +5,8 @@ export interface WrittenKind {
 }
 
 const pods: WrittenKind = { group: '', resource: 'pods' };
+const coreEvents: WrittenKind = { group: '', resource: 'events' };
+const groupEvents: WrittenKind = { group: 'events.k8s.io', resource: 'events' };
 
 /**
  * Stored objects that a server writes besides what the path names, by `group/resource[/subresource]`.
@@ -17,6 +19,9 @@ const exceptions: ReadonlyMap<string, readonly WrittenKind[]> = new Map([
   // It counts the disruption in the budget, and says in the Pod why that ends.
   ['/pods/eviction', [pods, { group: 'policy', resource: 'poddisruptionbudgets' }]],
   ['/serviceaccounts/token', []],
+  // An Event is one object in two groups.
+  ['/events', [groupEvents]],
+  ['events.k8s.io/events', [coreEvents]],
 ]);
 
 /** What a request for this path has to keep whole: what it brings itself first, then what is stored. */

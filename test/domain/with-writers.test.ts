@@ -52,6 +52,16 @@ describe('withWriters', () => {
     expect(found).to.deep.equal({ ...pods, subresourceWriters: { eviction: { writers: [1], standIns: [] } } });
   });
 
+  it('takes Events for one object, whichever of their two groups is asked for', () => {
+    const events: TableResource = { resource: 'events', peers: [0, 1], subresources: {} };
+    const rows = ['', 'events.k8s.io'].map((group) => ({
+      ...{ group, version: 'v1', origin: 'BuiltIn' as const, resources: [events] },
+    }));
+    for (const group of ['', 'events.k8s.io'])
+      for (const row of withWriters(rows, [verdict('events', [1], [], group)]))
+        expect(row.resources, `${group} ${row.group}`).to.deep.equal([{ ...events, writers: [1], standIns: [] }]);
+  });
+
   it('asks any server for a token that knows TokenRequest, as the ServiceAccount is not written', () => {
     const accounts: TableResource = { resource: 'serviceaccounts', peers: [0, 1], subresources: subresources('token') };
     expect(rowOf(accounts, verdict('serviceaccounts', [1]))?.subresourceWriters).to.deep.equal({
