@@ -61,6 +61,10 @@ test-e2e: install ## Run the end-to-end tests alone (SUITES="alerting demo": the
 test-minimal: ## Run .ci/run on a minimal Debian, as root (ARGS='make check test-unit test-e2e SUITES="alerting"', CACHES=1: with yours)
 	@PATH="$(system_path)" CACHES="$(CACHES)" scripts/test-minimal.sh $(ARGS)
 
+.PHONY: test-others
+test-others: install ## Run the tests with others' software, built from Go modules (SUITES="cert-manager …": these alone)
+	@node scripts/run-tests.ts others $(addprefix --suite ,$(SUITES))
+
 .PHONY: controlplane
 controlplane: install ## Get kube-apiserver, etcd and kubectl (KUBEBUILDER_ASSETS, or built from Go modules)
 	@node lab/build-control-plane.ts

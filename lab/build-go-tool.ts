@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { cacheFolder, go, hashOf } from './build-control-plane.ts';
 
 /** A program that is built from Go modules, which `lab/NAME/go.mod` pins. */
-interface GoTool {
+export interface GoTool {
   readonly name: string;
   readonly commands: Readonly<Record<string, string>>;
   readonly tags?: string;
@@ -79,7 +79,8 @@ export function prometheusFolder(): Promise<string> {
 const moduleOf = ({ name }: GoTool) => fileURLToPath(new URL(name, import.meta.url));
 const folderOf = async (tool: GoTool) => join(cacheFolder(), tool.name, await hashOf(moduleOf(tool)));
 
-async function ensureTool(tool: GoTool, log: (message: string) => void): Promise<string> {
+/** Resolves to the folder of the tool's programs, built once into the cache. */
+export async function ensureTool(tool: GoTool, log: (message: string) => void): Promise<string> {
   const folder = await folderOf(tool);
   const missing = Object.entries(tool.commands).filter(([name]) => !existsSync(join(folder, name)));
   if (missing.length === 0) return folder;

@@ -94,6 +94,7 @@ const containers: Optional = {
 const needs: Readonly<Record<string, Needs>> = {
   unit: { programs: [openssl], optional: [] },
   e2e: { programs: lab, optional: [alerts, pages, containers] },
+  others: { programs: lab, optional: [alerts] },
   demo: { programs: lab, optional: [] },
   chaos: { programs: [...lab, { program: 'nft', debianPackage: 'nftables' }], optional: [dates] },
   cluster: { programs: [...lab, ...cluster], optional: [] },

@@ -11,7 +11,7 @@ interface Stage {
   readonly title: string;
   readonly prepare?: readonly string[];
   /** Runs of mocha, one after another. */
-  readonly runs: readonly (readonly string[])[];
+  readonly runs: () => Promise<readonly (readonly string[])[]>;
 }
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -21,19 +21,29 @@ const { values, positionals } = parseArgs({
   options: { suite: { type: 'string', multiple: true, default: [] } },
 });
 
-/** The end-to-end suites to run, all unless `--suite` names some; each has a network and processes of its own. */
-const suites = chooseSuites(await readdir(join(root, 'test/e2e')), values.suite);
-const inNamespace = ['node', 'lab/enter-netns.ts', '--', 'mocha', '--exit'];
+/**
+ * The suites of a folder, all unless `--suite` names some; each file has a network and processes of its own, so that
+ * none sees what another has left behind.
+ */
+async function inNamespaces(folder: string): Promise<readonly (readonly string[])[]> {
+  const suites = chooseSuites(await readdir(join(root, folder)), values.suite);
+  return suites.map((name) => ['node', 'lab/enter-netns.ts', '--', 'mocha', '--exit', `${folder}/${name}`]);
+}
 
 const stages: Readonly<Record<string, Stage>> = {
   unit: {
     title: 'unit and integration tests',
-    runs: [['mocha', '--ignore', 'test/e2e/**', 'test/**/*.test.ts']],
+    runs: async () => [['mocha', '--ignore', 'test/e2e/**', '--ignore', 'test/others/**', 'test/**/*.test.ts']],
   },
   e2e: {
     title: 'end-to-end tests on a real control plane',
     prepare: ['node', 'lab/build-for-tests.ts'],
-    runs: suites.map((name) => [...inNamespace, `test/e2e/${name}`]),
+    runs: () => inNamespaces('test/e2e'),
+  },
+  others: {
+    title: "tests with others' software: cert-manager and what else people run beside us",
+    prepare: ['node', 'lab/others/build-others.ts'],
+    runs: () => inNamespaces('test/others'),
   },
 };
 
@@ -45,6 +55,9 @@ function chooseSuites(files: readonly string[], wanted: readonly string[]): read
   if (unknown.length > 0) throw new Error(`no such suite: ${unknown.join(', ')} (there are ${names.join(', ')})`);
   return wanted.length === 0 ? all : wanted.map((name) => `${name}${ending}`);
 }
+
+/** What runs where nothing is chosen; CI has no time for the others. */
+const usual = ['unit', 'e2e'];
 
 /**
  * Runs a command in the project's folder with its output passed through; resolves to its exit status, 255 if it has
@@ -109,11 +122,11 @@ async function runStage(stage: Stage, countsFile: string): Promise<Counts> {
   if (stage.prepare !== undefined && (await run(stage.prepare)) !== 0)
     return broken(stage.title, `could not be prepared by ${stage.prepare.join(' ')}`);
   const counts: Counts[] = [];
-  for (const command of stage.runs) counts.push(await runMocha(command, countsFile));
+  for (const command of await stage.runs()) counts.push(await runMocha(command, countsFile));
   return sum(counts);
 }
 
-const chosen = positionals.length > 0 ? positionals : Object.keys(stages);
+const chosen = positionals.length > 0 ? positionals : usual;
 const unknown = chosen.filter((name) => stages[name] === undefined);
 if (unknown.length > 0)
   throw new Error(`no such stage: ${unknown.join(', ')} (there are ${Object.keys(stages).join(', ')})`);

@@ -4,12 +4,13 @@ import { expect } from 'chai';
 import { repository } from '../../lab/deploy-plane.ts';
 import { type CommandBlock, commandBlock, commandBlocks } from '../support/guide-commands.ts';
 
-/** What the end-to-end tests run, by their own sources: `runBlock('install.md', /^helm install/m`. */
+/** What the tests on real control planes run, by their own sources: `runBlock('install.md', /^helm install/m`. */
 function blocksOfTests(): readonly string[] {
-  const folder = join(repository, 'test/e2e');
-  const text = readdirSync(folder)
-    .filter((name) => name.endsWith('.test.ts'))
-    .map((name) => readFileSync(join(folder, name), 'utf8'))
+  const text = ['test/e2e', 'test/others']
+    .map((folder) => join(repository, folder))
+    .flatMap((folder) => readdirSync(folder).map((name) => join(folder, name)))
+    .filter((path) => path.endsWith('.test.ts'))
+    .map((path) => readFileSync(path, 'utf8'))
     .join('\n');
   const calls = text.matchAll(/\b(?:runBlock|commandBlock)\(\s*(readme|'[^']+'),\s*\/((?:[^/\\\n]|\\.)+)\/(m?)[,)]/g);
   return [...calls].map(([, guide = '', pattern = '', flags]) =>

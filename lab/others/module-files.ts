@@ -1,0 +1,74 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { cp, mkdir, rename } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { cacheFolder } from '../build-control-plane.ts';
+
+/** A folder in the sources of a Go module; Go checks the sources against its checksum database. */
+export interface ModuleFiles {
+  readonly module: string;
+  readonly version: string;
+  readonly path: string;
+}
+
+/** Resolves to a copy of the folder in the cache, which is downloaded once. */
+export async function ensureModuleFiles(
+  { module, version, path }: ModuleFiles,
+  log: (message: string) => void,
+): Promise<string> {
+  const folder = join(cacheFolder(), 'others', 'files', `${module}@${version}`, path);
+  if (existsSync(folder)) return folder;
+  log(`downloading ${module} ${version} for its ${path}`);
+  const args = ['mod', 'download', '-json', `${module}@${version}`];
+  const { status, stdout, stderr } = spawnSync('go', args, { cwd: tmpdir(), encoding: 'utf8' });
+  if (status !== 0) throw new Error(`go ${args.join(' ')} ended with ${status}: ${stderr}${stdout}`);
+  const { Dir: sources } = JSON.parse(stdout) as { Dir: string };
+  const partial = `${folder}.${process.pid}`;
+  await mkdir(partial, { recursive: true });
+  await cp(join(sources, path), partial, { recursive: true });
+  await rename(partial, folder);
+  return folder;
+}
+
+/** Releases of Kubernetes whose OpenAPI documents the manifests are held to, one of each supported minor. */
+export const releases = [
+  '1.27.16',
+  '1.28.15',
+  '1.29.6',
+  '1.30.14',
+  '1.31.14',
+  '1.32.13',
+  '1.33.13',
+  '1.34.4',
+  '1.35.4',
+  '1.36.3',
+] as const;
+
+/** The OpenAPI documents of one release. */
+export const openApiOf = (release: string): ModuleFiles => ({
+  module: 'k8s.io/kubernetes',
+  version: `v${release}`,
+  path: 'api/openapi-spec/v3',
+});
+
+/** CustomResourceDefinitions of cert-manager, of the version that `lab/others/cert-manager/go.mod` pins. */
+export const certManagerDefinitions: ModuleFiles = {
+  module: 'github.com/cert-manager/cert-manager',
+  version: 'v1.21.2',
+  path: 'deploy/crds',
+};
+
+/** CustomResourceDefinitions of those whose objects we ship. */
+export const foreignDefinitions: readonly ModuleFiles[] = [
+  certManagerDefinitions,
+  {
+    module: 'github.com/prometheus-operator/prometheus-operator',
+    version: 'v0.85.0',
+    path: 'example/prometheus-operator-crd',
+  },
+  // Later versions need a later Go, even to be downloaded.
+  { module: 'github.com/fluxcd/source-controller', version: 'v1.9.6', path: 'config/crd/bases' },
+  { module: 'github.com/fluxcd/kustomize-controller', version: 'v1.9.6', path: 'config/crd/bases' },
+  { module: 'github.com/argoproj/argo-cd/v3', version: 'v3.5.7', path: 'manifests/crds' },
+];

@@ -1,0 +1,14 @@
+import { ensureTool, type GoTool } from '../build-go-tool.ts';
+
+type Log = (message: string) => void;
+
+const certManager: GoTool = {
+  name: 'others/cert-manager',
+  commands: { 'cert-manager': '.' },
+  takes: 'about 5 minutes',
+};
+
+/** Resolves to a folder with `cert-manager`: its controllers and its webhook in one program. */
+export function ensureCertManager(log: Log): Promise<string> {
+  return ensureTool(certManager, log);
+}
