@@ -48,7 +48,7 @@ const policy = {
   rules: [{ level: 'Metadata' }],
 };
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
-const perConnection = 50;
+const perConnection = 10;
 
 /**
  * Targets that the proxy lets pass to where they are understood. What else there is it refuses on purpose, though
