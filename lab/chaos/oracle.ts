@@ -64,8 +64,9 @@ export function createOracle(serves: Serves): Oracle {
     mark: (name, fit, atMs) => {
       const marked = changes.get(name) ?? [];
       changes.set(name, marked);
-      const after = marked.findIndex((other) => other.atMs > atMs);
-      marked.splice(after < 0 ? marked.length : after, 0, { fit, atMs });
+      // Whoever says something later knows more, also of what was expected to come.
+      while ((marked.at(-1)?.atMs ?? 0) > atMs) marked.pop();
+      marked.push({ fit, atMs });
       marked.splice(
         0,
         marked.findIndex((_, at) => (marked[at + 1]?.atMs ?? Infinity) > atMs - keptMs),

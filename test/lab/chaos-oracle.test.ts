@@ -70,11 +70,18 @@ describe('the oracle of make chaos', () => {
   it('takes no server for fit that has said, some seconds ago, that it is not ready', () => {
     const oracle = createOracle(new Map([['new', new Set(['claims'])]]));
     const asked = { ask: read, proxy: 'proxy', fromMs: 10, toMs: 20, answer: answer(503) };
-    oracle.mark(readinessOf('new'), true, 90);
     expect(isLostRead(oracle, asked)).to.equal(true);
     oracle.mark(readinessOf('new'), false, 5);
+    oracle.mark(readinessOf('new'), true, 90);
     expect(isLostRead(oracle, asked)).to.equal(false);
     expect(isLostRead(oracle, { ...asked, fromMs: 91, toMs: 92 })).to.equal(true);
+  });
+
+  it('takes nothing for fit that was expected to be fit soon and then was not', () => {
+    const oracle = createOracle(new Map([['new', new Set(['claims'])]]));
+    oracle.mark('proxy', true, 13);
+    oracle.mark('proxy', false, 10);
+    expect(oracle.fitThroughout('proxy', 20, 30)).to.equal(false);
   });
 
   it('finds writes that were lost, doubled, or refused and done, round by round', () => {
