@@ -66,8 +66,8 @@ test-others: install ## Run the tests with others' software, built from Go modul
 	@node scripts/run-tests.ts others $(addprefix --suite ,$(SUITES))
 
 .PHONY: controlplane
-controlplane: install ## Get kube-apiserver, etcd and kubectl (KUBEBUILDER_ASSETS, or built from Go modules)
-	@node lab/build-control-plane.ts
+controlplane: install ## Get kube-apiserver, etcd and kubectl (KUBEBUILDER_ASSETS, or built from Go modules; VERSIONS=1.33: these)
+	@node lab/build-control-plane.ts $(VERSIONS)
 
 .PHONY: demo
 demo: install ## Show the story on a mixed control plane (ARGS=--once to run through and exit, ARGS=--simulated)

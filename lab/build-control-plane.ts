@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { findProgram } from './find-program.ts';
 
 /** Kubernetes minors that the lab can build. */
-export type Minor = '1.36' | '1.35';
+export type Minor = '1.36' | '1.35' | '1.33';
 
 /** What to get, and where to say how it goes. */
 export interface BuildOptions {
@@ -80,10 +80,19 @@ function versionOf(server: string): string | undefined {
 
 const hashText = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 12);
 
+const moduleOf = (version: Minor) => join(here, 'controlplane', `v${version}`);
+const folderOf = async (version: Minor) =>
+  join(cacheFolder(), 'controlplane', `${version}-${await hashOf(moduleOf(version))}`);
+
+/** Whether the version was built earlier. */
+export async function isBuilt(version: Minor): Promise<boolean> {
+  return existsSync(join(await folderOf(version), 'kubectl'));
+}
+
 /** Resolves to the folder of one version that was built from Go modules, now or earlier. */
 export async function buildControlPlane(version: Minor, log: (message: string) => void): Promise<string> {
-  const module = join(here, 'controlplane', `v${version}`);
-  const folder = join(cacheFolder(), 'controlplane', `${version}-${await hashOf(module)}`);
+  const module = moduleOf(version);
+  const folder = await folderOf(version);
   if (existsSync(join(folder, 'kubectl'))) return folder;
   const full = kubernetesVersion(await readFile(join(module, 'go.mod'), 'utf8'));
   log(`building Kubernetes v${full} from Go modules into ${folder} (about 5 minutes the first time)`);

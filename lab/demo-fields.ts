@@ -5,9 +5,10 @@ import type { Narrator } from './narrator.ts';
 import { waitUntil } from './wait-until.ts';
 
 /** Fields of a Pod template that 1.36 knows and an older version does not. */
-interface NewFields {
+export interface NewFields {
   readonly version: Minor;
   readonly pod: object;
+  readonly container?: object;
   /** Columns for kubectl, each of which is `<none>` where its field is gone. */
   readonly columns: string;
   /** Finds the fields' lines in YAML, as `grep -E` does. */
@@ -17,18 +18,28 @@ interface NewFields {
 const pod = '.spec.template.spec';
 
 /** By the version that lacks them; that of 1.35 is behind the gate GenericWorkload. */
-const newFields: Readonly<Record<'1.35', NewFields>> = {
+export const newFields: Readonly<Record<'1.35' | '1.33', NewFields>> = {
   '1.35': {
     version: '1.35',
     pod: { schedulingGroup: { podGroupName: 'together' } },
     columns: `PODGROUP:${pod}.schedulingGroup.podGroupName`,
     lines: 'podGroupName',
   },
+  '1.33': {
+    version: '1.33',
+    pod: { hostnameOverride: 'web.example.com' },
+    container: {
+      restartPolicy: 'Never',
+      restartPolicyRules: [{ action: 'Restart', exitCodes: { operator: 'In', values: [42] } }],
+    },
+    columns: `HOSTNAME:${pod}.hostnameOverride,RULES:${pod}.containers[0].restartPolicyRules[*].action`,
+    lines: 'hostnameOverride|restartPolicyRules',
+  },
 };
 
 /** A Deployment that has them. */
-function deploymentWith(fields: NewFields, name: string): object {
-  const containers = [{ name: 'web', image: 'registry.k8s.io/pause' }];
+export function deploymentWith(fields: NewFields, name: string): object {
+  const containers = [{ name: 'web', image: 'registry.k8s.io/pause', ...fields.container }];
   const matchLabels = { app: name };
   const template = { metadata: { labels: matchLabels }, spec: { ...fields.pod, containers } };
   const metadata = { name, namespace: 'default' };
@@ -36,7 +47,7 @@ function deploymentWith(fields: NewFields, name: string): object {
 }
 
 /** What was seen of a Deployment after a kube-controller-manager had updated its status. */
-interface StatusUpdate {
+export interface StatusUpdate {
   /** Whether the object still has its new fields. */
   readonly kept: boolean;
   /** Whether its `last-applied-configuration` has them. */
@@ -44,7 +55,7 @@ interface StatusUpdate {
 }
 
 /** Applies a Deployment at a new server; an old kube-controller-manager that uses `target` updates its status. */
-async function updateStatusOfDeployment(
+export async function updateStatusOfDeployment(
   mixed: Pick<MixedPlane, 'kubectl' | 'startControllerManager'>,
   fields: NewFields,
   { target, name, narrator }: Record<'target' | 'name', string> & { readonly narrator: Narrator },
@@ -56,7 +67,8 @@ async function updateStatusOfDeployment(
   try {
     await waitUntil('the controller manager to update the status', async () => {
       const { stdout } = await mixed.kubectl(witness, ['get', 'deployment', name, '-o', 'json']);
-      return stdout !== '' && (JSON.parse(stdout) as { status?: { replicas?: number } }).status?.replicas === 1;
+      const object = stdout === '' ? {} : (JSON.parse(stdout) as { status?: { conditions?: unknown } });
+      return object.status?.conditions !== undefined;
     });
   } finally {
     const ended = once(manager, 'exit');

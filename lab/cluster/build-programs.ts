@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { cacheFolder, go, hashOf, kubernetesVersion, type Minor, versionFlags } from '../build-control-plane.ts';
+import { cacheFolder, go, hashOf, kubernetesVersion, versionFlags } from '../build-control-plane.ts';
 import { ensureContainerd, ensureCoreDns } from '../build-go-tool.ts';
 
 /** What Kubernetes' one binary can be called as; `kubectl` comes last, as its presence says that a folder is whole. */
@@ -29,8 +29,11 @@ export interface NodeBuild {
 export interface Programs {
   readonly containerd: string;
   readonly coredns: string;
-  readonly nodes: Readonly<Record<Minor, NodeBuild>>;
+  readonly nodes: Readonly<Record<NodeMinor, NodeBuild>>;
 }
+
+/** Minors that whole nodes are built of. */
+type NodeMinor = '1.36' | '1.35';
 
 type Log = (message: string) => void;
 
@@ -44,7 +47,7 @@ export async function ensurePrograms(log: Log): Promise<Programs> {
   return { containerd, coredns: await ensureCoreDns(log), nodes: { '1.35': old, '1.36': next } };
 }
 
-async function buildNode(minor: Minor, log: Log): Promise<NodeBuild> {
+async function buildNode(minor: NodeMinor, log: Log): Promise<NodeBuild> {
   const modfile = `v${minor}.mod`;
   const version = kubernetesVersion(await readFile(join(module, modfile), 'utf8'));
   const folder = join(cacheFolder(), 'cluster', 'node', `${minor}-${await hashOf(module)}`);

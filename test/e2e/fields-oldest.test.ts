@@ -1,0 +1,82 @@
+import { readFileSync } from 'node:fs';
+import { expect } from 'chai';
+import { ensureControlPlane, isBuilt } from '../../lab/build-control-plane.ts';
+import { deploymentWith, newFields, updateStatusOfDeployment } from '../../lab/demo-fields.ts';
+import { type MixedPlane, startMixedPlane } from '../../lab/mixed-plane.ts';
+import { createNarrator } from '../../lab/narrator.ts';
+import { waitUntil } from '../../lab/wait-until.ts';
+import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
+import { createWireClient, type WireClient } from '../support/wire-client.ts';
+
+const deployments = '/apis/apps/v1/namespaces/default/deployments';
+const fields = newFields['1.33'];
+const narrator = createNarrator({ write: () => {}, colours: false });
+
+describe('fields of 1.36 beside a real 1.33', function () {
+  this.timeout(600_000);
+  let mixed: MixedPlane;
+  let proxy: WireClient;
+
+  before(async function () {
+    // Its build takes minutes that not every run of the tests should pay.
+    if (!(await isBuilt('1.33'))) {
+      process.stdout.write('      … skipped: `make controlplane VERSIONS=1.33` builds a real 1.33 for this\n');
+      return this.skip();
+    }
+    const log = (message: string) => void process.stdout.write(`      … ${message}\n`);
+    await ensureControlPlane({ versions: ['1.36', '1.33'], log });
+    mixed = await startMixedPlane({
+      servers: [
+        { name: 'old-1', version: '1.33' },
+        { name: 'new-1', version: '1.36' },
+      ],
+      home: 'old-1',
+      log,
+    });
+    const ca = readFileSync(mixed.plane.caFile, 'utf8');
+    proxy = createWireClient({ url: mixed.proxyUrl, ca, token: mixed.plane.tokens.admin });
+    mixed.startOperator();
+    mixed.startProxy();
+    await waitUntil(
+      'all schemas to be compared',
+      async () => (await rowOfDeployments())?.basis === 'Schemas' && (await kept('probe', '?dryRun=All')),
+      { boundMs: 120_000, seen: () => mixed.plane.logTails(10) },
+    );
+  });
+  after(async () => {
+    proxy?.close();
+    await mixed?.stop();
+  });
+
+  async function rowOfDeployments() {
+    const { stdout } = await mixed.kubectl('old-1', ['get', 'peerdiscovery', 'cluster', '-o', 'json']);
+    const rows = (JSON.parse(stdout) as PeerDiscovery).status?.fieldDifferences;
+    return rows?.find(({ resource }) => resource === 'deployments');
+  }
+
+  /** Creates a Deployment through the proxy; whether the answer has its new fields. */
+  async function kept(name: string, query = ''): Promise<boolean> {
+    const body = JSON.stringify(deploymentWith(fields, name));
+    const headers = ['Content-Type', 'application/json'];
+    const answer = await proxy.http1({ method: 'POST', path: `${deployments}${query}`, headers, body }).catch(() => {});
+    return answer?.body.includes('hostnameOverride') === true && answer.body.includes('restartPolicyRules');
+  }
+
+  it('are lost when its controllers update a status at their server', async () => {
+    const seen = await updateStatusOfDeployment(mixed, fields, { target: 'old-1', name: 'lost', narrator });
+    expect(seen).to.deep.equal({ kept: false, applied: true });
+  });
+
+  it('are kept when they update it through the proxy', async () => {
+    const seen = await updateStatusOfDeployment(mixed, fields, { target: 'proxy', name: 'kept', narrator });
+    expect(seen).to.deep.equal({ kept: true, applied: true });
+    expect((await mixed.kubectl('new-1', ['label', 'deployment', 'kept', 'team=a'])).code).to.equal(0);
+  });
+
+  it('are named in status', async () => {
+    const row = await rowOfDeployments();
+    expect(row?.writers).to.have.length(1);
+    const named = row?.appearing?.paths.join(' ');
+    expect(named).to.contain('spec.template.spec.hostnameOverride').and.contain('restartPolicyRules');
+  });
+});
