@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { bundlePlugin } from './bundle-plugin.ts';
 import { runCommand } from './run-command.ts';
 
@@ -51,9 +51,14 @@ export async function buildPlugin(folder: string, platforms: readonly string[]):
       rmSync(output, { force: true });
       const settings = join(scratch, `${platform}.json`);
       // No code cache: one that this platform makes is of no use to another.
-      const single = { main, mainFormat: 'module', output, executable: nodeOf(platform, scratch), useCodeCache: false };
+      // The program holds the path of `main`: a relative one makes the same program each time.
+      const code = { main: basename(main), mainFormat: 'module' };
+      const single = { ...code, output, executable: nodeOf(platform, scratch), useCodeCache: false };
       writeFileSync(settings, JSON.stringify({ ...single, disableExperimentalSEAWarning: true }));
-      const { status, stderr } = spawnSync(process.execPath, ['--build-sea', settings], { encoding: 'utf8' });
+      const { status, stderr } = spawnSync(process.execPath, ['--build-sea', settings], {
+        cwd: scratch,
+        encoding: 'utf8',
+      });
       if (status !== 0) throw new Error(`node --build-sea failed for ${platform}: ${stderr}`);
       return output;
     });

@@ -24,7 +24,7 @@ function olderNode(): { readonly version?: string; readonly node?: string } {
 const alone = 'kubectl_complete-peerdiscovery';
 
 describe('what is shipped', function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
   let folder: string;
 
   before(() => {
