@@ -122,7 +122,7 @@ async function writeText(): Promise<{ readonly text: string; readonly problems: 
     '',
     ...directTable(Object.keys(devDependencies), packages),
     '',
-    'Needed by these, without builds for other platforms:',
+    'Needed by these:',
     '',
     ...licenceTable(others.filter(({ shipped }) => shipped === undefined)),
     '',
