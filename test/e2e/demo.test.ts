@@ -43,11 +43,12 @@ describe('make demo', function () {
     });
   }
 
-  /** Runs a shell command in a group of its own, as a terminal does. */
+  /** Runs a shell command in a group of its own, and with nothing from a make around it, as a terminal does. */
   function start(command: string, env: NodeJS.ProcessEnv = {}): Run {
+    const { MAKELEVEL: _level, MAKEFLAGS: _flags, MFLAGS: _oldFlags, ...outer } = process.env;
     const child = spawn('bash', ['-c', command], {
       cwd: repository,
-      env: { ...process.env, TMPDIR: folder, ...env },
+      env: { ...outer, TMPDIR: folder, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,
     });
