@@ -102,6 +102,11 @@ soak: install ## Look for what grows while a control plane changes under load, a
 	@node lab/prepare-machine.ts chaos; status=0; node lab/enter-netns.ts -- node lab/soak.ts $(ARGS) || status=$$?; \
 	biome format --write docs/benchmarks >/dev/null; exit $$status
 
+.PHONY: attack
+attack: install ## Attack a proxy before real servers as somebody without a credential (ARGS="--seconds N --attack TEXT")
+	@status=0; node lab/enter-netns.ts -- node lab/attack.ts $(ARGS) || status=$$?; \
+	biome format --write docs/benchmarks >/dev/null; exit $$status
+
 .PHONY: fuzz
 fuzz: install ## Feed changed inputs to every parser (ARGS="--seed N --minutes N --target NAME")
 	@node lab/fuzz.ts $(ARGS)

@@ -1,0 +1,56 @@
+import { loadavg } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { attacks } from './attack/attacks.ts';
+import { type AttackOutcome, measureAttack } from './attack/measure-attack.ts';
+import { describeOutcome, judgeAttacks, writeAttackReport } from './attack/report.ts';
+import { chartLimitBytes, startAttackScene } from './attack/start-scene.ts';
+import { repository } from './mixed-plane.ts';
+
+const usage = `Attacks a proxy before real kube-apiservers as somebody without a credential, while others use it.
+
+Usage: make attack [ARGS="[--seconds N] [--attack TEXT] [--no-report]"]
+
+  --seconds N    how long each attack goes on (default 15)
+  --attack TEXT  only the attacks whose name matches TEXT, a regular expression
+  --no-report    leave docs/benchmarks/attacks.md as it is
+`;
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      seconds: { type: 'string', default: '15' },
+      attack: { type: 'string', default: '' },
+      'no-report': { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  const seconds = Number(values.seconds);
+  const chosen = Object.keys(attacks).filter((name) => new RegExp(values.attack).test(name));
+  if (values.help || !(seconds > 0) || chosen.length === 0) {
+    process.stderr.write(usage);
+    process.exitCode = values.help ? 0 : 2;
+    return;
+  }
+  const say = (line: string) => void process.stdout.write(`${line}\n`);
+  const scene = await startAttackScene(seconds, say);
+  const outcomes: AttackOutcome[] = [];
+  try {
+    for (const attack of chosen) {
+      const outcome = await measureAttack(scene, attack);
+      outcomes.push(outcome);
+      say(describeOutcome(outcome));
+    }
+  } finally {
+    await scene.mixed.stop();
+  }
+  const limitBytes = chartLimitBytes();
+  const date = new Date().toISOString().slice(0, 10);
+  const [load = 0] = loadavg();
+  if (!values['no-report'])
+    writeAttackReport(join(repository, 'docs/benchmarks/attacks.md'), outcomes, { seconds, limitBytes, load, date });
+  const { failed, mostMemory } = judgeAttacks(outcomes);
+  if (failed > 0 || mostMemory > limitBytes) process.exitCode = 1;
+}
+
+await main();

@@ -1,0 +1,224 @@
+import { flags, frame, frameTypes, literals } from '../../test/support/raw-http2.ts';
+import { type Hostile, http2, nextTurn, openHttp2, openTcp, openTls, uint32, type Victim } from './open-connections.ts';
+
+/** What somebody without a credential does, until the process ends. */
+export type Attack = (victim: Victim) => Promise<void> | void;
+
+const whole = flags.endHeaders | flags.endStream;
+const times = <Result>(count: number, make: (at: number) => Result) =>
+  Array.from({ length: count }, (_, at) => make(at));
+const madeUp = (at: number) => `Bearer made-up-${at}-${process.hrtime.bigint()}`;
+
+/** Requests on one connection over HTTP/2, as one write. */
+function requests(count: number, more: (at: number) => readonly (readonly [string, string])[], from = 0): Buffer {
+  return Buffer.concat(
+    times(count, (at) => frame(frameTypes.headers, whole, 2 * (from + at) + 1, http2.head(more(at)))),
+  );
+}
+
+/** Says something on all of them, over and over, as fast as they take it. */
+async function flood(connections: readonly Hostile[], next: () => Buffer | string): Promise<never> {
+  for (;;) {
+    let taken = 0;
+    for (const connection of connections) if (connection.write(next())) taken++;
+    // The attacker's own use of the machine is no part of the attack.
+    if (taken === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    else await nextTurn();
+  }
+}
+
+/** Says a little on all of them, now and then. */
+async function trickle(connections: readonly Hostile[], next: (at: number) => string, everyMs: number): Promise<never> {
+  for (let at = 0; ; at++) {
+    for (const connection of connections) connection.write(next(at));
+    await new Promise((resolve) => setTimeout(resolve, everyMs));
+  }
+}
+
+function unread(victim: Victim, connections: number, streams: number, path: string, isLong = false): void {
+  const more = isLong ? times(110, (at) => [`x-${at}`, 'a'.repeat(120)] as const) : [];
+  times(connections, () =>
+    openHttp2(victim, [
+      http2.window(0),
+      requests(streams, (at) => [[':path', path], ['authorization', madeUp(at)], ...more]),
+    ]),
+  );
+}
+
+const frames = (count: number, one: Buffer) => Buffer.concat(times(count, () => one));
+const floodFrames = (victim: Victim, connections: number, block: Buffer) =>
+  flood(
+    times(connections, () => openHttp2(victim, [http2.window(65_535)], true)),
+    () => block,
+  );
+/** The head of a first request that stays open, for frames about a stream. */
+const openStream = frame(
+  frameTypes.headers,
+  flags.endHeaders,
+  1,
+  http2.head([
+    [':method', 'POST'],
+    [':path', '/api/v1/namespaces/default/pods'],
+  ]),
+);
+const head1 = (line: string, more = '') => `${line} HTTP/1.1\r\nHost: a\r\n${more}`;
+/** The first bytes of a ClientHello that is never finished. RFC 8446, 5.1. */
+const halfHello = Buffer.from([0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]);
+
+/** Every attack by what it does. */
+export const attacks: Readonly<Record<string, Attack>> = {
+  'HTTP/2: 28 connections of long heads for a bad path, window 0': (victim) => unread(victim, 28, 250, '/%zz', true),
+  'HTTP/2: 20 connections of 250 made-up tokens, window 0': (victim) => unread(victim, 20, 250, '/version'),
+  'HTTP/2: 80 connections of 250 watches with made-up tokens, window 0': (victim) =>
+    unread(victim, 80, 250, '/api/v1/pods?watch=1'),
+  'HTTP/2: discovery and OpenAPI for made-up tokens, window 0': (victim) => {
+    for (const path of ['/apis', '/openapi/v2', '/openapi/v3']) unread(victim, 5, 250, path);
+  },
+  'HTTP/2: windows of one byte': (victim) => {
+    times(20, () => openHttp2(victim, [http2.window(1), requests(250, () => [[':path', '/version']])]));
+  },
+  'HTTP/2: rapid reset': async (victim) => {
+    const connections = times(8, () => openHttp2(victim, [], true));
+    let stream = 1;
+    await flood(connections, () => {
+      const cancel = frame(frameTypes.reset, 0, stream, Buffer.from(uint32(8)));
+      const block = Buffer.concat([frame(frameTypes.headers, whole, stream, http2.head([])), cancel]);
+      stream += 2;
+      return block;
+    });
+  },
+  'HTTP/2: CONTINUATION without end': (victim) => {
+    const block = frames(50, frame(frameTypes.continuation, 0, 1, literals([['x', 'a'.repeat(120)]])));
+    const start = frame(frameTypes.headers, 0, 1, http2.head([]));
+    return flood(
+      times(8, () => openHttp2(victim, [start], true)),
+      () => block,
+    );
+  },
+  'HTTP/2: SETTINGS': (victim) => floodFrames(victim, 8, frames(500, frame(frameTypes.settings, 0, 0))),
+  'HTTP/2: PING': (victim) => floodFrames(victim, 8, frames(500, frame(frameTypes.ping, 0, 0, Buffer.alloc(8)))),
+  'HTTP/2: PING whose answers are not read': (victim) => {
+    const block = frames(500, frame(frameTypes.ping, 0, 0, Buffer.alloc(8)));
+    return flood(
+      times(8, () => openHttp2(victim, [])),
+      () => block,
+    );
+  },
+  'HTTP/2: PRIORITY': (victim) =>
+    floodFrames(victim, 8, frames(500, frame(frameTypes.priority, 0, 3, Buffer.from([0, 0, 0, 0, 1])))),
+  'HTTP/2: WINDOW_UPDATE': (victim) =>
+    floodFrames(victim, 8, frames(500, frame(frameTypes.windowUpdate, 0, 0, Buffer.from(uint32(1))))),
+  'HTTP/2: empty DATA': (victim) => {
+    const block = frames(500, frame(frameTypes.data, 0, 1));
+    return flood(
+      times(8, () => openHttp2(victim, [openStream], true)),
+      () => block,
+    );
+  },
+  'HTTP/2: frames of a type that nobody knows': (victim) => floodFrames(victim, 8, frames(500, frame(0xee, 0, 0))),
+  'HTTP/2: one remembered field of 4 KB, referred to 15,000 times a head': (victim) => {
+    // Remembered with incremental indexing (RFC 7541, 6.2.1), then indexed at 62.
+    const name = Buffer.from([0x40, 1, 0x78]);
+    const value = Buffer.concat([Buffer.from([0x7f, 0x81, 0x1e]), Buffer.alloc(0x7f + 0x81 - 0x80 + 0x1e * 128, 0x61)]);
+    const bomb = Buffer.concat([http2.head([]), name, value, Buffer.alloc(12_000, 0xbe)]);
+    let stream = 1;
+    return flood(
+      times(8, () => openHttp2(victim, [], true)),
+      () => {
+        stream += 2;
+        return frame(frameTypes.headers, whole, stream, bomb);
+      },
+    );
+  },
+  'HTTP/2: 10,000 changes of the size of the table in a head': (victim) => {
+    const block = Buffer.concat([Buffer.alloc(10_000, 0x20), http2.head([])]);
+    let stream = 1;
+    return flood(
+      times(8, () => openHttp2(victim, [], true)),
+      () => {
+        stream += 2;
+        return frame(frameTypes.headers, whole, stream, block);
+      },
+    );
+  },
+  'HTTP/1.1: 1,000 heads of a byte a second': (victim) =>
+    trickle(
+      times(1_000, () => openTls(victim, head1('GET /version'))),
+      () => 'X',
+      1_000,
+    ),
+  'HTTP/1.1: 1,000 bodies of a byte a second for made-up tokens': (victim) =>
+    trickle(
+      times(1_000, (at) =>
+        openTls(
+          victim,
+          `${head1('POST /api/v1/namespaces/default/pods', `Authorization: ${madeUp(at)}\r\nContent-Length: 100000`)}\r\n\r\n`,
+        ),
+      ),
+      () => 'x',
+      1_000,
+    ),
+  'HTTP/1.1: 1,000 bodies that were announced by Expect and never come': (victim) => {
+    const line = 'POST /api/v1/namespaces/default/pods';
+    times(1_000, (at) =>
+      openTls(
+        victim,
+        `${head1(line, `Authorization: ${madeUp(at)}\r\nExpect: 100-continue\r\nContent-Length: 100000`)}\r\n\r\n`,
+      ),
+    );
+  },
+  'HTTP/1.1: bad paths sent ahead, whose answers are not read': (victim) => {
+    const block = `${head1('GET /%zz')}\r\n`.repeat(200);
+    return flood(
+      times(20, () => openTls(victim, block)),
+      () => block,
+    );
+  },
+  'HTTP/1.1: requests sent ahead, whose answers are not read': (victim) => {
+    const block = `${head1('GET /apis')}\r\n`.repeat(200);
+    return flood(
+      times(20, () => openTls(victim, block)),
+      () => block,
+    );
+  },
+  'HTTP/1.1: made-up tokens, as fast as they are refused': (victim) =>
+    flood(
+      times(16, () => openTls(victim, '', { reads: true })),
+      () => `${head1('GET /api/v1/pods', `Authorization: ${madeUp(0)}`)}\r\n\r\n`,
+    ),
+  'HTTP/1.1: queries of 60 KB for made-up tokens': (victim) =>
+    flood(
+      times(16, () => openTls(victim, '', { reads: true })),
+      () => `${head1(`GET /api/v1/pods?x=${'a'.repeat(60_000)}`, `Authorization: ${madeUp(0)}`)}\r\n\r\n`,
+    ),
+  'HTTP/1.1: 5,000 groups to impersonate, for made-up tokens': (victim) => {
+    const groups = times(5_000, (at) => `Impersonate-Group: g${at}\r\n`).join('');
+    return flood(
+      times(16, () => openTls(victim, '', { reads: true })),
+      () => `${head1('GET /api/v1/pods', `Authorization: ${madeUp(0)}\r\nImpersonate-User: u\r\n${groups}`)}\r\n`,
+    );
+  },
+  'HTTP/1.1: 500 upgrades that nobody completes': (victim) => {
+    const line = 'POST /api/v1/namespaces/default/pods/web/exec?command=true';
+    times(500, (at) =>
+      openTls(
+        victim,
+        `${head1(line, `Authorization: ${madeUp(at)}\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1`)}\r\n\r\n`,
+      ),
+    );
+  },
+  'TLS: 1,000 handshakes that stop half-way': (victim) => {
+    times(1_000, () => openTcp(victim, halfHello));
+  },
+  'TLS: connections of no word': (victim) => {
+    times(1_000, () => openTcp(victim, Buffer.alloc(0)));
+  },
+  'TLS: handshakes, one after another': async (victim) => {
+    for (;;) {
+      times(4, () =>
+        openTls(victim, head1('GET /version', 'Connection: close\r\n\r\n'), { reads: true, again: false }),
+      );
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  },
+};

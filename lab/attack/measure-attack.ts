@@ -1,0 +1,109 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { createHttp1Client, createHttp2Client } from '../chaos/client.ts';
+
+/** What other users had of the proxy. */
+export interface Served {
+  readonly requests: number;
+  /** Not answered, or not by 200. */
+  readonly failed: number;
+  readonly p50Ms: number;
+}
+
+/** What one attack did. */
+export interface AttackOutcome {
+  readonly attack: string;
+  readonly quiet: Served;
+  readonly attacked: Served;
+  /** The most memory that the proxy has had since the attack began. */
+  readonly peakBytes: number;
+  readonly residentAfterBytes: number;
+  readonly descriptorsAfter: number;
+  readonly isAlive: boolean;
+}
+
+/** What measuring needs. */
+export interface AttackScene {
+  /** Of the proxy. */
+  readonly url: string;
+  readonly caFile: string;
+  /** Of two users that the servers know. */
+  readonly tokens: readonly string[];
+  /** What these users ask for. */
+  readonly paths: readonly string[];
+  readonly proxyPid: number;
+  readonly seconds: number;
+  readonly now: () => number;
+}
+
+const program = fileURLToPath(new URL('run-attack.ts', import.meta.url));
+const boundMs = 20_000;
+const settleMs = 1_000;
+
+/** Lets known users ask without an attack, then beside it. */
+export async function measureAttack(scene: AttackScene, attack: string): Promise<AttackOutcome> {
+  const { url, caFile, proxyPid, seconds } = scene;
+  const quiet = await serveUsers(scene, seconds);
+  // Its peak is counted anew from here. Source: proc(5), clear_refs.
+  writeFileSync(`/proc/${proxyPid}/clear_refs`, '5');
+  const { hostname, port } = new URL(url);
+  const attacker = fork(program, [attack, hostname, port, caFile], { stdio: 'ignore' });
+  await sleep(settleMs);
+  const attacked = await serveUsers(scene, seconds);
+  const isAlive = attacker.exitCode === null;
+  attacker.kill('SIGKILL');
+  if (attacker.exitCode === null && attacker.signalCode === null) await once(attacker, 'exit');
+  const peakBytes = memoryOf(proxyPid, 'VmHWM');
+  await sleep(settleMs);
+  const descriptorsAfter = openDescriptors(proxyPid);
+  return {
+    attack,
+    quiet,
+    attacked,
+    peakBytes,
+    residentAfterBytes: memoryOf(proxyPid, 'VmRSS'),
+    descriptorsAfter,
+    isAlive,
+  };
+}
+
+/** Two users, each over both protocols, one request after another on connections that stand, and some on new ones. */
+async function serveUsers(scene: AttackScene, forSeconds: number): Promise<Served> {
+  const { url, caFile, tokens, paths, now } = scene;
+  const ca = readFileSync(caFile, 'utf8');
+  const until = now() + forSeconds * 1_000;
+  const took: number[] = [];
+  let failed = 0;
+  const ask = async (make: typeof createHttp1Client, token: string, renews: boolean) => {
+    let client = make(url, ca);
+    for (let at = 0; now() < until; at++) {
+      const started = now();
+      const { status } = await client.ask({ method: 'GET', path: paths[at % paths.length] ?? '', token }, boundMs);
+      took.push(now() - started);
+      if (status !== 200) failed++;
+      await sleep(20);
+      if (!renews || at % 5 !== 4) continue;
+      client.close();
+      client = make(url, ca);
+    }
+    client.close();
+  };
+  const clients = [createHttp1Client, createHttp2Client];
+  await Promise.all(
+    clients.flatMap((make) => tokens.flatMap((token) => [false, true].map((renews) => ask(make, token, renews)))),
+  );
+  took.sort((a, b) => a - b);
+  return { requests: took.length, failed, p50Ms: took[Math.floor(took.length / 2)] ?? forSeconds * 1_000 };
+}
+
+function memoryOf(pid: number, field: 'VmHWM' | 'VmRSS'): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return 1024 * Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]);
+}
+
+function openDescriptors(pid: number): number {
+  return readdirSync(`/proc/${pid}/fd`).length;
+}

@@ -1,0 +1,86 @@
+import { connect as tcpConnect } from 'node:net';
+import { type ConnectionOptions, connect as tlsConnect } from 'node:tls';
+import { frame, frameTypes, literals, requestFields } from '../../test/support/raw-http2.ts';
+
+/** Whom to attack. */
+export interface Victim {
+  readonly host: string;
+  readonly port: number;
+  readonly ca: string;
+}
+
+/** A connection of an attacker, which is made anew when the other side ends it. */
+export interface Hostile {
+  /** False while the other side takes no more. */
+  write(bytes: Buffer | string): boolean;
+  /** Counts connections that were made. */
+  readonly made: number;
+}
+
+/** Pieces of HTTP/2 for attackers. */
+export const http2 = {
+  preface: Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
+  /** INITIAL_WINDOW_SIZE. */
+  window: (bytes: number) => frame(frameTypes.settings, 0, 0, Buffer.from([0, 4, ...uint32(bytes)])),
+  head: (more: readonly (readonly [string, string])[]) => literals(requestFields(more)),
+};
+
+/** Four bytes, the highest first. */
+export function uint32(value: number): number[] {
+  return [24, 16, 8, 0].map((shift) => (value >>> shift) & 0xff);
+}
+
+/** Gives other work a turn, as one process sends for all. */
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/**
+ * Opens a connection that says `first` whenever it stands, and goes on for as long as the process lives; without `reads`
+ * nothing is read of what comes.
+ */
+export function openTls(
+  { host, port, ca }: Victim,
+  first: Buffer | string,
+  { reads = false, again = true, ...options }: ConnectionOptions & { reads?: boolean; again?: boolean } = {},
+): Hostile {
+  let socket: ReturnType<typeof tlsConnect> | undefined;
+  let made = 0;
+  const open = () => {
+    const opened = tlsConnect({ host, port, ca, servername: 'localhost', ...options });
+    socket = opened;
+    made++;
+    opened.on('error', () => {});
+    opened.once('secureConnect', () => {
+      if (!reads) opened.pause();
+      opened.write(first);
+    });
+    if (reads) opened.resume();
+    opened.once('close', () => {
+      socket = undefined;
+      if (again) setTimeout(open, 50);
+    });
+  };
+  open();
+  return {
+    write: (bytes) => socket?.writable === true && !socket.writableNeedDrain && socket.write(bytes),
+    get made() {
+      return made;
+    },
+  };
+}
+
+/** Opens a connection over HTTP/2. */
+export function openHttp2(victim: Victim, first: readonly Buffer[], reads = false): Hostile {
+  return openTls(victim, Buffer.concat([http2.preface, ...first]), { ALPNProtocols: ['h2'], reads });
+}
+
+/** Opens a connection that stays below TLS. */
+export function openTcp({ host, port }: Victim, first: Buffer): void {
+  const open = () => {
+    const socket = tcpConnect({ host, port }, () => socket.write(first));
+    socket.on('error', () => {});
+    socket.once('close', () => setTimeout(open, 50));
+  };
+  open();
+}

@@ -1,0 +1,49 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ensureControlPlane } from '../build-control-plane.ts';
+import { type MixedPlane, repository, startMixedPlane } from '../mixed-plane.ts';
+import { waitUntil } from '../wait-until.ts';
+import type { AttackScene } from './measure-attack.ts';
+
+/** Starts two real servers, an operator, and a proxy with its default flags that knows its users. */
+export async function startAttackScene(
+  seconds: number,
+  log: (message: string) => void,
+): Promise<AttackScene & { readonly mixed: MixedPlane }> {
+  await ensureControlPlane({ versions: ['1.36'], log });
+  const mixed = await startMixedPlane({
+    servers: [
+      { name: 'old-1', version: '1.36', emulatedVersion: '1.33' },
+      { name: 'new-1', version: '1.36' },
+    ],
+    home: 'old-1',
+    log,
+  });
+  mixed.startOperator();
+  const proxy = mixed.startProxy();
+  await waitUntil('a routed answer', async () => {
+    const claims = ['get', '--raw', '/apis/resource.k8s.io/v1/resourceclaims'];
+    return (await mixed.kubectl('proxy', claims)).code === 0;
+  });
+  if (proxy.pid === undefined) throw new Error('the proxy has not started');
+  const { caFile, tokens } = mixed.plane;
+  return {
+    mixed,
+    url: mixed.proxyUrl,
+    caFile,
+    tokens: [tokens.admin, tokens.reader],
+    paths: ['/version', '/apis', '/api/v1', '/apis/apps/v1'],
+    proxyPid: proxy.pid,
+    seconds,
+    now: () => performance.now(),
+  };
+}
+
+/** The memory that the chart lets a proxy have. */
+export function chartLimitBytes(): number {
+  const values = readFileSync(join(repository, 'charts/peerdiscovery/values.yaml'), 'utf8');
+  const proxy = values.slice(values.indexOf('\nproxy:'));
+  const mebibytes = /limits:\n\s+memory: (\d+)Mi/.exec(proxy)?.[1];
+  if (mebibytes === undefined) throw new Error('the chart gives the proxy no limit of memory in Mi');
+  return Number(mebibytes) * 1024 * 1024;
+}

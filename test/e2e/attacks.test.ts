@@ -1,0 +1,23 @@
+import { expect } from 'chai';
+import { attacks } from '../../lab/attack/attacks.ts';
+import { measureAttack } from '../../lab/attack/measure-attack.ts';
+import { chartLimitBytes, startAttackScene } from '../../lab/attack/start-scene.ts';
+
+/** The proxy has its default flags; `make attack` does the same for longer, and writes a report. */
+describe('attacks of clients without a credential, before real kube-apiservers', function () {
+  this.timeout(180_000);
+  let scene: Awaited<ReturnType<typeof startAttackScene>>;
+  before(async () => {
+    scene = await startAttackScene(2, (message) => void process.stdout.write(`      … ${message}\n`));
+  });
+  after(async () => scene?.mixed.stop());
+
+  for (const attack of Object.keys(attacks))
+    it(`take nothing from known users: ${attack}`, async () => {
+      const { attacked, peakBytes, isAlive } = await measureAttack(scene, attack);
+      expect(isAlive, 'the attacker goes on').to.equal(true);
+      expect(attacked.requests).to.be.above(10);
+      expect(attacked.failed, 'requests of others that failed').to.equal(0);
+      expect(peakBytes).to.be.below(chartLimitBytes());
+    });
+});
