@@ -36,11 +36,20 @@ export function createHttp1Front({ parsers, clock, signal, ...rest }: Http1Front
     unflushed = [];
     for (const exchange of exchanges) exchange.flush();
   };
+  const waiting: Http1Socket[] = [];
+  /** One request that was sent ahead, of one connection; then everybody else has a turn. */
+  const takeOne = () => {
+    waiting.shift()?.takeNext();
+    if (waiting.length > 0) setImmediate(takeOne);
+  };
   const shared: Http1Shared = {
     ...rest,
     isDraining: () => draining,
     flushSoon: (exchange) => {
       if (unflushed.push(exchange) === 1) setImmediate(flushAll);
+    },
+    waitForTurn: (socket) => {
+      if (waiting.push(socket) === 1) setImmediate(takeOne);
     },
     onClosed: (socket) => {
       sockets.delete(socket);

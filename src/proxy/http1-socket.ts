@@ -28,6 +28,8 @@ export interface Http1Shared {
   /** Whether the client is to connect anew after the next answer; asked once for each. */
   sendsAway(): boolean;
   flushSoon(exchange: Http1Exchange): void;
+  /** Has {@link Http1Socket.takeNext} called when it is this connection's turn. */
+  waitForTurn(socket: Http1Socket): void;
   onClosed(socket: Http1Socket): void;
 }
 
@@ -152,16 +154,22 @@ export class Http1Socket implements Http1Wire, Keeper {
     }
     this.#enter('idle');
     this.#parser.reset();
-    if (this.#ahead.length > 0) this.#takeAhead();
+    // What is answered at once would otherwise be answered to its end before anybody else's bytes are read.
+    if (this.#ahead.length > 0) this.#shared.waitForTurn(this);
   }
 
   /** Reads what was sent ahead, up to the end of the next request. */
-  #takeAhead(): void {
+  takeNext(): void {
+    if (this.#phase !== 'idle') return;
     const ahead = this.#ahead;
     this.#ahead = [];
     this.#aheadBytes = 0;
     for (const chunk of ahead) this.#onData(chunk);
     // Only then: each answer would have more read, however much has come.
+    this.#readOn();
+  }
+
+  #readOn(): void {
     if (this.#phase !== 'upgrading' && !this.#isFull && !this.#hasEnough()) this.#socket.resume();
   }
 
@@ -197,7 +205,9 @@ export class Http1Socket implements Http1Wire, Keeper {
       case 'fresh':
       case 'idle':
       case 'head':
-        this.#parse(chunk);
+        // What came before is read first.
+        if (this.#ahead.length > 0) this.#keepAhead(chunk);
+        else this.#parse(chunk);
         return;
       case 'busy':
         if (this.#body === undefined || this.#body.complete) this.#keepAhead(chunk);

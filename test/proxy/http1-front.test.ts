@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
+import { type AddressInfo, createServer, connect as tcpConnect } from 'node:net';
 import { type Duplex, duplexPair } from 'node:stream';
 import { expect } from 'chai';
 import fc from 'fast-check';
@@ -263,6 +264,32 @@ describe('our own HTTP/1.1', function () {
     exchanges[0]?.end(Buffer.from('e'));
     await eventually(() => exchanges.length === 2);
     expect(exchanges[1]?.target).to.equal('/2');
+  });
+
+  it('looks at one request that was sent ahead, then lets others have a turn', async () => {
+    let looked = 0;
+    let turn = 0;
+    const lookedIn = new Map<number, number>();
+    const handle = (exchange: Exchange) => {
+      looked++;
+      lookedIn.set(turn, (lookedIn.get(turn) ?? 0) + 1);
+      ok(exchange);
+    };
+    const front = createFrontUnderTest({ handle }, createManualClock());
+    // The kernel takes what is written at once, so that an answer is over before anything else happens.
+    const server = createServer((socket) => front.accept(socket, client()));
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const socket = tcpConnect((server.address() as AddressInfo).port, '127.0.0.1');
+    stops.push(() => {
+      front.stop();
+      socket.destroy();
+      server.close();
+    });
+    socket.resume().write(get().repeat(1_000));
+    for (; looked < 1_000; turn++) await new Promise((resolve) => setImmediate(resolve));
+    // Two where a turn of the front comes before that of the test.
+    expect(Math.max(...lookedIn.values())).to.be.at.most(2);
   });
 
   it('reads no more ahead than a head may have', async () => {
