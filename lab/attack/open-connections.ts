@@ -36,7 +36,7 @@ export function nextTurn(): Promise<void> {
 }
 
 /**
- * Opens a connection that says `first` whenever it stands, and goes on for as long as the process lives; without `reads`
+ * Opens a connection that says `first` whenever it stands, for as long as the process lives; without `reads`
  * nothing is read of what comes.
  */
 export function openTls(
