@@ -1,4 +1,5 @@
-import { closeSync, constants, fstatSync, openSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { fstatSync } from 'node:fs';
 import { Socket } from 'node:net';
 
 /** Signals by which people and systems end a program, with the exit status that says so. */
@@ -16,15 +17,15 @@ export const lifelineVariable = 'LAB_LIFELINE';
  * Calls `end` at each sign that nobody wants this program any more: a signal that ends programs, or nobody who reads
  * what it prints, or the death of `make` or of the program that holds the other end of its lifeline.
  *
- * The check for a reader keeps no process alive.
+ * None of this keeps the process alive.
  */
 export function onUnwanted(end: (status: number) => void): void {
   for (const [signal, status] of Object.entries(signals)) process.on(signal, () => end(status));
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => end(brokenPipe));
+  onReaderGone(() => end(brokenPipe));
   const parent = process.ppid;
   const startedByMake = process.env.MAKELEVEL !== undefined;
   setInterval(() => {
-    if (readerIsGone(1)) end(brokenPipe);
     if (startedByMake && process.ppid !== parent) end(signals.SIGHUP);
   }, checkEveryMs).unref();
   if (process.env[lifelineVariable] === undefined) return;
@@ -33,13 +34,19 @@ export function onUnwanted(end: (status: number) => void): void {
   lifeline.resume().unref();
 }
 
-/** True if this descriptor is a pipe that nobody reads; a pipe without a reader cannot be opened again for writing. */
-function readerIsGone(fd: number): boolean {
-  try {
-    if (!fstatSync(fd).isFIFO()) return false;
-    closeSync(openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK));
-    return false;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ENXIO';
-  }
+/**
+ * Tells when nobody reads the pipe any more that this process prints to.
+ *
+ * Node cannot ask a pipe that. tail can: it ends by SIGPIPE once its output has no reader, although it never writes, and
+ * by `--pid` with this process. Source: `check_output_alive` of GNU coreutils 8.28 and later; another tail ends at once,
+ * and then only the next write tells.
+ */
+function onReaderGone(tell: () => void): void {
+  if (!fstatSync(1).isFIFO()) return;
+  const watcher = spawn('tail', [`--pid=${process.pid}`, '-f', '/dev/null'], { stdio: ['ignore', 1, 'ignore'] });
+  watcher.on('error', () => {});
+  watcher.once('exit', (_code, signal) => {
+    if (signal === 'SIGPIPE') tell();
+  });
+  watcher.unref();
 }
