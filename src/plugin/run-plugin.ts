@@ -61,8 +61,8 @@ const commands: Readonly<Record<string, Command>> = {
     summary: 'Show which servers serve something, where a request for it goes, and why',
     details:
       'RESOURCE is named as kubectl names it: po, deployments.apps, deployments.v1.apps, pods/exec.\n' +
-      'Exit code 0 if it is served, 1 if no server serves it (404), 3 if of some server it is unknown whether it serves it,\n' +
-      'or nobody can serve it now (503).',
+      'Exit code 0 if it is served, 1 if no server serves it (404), 3 if nobody can serve it now (503), or if it is unknown\n' +
+      'whether some server serves it.',
     examples: [
       ['explain resourceclaims.v1.resource.k8s.io', 'which servers have it'],
       ['explain pods/exec', 'where a subresource goes'],
