@@ -37,9 +37,9 @@ export function onUnwanted(end: (status: number) => void): void {
 /**
  * Tells when nobody reads the pipe any more that this process prints to.
  *
- * Node cannot ask a pipe that. tail can: it ends by SIGPIPE once its output has no reader, although it never writes, and
- * by `--pid` with this process. Source: `check_output_alive` of GNU coreutils 8.28 and later; another tail ends at once,
- * and then only the next write tells.
+ * Node cannot ask a pipe that. tail can: it ends by SIGPIPE once its output has no reader, although it never writes,
+ * and by `--pid` with this process. Another tail than GNU's ends at once, and then only the next write tells.
+ * Source: `check_output_alive` of GNU coreutils 8.28 and later.
  */
 function onReaderGone(tell: () => void): void {
   if (!fstatSync(1).isFIFO()) return;
