@@ -106,7 +106,6 @@ export async function startProxyUnderTest(
     transport: createPeerTransport({
       tls: createPeerTls({ ca: authority.caPem, frontProxy: options.frontProxy }),
       addressPolicy: createAddressPolicy(options.allowCidrs ?? ['127.0.0.1/32']),
-      connectTimeoutMs: 1_000,
     }),
     requestParsers: loadRequestParsers(),
     source: {
