@@ -1,13 +1,12 @@
-import type { ChildProcess } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, release } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { nodeFlags } from '../scripts/build-rootfs.ts';
 import type { PeerDiscovery } from '../src/api/peer-discovery.ts';
 import { cpuSeconds } from './bench-load.ts';
-import { type ProcessUse, watchProcess } from './bench-process.ts';
-import { buildProduct } from './build-product.ts';
+import { memoryBytes, type ProcessUse, watchProcess } from './bench-process.ts';
+import { endOperator, startBuiltOperator } from './built-operator.ts';
+import { median } from './median.ts';
 import { type MixedPlane, repository, startMixedPlane } from './mixed-plane.ts';
 import { waitUntil } from './wait-until.ts';
 
@@ -27,25 +26,14 @@ const settleMs = 10_000;
 const idleMs = 30_000;
 const progress = (text: string) => void process.stderr.write(`… ${text}\n`);
 
-function startOperator({ plane }: MixedPlane): ChildProcess {
-  const kubeconfig = plane.kubeconfig({ server: plane.server('a').url, token: plane.tokens.operator, name: 'bench' });
-  const flags = ['--kubeconfig', kubeconfig, '--namespace', 'peerdiscovery-system', '--log-format', 'text'];
-  return plane.spawn(process.execPath, [...nodeFlags, buildProduct(), 'operator', ...flags], { name: 'operator' });
-}
-
 async function readStatus(mixed: MixedPlane): Promise<PeerDiscovery['status']> {
   const { stdout } = await mixed.kubectl('a', ['get', 'peerdiscovery', 'cluster', '-o', 'json']);
   return (JSON.parse(stdout) as PeerDiscovery).status;
 }
 
-function peakMiB(pid: number): number {
-  const found = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  return Number(found?.[1]) / 1024;
-}
-
 /** One operator from its start on. */
 async function measureOperator(mixed: MixedPlane, differs: boolean): Promise<Use> {
-  const operator = startOperator(mixed);
+  const operator = startBuiltOperator(mixed, 'a');
   const { pid } = operator;
   if (pid === undefined) throw new Error('the operator does not run');
   const startedAt = new Date().toISOString();
@@ -62,16 +50,15 @@ async function measureOperator(mixed: MixedPlane, differs: boolean): Promise<Use
   await sleep(settleMs);
   const startSeconds = cpuSeconds([pid]);
   const idle = await watchProcess(pid, idleMs);
-  const use = { kinds: count(await readStatus(mixed)), startSeconds, peakMiB: peakMiB(pid), idle };
-  const ended = new Promise((resolve) => operator.once('exit', resolve));
-  operator.kill('SIGTERM');
-  await ended;
+  const use = {
+    kinds: count(await readStatus(mixed)),
+    startSeconds,
+    peakMiB: memoryBytes(pid, 'VmHWM') / 1024 ** 2,
+    idle,
+  };
+  await endOperator(operator);
   progress(JSON.stringify(use));
   return use;
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
 function writeUseReport(alike: readonly Use[], different: readonly Use[]): string {

@@ -7,6 +7,7 @@ import { type FrontSetting, startRouting } from './bench-fronts.ts';
 import { cpuSeconds } from './bench-load.ts';
 import { buildProduct } from './build-product.ts';
 import { issue, type KeyPair, makeAuthority } from './certificates.ts';
+import { median } from './median.ts';
 import { repository } from './mixed-plane.ts';
 
 /** What the fields of a kind are to the servers, and so which way its requests go. */
@@ -109,10 +110,6 @@ async function measure(setting: FrontSetting): Promise<ReadonlyMap<string, reado
     agent.destroy();
     await proxy.stop();
   }
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
 function writeFieldsReport(samples: ReadonlyMap<string, readonly Sample[]>): string {

@@ -19,6 +19,7 @@ import { rawList } from '../test/support/realistic-discovery.ts';
 import { type MergeMeasurement, type Ours, type Theirs, writeChart, writeMergeReport } from './bench-merge-report.ts';
 import { buildMergeOracle } from './build-merge-oracle.ts';
 import { generateGroups, laggingServer, olderRelease, withNewResource } from './generated-discovery.ts';
+import { median } from './median.ts';
 import { repository } from './mixed-plane.ts';
 import { seededRandom } from './seeded-random.ts';
 
@@ -40,8 +41,6 @@ function timed<Result>(run: () => Result): readonly [result: Result, ms: number]
   const result = run();
   return [result, performance.now() - startedAt];
 }
-
-const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 
 interface Fleet {
   readonly local: string;

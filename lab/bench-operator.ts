@@ -3,12 +3,11 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, release } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { nodeFlags } from '../scripts/build-rootfs.ts';
 import type { PeerDiscovery } from '../src/api/peer-discovery.ts';
 import { type Answer, askUntil, countStatuses, openProbe, type Recording, record } from './bench-probe.ts';
 import { type ProcessUse, watchProcess } from './bench-process.ts';
 import { type Join, type Measurements, meetsTargets, type Routed, writeReport } from './bench-report.ts';
-import { buildProduct } from './build-product.ts';
+import { endOperator, startBuiltOperator } from './built-operator.ts';
 import { type MixedPlane, repository, startMixedPlane } from './mixed-plane.ts';
 import { waitUntil } from './wait-until.ts';
 
@@ -125,23 +124,6 @@ async function watchIdle(child: ChildProcess): Promise<ProcessUse> {
   return use;
 }
 
-/** Starts the operator as it is shipped. */
-function startBuiltOperator(mixed: MixedPlane): ChildProcess {
-  const { plane } = mixed;
-  const server = plane.server('plain-old').url;
-  const kubeconfig = plane.kubeconfig({ server, token: plane.tokens.operator, name: 'built-operator' });
-  const flags = ['--kubeconfig', kubeconfig, '--namespace', 'peerdiscovery-system', '--log-format', 'text'];
-  return plane.spawn(process.execPath, [...nodeFlags, buildProduct(), 'operator', ...flags], {
-    name: 'built-operator',
-  });
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  const exited = new Promise((resolve) => child.once('exit', resolve));
-  child.kill('SIGTERM');
-  await exited;
-}
-
 async function measure(mixed: MixedPlane): Promise<Measurements> {
   const { plane } = mixed;
   const joined = plane.server('new-1');
@@ -174,8 +156,8 @@ async function measure(mixed: MixedPlane): Promise<Measurements> {
   }
 
   progress('the same idle operator, built');
-  await end(operator);
-  operator = startBuiltOperator(mixed);
+  await endOperator(operator);
+  operator = startBuiltOperator(mixed, 'plain-old');
   await sleep(settleMs);
   await waitForReady(mixed, ['plain-old', 'mvp-old', 'new-1']);
   const built = await watchIdle(operator);

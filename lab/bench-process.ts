@@ -28,6 +28,16 @@ function readMiB(path: string, field: string): number | undefined {
   }
 }
 
+/**
+ * Memory of a process now: `VmRSS` is what it has, `VmHWM` the most that it ever had. Source: proc(5), status.
+ * @throws Error if the kernel does not tell.
+ */
+export function memoryBytes(pid: number, field: 'VmHWM' | 'VmRSS'): number {
+  const found = readMiB(`/proc/${pid}/status`, field);
+  if (found === undefined) throw new Error(`the kernel does not tell the memory of process ${pid}`);
+  return found * 1024 ** 2;
+}
+
 /** Watches a process for `forMs`; memory is what it has at the end. */
 export async function watchProcess(pid: number, forMs: number): Promise<ProcessUse> {
   const ticksPerSecond = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
@@ -35,11 +45,9 @@ export async function watchProcess(pid: number, forMs: number): Promise<ProcessU
   await sleep(forMs);
   const ticks = readTicks(pid) - startTicks;
   const seconds = (performance.now() - startedAtMs) / 1_000;
-  const residentMiB = readMiB(`/proc/${pid}/status`, 'VmRSS');
-  if (residentMiB === undefined) throw new Error(`the kernel does not tell the memory of process ${pid}`);
   return {
     cpuPercent: (100 * ticks) / ticksPerSecond / seconds,
-    residentMiB,
+    residentMiB: memoryBytes(pid, 'VmRSS') / 1024 ** 2,
     proportionalMiB: readMiB(`/proc/${pid}/smaps_rollup`, 'Pss'),
   };
 }

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { memoryBytes } from '../bench-process.ts';
 import { createHttp1Client, createHttp2Client } from '../chaos/client.ts';
 
 /** What other users had of the proxy. */
@@ -56,7 +57,7 @@ export async function measureAttack(scene: AttackScene, attack: string): Promise
   const isAlive = attacker.exitCode === null;
   attacker.kill('SIGKILL');
   if (attacker.exitCode === null && attacker.signalCode === null) await once(attacker, 'exit');
-  const peakBytes = memoryOf(proxyPid, 'VmHWM');
+  const peakBytes = memoryBytes(proxyPid, 'VmHWM');
   await sleep(settleMs);
   const descriptorsAfter = openDescriptors(proxyPid);
   return {
@@ -64,7 +65,7 @@ export async function measureAttack(scene: AttackScene, attack: string): Promise
     quiet,
     attacked,
     peakBytes,
-    residentAfterBytes: memoryOf(proxyPid, 'VmRSS'),
+    residentAfterBytes: memoryBytes(proxyPid, 'VmRSS'),
     descriptorsAfter,
     isAlive,
   };
@@ -97,11 +98,6 @@ async function serveUsers(scene: AttackScene, forSeconds: number): Promise<Serve
   );
   took.sort((a, b) => a - b);
   return { requests: took.length, failed, p50Ms: took[Math.floor(took.length / 2)] ?? forSeconds * 1_000 };
-}
-
-function memoryOf(pid: number, field: 'VmHWM' | 'VmRSS'): number {
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  return 1024 * Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]);
 }
 
 function openDescriptors(pid: number): number {
