@@ -1,5 +1,5 @@
 import { type ChildProcess, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -131,10 +131,18 @@ export function startNodeAgent(options: NodeAgentOptions): NodeAgent {
       entry.ended = true;
       log(`Pod ${nameOf(pod)} ended with ${signal ?? code}`);
     });
-    if (!onHost) {
-      const device = deviceOf(podIp);
+    if (onHost) return;
+    const device = deviceOf(podIp);
+    try {
+      await inNetworkOfItsOwn(child);
       ip(['link', 'add', device, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', String(child.pid)]);
       ip(['link', 'set', device, 'master', bridge, 'up']);
+    } catch (error) {
+      // The next tick starts it anew.
+      running.delete(pod.metadata?.uid ?? '');
+      child.kill('SIGKILL');
+      rmSync(folder, { recursive: true, force: true });
+      throw error;
     }
   }
 
@@ -171,8 +179,9 @@ export function startNodeAgent(options: NodeAgentOptions): NodeAgent {
       let ready = !entry.ended;
       for (const probe of probes) ready &&= await passes(probe, entry);
       if (ready === entry.ready) return;
-      entry.ready = ready;
       await ignoreMissing(client.patchMerge(podPath(entry.pod, '/status'), { status: statusOf(entry, ready) }));
+      // Only now: a report that failed is made again.
+      entry.ready = ready;
     } finally {
       entry.probing = false;
     }
@@ -270,6 +279,16 @@ function statusOf({ pod, podIp, startedAt, ended }: Running, ready: boolean): ob
       },
     ],
   };
+}
+
+/** Waits until a process that has just been started has left our network; throws if it ends before. */
+async function inNetworkOfItsOwn(child: ChildProcess): Promise<void> {
+  const networkOf = (process: number | 'self') => readlinkSync(`/proc/${process}/ns/net`);
+  while (child.pid === undefined || networkOf(child.pid) === networkOf('self')) {
+    if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null)
+      throw new Error('a Pod ended before it had a network');
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 }
 
 async function ignoreMissing(work: Promise<unknown>): Promise<void> {

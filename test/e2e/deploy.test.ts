@@ -486,6 +486,15 @@ describe('what an administrator installs, from an empty control plane', function
   describe('the Helm chart', () => {
     let helm: (...args: string[]) => Promise<string>;
 
+    afterEach(async function () {
+      if (this.currentTest?.state !== 'failed') return;
+      // What a failed test has installed would be in the way of those that follow.
+      for (const namespace of ['default', system])
+        await helm('uninstall', 'peerdiscovery', '-n', namespace).catch(() => {});
+      await lab.kubectl(['delete', '--ignore-not-found', 'namespace', system]);
+      await lab.kubectl(['delete', '--ignore-not-found', 'crd', 'peerdiscoveries.peerdiscovery.dev']);
+    });
+
     before(async () => {
       const folder = await ensureHelm(() => {});
       helm = async (...args) => {
