@@ -1,16 +1,16 @@
 import { deepStrictEqual, ok } from 'node:assert/strict';
 import { validateBundle } from '../../src/adapters/kubernetes/bundle-codec.ts';
-import { loadRequestParsers } from '../../src/adapters/llhttp/request-parser.ts';
 import { findJsonExcess } from '../../src/domain/count-json.ts';
 import { encodeDiscoveryList } from '../../src/domain/encode-discovery.ts';
-import { isFieldValue, isToken } from '../../src/domain/field-syntax.ts';
 import { type LeaseObject, readIdentityLease } from '../../src/domain/identity-lease.ts';
 import { negotiateAggregated, negotiateLegacy, passesRouter } from '../../src/domain/negotiate-media-type.ts';
 import { InvalidDiscoveryError, parseDiscoveryList } from '../../src/domain/parse-discovery.ts';
 import { parseRequestInfo } from '../../src/domain/request-info.ts';
 import { indexTable } from '../../src/domain/table-index.ts';
-import { FrameReader } from '../../src/http2/frame-reader.ts';
-import { HpackDecoder } from '../../src/http2/hpack-decoder.ts';
+import { isFieldValue, isToken } from '../../src/http/field-syntax.ts';
+import { FrameReader } from '../../src/http/http2/frame-reader.ts';
+import { HpackDecoder } from '../../src/http/http2/hpack-decoder.ts';
+import { loadRequestParsers } from '../../src/http/llhttp/request-parser.ts';
 import { examineHead, objectToTarget } from '../../src/proxy/objections.ts';
 import { userHeaders, userOfHeaders } from '../../src/proxy/user-info.ts';
 

@@ -8,7 +8,6 @@ import { loadKubeConfig } from '../adapters/kubernetes/connect-cluster.ts';
 import { rememberServers } from '../adapters/kubernetes/remember-servers.ts';
 import { type TableAccess, tableFromCluster } from '../adapters/kubernetes/table-from-cluster.ts';
 import { tableFromFile } from '../adapters/kubernetes/table-from-file.ts';
-import { loadRequestParsers } from '../adapters/llhttp/request-parser.ts';
 import { createAddressPolicy } from '../adapters/peers/address-policy.ts';
 import { createPeerTransport } from '../adapters/peers/peer-transport.ts';
 import {
@@ -21,6 +20,7 @@ import {
 import { createLog } from '../adapters/telemetry/create-log.ts';
 import { type ReadinessCheck, serveEndpoint } from '../adapters/telemetry/http-endpoint.ts';
 import { createProxyMetrics } from '../adapters/telemetry/proxy-metrics.ts';
+import { loadRequestParsers } from '../http/llhttp/request-parser.ts';
 import { worstCaseBytes } from '../proxy/limits.ts';
 import type { ProxyFlags } from '../proxy/proxy-flags.ts';
 import { parseProxyFlags, proxyUsage } from '../proxy/proxy-flags.ts';

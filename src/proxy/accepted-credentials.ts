@@ -1,4 +1,4 @@
-import { headerValue, type RawHeaders } from './headers.ts';
+import { headerValue, type RawHeaders } from '../http/fields.ts';
 
 /** Only gateways send several tokens on one connection. */
 const maxAccepted = 64;

@@ -1,11 +1,11 @@
 import { hash } from 'node:crypto';
 import { buildStatus } from '../domain/status-error.ts';
+import { headerValue, type RawHeaders } from '../http/fields.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { pathOf } from './discovery-path.ts';
 import type { Exchange } from './exchange.ts';
 import { fetchWhole, identityHeaders } from './fetch-whole.ts';
 import type { FleetPeer } from './fleet.ts';
-import { headerValue, type RawHeaders } from './headers.ts';
 import { auditIdOf, fieldsForClient } from './own-fields.ts';
 import type { PeerFault, PeerTarget, PeerTransport } from './ports.ts';
 import { writeStatus } from './write-status.ts';

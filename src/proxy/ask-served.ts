@@ -1,10 +1,10 @@
 import { findJsonExcess } from '../domain/count-json.ts';
 import type { RequestInfo } from '../domain/request-info.ts';
+import { headerValue } from '../http/fields.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { bearerToken } from './bearer-token.ts';
 import type { Exchange } from './exchange.ts';
 import { fetchWhole } from './fetch-whole.ts';
-import { headerValue } from './headers.ts';
 import type { PeerTarget, PeerTransport } from './ports.ts';
 
 /** Whether a server serves a resource, by its own discovery: `untold` if it does not say. */

@@ -1,12 +1,12 @@
 import type { StatusError } from '../domain/status-error.ts';
 import { buildStatus } from '../domain/status-error.ts';
+import type { RawHeaders } from '../http/fields.ts';
+import { headerValue } from '../http/fields.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { hasToken } from './bearer-token.ts';
 import type { ClientCertificate } from './client-certificate.ts';
 import { isAnchored } from './client-certificate.ts';
 import type { Exchange } from './exchange.ts';
-import type { RawHeaders } from './headers.ts';
-import { headerValue } from './headers.ts';
 import type { AuthenticationMode, ClientAuthorities, RequestHeaderNames } from './ports.ts';
 import type { RequestIdentity } from './request-identity.ts';
 import { passThrough } from './request-identity.ts';

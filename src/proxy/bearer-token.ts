@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { headerValue, type RawHeaders } from './headers.ts';
+import { headerValue, type RawHeaders } from '../http/fields.ts';
 
 /** A WebSocket client may bring its token as a protocol. Source: `websocket` of k8s.io/apiserver/pkg/authentication. */
 const socketTokenPrefix = 'base64url.bearer.authorization.k8s.io.';

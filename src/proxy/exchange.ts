@@ -1,7 +1,8 @@
+import type { RawHeaders } from '../http/fields.ts';
 import type { AcceptedCredentials } from './accepted-credentials.ts';
 import type { TokenMemo } from './bearer-token.ts';
 import type { ClientCertificate } from './client-certificate.ts';
-import type { PreparedFields, RawHeaders } from './headers.ts';
+import type { PreparedFields } from './forwarded-headers.ts';
 import type { Counted, KeptBytes } from './kept-bytes.ts';
 import type { RequestIdentity } from './request-identity.ts';
 

@@ -1,6 +1,7 @@
+import { headerValue } from '../http/fields.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Exchange } from './exchange.ts';
-import { headerValue, prepareRequestHeaders, prepareResponseHeaders } from './headers.ts';
+import { prepareRequestHeaders, prepareResponseHeaders } from './forwarded-headers.ts';
 import type { PeerFault, PeerTarget, PeerTransport } from './ports.ts';
 
 /** A peer's whole answer, or why there is none. */

@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream';
 import type { NotFoundRule } from '../domain/route-request.ts';
 import type { StatusError } from '../domain/status-error.ts';
 import { buildStatus } from '../domain/status-error.ts';
+import { headerValue } from '../http/fields.ts';
 import { AcceptedCredentials } from './accepted-credentials.ts';
 import type { Served } from './ask-served.ts';
 import { tokenDigest } from './bearer-token.ts';
@@ -9,7 +10,7 @@ import { classifiableBytes, mayBeUnknownResource } from './classify-not-found.ts
 import { isShutdownRefusal } from './classify-refusal.ts';
 import type { Exchange } from './exchange.ts';
 import type { FleetPeer } from './fleet.ts';
-import { headerValue, prepareAgain, prepareRequestHeaders, prepareResponseHeaders } from './headers.ts';
+import { prepareAgain, prepareRequestHeaders, prepareResponseHeaders } from './forwarded-headers.ts';
 import { type KeptBody, keepBody } from './kept-body.ts';
 import type { FieldsMemo, PeerCall, PeerFault, PeerHandler, PeerTransport, UnavailableReason } from './ports.ts';
 

@@ -1,7 +1,7 @@
+import { headerValue, type RawHeaders } from '../http/fields.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { ClientConnection, Exchange, HomeFields } from './exchange.ts';
 import { fetchWhole } from './fetch-whole.ts';
-import { headerValue, type RawHeaders } from './headers.ts';
 import type { PeerTarget, PeerTransport } from './ports.ts';
 import { passThrough } from './request-identity.ts';
 

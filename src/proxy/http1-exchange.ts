@@ -1,8 +1,8 @@
-import { isFieldSafe, statusLine, writeInterimHead } from './answer-head.ts';
+import type { RawHeaders } from '../http/fields.ts';
+import { isFieldSafe, statusLine, writeInterimHead } from '../http/server/answer-head.ts';
+import type { RequestBody } from '../http/server/request-body.ts';
 import type { ClientConnection, Exchange } from './exchange.ts';
-import type { RawHeaders } from './headers.ts';
 import { type Counted, chunksCost, fieldsCost } from './kept-bytes.ts';
-import type { RequestBody } from './request-body.ts';
 import { passThrough } from './request-identity.ts';
 
 /** The connection that an exchange is on. */

@@ -1,10 +1,10 @@
 import type { Duplex } from 'node:stream';
+import type { RequestParsers } from '../http/llhttp/request-parser.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { ClientConnection } from './exchange.ts';
 import type { Http1Exchange } from './http1-exchange.ts';
 import { type Http1Shared, Http1Socket } from './http1-socket.ts';
 import type { Keeper } from './kept-bytes.ts';
-import type { RequestParsers } from './ports.ts';
 import { sweepWhileAny } from './sweep.ts';
 
 /** The HTTP/1.x side of the front. */

@@ -1,20 +1,21 @@
 import type { Duplex } from 'node:stream';
 import type { StatusError } from '../domain/status-error.ts';
 import { buildStatus } from '../domain/status-error.ts';
+import { headerValue, type RawHeaders } from '../http/fields.ts';
+import type { RequestParser, RequestProblem } from '../http/llhttp/request-parser.ts';
+import { statusLine } from '../http/server/answer-head.ts';
+import { RequestBody } from '../http/server/request-body.ts';
+import { splice } from '../http/server/splice.ts';
 import type { Log } from '../runtime/log.ts';
-import { statusLine } from './answer-head.ts';
 import type { ClientConnection } from './exchange.ts';
 import type { RequestHandler } from './handler.ts';
 import { type HeadRoom, refuseLongHead } from './head-room.ts';
-import { headerValue, type RawHeaders } from './headers.ts';
 import { Http1Exchange, type Http1Wire } from './http1-exchange.ts';
 import { type Counted, type Keeper, memoryCost, pieceCost, unsentCost } from './kept-bytes.ts';
 import type { FrontLimits } from './limits.ts';
 import { examineHead, type HeadFacts, isUpgradePassedOn } from './objections.ts';
-import type { ProxyMetrics, RequestParser, RequestProblem } from './ports.ts';
+import type { ProxyMetrics } from './ports.ts';
 import { RepeatedHead } from './repeated-head.ts';
-import { RequestBody } from './request-body.ts';
-import { splice } from './splice.ts';
 import { encodeStatus } from './write-status.ts';
 
 /** What all connections of a front share. */

@@ -1,12 +1,12 @@
-import { errorCode } from '../http2/frames.ts';
-import { encodeFields, encodeStatus } from '../http2/hpack-encoder.ts';
-import type { RequestFields } from '../http2/read-request-fields.ts';
-import type { Http2Stream, StreamUser } from '../http2/stream.ts';
+import type { RawHeaders } from '../http/fields.ts';
+import { headerValue, isSameHeaders, isWorthKeeping } from '../http/fields.ts';
+import { errorCode } from '../http/http2/frames.ts';
+import { encodeFields, encodeStatus } from '../http/http2/hpack-encoder.ts';
+import type { RequestFields } from '../http/http2/read-request-fields.ts';
+import type { Http2Stream, StreamUser } from '../http/http2/stream.ts';
+import { RequestBody } from '../http/server/request-body.ts';
 import type { ClientConnection, Exchange } from './exchange.ts';
-import type { RawHeaders } from './headers.ts';
-import { headerValue, isSameHeaders, isWorthKeeping } from './headers.ts';
 import { type Counted, chunksCost, fieldsCost } from './kept-bytes.ts';
-import { RequestBody } from './request-body.ts';
 import { passThrough } from './request-identity.ts';
 
 /** Unread bytes of one of many bodies on a connection above which no more are asked for. */

@@ -1,13 +1,13 @@
 import type { Duplex } from 'node:stream';
 import { buildStatus, type StatusError } from '../domain/status-error.ts';
-import type { FieldExcess } from '../http2/hpack-decoder.ts';
-import { ServerConnection, type ServerLimits, type ServerOwner } from '../http2/server-connection.ts';
+import { fieldBytes } from '../http/fields.ts';
+import type { FieldExcess } from '../http/http2/hpack-decoder.ts';
+import { ServerConnection, type ServerLimits, type ServerOwner } from '../http/http2/server-connection.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { ClientConnection } from './exchange.ts';
 import type { RequestHandler } from './handler.ts';
 import { type HeadRoom, refuseLongHead } from './head-room.ts';
-import { fieldBytes } from './headers.ts';
 import { Http2Exchange } from './http2-exchange.ts';
 import { type Counted, type Keeper, memoryCost } from './kept-bytes.ts';
 import type { FrontLimits } from './limits.ts';

@@ -1,4 +1,4 @@
-import type { PreparedFields } from './headers.ts';
+import type { PreparedFields } from './forwarded-headers.ts';
 import type { ProxyMetrics } from './ports.ts';
 
 /** Buffers and lists of fields that were counted already: several requests may share them. */

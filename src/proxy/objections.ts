@@ -1,5 +1,5 @@
-import { isProtocolList } from '../domain/field-syntax.ts';
 import { isProxied, parseRequestInfo } from '../domain/request-info.ts';
+import { isProtocolList } from '../http/field-syntax.ts';
 
 /** What a head says of the body that follows it, or why it is refused. */
 export interface HeadFacts {

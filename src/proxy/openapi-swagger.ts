@@ -1,9 +1,9 @@
+import { headerValue } from '../http/fields.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { SwaggerForm } from './document-messages.ts';
 import type { Exchange } from './exchange.ts';
 import { fetchPieces } from './fetch-whole.ts';
 import type { FleetPeer } from './fleet.ts';
-import { headerValue } from './headers.ts';
 import type { PeerFault, PeerTarget, PeerTransport } from './ports.ts';
 import { type DocumentReader, openDocumentReader } from './read-documents.ts';
 import { type StoredDocument, storeDocument, strongEtag } from './stored-document.ts';

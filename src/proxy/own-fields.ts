@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import { headerValue, type RawHeaders } from '../http/fields.ts';
 import type { Exchange } from './exchange.ts';
-import { headerValue, type RawHeaders } from './headers.ts';
 
 /**
  * What every answer of a kube-apiserver has besides its content, for one that this proxy writes itself: the date, the

@@ -233,61 +233,6 @@ export interface MetricSources {
   connections(): { readonly short: number; readonly long: number };
 }
 
-/** Why what a client sent is no request. */
-export type RequestProblem = 'malformed' | 'head_too_long';
-
-/** Bounds of a request's head. */
-export interface RequestParserLimits {
-  readonly maxHeaderBytes: number;
-  readonly maxHeaderFields: number;
-}
-
-/**
- * Reads the requests of one HTTP/1.x connection, one after another, and is strict: what is not plainly one is a
- * problem.
- */
-export interface RequestParser {
-  /** Makes ready for the next request. */
-  reset(): void;
-  /**
-   * Reads from `chunk` at `from` until the head or the chunked body is complete, there is a problem, or the chunk is
-   * used up; gives the offset that it got to. A body that is not chunked is not for the parser: `reset` comes after its
-   * head.
-   */
-  read(chunk: Buffer, from: number): number;
-  readonly problem: RequestProblem | undefined;
-  /** What was wrong. */
-  readonly reason: string;
-  /** True once a byte of a request has come. */
-  readonly begun: boolean;
-  /** What of the head has come. */
-  readonly headBytes: number;
-  readonly headComplete: boolean;
-  /** True once a chunked body, with its trailers, has come whole. */
-  readonly messageComplete: boolean;
-  readonly method: string;
-  readonly target: string;
-  /** `1.1` or `1.0`. */
-  readonly version: string;
-  /** No more than there may be, though more have come; values are without the space around them. */
-  readonly rawHeaders: readonly string[];
-  readonly fieldCount: number;
-  readonly keepAlive: boolean;
-  /** What a head that has come in part holds in memory. */
-  readonly heldBytes: number;
-  /** True if the client wants to switch protocols, and for CONNECT. */
-  readonly upgrade: boolean;
-  /** Data of chunks found by the last `read`, as start, end, start, end in its chunk. */
-  readonly pieces: readonly number[];
-  /** Frees the parser's memory; it must not be used again. */
-  free(): void;
-}
-
-/** Makes parsers. */
-export interface RequestParsers {
-  create(limits: RequestParserLimits): RequestParser;
-}
-
 /** The TLS front's certificate and key, and the authorities that it trusts; all PEM. */
 export interface FrontTls {
   readonly cert: string;

@@ -1,6 +1,7 @@
 import type { AddressInfo, Socket } from 'node:net';
 import type { TlsOptions } from 'node:tls';
 import { createServer } from 'node:tls';
+import type { RequestParsers } from '../http/llhttp/request-parser.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import { readClientCertificate } from './client-certificate.ts';
@@ -11,7 +12,7 @@ import { createHttp1Front } from './http1-front.ts';
 import { createHttp2Front } from './http2-front.ts';
 import { type KeptBytes, pieceCost } from './kept-bytes.ts';
 import type { FrontLimits } from './limits.ts';
-import type { FrontTls, ProxyMetrics, RequestParsers } from './ports.ts';
+import type { FrontTls, ProxyMetrics } from './ports.ts';
 
 /** The listener and its limits. */
 export interface ProxyServerOptions {

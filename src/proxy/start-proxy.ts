@@ -1,3 +1,4 @@
+import type { RequestParsers } from '../http/llhttp/request-parser.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import { createAdmission } from './admission.ts';
@@ -15,7 +16,6 @@ import type {
   MetricSources,
   PeerTransport,
   ProxyMetrics,
-  RequestParsers,
   RoutingTableSource,
 } from './ports.ts';
 import type { ProxyServer } from './server.ts';

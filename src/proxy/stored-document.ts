@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
+import { headerList, headerValue } from '../http/fields.ts';
 import type { Exchange } from './exchange.ts';
-import { headerList, headerValue } from './headers.ts';
 import { ownFields } from './own-fields.ts';
 
 const gzipAsync = promisify(gzip);

@@ -1,13 +1,13 @@
 import { negotiateAggregated } from '../domain/negotiate-media-type.ts';
 import type { RoutingBundle } from '../domain/routing-table.ts';
 import { buildStatus } from '../domain/status-error.ts';
+import { headerValue } from '../http/fields.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { createDiscoveryAdmission, type Homes } from './admit-discovery.ts';
 import { parseDiscoveryPath, pathOf, pathWithTimeout, wantsPretty } from './discovery-path.ts';
 import type { SwaggerForm } from './document-messages.ts';
 import type { Exchange } from './exchange.ts';
 import type { FleetPeer, FleetSnapshot } from './fleet.ts';
-import { headerValue } from './headers.ts';
 import { choosePeersForDocument, createOpenApiIndexes, hashOf, storeOpenApiIndex } from './openapi-index.ts';
 import { orderOpenApiSources } from './openapi-sources.ts';
 import { chooseSwaggerForm, createMergedSwagger } from './openapi-swagger.ts';

@@ -1,5 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
-import type { RawHeaders } from './headers.ts';
+import type { RawHeaders } from '../http/fields.ts';
 import type { RequestHeaderNames } from './ports.ts';
 
 /** Who somebody is to Kubernetes; `user.Info` of k8s.io/apiserver. */

@@ -2,9 +2,9 @@ import { stringify } from 'yaml';
 import { wrapUnknown } from '../domain/protobuf-unknown.ts';
 import { bytesField, message as joinFields, numberField } from '../domain/protobuf-writer.ts';
 import type { StatusError } from '../domain/status-error.ts';
+import type { RawHeaders } from '../http/fields.ts';
+import { headerList } from '../http/fields.ts';
 import type { Exchange } from './exchange.ts';
-import type { RawHeaders } from './headers.ts';
-import { headerList } from './headers.ts';
 import { ownFields } from './own-fields.ts';
 
 /** Answers with a Status in the encoding that the client asked for (JSON, YAML or protobuf), else JSON. */

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
+import { headerValue } from '../../src/http/fields.ts';
 import { createDiscoveryAdmission, type Homes } from '../../src/proxy/admit-discovery.ts';
 import type { Exchange } from '../../src/proxy/exchange.ts';
 import type { FleetPeer } from '../../src/proxy/fleet.ts';
-import { headerValue } from '../../src/proxy/headers.ts';
 import type { PeerRequest, PeerTransport } from '../../src/proxy/ports.ts';
 import { passThrough, type RequestIdentity } from '../../src/proxy/request-identity.ts';
 import { createManualClock } from '../support/manual-clock.ts';

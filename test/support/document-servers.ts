@@ -1,6 +1,6 @@
+import { headerList } from '../../src/http/fields.ts';
 import type { Exchange } from '../../src/proxy/exchange.ts';
 import type { FleetPeer } from '../../src/proxy/fleet.ts';
-import { headerList } from '../../src/proxy/headers.ts';
 import type { PeerHandler, PeerRequest, PeerTarget, PeerTransport } from '../../src/proxy/ports.ts';
 
 /** What a server of {@link createDocumentServers} gives. */

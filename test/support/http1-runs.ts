@@ -1,10 +1,10 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { type Duplex, duplexPair } from 'node:stream';
-import { loadRequestParsers } from '../../src/adapters/llhttp/request-parser.ts';
+import { headerList, headerValue } from '../../src/http/fields.ts';
+import { loadRequestParsers } from '../../src/http/llhttp/request-parser.ts';
 import type { Exchange } from '../../src/proxy/exchange.ts';
 import type { RequestHandler } from '../../src/proxy/handler.ts';
 import { HeadRoom } from '../../src/proxy/head-room.ts';
-import { headerList, headerValue } from '../../src/proxy/headers.ts';
 import { createHttp1Front, type Http1Front } from '../../src/proxy/http1-front.ts';
 import { defaultLimits } from '../../src/proxy/limits.ts';
 import { writeStatus } from '../../src/proxy/write-status.ts';

@@ -1,6 +1,6 @@
 import type { TLSSocket } from 'node:tls';
+import { MalformedResponse, type ResponseParser } from '../../http/llhttp/response-parser.ts';
 import type { PeerFaultKind, PeerHandler, PeerRequest } from '../../proxy/ports.ts';
-import { MalformedResponse, type ResponseParser } from './response-parser.ts';
 
 /** What one request is on its connection; `sent` and `settled` are the connection's to set. */
 export interface Http1Attempt {

@@ -1,9 +1,9 @@
 import type { TLSSocket } from 'node:tls';
+import type { ResponseParsers } from '../../http/llhttp/response-parser.ts';
 import type { PeerCall, PeerFaultKind, PeerHandler, PeerRequest, PeerTarget } from '../../proxy/ports.ts';
 import { ConnectFault } from './connect-peer.ts';
 import { type Http1Attempt, Http1Connection } from './http1-connection.ts';
 import { writeRequestHead } from './request-head.ts';
-import type { ResponseParsers } from './response-parser.ts';
 
 /** How many connections, and how long they may say nothing. */
 export interface Http1PoolLimits {

@@ -1,8 +1,8 @@
 import type { TLSSocket } from 'node:tls';
-import { ClientConnection, type ClientUser } from '../../http2/client-connection.ts';
-import { canonicalName } from '../../http2/common-names.ts';
-import { errorCode } from '../../http2/frames.ts';
-import type { Http2Stream } from '../../http2/stream.ts';
+import { ClientConnection, type ClientUser } from '../../http/http2/client-connection.ts';
+import { canonicalName } from '../../http/http2/common-names.ts';
+import { errorCode } from '../../http/http2/frames.ts';
+import type { Http2Stream } from '../../http/http2/stream.ts';
 import type { PeerCall, PeerFaultKind, PeerHandler, PeerRequest, PeerTarget } from '../../proxy/ports.ts';
 import { ConnectFault } from './connect-peer.ts';
 import { maxHandshakes, sweepMs } from './http1-pool.ts';

@@ -1,3 +1,4 @@
+import { loadResponseParsers } from '../../http/llhttp/response-parser.ts';
 import type { PeerCall, PeerRequest, PeerTarget, PeerTransport } from '../../proxy/ports.ts';
 import type { AddressPolicy } from './address-policy.ts';
 import { askReadiness, createReadinessLane, type ReadinessLane } from './ask-readiness.ts';
@@ -5,7 +6,6 @@ import { createPeerConnector } from './connect-peer.ts';
 import { createHttp1Pool, type Http1Pool, type Http1PoolLimits, sweepMs } from './http1-pool.ts';
 import { createHttp2Sessions, type Http2Sessions } from './http2-sessions.ts';
 import type { PeerTls, PeerTlsMaterial } from './peer-tls.ts';
-import { loadResponseParsers } from './response-parser.ts';
 
 /** What the transport needs to know. */
 export interface PeerTransportOptions {

@@ -1,5 +1,5 @@
-import { isFieldValue, isProtocolList, isToken } from '../../domain/field-syntax.ts';
-import { encodeAuthority, encodeFields, encodePseudoFields } from '../../http2/hpack-encoder.ts';
+import { isFieldValue, isProtocolList, isToken } from '../../http/field-syntax.ts';
+import { encodeAuthority, encodeFields, encodePseudoFields } from '../../http/http2/hpack-encoder.ts';
 import type { PeerRequest, PeerTarget } from '../../proxy/ports.ts';
 
 /** The bytes of a head as latin1, or why the request cannot be sent. */

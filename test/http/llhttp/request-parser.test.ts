@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { loadRequestParsers } from '../../../src/adapters/llhttp/request-parser.ts';
+import { loadRequestParsers } from '../../../src/http/llhttp/request-parser.ts';
 
 describe('the parser of requests', () => {
   const parsers = loadRequestParsers();

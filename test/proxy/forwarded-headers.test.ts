@@ -4,7 +4,7 @@ import {
   prepareAgain,
   prepareRequestHeaders,
   prepareResponseHeaders,
-} from '../../src/proxy/headers.ts';
+} from '../../src/proxy/forwarded-headers.ts';
 import { passThrough } from '../../src/proxy/request-identity.ts';
 
 function prepare(rawHeaders: readonly string[], peerProxied = false): string[] {

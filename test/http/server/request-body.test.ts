@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { seededRandom } from '../../lab/seeded-random.ts';
-import { RequestBody } from '../../src/proxy/request-body.ts';
+import { seededRandom } from '../../../lab/seeded-random.ts';
+import { RequestBody } from '../../../src/http/server/request-body.ts';
 
 const source = { onRoom: () => {} };
 

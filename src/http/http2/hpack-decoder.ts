@@ -1,4 +1,4 @@
-import { isFieldValue, isToken } from '../domain/field-syntax.ts';
+import { isFieldValue, isToken } from '../field-syntax.ts';
 import { decodeHuffman } from './huffman.ts';
 import { staticTable } from './static-table.ts';
 

@@ -1,4 +1,4 @@
-import { isFieldValue, isToken } from '../domain/field-syntax.ts';
+import { isFieldValue, isToken } from '../field-syntax.ts';
 import { canonicalName, commonNames } from './common-names.ts';
 import { isConnectionField } from './read-request-fields.ts';
 import { staticTable } from './static-table.ts';

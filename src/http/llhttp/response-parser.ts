@@ -1,4 +1,4 @@
-import { LlhttpWindow, llhttpCodes, loadLlhttp, readText } from '../llhttp/load-llhttp.ts';
+import { LlhttpWindow, llhttpCodes, loadLlhttp, readText } from './load-llhttp.ts';
 
 /** How the body of an answer is delimited; `close` is a connection's end, which proves nothing. */
 export type BodyFraming = 'none' | 'length' | 'chunked' | 'close';

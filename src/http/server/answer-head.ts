@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http';
-import { isFieldValue, isToken } from '../domain/field-syntax.ts';
-import type { RawHeaders } from './headers.ts';
+import { isFieldValue, isToken } from '../field-syntax.ts';
+import type { RawHeaders } from '../fields.ts';
 
 /** True if a header field is unambiguous. */
 export function isFieldSafe(name: string, value: string): boolean {

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import { HpackDecoder } from '../../src/http2/hpack-decoder.ts';
-import { encodeFields, encodeStatus, forgetAll } from '../../src/http2/hpack-encoder.ts';
-import { decodeHuffman } from '../../src/http2/huffman.ts';
+import { HpackDecoder } from '../../../src/http/http2/hpack-decoder.ts';
+import { encodeFields, encodeStatus, forgetAll } from '../../../src/http/http2/hpack-encoder.ts';
+import { decodeHuffman } from '../../../src/http/http2/huffman.ts';
 
 const limits = { maxBytes: 64 * 1024, maxFields: 200 };
 

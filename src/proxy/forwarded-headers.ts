@@ -1,8 +1,6 @@
+import { headerList, isNamed, isSameHeaders, isWorthKeeping, type RawHeaders } from '../http/fields.ts';
 import type { FieldsMemo } from './ports.ts';
 import type { RequestIdentity } from './request-identity.ts';
-
-/** Header fields as Node gives and takes them raw: name, value, name, value. */
-export type RawHeaders = readonly string[];
 
 /** What of the request is needed besides its header fields. */
 export interface HeaderContext {
@@ -102,29 +100,6 @@ export function prepareAgain(exchange: FieldsSource, peerProxied: boolean): Prep
   return prepared;
 }
 
-/** What a connection that rests may hold of its last request's fields. */
-const keptBytes = 16 * 1024;
-
-/** Whether a connection may remember these fields: long ones would cost more than they save. */
-export function isWorthKeeping(rawHeaders: RawHeaders): boolean {
-  return fieldBytes(rawHeaders) <= keptBytes;
-}
-
-/** Bytes of names and values, and 32 for each field. */
-export function fieldBytes(rawHeaders: RawHeaders): number {
-  let bytes = 16 * rawHeaders.length;
-  for (const text of rawHeaders) bytes += text.length;
-  return bytes;
-}
-
-/** Whether both have the same fields in the same order and spelling. */
-export function isSameHeaders(one: RawHeaders, other: RawHeaders): boolean {
-  if (one === other) return true;
-  if (one.length !== other.length) return false;
-  for (let at = 0; at < one.length; at++) if (one[at] !== other[at]) return false;
-  return true;
-}
-
 /** A peer's answer without what belongs to the connection that it came on. Everything else stays as often as it was. */
 export function prepareResponseHeaders(rawHeaders: readonly string[]): readonly string[] {
   const named = namedInConnection(rawHeaders);
@@ -136,28 +111,6 @@ export function prepareResponseHeaders(rawHeaders: readonly string[]): readonly 
     else result?.push(name, rawHeaders[at + 1] ?? '');
   }
   return result ?? rawHeaders;
-}
-
-/** The first value of a header field, by its lower-case name. */
-export function headerValue(rawHeaders: RawHeaders, name: string): string | undefined {
-  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
-    const candidate = rawHeaders[at];
-    if (candidate?.length === name.length && candidate.toLowerCase() === name) return rawHeaders[at + 1];
-  }
-  return undefined;
-}
-
-/** All values of a header field as one list, or undefined if there is none. */
-export function headerList(rawHeaders: RawHeaders, name: string): string | undefined {
-  let list: string | undefined;
-  for (let at = 0; at + 1 < rawHeaders.length; at += 2)
-    if (isNamed(rawHeaders[at] ?? '', name))
-      list = list === undefined ? rawHeaders[at + 1] : `${list}, ${rawHeaders[at + 1]}`;
-  return list;
-}
-
-function isNamed(name: string, lower: string): boolean {
-  return name.length === lower.length && (name === lower || name.toLowerCase() === lower);
 }
 
 function isHopByHop(name: string): boolean {
