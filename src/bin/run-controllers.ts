@@ -20,8 +20,8 @@ import type { ApiServiceObject, CustomResourceDefinitionObject } from '../domain
 import type { LeaseObject } from '../domain/identity-lease.ts';
 import { type Controller, startController } from '../operator/controller.ts';
 import { followObjects, type GoodSettings, type RunningController } from '../operator/follow-objects.ts';
-import type { ClusterSets } from '../operator/follow-peers.ts';
 import type { EndpointSliceObject, NodeObject, PodObject } from '../operator/gather-addresses.ts';
+import type { ClusterSets } from '../operator/ports.ts';
 import type { StatusSnapshot } from '../operator/status-page/build-report.ts';
 import { createProgressHistory } from '../operator/status-page/progress-history.ts';
 import { type Clock, dateOf } from '../runtime/clock.ts';

@@ -17,6 +17,7 @@ import type { LeaseProblem } from '../domain/identity-lease.ts';
 import { judgeConvergence, nameEach } from '../domain/judge-convergence.ts';
 import type { FieldVerdict } from '../domain/judge-fields.ts';
 import type { PeerSet, TablePeer } from '../domain/routing-table.ts';
+import { sameValue } from '../domain/same-value.ts';
 
 /** What one pass has to say in status. */
 export interface StatusInput {
@@ -112,25 +113,14 @@ export function deriveStatus(
 
 /** True if a status says something that the one before did not; how long ago a well peer last answered is no news. */
 export function statusDiffers(before: PeerDiscoveryStatus | undefined, after: PeerDiscoveryStatus): boolean {
-  return before === undefined || JSON.stringify(withoutTimes(before)) !== JSON.stringify(withoutTimes(after));
+  return before === undefined || !sameValue(withoutTimes(before), withoutTimes(after));
 }
 
 function withoutTimes(status: PeerDiscoveryStatus): unknown {
   const peers = status.peers?.map(({ lastSuccessTime, ...row }) =>
     row.state === 'Ready' ? row : { ...row, lastSuccessTime },
   );
-  return sortKeys({ ...status, peers });
-}
-
-function sortKeys(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sortKeys);
-  if (value === null || typeof value !== 'object') return value;
-  return Object.fromEntries(
-    Object.entries(value)
-      .filter(([, field]) => field !== undefined)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([key, field]) => [key, sortKeys(field)]),
-  );
+  return { ...status, peers };
 }
 
 function peerRow({ seen, assessment }: PeerView, dateOf: (at: number) => number): PeerStatus {

@@ -1,11 +1,12 @@
-import { assessPeer, leaseAbandonedAfterMs, type PeerObservation, type ProbeResult } from '../domain/assess-peer.ts';
-import type { ApiServiceObject, CustomResourceDefinitionObject } from '../domain/custom-resources.ts';
 import {
-  type IdentityLease,
-  type LeaseObject,
-  type LeaseProblem,
-  readIdentityLease,
-} from '../domain/identity-lease.ts';
+  assessPeer,
+  leaseAbandonedAfterMs,
+  type PeerAssessment,
+  type PeerObservation,
+  type ProbeResult,
+} from '../domain/assess-peer.ts';
+import type { PeerView } from '../domain/derive-bundle.ts';
+import { type IdentityLease, type LeaseProblem, readIdentityLease } from '../domain/identity-lease.ts';
 import {
   type AddressAnswer,
   type AddressEvidence,
@@ -14,22 +15,12 @@ import {
   resolvePeers,
 } from '../domain/resolve-peers.ts';
 import { identityLeaseName } from '../runtime/identity-lease-name.ts';
-import { type EndpointSliceObject, gatherAddresses, type NodeObject, type PodObject } from './gather-addresses.ts';
+import { gatherAddresses } from './gather-addresses.ts';
+import type { Hearing } from './judge-watches.ts';
 import { type MonitorContext, monitorPeer, type PeerMonitor } from './peer-monitor.ts';
-import type { WatchedSet } from './ports.ts';
+import type { ClusterSets } from './ports.ts';
 import type { ControllerSettings } from './read-settings.ts';
 import { type AddressScout, scoutAddress } from './scout-address.ts';
-import { createCountSettler, type Survey } from './settle-count.ts';
-
-/** What the API server that the operator uses says, each by a watch of its own. */
-export interface ClusterSets {
-  readonly leases: WatchedSet<LeaseObject>;
-  readonly pods: WatchedSet<PodObject>;
-  readonly nodes: WatchedSet<NodeObject>;
-  readonly endpointSlices: WatchedSet<EndpointSliceObject>;
-  readonly crds: WatchedSet<CustomResourceDefinitionObject>;
-  readonly apiServices: WatchedSet<ApiServiceObject>;
-}
 
 /** The peers of a control plane, each with a monitor of its own. */
 export interface PeerRoster {
@@ -39,17 +30,14 @@ export interface PeerRoster {
    */
   remember(known: ReadonlyMap<string, PeerObservation>): void;
   /** Brings the monitors up to date with what the cluster says; returns Leases that identify nobody. */
-  follow(): readonly LeaseProblem[];
+  follow(hearing: Hearing): readonly LeaseProblem[];
   /** Every peer as it stands now. */
-  survey(): Survey;
+  views(hearing: Hearing): readonly PeerView[];
   observations(): ReadonlyMap<string, PeerObservation>;
   /** Asks all peers anew, or those at one address. */
   poke(address?: string): void;
   stop(): void;
 }
-
-/** Lines of a watch of Leases that is well are no further apart, as a Lease is renewed every 10 s. */
-const leaseGapMs = 15_000;
 
 /** Starts with nobody, or with the observations of an earlier roster. */
 export function createPeerRoster(
@@ -61,11 +49,6 @@ export function createPeerRoster(
   const { clock } = context;
   const monitors = new Map<string, PeerMonitor>();
   const scouts = new Map<string, AddressScout>();
-  const count = createCountSettler(clock);
-  // Since when the watch of the Leases has been heard without a gap. What a server renewed in a gap may be told late,
-  // or may not have been possible, so that silence counts from the end of the gap only.
-  let heardSince = clock.now();
-  let heardAt = heardSince;
   // Servers that the administrator listed and lists no more are to be left alone.
   const struck = new Set<string>();
   for (const [id, { peer }] of earlier ?? [])
@@ -92,15 +75,8 @@ export function createPeerRoster(
     }
   }
 
-  function noteContact(): void {
-    const at = sets.leases.lastContactAtMs;
-    if (at === undefined || at === heardAt) return;
-    if (at - heardAt > leaseGapMs) heardSince = at;
-    heardAt = at;
-  }
-
   /** Who has which address now, by a Lease that is renewed, and what was found at each address. */
-  function evidence(): AddressEvidence {
+  function evidence(hearing: Hearing): AddressEvidence {
     const holders = new Map<string, string>();
     const answers = new Map<string, AddressAnswer>();
     const abandoned = new Map<string, string | undefined>();
@@ -109,10 +85,10 @@ export function createPeerRoster(
       if (answer !== undefined) answers.set(address, answer);
     };
     for (const [id, monitor] of monitors) {
-      const { peer, leaseChangedAt, probe } = withGap(monitor.observation());
+      const { peer, leaseChangedAt, probe } = withGap(monitor.observation(), hearing);
       if (peer.address !== undefined) note(peer.address, probe);
       if (peer.lease === undefined || leaseChangedAt === undefined) continue;
-      if (heardAt - leaseChangedAt >= leaseAbandonedAfterMs)
+      if (hearing.at - leaseChangedAt >= leaseAbandonedAfterMs)
         abandoned.set(id, peer.address ?? monitors.get(peer.displacedBy ?? '')?.observation().peer.address);
       else if (peer.address !== undefined) holders.set(peer.address, id);
     }
@@ -120,7 +96,7 @@ export function createPeerRoster(
     return { holders, answers, abandoned };
   }
 
-  function gather(): Resolution {
+  function resolve(hearing: Hearing): Resolution {
     const leases: IdentityLease[] = [];
     const problems: LeaseProblem[] = [];
     for (const object of sets.leases.items().values()) {
@@ -135,7 +111,7 @@ export function createPeerRoster(
       settings.nodePort,
     );
     const facts = { leases, staticEntries: settings.staticEntries, ...addresses };
-    const resolved = resolvePeers(facts, settings.sources, settings.checkAddress, evidence());
+    const resolved = resolvePeers(facts, settings.sources, settings.checkAddress, evidence(hearing));
     return {
       ...resolved,
       peers: withoutEchoes(resolved.peers),
@@ -166,15 +142,8 @@ export function createPeerRoster(
     );
   }
 
-  function withGap(seen: PeerObservation): PeerObservation {
-    const { leaseChangedAt } = seen;
-    return leaseChangedAt === undefined || leaseChangedAt >= heardSince
-      ? seen
-      : { ...seen, leaseChangedAt: heardSince };
-  }
-
-  function assess(seen: PeerObservation) {
-    return assessPeer(withGap(seen), settings, clock.now(), sets.leases.lastContactAtMs ?? clock.now());
+  function assess(seen: PeerObservation, hearing: Hearing): PeerAssessment {
+    return assessPeer(withGap(seen, hearing), settings, clock.now(), sets.leases.lastContactAtMs ?? clock.now());
   }
 
   function followScouts(candidates: readonly string[]): void {
@@ -196,20 +165,19 @@ export function createPeerRoster(
     context.client.keepOnly(inUse);
   }
 
-  function letGo(id: string, monitor: PeerMonitor, replaced: boolean): void {
+  function letGo(id: string, monitor: PeerMonitor, replaced: boolean, hearing: Hearing): void {
     // Nobody vouches for it any more.
     const { lease: _lease, source: _source, trust: _trust, ...departed } = monitor.observation().peer;
     monitor.update(departed);
-    if (!replaced && assess(monitor.observation()).state !== 'Gone') return;
+    if (!replaced && assess(monitor.observation(), hearing).state !== 'Gone') return;
     monitor.stop();
     monitors.delete(id);
   }
 
   return {
     remember,
-    follow() {
-      noteContact();
-      const { peers, problems, candidates } = gather();
+    follow(hearing) {
+      const { peers, problems, candidates } = resolve(hearing);
       followScouts(candidates);
       for (const peer of peers) {
         const monitor = monitors.get(peer.id);
@@ -219,17 +187,15 @@ export function createPeerRoster(
       const present = new Set(peers.map(({ id }) => id));
       const addresses = new Set(peers.map(({ address }) => address));
       for (const [id, monitor] of monitors)
-        if (!present.has(id)) letGo(id, monitor, addresses.has(monitor.observation().peer.address));
+        if (!present.has(id)) letGo(id, monitor, addresses.has(monitor.observation().peer.address), hearing);
       forgetOthers();
       return problems;
     },
-    survey: () =>
-      count.survey(
-        [...monitors.values()].map((monitor) => {
-          const seen = monitor.observation();
-          return { seen, assessment: assess(seen) };
-        }),
-      ),
+    views: (hearing) =>
+      [...monitors.values()].map((monitor) => {
+        const seen = monitor.observation();
+        return { seen, assessment: assess(seen, hearing) };
+      }),
     observations: () => new Map([...monitors].map(([id, monitor]) => [id, monitor.observation()])),
     poke(address) {
       for (const monitor of monitors.values())
@@ -240,6 +206,12 @@ export function createPeerRoster(
       followScouts([]);
     },
   };
+}
+
+/** What was renewed in a gap of the watch counts as renewed at its end. */
+function withGap(seen: PeerObservation, { since }: Hearing): PeerObservation {
+  const { leaseChangedAt } = seen;
+  return leaseChangedAt === undefined || leaseChangedAt >= since ? seen : { ...seen, leaseChangedAt: since };
 }
 
 /** Undefined if it was not asked well enough to tell. */

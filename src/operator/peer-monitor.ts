@@ -32,7 +32,7 @@ export interface MonitorContext {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
-  /** Called after every change that another pass should see. */
+  /** Called after every change that a pass should see; what a pass itself brings is none. */
   readonly onChange: () => void;
 }
 
@@ -208,7 +208,6 @@ export function monitorPeer(
       const moved = next.address !== before.address;
       const restarted = next.lease !== undefined && next.lease.holderIdentity !== before.lease?.holderIdentity;
       const renewed = restarted || (next.lease !== undefined && next.lease.renewTime !== before.lease?.renewTime);
-      const changed = moved || restarted || next.refused !== before.refused || next.source !== before.source;
       const { leaseChangedAt, documentsAt, probe: lastProbe, unreachableSince, wasReady, ...rest } = seen;
       const inDoubt = moved || restarted;
       const leaseGone = next.lease === undefined;
@@ -229,10 +228,9 @@ export function monitorPeer(
         wasAway ||= lastProbe !== undefined;
         poke();
       }
-      if (changed) context.onChange();
     },
     recall({ peer: _, ...known }) {
-      if (seen.documents === undefined) change({ ...known, ...seen }, true);
+      if (seen.documents === undefined) seen = { ...known, ...seen };
     },
     poke,
     stop: () => {

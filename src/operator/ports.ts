@@ -1,10 +1,13 @@
 import type { PeerDiscoveryStatus } from '../api/peer-discovery.ts';
 import type { PeerDocuments, ProbeResult } from '../domain/assess-peer.ts';
 import type { SchemaIndex } from '../domain/compare-schemas.ts';
+import type { ApiServiceObject, CustomResourceDefinitionObject } from '../domain/custom-resources.ts';
+import type { LeaseObject } from '../domain/identity-lease.ts';
 import type { RoutingBundle } from '../domain/routing-table.ts';
 import type { NodePool, SchemaOutline } from '../domain/schema-outline.ts';
 import type { ServedVersion } from '../domain/served-version.ts';
 import type { CertificatePair } from '../runtime/issue-certificate.ts';
+import type { EndpointSliceObject, NodeObject, PodObject } from './gather-addresses.ts';
 
 /** A failure that trying again does not mend: somebody has to change something, and the message says what. */
 export class TerminalError extends Error {
@@ -61,6 +64,16 @@ export interface WatchedSet<T> {
   /** When the server last said anything of the set, in milliseconds of the clock. */
   readonly lastContactAtMs: number | undefined;
   readonly failing?: { readonly since: number; readonly message: string } | undefined;
+}
+
+/** What the API server that the operator uses says, each by a watch of its own. */
+export interface ClusterSets {
+  readonly leases: WatchedSet<LeaseObject>;
+  readonly pods: WatchedSet<PodObject>;
+  readonly nodes: WatchedSet<NodeObject>;
+  readonly endpointSlices: WatchedSet<EndpointSliceObject>;
+  readonly crds: WatchedSet<CustomResourceDefinitionObject>;
+  readonly apiServices: WatchedSet<ApiServiceObject>;
 }
 
 /** Where the bundles of one PeerDiscovery are published; a bundle is swapped whole. */

@@ -2,25 +2,30 @@ import { leaseAbandonedAfterMs } from '../domain/assess-peer.ts';
 import { countServers, type ServerCount, withoutCounted } from '../domain/count-servers.ts';
 import type { PeerView } from '../domain/derive-bundle.ts';
 import type { Doubt } from '../domain/routing-table.ts';
-import type { Clock } from '../runtime/clock.ts';
+import { sameValue } from '../domain/same-value.ts';
 
 /** The servers of a control plane, each once, and what is not certain about their number. */
 export interface Survey {
   readonly views: readonly PeerView[];
-  readonly doubt?: Doubt;
+  readonly doubt?: Doubt | undefined;
 }
 
-/** Decides whether a count of Leases against addresses can be believed. */
-export interface CountSettler {
-  /** Leaves out each Lease that is counted as the server at an address. */
-  survey(views: readonly PeerView[]): Survey;
+/** What earlier passes counted. */
+export interface CountMemory {
+  /** Counts that were believed, the latest last; a control plane alternates between few. */
+  readonly believed: readonly ServerCount[];
+  /** The count of the pass before, and since when it has stood. */
+  readonly standing?: { readonly count: ServerCount; readonly since: number } | undefined;
 }
 
-/** Counts that were believed and are remembered; a control plane alternates between few. */
+/** A memory of nothing. */
+export const nothingCounted: CountMemory = { believed: [] };
+
 const maxRemembered = 16;
 
 /**
- * Doubts a count until it has stood unchanged for as long as a server takes to write its Lease, and its address, anew.
+ * Leaves out each Lease that is counted as the server at an address, and doubts a count until it has stood unchanged
+ * for as long as a server takes to renew its Lease and its address.
  *
  * The address of a server may be listed before its Lease is there, while another server's Lease is there before its
  * address: one and one, and yet two servers. Both are written within one interval of renewal, so such a count does not
@@ -29,41 +34,25 @@ const maxRemembered = 16;
  * Source: `pkg/controlplane/apiserver/server.go` (IdentityLeaseRenewIntervalPeriod) and
  * `pkg/controlplane/controller/kubernetesservice/controller.go` (EndpointInterval) of Kubernetes, both 10 s.
  */
-export function createCountSettler(clock: Clock): CountSettler {
-  const believed = new Set<string>();
-  let current = '';
-  let since = clock.now();
-
-  function isSettled(key: string): boolean {
-    if (key !== current) {
-      current = key;
-      since = clock.now();
-    }
-    const settled = believed.has(key) || clock.now() - since >= leaseAbandonedAfterMs;
-    if (settled) remember(key);
-    return settled;
-  }
-
-  function remember(key: string): void {
-    believed.delete(key);
-    believed.add(key);
-    for (const oldest of believed) {
-      if (believed.size <= maxRemembered) return;
-      believed.delete(oldest);
-    }
-  }
-
+export function settleCount(
+  views: readonly PeerView[],
+  memory: CountMemory,
+  now: number,
+): { readonly survey: Survey; readonly memory: CountMemory } {
+  const count = countServers(views);
+  if (count === undefined) return { survey: { views }, memory: { believed: memory.believed } };
+  const { believed, standing } = memory;
+  const since = standing !== undefined && sameValue(standing.count, count) ? standing.since : now;
+  const counted = withoutCounted(views, count);
+  const settled = now - since >= leaseAbandonedAfterMs || believed.some((known) => sameValue(known, count));
   return {
-    survey(views) {
-      const count = countServers(views);
-      if (count === undefined) {
-        current = '';
-        return { views };
-      }
-      const counted = withoutCounted(views, count);
-      return isSettled(JSON.stringify(count)) ? { views: counted } : { views: counted, doubt: countDoubt(count) };
-    },
+    survey: settled ? { views: counted } : { views: counted, doubt: countDoubt(count) },
+    memory: { believed: settled ? remember(believed, count) : believed, standing: { count, since } },
   };
+}
+
+function remember(believed: readonly ServerCount[], count: ServerCount): readonly ServerCount[] {
+  return [...believed.filter((known) => !sameValue(known, count)), count].slice(-maxRemembered);
 }
 
 function countDoubt({ leases, addresses }: ServerCount): Doubt {

@@ -514,6 +514,27 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
+  it('passes once for one change, also for one that it writes', async () => {
+    const plane = mixedPlane();
+    await plane.advance(2_000);
+    const passesFor = async (change: () => void) => {
+      const before = plane.calls.passes;
+      change();
+      await plane.settle();
+      return plane.calls.passes - before;
+    };
+    const written = plane.statuses.length;
+    // Who is at the address is asked at once, and has nothing to say for now.
+    plane.servers.set('10.0.0.3:6443', { probe: new Promise(() => {}), groups: [] });
+    expect(await passesFor(() => plane.renew('third', '10.0.0.3:6443'))).to.equal(1);
+    expect(plane.statuses.length).to.equal(written + 1);
+    expect(await passesFor(() => plane.dropLease('third'))).to.equal(1);
+    expect(await passesFor(() => plane.renew('old', a))).to.equal(1);
+    // The watch of the object shows what the controller itself has written.
+    expect(await passesFor(() => plane.controller.statusFound(plane.statuses.at(-1)))).to.equal(0);
+    await plane.controller.stop();
+  });
+
   it('sees at once what changes while it writes', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);

@@ -1,8 +1,15 @@
 import { expect } from 'chai';
 import type { UnifiedView } from '../../src/domain/derive-bundle.ts';
 import type { RoutingBundle } from '../../src/domain/routing-table.ts';
+import { createDocumentEncoder } from '../../src/operator/encode-documents.ts';
 import { TerminalError } from '../../src/operator/ports.ts';
-import { createPublisher } from '../../src/operator/publish-table.ts';
+import {
+  confirm,
+  type PublisherContext,
+  publicationTrouble,
+  publish,
+  unreadPublication,
+} from '../../src/operator/publish-table.ts';
 import { silentLog } from '../../src/runtime/log.ts';
 import { createManualClock } from '../support/manual-clock.ts';
 
@@ -27,14 +34,15 @@ function publisherOver(answers: ('ok' | 'overtaken' | Error)[], confirmations: (
   const bundles: RoutingBundle[] = [];
   const confirmed: number[] = [];
   let stored = 7;
-  const publisher = createPublisher({
+  let publication = unreadPublication;
+  const context = {
     owner: 'cluster',
-    confirmEveryMs: 0,
+    encode: createDocumentEncoder(),
     clock: createManualClock(),
     log: silentLog,
     bundles: {
       read: async () => ({ revision: stored }),
-      async publish(bundle) {
+      async publish(bundle: RoutingBundle) {
         const answer = answers.shift() ?? 'ok';
         if (answer instanceof Error) throw answer;
         if (answer === 'overtaken') {
@@ -45,21 +53,35 @@ function publisherOver(answers: ('ok' | 'overtaken' | Error)[], confirmations: (
         stored = bundle.table.revision;
         return undefined;
       },
-      async confirm(revision) {
+      async confirm(revision: number) {
         const answer = confirmations.shift() ?? true;
         if (answer instanceof Error) throw answer;
         if (answer) confirmed.push(revision);
         return answer;
       },
     },
-  });
+  } satisfies PublisherContext;
+  const publisher = {
+    async publish(unified: UnifiedView) {
+      publication = await publish(publication, unified, context);
+    },
+    async confirm() {
+      publication = await confirm(publication, [], context);
+    },
+    get trouble() {
+      return publicationTrouble(publication);
+    },
+    get published() {
+      return publication.published;
+    },
+  };
   const deleteAll = () => {
     stored = 0;
   };
   return { publisher, deleteAll, revisions: () => bundles.map(({ table }) => table.revision), confirmed };
 }
 
-describe('createPublisher', () => {
+describe('publishing the table', () => {
   it('publishes what changed and nothing else, with revisions that follow on those that are there', async () => {
     const { publisher, revisions } = publisherOver([]);
     for (const mode of ['Observe', 'Observe', 'Route', 'Route'] as const) await publisher.publish(view(mode));

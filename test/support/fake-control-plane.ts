@@ -84,6 +84,7 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
     publish: false,
   };
   const calls = {
+    passes: 0,
     statusWrite: 0,
     fetch: 0,
     outline: 0,
@@ -273,7 +274,9 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
         },
         recordEvent: (type, reason, message) => void events.push(`${type} ${reason}: ${message}`),
         observePass() {},
-        observeReconcile() {},
+        observeReconcile() {
+          calls.passes += 1;
+        },
         clock,
         random: () => 0.5,
         log: silentLog,

@@ -1,0 +1,96 @@
+import type { PeerDiscoveryStatus } from '../api/peer-discovery.ts';
+import { classifyDefined } from '../domain/custom-resources.ts';
+import type { PeerView } from '../domain/derive-bundle.ts';
+import type { SchemaKnowledge } from '../domain/judge-fields.ts';
+import { sameValue } from '../domain/same-value.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Facts } from './facts.ts';
+import type { PeerRoster } from './follow-peers.ts';
+import { hear, judgeWatches } from './judge-watches.ts';
+import type { PassState } from './pass-state.ts';
+import type { ClusterSets } from './ports.ts';
+import { type PublisherContext, recallPublication } from './publish-table.ts';
+import type { ControllerSettings } from './read-settings.ts';
+import { settleCount } from './settle-count.ts';
+
+/** Where a pass learns what is so. */
+export interface Sources {
+  readonly settings: Pick<ControllerSettings, 'sources'>;
+  readonly sets: ClusterSets;
+  readonly roster: Pick<PeerRoster, 'remember' | 'follow' | 'views'>;
+  readonly schemas: { readonly knowledge: SchemaKnowledge };
+  readonly publishing: Pick<PublisherContext, 'bundles' | 'log'>;
+  readonly clock: Clock;
+}
+
+/** What others have said since the pass before began. */
+export interface Inbox {
+  /** True if anything outside has changed. */
+  readonly notified: boolean;
+  /** Of proxies. */
+  readonly questions: readonly string[];
+  /** What the object's status was seen to say. */
+  readonly status?: PeerDiscoveryStatus | undefined;
+}
+
+/** How long a new leader waits for first answers before it publishes what it has. */
+const firstAnswersMs = 5_000;
+/** How many questions of proxies are answered at once; more than there are proxies. */
+const maxQuestions = 200;
+
+/** Another question of a proxy; of more than are answered at once, the oldest are asked again. */
+export function withQuestion(inbox: Inbox, question: string): Inbox {
+  return { ...inbox, notified: true, questions: [...inbox.questions, question].slice(-maxQuestions) };
+}
+
+/**
+ * Follows the peers that the cluster lists, and takes down what is known of each. There are no facts while the first
+ * lists and answers are outstanding.
+ */
+export async function gather(
+  sources: Sources,
+  before: PassState,
+  inbox: Inbox,
+): Promise<{ readonly state: PassState; readonly facts: Facts | undefined }> {
+  const { roster, sets, clock } = sources;
+  const { publication, known } = await recallPublication(before.publication, sources.publishing, clock.now());
+  if (known !== undefined) roster.remember(known);
+  const state = { ...takeIn(before, inbox), publication };
+  const unknown = judgeWatches(sets, sources.settings.sources, clock.now());
+  if (unknown === 'waiting') return { state, facts: undefined };
+
+  const hearing = hear(state.hearing, sets.leases.lastContactAtMs);
+  const problems = roster.follow(hearing);
+  const now = clock.now();
+  const defined = classifyDefined(sets.crds.items().values(), sets.apiServices.items().values(), state.defined, now);
+  const { survey, memory: count } = settleCount(roster.views(hearing), state.count, now);
+  const next = { ...state, hearing, defined, count };
+  if (awaitsFirstAnswers(next, survey.views, now)) return { state: next, facts: undefined };
+  const { knowledge } = sources.schemas;
+  const { remembered } = publication;
+  const { views, doubt } = survey;
+  return { state: next, facts: { now, views, doubt, unknown, defined, problems, knowledge, remembered } };
+}
+
+/** The state with what has come in; a status whose conditions another has written over is to be written anew. */
+function takeIn(state: PassState, { questions, status }: Inbox): PassState {
+  const report = isOverwritten(state, status) ? { ...state.report, status, about: undefined } : state.report;
+  return { ...state, report, questions: [...state.questions, ...questions].slice(-maxQuestions) };
+}
+
+/** True if a status that was seen has other conditions than the one that was written. */
+export function isOverwritten({ report }: PassState, seen: PeerDiscoveryStatus | undefined): boolean {
+  if (seen === undefined || report.status === undefined) return false;
+  return !sameValue(conditionsOf(seen), conditionsOf(report.status));
+}
+
+/** The conditions by type, without their times. */
+function conditionsOf({ conditions = [] }: PeerDiscoveryStatus): ReadonlyMap<string, unknown> {
+  return new Map(conditions.map(({ type, status, reason, message }) => [type, { status, reason, message }]));
+}
+
+/** What an earlier leader published stays in force until there is something better than "not yet asked". */
+function awaitsFirstAnswers({ publication, startedAt }: PassState, views: readonly PeerView[], now: number): boolean {
+  const asking = views.some(({ assessment }) => ['NotYetProbed', 'NotYetFetched'].includes(assessment.reason));
+  return publication.published === undefined && asking && now - startedAt < firstAnswersMs;
+}

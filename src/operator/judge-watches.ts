@@ -1,0 +1,68 @@
+import type { LeaseObject } from '../domain/identity-lease.ts';
+import type { AddressSource } from '../domain/resolve-peers.ts';
+import type { Trouble } from './derive-status.ts';
+import type { ClusterSets, WatchedSet } from './ports.ts';
+
+/** A watch reconnects within this time; until then nothing is said about it. */
+const graceMs = 5_000;
+const leasesSilentMs = 30_000;
+/** Lines of a watch of Leases that is well are no further apart, as a Lease is renewed every 10 s. */
+const leaseGapMs = 15_000;
+
+/**
+ * Since when the watch of the Leases has been heard without a gap. A renewal that falls into a gap may be told late,
+ * or may not have been possible, so that a server's silence counts from the end of the gap only.
+ */
+export interface Hearing {
+  readonly since: number;
+  readonly at: number;
+}
+
+/** Takes note of when the API server last said anything of the Leases. */
+export function hear(before: Hearing, contactAt: number | undefined): Hearing {
+  if (contactAt === undefined || contactAt === before.at) return before;
+  return { since: contactAt - before.at > leaseGapMs ? contactAt : before.since, at: contactAt };
+}
+
+/** Says why too little is known to vouch for a 404; `waiting` before every set has been listed or has failed. */
+export function judgeWatches(
+  sets: ClusterSets,
+  sources: readonly AddressSource[],
+  now: number,
+): Trouble | 'waiting' | undefined {
+  const unknown = judgeLeases(sets.leases, now) ?? judgeEndpoints(sets, sources, now);
+  const unlisted = Object.values(sets).some((set: WatchedSet<unknown>) => !set.synced && set.failing === undefined);
+  return unlisted ? 'waiting' : unknown;
+}
+
+/** Every live server renews its Lease each 10 s, so a watch that is silent for three renewals has died unnoticed. */
+function judgeLeases(leases: WatchedSet<LeaseObject>, now: number): Trouble | undefined {
+  const reason = 'LeasesUnknown';
+  const { failing, lastContactAtMs } = leases;
+  if (failing !== undefined && (!leases.synced || now - failing.since > graceMs))
+    return { reason, message: `the identity Leases cannot be read: ${failing.message}` };
+  const silentMs = lastContactAtMs === undefined ? 0 : now - lastContactAtMs;
+  // No figure in the text: it would be news in every pass.
+  if (leases.items().size > 0 && silentMs > leasesSilentMs)
+    return {
+      reason,
+      message: 'the watch of the identity Leases is silent, though a live kube-apiserver renews its own every 10 s',
+    };
+  return undefined;
+}
+
+/** Says why servers without a Lease would not be seen, where the EndpointSlice is to tell of them. */
+function judgeEndpoints(
+  { endpointSlices: { failing, synced } }: ClusterSets,
+  sources: readonly AddressSource[],
+  now: number,
+): Trouble | undefined {
+  if (!sources.includes('EndpointSlice') || failing === undefined) return undefined;
+  if (synced && now - failing.since <= graceMs) return undefined;
+  return {
+    reason: 'EndpointsUnknown',
+    message:
+      `the EndpointSlice of default/kubernetes cannot be read: ${failing.message}; allow it, or leave EndpointSlice out ` +
+      'of spec.addresses.sources',
+  };
+}

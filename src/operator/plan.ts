@@ -1,0 +1,141 @@
+import type { PeerDiscoveryStatus } from '../api/peer-discovery.ts';
+import type { PeerView, UnifiedView } from '../domain/derive-bundle.ts';
+import { sameValue } from '../domain/same-value.ts';
+import type { LogFields } from '../runtime/log.ts';
+import type { Derived } from './derive.ts';
+import { deriveStatus, statusDiffers, type Trouble } from './derive-status.ts';
+import type { Facts } from './facts.ts';
+import type { PassState, ReportSubject } from './pass-state.ts';
+import { isConfirmationDue, publicationTrouble } from './publish-table.ts';
+import type { ControllerSettings } from './read-settings.ts';
+
+/** Something to tell people, in an Event, the log or both. */
+export interface Announcement {
+  readonly event?: { readonly type: 'Normal' | 'Warning'; readonly reason: string; readonly message: string };
+  readonly log?: { readonly message: string; readonly fields: LogFields };
+}
+
+/** What to do about the routing table. */
+export interface TablePlan {
+  /** Of peers. */
+  readonly announcements: readonly Announcement[];
+  /** The state of each peer once those are told. */
+  readonly announced: ReadonlyMap<string, string>;
+  /** To be published unless it is there already. */
+  readonly publish: UnifiedView | undefined;
+  /** True if proxies are to be told that the table holds. */
+  readonly confirm: boolean;
+}
+
+/** What to do about the object's status, once it is known what became of the table. */
+export interface ReportPlan {
+  readonly trouble: Trouble | undefined;
+  /** What the status is about, undefined if it is about that already or cannot be written yet. */
+  readonly about: ReportSubject | undefined;
+  /** To be written, undefined if it says what the one before did. */
+  readonly status: PeerDiscoveryStatus | undefined;
+  /** What Stalled tells, the first time. */
+  readonly announcements: readonly Announcement[];
+}
+
+/** States that waiting does not mend: a peer that begins with one never was well. */
+const firstSeenBad: ReadonlySet<string> = new Set(['Refused', 'Unresolved']);
+/** Between attempts to write a status that could not be written. */
+const statusRetryMs = 5_000;
+
+/**
+ * Publishes what is new, or could not be published before. Confirms when it is time to or a proxy has asked, and never
+ * while the cluster itself is unknown: a proxy takes silence for doubt.
+ */
+export function planTable(
+  state: PassState,
+  facts: Facts,
+  { unified }: Derived,
+  settings: Pick<ControllerSettings, 'confirmEveryMs'>,
+): TablePlan {
+  const { publication, questions } = state;
+  const inTrouble = facts.unknown !== undefined || publicationTrouble(publication) !== undefined;
+  // Without knowing what was published before, nothing may replace it: it may be all that is known of a server.
+  const isRecalled = publication.highest !== undefined;
+  const isDue = isConfirmationDue(publication, settings.confirmEveryMs, facts.now) || questions.length > 0;
+  return {
+    announcements: announcePeers(state.announced, facts.views),
+    announced: statesOf(facts.views),
+    publish: isRecalled && (unified !== publication.wanted || inTrouble) ? unified : undefined,
+    confirm: facts.unknown === undefined && isDue,
+  };
+}
+
+/** Writes a status that says something new, and tells once of each trouble that somebody has to mend. */
+export function planReport(
+  { publication, report }: PassState,
+  facts: Facts,
+  derived: Derived,
+  settings: Pick<ControllerSettings, 'generation' | 'routingTable'>,
+  dateOf: (at: number) => number,
+): ReportPlan {
+  const trouble = publicationTrouble(publication) ?? facts.unknown;
+  const { published } = publication;
+  const about = { derived, revision: published?.revision ?? 0, trouble };
+  const announcements = announceStandstill(report.standstill, trouble);
+  const isWaiting = report.failedAt !== undefined && facts.now - report.failedAt < statusRetryMs;
+  if (isWaiting || (report.about !== undefined && sameSubject(report.about, about)))
+    return { trouble, about: undefined, status: undefined, announcements };
+  const status = deriveStatus(
+    {
+      generation: settings.generation,
+      unified: derived.unified,
+      views: facts.views,
+      leaseProblems: facts.problems,
+      routingTable: settings.routingTable,
+      ...(published !== undefined && { published }),
+      ...(trouble !== undefined && { trouble }),
+    },
+    report.status,
+    facts.now,
+    dateOf,
+  );
+  return { trouble, about, announcements, status: statusDiffers(report.status, status) ? status : undefined };
+}
+
+/** The trouble if somebody has to change something. */
+export function standstillOf(trouble: Trouble | undefined): Trouble | undefined {
+  return trouble?.terminal === true ? trouble : undefined;
+}
+
+function announceStandstill(told: Trouble | undefined, trouble: Trouble | undefined): readonly Announcement[] {
+  const standstill = standstillOf(trouble);
+  if (standstill === undefined || sameValue(standstill, told)) return [];
+  const { reason, message } = standstill;
+  return [{ event: { type: 'Warning', reason, message } }];
+}
+
+function announcePeers(before: ReadonlyMap<string, string>, views: readonly PeerView[]): readonly Announcement[] {
+  const present = statesOf(views);
+  const left = [...before.keys()].filter((id) => !present.has(id));
+  return [
+    ...views.flatMap((view) => announcePeer(before.get(view.seen.peer.id), view)),
+    ...left.map((peer) => ({ log: { message: 'a peer left', fields: { peer } } })),
+  ];
+}
+
+function announcePeer(before: string | undefined, { seen: { peer }, assessment }: PeerView): readonly Announcement[] {
+  const { state, message: why } = assessment;
+  const isGood = state === 'Ready';
+  if (before === state || (before === undefined && !isGood && !firstSeenBad.has(state))) return [];
+  const who = `${peer.hostname ?? peer.id} (${peer.address ?? 'no address'})`;
+  return [
+    {
+      event: { type: isGood ? 'Normal' : 'Warning', reason: `Peer${state}`, message: `${who}: ${why}` },
+      log: { message: 'a peer changed its state', fields: { peer: peer.id, who, before, state, why } },
+    },
+  ];
+}
+
+function statesOf(views: readonly PeerView[]): ReadonlyMap<string, string> {
+  return new Map(views.map(({ seen, assessment }) => [seen.peer.id, assessment.state]));
+}
+
+function sameSubject(a: ReportSubject, b: ReportSubject): boolean {
+  return a.derived === b.derived && a.revision === b.revision && sameValue(a.trouble, b.trouble);
+}
