@@ -128,7 +128,7 @@ image: install ## Build the image localhost/peerdiscovery into dist/image.tar to
 	@node scripts/build-image.ts "$(IMAGE)" dist/image.tar "$(BUILDER)"
 
 .PHONY: load
-load: install ## Load what `make image` built into a local cluster (CLUSTER=kind|k3d|minikube|k3s|containerd)
+load: install ## Load what `make image` built into a local cluster (CLUSTER=kind|k3d|minikube|k3s|containerd, or kind/NAME)
 	@node scripts/load-image.ts dist/image.tar "$(CLUSTER)"
 
 .PHONY: sbom

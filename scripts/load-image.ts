@@ -1,67 +1,157 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { commandWorks, type Runs, runCommand } from './run-command.ts';
+import { runCommand } from './run-command.ts';
 
-/** A local cluster, and how its nodes get an image from an archive. */
+/** What a command prints, or undefined if it fails. */
+export type Reads = (command: readonly string[]) => string | undefined;
+
+/** A program that runs local clusters, and how their nodes get an image from an archive. */
 export interface ImageLoader {
   readonly name: 'kind' | 'k3d' | 'minikube' | 'k3s' | 'containerd';
-  /** Ends with 0 where such a cluster runs. */
-  readonly probe: readonly string[];
-  readonly load: (archive: string) => readonly string[];
+  /** Prints its clusters, and fails or prints none where there is none. */
+  readonly list: readonly string[];
+  /** Names of the clusters in what `list` prints. */
+  readonly read: (printed: string) => readonly string[];
+  /** How the kubeconfig that the program writes calls this cluster. */
+  readonly contextOf: (cluster: string) => string | undefined;
+  readonly load: (archive: string, cluster: string) => readonly string[];
 }
 
-const some = (list: string) => ['sh', '-c', `${list} 2>/dev/null | grep -q .`];
+/** A local cluster that was chosen. */
+export interface LocalCluster {
+  readonly loader: ImageLoader;
+  readonly cluster: string;
+}
+
+/** For programs that know one cluster, on their own machine. */
+const thisMachine = () => ['here'];
+const importBy = (ctr: readonly string[]) => (archive: string) => [
+  ...ctr,
+  '--namespace',
+  'k8s.io',
+  'images',
+  'import',
+  archive,
+];
 
 /** In the order in which they are tried. */
 export const imageLoaders: readonly ImageLoader[] = [
   {
     name: 'kind',
-    probe: some('kind get clusters'),
-    load: (archive) => ['kind', 'load', 'image-archive', archive],
+    list: ['kind', 'get', 'clusters'],
+    read: firstWords,
+    contextOf: (cluster) => `kind-${cluster}`,
+    load: (archive, cluster) => ['kind', 'load', 'image-archive', archive, '--name', cluster],
   },
   {
     name: 'k3d',
-    probe: some('k3d cluster list --no-headers'),
-    load: (archive) => ['k3d', 'image', 'import', archive],
+    list: ['k3d', 'cluster', 'list', '--no-headers'],
+    read: firstWords,
+    contextOf: (cluster) => `k3d-${cluster}`,
+    load: (archive, cluster) => ['k3d', 'image', 'import', archive, '--cluster', cluster],
   },
   {
     name: 'minikube',
-    probe: ['minikube', 'status'],
-    load: (archive) => ['minikube', 'image', 'load', archive],
+    list: ['minikube', 'profile', 'list', '--light', '--output', 'json'],
+    read: minikubeProfiles,
+    contextOf: (cluster) => cluster,
+    load: (archive, cluster) => ['minikube', 'image', 'load', archive, '--profile', cluster],
   },
   {
     name: 'k3s',
-    probe: ['k3s', 'ctr', 'version'],
-    load: (archive) => ['k3s', 'ctr', '--namespace', 'k8s.io', 'images', 'import', archive],
+    list: ['k3s', 'ctr', 'version'],
+    read: thisMachine,
+    contextOf: () => 'default',
+    load: importBy(['k3s', 'ctr']),
   },
   {
     name: 'containerd',
-    probe: ['ctr', 'version'],
-    load: (archive) => ['ctr', '--namespace', 'k8s.io', 'images', 'import', archive],
+    list: ['ctr', 'version'],
+    read: thisMachine,
+    contextOf: () => undefined,
+    load: importBy(['ctr']),
   },
 ];
 
-/** The first local cluster that is found, or the one of that name; throws with the cure where there is none. */
-export function chooseLoader(wanted: string | undefined, runs: Runs): ImageLoader {
-  const names = imageLoaders.map(({ name }) => name).join(', ');
-  if (wanted !== undefined) {
-    const named = imageLoaders.find(({ name }) => name === wanted);
-    if (named === undefined) throw new Error(`CLUSTER=${wanted} is not known: choose one of ${names}`);
-    return named;
-  }
-  const found = imageLoaders.find(({ probe }) => runs(probe));
-  if (found !== undefined) return found;
-  throw new Error(
-    `no local cluster was found (${names}): name one by CLUSTER=, or push the image to a registry that your nodes can reach`,
-  );
+function firstWords(printed: string): readonly string[] {
+  return printed.split('\n').flatMap((line) => line.trim().split(/\s+/).slice(0, 1).filter(Boolean));
+}
+
+function minikubeProfiles(printed: string): readonly string[] {
+  const { valid } = JSON.parse(printed) as { readonly valid?: readonly { readonly Name: string }[] | null };
+  return (valid ?? []).map(({ Name }) => Name);
+}
+
+const names = imageLoaders.map(({ name }) => name).join(', ');
+
+/**
+ * The local cluster to load into; throws with the cure where that is none, or unclear.
+ *
+ * That is the wanted one (`kind`, or `kind/NAME`), else that of kubectl's context, else the first that is found.
+ */
+export function chooseCluster(wanted: string | undefined, context: string | undefined, reads: Reads): LocalCluster {
+  const [program, named] = splitOnce(wanted ?? '');
+  const loaders = imageLoaders.filter(({ name }) => wanted === undefined || name === program);
+  if (loaders.length === 0) throw new Error(`CLUSTER=${wanted} is not known: choose one of ${names}`);
+  const found = loaders.flatMap((loader) => findClusters(loader, reads));
+  const chosen =
+    found.find(({ cluster }) => cluster === named) ??
+    (named === undefined && context !== undefined
+      ? found.find(({ loader, cluster }) => loader.contextOf(cluster) === context)
+      : undefined);
+  if (chosen !== undefined) return chosen;
+  const [first] = found;
+  if (first === undefined) throw new Error(adviseNone(wanted));
+  const siblings = found.filter(({ loader }) => loader === first.loader).map(({ cluster }) => cluster);
+  if (named !== undefined)
+    throw new Error(`${program} has no cluster ${named} here: CLUSTER=${program}/NAME takes ${siblings.join(', ')}`);
+  if (siblings.length === 1) return first;
+  const example = `CLUSTER=${first.loader.name}/${siblings[0]}`;
+  throw new Error(`${first.loader.name} has several clusters (${siblings.join(', ')}): name one, as in ${example}`);
+}
+
+function splitOnce(wanted: string): readonly [string, string | undefined] {
+  const at = wanted.indexOf('/');
+  return at < 0 ? [wanted, undefined] : [wanted.slice(0, at), wanted.slice(at + 1)];
+}
+
+function findClusters(loader: ImageLoader, reads: Reads): readonly LocalCluster[] {
+  const printed = reads(loader.list);
+  return printed === undefined ? [] : loader.read(printed).map((cluster) => ({ loader, cluster }));
+}
+
+function adviseNone(wanted: string | undefined): string {
+  const cure = 'push the image to a registry that your nodes can reach';
+  if (wanted === undefined) return `no local cluster was found (${names}): start one, or ${cure}`;
+  const [loader] = imageLoaders.filter(({ name }) => name === splitOnce(wanted)[0]);
+  return `CLUSTER=${wanted} was not found, by "${loader?.list.join(' ')}": start it, or ${cure}`;
+}
+
+/** What to tell about where the image is now, if kubectl speaks to another cluster too. */
+export function describeLoaded(
+  archive: string,
+  { loader, cluster }: LocalCluster,
+  context: string | undefined,
+): string {
+  const own = loader.contextOf(cluster);
+  const what = `${archive} is loaded into ${loader.name}${loader.read === thisMachine ? '' : `, cluster ${cluster}`}`;
+  if (own === undefined || context === undefined || own === context) return what;
+  return `${what}; kubectl's context is ${context}: "kubectl config use-context ${own}" chooses this cluster`;
+}
+
+function readCommand([program = '', ...args]: readonly string[]): string | undefined {
+  const { status, stdout } = spawnSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+  return status === 0 ? stdout : undefined;
 }
 
 if (import.meta.main) {
   const [archive = 'dist/image.tar', wanted] = process.argv.slice(2).map((word) => word || undefined);
   try {
     if (!existsSync(archive)) throw new Error(`${archive} is not there: run \`make image\` first`);
-    const loader = chooseLoader(wanted, commandWorks);
-    runCommand(loader.load(archive));
-    process.stdout.write(`${archive} is loaded into ${loader.name}\n`);
+    const context = readCommand(['kubectl', 'config', 'current-context'])?.trim();
+    const chosen = chooseCluster(wanted, context, readCommand);
+    runCommand(chosen.loader.load(archive, chosen.cluster));
+    process.stdout.write(`${describeLoaded(archive, chosen, context)}\n`);
   } catch (error) {
     process.stderr.write(`make load: ${error instanceof Error ? error.message : String(error)}\n`);
     process.exitCode = 1;

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { chooseBuilder, imageBuilders } from '../../scripts/build-image.ts';
-import { chooseLoader, imageLoaders } from '../../scripts/load-image.ts';
+import { chooseCluster, describeLoaded, imageLoaders } from '../../scripts/load-image.ts';
 
 /** A machine on which the commands of these programs alone work. */
 const machineWith =
@@ -30,22 +30,77 @@ describe('make image', () => {
   });
 });
 
+/** What each program prints where it runs a cluster of this name, as the real ones do. */
+const printed = (cluster: string): Readonly<Record<string, string>> => ({
+  kind: `${cluster}\n`,
+  k3d: `${cluster}   1/1       0/0      true\n`,
+  minikube: JSON.stringify({ invalid: [{ Name: 'broken' }], valid: [{ Name: cluster, Status: 'OK' }] }),
+  k3s: 'Client:\n  Version: v2\n',
+  ctr: 'Client:\n  Version: v2\n',
+});
+
+/** A machine with one cluster of each of these programs, or with what they print. */
+const clustersOf =
+  (programs: readonly string[], texts: Readonly<Record<string, string>> = printed('dev')) =>
+  ([program = '']: readonly string[]) =>
+    programs.includes(program) ? texts[program] : undefined;
+
+const everything = clustersOf(Object.keys(printed('dev')));
+
 describe('make load', () => {
-  for (const { name, probe } of imageLoaders)
+  for (const { name, list } of imageLoaders)
     it(`loads into ${name} where no other cluster is`, () => {
-      const loader = chooseLoader(undefined, (command) => command === probe);
+      const { loader, cluster } = chooseCluster(undefined, 'far-away', clustersOf([list[0] ?? '']));
       expect(loader.name).to.equal(name);
-      expect(loader.load('/a.tar')).to.include('/a.tar');
+      expect(loader.load('/a.tar', cluster)).to.include('/a.tar');
     });
 
-  it('takes the cluster that is named, whatever else is there', () => {
-    expect(chooseLoader('containerd', () => true).name).to.equal('containerd');
+  it('names the cluster to the program, which would take its default otherwise', () => {
+    const commandFor = (program: string) => {
+      const { loader, cluster } = chooseCluster(undefined, undefined, clustersOf([program]));
+      return loader.load('/a.tar', cluster).join(' ');
+    };
+    expect(commandFor('kind')).to.equal('kind load image-archive /a.tar --name dev');
+    expect(commandFor('k3d')).to.equal('k3d image import /a.tar --cluster dev');
+    expect(commandFor('minikube')).to.equal('minikube image load /a.tar --profile dev');
   });
 
-  it('says the cure where there is none, and what may be chosen', () => {
-    expect(() => chooseLoader(undefined, () => false)).to.throw(
-      /no local cluster was found .*CLUSTER=.*push the image/,
+  it('takes the cluster that is named, whatever else is there', () => {
+    const several = clustersOf(['kind', 'ctr'], { kind: 'dev\nother\n', ctr: 'Client:' });
+    expect(chooseCluster('containerd', 'kind-dev', several).loader.name).to.equal('containerd');
+    expect(chooseCluster('kind/other', 'kind-dev', several).cluster).to.equal('other');
+    expect(chooseCluster('kind', 'kind-other', several).cluster).to.equal('other');
+  });
+
+  it('takes the cluster of the context of kubectl before others', () => {
+    expect(chooseCluster(undefined, 'k3d-dev', everything).loader.name).to.equal('k3d');
+    expect(chooseCluster(undefined, 'dev', everything).loader.name).to.equal('minikube');
+    expect(chooseCluster(undefined, 'default', everything).loader.name).to.equal('k3s');
+    expect(chooseCluster(undefined, undefined, everything).loader.name).to.equal('kind');
+  });
+
+  it('says into which it loaded, and how to get there where kubectl speaks to another', () => {
+    const kind = chooseCluster('kind', undefined, everything);
+    expect(describeLoaded('a.tar', kind, 'kind-dev')).to.equal('a.tar is loaded into kind, cluster dev');
+    expect(describeLoaded('a.tar', kind, 'prod')).to.match(/kubectl config use-context kind-dev/);
+    expect(describeLoaded('a.tar', chooseCluster('containerd', undefined, everything), 'prod')).to.equal(
+      'a.tar is loaded into containerd',
     );
-    expect(() => chooseLoader('eks', () => true)).to.throw(/CLUSTER=eks is not known: choose one of kind/);
+  });
+
+  it('says the cure where there is none or too many, and what may be chosen', () => {
+    const nothing = () => undefined;
+    expect(() => chooseCluster(undefined, 'far-away', nothing)).to.throw(/no local cluster was found .*push the image/);
+    expect(() => chooseCluster('kind', undefined, nothing)).to.throw(
+      /"kind get clusters": start it, or push the image/,
+    );
+    expect(() => chooseCluster('eks', undefined, everything)).to.throw(/CLUSTER=eks is not known: choose one of kind/);
+    expect(() => chooseCluster('kind/x', undefined, everything)).to.throw(/kind has no cluster x here: .* takes dev/);
+    const two = clustersOf(['kind'], { kind: 'dev\nother\n' });
+    expect(() => chooseCluster(undefined, 'far-away', two)).to.throw(
+      /several clusters \(dev, other\).*CLUSTER=kind\/dev/,
+    );
+    const noProfile = clustersOf(['minikube'], { minikube: '{"invalid":[],"valid":null}' });
+    expect(() => chooseCluster(undefined, undefined, noProfile)).to.throw(/no local cluster/);
   });
 });
