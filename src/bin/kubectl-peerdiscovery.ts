@@ -11,7 +11,7 @@ import { createPluginCluster } from '../adapters/kubernetes/plugin-cluster.ts';
 import { serveDashboard } from '../adapters/kubernetes/serve-dashboard.ts';
 import { didYouMean } from '../domain/closest-name.ts';
 import { type PluginContext, PluginError } from '../plugin/ports.ts';
-import { commandNames, runPlugin } from '../plugin/run-plugin.ts';
+import { commandNames, readCommand, runPlugin } from '../plugin/run-plugin.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { silentLog } from '../runtime/log.ts';
 import { runMerge } from './merge.ts';
@@ -66,7 +66,7 @@ function abortOnSignals(): AbortSignal {
 async function main(args: readonly string[]): Promise<number> {
   const code = await runPlugin(args, context);
   if (code !== undefined) return code;
-  const [command = '', ...rest] = args;
+  const [command = '', ...rest] = readCommand(args);
   if (command === 'merge') return runMerge(rest, context);
   context.stderr(
     `error: unknown command ${JSON.stringify(command)}${didYouMean(command, commandNames)}\n  cure: "kubectl peerdiscovery help" lists them\n`,

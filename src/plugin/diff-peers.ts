@@ -1,4 +1,5 @@
 import type { DivergentResource } from '../api/peer-discovery.ts';
+import { didYouMean } from '../domain/closest-name.ts';
 import { showServedVersion } from '../domain/served-version.ts';
 import { comparePeerFields, type PeerFields } from './compare-peer-fields.ts';
 import { type Comparison, compareServed, servedByDocument, servedByPeer } from './compare-served.ts';
@@ -74,10 +75,10 @@ function comparePeers(
       ({ id, hostname, address }) => name === id || name === hostname || name === address,
     );
     if (at >= 0) return at;
-    const known = table.peers.map(nameOf).join(', ');
+    const known = table.peers.map(nameOf);
     throw new PluginError(
-      `no peer is called ${JSON.stringify(name)}`,
-      `give a hostname, an id or an address: ${known}`,
+      `no peer is called ${JSON.stringify(name)}${didYouMean(name, known)}`,
+      `give a hostname, an id or an address: ${known.join(', ')}`,
     );
   };
   const [a, b] = [find(left), find(right)];

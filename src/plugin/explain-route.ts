@@ -10,7 +10,7 @@ import type { PeerSet, RoutingTable, TablePeer } from '../domain/routing-table.t
 import { showServedVersion } from '../domain/served-version.ts';
 import { indexTable, type TableIndex } from '../domain/table-index.ts';
 import { exitCodes } from './exit-codes.ts';
-import { findResources } from './find-resource.ts';
+import { closestPath, closestResource, findResources } from './find-resource.ts';
 import { type Cell, createPaint, formatTable, type Paint, type Tone } from './format-table.ts';
 import { nameOf } from './names.ts';
 import { doubtAbout } from './peer-doubt.ts';
@@ -55,6 +55,8 @@ export interface Explanation {
   readonly alsoServedAs: readonly string[];
   /** Where the resource is, if no server that serves it has the path that was asked for. */
   readonly elsewhere?: string;
+  /** What was probably meant, if no server serves it. */
+  readonly closest?: string;
 }
 
 /**
@@ -76,6 +78,7 @@ export async function explainRoute(flags: PluginFlags, cluster: Cluster, context
       );
     context.stderr(
       `No server serves a resource called ${JSON.stringify(asked)}: the routing table is complete (revision ${bundle.table.revision}).\n` +
+        suggest(closestResource(bundle, asked)) +
         'See "kubectl peerdiscovery table" for what is served, or give a path, such as /apis/GROUP/VERSION/RESOURCE.\n',
     );
     return exitCodes.no;
@@ -86,6 +89,7 @@ export async function explainRoute(flags: PluginFlags, cluster: Cluster, context
     path,
     tableTooOld: age === undefined || age > confirmedWithinMs,
     alsoServedAs: found.slice(1).map((other) => other.path),
+    closest: closestPath(bundle, path),
   });
   context.stdout(
     printData(explanation, flags.output) ??
@@ -105,6 +109,7 @@ function explain(
     readonly path: string;
     readonly tableTooOld: boolean;
     readonly alsoServedAs: readonly string[];
+    readonly closest: string | undefined;
   },
 ): Explanation {
   const parsed = parseRequestInfo(asked.method, asked.path);
@@ -149,7 +154,13 @@ function explain(
     outcomes,
     alsoServedAs: asked.alsoServedAs,
     ...(elsewhere !== undefined && { elsewhere }),
+    ...(info.isResourceRequest && serving?.length === 0 && asked.closest !== undefined && { closest: asked.closest }),
   };
+}
+
+/** A question on a line of its own, or nothing. */
+function suggest(closest: string | undefined): string {
+  return closest === undefined ? '' : `Did you mean ${closest}?\n`;
 }
 
 /** The collection of a resource that is asked for in a namespace and has none, or the other way round. */
@@ -274,8 +285,8 @@ function renderExplanation(explanation: Explanation, table: RoutingTable, paint:
   else if (request.isResourceRequest && servedBy.length === 0)
     tables.push(
       table.complete
-        ? 'No server serves it, and every live server is known: 404 is the truth.\n'
-        : 'No server is known to serve it, but not every live server is known well enough.\n',
+        ? `No server serves it, and every live server is known: 404 is the truth.\n${suggest(explanation.closest)}`
+        : `No server is known to serve it, but not every live server is known well enough.\n${suggest(explanation.closest)}`,
     );
   else if (peers.length > 0)
     tables.push(
@@ -313,8 +324,8 @@ function renderExplanation(explanation: Explanation, table: RoutingTable, paint:
     );
   if (explanation.mode === 'Observe')
     tables.push(
-      'This PeerDiscovery is in mode Observe: for now, proxies send every request home. The above is what Route would do;\n' +
-        `turn it on with: kubectl patch peerdiscovery ${table.owner} --type=merge -p '{"spec":{"mode":"Route"}}'\n`,
+      'In mode Observe, as now, proxies send every request home; the above is what Route\nwould do. Turn it on with:\n' +
+        `  kubectl patch peerdiscovery ${table.owner} --type=merge -p '{"spec":{"mode":"Route"}}'\n`,
     );
   if (explanation.alsoServedAs.length > 0) tables.push(`Also served as ${explanation.alsoServedAs.join(', ')}.\n`);
   return `${lines.join('')}\n${tables.join('\n')}`;

@@ -1,3 +1,4 @@
+import { closestName } from '../domain/closest-name.ts';
 import type { ResourceDiscovery } from '../domain/discovery-document.ts';
 import { parseDiscoveryList } from '../domain/parse-discovery.ts';
 import type { RoutingBundle, Scope } from '../domain/routing-table.ts';
@@ -60,6 +61,47 @@ export function findResources(bundle: RoutingBundle, text: string, method = 'GET
   }));
 }
 
+/** What somebody probably meant by a resource that is not there: `deployments.apps` for `deploymets.apps`. */
+export function closestResource(bundle: RoutingBundle, text: string): string | undefined {
+  const [full = '', ...subresource] = text.split('/');
+  const [name = '', ...suffix] = full.split('.');
+  const rest = suffix.join('.');
+  const listed = listResources(bundle);
+  const inGroup = listed.filter(({ group, version }) => rest === group || rest === `${version}.${group}`);
+  const near = closestOf(rest !== '' && inGroup.length > 0 ? inGroup : listed, name);
+  if (near === undefined) return undefined;
+  const qualified = rest === '' || near.group === '' ? near.resource : `${near.resource}.${near.group}`;
+  return [qualified, ...subresource].join('/');
+}
+
+/** The same for the path of a resource: `/apis/apps/v1/deployments` for `/apis/app/v1/deployments`. */
+export function closestPath(bundle: RoutingBundle, path: string): string | undefined {
+  const words = path.split('/');
+  const rootLength = words[1] === 'apis' ? 4 : 3;
+  const [asked, rest] = [words.slice(0, rootLength).join('/'), words.slice(rootLength)];
+  const at = rest[0] === 'namespaces' && rest.length > 2 ? 2 : 0;
+  const listed = listResources(bundle);
+  const root = closestName(asked, [...new Set(listed.map(rootOf))]);
+  const near = closestOf(
+    listed.filter((found) => rootOf(found) === root),
+    rest[at] ?? '',
+  );
+  if (root === undefined || near === undefined) return undefined;
+  const closest = [root, ...rest.slice(0, at), near.resource, ...rest.slice(at + 1)].join('/');
+  return closest === path ? undefined : closest;
+}
+
+function rootOf({ group, version }: Pick<NamedResource, 'group' | 'version'>): string {
+  return group === '' ? `/api/${version}` : `/apis/${group}/${version}`;
+}
+
+/** The resource that has the closest name to this; short names are close to too much. */
+function closestOf(listed: readonly NamedResource[], name: string): NamedResource | undefined {
+  const names = listed.flatMap((found) => [...found.names].filter((one) => one.length > 3));
+  const close = closestName(name.toLowerCase(), names);
+  return close === undefined ? undefined : listed.find((found) => found.names.has(close));
+}
+
 /**
  * Where a request of this method for the resource goes: `NAMESPACE` and `NAME` stand for any.
  *
@@ -71,12 +113,11 @@ function pathOf(
   scope: Scope | undefined,
   method: string,
 ): string {
-  const root = group === '' ? `/api/${version}` : `/apis/${group}/${version}`;
   const ofObject = subresource !== '' || method === 'PUT' || method === 'PATCH';
   const reads = method === 'GET' || method === 'HEAD';
   const namespaced = subresource !== '' && scope === undefined ? true : scope === 'Namespaced' && (ofObject || !reads);
   return [
-    root,
+    rootOf({ group, version }),
     ...(namespaced ? ['namespaces/NAMESPACE'] : []),
     resource,
     ...(ofObject ? ['NAME'] : []),

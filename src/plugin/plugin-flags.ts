@@ -77,6 +77,9 @@ function unknownFlag(flag: string, allowed: readonly string[]): string {
   return `unknown flag ${flag}${didYouMean(flag, names)}${didYouMean(flag, names) === '' ? '; it' : ' It'} takes ${names.join(', ')}`;
 }
 
+/** Methods of HTTP that kube-apiserver gives a meaning. */
+const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'CONNECT'];
+
 /** Reads the flags of one command; every problem is reported at once, each with its cure. */
 export function parsePluginFlags(
   args: readonly string[],
@@ -120,6 +123,11 @@ export function parsePluginFlags(
   const port = one('port') ?? '0';
   if (!/^[0-9]{1,5}$/.test(port) || Number(port) > 65_535)
     problems.push(`--port ${port} is no port; give 1 to 65535, or 0 for a free one`);
+  const method = (one('method') ?? 'GET').toUpperCase();
+  if (!methods.includes(method))
+    problems.push(
+      `--method ${method} is no HTTP method${didYouMean(method, methods)}; give one of ${methods.join(', ')}`,
+    );
   if (problems.length > 0) return { problems };
   return {
     flags: {
@@ -131,7 +139,7 @@ export function parsePluginFlags(
       name: one('name') ?? 'cluster',
       output: output ?? 'table',
       watch: values.watch === true,
-      method: (one('method') ?? 'GET').toUpperCase(),
+      method,
       target: many('target'),
       targetVersion: one('target-version'),
       auditLogs: many('audit-log'),

@@ -1,5 +1,6 @@
 import { apiVersion, type PeerDiscovery, plural } from '../api/peer-discovery.ts';
 import { defaultTableName } from '../api/table-name.ts';
+import { didYouMean } from '../domain/closest-name.ts';
 import { documentationUrl } from '../domain/documentation-url.ts';
 import type { RoutingBundle } from '../domain/routing-table.ts';
 import type { PluginFlags } from './plugin-flags.ts';
@@ -10,9 +11,19 @@ export async function readObject(cluster: Cluster, { name }: Pick<PluginFlags, '
   const object = await cluster.get<PeerDiscovery>(`/apis/${apiVersion}/${plural}/${name}`);
   if (object !== undefined) return object;
   throw new PluginError(
-    `there is no PeerDiscovery ${JSON.stringify(name)} at ${cluster.serverUrl}`,
+    `there is no PeerDiscovery ${JSON.stringify(name)} at ${cluster.serverUrl}${didYouMean(name, await namesOfObjects(cluster))}`,
     `name another with --name; "kubectl get peerdiscovery" lists them. Without any, create one: ${documentationUrl('guides/install.md')}`,
   );
+}
+
+/** What other PeerDiscovery objects are called, as far as this user may know. */
+async function namesOfObjects(cluster: Cluster): Promise<readonly string[]> {
+  try {
+    const objects = await cluster.list<PeerDiscovery>(`/apis/${apiVersion}/${plural}`);
+    return objects.map(({ metadata }) => metadata.name);
+  } catch {
+    return [];
+  }
 }
 
 /** Where the operator runs: as the flags say, else where it publishes a table whose namespace nobody chose. */

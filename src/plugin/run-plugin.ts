@@ -205,12 +205,12 @@ Exit codes: 0 yes, 1 no, 2 wrong usage, 3 nobody can tell (the cluster or a file
 `;
 
 /** The command line as `COMMAND ...`: flags may stand before the command, and `help COMMAND` is `COMMAND --help`. */
-function readCommand(args: readonly string[]): readonly string[] {
+export function readCommand(args: readonly string[]): readonly string[] {
   const ordered = commandFirst(args);
   const [name, about] = ordered;
   if (name === '--version') return ['version', '--client'];
   if (name !== 'help') return ordered;
-  return about === undefined ? ['--help'] : [about, '--help'];
+  return about === undefined || about === 'help' ? ['--help'] : [about, '--help'];
 }
 
 /**

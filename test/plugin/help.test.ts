@@ -84,6 +84,10 @@ describe('names that are not known', function () {
     const { status, stderr } = spawnSync(process.execPath, [program, 'staus'], { encoding: 'utf8' });
     expect(status).to.equal(2);
     expect(stderr).to.contain('did you mean status?');
+    const help = (name: string) => spawnSync(process.execPath, [program, 'help', name], { encoding: 'utf8' });
+    expect(help('explian').stderr).to.contain('unknown command "explian"; did you mean explain?');
+    expect(help('merge').stdout).to.contain('--local');
+    expect(help('help').status).to.equal(0);
     const merge = spawnSync(process.execPath, [program, 'merge', '--locl', 'a'], { encoding: 'utf8' });
     expect(merge.stderr).to.contain('did you mean --local?');
   });

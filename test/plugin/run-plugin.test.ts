@@ -497,6 +497,31 @@ describe('kubectl peerdiscovery', () => {
     });
   });
 
+  it('asks whether another name was meant, of objects, peers, resources, paths and methods', async () => {
+    const stderr = async (...args: string[]) => {
+      const { code, stderr: text } = await run(args);
+      return `${code} ${text}`;
+    };
+    expect(await stderr('status', '--name', 'clster')).to.match(
+      /^3 .*there is no PeerDiscovery "clster".*; did you mean cluster\?/,
+    );
+    expect(await stderr('diff', 'a', 'apiserver-B')).not.to.match(/^0/);
+    expect(await stderr('explain', 'deploymets')).to.match(/^1 .*\nDid you mean deployments\?\n/);
+    expect(await stderr('explain', 'deploymets.apps/scale')).to.contain('Did you mean deployments.apps/scale?');
+    expect(await stderr('explain', 'deployments.ap')).to.contain('Did you mean deployments.apps?');
+    expect(await stderr('explain', 'something')).not.to.contain('Did you mean');
+    expect(await stderr('explain', 'pods', '--method', 'GTE')).to.match(
+      /^2 .*GTE is no HTTP method; did you mean GET\?/,
+    );
+    const meant = async (path: string) => /Did you mean (.*)\?/.exec((await run(['explain', path])).stdout)?.[1];
+    expect(await meant('/apis/apps/v1/deployment')).to.equal('/apis/apps/v1/deployments');
+    expect(await meant('/apis/app/v1/namespaces/x/deployments/y')).to.equal('/apis/apps/v1/namespaces/x/deployments/y');
+    expect(await meant('/api/v1/namespaces/x/pod')).to.equal('/api/v1/namespaces/x/pods');
+    expect(await meant('/apis/apps/v1/namespaces/x/deployments/y/scal')).to.equal(undefined);
+    expect(await meant('/apis/somewhere.example/v1/things')).to.equal(undefined);
+    expect(await meant('/apis/apps/v1/deployments')).to.equal(undefined);
+  });
+
   it('explains by the same decisions as the proxy makes', async () => {
     const { stdout, code } = await run(['explain', 'deployments.apps', '-o', 'json']);
     expect(code).to.equal(0);
