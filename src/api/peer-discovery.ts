@@ -85,6 +85,28 @@ const portPattern = '(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-
 const dnsLabel = '[A-Za-z0-9]([-A-Za-z0-9_]{0,61}[A-Za-z0-9])?';
 const octetPattern = '(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])';
 
+const ipv4Pattern = `${octetPattern}([.]${octetPattern}){3}`;
+
+/**
+ * Every IPv6 address, by where its `::` stands and whether it ends in an IPv4 address (RFC 4291, section 2.2).
+ *
+ * A regular expression, as kube-apiserver has functions for addresses from 1.31 on only.
+ */
+const ipv6Pattern = (() => {
+  const word = '[0-9a-fA-F]{1,4}';
+  const begun = [1, 2, 3, 4, 5, 6].map((words) => `(${word}:){${words}}(:${word}){1,${7 - words}}`);
+  const mixed = [1, 2, 3, 4, 5].map((words) => `(${word}:){${words}}:(${word}:){0,${5 - words}}${ipv4Pattern}`);
+  return [
+    `(${word}:){7}${word}`,
+    `(${word}:){1,7}:`,
+    `:(:${word}){1,7}`,
+    '::',
+    ...begun,
+    `((${word}:){6}|::(${word}:){0,5})${ipv4Pattern}`,
+    ...mixed,
+  ].join('|');
+})();
+
 const staticAddress = Type.Object(
   {
     peer: Type.String({
@@ -98,7 +120,7 @@ const staticAddress = Type.Object(
         'for it in the DNS would choose the address after it was checked.',
       maxLength: 64,
       ...matching(
-        `^([[][0-9a-fA-F:.]*:[0-9a-fA-F:.]*[]]|${octetPattern}([.]${octetPattern}){3}):${portPattern}$`,
+        `^([[](${ipv6Pattern})[]]|${ipv4Pattern}):${portPattern}$`,
         'must be an IP address and a port from 1 to 65535, an IPv6 address in brackets, and no name or URL; for example ' +
           '10.0.0.11:6443 or [fd00::11]:6443',
       ),
@@ -115,7 +137,7 @@ const selectorTerm = `(! *${labelKey}|${labelKey}( *(=|==|!=) *${labelValue}?| *
 
 /** Whether no bit is set behind the prefix of an IPv4 range; what is none is left to the rule before. */
 const withoutHostBits = [
-  `!self.matches('^${octetPattern}([.]${octetPattern}){3}/([0-9]|[12][0-9]|3[0-2])$')`,
+  `!self.matches('^${ipv4Pattern}/([0-9]|[12][0-9]|3[0-2])$')`,
   "[0, 1, 2, 3].all(i, int(self.split('/')[0].split('.')[i]) % " +
     "[1, 2, 4, 8, 16, 32, 64, 128, 256][int(self.split('/')[1]) <= 8 * i ? 8 : " +
     "int(self.split('/')[1]) >= 8 * i + 8 ? 0 : 8 * i + 8 - int(self.split('/')[1])] == 0)",
@@ -238,8 +260,8 @@ const specSchema = section(
               maxLength: 64,
               'x-kubernetes-validations': [
                 rule(
-                  `self.matches('^(${octetPattern}([.]${octetPattern}){3}/([0-9]|[12][0-9]|3[0-2])|` +
-                    "[0-9a-fA-F:.]*:[0-9a-fA-F:.]*/([0-9]|[1-9][0-9]|1[01][0-9]|12[0-8]))$')",
+                  `self.matches('^(${ipv4Pattern}/([0-9]|[12][0-9]|3[0-2])|` +
+                    `(${ipv6Pattern})/([0-9]|[1-9][0-9]|1[01][0-9]|12[0-8]))$')`,
                   'must be a range of IP addresses with the length of its prefix; for example 10.0.0.0/24 or fd00::/64',
                 ),
                 rule(

@@ -1,5 +1,7 @@
 import { readFile } from 'node:fs/promises';
+import { isIPv6 } from 'node:net';
 import { expect } from 'chai';
+import { seededRandom } from '../../lab/seeded-random.ts';
 import { crdFile, crdText } from '../../scripts/generate-crd.ts';
 import { customResourceDefinition } from '../../src/api/custom-resource-definition.ts';
 import { parseDuration } from '../../src/api/duration.ts';
@@ -61,6 +63,21 @@ describe('the CustomResourceDefinition of PeerDiscovery', () => {
     const rules = JSON.stringify(customResourceDefinition()).match(/"rule":"(?:[^"\\]|\\.)*"/g) ?? [];
     expect(rules).not.to.deep.equal([]);
     expect(rules.filter((rule) => rule.includes('\\\\'))).to.deep.equal([]);
+  });
+
+  it('takes for a static address exactly what is one, as far as IPv6 goes', () => {
+    const rule = /self\.matches\('(\^\(\[\[\].*?)'\)/.exec(JSON.stringify(schemaOfCrd()));
+    // What RE2 reads as a bracket is an empty class of JavaScript.
+    const address = new RegExp(rule?.[1]?.replace('[]]', '\\]') ?? 'no rule');
+    const words = ['1', 'fd00', '', '', 'abcde', 'g', '10.0.0.1', '10.0.0.300', '0'];
+    const random = seededRandom(1);
+    const below = (limit: number) => Math.floor(random() * limit);
+    const candidates = Array.from({ length: 20_000 }, () =>
+      Array.from({ length: 1 + below(9) }, () => words[below(words.length)]).join(':'),
+    );
+    const wrong = candidates.filter((host) => address.test(`[${host}]:6443`) !== isIPv6(host));
+    expect(wrong).to.deep.equal([]);
+    expect(candidates.filter((host) => isIPv6(host))).to.have.length.greaterThan(200);
   });
 
   it('has a default for every field of the spec but those that have none by nature', () => {

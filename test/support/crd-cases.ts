@@ -187,7 +187,10 @@ export const crdCases: readonly CrdCase[] = [
       ],
     },
   }),
-  ...['10.0.0.0/33', '10.0.0/8', 'x/8', '300.0.0.0/8', 'fd00::/129', '10.0.0.0-10.0.0.9'].map((cidr) =>
+  ...[
+    ...['10.0.0.0/33', '10.0.0/8', 'x/8', '300.0.0.0/8', 'fd00::/129', '10.0.0.0-10.0.0.9'],
+    ...[':::/64', '1::2::3/128', '12345::/16', ':/64', '1:2:3/48', '::ffff:300.1.1.1/128', '1:2:3:4:5:6:7:8:9/128'],
+  ].map((cidr) =>
     refused(
       `the range ${cidr}`,
       { addresses: { allowedCIDRs: [cidr] } },
@@ -212,7 +215,30 @@ export const crdCases: readonly CrdCase[] = [
     { leases: { namespace: 'A_B' } },
     /spec\.leases\.namespace: Invalid value: .* must be the name of a namespace.* for example/,
   ),
-  refused('a static address with an octet of 300', staticAddress('10.0.300.1:1'), /must be an IP address and a port/),
+  ...[
+    '10.0.300.1',
+    '[:::]',
+    '[1::2::3]',
+    '[12345::1]',
+    '[1:2:3]',
+    '[fd00::1%eth0]',
+    '[10.0.0.1]',
+    '[::10.0.0.300]',
+  ].map((host) =>
+    refused(
+      `the static address ${host}`,
+      staticAddress(`${host}:6443`),
+      /must be an IP address and a port .* for example/,
+    ),
+  ),
+  ...[
+    '[::1]',
+    '[fd00::11]',
+    '[1:2:3:4:5:6:7:8]',
+    '[1:2:3:4:5:6:7::]',
+    '[::ffff:10.0.0.11]',
+    '[64:ff9b::10.0.0.11]',
+  ].map((host) => accepted(`the static address ${host}`, staticAddress(`${host}:6443`))),
   refused('an unknown field', { modus: 'Route' }, /unknown field "spec\.modus"/),
 ];
 
