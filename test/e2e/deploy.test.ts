@@ -596,13 +596,14 @@ describe('what an administrator installs, from an empty control plane', function
       expect(wrong).to.contain('/proxy/kind');
     });
 
-    it('installs into the namespace default by the very commands of the README', async () => {
+    it('installs into the namespace default by the very commands of the README, and leaves nothing there', async () => {
       await runBlock(readme, /^helm install/m);
       expect(await lab.must(['get', 'deployments', '-n', 'default', '-o', 'name'])).to.contain(
         'peerdiscovery-operator',
       );
-      await helm('uninstall', 'peerdiscovery', '--wait');
-      await lab.must(['delete', '--ignore-not-found', 'crd', 'peerdiscoveries.peerdiscovery.dev']);
+      await runBlock('rollback-uninstall.md', /^helm uninstall peerdiscovery --wait/m);
+      const left = await lab.must(['get', 'leases,secrets,configmaps,deployments', '-n', 'default', '-o', 'name']);
+      expect(left).not.to.contain('peerdiscovery');
     });
 
     it('installs, upgrades, rolls back and uninstalls by the very commands of the guides', async () => {
