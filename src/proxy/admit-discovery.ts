@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { buildStatus } from '../domain/status-error.ts';
+import type { Fault } from '../http/client/dispatch.ts';
 import { headerValue, type RawHeaders } from '../http/fields.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { pathOf } from './discovery-path.ts';
@@ -7,14 +8,14 @@ import type { Exchange } from './exchange.ts';
 import { fetchWhole, identityHeaders } from './fetch-whole.ts';
 import type { FleetPeer } from './fleet.ts';
 import { auditIdOf, fieldsForClient } from './own-fields.ts';
-import type { PeerFault, PeerTarget, PeerTransport } from './ports.ts';
+import type { PeerTarget, PeerTransport } from './ports.ts';
 import { writeStatus } from './write-status.ts';
 
 /** Whom to ask, in this order, and whom to tell of a server that failed. */
 export interface Homes {
   /** Called only when a server must be asked. */
   readonly homes: () => readonly FleetPeer[];
-  readonly onFault: (target: PeerTarget, fault: PeerFault) => void;
+  readonly onFault: (target: PeerTarget, fault: Fault) => void;
   /** False for a server that has not been seen ready since it failed: its refusal says nothing. */
   readonly knowsItsUsers: (target: PeerTarget) => boolean;
 }

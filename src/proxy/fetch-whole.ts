@@ -1,8 +1,9 @@
+import type { Fault } from '../http/client/dispatch.ts';
 import { headerValue } from '../http/fields.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Exchange } from './exchange.ts';
 import { prepareRequestHeaders, prepareResponseHeaders } from './forwarded-headers.ts';
-import type { PeerFault, PeerTarget, PeerTransport } from './ports.ts';
+import type { PeerTarget, PeerTransport } from './ports.ts';
 
 /** A peer's whole answer, or why there is none. */
 export type WholeAnswer =
@@ -14,7 +15,7 @@ export type WholeAnswer =
       /** True if the answer was longer than the bound, so that `body` is only its beginning. */
       readonly cut: boolean;
     }
-  | { readonly kind: 'fault'; readonly fault: PeerFault };
+  | { readonly kind: 'fault'; readonly fault: Fault };
 
 /** What there is of an answer besides its body. */
 export type FetchedAnswer = Omit<Extract<WholeAnswer, { readonly kind: 'answer' }>, 'body'>;

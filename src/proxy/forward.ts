@@ -2,6 +2,8 @@ import type { Duplex } from 'node:stream';
 import type { NotFoundRule } from '../domain/route-request.ts';
 import type { StatusError } from '../domain/status-error.ts';
 import { buildStatus } from '../domain/status-error.ts';
+import type { AnswerHandler, Call, Fault } from '../http/client/dispatch.ts';
+import type { WrittenFields } from '../http/client/written-fields.ts';
 import { headerValue } from '../http/fields.ts';
 import { AcceptedCredentials } from './accepted-credentials.ts';
 import type { Served } from './ask-served.ts';
@@ -12,7 +14,7 @@ import type { Exchange } from './exchange.ts';
 import type { FleetPeer } from './fleet.ts';
 import { prepareAgain, prepareRequestHeaders, prepareResponseHeaders } from './forwarded-headers.ts';
 import { type KeptBody, keepBody } from './kept-body.ts';
-import type { FieldsMemo, PeerCall, PeerFault, PeerHandler, PeerTransport, UnavailableReason } from './ports.ts';
+import type { PeerTransport, UnavailableReason } from './ports.ts';
 
 /** One server to try. */
 export interface ForwardTarget {
@@ -46,7 +48,7 @@ export interface ForwardPlan {
 /** What forwarding tells its caller. */
 export interface ForwardEvents {
   /** `isServers` is false where the server may be well: somebody else may have broken the connection. */
-  onFault(target: ForwardTarget, fault: PeerFault, isServers: boolean): void;
+  onFault(target: ForwardTarget, fault: Fault, isServers: boolean): void;
   /** False for a server that has not been seen ready since it failed: it may not have read yet who may do what. */
   knowsItsUsers(target: ForwardTarget): boolean;
   onFailover(target: ForwardTarget): void;
@@ -101,7 +103,7 @@ interface HeldAnswer {
 }
 
 /** One request with all its attempts, one after another. It handles the answer of each. */
-class Forwarding implements ForwardedExchange, PeerHandler {
+class Forwarding implements ForwardedExchange, AnswerHandler {
   readonly #exchange: Exchange;
   readonly #plan: ForwardPlan;
   readonly #transport: PeerTransport;
@@ -116,7 +118,7 @@ class Forwarding implements ForwardedExchange, PeerHandler {
   #repeats = 1;
   /** The target of the current or last attempt. */
   #target: ForwardTarget | undefined;
-  #call: PeerCall | undefined;
+  #call: Call | undefined;
   #running = false;
   #held: HeldAnswer | undefined;
   #started = false;
@@ -162,7 +164,7 @@ class Forwarding implements ForwardedExchange, PeerHandler {
   }
 
   #attempt(target: ForwardTarget): void {
-    const { rawHeaders, memo } = this.#prepare(target.peerProxied);
+    const { rawHeaders, written } = this.#prepare(target.peerProxied);
     this.#target = target;
     this.#held = undefined;
     this.#started = false;
@@ -171,14 +173,14 @@ class Forwarding implements ForwardedExchange, PeerHandler {
     target.peer.load.inFlight++;
     target.peer.load.asked++;
     try {
-      this.#call = this.#dispatch(target, rawHeaders, memo);
+      this.#call = this.#dispatch(target, rawHeaders, written);
     } catch (error) {
       this.#leave();
       throw error;
     }
   }
 
-  #dispatch({ peer }: ForwardTarget, rawHeaders: readonly string[], memo: FieldsMemo | undefined): PeerCall {
+  #dispatch({ peer }: ForwardTarget, rawHeaders: readonly string[], written: WrittenFields | undefined): Call {
     const exchange = this.#exchange;
     return this.#transport.dispatch(
       peer.target,
@@ -186,11 +188,10 @@ class Forwarding implements ForwardedExchange, PeerHandler {
         method: exchange.method,
         path: exchange.target,
         rawHeaders,
-        memo,
+        written,
         body: this.#body?.open() ?? null,
         longRunning: this.#plan.longRunning,
-        accepted: this.#isAccepted,
-        overHttp2: exchange.protocol === 'HTTP/2',
+        mayShare: this.#isAccepted,
         connectAs: exchange.identity.connectAs,
         upgrade: this.#plan.upgrade?.protocol,
       },
@@ -213,13 +214,16 @@ class Forwarding implements ForwardedExchange, PeerHandler {
     connection.accepted.note(this.#credential, { method, status, rawHeaders });
   }
 
-  #prepare(peerProxied: boolean): { readonly rawHeaders: readonly string[]; readonly memo: FieldsMemo | undefined } {
+  #prepare(peerProxied: boolean): {
+    readonly rawHeaders: readonly string[];
+    readonly written: WrittenFields | undefined;
+  } {
     const exchange = this.#exchange;
     // Requests with bodies differ in Content-Length, so their fields do not repeat.
     if (!exchange.hasBody) return prepareAgain(exchange, peerProxied);
     const { identity, connection } = exchange;
     const context = { remoteAddress: connection.remoteAddress, peerProxied, identity };
-    return { rawHeaders: prepareRequestHeaders(exchange.rawHeaders, context), memo: undefined };
+    return { rawHeaders: prepareRequestHeaders(exchange.rawHeaders, context), written: undefined };
   }
 
   onInterim(status: number, rawHeaders: string[]): void {
@@ -255,7 +259,7 @@ class Forwarding implements ForwardedExchange, PeerHandler {
     }
   }
 
-  onFault(fault: PeerFault): void {
+  onFault(fault: Fault): void {
     this.#leave();
     try {
       this.#takeFault(fault);
@@ -345,7 +349,7 @@ class Forwarding implements ForwardedExchange, PeerHandler {
     }
   }
 
-  #takeFault(fault: PeerFault): void {
+  #takeFault(fault: Fault): void {
     const target = this.#target;
     if (fault.kind === 'aborted' || this.#closed || target === undefined) return;
     this.#events.onFault(target, fault, this.#isServers(fault));
@@ -360,7 +364,7 @@ class Forwarding implements ForwardedExchange, PeerHandler {
    * kube-apiserver ends an HTTP/1.1 connection when it cannot finish an answer, as what is behind it has cut its own,
    * and when it has answered before the whole request came.
    */
-  #isServers({ kind, sent }: PeerFault): boolean {
+  #isServers({ kind, sent }: Fault): boolean {
     if (!sent || (kind !== 'reset' && kind !== 'timeout')) return true;
     if (this.#plan.isBehind) return false;
     const isUnsent = this.#exchange.hasBody && !this.#exchange.bodyComplete();
@@ -521,7 +525,7 @@ class Forwarding implements ForwardedExchange, PeerHandler {
     return true;
   }
 
-  #recover(target: ForwardTarget, fault: PeerFault): void {
+  #recover(target: ForwardTarget, fault: Fault): void {
     if (fault.kind === 'request') {
       this.#giveUp(target, fault);
       return;
@@ -543,7 +547,7 @@ class Forwarding implements ForwardedExchange, PeerHandler {
     this.#attempt(other);
   }
 
-  #giveUp({ peer }: ForwardTarget, { kind, sent, error }: PeerFault): void {
+  #giveUp({ peer }: ForwardTarget, { kind, sent, error }: Fault): void {
     const { id } = peer.target;
     if (kind === 'request') {
       this.#events.reject(buildStatus(400, `the request cannot be sent: ${error.message}`));

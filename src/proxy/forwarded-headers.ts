@@ -1,5 +1,5 @@
+import { WrittenFields } from '../http/client/written-fields.ts';
 import { headerList, isNamed, isSameHeaders, isWorthKeeping, type RawHeaders } from '../http/fields.ts';
-import type { FieldsMemo } from './ports.ts';
 import type { RequestIdentity } from './request-identity.ts';
 
 /** What of the request is needed besides its header fields. */
@@ -69,7 +69,7 @@ export function prepareRequestHeaders(rawHeaders: RawHeaders, context: HeaderCon
 /** Header fields of a request as they are sent on, and what they were made of. */
 export interface PreparedFields {
   readonly rawHeaders: readonly string[];
-  readonly memo: FieldsMemo;
+  readonly written: WrittenFields;
   readonly from: RawHeaders;
   readonly identity: RequestIdentity;
   readonly peerProxied: boolean;
@@ -91,7 +91,7 @@ export function prepareAgain(exchange: FieldsSource, peerProxied: boolean): Prep
   const { remoteAddress } = connection;
   const prepared = {
     rawHeaders: prepareRequestHeaders(rawHeaders, { remoteAddress, peerProxied, identity }),
-    memo: { written: undefined, encoded: undefined },
+    written: new WrittenFields(),
     from: rawHeaders,
     identity,
     peerProxied,

@@ -6,6 +6,7 @@ import { routeRequest } from '../domain/route-request.ts';
 import type { PeerSet } from '../domain/routing-table.ts';
 import type { StatusError } from '../domain/status-error.ts';
 import { buildStatus } from '../domain/status-error.ts';
+import type { Fault } from '../http/client/dispatch.ts';
 import { headerValue } from '../http/fields.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
@@ -19,7 +20,7 @@ import { forward } from './forward.ts';
 import type { WatchLeveller } from './level-watches.ts';
 import { ownFields } from './own-fields.ts';
 import type { PeerHealth } from './peer-health.ts';
-import type { PeerFault, PeerTarget, PeerTransport, ProxyMetrics, Route, UnavailableReason } from './ports.ts';
+import type { PeerTarget, PeerTransport, ProxyMetrics, Route, UnavailableReason } from './ports.ts';
 import { RunningRequest } from './running-requests.ts';
 import type { DiscoveryQuestion, UnifiedDiscovery } from './unified-discovery.ts';
 import { writeStatus } from './write-status.ts';
@@ -305,7 +306,7 @@ class Answering implements ForwardEvents {
     this.#refuse(status, why);
   }
 
-  onFault({ peer }: ForwardTarget, fault: PeerFault, isServers: boolean): void {
+  onFault({ peer }: ForwardTarget, fault: Fault, isServers: boolean): void {
     this.#noteFailed(peer, fault.kind);
     noteFault(this.#context, peer.target, fault, isServers);
   }
@@ -419,12 +420,7 @@ const trust: NotFoundRule = { kind: 'trust' };
 const noTargets: readonly ForwardTarget[] = [];
 const none = () => noTargets;
 
-function noteFault(
-  { health, metrics }: HandlerContext,
-  target: PeerTarget,
-  fault: PeerFault,
-  isServers: boolean,
-): void {
+function noteFault({ health, metrics }: HandlerContext, target: PeerTarget, fault: Fault, isServers: boolean): void {
   if (fault.kind === 'aborted' || fault.kind === 'request') return;
   metrics.peerErrors.inc({ type: fault.kind === 'address' ? 'endpoint_resolution' : 'proxy_transport' });
   // The server lives: one client's odd request must not take it from all others.

@@ -1,3 +1,4 @@
+import { readContentLength } from '../http/content-length.ts';
 import type { RawHeaders } from '../http/fields.ts';
 import { isFieldSafe, statusLine, writeInterimHead } from '../http/server/answer-head.ts';
 import type { RequestBody } from '../http/server/request-body.ts';
@@ -140,9 +141,9 @@ export class Http1Exchange implements Exchange {
     if (this.#status !== 0 || this.#closed) return;
     this.#status = status;
     let head = statusLine(status);
-    let length: string | undefined;
+    const length = status === 204 ? undefined : readContentLength(rawHeaders);
     let announced = '';
-    let isSafe = head !== '';
+    let isSafe = head !== '' && length !== 'repeated' && length !== 'invalid';
     for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
       const name = rawHeaders[at] ?? '';
       const value = rawHeaders[at + 1] ?? '';
@@ -150,13 +151,7 @@ export class Http1Exchange implements Exchange {
       const kind = kindOf(name);
       if (kind === 'hop' || (kind === 'content-length' && status === 204)) continue;
       if (kind === 'trailer') announced += `${name}: ${value}\r\n`;
-      else {
-        if (kind === 'content-length') {
-          if (length !== undefined || !/^[0-9]{1,15}$/.test(value)) isSafe = false;
-          length = value;
-        }
-        head += `${name}: ${value}\r\n`;
-      }
+      else head += `${name}: ${value}\r\n`;
     }
     if (!isSafe) {
       // A server's answer must not be read as another, nor end this process.
@@ -164,9 +159,9 @@ export class Http1Exchange implements Exchange {
       return;
     }
     if (this.method === 'HEAD' || status === 204 || status === 304) this.#framing = 'none';
-    else if (length !== undefined) {
+    else if (typeof length === 'number') {
       this.#framing = 'length';
-      this.#left = Number(length);
+      this.#left = length;
     } else if (this.protocol === 'HTTP/1.1') {
       this.#framing = 'chunked';
       head += `Transfer-Encoding: chunked\r\n${announced}`;

@@ -1,3 +1,4 @@
+import { readContentLength } from '../http/content-length.ts';
 import type { RawHeaders } from '../http/fields.ts';
 import { headerValue, isSameHeaders, isWorthKeeping } from '../http/fields.ts';
 import { errorCode } from '../http/http2/frames.ts';
@@ -95,14 +96,14 @@ export class Http2Exchange implements Exchange, StreamUser {
     this.#status = status;
     const isStatus = status >= 200 && status <= 999;
     const fields = isStatus ? encodeFields(status === 204 ? withoutLength(rawHeaders) : rawHeaders) : undefined;
-    const length = headerValue(rawHeaders, 'content-length');
-    if (fields === undefined || (length !== undefined && !/^[0-9]{1,15}$/.test(length))) {
+    const length = readContentLength(rawHeaders);
+    if (fields === undefined || length === 'invalid' || length === 'repeated') {
       // A server's answer must not be read as another, nor end this process.
       this.destroy();
       return;
     }
     this.#isBodiless = this.method === 'HEAD' || status === 204 || status === 304;
-    if (!this.#isBodiless && length !== undefined) this.#left = Number(length);
+    if (!this.#isBodiless && length !== undefined) this.#left = length;
     this.#stream.begin(encodeStatus(status) + fields);
   }
 

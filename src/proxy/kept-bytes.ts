@@ -42,9 +42,8 @@ export function memoryCost(client: Remembered, counted: Counted): number {
   let cost = (sticky.size + (accepted?.size ?? 0)) * pieceCost;
   if (rawHeaders !== undefined) cost += fieldsCost(rawHeaders, counted);
   if (prepared === undefined) return cost;
-  const { encoded, written } = prepared.memo;
   cost += fieldsCost(prepared.from, counted) + fieldsCost(prepared.rawHeaders, counted);
-  return cost + (encoded?.block.length ?? 0) + (written?.text.length ?? 0);
+  return cost + prepared.written.size;
 }
 
 /** What chunks hold in memory: a piece of a buffer holds all of it. */

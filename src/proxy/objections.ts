@@ -1,4 +1,5 @@
 import { isProxied, parseRequestInfo } from '../domain/request-info.ts';
+import { readContentLength } from '../http/content-length.ts';
 import { isProtocolList } from '../http/field-syntax.ts';
 
 /** What a head says of the body that follows it, or why it is refused. */
@@ -26,7 +27,6 @@ interface RequestHead {
  */
 export function examineHead({ method, target, version, rawHeaders }: RequestHead): HeadFacts {
   let hosts = 0;
-  let length: string | undefined;
   let encoding: string | undefined;
   let expect: string | undefined;
   let objection: string | undefined;
@@ -43,11 +43,6 @@ export function examineHead({ method, target, version, rawHeaders }: RequestHead
       case 6:
         if (name.toLowerCase() === 'expect') expect = expect === undefined ? value : `${expect}, ${value}`;
         break;
-      case 14:
-        if (name.toLowerCase() !== 'content-length') break;
-        if (length !== undefined) objection = 'more than one Content-Length';
-        length = value;
-        break;
       case 17:
         if (name.toLowerCase() !== 'transfer-encoding') break;
         if (encoding !== undefined) objection = 'more than one Transfer-Encoding';
@@ -56,17 +51,19 @@ export function examineHead({ method, target, version, rawHeaders }: RequestHead
       default:
     }
   }
+  const length = readContentLength(rawHeaders);
+  if (length === 'repeated') objection = 'more than one Content-Length';
   if (encoding !== undefined) {
     if (version !== '1.1') objection = 'Transfer-Encoding needs HTTP/1.1';
     else if (encoding.toLowerCase() !== 'chunked') objection = 'Transfer-Encoding must be chunked, once';
     else if (length !== undefined) objection = 'Content-Length and Transfer-Encoding together';
   }
-  if (length !== undefined && !/^[0-9]{1,15}$/.test(length)) objection = 'an invalid Content-Length';
+  if (length === 'invalid') objection = 'an invalid Content-Length';
   if (version !== '1.1' && version !== '1.0') objection = 'unknown version of HTTP';
   // Before HTTP/1.1 there was no Host: probes of load balancers come without one.
   const isHostFine = hosts === 1 || (hosts === 0 && version === '1.0');
   objection ??= objectToLine(method, target) ?? (isHostFine ? undefined : oneHost);
-  return { objection, chunked: encoding !== undefined, length: length === undefined ? 0 : Number(length), expect };
+  return { objection, chunked: encoding !== undefined, length: typeof length === 'number' ? length : 0, expect };
 }
 
 const oneHost = 'exactly one Host is needed';

@@ -4,11 +4,12 @@ import {
   type OpenApiIndex,
   parseOpenApiIndexText,
 } from '../domain/merge-openapi.ts';
+import type { Fault } from '../http/client/dispatch.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Exchange } from './exchange.ts';
 import { fetchWhole } from './fetch-whole.ts';
 import type { FleetPeer } from './fleet.ts';
-import type { PeerFault, PeerTarget, PeerTransport } from './ports.ts';
+import type { PeerTarget, PeerTransport } from './ports.ts';
 import { openDocumentReader } from './read-documents.ts';
 import { type StoredDocument, storeDocument } from './stored-document.ts';
 
@@ -21,7 +22,7 @@ export interface OpenApiView {
 }
 
 /** Tells of a server that failed. */
-type OnFault = (target: PeerTarget, fault: PeerFault) => void;
+type OnFault = (target: PeerTarget, fault: Fault) => void;
 
 /** Follows the OpenAPI v3 indexes of servers. */
 export interface OpenApiIndexes {

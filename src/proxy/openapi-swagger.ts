@@ -1,10 +1,11 @@
+import type { Fault } from '../http/client/dispatch.ts';
 import { headerValue } from '../http/fields.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { SwaggerForm } from './document-messages.ts';
 import type { Exchange } from './exchange.ts';
 import { fetchPieces } from './fetch-whole.ts';
 import type { FleetPeer } from './fleet.ts';
-import type { PeerFault, PeerTarget, PeerTransport } from './ports.ts';
+import type { PeerTarget, PeerTransport } from './ports.ts';
 import { type DocumentReader, openDocumentReader } from './read-documents.ts';
 import { type StoredDocument, storeDocument, strongEtag } from './stored-document.ts';
 
@@ -38,7 +39,7 @@ export interface MergedSwagger {
     exchange: Exchange,
     form: SwaggerForm,
     sources: readonly FleetPeer[],
-    onFault: (target: PeerTarget, fault: PeerFault) => void,
+    onFault: (target: PeerTarget, fault: Fault) => void,
   ): Promise<StoredDocument | undefined>;
 }
 
@@ -49,7 +50,7 @@ interface Kept {
 }
 
 /** Tells of a server that failed. */
-type OnFault = (target: PeerTarget, fault: PeerFault) => void;
+type OnFault = (target: PeerTarget, fault: Fault) => void;
 
 /** What a source has. */
 type Fetched =
@@ -277,7 +278,7 @@ export function createMergedSwagger({
   }
 
   /** A server that does not answer to its end is left alone; whether others are well, their health says. */
-  function noteFault(target: PeerTarget, fault: PeerFault, onFault: OnFault): void {
+  function noteFault(target: PeerTarget, fault: Fault, onFault: OnFault): void {
     if (fault.kind === 'answer') refuse(target, fault.error.message, onFault);
     else onFault(target, fault);
   }

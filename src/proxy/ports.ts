@@ -1,6 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
-import type { Duplex } from 'node:stream';
 import type { RoutingBundle } from '../domain/routing-table.ts';
+import type { AnswerHandler, Call, HttpRequest } from '../http/client/dispatch.ts';
 
 /** Where routing tables come from: a watch or a file. */
 export interface RoutingTableSource {
@@ -57,93 +57,18 @@ export interface PeerTarget {
  */
 export type ConnectAs = 'anonymous' | 'frontProxy';
 
-/**
- * Where a transport keeps what it has made of header fields that will come again; whose fields they are, is the key.
- */
-export interface FieldsMemo {
-  /** For HTTP/1.1. */
-  written: { readonly address: string; readonly connectAs: ConnectAs; readonly text: string } | undefined;
-  /** For HTTP/2: encoded, what follows the path. */
-  encoded: { readonly address: string; readonly connectAs: ConnectAs; readonly block: string } | undefined;
-}
-
-/** What is sent to a peer. Header values are latin1 strings in a flat array. */
-export interface PeerRequest {
-  readonly method: string;
-  readonly path: string;
-  readonly rawHeaders: readonly string[];
-  /** One that always comes with the same `rawHeaders`; undefined if they will not come again. */
-  readonly memo?: FieldsMemo | undefined;
-  /** Read only once the connection stands, so that a failure before leaves it whole. */
-  readonly body: AsyncIterable<Uint8Array> | null;
+/** A request to a kube-apiserver. */
+export interface PeerRequest extends HttpRequest {
   /** Watches and the like: own connections, no timeouts. */
   readonly longRunning: boolean;
   /**
-   * True if a server has accepted the credential before. kube-apiserver ends the HTTP/2 connection on which it refuses
-   * one, or finds none, and others' requests might be on it (`UnauthenticatedHTTP2DOSMitigation`, since 1.29).
+   * True if it may share a connection with requests of others, as a server has accepted its credential before.
+   * kube-apiserver ends the HTTP/2 connection on which it refuses a credential, or finds none
+   * (`UnauthenticatedHTTP2DOSMitigation`, since 1.29).
    */
-  readonly accepted?: boolean;
-  /** True for a client of HTTP/2, to whom names of fields may be told in lower case however the peer was asked. */
-  readonly overHttp2?: boolean;
-  /** Without a front-proxy certificate, `frontProxy` is a fault of kind `request`. */
+  readonly mayShare?: boolean;
+  /** Without a front-proxy certificate, `frontProxy` is a fault of kind `request`, and so is a token with it. */
   readonly connectAs: ConnectAs;
-  /** Protocol to switch to, where the client asks for one. */
-  readonly upgrade: string | undefined;
-}
-
-/**
- * Why a peer could not answer.
- *
- * - `address`: the address is not allowed; nothing was connected.
- * - `connect`, `certificate`: no byte was sent.
- * - `answer`: the peer is there, and what it answered cannot be passed on, or it gave up on this request alone.
- * - `reset`: the connection broke; `sent` says whether the request may have been received.
- * - `timeout`: no answer in time.
- * - `request`: the request itself cannot be sent.
- * - `aborted`: this side gave up.
- * - `saturated`: too many connections to this peer already; no byte was sent.
- */
-export type PeerFaultKind =
-  | 'address'
-  | 'connect'
-  | 'certificate'
-  | 'reset'
-  | 'answer'
-  | 'timeout'
-  | 'request'
-  | 'aborted'
-  | 'saturated';
-
-/** A failure of one attempt. */
-export interface PeerFault {
-  readonly kind: PeerFaultKind;
-  /** True if a byte of the request may have reached the peer. */
-  readonly sent: boolean;
-  readonly error: Error;
-}
-
-/**
- * Takes a peer's answer: any number of `onInterim`, `onHead`, then data, then `onEnd`; or `onFault`, once, at any
- * point.
- */
-export interface PeerHandler {
-  /** An interim answer came: 100 to a request with `Expect`, whose body is read meanwhile, or another 1xx. */
-  onInterim?(status: number, rawHeaders: string[]): void;
-  onHead(status: number, rawHeaders: string[]): void;
-  /** `isLast`: nothing but `onEnd` without trailers follows, and at once; false does not mean that more follows. */
-  onData(chunk: Buffer, isLast: boolean): void;
-  onEnd(rawTrailers: string[]): void;
-  onFault(fault: PeerFault): void;
-  /** The peer switched protocols; the socket is the handler's from here on, and nothing else is called. */
-  onUpgrade(rawHeaders: string[], socket: Duplex): void;
-}
-
-/** One running attempt. */
-export interface PeerCall {
-  pause(): void;
-  resume(): void;
-  /** Does nothing once the handler was told of the end. */
-  abort(reason: Error): void;
 }
 
 /**
@@ -158,7 +83,7 @@ export type Readiness = 'ready' | 'refused' | 'away' | 'hung';
 
 /** Sends requests to peers over connections whose certificate was verified first. */
 export interface PeerTransport {
-  dispatch(target: PeerTarget, request: PeerRequest, handler: PeerHandler): PeerCall;
+  dispatch(target: PeerTarget, request: PeerRequest, handler: AnswerHandler): Call;
   /**
    * Asks the peer for `/readyz`, over a connection that is kept for it. `onHead` gets the header fields of its answers.
    */

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
+import type { AnswerHandler } from '../../src/http/client/dispatch.ts';
 import type { Exchange } from '../../src/proxy/exchange.ts';
 import { fetchWhole } from '../../src/proxy/fetch-whole.ts';
-import type { PeerHandler } from '../../src/proxy/ports.ts';
 import { createManualClock } from '../support/manual-clock.ts';
 
 const target = { id: 'a', address: '10.0.0.1:6443', serverName: 'kubernetes.default.svc', pinned: false };
@@ -13,10 +13,10 @@ const exchange = {
 
 function ask(maxBytes = 10) {
   const clock = createManualClock();
-  const handlers: PeerHandler[] = [];
+  const handlers: AnswerHandler[] = [];
   const aborts: string[] = [];
   const transport = {
-    dispatch: (_target: unknown, _request: unknown, handler: PeerHandler) => {
+    dispatch: (_target: unknown, _request: unknown, handler: AnswerHandler) => {
       handlers.push(handler);
       return { pause: () => {}, resume: () => {}, abort: (reason: Error) => void aborts.push(reason.message) };
     },

@@ -1,9 +1,10 @@
 import { PassThrough } from 'node:stream';
 import { expect } from 'chai';
+import type { AnswerHandler } from '../../src/http/client/dispatch.ts';
 import type { ClientConnection, Exchange } from '../../src/proxy/exchange.ts';
 import type { FleetPeer } from '../../src/proxy/fleet.ts';
 import { type ForwardEvents, type ForwardTarget, forward } from '../../src/proxy/forward.ts';
-import type { PeerHandler, PeerRequest, PeerTransport } from '../../src/proxy/ports.ts';
+import type { PeerRequest, PeerTransport } from '../../src/proxy/ports.ts';
 import { passThrough, type RequestIdentity } from '../../src/proxy/request-identity.ts';
 
 interface Given extends Partial<RequestIdentity> {
@@ -56,10 +57,10 @@ describe('forwarding one request', () => {
         onClose(false);
       },
     } as unknown as Exchange;
-    let handler: PeerHandler | undefined;
+    let handler: AnswerHandler | undefined;
     const transport = {
-      dispatch: (_target: unknown, { accepted }: PeerRequest, given: PeerHandler) => {
-        seen.accepted.push(accepted);
+      dispatch: (_target: unknown, { mayShare }: PeerRequest, given: AnswerHandler) => {
+        seen.accepted.push(mayShare);
         if (seen.accepted.length > 1) brokenOr('dispatch');
         handler = given;
         return {

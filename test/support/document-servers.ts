@@ -1,7 +1,8 @@
 import { headerList } from '../../src/http/fields.ts';
 import type { Exchange } from '../../src/proxy/exchange.ts';
 import type { FleetPeer } from '../../src/proxy/fleet.ts';
-import type { PeerHandler, PeerRequest, PeerTarget, PeerTransport } from '../../src/proxy/ports.ts';
+import type { PeerRequest, PeerTarget, PeerTransport } from '../../src/proxy/ports.ts';
+import type { AnswerHandler } from '../../src/http/client/dispatch.ts';
 
 /** What a server of {@link createDocumentServers} gives. */
 export interface GivenDocument {
@@ -27,7 +28,7 @@ const pieceBytes = 16 * 1024;
 export function createDocumentServers(given: Readonly<Record<string, GivenDocument>>): DocumentServers {
   const documents = new Map(Object.entries(given));
   const asked: string[] = [];
-  const dispatch = ({ id }: PeerTarget, { rawHeaders }: PeerRequest, handler: PeerHandler) => {
+  const dispatch = ({ id }: PeerTarget, { rawHeaders }: PeerRequest, handler: AnswerHandler) => {
     const document = documents.get(id);
     let aborted = false;
     const send = async () => {

@@ -1,8 +1,8 @@
+import type { Dispatcher } from '../../http/client/dispatch.ts';
 import type { Readiness } from '../../proxy/ports.ts';
-import type { Http1Pool } from './http1-pool.ts';
 
 /** Connections over which one peer is asked for its readiness. */
-export interface ReadinessLane extends Http1Pool {
+export interface ReadinessLane extends Dispatcher {
   /** The peer has told this proxy's own token what it tells nobody without one. */
   needsToken: boolean;
 }
@@ -20,7 +20,7 @@ export interface Asking {
 type Found = Readiness | undefined;
 
 /** Makes a lane of a pool that nothing else uses. */
-export function createReadinessLane(pool: Http1Pool): ReadinessLane {
+export function createReadinessLane(pool: Dispatcher): ReadinessLane {
   return Object.assign(pool, { needsToken: false });
 }
 
@@ -56,11 +56,11 @@ async function readInTime({ ownToken, timeoutMs }: Asking): Promise<string | und
 }
 
 /** A kept connection may be closed just as it is used, so that is tried once more. */
-async function askTwice(pool: Http1Pool, asking: Asking, token?: string): Promise<Readiness> {
+async function askTwice(pool: Dispatcher, asking: Asking, token?: string): Promise<Readiness> {
   return (await askOnce(pool, asking, token)) ?? (await askOnce(pool, asking, token)) ?? 'away';
 }
 
-function askOnce(pool: Http1Pool, { timeoutMs, onHead }: Asking, token: string | undefined): Promise<Found> {
+function askOnce(pool: Dispatcher, { timeoutMs, onHead }: Asking, token: string | undefined): Promise<Found> {
   return new Promise((resolve) => {
     // What has come while this process was busy is read first.
     const timer = setTimeout(() => setImmediate(giveUp), timeoutMs);
@@ -75,22 +75,19 @@ function askOnce(pool: Http1Pool, { timeoutMs, onHead }: Asking, token: string |
     let status = 0;
     let text = '';
     const rawHeaders = token === undefined ? [] : ['Authorization', `Bearer ${token}`];
-    const request = { method: 'GET', path: '/readyz', rawHeaders, body: null, longRunning: false } as const;
-    const call = pool.dispatch(
-      { ...request, connectAs: 'anonymous', upgrade: undefined },
-      {
-        onHead: (code, fields) => {
-          status = code;
-          onHead?.(fields);
-        },
-        onData: (chunk) => {
-          if (text.length < maxReadinessText) text += chunk.toString('latin1');
-        },
-        onEnd: () => settle(readinessOf(status, text)),
-        onFault: ({ kind }) => settle(kind === 'reset' ? undefined : 'away'),
-        onUpgrade: (_headers, socket) => socket.destroy(),
+    const request = { method: 'GET', path: '/readyz', rawHeaders, body: null, upgrade: undefined } as const;
+    const call = pool.dispatch(request, {
+      onHead: (code, fields) => {
+        status = code;
+        onHead?.(fields);
       },
-    );
+      onData: (chunk) => {
+        if (text.length < maxReadinessText) text += chunk.toString('latin1');
+      },
+      onEnd: () => settle(readinessOf(status, text)),
+      onFault: ({ kind }) => settle(kind === 'reset' ? undefined : 'away'),
+      onUpgrade: (_headers, socket) => socket.destroy(),
+    });
   });
 }
 

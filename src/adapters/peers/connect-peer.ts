@@ -1,24 +1,13 @@
 import { isIP } from 'node:net';
 import { type ConnectionOptions, type SecureContext, type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { parseAddress } from '../../domain/address.ts';
-import type { PeerFaultKind, PeerTarget } from '../../proxy/ports.ts';
+import { ConnectFault } from '../../http/client/dispatch.ts';
+import type { PeerTarget } from '../../proxy/ports.ts';
 import type { TryEach } from '../../runtime/trust-anchors.ts';
 import { withoutNodeAdvice } from '../../runtime/without-node-advice.ts';
 import type { AddressPolicy } from './address-policy.ts';
 import type { PeerTlsMaterial } from './peer-tls.ts';
 import { checkPeerName } from './verified-connection.ts';
-
-/** A failure before the connection stood, with the reason as a class rather than as text. */
-export class ConnectFault extends Error {
-  override readonly name = 'ConnectFault';
-  readonly kind: PeerFaultKind;
-  /** True if all that was wrong is that a verified server speaks HTTP/1.1 only. */
-  speaksHttp1 = false;
-  constructor(kind: PeerFaultKind, message: string, cause?: unknown) {
-    super(message, { cause });
-    this.kind = kind;
-  }
-}
 
 /** Protocols that a connection can be made for. */
 export type PeerProtocol = 'http/1.1' | 'h2';

@@ -1,10 +1,12 @@
+import { type AnswerHandler, type Call, type Dispatcher, sweepMs } from '../../http/client/dispatch.ts';
+import { createHttp1Pool, type Http1PoolLimits } from '../../http/client/http1-pool.ts';
+import { createHttp2Pool, type Http2Pool } from '../../http/client/http2-pool.ts';
+import { headerValue } from '../../http/fields.ts';
 import { loadResponseParsers } from '../../http/llhttp/response-parser.ts';
-import type { PeerCall, PeerRequest, PeerTarget, PeerTransport } from '../../proxy/ports.ts';
+import type { PeerRequest, PeerTarget, PeerTransport } from '../../proxy/ports.ts';
 import type { AddressPolicy } from './address-policy.ts';
 import { askReadiness, createReadinessLane, type ReadinessLane } from './ask-readiness.ts';
 import { createPeerConnector } from './connect-peer.ts';
-import { createHttp1Pool, type Http1Pool, type Http1PoolLimits, sweepMs } from './http1-pool.ts';
-import { createHttp2Sessions, type Http2Sessions } from './http2-sessions.ts';
 import type { PeerTls, PeerTlsMaterial } from './peer-tls.ts';
 
 /** What the transport needs to know. */
@@ -29,15 +31,15 @@ export interface PeerTransportOptions {
 /** Connections of one peer, made with one material; watches and short requests never share one. */
 interface Lanes {
   /** Short requests with a body, of newcomers, or to a peer that does not speak HTTP/2. */
-  readonly short: Http1Pool;
+  readonly short: Dispatcher;
   /** Short requests without a body. */
-  readonly shared: Http2Sessions;
+  readonly shared: Http2Pool;
   /** Long requests with a body, to switch protocols, or to a peer that does not speak HTTP/2. */
-  readonly long: Http1Pool;
+  readonly long: Dispatcher;
   /** Long requests without a body: a stream takes a small part of a connection's memory. */
-  readonly watches: Http2Sessions;
+  readonly watches: Http2Pool;
   /** The same of those whose credential no server has accepted yet, on connections that the server may end. */
-  readonly newcomers: Http2Sessions;
+  readonly newcomers: Http2Pool;
   /** The one connection over which the peer is asked for its readiness. */
   readonly probes: ReadinessLane;
 }
@@ -97,10 +99,10 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
     if (held === undefined) {
       const lanes = {
         short: createPool(target, material, shortLimits),
-        shared: createHttp2Sessions(target, () => connector.connect(target, material, 'h2'), sharedLimits),
+        shared: createHttp2Pool(target, () => connector.connect(target, material, 'h2'), sharedLimits),
         long: createPool(target, material, longLimits),
-        watches: createHttp2Sessions(target, () => connector.connect(target, material, 'h2'), watchLimits),
-        newcomers: createHttp2Sessions(target, () => connector.connect(target, material, 'h2'), watchLimits),
+        watches: createHttp2Pool(target, () => connector.connect(target, material, 'h2'), watchLimits),
+        newcomers: createHttp2Pool(target, () => connector.connect(target, material, 'h2'), watchLimits),
         probes: createReadinessLane(createPool(target, material, probeLimits)),
       };
       held = { lanes, idleSweeps: 0, forgotten: false };
@@ -130,11 +132,8 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
   return {
     dispatch: (target, request, handler) => {
       const material = tls.material(request.connectAs);
-      if (material === undefined) {
-        const error = new Error('no front-proxy client certificate is configured');
-        queueMicrotask(() => handler.onFault({ kind: 'request', sent: false, error }));
-        return noCall;
-      }
+      if (material === undefined) return refuse(handler, 'no front-proxy client certificate is configured');
+      if (isOverruled(request)) return refuse(handler, 'a token cannot go over a front-proxy connection');
       const lanes = lookUp(target, material);
       const alone = request.longRunning ? lanes.long : lanes.short;
       const multiplexed = laneOf(lanes, request);
@@ -168,10 +167,22 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
 }
 
 /** Which HTTP/2 connections a request may go over, if any. */
-function laneOf(lanes: Lanes, { longRunning, accepted, body, upgrade }: PeerRequest): Http2Sessions | undefined {
+function laneOf(lanes: Lanes, { longRunning, mayShare, body, upgrade }: PeerRequest): Http2Pool | undefined {
   if (body !== null || upgrade !== undefined) return undefined;
-  if (longRunning) return accepted === true ? lanes.watches : lanes.newcomers;
-  return accepted === true ? lanes.shared : undefined;
+  if (longRunning) return mayShare === true ? lanes.watches : lanes.newcomers;
+  return mayShare === true ? lanes.shared : undefined;
 }
 
-const noCall: PeerCall = { pause() {}, resume() {}, abort() {} };
+/**
+ * True for a token that would go with the front proxy's certificate: there, a stray `X-Remote-User` would outrank it.
+ */
+function isOverruled({ connectAs, rawHeaders }: PeerRequest): boolean {
+  return connectAs === 'frontProxy' && headerValue(rawHeaders, 'authorization') !== undefined;
+}
+
+function refuse(handler: AnswerHandler, message: string): Call {
+  queueMicrotask(() => handler.onFault({ kind: 'request', sent: false, error: new Error(message) }));
+  return noCall;
+}
+
+const noCall: Call = { pause() {}, resume() {}, abort() {} };

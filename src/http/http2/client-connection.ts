@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { readContentLength } from '../content-length.ts';
 import { type ConnectionSetting, type Fault, fault, Http2Connection } from './connection.ts';
 import { errorCode, preface, setting } from './frames.ts';
 import { areTrailers, isConnectionField } from './read-request-fields.ts';
@@ -157,8 +158,8 @@ export class ClientConnection extends Http2Connection {
     }
     const status = fields[0] === ':status' && /^[1-9][0-9]{2}$/.test(fields[1] ?? '') ? Number(fields[1]) : 0;
     const rawHeaders = readAnswerFields(fields);
-    const length = rawHeaders === undefined ? undefined : readLength(rawHeaders);
-    if (status === 0 || status === 101 || rawHeaders === undefined || length === undefined)
+    const length = rawHeaders === undefined ? 'invalid' : readContentLength(rawHeaders);
+    if (status === 0 || status === 101 || rawHeaders === undefined || length === 'invalid' || length === 'repeated')
       return this.refuse(id, errorCode.protocol);
     if (status < 200) {
       if (ends || --stream.answered < -maxInterim) return this.refuse(id, errorCode.protocol);
@@ -166,7 +167,7 @@ export class ClientConnection extends Http2Connection {
       return undefined;
     }
     stream.answered = status;
-    stream.awaited = user.isHead || status === 204 || status === 304 ? 0 : length;
+    stream.awaited = user.isHead || status === 204 || status === 304 ? 0 : (length ?? -1);
     user.onAnswer(status, rawHeaders);
     return ends && !stream.isClosed ? this.endRemote(stream) : undefined;
   }
@@ -244,18 +245,6 @@ function readAnswerFields(fields: readonly string[]): string[] | undefined {
     if (!isConnectionField(name) && name !== 'te') kept.push(name, fields[at + 1] ?? '');
   }
   return kept;
-}
-
-/** The Content-Length; -1 if absent, undefined if it has two values. */
-function readLength(rawHeaders: readonly string[]): number | undefined {
-  let length = -1;
-  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
-    if (rawHeaders[at] !== 'content-length') continue;
-    const value = rawHeaders[at + 1] ?? '';
-    if (length >= 0 || !/^[0-9]{1,15}$/.test(value)) return undefined;
-    length = Number(value);
-  }
-  return length;
 }
 
 function settingOf({ streamWindow, maxStreams }: ClientLimits): ConnectionSetting {

@@ -1,3 +1,5 @@
+import { parseContentLength } from '../content-length.ts';
+
 /** The head of an HTTP/2 request. */
 export interface RequestFields {
   readonly method: string;
@@ -32,8 +34,8 @@ export function readRequestFields(list: readonly string[]): RequestFields | unde
     }
     if (isOfConnection(name, value)) return undefined;
     if (name === 'content-length') {
-      const length = /^[0-9]{1,15}$/.test(value) ? Number(value) : -1;
-      if (length < 0 || (contentLength >= 0 && contentLength !== length)) return undefined;
+      const length = parseContentLength(value);
+      if (length === undefined || (contentLength >= 0 && contentLength !== length)) return undefined;
       contentLength = length;
     }
     fields.push(name, value);

@@ -1,3 +1,5 @@
+import { readContentLength } from '../content-length.ts';
+import { isNamed } from '../fields.ts';
 import { LlhttpWindow, llhttpCodes, loadLlhttp, readText } from './load-llhttp.ts';
 
 /** How the body of an answer is delimited; `close` is a connection's end, which proves nothing. */
@@ -171,29 +173,24 @@ export function loadResponseParsers(): ResponseParsers {
 
     /** RFC 9112, section 6.3; what it leaves open to doubt is an objection. */
     #frame(isHttp10: boolean): string | undefined {
-      let length: string | undefined;
       let coding: string | undefined;
       for (let at = 0; at + 1 < this.#fields.length; at += 2) {
         const name = this.#fields[at] ?? '';
-        if (name.length !== 14 && name.length !== 17) continue;
-        const lower = name.toLowerCase();
-        if (lower === 'content-length') {
-          if (length !== undefined) return 'more than one Content-Length';
-          length = this.#fields[at + 1];
-        } else if (lower === 'transfer-encoding') {
-          if (coding !== undefined) return 'more than one Transfer-Encoding';
-          coding = this.#fields[at + 1];
-        }
+        if (!isNamed(name, 'transfer-encoding')) continue;
+        if (coding !== undefined) return 'more than one Transfer-Encoding';
+        coding = this.#fields[at + 1];
       }
+      const length = readContentLength(this.#fields);
+      if (length === 'repeated') return 'more than one Content-Length';
       if (coding !== undefined && (isHttp10 || length !== undefined || coding.trim().toLowerCase() !== 'chunked'))
         return 'an ambiguous Transfer-Encoding';
-      if (length !== undefined && !/^[0-9]{1,15}$/.test(length)) return 'an invalid Content-Length';
+      if (length === 'invalid') return 'an invalid Content-Length';
       this.length = 0;
       if (this.#isHead || this.status < 200 || this.status === 204 || this.status === 304) this.framing = 'none';
       else if (coding !== undefined) this.framing = 'chunked';
       else if (length === undefined) this.framing = 'close';
       else {
-        this.length = Number(length);
+        this.length = length;
         this.framing = this.length === 0 ? 'none' : 'length';
       }
       return undefined;

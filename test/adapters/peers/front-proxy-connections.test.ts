@@ -4,7 +4,8 @@ import { expect } from 'chai';
 import { createAddressPolicy } from '../../../src/adapters/peers/address-policy.ts';
 import { createPeerTls, type PeerTls } from '../../../src/adapters/peers/peer-tls.ts';
 import { createPeerTransport } from '../../../src/adapters/peers/peer-transport.ts';
-import type { ConnectAs, PeerFault, PeerTransport } from '../../../src/proxy/ports.ts';
+import type { Fault } from '../../../src/http/client/dispatch.ts';
+import type { ConnectAs, PeerTransport } from '../../../src/proxy/ports.ts';
 import { createTestAuthority } from '../../support/test-certificates.ts';
 
 /** What one TLS connection to the server was. */
@@ -56,13 +57,13 @@ describe('connections with the front-proxy certificate', function () {
     server.on('tlsClientError', () => {});
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   }
-  const send = (connectAs: ConnectAs) =>
-    new Promise<PeerFault | number>((resolve) => {
+  const send = (connectAs: ConnectAs, rawHeaders: readonly string[] = []) =>
+    new Promise<Fault | number>((resolve) => {
       const address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
       let status = 0;
       transport.dispatch(
         { id: 'p', address, serverName: 'kubernetes.default.svc', pinned: true },
-        { method: 'GET', path: '/', rawHeaders: [], body: null, longRunning: false, upgrade: undefined, connectAs },
+        { method: 'GET', path: '/', rawHeaders, body: null, longRunning: false, upgrade: undefined, connectAs },
         {
           onHead: (code) => {
             status = code;
@@ -102,6 +103,15 @@ describe('connections with the front-proxy certificate', function () {
         .slice(2)
         .map(({ commonName }) => commonName),
     ).to.deep.equal([undefined, 'front-proxy-client']);
+  });
+
+  it('carry no token, whatever was sent over others before', async () => {
+    await start(serving);
+    const token = ['authorization', 'Bearer a'];
+    expect(await send('anonymous', token)).to.equal(200);
+    const fault = await send('frontProxy', token);
+    expect(fault).to.include({ kind: 'request', sent: false });
+    expect(used()).to.have.length(1);
   });
 
   it('are not made to a server whose certificate does not verify', async () => {

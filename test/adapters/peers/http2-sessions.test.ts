@@ -9,14 +9,11 @@ import type { AddressInfo, Socket } from 'node:net';
 import { createServer as createTlsServer, connect as tlsConnect } from 'node:tls';
 import { expect } from 'chai';
 import { createAddressPolicy } from '../../../src/adapters/peers/address-policy.ts';
-import {
-  createHttp2Sessions,
-  type Http2Limits,
-  type Http2Sessions,
-} from '../../../src/adapters/peers/http2-sessions.ts';
 import { createPeerTls } from '../../../src/adapters/peers/peer-tls.ts';
 import { createPeerTransport } from '../../../src/adapters/peers/peer-transport.ts';
-import type { PeerFault, PeerRequest, PeerTransport } from '../../../src/proxy/ports.ts';
+import type { Fault } from '../../../src/http/client/dispatch.ts';
+import { createHttp2Pool, type Http2Limits, type Http2Pool } from '../../../src/http/client/http2-pool.ts';
+import type { PeerRequest, PeerTransport } from '../../../src/proxy/ports.ts';
 import { eventually } from '../../support/manual-clock.ts';
 import { flags, frame, frameTypes, literals } from '../../support/raw-http2.ts';
 import { createTestAuthority } from '../../support/test-certificates.ts';
@@ -27,7 +24,7 @@ interface Outcome {
   rawHeaders: string[];
   body: string;
   trailers: string[] | undefined;
-  fault: PeerFault | undefined;
+  fault: Fault | undefined;
 }
 
 describe('requests over HTTP/2', function () {
@@ -60,7 +57,7 @@ describe('requests over HTTP/2', function () {
         rawHeaders: ['Host', 'h', 'X-Remote-Group', 'a', 'X-Remote-Group', 'b'],
         body: null,
         longRunning: true,
-        accepted: true,
+        mayShare: true,
         connectAs: 'anonymous',
         upgrade: undefined,
         ...request,
@@ -164,23 +161,20 @@ describe('requests over HTTP/2', function () {
     expect(seen).to.deep.include({ status: 200, body: 'last', trailers: ['X-Sum', '1'], fault: undefined });
   });
 
-  it('have names as Go writes them over HTTP/1.1, save for a client of HTTP/2', async () => {
+  it('have names as Go writes them over HTTP/1.1', async () => {
     onStream = (stream) => {
       stream.additionalHeaders({ ':status': 103, 'x-kubernetes-pf-flowschema-uid': 'early' });
       stream.respond([':status', '200', 'www-authenticate', 'a', 'x--b', '', '3-c_d', ''], { waitForTrailers: true });
       stream.once('wantTrailers', () => stream.sendTrailers({ 'x-sum': '1' }));
       stream.end();
     };
-    for (const [overHttp2, names] of [
-      [false, ['X-Kubernetes-Pf-Flowschema-Uid', 'Www-Authenticate', 'X--B', '3-C_d', 'X-Sum']],
-      [true, ['x-kubernetes-pf-flowschema-uid', 'www-authenticate', 'x--b', '3-c_d', 'x-sum']],
-    ] as const)
-      for (const longRunning of [false, true]) {
-        const { seen } = ask({ longRunning, overHttp2 });
-        await eventually(() => seen.trailers !== undefined);
-        const given = [...seen.interim, ...seen.rawHeaders, ...(seen.trailers ?? [])];
-        expect(given.filter((name, at) => at % 2 === 0 && name.toLowerCase() !== 'date')).to.deep.equal(names);
-      }
+    const names = ['X-Kubernetes-Pf-Flowschema-Uid', 'Www-Authenticate', 'X--B', '3-C_d', 'X-Sum'];
+    for (const longRunning of [false, true]) {
+      const { seen } = ask({ longRunning });
+      await eventually(() => seen.trailers !== undefined);
+      const given = [...seen.interim, ...seen.rawHeaders, ...(seen.trailers ?? [])];
+      expect(given.filter((name, at) => at % 2 === 0 && name.toLowerCase() !== 'date')).to.deep.equal(names);
+    }
   });
 
   it('are told apart when cut off, and when refused before the server looked at them', async () => {
@@ -223,14 +217,14 @@ describe('requests over HTTP/2', function () {
     expect([never.seen.body, refused]).to.deep.equal(['over HTTP/1.1', 3]);
   });
 
-  it('share no connection with those whose credential was not accepted, on which a server may say GOAWAY', async () => {
+  it('share no connection with those whose credential was not mayShare, on which a server may say GOAWAY', async () => {
     answerHttp1();
     const watch = ask();
     await eventually(() => watch.seen.body === 'event');
-    const newcomer = ask({ accepted: false });
+    const newcomer = ask({ mayShare: false });
     await eventually(() => newcomer.seen.body === 'event');
     expect(sessions).to.have.length(2);
-    const short = ask({ accepted: false, longRunning: false });
+    const short = ask({ mayShare: false, longRunning: false });
     await eventually(() => short.seen.trailers !== undefined);
     expect(short.seen.body).to.equal('over HTTP/1.1');
     expect(transport.connections()).to.deep.equal({ short: 1, long: 2 });
@@ -382,7 +376,7 @@ describe('requests over HTTP/2', function () {
   });
 
   describe('on sessions of their own', () => {
-    let open: Http2Sessions;
+    let open: Http2Pool;
     const request = {
       method: 'GET',
       path: '/api/v1/pods?watch=1',
@@ -414,8 +408,8 @@ describe('requests over HTTP/2', function () {
         ...{ maxStreams: 10, streamsPerConnection: 100, streamWindow: 65_536, answerTimeoutMs: undefined },
         ...{ idleTimeoutMs: 60_000, pingEveryMs: 60_000, pingOwedMs: 1_000, setUpTimeoutMs: 5_000 },
       };
-      open = createHttp2Sessions(target(), connectOne, { ...usual, ...limits });
-      const seen = { status: 0, faults: [] as PeerFault[], fallbacks: 0 };
+      open = createHttp2Pool(target(), connectOne, { ...usual, ...limits });
+      const seen = { status: 0, faults: [] as Fault[], fallbacks: 0 };
       const call = open.dispatch(
         request,
         {

@@ -3,10 +3,11 @@ import type { Duplex } from 'node:stream';
 import { createServer, type TLSSocket } from 'node:tls';
 import { expect } from 'chai';
 import { createAddressPolicy } from '../../../src/adapters/peers/address-policy.ts';
-import { maxHandshakes } from '../../../src/adapters/peers/http1-pool.ts';
 import { createPeerTls } from '../../../src/adapters/peers/peer-tls.ts';
 import { createPeerTransport, type PeerTransportOptions } from '../../../src/adapters/peers/peer-transport.ts';
-import type { PeerCall, PeerFault, PeerRequest, PeerTransport } from '../../../src/proxy/ports.ts';
+import type { Call, Fault } from '../../../src/http/client/dispatch.ts';
+import { maxHandshakes } from '../../../src/http/client/http1-pool.ts';
+import type { PeerRequest, PeerTransport } from '../../../src/proxy/ports.ts';
 import { eventually } from '../../support/manual-clock.ts';
 import { createTestAuthority } from '../../support/test-certificates.ts';
 
@@ -17,7 +18,7 @@ interface Outcome {
   rawHeaders: string[];
   body: string;
   trailers: string[] | undefined;
-  fault: PeerFault | undefined;
+  fault: Fault | undefined;
   upgraded: Duplex | undefined;
 }
 
@@ -50,7 +51,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     serverName: 'kubernetes.default.svc',
     pinned: true,
   });
-  const start = (request: Partial<PeerRequest> = {}): { call: PeerCall; outcome: Promise<Outcome>; seen: Outcome } => {
+  const start = (request: Partial<PeerRequest> = {}): { call: Call; outcome: Promise<Outcome>; seen: Outcome } => {
     const seen: Outcome = {
       interim: [],
       status: 0,
@@ -60,7 +61,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
       fault: undefined,
       upgraded: undefined,
     };
-    let call: PeerCall | undefined;
+    let call: Call | undefined;
     const outcome = new Promise<Outcome>((resolve) => {
       call = transport.dispatch(
         target(),
@@ -160,7 +161,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
       if (++accepted === maxHandshakes) socket.destroy();
     });
     const address = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
-    const faults: PeerFault[] = [];
+    const faults: Fault[] = [];
     const calls = Array.from({ length: 300 }, () =>
       transport.dispatch(
         { ...target(), address },
@@ -324,7 +325,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
 
   it('says that nothing was sent where nothing could be', async () => {
     const away = { ...target(), address: '127.0.0.1:1' };
-    const fault = await new Promise<PeerFault>((resolve) => {
+    const fault = await new Promise<Fault>((resolve) => {
       const nothing = () => {};
       const handler = { onHead: nothing, onData: nothing, onEnd: nothing, onUpgrade: nothing, onFault: resolve };
       transport.dispatch(away, { ...get, connectAs: 'anonymous' }, handler);

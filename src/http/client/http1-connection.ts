@@ -1,11 +1,12 @@
 import type { TLSSocket } from 'node:tls';
-import { MalformedResponse, type ResponseParser } from '../../http/llhttp/response-parser.ts';
-import type { PeerFaultKind, PeerHandler, PeerRequest } from '../../proxy/ports.ts';
+import { readContentLength } from '../content-length.ts';
+import { MalformedResponse, type ResponseParser } from '../llhttp/response-parser.ts';
+import type { AnswerHandler, FaultKind, HttpRequest } from './dispatch.ts';
 
 /** What one request is on its connection; `sent` and `settled` are the connection's to set. */
 export interface Http1Attempt {
-  readonly request: PeerRequest;
-  readonly handler: PeerHandler;
+  readonly request: HttpRequest;
+  readonly handler: AnswerHandler;
   /** True if a byte of the request may have reached the peer. */
   sent: boolean;
   settled: boolean;
@@ -84,7 +85,7 @@ export class Http1Connection {
   }
 
   /** Ends the connection, and the request on it with a fault. */
-  destroy(kind: PeerFaultKind, error: Error): void {
+  destroy(kind: FaultKind, error: Error): void {
     this.#fail(kind, error);
   }
 
@@ -201,7 +202,7 @@ export class Http1Connection {
     attempt.handler.onEnd(rawTrailers);
   }
 
-  #fail(kind: PeerFaultKind, error: Error): void {
+  #fail(kind: FaultKind, error: Error): void {
     const attempt = this.#attempt;
     this.#attempt = undefined;
     this.#discard();
@@ -236,7 +237,8 @@ export class Http1Connection {
   };
 
   async #sendBody(attempt: Http1Attempt, body: AsyncIterable<Uint8Array>): Promise<void> {
-    const length = declaredLength(attempt.request.rawHeaders);
+    const declared = readContentLength(attempt.request.rawHeaders);
+    const length = typeof declared === 'number' ? declared : undefined;
     const socket = this.#socket;
     let sent = 0;
     try {
@@ -281,13 +283,6 @@ function drained(socket: TLSSocket): Promise<void> {
     socket.on('drain', done);
     socket.on('close', done);
   });
-}
-
-function declaredLength(rawHeaders: readonly string[]): number | undefined {
-  for (let at = 0; at + 1 < rawHeaders.length; at += 2)
-    if (rawHeaders[at]?.length === 14 && rawHeaders[at]?.toLowerCase() === 'content-length')
-      return Number(rawHeaders[at + 1]);
-  return undefined;
 }
 
 /** Framing is no business of trailers. RFC 9110, section 6.5.1. */

@@ -1,26 +1,19 @@
 import type { TLSSocket } from 'node:tls';
-import { ClientConnection, type ClientUser } from '../../http/http2/client-connection.ts';
-import { canonicalName } from '../../http/http2/common-names.ts';
-import { errorCode } from '../../http/http2/frames.ts';
-import type { Http2Stream } from '../../http/http2/stream.ts';
-import type { PeerCall, PeerFaultKind, PeerHandler, PeerRequest, PeerTarget } from '../../proxy/ports.ts';
-import { ConnectFault } from './connect-peer.ts';
-import { maxHandshakes, sweepMs } from './http1-pool.ts';
+import { ClientConnection, type ClientUser } from '../http2/client-connection.ts';
+import { canonicalName } from '../http2/common-names.ts';
+import { errorCode } from '../http2/frames.ts';
+import type { Http2Stream } from '../http2/stream.ts';
+import type { AnswerHandler, Call, Dispatcher, FaultKind, HttpRequest, Origin } from './dispatch.ts';
+import { ConnectFault, sweepMs } from './dispatch.ts';
+import { maxHandshakes } from './http1-pool.ts';
 import { encodeRequestFields } from './request-head.ts';
 
 /** HTTP/2 connections to one peer with one identity, for requests of one sort without a body. */
-export interface Http2Sessions {
+export interface Http2Pool extends Omit<Dispatcher, 'dispatch'> {
   /** False for some minutes once the peer was seen not to speak HTTP/2, or to take no request over it. */
   readonly usable: boolean;
   /** `fallback` is called instead of the handler if the peer turns out not to speak HTTP/2. */
-  dispatch(request: PeerRequest, handler: PeerHandler, fallback: () => PeerCall): PeerCall;
-  /** Connections that stand or are being made. */
-  open(): number;
-  /** Ends what is idle for too long or does not answer a ping; to be called every `sweepMs`. */
-  sweep(): void;
-  /** Ends every connection, and what runs or waits, by a timeout. */
-  abandon(error: Error): void;
-  close(): void;
+  dispatch(request: HttpRequest, handler: AnswerHandler, fallback: () => Call): Call;
 }
 
 /** How many streams, and how long a connection may be idle or say nothing. */
@@ -51,11 +44,7 @@ interface Session {
 }
 
 /** Multiplexes requests over few verified connections, a further one whenever all are full. */
-export function createHttp2Sessions(
-  target: PeerTarget,
-  open: () => Promise<TLSSocket>,
-  limits: Http2Limits,
-): Http2Sessions {
+export function createHttp2Pool(target: Origin, open: () => Promise<TLSSocket>, limits: Http2Limits): Http2Pool {
   const { maxStreams, streamsPerConnection, answerTimeoutMs, idleTimeoutMs, pingEveryMs, pingOwedMs, setUpTimeoutMs } =
     limits;
   const sessions = new Set<Session>();
@@ -197,18 +186,18 @@ export function createHttp2Sessions(
 }
 
 /** One request from dispatch to its end; a call on it does nothing once it is settled. */
-class Http2Attempt implements PeerCall, ClientUser {
+class Http2Attempt implements Call, ClientUser {
   readonly isHead: boolean;
   settled = false;
   /** Sweeps since the last byte. */
   silentSweeps = 0;
-  readonly #target: PeerTarget;
-  readonly #request: PeerRequest;
-  readonly #handler: PeerHandler;
-  readonly #fallback: () => PeerCall;
+  readonly #target: Origin;
+  readonly #request: HttpRequest;
+  readonly #handler: AnswerHandler;
+  readonly #fallback: () => Call;
   readonly #again: (attempt: Http2Attempt) => void;
   #tries = 3;
-  #instead: PeerCall | undefined;
+  #instead: Call | undefined;
   #connection: ClientConnection | undefined;
   #stream: Http2Stream | undefined;
   #release: () => void = () => {};
@@ -216,10 +205,10 @@ class Http2Attempt implements PeerCall, ClientUser {
   #trailers: string[] = [];
 
   constructor(
-    target: PeerTarget,
-    request: PeerRequest,
-    handler: PeerHandler,
-    fallback: () => PeerCall,
+    target: Origin,
+    request: HttpRequest,
+    handler: AnswerHandler,
+    fallback: () => Call,
     again: (attempt: Http2Attempt) => void,
   ) {
     this.isHead = request.method === 'HEAD';
@@ -246,12 +235,12 @@ class Http2Attempt implements PeerCall, ClientUser {
 
   onInterim(status: number, rawHeaders: string[]): void {
     this.silentSweeps = 0;
-    if (!this.settled) this.#handler.onInterim?.(status, this.#named(rawHeaders));
+    if (!this.settled) this.#handler.onInterim?.(status, named(rawHeaders));
   }
 
   onAnswer(status: number, rawHeaders: string[]): void {
     this.silentSweeps = 0;
-    if (!this.settled) this.#handler.onHead(status, this.#named(rawHeaders));
+    if (!this.settled) this.#handler.onHead(status, named(rawHeaders));
   }
 
   onData(chunk: Buffer): boolean {
@@ -261,7 +250,7 @@ class Http2Attempt implements PeerCall, ClientUser {
   }
 
   onTrailers(rawTrailers: string[]): void {
-    this.#trailers = this.#named(rawTrailers);
+    this.#trailers = named(rawTrailers);
   }
 
   onEnd(): void {}
@@ -300,7 +289,7 @@ class Http2Attempt implements PeerCall, ClientUser {
     this.settled = true;
   }
 
-  fail(kind: PeerFaultKind, error: Error): void {
+  fail(kind: FaultKind, error: Error): void {
     this.#leave();
     if (this.settled) return;
     this.settled = true;
@@ -334,19 +323,19 @@ class Http2Attempt implements PeerCall, ClientUser {
     this.#handler.onFault({ kind: 'aborted', sent: this.#stream !== undefined, error: reason });
   }
 
-  #named(fields: string[]): string[] {
-    if (this.#request.overHttp2 === true) return fields;
-    return fields.map((text, at) => (at % 2 === 0 ? canonicalName(text) : text));
-  }
-
   #leave(): void {
     this.#release();
     this.#release = () => {};
   }
 }
 
+/** Names as HTTP/1.1 usually spells them: who passes fields on does not know which protocol they came over. */
+function named(fields: readonly string[]): string[] {
+  return fields.map((text, at) => (at % 2 === 0 ? canonicalName(text) : text));
+}
+
 /** The size of a request's fields as HTTP/2 counts it, pseudo fields included. RFC 9113, section 6.5.2. */
-function fieldBytes({ method, path, rawHeaders }: PeerRequest): number {
+function fieldBytes({ method, path, rawHeaders }: HttpRequest): number {
   let bytes = pseudoFieldBytes + method.length + path.length + 16 * rawHeaders.length;
   for (const text of rawHeaders) bytes += text.length;
   return bytes;

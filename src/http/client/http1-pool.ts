@@ -1,7 +1,7 @@
 import type { TLSSocket } from 'node:tls';
-import type { ResponseParsers } from '../../http/llhttp/response-parser.ts';
-import type { PeerCall, PeerFaultKind, PeerHandler, PeerRequest, PeerTarget } from '../../proxy/ports.ts';
-import { ConnectFault } from './connect-peer.ts';
+import type { ResponseParsers } from '../llhttp/response-parser.ts';
+import type { AnswerHandler, Call, Dispatcher, FaultKind, HttpRequest, Origin } from './dispatch.ts';
+import { ConnectFault, sweepMs } from './dispatch.ts';
 import { type Http1Attempt, Http1Connection } from './http1-connection.ts';
 import { writeRequestHead } from './request-head.ts';
 
@@ -12,22 +12,6 @@ export interface Http1PoolLimits {
   readonly answerTimeoutMs: number | undefined;
   readonly idleTimeoutMs: number;
 }
-
-/** HTTP/1.1 connections to one peer, all of one sort and one identity. */
-export interface Http1Pool {
-  dispatch(request: PeerRequest, handler: PeerHandler): PeerCall;
-  /** Connections that stand or are being made. */
-  open(): number;
-  /** Ends what has been silent for too long; to be called every `sweepMs`. */
-  sweep(): void;
-  /** Ends every connection, and what runs or waits, by a timeout. */
-  abandon(error: Error): void;
-  /** Ends idle connections, and the rest as they become idle. */
-  close(): void;
-}
-
-/** One sweep ends connections for every pool: no timers per request. */
-export const sweepMs = 1_000;
 
 /** Handshakes that a pool has going at once: few enough that each of them is done long before its time is over. */
 export const maxHandshakes = 32;
@@ -40,11 +24,11 @@ export const maxHandshakes = 32;
  * handshake that fails fails them all: it takes the peer out, and they can be sent elsewhere.
  */
 export function createHttp1Pool(
-  target: PeerTarget,
+  target: Origin,
   connect: () => Promise<TLSSocket>,
   parsers: ResponseParsers,
   limits: Http1PoolLimits,
-): Http1Pool {
+): Dispatcher {
   const { maxConnections, answerTimeoutMs, idleTimeoutMs } = limits;
   const idle: Http1Connection[] = [];
   const all = new Set<Http1Connection>();
@@ -70,7 +54,7 @@ export function createHttp1Pool(
       all.delete(connection);
     },
   };
-  const failWaiting = (kind: PeerFaultKind, error: Error) => {
+  const failWaiting = (kind: FaultKind, error: Error) => {
     const failed = waiting;
     waiting = [];
     for (const attempt of failed) attempt.fail(kind, error);
@@ -142,15 +126,15 @@ export function createHttp1Pool(
 }
 
 /** One request from dispatch to its end; a call on it does nothing once it is settled. */
-class Attempt implements Http1Attempt, PeerCall {
-  readonly request: PeerRequest;
-  readonly handler: PeerHandler;
+class Attempt implements Http1Attempt, Call {
+  readonly request: HttpRequest;
+  readonly handler: AnswerHandler;
   sent = false;
   settled = false;
   #head: string;
   #connection: Http1Connection | undefined;
 
-  constructor(request: PeerRequest, handler: PeerHandler, head: string) {
+  constructor(request: HttpRequest, handler: AnswerHandler, head: string) {
     this.request = request;
     this.handler = handler;
     this.#head = head;
@@ -165,7 +149,7 @@ class Attempt implements Http1Attempt, PeerCall {
     connection.start(this, head);
   }
 
-  fail(kind: PeerFaultKind, error: Error): void {
+  fail(kind: FaultKind, error: Error): void {
     if (this.settled) return;
     this.settled = true;
     this.handler.onFault({ kind, sent: this.sent, error });

@@ -1,0 +1,105 @@
+import type { Duplex } from 'node:stream';
+import type { RawHeaders } from '../fields.ts';
+import type { WrittenFields } from './written-fields.ts';
+
+/** A server that requests are sent to. */
+export interface Origin {
+  /** `host:port`; IPv6 hosts in brackets. */
+  readonly address: string;
+}
+
+/** What is sent. Header values are latin1 strings in a flat array. */
+export interface HttpRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly rawHeaders: RawHeaders;
+  /** Always the same object with the same `rawHeaders`; undefined if they will not be sent again. */
+  readonly written?: WrittenFields | undefined;
+  /** Read only once the connection stands, so that a failure before leaves it whole. */
+  readonly body: AsyncIterable<Uint8Array> | null;
+  /** Protocol to switch to. */
+  readonly upgrade: string | undefined;
+}
+
+/**
+ * Why a server could not answer.
+ *
+ * - `address`: the address is not allowed; nothing was connected.
+ * - `connect`, `certificate`: no byte was sent.
+ * - `answer`: the server is there, and what it answered cannot be passed on, or it gave up on this request alone.
+ * - `reset`: the connection broke; `sent` says whether the request may have been received.
+ * - `timeout`: no answer in time.
+ * - `request`: the request itself cannot be sent.
+ * - `aborted`: this side gave up.
+ * - `saturated`: too many connections to this server already; no byte was sent.
+ */
+export type FaultKind =
+  | 'address'
+  | 'connect'
+  | 'certificate'
+  | 'reset'
+  | 'answer'
+  | 'timeout'
+  | 'request'
+  | 'aborted'
+  | 'saturated';
+
+/** A failure of one attempt. */
+export interface Fault {
+  readonly kind: FaultKind;
+  /** True if a byte of the request may have reached the server. */
+  readonly sent: boolean;
+  readonly error: Error;
+}
+
+/**
+ * Takes a server's answer: any number of `onInterim`, `onHead`, then data, then `onEnd`; or `onFault`, once, at any
+ * point.
+ */
+export interface AnswerHandler {
+  /** An interim answer came: 100 to a request with `Expect`, whose body is read meanwhile, or another 1xx. */
+  onInterim?(status: number, rawHeaders: string[]): void;
+  onHead(status: number, rawHeaders: string[]): void;
+  /** `isLast`: nothing but `onEnd` without trailers follows, and at once; false does not mean that more follows. */
+  onData(chunk: Buffer, isLast: boolean): void;
+  onEnd(rawTrailers: string[]): void;
+  onFault(fault: Fault): void;
+  /** The server switched protocols; the socket is the handler's from here on, and nothing else is called. */
+  onUpgrade(rawHeaders: string[], socket: Duplex): void;
+}
+
+/** One running attempt. */
+export interface Call {
+  pause(): void;
+  resume(): void;
+  /** Does nothing once the handler was told of the end. */
+  abort(reason: Error): void;
+}
+
+/** Connections of one sort to one server. */
+export interface Dispatcher {
+  dispatch(request: HttpRequest, handler: AnswerHandler): Call;
+  /** Connections that stand or are being made. */
+  open(): number;
+  /** Ends what has been silent for too long; to be called every `sweepMs`. */
+  sweep(): void;
+  /** Ends every connection, and what runs or waits, by a timeout. */
+  abandon(error: Error): void;
+  /** Ends idle connections, and the rest as they become idle. */
+  close(): void;
+}
+
+/** One sweep ends connections for every pool: no timers per request. */
+export const sweepMs = 1_000;
+
+/** A failure before the connection stood, with the reason as a class rather than as text. */
+export class ConnectFault extends Error {
+  override readonly name = 'ConnectFault';
+  readonly kind: FaultKind;
+  /** True if all that was wrong is that a verified server speaks HTTP/1.1 only. */
+  speaksHttp1 = false;
+  constructor(kind: FaultKind, message: string, cause?: unknown) {
+    super(message, { cause });
+    this.kind = kind;
+  }
+}
