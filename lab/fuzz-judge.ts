@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { parseArgs } from 'node:util';
 import { parseRequestInfo } from '../src/domain/request-info.ts';
-import { objectToTarget } from '../src/proxy/objections.ts';
+import { objectToTarget } from '../src/http/server/objections.ts';
 import { type ControlPlane, startControlPlane } from './control-plane.ts';
 import { addToCorpus, readCorpus } from './fuzz/corpus.ts';
 import { mutate } from './fuzz/mutate.ts';

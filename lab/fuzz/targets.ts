@@ -11,7 +11,7 @@ import { isFieldValue, isToken } from '../../src/http/field-syntax.ts';
 import { FrameReader } from '../../src/http/http2/frame-reader.ts';
 import { HpackDecoder } from '../../src/http/http2/hpack-decoder.ts';
 import { loadRequestParsers } from '../../src/http/llhttp/request-parser.ts';
-import { examineHead, objectToTarget } from '../../src/proxy/objections.ts';
+import { examineHead, objectToTarget } from '../../src/http/server/objections.ts';
 import { userHeaders, userOfHeaders } from '../../src/proxy/user-info.ts';
 
 /** A parser, inputs to begin with, and what has to hold for every input. */

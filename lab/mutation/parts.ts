@@ -36,7 +36,7 @@ export const mutationParts: readonly MutationPart[] = [
       'src/proxy/discovery-path.ts',
       'src/proxy/forward.ts',
       'src/proxy/handler.ts',
-      'src/proxy/objections.ts',
+      'src/http/server/objections.ts',
       'src/proxy/peer-health.ts',
     ],
     tests: [

@@ -1,12 +1,12 @@
 import type { StatusError } from '../domain/status-error.ts';
 import { buildStatus } from '../domain/status-error.ts';
 import type { RawHeaders } from '../http/fields.ts';
+import type { Keeper } from '../http/server/held-bytes.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { provesAuthentication } from './accepted-credentials.ts';
 import { AcceptedTokens } from './accepted-tokens.ts';
 import { tokenDigest } from './bearer-token.ts';
 import type { Exchange } from './exchange.ts';
-import type { Keeper } from './kept-bytes.ts';
 import type { RequestLimits } from './limits.ts';
 import type { ProxyMetrics } from './ports.ts';
 import { RunningRequest, RunningRequests, type UserLoad } from './running-requests.ts';

@@ -1,4 +1,3 @@
-import type { Duplex } from 'node:stream';
 import type { RequestInfo } from '../domain/request-info.ts';
 import { isProxied, parseRequestInfo } from '../domain/request-info.ts';
 import type { FieldRoute, NotFoundRule, RouteDecision } from '../domain/route-request.ts';
@@ -8,6 +7,7 @@ import type { StatusError } from '../domain/status-error.ts';
 import { buildStatus } from '../domain/status-error.ts';
 import type { Fault } from '../http/client/dispatch.ts';
 import { headerValue } from '../http/fields.ts';
+import type { UpgradeRequest } from '../http/server/front-options.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Admission } from './admission.ts';
@@ -24,12 +24,6 @@ import type { PeerTarget, PeerTransport, ProxyMetrics, Route, UnavailableReason 
 import { RunningRequest } from './running-requests.ts';
 import type { DiscoveryQuestion, UnifiedDiscovery } from './unified-discovery.ts';
 import { writeStatus } from './write-status.ts';
-
-/** A request to switch protocols, and how to hand the client's side over. */
-export interface UpgradeRequest {
-  readonly protocol: string;
-  accept(rawHeaders: readonly string[], peer: Duplex): void;
-}
 
 /** Everything that answering needs. */
 export interface HandlerContext {

@@ -1,15 +1,8 @@
+import type { HttpFrontLimits } from '../http/server/front-options.ts';
+
 /** Bounds of connections and heads. */
-export interface FrontLimits {
+export interface FrontLimits extends HttpFrontLimits {
   readonly maxConnections: number;
-  readonly maxHeaderBytes: number;
-  readonly maxHeaderFields: number;
-  /** Bytes of all heads together beyond 64 KiB each. */
-  readonly maxLongHeaderBytes: number;
-  readonly maxStreamsPerConnection: number;
-  /** From the connection, or the first byte of a head, to its last. */
-  readonly readHeaderTimeoutMs: number;
-  /** How long a connection may be without a request. */
-  readonly idleTimeoutMs: number;
   /** Share of requests after which their connection is to end, so that its client connects anew: from 0 to 0.02. */
   readonly goawayChance: number;
 }

@@ -1,5 +1,5 @@
+import type { Counted, Keeper } from '../http/server/held-bytes.ts';
 import type { Exchange } from './exchange.ts';
-import type { Counted, Keeper } from './kept-bytes.ts';
 
 /** Requests of one user that run now, by sort. */
 export interface UserLoad {

@@ -1,18 +1,22 @@
 import type { AddressInfo, Socket } from 'node:net';
 import type { TlsOptions } from 'node:tls';
 import { createServer } from 'node:tls';
+import { buildStatus, type StatusError } from '../domain/status-error.ts';
 import type { RequestParsers } from '../http/llhttp/request-parser.ts';
+import { createFront } from '../http/server/front.ts';
+import { pieceCost } from '../http/server/held-bytes.ts';
+import type { Refusal } from '../http/server/refusal.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import { readClientCertificate } from './client-certificate.ts';
+import { ClientRequest } from './client-request.ts';
 import type { ClientConnection } from './exchange.ts';
 import type { RequestHandler } from './handler.ts';
-import { HeadRoom } from './head-room.ts';
-import { createHttp1Front } from './http1-front.ts';
-import { createHttp2Front } from './http2-front.ts';
-import { type KeptBytes, pieceCost } from './kept-bytes.ts';
+import { type KeptBytes, memoryCost } from './kept-bytes.ts';
 import type { FrontLimits } from './limits.ts';
 import type { FrontTls, ProxyMetrics } from './ports.ts';
+import { isUpgradePassedOn } from './upgrade-rules.ts';
+import { encodeStatus } from './write-status.ts';
 
 /** The listener and its limits. */
 export interface ProxyServerOptions {
@@ -90,21 +94,22 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
       if (shaking.get(name) === socket) shaking.delete(name);
     });
   });
-  const room = new HeadRoom(limits.maxLongHeaderBytes);
-  const http1 = createHttp1Front({
-    handler,
-    room,
+  const front = createFront<ClientConnection>({
     parsers: requestParsers,
     limits,
-    log,
     clock,
-    metrics,
-    sendsAway,
+    log,
     signal: ended.signal,
+    onExchange: (exchange, upgrade) => handler.handle(new ClientRequest(exchange), upgrade),
+    onRefusal: (exchange, refusal) => handler.refuse(new ClientRequest(exchange), statusOf(refusal)),
+    onLimit: (limit) => metrics.limited.inc({ limit }),
+    // In JSON, as nobody knows what the client accepts.
+    writeRefusal: (refusal) => encodeStatus(statusOf(refusal), ''),
+    isUpgrade: isUpgradePassedOn,
+    sendsAway,
+    memoryOf: memoryCost,
   });
-  const http2 = createHttp2Front({ handler, room, limits, log, clock, metrics, sendsAway, signal: ended.signal });
-  keptBytes.watch(() => http1.keepers());
-  keptBytes.watch(() => http2.keepers());
+  keptBytes.watch(() => front.keepers());
   server.on('secureConnection', (socket) => {
     shaking.delete(nameOf(socket));
     // An upgraded connection may be half closed; the others are ended by whoever serves them. One that ends before its
@@ -119,8 +124,7 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
       keptBytes,
     };
     socket.on('data', (chunk: Buffer) => keptBytes.note(chunk.length + pieceCost));
-    if (socket.alpnProtocol === 'h2') http2.accept(socket, client);
-    else http1.accept(socket, client);
+    front.accept(socket, client, socket.alpnProtocol === 'h2' ? 'h2' : 'http/1.1');
   });
   return {
     listen: (port, host, shared = false) =>
@@ -142,13 +146,12 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
       server.setSecureContext(contextOptions(fresh));
       server.setTicketKeys(keys);
     },
-    connections: () => ({ http1: sockets.size - http2.connections(), http2: http2.connections() }),
+    connections: () => ({ http1: sockets.size - front.http2Connections(), http2: front.http2Connections() }),
     drain: async ({ watchGraceMs, deadlineMs }) => {
       const closed = new Promise<void>((resolve) => {
         server.close(() => resolve());
       }).then(() => ended.abort());
-      http1.drain();
-      http2.drain();
+      front.drain();
       for (const socket of shaking.values()) socket.destroy();
       await handler.endLongRunning(watchGraceMs, ended.signal);
       await clock.sleep(Math.max(0, deadlineMs - watchGraceMs), ended.signal);
@@ -156,6 +159,10 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
       await closed;
     },
   };
+}
+
+function statusOf({ status, message, retryAfterSeconds }: Refusal): StatusError {
+  return buildStatus(status, message, retryAfterSeconds);
 }
 
 function nameOf({ remoteAddress, remotePort }: Socket): string {

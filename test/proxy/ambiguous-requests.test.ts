@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect as http2Connect } from 'node:http2';
 import { expect } from 'chai';
-import { examineHead, objectToTarget } from '../../src/proxy/objections.ts';
+import { examineHead, objectToTarget } from '../../src/http/server/objections.ts';
 import type { LoopbackPeer } from '../support/loopback-peer.ts';
 import { startLoopbackPeer } from '../support/loopback-peer.ts';
 import type { ProxyUnderTest } from '../support/proxy-under-test.ts';

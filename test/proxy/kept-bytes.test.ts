@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { expect } from 'chai';
-import { chunksCost, type Keeper, KeptBytes } from '../../src/proxy/kept-bytes.ts';
+import { chunksCost, type Keeper } from '../../src/http/server/held-bytes.ts';
+import { KeptBytes } from '../../src/proxy/kept-bytes.ts';
 import type { ProxyLimits } from '../../src/proxy/limits.ts';
 import type { LoopbackPeer } from '../support/loopback-peer.ts';
 import { startLoopbackPeer } from '../support/loopback-peer.ts';

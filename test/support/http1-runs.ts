@@ -1,13 +1,17 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { type Duplex, duplexPair } from 'node:stream';
+import { buildStatus } from '../../src/domain/status-error.ts';
 import { headerList, headerValue } from '../../src/http/fields.ts';
 import { loadRequestParsers } from '../../src/http/llhttp/request-parser.ts';
-import type { Exchange } from '../../src/proxy/exchange.ts';
+import { createFront } from '../../src/http/server/front.ts';
+import type { Refusal } from '../../src/http/server/refusal.ts';
+import { ClientRequest } from '../../src/proxy/client-request.ts';
+import type { ClientConnection, Exchange } from '../../src/proxy/exchange.ts';
 import type { RequestHandler } from '../../src/proxy/handler.ts';
-import { HeadRoom } from '../../src/proxy/head-room.ts';
-import { createHttp1Front, type Http1Front } from '../../src/proxy/http1-front.ts';
+import { memoryCost } from '../../src/proxy/kept-bytes.ts';
 import { defaultLimits } from '../../src/proxy/limits.ts';
-import { writeStatus } from '../../src/proxy/write-status.ts';
+import { isUpgradePassedOn } from '../../src/proxy/upgrade-rules.ts';
+import { encodeStatus, writeStatus } from '../../src/proxy/write-status.ts';
 import { silentLog } from '../../src/runtime/log.ts';
 import { createManualClock } from './manual-clock.ts';
 
@@ -69,23 +73,29 @@ async function converse(
 }
 
 /** A front of our own over any stream. */
-export function createFrontUnderTest(
-  handler: Pick<RequestHandler, 'handle'>,
-  clock = createManualClock(),
-): Http1Front & { stop(): void } {
+export function createFrontUnderTest(handler: Pick<RequestHandler, 'handle'>, clock = createManualClock()) {
   const ended = new AbortController();
-  const front = createHttp1Front({
-    room: new HeadRoom(limits.maxLongHeaderBytes),
-    handler: { ...handler, refuse: writeStatus, endLongRunning: () => Promise.resolve(), inFlight: () => 0 },
+  const statusOf = ({ status, message, retryAfterSeconds }: Refusal) => buildStatus(status, message, retryAfterSeconds);
+  const front = createFront<ClientConnection>({
+    onExchange: (exchange, upgrade) => handler.handle(new ClientRequest(exchange), upgrade),
+    onRefusal: (exchange, refusal) => writeStatus(new ClientRequest(exchange), statusOf(refusal)),
+    onLimit: () => {},
+    writeRefusal: (refusal) => encodeStatus(statusOf(refusal), ''),
+    isUpgrade: isUpgradePassedOn,
+    memoryOf: memoryCost,
     parsers: loadRequestParsers(),
     limits,
     log: silentLog,
     clock,
-    metrics: { limited: { inc: () => {} } },
     sendsAway: () => false,
     signal: ended.signal,
   });
-  return { ...front, stop: () => ended.abort() };
+  return {
+    accept: (socket: Duplex, client: ClientConnection) => front.accept(socket, client, 'http/1.1'),
+    drain: () => front.drain(),
+    keepers: () => front.keepers(),
+    stop: () => ended.abort(),
+  };
 }
 
 /** Sends the pieces to the front that is shipped; it answers 200 with `ok` to each whole request. */

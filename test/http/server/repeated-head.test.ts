@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { RepeatedHead } from '../../src/proxy/repeated-head.ts';
-import { runFront } from '../support/http1-runs.ts';
+import { RepeatedHead } from '../../../src/http/server/repeated-head.ts';
+import { runFront } from '../../support/http1-runs.ts';
 
 const fields = 'Host: a\r\nAuthorization: Bearer b\r\nAccept: */*\r\n\r\n';
 const head = (line: string, rest = fields) => Buffer.from(`${line}\r\n${rest}`, 'latin1');

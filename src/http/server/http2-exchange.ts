@@ -1,14 +1,13 @@
-import { readContentLength } from '../http/content-length.ts';
-import type { RawHeaders } from '../http/fields.ts';
-import { headerValue, isSameHeaders, isWorthKeeping } from '../http/fields.ts';
-import { errorCode } from '../http/http2/frames.ts';
-import { encodeFields, encodeStatus } from '../http/http2/hpack-encoder.ts';
-import type { RequestFields } from '../http/http2/read-request-fields.ts';
-import type { Http2Stream, StreamUser } from '../http/http2/stream.ts';
-import { RequestBody } from '../http/server/request-body.ts';
-import type { ClientConnection, Exchange } from './exchange.ts';
-import { type Counted, chunksCost, fieldsCost } from './kept-bytes.ts';
-import { passThrough } from './request-identity.ts';
+import { readContentLength } from '../content-length.ts';
+import type { RawHeaders } from '../fields.ts';
+import { headerValue, isSameHeaders, isWorthKeeping } from '../fields.ts';
+import { errorCode } from '../http2/frames.ts';
+import { encodeFields, encodeStatus } from '../http2/hpack-encoder.ts';
+import type { RequestFields } from '../http2/read-request-fields.ts';
+import type { Http2Stream, StreamUser } from '../http2/stream.ts';
+import type { HttpConnection, HttpExchange } from './exchange.ts';
+import { type Counted, chunksCost, fieldsCost } from './held-bytes.ts';
+import { RequestBody } from './request-body.ts';
 
 /** Unread bytes of one of many bodies on a connection above which no more are asked for. */
 const bodyBytes = 64 * 1024;
@@ -18,17 +17,13 @@ const bodyBytes = 64 * 1024;
  *
  * More bytes than `Content-Length` says never leave, and fewer reset the stream.
  */
-export class Http2Exchange implements Exchange, StreamUser {
+export class Http2Exchange<Connection extends HttpConnection> implements HttpExchange<Connection>, StreamUser {
   readonly method: string;
   readonly target: string;
   readonly rawHeaders: RawHeaders;
   readonly protocol = 'HTTP/2';
-  readonly connection: ClientConnection;
+  readonly connection: Connection;
   readonly hasBody: boolean;
-  identity = passThrough;
-  homeFields?: RawHeaders;
-  auditId?: string;
-  heldElsewhere = 0;
   readonly #stream: Http2Stream;
   readonly #body: RequestBody | undefined;
   #waitsForContinue: boolean;
@@ -40,7 +35,7 @@ export class Http2Exchange implements Exchange, StreamUser {
   #drainListener: (() => void) | undefined;
   #closeListeners: ((complete: boolean) => void)[] = [];
 
-  constructor(stream: Http2Stream, request: RequestFields, hasBody: boolean, connection: ClientConnection) {
+  constructor(stream: Http2Stream, request: RequestFields, hasBody: boolean, connection: Connection) {
     const { fields, authority } = request;
     // Both may be there if they agree; two Host fields are refused later. RFC 9113, section 8.3.1.
     if (authority !== undefined && headerValue(fields, 'host') !== authority) fields.unshift('Host', authority);
@@ -62,7 +57,7 @@ export class Http2Exchange implements Exchange, StreamUser {
 
   keptBytes(counted: Counted): number {
     const { chunks, head } = this.#stream;
-    const ofBody = (this.#body?.held ?? 0) + this.heldElsewhere;
+    const ofBody = this.#body?.held ?? 0;
     const ofAnswer = head.length + (chunks === undefined ? 0 : chunksCost(chunks, counted));
     return 2 * this.target.length + fieldsCost(this.rawHeaders, counted) + ofBody + ofAnswer;
   }

@@ -1,5 +1,3 @@
-import { buildStatus, type StatusError } from '../domain/status-error.ts';
-
 /** A head of up to this size needs no room. */
 const freeBytes = 64 * 1024;
 
@@ -26,9 +24,4 @@ export class HeadRoom {
 
 function needOf(bytes: number): number {
   return Math.max(0, bytes - freeBytes);
-}
-
-/** The answer if there is no room. */
-export function refuseLongHead(): StatusError {
-  return buildStatus(429, 'too many long heads at once at this proxy, please try again later', 1);
 }

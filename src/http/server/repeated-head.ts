@@ -1,4 +1,4 @@
-import type { RawHeaders } from '../http/fields.ts';
+import type { RawHeaders } from '../fields.ts';
 import { objectToLine } from './objections.ts';
 
 const plainLine = /^GET ([^ ]+) HTTP\/1\.1\r\n$/;

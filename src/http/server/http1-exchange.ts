@@ -1,26 +1,25 @@
-import { readContentLength } from '../http/content-length.ts';
-import type { RawHeaders } from '../http/fields.ts';
-import { isFieldSafe, statusLine, writeInterimHead } from '../http/server/answer-head.ts';
-import type { RequestBody } from '../http/server/request-body.ts';
-import type { ClientConnection, Exchange } from './exchange.ts';
-import { type Counted, chunksCost, fieldsCost } from './kept-bytes.ts';
-import { passThrough } from './request-identity.ts';
+import { readContentLength } from '../content-length.ts';
+import type { RawHeaders } from '../fields.ts';
+import { isFieldSafe, statusLine, writeInterimHead } from './answer-head.ts';
+import type { HttpConnection, HttpExchange } from './exchange.ts';
+import { type Counted, chunksCost, fieldsCost } from './held-bytes.ts';
+import type { RequestBody } from './request-body.ts';
 
 /** The connection that an exchange is on. */
-export interface Http1Wire {
-  readonly client: ClientConnection;
+export interface Http1Wire<Connection extends HttpConnection> {
+  readonly client: Connection;
   /** True if no other request is to be taken on the connection. */
   isClosing(): boolean;
   /** Sends bytes. If `last`, `onSent` fires once the final bytes have left the process. */
   send(bytes: Uint8Array, last: boolean): void;
   /** Calls `flush` once everything that can be read now has been read. */
-  flushSoon(exchange: Http1Exchange): void;
+  flushSoon(exchange: Http1Exchange<Connection>): void;
   /** Bytes that wait to be sent. */
   waiting(): number;
   /** Sends an interim answer, whole, at once. */
   sendInterim(head: string): void;
   /** The answer is complete. */
-  onAnswered(exchange: Http1Exchange): void;
+  onAnswered(exchange: Http1Exchange<Connection>): void;
   /** Ends the connection so that the client cannot take a partial answer for a whole one. */
   cut(): void;
 }
@@ -50,20 +49,16 @@ const joinedBytes = 8 * 1024;
  * Small answers leave as one piece, head and all; what is written in one turn of the event loop leaves together. More
  * bytes than `Content-Length` says never leave, and fewer end the connection.
  */
-export class Http1Exchange implements Exchange {
+export class Http1Exchange<Connection extends HttpConnection> implements HttpExchange<Connection> {
   readonly method: string;
   readonly target: string;
   readonly rawHeaders: RawHeaders;
   readonly protocol: 'HTTP/1.0' | 'HTTP/1.1';
-  readonly connection: ClientConnection;
+  readonly connection: Connection;
   readonly hasBody: boolean;
-  identity = passThrough;
-  homeFields?: RawHeaders;
-  auditId?: string;
-  heldElsewhere = 0;
   /** True if the connection is to end with this answer. */
   isLast: boolean;
-  readonly #wire: Http1Wire;
+  readonly #wire: Http1Wire<Connection>;
   readonly #body: RequestBody | undefined;
   #waitsForContinue: boolean;
   #toldToContinue = false;
@@ -85,7 +80,7 @@ export class Http1Exchange implements Exchange {
   readonly #closeListeners: ((complete: boolean) => void)[] = [];
   #drainListener: (() => void) | undefined;
 
-  constructor(wire: Http1Wire, request: Http1Request, isLast: boolean) {
+  constructor(wire: Http1Wire<Connection>, request: Http1Request, isLast: boolean) {
     this.#wire = wire;
     this.connection = wire.client;
     this.method = request.method;
@@ -100,7 +95,7 @@ export class Http1Exchange implements Exchange {
   }
 
   keptBytes(counted: Counted): number {
-    const ofBody = (this.#body?.held ?? 0) + this.heldElsewhere;
+    const ofBody = this.#body?.held ?? 0;
     const ofAnswer = this.#head.length + chunksCost(this.#chunks, counted);
     return 2 * this.target.length + fieldsCost(this.rawHeaders, counted) + ofBody + ofAnswer;
   }

@@ -1,6 +1,6 @@
-import type { Clock } from '../runtime/clock.ts';
-import type { Log } from '../runtime/log.ts';
-import type { FrontLimits } from './limits.ts';
+import type { Clock } from '../../runtime/clock.ts';
+import type { Log } from '../../runtime/log.ts';
+import type { HttpFrontLimits } from './front-options.ts';
 
 /** Ends what has passed its deadline. */
 interface Sweepable {
@@ -13,7 +13,7 @@ interface Sweepable {
  */
 export function sweepWhileAny(
   all: ReadonlySet<Sweepable>,
-  { readHeaderTimeoutMs, idleTimeoutMs }: FrontLimits,
+  { readHeaderTimeoutMs, idleTimeoutMs }: HttpFrontLimits,
   clock: Clock,
   signal: AbortSignal,
   log: Log,

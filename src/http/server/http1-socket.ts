@@ -1,37 +1,26 @@
 import type { Duplex } from 'node:stream';
-import type { StatusError } from '../domain/status-error.ts';
-import { buildStatus } from '../domain/status-error.ts';
-import { headerValue, type RawHeaders } from '../http/fields.ts';
-import type { RequestParser, RequestProblem } from '../http/llhttp/request-parser.ts';
-import { statusLine } from '../http/server/answer-head.ts';
-import { RequestBody } from '../http/server/request-body.ts';
-import { splice } from '../http/server/splice.ts';
-import type { Log } from '../runtime/log.ts';
-import type { ClientConnection } from './exchange.ts';
-import type { RequestHandler } from './handler.ts';
-import { type HeadRoom, refuseLongHead } from './head-room.ts';
+import { headerValue, type RawHeaders } from '../fields.ts';
+import type { RequestParser, RequestProblem } from '../llhttp/request-parser.ts';
+import { statusLine } from './answer-head.ts';
+import type { HttpConnection } from './exchange.ts';
+import type { FrontOptions, UpgradeRequest } from './front-options.ts';
+import type { HeadRoom } from './head-room.ts';
+import { type Counted, type Keeper, pieceCost, unsentCost } from './held-bytes.ts';
 import { Http1Exchange, type Http1Wire } from './http1-exchange.ts';
-import { type Counted, type Keeper, memoryCost, pieceCost, unsentCost } from './kept-bytes.ts';
-import type { FrontLimits } from './limits.ts';
-import { examineHead, type HeadFacts, isUpgradePassedOn } from './objections.ts';
-import type { ProxyMetrics } from './ports.ts';
+import { examineHead, type HeadFacts } from './objections.ts';
+import { noHeadRoom, type Refusal } from './refusal.ts';
 import { RepeatedHead } from './repeated-head.ts';
-import { encodeStatus } from './write-status.ts';
+import { RequestBody } from './request-body.ts';
+import { splice } from './splice.ts';
 
 /** What all connections of a front share. */
-export interface Http1Shared {
-  readonly handler: RequestHandler;
+export interface Http1Shared<Connection extends HttpConnection> extends FrontOptions<Connection> {
   readonly room: HeadRoom;
-  readonly limits: FrontLimits;
-  readonly log: Log;
-  readonly metrics: Pick<ProxyMetrics, 'limited'>;
   isDraining(): boolean;
-  /** Whether the client is to connect anew after the next answer; asked once for each. */
-  sendsAway(): boolean;
-  flushSoon(exchange: Http1Exchange): void;
+  flushSoon(exchange: Http1Exchange<Connection>): void;
   /** Has {@link Http1Socket.takeNext} called when it is this connection's turn. */
-  waitForTurn(socket: Http1Socket): void;
-  onClosed(socket: Http1Socket): void;
+  waitForTurn(socket: Http1Socket<Connection>): void;
+  onClosed(socket: Http1Socket<Connection>): void;
 }
 
 /**
@@ -52,16 +41,16 @@ const maxAheadBytes = 64 * 1024;
  * It takes one request at a time: what a client sends ahead is read, within bounds, and looked at only once the answer
  * before is complete. What follows a request that was refused is never looked at.
  */
-export class Http1Socket implements Http1Wire, Keeper {
-  readonly client: ClientConnection;
+export class Http1Socket<Connection extends HttpConnection> implements Http1Wire<Connection>, Keeper {
+  readonly client: Connection;
   readonly #socket: Duplex;
   readonly #parser: RequestParser;
-  readonly #shared: Http1Shared;
+  readonly #shared: Http1Shared<Connection>;
   readonly #repeated = new RepeatedHead();
   #phase: Phase = 'fresh';
   /** When the phase began; set by the next sweep. */
   #since: number | undefined;
-  #exchange: Http1Exchange | undefined;
+  #exchange: Http1Exchange<Connection> | undefined;
   #body: RequestBody | undefined;
   /** Bytes reserved for the current head. */
   #headBytes = 0;
@@ -75,7 +64,7 @@ export class Http1Socket implements Http1Wire, Keeper {
   /** The server's side of a connection that was handed over. */
   #peer: Duplex | undefined;
 
-  constructor(socket: Duplex, client: ClientConnection, parser: RequestParser, shared: Http1Shared) {
+  constructor(socket: Duplex, client: Connection, parser: RequestParser, shared: Http1Shared<Connection>) {
     this.#socket = socket;
     this.client = client;
     this.#parser = parser;
@@ -101,9 +90,10 @@ export class Http1Socket implements Http1Wire, Keeper {
       if (took >= lingerMs) this.#socket.destroy();
     } else if (this.#phase === 'idle') {
       if (took < idleTimeoutMs) return;
-      this.#shared.metrics.limited.inc({ limit: 'idle_timeout' });
+      this.#shared.onLimit('idle_timeout');
       this.#linger();
-    } else if (took >= readHeaderTimeoutMs) this.#refuse('header_timeout', buildStatus(408, 'the head is late'));
+    } else if (took >= readHeaderTimeoutMs)
+      this.#refuse('header_timeout', { status: 408, message: 'the head is late' });
   }
 
   get owner(): string | undefined {
@@ -113,7 +103,7 @@ export class Http1Socket implements Http1Wire, Keeper {
   keptBytes(counted: Counted): number {
     const ahead = this.#aheadBytes + pieceCost * this.#ahead.length;
     const passing = bufferedBytes(this.#socket) + (this.#peer === undefined ? 0 : bufferedBytes(this.#peer));
-    return ahead + passing + this.#parser.heldBytes + this.#repeated.size + memoryCost(this.client, counted);
+    return ahead + passing + this.#parser.heldBytes + this.#repeated.size + this.#shared.memoryOf(this.client, counted);
   }
 
   /** Ends the connection if it has nothing to do. */
@@ -132,7 +122,7 @@ export class Http1Socket implements Http1Wire, Keeper {
     else queueMicrotask(this.#onSent);
   }
 
-  flushSoon(exchange: Http1Exchange): void {
+  flushSoon(exchange: Http1Exchange<Connection>): void {
     this.#shared.flushSoon(exchange);
   }
 
@@ -144,7 +134,7 @@ export class Http1Socket implements Http1Wire, Keeper {
     this.#socket.write(head, 'latin1');
   }
 
-  onAnswered(exchange: Http1Exchange): void {
+  onAnswered(exchange: Http1Exchange<Connection>): void {
     if (this.#exchange !== exchange) return;
     this.#exchange = undefined;
     this.#body = undefined;
@@ -230,7 +220,7 @@ export class Http1Socket implements Http1Wire, Keeper {
         this.#linger();
         return;
       case 'head':
-        this.#refuse('ambiguous', buildStatus(400, 'the client left in the middle of a head'));
+        this.#refuse('ambiguous', { status: 400, message: 'the client left in the middle of a head' });
         return;
       case 'busy':
       case 'upgrading':
@@ -281,16 +271,16 @@ export class Http1Socket implements Http1Wire, Keeper {
     if (!this.#socket.writableEnded) this.#socket.end();
   }
 
-  /** Answers what cannot be read to its end; `status` has nothing in it that the client sent. */
-  #refuse(limit: string, status: StatusError): void {
-    const { log, metrics } = this.#shared;
-    log.debug('malformed request', { error: status.message, client: this.client.remoteAddress });
-    metrics.limited.inc({ limit });
+  /** Answers what cannot be read to its end; `refusal` has nothing in it that the client sent. */
+  #refuse(limit: string, refusal: Refusal): void {
+    const { log, onLimit, writeRefusal } = this.#shared;
+    log.debug('malformed request', { error: refusal.message, client: this.client.remoteAddress });
+    onLimit(limit);
     const exchange = this.#exchange;
     this.#exchange = undefined;
     if (exchange !== undefined && exchange.status() !== 0) this.#socket.destroy();
     else {
-      this.#socket.write(writeRefusal(status, exchange?.method !== 'HEAD'), 'latin1');
+      this.#socket.write(lastAnswer(refusal, writeRefusal(refusal), exchange?.method !== 'HEAD'), 'latin1');
       this.#linger();
     }
     exchange?.abandon();
@@ -298,8 +288,8 @@ export class Http1Socket implements Http1Wire, Keeper {
 
   #refuseFor(problem: RequestProblem): void {
     const { reason } = this.#parser;
-    if (problem === 'malformed') this.#refuse('ambiguous', buildStatus(400, reason));
-    else this.#refuse('header_bytes', buildStatus(431, reason));
+    if (problem === 'malformed') this.#refuse('ambiguous', { status: 400, message: reason });
+    else this.#refuse('header_bytes', { status: 431, message: reason });
   }
 
   #parse(chunk: Buffer): void {
@@ -317,7 +307,7 @@ export class Http1Socket implements Http1Wire, Keeper {
     }
     const at = parser.read(chunk, 0);
     if (parser.problem !== undefined) this.#refuseFor(parser.problem);
-    else if (!this.#resizeHead(parser.headBytes)) this.#refuse('long_heads', refuseLongHead());
+    else if (!this.#resizeHead(parser.headBytes)) this.#refuse('long_heads', noHeadRoom);
     else if (parser.headComplete) this.#start(chunk, at, isFirst);
     else if (parser.begun && this.#phase === 'fresh') this.#phase = 'head';
     else if (parser.begun && this.#phase === 'idle') this.#enter('head');
@@ -330,7 +320,8 @@ export class Http1Socket implements Http1Wire, Keeper {
     const { chunked, length } = facts;
     const asksToSwitch = parser.upgrade && version === '1.1';
     const body = chunked || length > 0 ? new RequestBody(this) : undefined;
-    const isUpgrade = asksToSwitch && isUpgradePassedOn(protocolOf(rawHeaders), method, target, body !== undefined);
+    const isUpgrade =
+      asksToSwitch && this.#shared.isUpgrade(protocolOf(rawHeaders), method, target, body !== undefined);
     const waitsForContinue = facts.expect !== undefined && version === '1.1';
     const request = { method, target, rawHeaders, version, body, waitsForContinue };
     const exchange = new Http1Exchange(this, request, asksToSwitch || !parser.keepAlive);
@@ -355,38 +346,38 @@ export class Http1Socket implements Http1Wire, Keeper {
   }
 
   /** Answers what must not be handled. */
-  #isObjectedTo(exchange: Http1Exchange, { objection, expect }: HeadFacts, isUpgrade: boolean): boolean {
+  #isObjectedTo(exchange: Http1Exchange<Connection>, { objection, expect }: HeadFacts, isUpgrade: boolean): boolean {
     const { maxHeaderFields } = this.#shared.limits;
     if (this.#parser.fieldCount > maxHeaderFields) {
-      this.#reject(exchange, 'header_fields', buildStatus(431, `more than ${maxHeaderFields} header fields`));
+      this.#reject(exchange, 'header_fields', { status: 431, message: `more than ${maxHeaderFields} header fields` });
       return true;
     }
     const found =
       objection ?? (isUpgrade && exchange.hasBody ? 'a request to upgrade must not have a body' : undefined);
-    if (found !== undefined) this.#reject(exchange, 'ambiguous', buildStatus(400, found));
+    if (found !== undefined) this.#reject(exchange, 'ambiguous', { status: 400, message: found });
     else if (exchange.protocol === 'HTTP/1.1' && expect !== undefined && expect.toLowerCase() !== '100-continue')
-      this.#reject(exchange, 'ambiguous', buildStatus(417, 'nothing but 100-continue can be expected'));
+      this.#reject(exchange, 'ambiguous', { status: 417, message: 'nothing but 100-continue can be expected' });
     else return false;
     return true;
   }
 
-  #handle(exchange: Http1Exchange, upgrade?: Parameters<RequestHandler['handle']>[1]): void {
+  #handle(exchange: Http1Exchange<Connection>, upgrade?: UpgradeRequest): void {
     try {
-      this.#shared.handler.handle(exchange, upgrade);
+      this.#shared.onExchange(exchange, upgrade);
     } catch (error) {
       this.#shared.log.error('a request could not be handled', { error: String(error) });
       exchange.destroy();
     }
   }
 
-  #reject(exchange: Http1Exchange, limit: string, status: StatusError): void {
-    this.#shared.metrics.limited.inc({ limit });
+  #reject(exchange: Http1Exchange<Connection>, limit: string, refusal: Refusal): void {
+    this.#shared.onLimit(limit);
     // What follows may be a part of it that was read in another way; it is not looked at.
     exchange.isLast = true;
-    this.#shared.handler.refuse(exchange, status);
+    this.#shared.onRefusal(exchange, refusal);
   }
 
-  #startUpgrade(exchange: Http1Exchange, rest: Buffer): void {
+  #startUpgrade(exchange: Http1Exchange<Connection>, rest: Buffer): void {
     this.#phase = 'upgrading';
     const socket = this.#socket;
     // What the client sends before the answer is for the peer; after a refusal it is dropped.
@@ -450,13 +441,15 @@ export class Http1Socket implements Http1Wire, Keeper {
   }
 }
 
-/** The last answer of a connection, as latin1: in JSON, as nobody knows what the client accepts. */
-function writeRefusal(status: StatusError, withBody: boolean): string {
-  const { contentType, body } = encodeStatus(status, '');
+/** The last answer of a connection, as latin1. */
+function lastAnswer(
+  { status, retryAfterSeconds }: Refusal,
+  { contentType, body }: { readonly contentType: string; readonly body: Buffer },
+  withBody: boolean,
+): string {
   const about = `Content-Type: ${contentType}\r\nContent-Length: ${body.length}\r\nCache-Control: no-cache, private\r\n`;
-  const retryAfter = status.details?.retryAfterSeconds;
-  const retry = retryAfter === undefined ? '' : `Retry-After: ${retryAfter}\r\n`;
-  const head = `${statusLine(status.code)}${about}${retry}Connection: close\r\n\r\n`;
+  const retry = retryAfterSeconds === undefined ? '' : `Retry-After: ${retryAfterSeconds}\r\n`;
+  const head = `${statusLine(status)}${about}${retry}Connection: close\r\n\r\n`;
   return withBody ? head + body.toString('latin1') : head;
 }
 

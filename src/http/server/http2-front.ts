@@ -1,23 +1,19 @@
 import type { Duplex } from 'node:stream';
-import { buildStatus, type StatusError } from '../domain/status-error.ts';
-import { fieldBytes } from '../http/fields.ts';
-import type { FieldExcess } from '../http/http2/hpack-decoder.ts';
-import { ServerConnection, type ServerLimits, type ServerOwner } from '../http/http2/server-connection.ts';
-import type { Clock } from '../runtime/clock.ts';
-import type { Log } from '../runtime/log.ts';
-import type { ClientConnection } from './exchange.ts';
-import type { RequestHandler } from './handler.ts';
-import { type HeadRoom, refuseLongHead } from './head-room.ts';
+import { fieldBytes } from '../fields.ts';
+import type { FieldExcess } from '../http2/hpack-decoder.ts';
+import { ServerConnection, type ServerLimits, type ServerOwner } from '../http2/server-connection.ts';
+import type { HttpConnection } from './exchange.ts';
+import type { FrontOptions } from './front-options.ts';
+import type { HeadRoom } from './head-room.ts';
+import type { Counted, Keeper } from './held-bytes.ts';
 import { Http2Exchange } from './http2-exchange.ts';
-import { type Counted, type Keeper, memoryCost } from './kept-bytes.ts';
-import type { FrontLimits } from './limits.ts';
 import { objectToTarget } from './objections.ts';
-import type { ProxyMetrics } from './ports.ts';
+import { noHeadRoom, type Refusal } from './refusal.ts';
 import { sweepWhileAny } from './sweep.ts';
 
 /** The HTTP/2 side of the front. */
-export interface Http2Front {
-  accept(socket: Duplex, client: ClientConnection): void;
+export interface Http2Front<Connection> {
+  accept(socket: Duplex, client: Connection): void;
   connections(): number;
   /** What connections hold, their requests apart. */
   keepers(): Iterable<Keeper>;
@@ -25,33 +21,14 @@ export interface Http2Front {
   drain(): void;
 }
 
-/** What it needs. */
-export interface Http2FrontOptions {
-  readonly handler: RequestHandler;
-  readonly room: HeadRoom;
-  readonly limits: FrontLimits;
-  readonly log: Log;
-  readonly clock: Clock;
-  readonly metrics: Pick<ProxyMetrics, 'limited'>;
-  /** Whether the client is to connect anew after this request; asked once for each. */
-  readonly sendsAway: () => boolean;
-  /** Ends the sweeps. */
-  readonly signal: AbortSignal;
-}
-
 const ordinaryFields = 10;
 
 /** Serves HTTP/2 connections within their limits. */
-export function createHttp2Front({
-  handler,
-  room,
-  limits,
-  log,
-  clock,
-  metrics,
-  sendsAway,
-  signal,
-}: Http2FrontOptions): Http2Front {
+export function createHttp2Front<Connection extends HttpConnection>(
+  options: FrontOptions<Connection>,
+  room: HeadRoom,
+): Http2Front<Connection> {
+  const { limits, log, clock, signal, onExchange, onRefusal, onLimit, sendsAway, memoryOf } = options;
   const connections = new Set<ServerConnection>();
   const keepers = new Set<Keeper>();
   const serverLimits: ServerLimits = {
@@ -69,22 +46,28 @@ export function createHttp2Front({
   let draining = false;
   const sweep = sweepWhileAny(connections, limits, clock, signal, log);
 
-  const refuse = (exchange: Http2Exchange, limit: string, status: StatusError) => {
-    metrics.limited.inc({ limit });
-    handler.refuse(exchange, status);
+  const refuse = (exchange: Http2Exchange<Connection>, limit: string, refusal: Refusal) => {
+    onLimit(limit);
+    onRefusal(exchange, refusal);
   };
-  const handle = (exchange: Http2Exchange, excess: FieldExcess | undefined) => {
+  const handle = (exchange: Http2Exchange<Connection>, excess: FieldExcess | undefined) => {
     if (excess === 'bytes')
-      return refuse(exchange, 'header_bytes', buildStatus(431, `more than ${limits.maxHeaderBytes} bytes of header`));
+      return refuse(exchange, 'header_bytes', {
+        status: 431,
+        message: `more than ${limits.maxHeaderBytes} bytes of header`,
+      });
     if (excess === 'fields')
-      return refuse(exchange, 'header_fields', buildStatus(431, `more than ${limits.maxHeaderFields} header fields`));
+      return refuse(exchange, 'header_fields', {
+        status: 431,
+        message: `more than ${limits.maxHeaderFields} header fields`,
+      });
     const objection = objectToTarget(exchange.method, exchange.target, exchange.rawHeaders);
-    if (objection !== undefined) return refuse(exchange, 'ambiguous', buildStatus(400, objection));
+    if (objection !== undefined) return refuse(exchange, 'ambiguous', { status: 400, message: objection });
     const bytes = fieldBytes(exchange.rawHeaders);
-    if (!room.resize(0, bytes)) return refuse(exchange, 'long_heads', refuseLongHead());
+    if (!room.resize(0, bytes)) return refuse(exchange, 'long_heads', noHeadRoom);
     exchange.onClose(() => room.resize(bytes, 0));
     try {
-      handler.handle(exchange);
+      onExchange(exchange);
     } catch (error) {
       log.error('a request could not be handled', { error: String(error) });
       exchange.destroy();
@@ -106,9 +89,9 @@ export function createHttp2Front({
           if (sendsAway()) connection.drain();
           return exchange;
         },
-        onLimit: (limit) => metrics.limited.inc({ limit }),
+        onLimit,
         onFault: (reason) => {
-          metrics.limited.inc({ limit: 'http2_session' });
+          onLimit('http2_session');
           log.debug('HTTP/2 connection ended', { reason, client: client.remoteAddress });
         },
         onClose: () => {
@@ -120,7 +103,7 @@ export function createHttp2Front({
         log.debug('client connection failed', { error: error.message, client: client.remoteAddress });
       });
       const connection = new ServerConnection(socket, owner, serverLimits, now);
-      const keeper = new ConnectionKeeper(connection, client);
+      const keeper = new ConnectionKeeper(connection, client, (counted) => memoryOf(client, counted));
       client.leave = () => connection.drain();
       connections.add(connection);
       keepers.add(keeper);
@@ -133,11 +116,13 @@ export function createHttp2Front({
 /** What one connection holds. */
 class ConnectionKeeper implements Keeper {
   readonly #connection: ServerConnection;
-  readonly #client: ClientConnection;
+  readonly #client: HttpConnection;
+  readonly #memory: (counted: Counted) => number;
 
-  constructor(connection: ServerConnection, client: ClientConnection) {
+  constructor(connection: ServerConnection, client: HttpConnection, memory: (counted: Counted) => number) {
     this.#connection = connection;
     this.#client = client;
+    this.#memory = memory;
   }
 
   get owner(): string | undefined {
@@ -145,7 +130,7 @@ class ConnectionKeeper implements Keeper {
   }
 
   keptBytes(counted: Counted): number {
-    return this.#connection.heldBytes() + memoryCost(this.#client, counted);
+    return this.#connection.heldBytes() + this.#memory(counted);
   }
 
   cut(): void {

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { type Http1Run, runFront, runNodeServer } from '../support/http1-runs.ts';
+import { type Http1Run, runFront, runNodeServer } from '../../support/http1-runs.ts';
 
 const host = 'Host: a\r\n';
 const get = (fields: string, line = 'GET /a?b=c HTTP/1.1') => `${line}\r\n${host}${fields}\r\n`;

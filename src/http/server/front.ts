@@ -1,0 +1,42 @@
+import type { Duplex } from 'node:stream';
+import type { HttpConnection } from './exchange.ts';
+import type { FrontOptions } from './front-options.ts';
+import { HeadRoom } from './head-room.ts';
+import type { Keeper } from './held-bytes.ts';
+import { createHttp1Front } from './http1-front.ts';
+import { createHttp2Front } from './http2-front.ts';
+
+/** Serves HTTP on connections that others have accepted. */
+export interface HttpFront<Connection extends HttpConnection> {
+  accept(socket: Duplex, connection: Connection, protocol: 'h2' | 'http/1.1'): void;
+  http2Connections(): number;
+  /** What connections hold, their requests apart. */
+  keepers(): Iterable<Keeper>;
+  /** Ends idle connections, and each other one with its next answer. HTTP/2 clients get a GOAWAY. */
+  drain(): void;
+}
+
+/**
+ * Serves HTTP/1.x and HTTP/2 within limits, and refuses what two servers could read in two ways.
+ *
+ * It knows nothing of what it serves: `onExchange` answers.
+ */
+export function createFront<Connection extends HttpConnection>(
+  options: FrontOptions<Connection>,
+): HttpFront<Connection> {
+  const room = new HeadRoom(options.limits.maxLongHeaderBytes);
+  const http1 = createHttp1Front(options, room);
+  const http2 = createHttp2Front(options, room);
+  return {
+    accept: (socket, connection, protocol) => (protocol === 'h2' ? http2 : http1).accept(socket, connection),
+    http2Connections: () => http2.connections(),
+    keepers: function* () {
+      yield* http1.keepers();
+      yield* http2.keepers();
+    },
+    drain: () => {
+      http1.drain();
+      http2.drain();
+    },
+  };
+}

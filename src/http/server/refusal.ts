@@ -1,0 +1,13 @@
+/** Why a request is not handled. */
+export interface Refusal {
+  readonly status: number;
+  readonly message: string;
+  readonly retryAfterSeconds?: number;
+}
+
+/** The refusal of a head that there is no room for. */
+export const noHeadRoom: Refusal = {
+  status: 429,
+  message: 'too many long heads at once at this proxy, please try again later',
+  retryAfterSeconds: 1,
+};
