@@ -52,6 +52,29 @@ describe('what the chart renders', function () {
     expect(stderr).to.contain('--set image.repository=localhost/peerdiscovery').and.to.contain('registry');
   });
 
+  it('is refused with an image or a name that no cluster can have, with the value', () => {
+    const wrong = [
+      ...['https://registry.example.com/x', 'registry.example.com/X', 'a b/c', 'registry.example.com/', '-/x'].map(
+        (repository) => ['/image/repository', `image.repository=${repository}`],
+      ),
+      ['/proxy/tlsSecretName', image, 'proxy.tlsSecretName=A_B'],
+      ['/proxy/routingTable', image, 'proxy.routingTable=-a'],
+    ];
+    for (const [value = '', ...values] of wrong) {
+      const { status, stderr } = template('default', ...values);
+      expect(status, values.join()).to.equal(1);
+      expect(stderr, values.join()).to.contain(`at '${value}'`);
+    }
+    for (const repository of [
+      'x',
+      'localhost/x',
+      'registry.example.com:5000/a/b-c__d.e',
+      '[fd00::1]:5000/a',
+      '10.0.0.1/a',
+    ])
+      expect(render('default', `image.repository=${repository}`), repository).not.to.have.length(0);
+  });
+
   const proxies = [
     ['proxy.kind=None'],
     ['proxy.kind=Deployment'],
