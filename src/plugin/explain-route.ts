@@ -77,9 +77,10 @@ export async function explainRoute(flags: PluginFlags, cluster: Cluster, context
         'wait until "kubectl peerdiscovery status" says Ready, then ask again',
       );
     context.stderr(
-      `No server serves a resource called ${JSON.stringify(asked)}: the routing table is complete (revision ${bundle.table.revision}).\n` +
+      `No server serves a resource called ${JSON.stringify(asked)}:\n` +
+        `the routing table is complete (revision ${bundle.table.revision}).\n` +
         suggest(closestResource(bundle, asked)) +
-        'See "kubectl peerdiscovery table" for what is served, or give a path, such as /apis/GROUP/VERSION/RESOURCE.\n',
+        'See "kubectl peerdiscovery table" for what is served, or give a path, such as\n/apis/GROUP/VERSION/RESOURCE.\n',
     );
     return exitCodes.no;
   }
@@ -324,8 +325,8 @@ function renderExplanation(explanation: Explanation, table: RoutingTable, paint:
     );
   if (explanation.mode === 'Observe')
     tables.push(
-      'In mode Observe, as now, proxies send every request home; the above is what Route\nwould do. Turn it on with:\n' +
-        `  kubectl patch peerdiscovery ${table.owner} --type=merge -p '{"spec":{"mode":"Route"}}'\n`,
+      'In mode Observe, as now, proxies send every request home; the above is what\nRoute would do. Turn it on with:\n' +
+        ` kubectl patch peerdiscovery ${table.owner} --type=merge -p '{"spec":{"mode":"Route"}}'\n`,
     );
   if (explanation.alsoServedAs.length > 0) tables.push(`Also served as ${explanation.alsoServedAs.join(', ')}.\n`);
   return `${lines.join('')}\n${tables.join('\n')}`;

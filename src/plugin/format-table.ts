@@ -9,6 +9,8 @@ export type Paint = (tone: Tone, text: string) => string;
 
 const codes: Readonly<Record<Tone, number>> = { good: 32, warning: 33, bad: 31, faint: 2, strong: 1 };
 const gap = 2;
+/** Columns of a terminal where nobody has set others. */
+export const usualColumns = 80;
 
 /** The painter for a terminal, or one that leaves text as it is. */
 export function createPaint(color: boolean): Paint {
@@ -69,6 +71,12 @@ export function wrapText(text: string, width: number): readonly string[] {
     }
   }
   return [...lines, line];
+}
+
+/** A paragraph for people within the columns of a usual terminal, each line indented. */
+export function wrapParagraph(text: string, indent = ''): string {
+  const lines = wrapText(text, usualColumns - indent.length);
+  return lines.map((line) => `${indent}${line}\n`).join('');
 }
 
 /** A word whole, or in pieces, of which every one but the first follows without a space. */

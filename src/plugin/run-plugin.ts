@@ -3,6 +3,7 @@ import { diffPeers } from './diff-peers.ts';
 import { doctor } from './doctor.ts';
 import { exitCodes } from './exit-codes.ts';
 import { explainRoute } from './explain-route.ts';
+import { usualColumns, wrapParagraph } from './format-table.ts';
 import {
   type CommandShape,
   clusterFlagNames,
@@ -37,8 +38,8 @@ const commands: Readonly<Record<string, Command>> = {
     usage: 'status [-o wide|json|yaml] [-w]',
     summary: 'Show the kube-apiservers, how they are, and what they serve differently',
     details:
-      'Exit code 0 if the PeerDiscovery is Ready, 1 if not, 3 if that is Unknown.\n' +
-      'With -w it prints every change with its time until it is stopped. It fits the width of the terminal;\n' +
+      'Exit code 0 if the PeerDiscovery is Ready, 1 if not, 3 if that is Unknown. ' +
+      'With -w it prints every change with its time until it is stopped. It fits the width of the terminal; ' +
       '-o wide has more columns and wraps nothing.',
     examples: [
       ['status', 'how the servers are'],
@@ -60,8 +61,8 @@ const commands: Readonly<Record<string, Command>> = {
     usage: 'explain PATH|RESOURCE [--method GET] [-o json|yaml]',
     summary: 'Show which servers serve something, where a request for it goes, and why',
     details:
-      'RESOURCE is named as kubectl names it: po, deployments.apps, deployments.v1.apps, pods/exec.\n' +
-      'Exit code 0 if it is served, 1 if no server serves it (404), 3 if nobody can serve it now (503), or if it is unknown\n' +
+      'RESOURCE is named as kubectl names it: po, deployments.apps, deployments.v1.apps, pods/exec. ' +
+      'Exit code 0 if it is served, 1 if no server serves it (404), 3 if nobody can serve it now (503), or if it is unknown ' +
       'whether some server serves it.',
     examples: [
       ['explain resourceclaims.v1.resource.k8s.io', 'which servers have it'],
@@ -80,7 +81,7 @@ const commands: Readonly<Record<string, Command>> = {
     usage: 'diff PEER PEER | NAME=FILE NAME=FILE [-o json|yaml]',
     summary: 'Show what two servers, or two saved discovery documents, serve differently',
     details:
-      'PEER is a hostname, an id or an address. Saved documents are compared without a cluster, and in every detail.\n' +
+      'PEER is a hostname, an id or an address. Saved documents are compared without a cluster, and in every detail. ' +
       'Exit code 0 if they serve the same, 1 if not, 3 if a peer is not known well enough.',
     examples: [
       ['diff old-1 new-1', 'two servers of this cluster'],
@@ -93,8 +94,8 @@ const commands: Readonly<Record<string, Command>> = {
     usage: 'table [-o wide|json|yaml]',
     summary: 'Show the published routing table, decoded',
     details:
-      'Subresources are listed where they are served by others than their resource, with -o wide always.\n' +
-      'While servers know different fields, WRITES GO TO names those that know all, and those that stand in for them.\n' +
+      'Subresources are listed where they are served by others than their resource, with -o wide always. ' +
+      'While servers know different fields, WRITES GO TO names those that know all, and those that stand in for them. ' +
       'Exit code 0 if the table is complete, 3 if not.',
     examples: [
       ['table', 'every group, version and resource with who serves it'],
@@ -111,13 +112,13 @@ const commands: Readonly<Record<string, Command>> = {
     usage: 'preflight [--target FILE]... [--target-version V] [--audit-log FILE]... [--metrics-file FILE]...',
     summary: 'Before an upgrade: is the control plane ready, what will it change, and whom will it hurt',
     details:
-      "--target is the target version's saved /apis as aggregated discovery; give it again for its /api.\n" +
-      '--audit-log is a log of kube-apiserver as JSON lines; "-" is standard input. Without --metrics-file, the metrics\n' +
-      'of the API server of the kubeconfig are asked.\n' +
+      "--target is the target version's saved /apis as aggregated discovery; give it again for its /api. " +
+      '--audit-log is a log of kube-apiserver as JSON lines; "-" is standard input. Without --metrics-file, the metrics ' +
+      'of the API server of the kubeconfig are asked. ' +
       'Exit code 0 if nothing speaks against the upgrade, 1 if something does, 3 if the cluster cannot be read.',
     examples: [
       ['preflight --target-version v1.37.0', 'whether the control plane is ready for it'],
-      ['preflight --target apis.json --target api.json --audit-log audit.log', 'and whom it would hurt'],
+      ['preflight --target apis.json --audit-log audit.log', 'and whom it would hurt'],
     ],
     run: (flags, connect, context) => preflight(flags, connect(), context),
   },
@@ -126,9 +127,9 @@ const commands: Readonly<Record<string, Command>> = {
     usage: 'doctor [-o json|yaml]',
     summary: 'Look for what keeps PeerDiscovery from its work: RBAC, certificates, addresses, clocks',
     details:
-      'It connects to every server to look at its certificate and clock, and sends no credential for that. Of servers of\n' +
-      'one version it reads /metrics with the credential of the kubeconfig, which only a server gets whose certificate is\n' +
-      'verified by the CA of the kubeconfig, and warns of feature gates that differ.\n' +
+      'It connects to every server to look at its certificate and clock, and sends no credential for that. Of servers of ' +
+      'one version it reads /metrics with the credential of the kubeconfig, which only a server gets whose certificate is ' +
+      'verified by the CA of the kubeconfig, and warns of feature gates that differ. ' +
       'What you may not read is skipped, and it says so. Exit code 0 if nothing is broken, 1 if something is.',
     examples: [
       ['doctor', 'look at everything'],
@@ -145,7 +146,7 @@ const commands: Readonly<Record<string, Command>> = {
     usage: 'dashboard [--port PORT]',
     summary: "Show the operator's status page in a browser of this machine, until it is stopped",
     details:
-      'It prints an address of 127.0.0.1 and passes the page on through the API server, as the user of the kubeconfig.\n' +
+      'It prints an address of 127.0.0.1 and passes the page on through the API server, as the user of the kubeconfig. ' +
       'Your own credential goes to the API server alone; the operator gets a token for the page, made for ten minutes.',
     examples: [
       ['dashboard', 'on a free port'],
@@ -158,7 +159,7 @@ const commands: Readonly<Record<string, Command>> = {
     usage: 'version [--client] [-o json|yaml]',
     summary: 'Print the versions of this plugin, of the operator, and of the API server',
     details:
-      'The operator says its version with each confirmation of the routing table. What cannot be read is unknown, with the\n' +
+      'The operator says its version with each confirmation of the routing table. What cannot be read is unknown, with the ' +
       'reason on standard error. Exit code 0.',
     examples: [
       ['version', 'both sides'],
@@ -178,30 +179,45 @@ const offline: Commands = {
 /** Every command there is, `merge` included, which others run. */
 export const commandNames: readonly string[] = [...Object.keys(commands), ...Object.keys(offline), 'help'];
 
+/** A synopsis; flags for which 80 columns have no room go on in the next line. */
+function wrapUsage(before: string, synopsis: string): string {
+  const lines = [before];
+  for (const word of synopsis.split(/ (?=\[)/)) {
+    const last = lines.at(-1) ?? '';
+    const longer = lines.length === 1 && last === before ? `${last}${word}` : `${last} ${word}`;
+    if (longer.length > usualColumns) lines.push(`${' '.repeat(before.length)}  ${word}`);
+    else lines[lines.length - 1] = longer;
+  }
+  return `${lines.join('\n')}\n`;
+}
+
 const usage = `Look at a control plane of mixed kube-apiserver versions through PeerDiscovery.
 
 Usage: kubectl peerdiscovery COMMAND [flags]
 
 ${Object.values(commands)
-  .map(({ usage: line, summary }) => `  ${line}\n      ${summary}\n`)
+  .map(({ usage: line, summary }) => `${wrapUsage('  ', line)}${wrapParagraph(summary, '      ')}`)
   .join('')}  merge --local ID ID=FILE...
       Merge saved discovery documents as kube-apiserver does
   help [COMMAND]
       What a command does, with examples
 
 Flags of every command that asks a cluster:
-      --kubeconfig FILE   kubeconfig to use (default $KUBECONFIG, else ~/.kube/config)
-      --context NAME      context of the kubeconfig
-  -n, --namespace NAME    where the operator runs (default: where the table is, else peerdiscovery-system)
-      --name NAME         the PeerDiscovery to look at (default cluster)
-  -h, --help              what a command does
+      --kubeconfig FILE  kubeconfig to use (default $KUBECONFIG, else
+                         ~/.kube/config)
+      --context NAME     context of the kubeconfig
+  -n, --namespace NAME   where the operator runs (default: where the table is,
+                         else peerdiscovery-system)
+      --name NAME        the PeerDiscovery to look at (default cluster)
+  -h, --help             what a command does
 
 Examples:
   kubectl peerdiscovery status
   kubectl peerdiscovery explain resourceclaims.v1.resource.k8s.io
   kubectl peerdiscovery doctor
 
-Exit codes: 0 yes, 1 no, 2 wrong usage, 3 nobody can tell (the cluster or a file cannot be read, or it is in doubt).
+Exit codes: 0 yes, 1 no, 2 wrong usage, 3 nobody can tell (the cluster or a
+file cannot be read, or it is in doubt).
 `;
 
 /** The command line as `COMMAND ...`: flags may stand before the command, and `help COMMAND` is `COMMAND --help`. */
@@ -240,7 +256,7 @@ export async function runPlugin(args: readonly string[], context: PluginContext)
     const { summary, details, usage: line } = command;
     const examples = command.examples.map(([example, what]) => `  # ${what}\n  kubectl peerdiscovery ${example}\n`);
     context.stdout(
-      `${summary}.\n\nUsage: kubectl peerdiscovery ${line}\n\n${details}\n\nExamples:\n${examples.join('')}`,
+      `${wrapParagraph(`${summary}.`)}\n${wrapUsage('Usage: kubectl peerdiscovery ', line)}\n${wrapParagraph(details)}\nExamples:\n${examples.join('')}`,
     );
     return exitCodes.yes;
   }

@@ -2,7 +2,7 @@ import type { Condition, PeerDiscovery, PeerStatus } from '../api/peer-discovery
 import { showServedVersion } from '../domain/served-version.ts';
 import { describeChanges } from './describe-changes.ts';
 import { exitCodes } from './exit-codes.ts';
-import { type Cell, createPaint, formatTable, type Paint, type Tone, wrapText } from './format-table.ts';
+import { type Cell, createPaint, formatTable, type Paint, type Tone, usualColumns, wrapText } from './format-table.ts';
 import { formatResource, nameOf } from './names.ts';
 import type { Output, PluginFlags } from './plugin-flags.ts';
 import type { Cluster, PluginContext } from './ports.ts';
@@ -10,8 +10,6 @@ import { printData } from './print-data.ts';
 import { readObject } from './read-cluster.ts';
 
 const shortDifferences = 15;
-/** Where standard output is no terminal, whoever reads it has one. */
-const usualColumns = 80;
 
 /** `status`: peers and their differences; `no` if the object is not Ready. */
 export async function showStatus(flags: PluginFlags, cluster: Cluster, context: PluginContext): Promise<number> {
@@ -69,6 +67,7 @@ function showChanges(flags: PluginFlags, context: PluginContext): (object: PeerD
 
 /** `-o wide` is as wide as it is; all else fits the terminal, or the 80 columns of one. */
 function widthOf(output: Output, { columns }: PluginContext): number {
+  // Where standard output is no terminal, whoever reads it has one.
   return output === 'wide' ? Number.POSITIVE_INFINITY : (columns ?? usualColumns);
 }
 

@@ -2,7 +2,7 @@ import { isStream } from '../domain/request-info.ts';
 import type { FieldWriters, PeerSet, RoutingTable, TableGroupVersion, TablePeer } from '../domain/routing-table.ts';
 import { showServedVersion } from '../domain/served-version.ts';
 import { exitCodes } from './exit-codes.ts';
-import { type Cell, createPaint, formatTable, type Paint } from './format-table.ts';
+import { type Cell, createPaint, formatTable, type Paint, wrapText } from './format-table.ts';
 import { nameOf } from './names.ts';
 import type { PluginFlags } from './plugin-flags.ts';
 import type { Cluster, PluginContext } from './ports.ts';
@@ -15,14 +15,18 @@ export async function showTable(flags: PluginFlags, cluster: Cluster, context: P
   const { bundle } = await readPublished(cluster, flags);
   const { table } = bundle;
   context.stdout(
-    printData(table, flags.output) ?? renderTable(table, flags.output === 'wide', createPaint(context.color)),
+    printData(table, flags.output) ??
+      renderTable(table, flags.output === 'wide', createPaint(context.color), context.columns),
   );
   return table.complete ? exitCodes.yes : exitCodes.unknown;
 }
 
-function renderTable(table: RoutingTable, wide: boolean, paint: Paint): string {
+/** With `wide` it is as wide as it is. */
+function renderTable(table: RoutingTable, wide: boolean, paint: Paint, columns: number | undefined): string {
+  const width = wide ? undefined : columns;
   const skew = table.fieldSkew === undefined ? '' : `, fieldSkew ${table.fieldSkew}`;
-  const head = `Routing table of ${table.owner}, revision ${table.revision}, mode ${table.mode}${skew}, servers bear ${table.serverName}\n`;
+  const title = `Routing table of ${table.owner}, revision ${table.revision}, mode ${table.mode}${skew}, servers bear ${table.serverName}`;
+  const head = `${(width === undefined ? [title] : wrapText(title, width)).join('\n')}\n`;
   const complete = table.complete
     ? `${paint('good', 'Complete')}: what it does not list, no server serves.\n`
     : `${paint('warning', 'Not complete')}: what it does not list is answered 503, not 404.\n${table.doubts
@@ -41,13 +45,14 @@ function renderTable(table: RoutingTable, wide: boolean, paint: Paint): string {
       peer.id,
     ]),
     paint,
+    width,
   );
   const writes = table.groupVersions.some(({ resources }) =>
     resources.some(({ writers, subresourceWriters }) => (writers ?? subresourceWriters) !== undefined),
   );
   const header = ['GROUP/VERSION', 'RESOURCE', 'ORIGIN', 'SERVED BY', ...(writes ? ['WRITES GO TO'] : [])];
   const rows = table.groupVersions.flatMap((groupVersion) => groupVersionRows(groupVersion, table, wide, writes));
-  return [head + complete, peers, formatTable(header, rows, paint)].join('\n');
+  return [head + complete, peers, formatTable(header, rows, paint, width)].join('\n');
 }
 
 function groupVersionRows(

@@ -45,6 +45,16 @@ describe('the help of every program', function () {
     expect(examplesOf((await run('help')).stdout, 'kubectl peerdiscovery')).to.have.length.greaterThan(0);
   });
 
+  it('fits a terminal of 80 columns in each command of the plugin', async () => {
+    for (const command of ['', ...commandNames.filter((name) => !['help', 'merge'].includes(name))]) {
+      const { stdout } = await run(...(command === '' ? [] : [command]), '--help');
+      expect(
+        stdout.split('\n').filter((line) => line.length > 80),
+        command,
+      ).to.deep.equal([]);
+    }
+  });
+
   it('has them for the operator and the proxy', () => {
     const operator = examplesOf(operatorUsage, 'peerdiscovery operator');
     expect(operator).to.have.length.greaterThan(0);

@@ -178,6 +178,19 @@ describe('kubectl peerdiscovery table', () => {
     expect(later.stdout).to.match(/^v1 +pods\/exec +BuiltIn +all +any$/m);
   });
 
+  it('fits the terminal, is as wide as it is elsewhere, and wraps nothing with -o wide', async () => {
+    const withBundle = (fake: Fake) => {
+      fake.bundle = withWriters();
+    };
+    const widest = async (columns: number | undefined, ...args: string[]) => {
+      const { stdout } = await run(['table', ...args], withBundle, {}, columns);
+      return Math.max(...stdout.split('\n').map(({ length }) => length));
+    };
+    expect(await widest(60)).to.be.at.most(60);
+    expect(await widest(undefined)).to.be.greaterThan(80);
+    expect(await widest(60, '-o', 'wide')).to.be.greaterThan(80);
+  });
+
   it('gives programs the same, and has no column for it where all servers know the same fields', async () => {
     const { stdout } = await run(['table', '-o', 'json'], (fake) => {
       fake.bundle = withWriters();
@@ -506,7 +519,7 @@ describe('kubectl peerdiscovery', () => {
       /^3 .*there is no PeerDiscovery "clster".*; did you mean cluster\?/,
     );
     expect(await stderr('diff', 'a', 'apiserver-B')).not.to.match(/^0/);
-    expect(await stderr('explain', 'deploymets')).to.match(/^1 .*\nDid you mean deployments\?\n/);
+    expect(await stderr('explain', 'deploymets')).to.match(/^1 [\s\S]*\nDid you mean deployments\?\n/);
     expect(await stderr('explain', 'deploymets.apps/scale')).to.contain('Did you mean deployments.apps/scale?');
     expect(await stderr('explain', 'deployments.ap')).to.contain('Did you mean deployments.apps?');
     expect(await stderr('explain', 'something')).not.to.contain('Did you mean');
