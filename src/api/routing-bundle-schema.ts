@@ -69,6 +69,16 @@ const RoutingTableSchema = Type.Object({
   apiVersion: Type.Literal('peerdiscovery.dev/v1alpha1'),
   kind: Type.Literal('RoutingTable'),
   owner: Type.String({ minLength: 1, description: 'Name of the PeerDiscovery that it was made from.' }),
+  location: Type.Optional(
+    Type.Object(
+      { namespace: Type.String({ minLength: 1 }), name: Type.String({ minLength: 1 }) },
+      {
+        description:
+          'The ConfigMap that it is kept in; the names of its shards begin with the same name and a hyphen. Any server may ' +
+          'write these, as a table that says who may write could not be replaced otherwise.',
+      },
+    ),
+  ),
   mode: Type.Enum(['Observe', 'Route']),
   fieldSkew: Type.Optional(
     Type.Enum(['Preserve', 'Ignore'], {

@@ -1,6 +1,6 @@
 import { isStream, type RequestInfo } from './request-info.ts';
-import type { FieldWriters, PeerSet, Scope } from './routing-table.ts';
-import type { TableIndex } from './table-index.ts';
+import type { PeerSet, Scope, TableLocation } from './routing-table.ts';
+import type { TableIndex, WriteRule } from './table-index.ts';
 
 /** What this proxy knows at the moment of a request, besides the table. */
 export interface RouteView {
@@ -93,7 +93,8 @@ export function routeRequest(
   const row = index.resource(info.group, info.version, info.resource, info.subresource);
   if (row === undefined || row.peers.length === 0) return unlisted(index, view);
   const notFound = isMisplaced(info, row.scope) ? unlistedNotFound(index, view) : listed;
-  if (row.fields !== undefined && !view.alreadyRouted && mayLoseFields(info))
+  const mayLose = mayLoseFields(info) && !isOfTable(index.table.location, info);
+  if (row.fields !== undefined && !view.alreadyRouted && mayLose)
     return routeByFields(index, row.peers, row.fields, view, describe(info), notFound);
   return routeListed(index, row.peers, view, describe(info), notFound);
 }
@@ -115,6 +116,19 @@ function mayLoseFields({ verb, subresource }: RequestInfo): boolean {
     default:
       return false;
   }
+}
+
+/**
+ * Whether the request is for a ConfigMap of the table, of which the operator sets only fields that every server knows.
+ *
+ * If it waited for a server that knows all fields, an operator behind the proxy could not publish which one does. A
+ * create names no object, so that those of the whole namespace count; nothing is stored yet that could be lost.
+ */
+function isOfTable(location: TableLocation | undefined, info: RequestInfo): boolean {
+  const { group, version, namespace, resource, verb, name } = info;
+  if (location === undefined || group !== '' || version !== 'v1' || resource !== 'configmaps') return false;
+  if (namespace !== location.namespace) return false;
+  return verb === 'create' || name === location.name || name.startsWith(`${location.name}-`);
 }
 
 /** `/apis/<group>`, `/apis/<group>/<version>` and `/api/<version>` are about what a server has; the rest is home's. */
@@ -181,7 +195,7 @@ function routeListed(
 function routeByFields(
   index: TableIndex,
   serving: PeerSet,
-  { writers: best, standIns }: FieldWriters,
+  { writers: best, standIns, harmless }: WriteRule,
   view: RouteView,
   what: string,
   notFound: NotFoundRule,
@@ -192,7 +206,7 @@ function routeByFields(
   const writers = certain(best);
   const toWriter = amongst(writers, view.usable, view, notFound, 'writer');
   if (toWriter !== undefined) return toWriter;
-  const stored = certain(standIns);
+  const stored = harmless ? serving : certain(standIns);
   const instead: FieldRoute = best.length === 0 ? 'lossy' : 'standIn';
   const route =
     amongst(stored, view.usable, view, notFound, instead) ??

@@ -52,6 +52,12 @@ export type PeerSet = readonly number[];
 /** Where objects are: in namespaces, or beside them. */
 export type Scope = 'Namespaced' | 'Cluster';
 
+/** The ConfigMap of a table; its shards are in others, whose names begin with this one and a hyphen. */
+export interface TableLocation {
+  readonly namespace: string;
+  readonly name: string;
+}
+
 /** Servers that may write what not all of them know in the same way. */
 export interface FieldWriters {
   /** They know all fields. */
@@ -104,6 +110,8 @@ export interface RoutingTable {
   readonly kind: 'RoutingTable';
   /** Name of the PeerDiscovery that it was made from. */
   readonly owner: string;
+  /** Where the operator keeps it. Absent in a table of an older operator. */
+  readonly location?: TableLocation;
   readonly mode: Mode;
   /** Absent in a table of an operator that compares no fields. */
   readonly fieldSkew?: FieldSkew;

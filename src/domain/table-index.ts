@@ -8,7 +8,13 @@ export interface ListedResource {
   /** Where kube-apiserver itself has its objects; undefined where that is not known. */
   readonly scope: Scope | undefined;
   /** Who knows all fields, where not all do. */
-  readonly fields?: FieldWriters | undefined;
+  readonly fields?: WriteRule | undefined;
+}
+
+/** Who may write a resource. */
+export interface WriteRule extends FieldWriters {
+  /** True if a server that may be of another version now may write it too, where no other server can. */
+  readonly harmless: boolean;
 }
 
 /** A routing table, arranged so that every question of a request is one look-up. */
@@ -87,11 +93,11 @@ function writersOf(
   { fieldSkew, peers }: RoutingTable,
   { group, origin }: Pick<TableGroupVersion, 'group' | 'origin'>,
   { resource, peers: serving, writers, standIns = [] }: TableResource,
-): FieldWriters | undefined {
-  if (writers !== undefined) return { writers, standIns };
-  if (fieldSkew !== 'Preserve' || origin !== 'BuiltIn' || serving.length < 2) return undefined;
-  if (isHeartbeat(group, resource) || isReview(group)) return undefined;
-  return serving.some((peer) => peers[peer]?.inDoubt === true) ? { writers: serving, standIns } : undefined;
+): WriteRule | undefined {
+  const harmless = isHeartbeat(group, resource) || isReview(group);
+  if (writers !== undefined) return { writers, standIns, harmless };
+  if (fieldSkew !== 'Preserve' || origin !== 'BuiltIn' || serving.length < 2 || harmless) return undefined;
+  return serving.some((peer) => peers[peer]?.inDoubt === true) ? { writers: serving, standIns, harmless } : undefined;
 }
 
 /** As for the resource, unless the table says otherwise, or the server writes no stored object with it. */
@@ -99,11 +105,14 @@ function ofSubresource(
   group: string,
   { resource, subresources, writers, subresourceWriters = {} }: TableResource,
   name: string,
-  ofResource: FieldWriters | undefined,
-): FieldWriters | undefined {
+  ofResource: WriteRule | undefined,
+): WriteRule | undefined {
   const own = subresourceWriters[name];
-  if (own !== undefined) return own.writers.length < (subresources[name] ?? []).length ? own : undefined;
-  return writers !== undefined || writesStored(group, resource, name) ? ofResource : undefined;
+  const stored = writesStored(group, resource, name);
+  if (own !== undefined)
+    return own.writers.length < (subresources[name] ?? []).length ? { ...own, harmless: !stored } : undefined;
+  if (ofResource === undefined || (writers === undefined && !stored)) return undefined;
+  return { ...ofResource, harmless: ofResource.harmless || !stored };
 }
 
 function setOf(map: Map<string, Set<number>>, key: string): Set<number> {

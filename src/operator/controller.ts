@@ -85,7 +85,8 @@ export function startController(context: ControllerContext): Controller {
   const monitoring = { client, fetches, timing: settings.timing, clock, random, log, onChange: notify };
   const roster = createPeerRoster(settings, sets, monitoring, context.known);
   const schemas = createSchemaGatherer({ client, clock, hash: hashText, onChange: notify });
-  const publishing = { owner: settings.name, bundles: context.bundles, clock, log, encode: createDocumentEncoder() };
+  const { name: owner, routingTable: location } = settings;
+  const publishing = { owner, location, bundles: context.bundles, clock, log, encode: createDocumentEncoder() };
   const sources = { settings, sets, roster, schemas, publishing, clock };
   const outlets = { publishing, status: context.status, recordEvent: context.recordEvent, log };
   const memo = createDeriveMemo();

@@ -5,7 +5,7 @@ import type { RememberedVerdicts } from '../domain/judge-fields.ts';
 import { parseDiscoveryList } from '../domain/parse-discovery.ts';
 import { rememberPeers } from '../domain/remember-peers.ts';
 import { rememberVerdicts } from '../domain/remember-verdicts.ts';
-import type { RoutingBundle, RoutingTable } from '../domain/routing-table.ts';
+import type { RoutingBundle, RoutingTable, TableLocation } from '../domain/routing-table.ts';
 import { sameValue } from '../domain/same-value.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
@@ -39,6 +39,8 @@ export const unreadPublication: Publication = { overtaken: false, confirmedAt: 0
 export interface PublisherContext {
   /** Name of the PeerDiscovery. */
   readonly owner: string;
+  /** What the table says of where it is kept; the same as where `bundles` keep it. */
+  readonly location: TableLocation;
   readonly bundles: BundleStore;
   readonly clock: Clock;
   readonly log: Log;
@@ -84,7 +86,7 @@ export async function recallPublication(
 function contentToPublish(
   { published }: Publication,
   unified: UnifiedView,
-  { owner, encode }: Pick<PublisherContext, 'owner' | 'encode'>,
+  { owner, location, encode }: Pick<PublisherContext, 'owner' | 'location' | 'encode'>,
 ): Content | undefined {
   const { mode, fieldSkew, serverName, peers, groupVersions, doubts } = unified;
   const complete = doubts.length === 0;
@@ -93,6 +95,7 @@ function contentToPublish(
       apiVersion: 'peerdiscovery.dev/v1alpha1',
       kind: 'RoutingTable',
       owner,
+      location,
       mode,
       fieldSkew,
       serverName,

@@ -373,6 +373,69 @@ describe('routeRequest', () => {
       }
     });
 
+    it('lets them go there also where servers know different fields of these', () => {
+      const again = peers.map((peer) => ({ ...peer, inDoubt: true }));
+      for (const [name, resource] of [
+        ['coordination.k8s.io/v1', 'leases'],
+        ['authentication.k8s.io/v1', 'tokenreviews'],
+      ] as const) {
+        const [group = '', version = ''] = name.split('/');
+        const different = { ...row, resource, subresources: {} };
+        const rows = [{ group, version, origin: 'BuiltIn' as const, resources: [different] }];
+        const post = (view: Partial<RouteView>, all: RoutingTable['peers']) =>
+          to('POST', `/apis/${name}/${resource}`, view, { groupVersions: rows, peers: all });
+        expect(post({}, again), resource).to.deep.include({ kind: 'home', instead: [1, 2], fields: 'standIn' });
+        const only = post({ home: 1, usable: (peer) => peer === 2 }, again);
+        expect(only, resource).to.deep.include({ kind: 'home', instead: [2], fields: 'standIn' });
+        expect(post({}, peers), resource).to.deep.include({ candidates: [2], fields: 'writer' });
+      }
+    });
+
+    describe('lets the operator replace the table, whoever may write it by the table that is there', () => {
+      const location = { namespace: 'own', name: 'table' };
+      const resources = [{ ...row, resource: 'configmaps', subresources: {} }];
+      const different = {
+        location,
+        groupVersions: [{ group: '', version: 'v1', origin: 'BuiltIn' as const, resources }],
+      };
+      const doubted = {
+        location,
+        fieldSkew: 'Preserve' as const,
+        groupVersions: [groupVersion('v1', { configmaps: [0, 1, 2] })],
+        peers: peers.map((peer) => ({ ...peer, inDoubt: true })),
+      };
+      const own = '/api/v1/namespaces/own/configmaps';
+      const away = { usable: (peer: number) => peer === 0 };
+
+      for (const [method, target] of [
+        ['POST', own],
+        ['GET', `${own}/table`],
+        ['PATCH', `${own}/table`],
+        ['GET', `${own}/table-1f`],
+        ['DELETE', `${own}/table-1f`],
+      ] as const)
+        it(`as in ${method} ${target}`, () => {
+          for (const table of [different, doubted]) {
+            const decision = to(method, target, away, table);
+            expect(decision).to.include({ kind: 'home' }).and.not.have.property('fields');
+            const { location: _, ...older } = table;
+            expect(to(method, target, away, older)).to.have.property('kind', 'unavailable');
+          }
+        });
+
+      for (const [method, target] of [
+        ['PATCH', `${own}/tables`],
+        ['PATCH', `${own}/other`],
+        ['DELETE', own],
+        ['POST', '/api/v1/namespaces/a/configmaps'],
+        ['PATCH', '/api/v1/namespaces/a/configmaps/table'],
+      ] as const)
+        it(`and nobody to write another ConfigMap, as in ${method} ${target}`, () => {
+          for (const table of [different, doubted])
+            expect(to(method, target, away, table)).to.have.property('kind', 'unavailable');
+        });
+    });
+
     it('asks a server that was away for a token, which writes no ServiceAccount', () => {
       const row = { resource: 'serviceaccounts', peers: [0, 1, 2], subresources: { token: [0, 1, 2] } };
       const accounts = { group: '', version: 'v1', origin: 'BuiltIn' as const, resources: [row] };

@@ -23,6 +23,7 @@ function outletsOf(...failing: readonly string[]): { readonly outlets: Outlets; 
   };
   const publishing = {
     owner: 'cluster',
+    location: { namespace: 'peerdiscovery-system', name: 'peerdiscovery-cluster' },
     clock: createManualClock(),
     log: silentLog,
     encode: createDocumentEncoder(),

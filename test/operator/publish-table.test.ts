@@ -37,6 +37,7 @@ function publisherOver(answers: ('ok' | 'overtaken' | Error)[], confirmations: (
   let publication = unreadPublication;
   const context = {
     owner: 'cluster',
+    location: { namespace: 'peerdiscovery-system', name: 'peerdiscovery-cluster' },
     encode: createDocumentEncoder(),
     clock: createManualClock(),
     log: silentLog,
@@ -75,10 +76,11 @@ function publisherOver(answers: ('ok' | 'overtaken' | Error)[], confirmations: (
       return publication.published;
     },
   };
+  const tables = () => bundles.map(({ table }) => table);
   const deleteAll = () => {
     stored = 0;
   };
-  return { publisher, deleteAll, revisions: () => bundles.map(({ table }) => table.revision), confirmed };
+  return { publisher, deleteAll, revisions: () => tables().map(({ revision }) => revision), tables, confirmed };
 }
 
 describe('publishing the table', () => {
@@ -86,6 +88,13 @@ describe('publishing the table', () => {
     const { publisher, revisions } = publisherOver([]);
     for (const mode of ['Observe', 'Observe', 'Route', 'Route'] as const) await publisher.publish(view(mode));
     expect(revisions()).to.deep.equal([8, 9]);
+  });
+
+  it('says in the table where that is kept, so that proxies let it be replaced', async () => {
+    const { publisher, tables } = publisherOver([]);
+    await publisher.publish(view('Route'));
+    const [table] = tables();
+    expect(table?.location).to.deep.equal({ namespace: 'peerdiscovery-system', name: 'peerdiscovery-cluster' });
   });
 
   it('is out of trouble when what it could not write is no longer wanted', async () => {
