@@ -167,9 +167,13 @@ async function main(): Promise<void> {
 
 /** Lets a fault happen and end; gives the time from its end until everything was right again. */
 async function suffer(fault: Fault, scene: Scene, now: () => number): Promise<number> {
-  await fault.strike(scene);
-  await new Promise((resolve) => setTimeout(resolve, fault.holdMs));
-  await fault.heal(scene);
+  // Half a strike is healed too, so that it spoils no other fault.
+  try {
+    await fault.strike(scene);
+    await new Promise((resolve) => setTimeout(resolve, fault.holdMs));
+  } finally {
+    await fault.heal(scene);
+  }
   const healedMs = now();
   await recover(scene);
   return now() - healedMs;

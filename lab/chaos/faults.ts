@@ -82,6 +82,22 @@ function serverFaults(name: string): readonly Fault[] {
   ];
 }
 
+const allServersFaults: readonly Fault[] = [
+  {
+    name: 'all servers are killed at once and restarted',
+    touches: everyServer,
+    holdMs: 3_000,
+    async strike(scene) {
+      for (const name of servers) scene.mark(name, false);
+      await Promise.all(servers.map((name) => scene.mixed.plane.server(name).kill()));
+    },
+    async heal(scene) {
+      await Promise.all(servers.map((name) => scene.mixed.plane.server(name).start()));
+      for (const name of servers) await ready(scene, name);
+    },
+  },
+];
+
 const etcdFaults: readonly Fault[] = [
   {
     name: 'etcd stops for 10 s',
@@ -415,6 +431,7 @@ const editFaults: readonly Fault[] = [
 /** Every fault that there is. */
 export const faults: readonly Fault[] = [
   ...servers.flatMap(serverFaults),
+  ...allServersFaults,
   ...etcdFaults,
   ...operatorFaults,
   ...proxyFaults('proxy-1'),
@@ -429,17 +446,27 @@ export const faults: readonly Fault[] = [
   ...dateFaults,
 ];
 
-/** Both faults at once; the one with the longer hold decides. */
+/**
+ * Both faults at once; the one with the longer hold decides.
+ *
+ * What stops etcd strikes last and heals first, as the other may need the API to strike and to heal.
+ */
 export function pair(first: Fault, second: Fault): Fault {
+  const [early, late] = first.touches.includes('etcd') ? [second, first] : [first, second];
+  const inTurn = late.touches.includes('etcd');
   return {
     name: `${first.name}, and ${second.name}`,
     touches: [...first.touches, ...second.touches],
     holdMs: Math.max(first.holdMs, second.holdMs),
     async strike(scene) {
-      await Promise.all([first.strike(scene), second.strike(scene)]);
+      const struck = early.strike(scene);
+      if (inTurn) await struck;
+      await Promise.all([struck, late.strike(scene)]);
     },
     async heal(scene) {
-      await Promise.all([first.heal(scene), second.heal(scene)]);
+      const healed = late.heal(scene);
+      if (inTurn) await healed;
+      await Promise.all([healed, early.heal(scene)]);
     },
   };
 }

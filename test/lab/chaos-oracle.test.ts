@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { faults } from '../../lab/chaos/faults.ts';
+import { faults, pair } from '../../lab/chaos/faults.ts';
 import {
   type Answer,
   type Ask,
@@ -10,7 +10,7 @@ import {
   readinessOf,
 } from '../../lab/chaos/oracle.ts';
 import { createAnswerTally } from '../../lab/chaos/report.ts';
-import { kindOf } from '../../lab/chaos/scene.ts';
+import { type Fault, kindOf, type Scene } from '../../lab/chaos/scene.ts';
 
 const answer = (status: number, more: Partial<Answer> = {}): Answer => ({
   status,
@@ -128,5 +128,45 @@ describe('the faults of make chaos', () => {
     const kinds = new Set(faults.map(kindOf));
     expect(kinds).to.include('a server hangs (SIGSTOP)');
     expect([...kinds].filter((kind) => /SIGSTOP/.test(kind))).to.have.length(1);
+  });
+});
+
+describe('a pair of faults of make chaos', () => {
+  async function historyOf(first: readonly string[], second: readonly string[]): Promise<readonly string[]> {
+    const history: string[] = [];
+    const fault = (name: string, touches: readonly string[]): Fault => {
+      const act = async (what: string) => {
+        history.push(`${name} begins to ${what}`);
+        await Promise.resolve();
+        history.push(`${name} has ended to ${what}`);
+      };
+      return { name, touches, holdMs: 0, strike: () => act('strike'), heal: () => act('heal') };
+    };
+    const both = pair(fault('one', first), fault('two', second));
+    await both.strike({} as Scene);
+    await both.heal({} as Scene);
+    return history;
+  }
+
+  it('stops etcd only while neither of them needs the API', async () => {
+    const expected = ['other strike', 'etcd strike', 'etcd heal', 'other heal'];
+    for (const names of [
+      { one: 'etcd', two: 'other' },
+      { one: 'other', two: 'etcd' },
+    ]) {
+      const history = await historyOf([names.one], [names.two]);
+      expect(history).to.deep.equal(
+        expected.flatMap((step) => {
+          const [who = '', what = ''] = step.split(' ');
+          const name = names.one === who ? 'one' : 'two';
+          return [`${name} begins to ${what}`, `${name} has ended to ${what}`];
+        }),
+      );
+    }
+  });
+
+  it('strikes and heals at once otherwise', async () => {
+    const [first, second] = await historyOf(['table'], ['operators']);
+    expect([first, second]).to.have.members(['one begins to strike', 'two begins to strike']);
   });
 });
