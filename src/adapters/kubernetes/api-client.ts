@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { AgentOptions, RequestOptions } from 'node:https';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import { bufferFromFileOrString, type KubeConfig } from '@kubernetes/client-node';
-import { Agent, buildConnector, type Dispatcher, ProxyAgent } from 'undici';
+import { Agent, buildConnector, DecoratorHandler, type Dispatcher, ProxyAgent } from 'undici';
 import { parseAddress } from '../../domain/address.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
@@ -76,6 +76,8 @@ export class ApiError extends Error {
 export interface CallOptions {
   readonly query?: Query | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Called when a write is about to go onto its connection; if it throws, nothing is sent. */
+  readonly beforeSending?: (() => void) | undefined;
 }
 
 /** Options of a list. */
@@ -195,6 +197,7 @@ interface Call {
   readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly contentType?: string;
   readonly body?: unknown;
+  readonly beforeSending?: (() => void) | undefined;
 }
 
 // kube-apiserver closes idle HTTP/1.1 connections after 90 s; ours are dropped before, so that no request meets a
@@ -359,7 +362,9 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
     Object.assign(headers, call.headers);
     headers.accept = call.accept ?? 'application/json';
     if (call.contentType) headers['content-type'] = call.contentType;
-    const response = await dispatcher.request({
+    const { beforeSending } = call;
+    const sender = beforeSending === undefined ? dispatcher : dispatcher.compose(checkedBy(beforeSending));
+    const response = await sender.request({
       origin: target,
       path: basePath + call.path + formatQuery(call.query),
       method: call.method,
@@ -471,8 +476,8 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
       }
     },
 
-    create: <T>(path: string, object: unknown, { query, signal }: CallOptions = {}) =>
-      request<T>({ method: 'POST', path, query, signal, contentType: 'application/json', body: object }),
+    create: <T>(path: string, object: unknown, { query, signal, beforeSending }: CallOptions = {}) =>
+      request<T>({ method: 'POST', path, query, signal, beforeSending, contentType: 'application/json', body: object }),
 
     apply: <T>(path: string, object: unknown, applyOptions: ApplyOptions) =>
       request<T>({
@@ -484,20 +489,29 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
           force: applyOptions.force ? true : undefined,
         },
         signal: applyOptions.signal,
+        beforeSending: applyOptions.beforeSending,
         // JSON is YAML, and the one media type that every version takes.
         contentType: 'application/apply-patch+yaml',
         body: object,
       }),
 
-    patchMerge: <T>(path: string, patch: unknown, { query, signal }: CallOptions = {}) =>
-      request<T>({ method: 'PATCH', path, query, signal, contentType: 'application/merge-patch+json', body: patch }),
+    patchMerge: <T>(path: string, patch: unknown, { query, signal, beforeSending }: CallOptions = {}) =>
+      request<T>({
+        method: 'PATCH',
+        path,
+        query,
+        signal,
+        beforeSending,
+        contentType: 'application/merge-patch+json',
+        body: patch,
+      }),
 
-    replace: <T>(path: string, object: unknown, { query, signal }: CallOptions = {}) =>
-      request<T>({ method: 'PUT', path, query, signal, contentType: 'application/json', body: object }),
+    replace: <T>(path: string, object: unknown, { query, signal, beforeSending }: CallOptions = {}) =>
+      request<T>({ method: 'PUT', path, query, signal, beforeSending, contentType: 'application/json', body: object }),
 
-    async delete(path: string, { query, signal }: CallOptions = {}) {
+    async delete(path: string, { query, signal, beforeSending }: CallOptions = {}) {
       try {
-        await request({ method: 'DELETE', path, query, signal });
+        await request({ method: 'DELETE', path, query, signal, beforeSending });
         return true;
       } catch (error) {
         if (error instanceof ApiError && error.code === 404) return false;
@@ -571,6 +585,27 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
       await Promise.all(all.map((dispatcher) => dispatcher.destroy().catch(() => {})));
     },
   };
+}
+
+/** Lets a request begin only if this does not throw then, however long a connection was awaited. */
+function checkedBy(check: () => void): Dispatcher.DispatcherComposeInterceptor {
+  return (dispatch) => (options, handler) => dispatch(options, new CheckingHandler(handler, check));
+}
+
+class CheckingHandler extends DecoratorHandler {
+  readonly #handler: Dispatcher.DispatchHandler;
+  readonly #check: () => void;
+
+  constructor(handler: Dispatcher.DispatchHandler, check: () => void) {
+    super(handler);
+    this.#handler = handler;
+    this.#check = check;
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController, context: unknown): void {
+    this.#check();
+    this.#handler.onRequestStart?.(controller, context);
+  }
 }
 
 interface ListPage<T> {

@@ -42,6 +42,20 @@ describe('writeWhile', () => {
       expect(server.requests).to.have.length(1);
     });
 
+  for (const [name, write] of Object.entries(writes))
+    it(`sends no ${name} that it has begun and then may not`, async () => {
+      server.put(`${MAPS}/a`, map);
+      let leads = true;
+      const writer = writeWhile(client, () => leads);
+      // It waits for its connection.
+      const written = write(writer).catch((reason: unknown) => reason);
+      leads = false;
+      expect(await written)
+        .to.have.property('message')
+        .that.includes('nothing is written: this process no longer leads');
+      expect(server.requests).to.deep.equal([]);
+    });
+
   it('reads at any time', async () => {
     server.put(`${MAPS}/a`, map);
     const writer = writeWhile(client, () => false);
