@@ -122,13 +122,16 @@ export async function runOperator(args: readonly string[], context: CommandConte
     health: endpoint?.address,
     metrics: metricsEndpoint?.address,
   });
-  const recorder = createEventRecorder({
-    client,
-    component: 'peerdiscovery-operator',
-    instance: identity,
-    clock: systemClock,
-    log,
-  });
+  const recordBy = (client: ApiClient) =>
+    createEventRecorder({
+      client,
+      component: 'peerdiscovery-operator',
+      instance: identity,
+      clock: systemClock,
+      log,
+    });
+  /** For what happens whoever leads. */
+  const recorder = recordBy(client);
   const issue = (signal: AbortSignal, client: ApiClient) =>
     keepCertificates({
       store: createCertificateStore({ client, fieldManager, signal }),
@@ -145,7 +148,7 @@ export async function runOperator(args: readonly string[], context: CommandConte
       identity,
       namespace,
       metrics,
-      recorder,
+      recorder: recordBy(client),
       checks,
       clock: systemClock,
       random: Math.random,
