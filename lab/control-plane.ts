@@ -80,7 +80,8 @@ export interface ControlPlane {
   /** Key that signs ServiceAccount tokens. */
   readonly serviceAccountKeyFile: string;
   readonly servers: readonly LabServer[];
-  readonly tokens: Readonly<Record<'admin' | 'reader' | 'operator' | 'proxy', string>>;
+  /** The second operator's is of the same user; only the user's `uid` in an audit log differs. */
+  readonly tokens: Readonly<Record<'admin' | 'reader' | 'operator' | 'secondOperator' | 'proxy', string>>;
   server(name: string): LabServer;
   /** Stops every member of etcd where it stands. */
   pauseEtcd(): void;
@@ -239,7 +240,7 @@ export async function startControlPlane(options: {
   const frontProxyClient = issue(folder, 'front-proxy-client', frontProxyAuthority, '/CN=front-proxy-client');
   const signing = makeSigningKey(folder);
   const token = () => randomBytes(16).toString('hex');
-  const tokens = { admin: token(), reader: token(), operator: token(), proxy: token() };
+  const tokens = { admin: token(), reader: token(), operator: token(), secondOperator: token(), proxy: token() };
   const tokenFile = join(folder, 'tokens.csv');
   const account = (name: string) => `system:serviceaccount:peerdiscovery-system:peerdiscovery-${name}`;
   writeFileSync(
@@ -248,6 +249,7 @@ export async function startControlPlane(options: {
       `${tokens.admin},admin,admin,"system:masters"`,
       `${tokens.reader},reader,reader`,
       `${tokens.operator},${account('operator')},operator,"${serviceAccountGroups}"`,
+      `${tokens.secondOperator},${account('operator')},operator-2,"${serviceAccountGroups}"`,
       `${tokens.proxy},${account('proxy')},proxy,"${serviceAccountGroups}"`,
     ].join('\n'),
     { mode: 0o600 },

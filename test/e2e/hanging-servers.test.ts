@@ -1,29 +1,89 @@
 import type { ChildProcess } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { type MixedPlane, startMixedPlane } from '../../lab/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 
+/** Audits what operators write. */
+const operatorsOnly = {
+  apiVersion: 'audit.k8s.io/v1',
+  kind: 'Policy',
+  omitStages: ['RequestReceived'],
+  rules: [
+    { level: 'None', resources: [{ group: 'authentication.k8s.io' }, { group: 'authorization.k8s.io' }] },
+    {
+      level: 'Metadata',
+      users: ['system:serviceaccount:peerdiscovery-system:peerdiscovery-operator'],
+      verbs: ['create', 'update', 'patch', 'delete', 'deletecollection'],
+    },
+  ],
+};
+
+interface AuditEvent {
+  readonly user: { readonly uid: string };
+  readonly verb: string;
+  readonly requestURI: string;
+  readonly requestReceivedTimestamp: string;
+  readonly responseStatus?: { readonly code: number };
+}
+
+/** A write that a server has carried out. */
+interface Written {
+  /** The `uid` of the operator. */
+  readonly operator: string;
+  readonly what: string;
+  /** When the server received it. */
+  readonly at: number;
+}
+
 /** Real servers with an etcd member each, as in a stacked control plane, of which one hangs. */
 describe('a control plane of which one server hangs', function () {
   this.timeout(240_000);
   let mixed: MixedPlane;
 
+  const folder = mkdtempSync(join(tmpdir(), 'hanging-servers-'));
+  const auditLogOf = (name: string) => join(folder, `audit-${name}.log`);
+
   before(async () => {
+    const policy = join(folder, 'policy.json');
+    writeFileSync(policy, JSON.stringify(operatorsOnly));
+    const audited = (name: string) => ({
+      name,
+      flags: [`--audit-policy-file=${policy}`, `--audit-log-path=${auditLogOf(name)}`],
+    });
     mixed = await startMixedPlane({
       servers: [
-        { name: 'old-1', version: '1.35', ownEtcd: true },
-        { name: 'new-1', version: '1.36' },
-        { name: 'new-2', version: '1.36' },
+        { ...audited('old-1'), version: '1.35', ownEtcd: true },
+        { ...audited('new-1'), version: '1.36' },
+        { ...audited('new-2'), version: '1.36' },
       ],
       home: 'old-1',
       log: () => {},
     });
   });
 
-  after(() => mixed?.stop());
+  after(async () => {
+    await mixed?.stop();
+    rmSync(folder, { recursive: true });
+  });
+
+  /** What operators have written by the audit logs of all servers. */
+  function writtenByOperators(): readonly Written[] {
+    const lines = ['old-1', 'new-1', 'new-2'].flatMap((name) =>
+      readFileSync(auditLogOf(name), 'utf8').split('\n').filter(Boolean),
+    );
+    const events = lines.map((line) => JSON.parse(line) as AuditEvent);
+    return events
+      .filter(({ responseStatus }) => (responseStatus?.code ?? 500) < 300)
+      .map(({ user, verb, requestURI, requestReceivedTimestamp }) => ({
+        operator: user.uid,
+        what: `${verb} ${requestURI.replace(/\?.*/, '')}`,
+        at: Date.parse(requestReceivedTimestamp),
+      }))
+      .sort((a, b) => a.at - b.at);
+  }
 
   afterEach(function () {
     if (this.currentTest?.state === 'failed') process.stdout.write(`${mixed?.plane.logTails(25)}\n`);
@@ -196,8 +256,14 @@ describe('a control plane of which one server hangs', function () {
   describe('of two operators and two PeerDiscovery objects', () => {
     const tables = ['peerdiscovery-cluster', 'peerdiscovery-second'];
     const operators = new Map<string, ChildProcess>();
-    const start = (name: string) =>
-      void operators.set(name, mixed.startOperator(['--health-bind-address', '0'], { name }));
+    /** Names by the `uid` that an audit log has of each. */
+    const uids = { 'operator-1': 'operator', 'operator-2': 'operator-2' } as const;
+    const start = (name: string) => {
+      const { plane } = mixed;
+      const token = name === 'operator-1' ? plane.tokens.operator : plane.tokens.secondOperator;
+      const kubeconfig = plane.kubeconfig({ server: plane.server('old-1').url, token, name });
+      operators.set(name, mixed.startOperator(['--health-bind-address', '0', '--kubeconfig', kubeconfig], { name }));
+    };
     const holderOf = async () => (await leaseOf('peerdiscovery-operator')).holderIdentity ?? '';
     /** Which of the two has an identity. */
     const nameOf = (identity: string) =>
@@ -239,11 +305,24 @@ describe('a control plane of which one server hangs', function () {
 
     it('has a leader that was stopped and goes on, and writes nothing more', async () => {
       const before = await holderOf();
-      const leader = operators.get(nameOf(before));
+      const stopped = nameOf(before);
+      const leader = operators.get(stopped);
+      const uid = uids[stopped as keyof typeof uids];
+      // Whoever leads has something to write at any time.
+      let changing = true;
+      const change = async () => {
+        for (let turn = 0; changing; turn += 1) {
+          const spec = { mode: turn % 2 === 0 ? 'Observe' : 'Route' };
+          await mixed.kubectl('new-1', ['patch', 'pd', 'second', '--type=merge', '-p', JSON.stringify({ spec })]);
+        }
+      };
       await waitUntil('a standby', async () =>
         [...operators.keys()].every((name) => /waiting for the lease|leading/.test(mixed.plane.readLog(name))),
       );
+      const changes = change();
+      await confirmations(2);
       leader?.kill('SIGSTOP');
+      const stoppedAt = Date.now();
       await waitUntil('another leader', async () => (await holderOf()) !== before, { boundMs: 40_000 });
       const holder = await holderOf();
       for (const table of tables)
@@ -256,6 +335,19 @@ describe('a control plane of which one server hangs', function () {
           holder,
         ]);
       expect(await holderOf()).to.equal(holder);
+      changing = false;
+      await changes;
+      const written = writtenByOperators();
+      const takenOver = written.find(({ operator, at }) => operator !== uid && at >= stoppedAt);
+      const ofStopped = written.filter(({ operator }) => operator === uid);
+      const late = ofStopped.filter(({ at }) => at >= (takenOver?.at ?? 0));
+      process.stdout.write(
+        `      … ${ofStopped.length} writes of the leader that was stopped, ${written.length} of both\n`,
+      );
+      expect(takenOver?.what).to.contain('/leases/peerdiscovery-operator');
+      expect(ofStopped.map(({ what }) => what).join()).to.match(/configmaps.*peerdiscoveries\/second\/status/);
+      const inWords = late.map(({ what, at }) => `${what}, ${at - (takenOver?.at ?? 0)} ms after the other led`);
+      expect(inWords.join('\n')).to.equal('');
     });
   });
 });
