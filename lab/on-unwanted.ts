@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { fstatSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { isatty } from 'node:tty';
 
 /** Signals by which people and systems end a program, with the exit status that says so. */
 const signals = { SIGHUP: 129, SIGINT: 130, SIGQUIT: 131, SIGTERM: 143 } as const;
@@ -15,7 +16,8 @@ export const lifelineVariable = 'LAB_LIFELINE';
 
 /**
  * Calls `end` at each sign that nobody wants this program any more: a signal that ends programs, or nobody who reads
- * what it prints, or the death of `make` or of the program that holds the other end of its lifeline.
+ * what it prints, or a terminal that was closed, or the death of `make` or of the program that holds the other end of
+ * its lifeline.
  *
  * None of this keeps the process alive.
  */
@@ -25,8 +27,11 @@ export function onUnwanted(end: (status: number) => void): void {
   onReaderGone(() => end(brokenPipe));
   const parent = process.ppid;
   const startedByMake = process.env.MAKELEVEL !== undefined;
+  const hadTerminal = isatty(1);
   setInterval(() => {
-    if (startedByMake && process.ppid !== parent) end(signals.SIGHUP);
+    // A terminal that is closed tells the first process of its session alone. That may be make, which waits for us.
+    const terminalClosed = hadTerminal && !isatty(1);
+    if (terminalClosed || (startedByMake && process.ppid !== parent)) end(signals.SIGHUP);
   }, checkEveryMs).unref();
   if (process.env[lifelineVariable] === undefined) return;
   const lifeline = new Socket({ fd: lifelineFd });
