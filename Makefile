@@ -107,6 +107,11 @@ attack: install ## Attack a proxy before real servers as somebody without a cred
 	@status=0; node lab/enter-netns.ts -- node lab/attack.ts $(ARGS) || status=$$?; \
 	biome format --write docs/benchmarks >/dev/null; exit $$status
 
+.PHONY: load-test
+load-test: install ## Load a proxy before real servers until it has no more to give (ARGS="--minutes N --quick --seed N")
+	@status=0; node lab/enter-netns.ts -- node lab/load-test.ts $(ARGS) || status=$$?; \
+	biome format --write docs/benchmarks >/dev/null; exit $$status
+
 .PHONY: fuzz
 fuzz: install ## Feed changed inputs to every parser (ARGS="--seed N --minutes N --target NAME")
 	@node lab/fuzz.ts $(ARGS)

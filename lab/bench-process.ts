@@ -38,6 +38,12 @@ export function memoryBytes(pid: number, field: 'VmHWM' | 'VmRSS'): number {
   return found * 1024 ** 2;
 }
 
+/** For how long the main thread of a process was ready and got no processor. Source: the kernel's sched-stats.rst. */
+export function waitedForProcessorMs(pid: number): number {
+  const [, waitedNs] = readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ');
+  return Number(waitedNs) / 1e6;
+}
+
 /** Watches a process for `forMs`; memory is what it has at the end. */
 export async function watchProcess(pid: number, forMs: number): Promise<ProcessUse> {
   const ticksPerSecond = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));

@@ -5,27 +5,37 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { residentKiB } from './bench-load.ts';
 
-/** Watches to open against a front. */
-export interface WatchLoad {
+/** How to open watches. */
+interface WatchAccess {
   readonly url: string;
   readonly caFile: string;
   readonly protocol: 'h1' | 'h2';
+  /** One of the bench's own unless this is given. */
+  readonly token?: string;
+  readonly path?: string;
+  /** Called for each watch that ends. */
+  readonly onEnd?: () => void;
+}
+
+/** Watches to open against a front. */
+export interface WatchLoad extends WatchAccess {
   /** Opened before the memory is looked at, since a heap grows by steps that are no single watch's. */
   readonly first: number;
   readonly further: number;
 }
 
-const path = '/api/v1/namespaces/default/configmaps?watch=1';
+const benchPath = '/api/v1/namespaces/default/configmaps?watch=1';
+const benchToken = 't'.repeat(800);
 const streamsPerSession = 100;
 const settleMs = 3_000;
 const openMs = 120_000;
 
 /** Opens idle watches until each has had its first event; gives what each further one takes of the front's memory. */
 export async function measureWatches(load: WatchLoad, pids: readonly number[]): Promise<number> {
-  const closeFirst = await inTime(open(load, load.first));
+  const closeFirst = await inTime(openWatches(load, load.first));
   await sleep(settleMs);
   const before = residentKiB(pids);
-  const closeFurther = await inTime(open(load, load.further));
+  const closeFurther = await inTime(openWatches(load, load.further));
   await sleep(settleMs);
   const each = (residentKiB(pids) - before) / load.further;
   closeFirst();
@@ -41,45 +51,46 @@ async function inTime<Result>(opening: Promise<Result>): Promise<Result> {
   return Promise.race([opening, late]);
 }
 
-async function open(load: WatchLoad, count: number): Promise<() => void> {
+/** Opens so many watches, each until it has had its first event; gives what ends them. */
+export async function openWatches(access: WatchAccess, count: number): Promise<() => void> {
   const ends: (() => void)[] = [];
-  const ca = readFileSync(load.caFile);
-  if (load.protocol === 'h2')
+  const ca = readFileSync(access.caFile);
+  if (access.protocol === 'h2')
     for (let left = count; left > 0; left -= streamsPerSession) {
-      const session = http2Connect(load.url, { ca, servername: 'localhost' });
+      const session = http2Connect(access.url, { ca, servername: 'localhost' });
       ends.push(() => session.destroy());
-      await openStreams(session, Math.min(left, streamsPerSession));
+      await openStreams(session, access, Math.min(left, streamsPerSession));
     }
   else
     for (let at = 0; at < count; at += 50)
-      await Promise.all(Array.from({ length: Math.min(50, count - at) }, () => openSocket(load.url, ca, ends)));
+      await Promise.all(Array.from({ length: Math.min(50, count - at) }, () => openSocket(access, ca, ends)));
   return () => {
     for (const end of ends) end();
   };
 }
 
-async function openStreams(session: ClientHttp2Session, count: number): Promise<void> {
+async function openStreams(session: ClientHttp2Session, access: WatchAccess, count: number): Promise<void> {
+  const { path = benchPath, token = benchToken, onEnd = () => {} } = access;
   session.on('error', () => {});
   await Promise.all(
     Array.from({ length: count }, async () => {
-      const stream = session.request({ ':path': path, authorization: `Bearer ${'t'.repeat(800)}` });
+      const stream = session.request({ ':path': path, authorization: `Bearer ${token}` });
       stream.on('error', () => {});
+      stream.once('close', onEnd);
       await once(stream, 'data');
     }),
   );
 }
 
-async function openSocket(url: string, ca: Buffer, ends: (() => void)[]): Promise<void> {
-  const socket: TLSSocket = tlsConnect({
-    port: Number(new URL(url).port),
-    host: '127.0.0.1',
-    ca,
-    servername: 'localhost',
-  });
+async function openSocket(access: WatchAccess, ca: Buffer, ends: (() => void)[]): Promise<void> {
+  const { url, path = benchPath, token = benchToken, onEnd = () => {} } = access;
+  const { hostname, port } = new URL(url);
+  const socket: TLSSocket = tlsConnect({ port: Number(port), host: hostname, ca, servername: 'localhost' });
   socket.on('error', () => {});
+  socket.once('close', onEnd);
   ends.push(() => socket.destroy());
   await once(socket, 'secureConnect');
-  socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${'t'.repeat(800)}\r\n\r\n`);
+  socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${token}\r\n\r\n`);
   await new Promise<void>((resolve) => {
     let text = '';
     // Not awaited piece by piece: two of them may come at once.

@@ -1,4 +1,4 @@
-import { fork } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -12,6 +12,7 @@ export interface Served {
   /** Not answered, or not by 200. */
   readonly failed: number;
   readonly p50Ms: number;
+  readonly p99Ms: number;
 }
 
 /** What one attack did. */
@@ -50,8 +51,7 @@ export async function measureAttack(scene: AttackScene, attack: string): Promise
   const quiet = await serveUsers(scene, seconds);
   // Its peak is counted anew from here. Source: proc(5), clear_refs.
   writeFileSync(`/proc/${proxyPid}/clear_refs`, '5');
-  const { hostname, port } = new URL(url);
-  const attacker = fork(program, [attack, hostname, port, caFile], { stdio: 'ignore' });
+  const attacker = startAttacker(url, caFile, attack);
   await sleep(settleMs);
   const attacked = await serveUsers(scene, seconds);
   const isAlive = attacker.exitCode === null;
@@ -71,8 +71,17 @@ export async function measureAttack(scene: AttackScene, attack: string): Promise
   };
 }
 
+/** Starts a process that attacks until it is killed. */
+export function startAttacker(url: string, caFile: string, attack: string): ChildProcess {
+  const { hostname, port } = new URL(url);
+  return fork(program, [attack, hostname, port, caFile], { stdio: 'ignore' });
+}
+
 /** Two users, each over both protocols, one request after another on connections that stand, and some on new ones. */
-async function serveUsers(scene: AttackScene, forSeconds: number): Promise<Served> {
+export async function serveUsers(
+  scene: Pick<AttackScene, 'url' | 'caFile' | 'tokens' | 'paths' | 'now'>,
+  forSeconds: number,
+): Promise<Served> {
   const { url, caFile, tokens, paths, now } = scene;
   const ca = readFileSync(caFile, 'utf8');
   const until = now() + forSeconds * 1_000;
@@ -97,9 +106,11 @@ async function serveUsers(scene: AttackScene, forSeconds: number): Promise<Serve
     clients.flatMap((make) => tokens.flatMap((token) => [false, true].map((renews) => ask(make, token, renews)))),
   );
   took.sort((a, b) => a - b);
-  return { requests: took.length, failed, p50Ms: took[Math.floor(took.length / 2)] ?? forSeconds * 1_000 };
+  const at = (share: number) => took[Math.floor(took.length * share)] ?? forSeconds * 1_000;
+  return { requests: took.length, failed, p50Ms: at(0.5), p99Ms: at(0.99) };
 }
 
-function openDescriptors(pid: number): number {
+/** How many descriptors a process has. */
+export function openDescriptors(pid: number): number {
   return readdirSync(`/proc/${pid}/fd`).length;
 }

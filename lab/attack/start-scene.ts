@@ -1,15 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ensureControlPlane } from '../build-control-plane.ts';
-import { type MixedPlane, repository, startMixedPlane } from '../mixed-plane.ts';
+import { type MixedPlane, type RunProxyAs, repository, startMixedPlane } from '../mixed-plane.ts';
 import { waitUntil } from '../wait-until.ts';
 import type { AttackScene } from './measure-attack.ts';
 
-/** Starts two real servers, an operator, and a proxy with its default flags that knows its users. */
-export async function startAttackScene(
-  seconds: number,
-  log: (message: string) => void,
-): Promise<AttackScene & { readonly mixed: MixedPlane }> {
+/** A proxy before real servers that knows its users. */
+export interface ProxyScene extends Omit<AttackScene, 'seconds'> {
+  readonly mixed: MixedPlane;
+}
+
+/** Starts two real servers, an operator, and a proxy with its default flags, `as` one that can be seen into, perhaps. */
+export async function startProxyScene(log: (message: string) => void, as: RunProxyAs = {}): Promise<ProxyScene> {
   await ensureControlPlane({ versions: ['1.36'], log });
   const mixed = await startMixedPlane({
     servers: [
@@ -20,7 +22,7 @@ export async function startAttackScene(
     log,
   });
   mixed.startOperator();
-  const proxy = mixed.startProxy();
+  const proxy = mixed.startProxy([], as);
   await waitUntil('a routed answer', async () => {
     const claims = ['get', '--raw', '/apis/resource.k8s.io/v1/resourceclaims'];
     return (await mixed.kubectl('proxy', claims)).code === 0;
@@ -34,9 +36,16 @@ export async function startAttackScene(
     tokens: [tokens.admin, tokens.reader],
     paths: ['/version', '/apis', '/api/v1', '/apis/apps/v1'],
     proxyPid: proxy.pid,
-    seconds,
     now: () => performance.now(),
   };
+}
+
+/** The same for attacks of so many seconds each. */
+export async function startAttackScene(
+  seconds: number,
+  log: (message: string) => void,
+): Promise<ProxyScene & Pick<AttackScene, 'seconds'>> {
+  return { ...(await startProxyScene(log)), seconds };
 }
 
 /** The memory that the chart lets a proxy have. */

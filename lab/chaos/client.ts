@@ -8,6 +8,8 @@ export interface ClientRequest {
   readonly token: string;
   readonly accept?: string;
   readonly body?: string;
+  /** JSON unless this is given. */
+  readonly contentType?: string;
 }
 
 /** What came back; `status` is 0 without an answer. */
@@ -26,13 +28,11 @@ export interface ChaosClient {
 
 const nothing: ClientAnswer = { status: 0, retryAfter: false, text: '' };
 
-function fields({ token, accept, body }: ClientRequest): Record<string, string> {
+function fields({ token, accept, body, contentType = 'application/json' }: ClientRequest): Record<string, string> {
   return {
     authorization: `Bearer ${token}`,
     accept: accept ?? 'application/json',
-    ...(body === undefined
-      ? {}
-      : { 'content-type': 'application/json', 'content-length': `${Buffer.byteLength(body)}` }),
+    ...(body === undefined ? {} : { 'content-type': contentType, 'content-length': `${Buffer.byteLength(body)}` }),
   };
 }
 

@@ -24,6 +24,30 @@ export async function readHeld(pid: number, port: number): Promise<Held> {
 }
 
 async function collectGarbage(port: number): Promise<number> {
+  const inspector = await openInspector(port);
+  try {
+    // What a finalizer lets go of is found by the second.
+    await inspector.call('HeapProfiler.collectGarbage');
+    await inspector.call('HeapProfiler.collectGarbage');
+    return Number(await inspector.evaluate('process.memoryUsage().heapUsed'));
+  } finally {
+    inspector.close();
+  }
+}
+
+interface InspectorAnswer {
+  readonly result?: { readonly result?: { readonly value?: unknown } };
+}
+
+/** A connection to the inspector of a program. */
+interface Inspector {
+  call(method: string, params?: object): Promise<InspectorAnswer>;
+  /** The value of an expression of JavaScript, a number or a string, in the program. */
+  evaluate(expression: string): Promise<unknown>;
+  close(): void;
+}
+
+async function openInspector(port: number): Promise<Inspector> {
   const url = await waitUntil('the inspector to answer', async () => {
     const response = await fetch(`http://127.0.0.1:${port}/json/list`).catch(() => undefined);
     const targets = (await response?.json()) as readonly { readonly webSocketDebuggerUrl: string }[] | undefined;
@@ -36,24 +60,57 @@ async function collectGarbage(port: number): Promise<number> {
   });
   let id = 0;
   const call = (method: string, params: object = {}) =>
-    new Promise<{ readonly result?: { readonly result?: { readonly value?: unknown } } }>((resolve) => {
+    new Promise<InspectorAnswer>((resolve) => {
       const wanted = ++id;
       const onMessage = ({ data }: MessageEvent) => {
-        const answer = JSON.parse(String(data)) as { readonly id?: number };
+        const answer = JSON.parse(String(data)) as InspectorAnswer & { readonly id?: number };
         if (answer.id !== wanted) return;
         socket.removeEventListener('message', onMessage);
-        resolve(answer as Awaited<ReturnType<typeof call>>);
+        resolve(answer);
       };
       socket.addEventListener('message', onMessage);
       socket.send(JSON.stringify({ id: wanted, method, params }));
     });
-  try {
-    // What a finalizer lets go of is found by the second.
-    await call('HeapProfiler.collectGarbage');
-    await call('HeapProfiler.collectGarbage');
-    const { result } = await call('Runtime.evaluate', { expression: 'process.memoryUsage().heapUsed' });
-    return Number(result?.result?.value);
-  } finally {
-    socket.close();
-  }
+  return {
+    call,
+    evaluate: async (expression) => (await call('Runtime.evaluate', { expression })).result?.result?.value,
+    close: () => socket.close(),
+  };
+}
+
+/** For how long a program's event loop has done nothing else than what it was just doing. */
+export interface LoopDelay {
+  readonly p99Ms: number;
+  readonly maxMs: number;
+}
+
+/** Tells of the event loop of a program that was started with `inspectedBy`. */
+export interface LoopGauge {
+  /** Since the last call. */
+  take(): Promise<LoopDelay>;
+  close(): void;
+}
+
+const resolutionMs = 10;
+
+/** Begins to measure. */
+export async function measureLoop(port: number): Promise<LoopGauge> {
+  const inspector = await openInspector(port);
+  const histogram = "process.getBuiltinModule('node:perf_hooks').monitorEventLoopDelay";
+  await inspector.evaluate(
+    `globalThis.loopDelay = ${histogram}({ resolution: ${resolutionMs} }); loopDelay.enable(); 0`,
+  );
+  const read =
+    '(() => { const seen = [loopDelay.percentile(99), loopDelay.max]; loopDelay.reset(); return seen.join(); })()';
+  return {
+    async take() {
+      const [p99 = 0, max = 0] = String(await inspector.evaluate(read))
+        .split(',')
+        .map(Number);
+      // A timer is due every so often, so that much is no delay.
+      const [p99Ms, maxMs] = [p99, max].map((nanoseconds) => Math.max(0, nanoseconds / 1e6 - resolutionMs));
+      return { p99Ms: p99Ms ?? 0, maxMs: maxMs ?? 0 };
+    },
+    close: () => inspector.close(),
+  };
 }

@@ -1,0 +1,156 @@
+import { writeFileSync } from 'node:fs';
+import { loadavg } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { openDescriptors, type Served, serveUsers, startAttacker } from './attack/measure-attack.ts';
+import { chartLimitBytes, type ProxyScene } from './attack/start-scene.ts';
+import { memoryBytes, waitedForProcessorMs } from './bench-process.ts';
+import { type LoopGauge, measureLoop } from './chaos/inspect-process.ts';
+import { type LoadClient, startLoadClient } from './load/load-client.ts';
+import type { MixedTally } from './load/mixed-load.ts';
+import { type Cycle, describeCycle, judgeLoad, type Run, type Sample, writeLoadReport } from './load/report.ts';
+import { inspectorPort, startLoadScene } from './load/start-scene.ts';
+import { repository } from './mixed-plane.ts';
+
+const usage = `Loads a proxy before real kube-apiservers until it has no more to give, and looks for what is lost or grows.
+
+Usage: make load-test [ARGS="[--minutes N | --quick] [--seed N] [--no-report]"]
+
+  --minutes N    how long (default 10)
+  --quick        a minute
+  --seed N       chooses the requests (default 1)
+  --no-report    leave docs/benchmarks/load.md as it is
+`;
+
+const idleWatches = 5_000;
+const slowReaders = 60;
+const sampleEveryMs = 1_000;
+/** What is compiled, remembered and opened at first is no growth. */
+const warmUpMs = 10_000;
+/** Of each program, where something is not met. */
+const logLines = 40;
+/** Floods of connections, by their names in `attack/attacks.ts`. */
+const floods = [
+  'TLS: handshakes, one after another',
+  'TLS: 1,000 handshakes that stop half-way',
+  'HTTP/1.1: 1,000 heads of a byte a second',
+  'TLS: connections of no word',
+] as const;
+
+interface Stage {
+  readonly scene: ProxyScene;
+  readonly gauge: LoopGauge;
+  readonly mixed: LoadClient<MixedTally>;
+  readonly say: (line: string) => void;
+}
+
+/** Serves other users for so long, and looks at the proxy every second meanwhile. */
+async function watchHalf(
+  { scene, gauge }: Stage,
+  seconds: number,
+  isFlooded: boolean,
+): Promise<{ readonly served: Served; readonly samples: readonly Sample[] }> {
+  const samples: Sample[] = [];
+  const pid = scene.proxyPid;
+  let running = true;
+  let waited = waitedForProcessorMs(pid);
+  const look = async () => {
+    while (running) {
+      await sleep(sampleEveryMs);
+      const { p99Ms: loopP99Ms, maxMs } = await gauge.take();
+      const before = waited;
+      waited = waitedForProcessorMs(pid);
+      const waitedMs = waited - before;
+      samples.push({
+        isFlooded,
+        residentBytes: memoryBytes(pid, 'VmRSS'),
+        descriptors: openDescriptors(pid),
+        loopP99Ms,
+        loopMaxMs: maxMs,
+        ownLoopMaxMs: Math.max(0, maxMs - waitedMs),
+        waitedMs,
+      });
+    }
+  };
+  const looking = look();
+  const served = await serveUsers(scene, seconds);
+  running = false;
+  await looking;
+  return { served, samples };
+}
+
+async function runCycle(stage: Stage, flood: string, seconds: number): Promise<Cycle> {
+  const { scene, mixed, say } = stage;
+  const attacker = startAttacker(scene.url, scene.caFile, flood);
+  const flooded = await watchHalf(stage, seconds / 2, true);
+  attacker.kill('SIGKILL');
+  const calm = await watchHalf(stage, seconds / 2, false);
+  const { kinds: asked, failures } = await mixed.take();
+  for (const failure of failures) say(`failed: ${failure}`);
+  const cycle: Cycle = {
+    flood,
+    samples: [...flooded.samples, ...calm.samples],
+    others: { flooded: flooded.served, calm: calm.served },
+    asked,
+  };
+  say(describeCycle(cycle));
+  return cycle;
+}
+
+async function load(scene: ProxyScene, seconds: number, seed: number, say: (line: string) => void): Promise<Run> {
+  const { url, caFile, tokens } = scene;
+  const [admin = '', reader = ''] = tokens;
+  const gauge = await measureLoop(inspectorPort);
+  say(`opening ${idleWatches} watches`);
+  const watches = await startLoadClient<{ standing: number }>('watches', { url, caFile, token: admin }, idleWatches);
+  const slow = await startLoadClient('slow', { url, caFile, token: reader }, slowReaders);
+  const mixed = await startLoadClient<MixedTally>('mixed', { url, caFile, token: admin }, seed);
+  try {
+    await sleep(warmUpMs);
+    await Promise.all([gauge.take(), mixed.take()]);
+    const cycleSeconds = Math.min(60, seconds / 3);
+    const cycles: Cycle[] = [];
+    for (let at = 0; at < Math.round(seconds / cycleSeconds); at++)
+      cycles.push(await runCycle({ scene, gauge, mixed, say }, floods[at % floods.length] ?? '', cycleSeconds));
+    const { standing } = await watches.take();
+    const idle = { opened: idleWatches, standing };
+    return { seed, cycles, idle, slowReaders, limitBytes: chartLimitBytes(), seconds };
+  } finally {
+    for (const client of [watches, slow, mixed]) client.end();
+    gauge.close();
+  }
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      minutes: { type: 'string', default: '10' },
+      quick: { type: 'boolean', default: false },
+      seed: { type: 'string', default: '1' },
+      'no-report': { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  const minutes = values.quick ? 1 : Number(values.minutes);
+  if (values.help || !(minutes > 0)) {
+    process.stdout.write(usage);
+    if (!values.help) process.exitCode = 2;
+    return;
+  }
+  const say = (line: string) => void process.stdout.write(`${line}\n`);
+  const scene = await startLoadScene(say);
+  try {
+    const run = await load(scene, minutes * 60, Number(values.seed), say);
+    const text = writeLoadReport(run, { date: new Date().toISOString().slice(0, 10), load: loadavg()[0] ?? 0 });
+    say(text);
+    if (!values['no-report']) writeFileSync(join(repository, 'docs/benchmarks/load.md'), text);
+    if (judgeLoad(run).every(({ isMet }) => isMet)) return;
+    say(scene.mixed.plane.logTails(logLines));
+    process.exitCode = 1;
+  } finally {
+    await scene.mixed.stop();
+  }
+}
+
+await main();

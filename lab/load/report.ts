@@ -1,0 +1,181 @@
+import type { Served } from '../attack/measure-attack.ts';
+import { median } from '../median.ts';
+import { type Asked, type Kind, kinds } from './mixed-load.ts';
+
+/** The proxy at one moment. */
+export interface Sample {
+  /** Whether connections are flooding it. */
+  readonly isFlooded: boolean;
+  readonly residentBytes: number;
+  readonly descriptors: number;
+  /** For how long its event loop was busy with one thing, since the sample before. */
+  readonly loopP99Ms: number;
+  readonly loopMaxMs: number;
+  /** The longest delay, less what the process waited for a processor within the same second. */
+  readonly ownLoopMaxMs: number;
+  readonly waitedMs: number;
+}
+
+/** One flood, and the calm after it. */
+export interface Cycle {
+  readonly flood: string;
+  readonly samples: readonly Sample[];
+  /** What two other users had, during the flood and after it. */
+  readonly others: { readonly flooded: Served; readonly calm: Served };
+  readonly asked: Readonly<Record<Kind, Asked>>;
+}
+
+/** A whole run. */
+export interface Run {
+  readonly seed: number;
+  readonly cycles: readonly Cycle[];
+  readonly idle: { readonly opened: number; readonly standing: number };
+  readonly slowReaders: number;
+  readonly limitBytes: number;
+  readonly seconds: number;
+}
+
+/** What is asked of the run. */
+export interface Check {
+  readonly what: string;
+  readonly value: string;
+  readonly bound: string;
+  readonly isMet: boolean;
+}
+
+const allowedGrowth = 0.1;
+/** An event loop that is never busy for longer lets every client be heard within the time that it would wait anyway. */
+const loopBoundMs = 1_000;
+const mebibytes = (bytes: number) => `${Math.round(bytes / 2 ** 20)} MiB`;
+
+/** The middle of what the first, and of what the last third of the cycles had without a flood. */
+function ends(cycles: readonly Cycle[], pick: (sample: Sample) => number): readonly [number, number] {
+  const third = Math.max(1, Math.floor(cycles.length / 3));
+  const middle = (some: readonly Cycle[]) =>
+    median(some.flatMap(({ samples }) => samples.filter(({ isFlooded }) => !isFlooded).map(pick)));
+  return [middle(cycles.slice(0, third)), middle(cycles.slice(-third))];
+}
+
+/** Judges a run. */
+export function judgeLoad({ cycles, idle, limitBytes }: Run): readonly Check[] {
+  const samples = cycles.flatMap((cycle) => cycle.samples);
+  const flat = (what: string, pick: (sample: Sample) => number, show: (value: number) => string): Check => {
+    const [first, last] = ends(cycles, pick);
+    const bound = `at most ${100 * allowedGrowth} % more`;
+    return {
+      what: `${what}, first and last third`,
+      value: `${show(first)}, ${show(last)}`,
+      bound,
+      isMet: last <= first * (1 + allowedGrowth),
+    };
+  };
+  const none = (what: string, failed: number, all: number): Check => ({
+    what,
+    value: `${failed} of ${all}`,
+    bound: '0',
+    isMet: failed === 0 && all > 0,
+  });
+  const total = (pick: (cycle: Cycle) => number) => cycles.reduce((sum, cycle) => sum + pick(cycle), 0);
+  const ofKinds = (pick: (asked: Asked) => number) =>
+    total(({ asked }) => sumOf(kinds.map((kind) => pick(asked[kind]))));
+  const ofOthers = (pick: (served: Served) => number) =>
+    total(({ others }) => pick(others.flooded) + pick(others.calm));
+  const most = Math.max(...samples.map(({ residentBytes }) => residentBytes));
+  const longest = Math.max(...samples.map(({ ownLoopMaxMs }) => ownLoopMaxMs));
+  return [
+    none(
+      'requests of the load that failed',
+      ofKinds(({ failed }) => failed),
+      ofKinds(({ requests }) => requests),
+    ),
+    none(
+      'requests of other users that failed',
+      ofOthers(({ failed }) => failed),
+      ofOthers(({ requests }) => requests),
+    ),
+    none('idle watches that ended', idle.opened - idle.standing, idle.opened),
+    {
+      what: 'most resident memory',
+      value: mebibytes(most),
+      bound: `${mebibytes(limitBytes)}, which the chart gives`,
+      isMet: most <= limitBytes,
+    },
+    {
+      what: 'longest delay of the event loop, less the wait for a processor',
+      value: `${longest.toFixed(0)} ms`,
+      bound: `${loopBoundMs} ms`,
+      isMet: longest <= loopBoundMs,
+    },
+    flat('resident memory', ({ residentBytes }) => residentBytes, mebibytes),
+    flat('descriptors', ({ descriptors }) => descriptors, String),
+    flat(
+      '99th percentile of the delay',
+      ({ loopP99Ms }) => loopP99Ms,
+      (ms) => `${ms.toFixed(0)} ms`,
+    ),
+  ];
+}
+
+/** One line of each cycle. */
+export function describeCycle({ flood, samples, others, asked }: Cycle): string {
+  const all = sumOf(kinds.map((kind) => asked[kind].requests));
+  const failed = sumOf(kinds.map((kind) => asked[kind].failed));
+  const middle = (pick: (sample: Sample) => number) => median(samples.map(pick));
+  const { flooded, calm } = others;
+  return [
+    flood,
+    `${all} (${failed})`,
+    ...[flooded, calm].map(({ requests, failed: lost, p50Ms }) => `${requests} (${lost}), ${p50Ms.toFixed(0)} ms`),
+    mebibytes(middle(({ residentBytes }) => residentBytes)),
+    middle(({ descriptors }) => descriptors),
+    `${middle(({ loopP99Ms }) => loopP99Ms).toFixed(0)} ms`,
+    `${Math.max(...samples.map(({ loopMaxMs }) => loopMaxMs)).toFixed(0)} ms`,
+    `${middle(({ waitedMs }) => waitedMs / 10).toFixed(0)} %`,
+  ].join(' | ');
+}
+
+/** The whole report. */
+export function writeLoadReport(run: Run, setting: { readonly date: string; readonly load: number }): string {
+  const { cycles, seed, seconds, idle, slowReaders } = run;
+  const row = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
+  const kindRow = (kind: Kind) => {
+    const of = cycles.map(({ asked }) => asked[kind]);
+    const [p50, p99] = [median(of.map(({ p50Ms }) => p50Ms)), Math.max(...of.map(({ p99Ms }) => p99Ms))];
+    const failed = sumOf(of.map((one) => one.failed));
+    const requests = sumOf(of.map((one) => one.requests));
+    return row([kind, `${requests}`, `${failed}`, `${p50.toFixed(0)} ms`, `${p99.toFixed(0)} ms`]);
+  };
+  return [
+    '# A proxy under load',
+    '',
+    `Written by \`make load-test\` (seed ${seed}, ${setting.date}): ${seconds} s against a proxy with its default flags before two real`,
+    `kube-apiservers, all on one machine with two cores whose load was ${setting.load.toFixed(0)} when it ended. At once:`,
+    '',
+    '- as many requests as are answered (get, list, watch, patch, exec over WebSocket), by 32 workers over both protocols',
+    `- ${idle.opened} watches in which nothing happens, half over HTTP/1.1 and half over HTTP/2`,
+    `- ${slowReaders} readers of 6 MB lists who read nothing, or 20 KB a second`,
+    '- half of the time, a flood of connections without a credential, another one in each cycle',
+    '- two other users, at a calm pace, on connections that stand and on new ones',
+    '',
+    row(['What', 'Seen', 'Bound', '']),
+    '| --- | --- | --- | --- |',
+    ...judgeLoad(run).map(({ what, value, bound, isMet }) => row([what, value, bound, isMet ? 'met' : '**not met**'])),
+    '',
+    row(['Kind of request', 'Requests', 'Failed', 'Median', 'Highest 99th percentile']),
+    '| --- | --- | --- | --- | --- |',
+    ...kinds.map(kindRow),
+    '',
+    'In each cycle; requests that failed are in brackets, and other users have their median after them. Memory, descriptors and',
+    'the 99th percentile of the delay of the event loop are medians over the cycle. The last column is the part of the time in',
+    'which the proxy was ready to go on and other processes had both processors: each delay includes such waits.',
+    '',
+    row(['Flood', 'Load', 'Others, flood', 'Others, calm', 'Memory', 'Descriptors', 'Loop p99', 'Loop most', 'Wait']),
+    '| --- | --- | --- | --- | --- | --- | --- | --- | --- |',
+    ...cycles.map((cycle) => `| ${describeCycle(cycle)} |`),
+    '',
+  ].join('\n');
+}
+
+function sumOf(numbers: readonly number[]): number {
+  return numbers.reduce((sum, one) => sum + one, 0);
+}

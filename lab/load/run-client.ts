@@ -1,0 +1,37 @@
+import { readFileSync } from 'node:fs';
+import { getPriority, setPriority } from 'node:os';
+import { seededRandom } from '../seeded-random.ts';
+import { openIdleWatches } from './idle-watches.ts';
+import { startMixedLoad } from './mixed-load.ts';
+import { startSlowReaders } from './slow-readers.ts';
+
+// A process of the load, which answers each message with a tally: node run-client.ts ROLE URL CA-FILE TOKEN NUMBER
+const [role = '', url = '', caFile = '', token = '', given = ''] = process.argv.slice(2);
+const number = Number(given);
+// Clients have machines of their own elsewhere: here they take what proxy and servers leave.
+setPriority(Math.min(19, getPriority() + 10));
+const ca = readFileSync(caFile, 'utf8');
+// Whoever started it is gone.
+process.on('disconnect', () => process.exit());
+setInterval(() => {}, 60_000);
+
+const roles: Readonly<Record<string, () => Promise<() => unknown>>> = {
+  async mixed() {
+    const load = startMixedLoad({ url, ca, token }, seededRandom(number), () => performance.now());
+    return () => load.take();
+  },
+  async watches() {
+    const standing = await openIdleWatches({ url, caFile, token }, number);
+    return () => ({ standing: standing() });
+  },
+  async slow() {
+    const { hostname, port } = new URL(url);
+    startSlowReaders({ host: hostname, port: Number(port), ca }, token, number);
+    return () => ({});
+  },
+};
+const start = roles[role];
+if (start === undefined) throw new Error(`no role is called ${role}`);
+const take = await start();
+process.on('message', () => process.send?.(take()));
+process.send?.('ready');

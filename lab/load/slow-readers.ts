@@ -1,0 +1,39 @@
+import { connect as tlsConnect } from 'node:tls';
+import { frame, frameTypes, literals, requestFields } from '../../test/support/raw-http2.ts';
+import { http2, openHttp2, openTls, type Victim } from '../attack/open-connections.ts';
+
+/** A list of several megabytes. */
+export const largeNamespace = 'load-large';
+const path = `/api/v1/namespaces/${largeNamespace}/configmaps`;
+const sipEveryMs = 200;
+const sipBytes = 4_096;
+
+/** Asks for a large list on so many connections, and reads nothing of it or a sip now and then; goes on for ever. */
+export function startSlowReaders(victim: Victim, token: string, count: number): void {
+  const head = `GET ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${token}\r\n\r\n`;
+  const fields = literals(
+    requestFields([
+      [':path', path],
+      ['authorization', `Bearer ${token}`],
+    ]),
+  );
+  const asked = [http2.window(65_535), frame(frameTypes.headers, 5, 1, fields)];
+  for (let at = 0; at < count; at++)
+    if (at % 3 === 0) openTls(victim, head);
+    else if (at % 3 === 1) openHttp2(victim, asked);
+    else sip(victim, head);
+}
+
+function sip(victim: Victim, head: string): void {
+  const { host, port, ca } = victim;
+  const socket = tlsConnect({ host, port, ca, servername: 'localhost' });
+  socket.on('error', () => {});
+  socket.once('secureConnect', () => socket.write(head));
+  // Not flowing: what is read is read by the clock.
+  socket.on('readable', () => {});
+  const timer = setInterval(() => socket.read(Math.min(sipBytes, socket.readableLength)), sipEveryMs);
+  socket.once('close', () => {
+    clearInterval(timer);
+    setTimeout(() => sip(victim, head), 50);
+  });
+}
