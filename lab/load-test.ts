@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import { openDescriptors, type Served, serveUsers, startAttacker } from './attack/measure-attack.ts';
 import { chartLimitBytes, type ProxyScene } from './attack/start-scene.ts';
 import { memoryBytes, waitedForProcessorMs } from './bench-process.ts';
-import { type LoopGauge, measureLoop } from './chaos/inspect-process.ts';
+import { type LoopGauge, measureLoop, readHeld } from './chaos/inspect-process.ts';
 import { type LoadClient, startLoadClient } from './load/load-client.ts';
 import type { MixedTally } from './load/mixed-load.ts';
 import { type Cycle, describeCycle, judgeLoad, type Run, type Sample, writeLoadReport } from './load/report.ts';
@@ -91,6 +91,7 @@ async function runCycle(stage: Stage, flood: string, seconds: number): Promise<C
   const cycle: Cycle = {
     flood,
     samples: [...flooded.samples, ...calm.samples],
+    heapBytes: (await readHeld(scene.proxyPid, inspectorPort)).heapBytes,
     others: { flooded: flooded.served, calm: calm.served },
     asked,
   };

@@ -20,6 +20,8 @@ export interface Sample {
 export interface Cycle {
   readonly flood: string;
   readonly samples: readonly Sample[];
+  /** Of JavaScript, after a collection of garbage at its end. */
+  readonly heapBytes: number;
   /** What two other users had, during the flood and after it. */
   readonly others: { readonly flooded: Served; readonly calm: Served };
   readonly asked: Readonly<Record<Kind, Asked>>;
@@ -48,18 +50,20 @@ const allowedGrowth = 0.1;
 const loopBoundMs = 1_000;
 const mebibytes = (bytes: number) => `${Math.round(bytes / 2 ** 20)} MiB`;
 
-/** The middle of what the first, and of what the last third of the cycles had without a flood. */
-function ends(cycles: readonly Cycle[], pick: (sample: Sample) => number): readonly [number, number] {
+/** The middle of what the first, and of what the last third of the cycles had. */
+function ends(cycles: readonly Cycle[], pick: (cycle: Cycle) => readonly number[]): readonly [number, number] {
   const third = Math.max(1, Math.floor(cycles.length / 3));
-  const middle = (some: readonly Cycle[]) =>
-    median(some.flatMap(({ samples }) => samples.filter(({ isFlooded }) => !isFlooded).map(pick)));
-  return [middle(cycles.slice(0, third)), middle(cycles.slice(-third))];
+  return [median(cycles.slice(0, third).flatMap(pick)), median(cycles.slice(-third).flatMap(pick))];
 }
+
+/** What the samples without a flood had. */
+const calm = (pick: (sample: Sample) => number) => (cycle: Cycle) =>
+  cycle.samples.filter(({ isFlooded }) => !isFlooded).map(pick);
 
 /** Judges a run. */
 export function judgeLoad({ cycles, idle, limitBytes }: Run): readonly Check[] {
   const samples = cycles.flatMap((cycle) => cycle.samples);
-  const flat = (what: string, pick: (sample: Sample) => number, show: (value: number) => string): Check => {
+  const flat = (what: string, pick: (cycle: Cycle) => readonly number[], show: (value: number) => string): Check => {
     const [first, last] = ends(cycles, pick);
     const bound = `at most ${100 * allowedGrowth} % more`;
     return {
@@ -106,27 +110,38 @@ export function judgeLoad({ cycles, idle, limitBytes }: Run): readonly Check[] {
       bound: `${loopBoundMs} ms`,
       isMet: longest <= loopBoundMs,
     },
-    flat('resident memory', ({ residentBytes }) => residentBytes, mebibytes),
-    flat('descriptors', ({ descriptors }) => descriptors, String),
+    flat(
+      'resident memory',
+      calm(({ residentBytes }) => residentBytes),
+      mebibytes,
+    ),
+    flat('heap after a collection', ({ heapBytes }) => [heapBytes], mebibytes),
+    flat(
+      'descriptors',
+      calm(({ descriptors }) => descriptors),
+      String,
+    ),
     flat(
       '99th percentile of the delay',
-      ({ loopP99Ms }) => loopP99Ms,
+      calm(({ loopP99Ms }) => loopP99Ms),
       (ms) => `${ms.toFixed(0)} ms`,
     ),
   ];
 }
 
 /** One line of each cycle. */
-export function describeCycle({ flood, samples, others, asked }: Cycle): string {
+export function describeCycle({ flood, samples, heapBytes, others, asked }: Cycle): string {
   const all = sumOf(kinds.map((kind) => asked[kind].requests));
   const failed = sumOf(kinds.map((kind) => asked[kind].failed));
   const middle = (pick: (sample: Sample) => number) => median(samples.map(pick));
-  const { flooded, calm } = others;
   return [
     flood,
     `${all} (${failed})`,
-    ...[flooded, calm].map(({ requests, failed: lost, p50Ms }) => `${requests} (${lost}), ${p50Ms.toFixed(0)} ms`),
+    ...[others.flooded, others.calm].map(
+      ({ requests, failed: lost, p50Ms }) => `${requests} (${lost}), ${p50Ms.toFixed(0)} ms`,
+    ),
     mebibytes(middle(({ residentBytes }) => residentBytes)),
+    mebibytes(heapBytes),
     middle(({ descriptors }) => descriptors),
     `${middle(({ loopP99Ms }) => loopP99Ms).toFixed(0)} ms`,
     `${Math.max(...samples.map(({ loopMaxMs }) => loopMaxMs)).toFixed(0)} ms`,
@@ -167,10 +182,22 @@ export function writeLoadReport(run: Run, setting: { readonly date: string; read
     '',
     'In each cycle; requests that failed are in brackets, and other users have their median after them. Memory, descriptors and',
     'the 99th percentile of the delay of the event loop are medians over the cycle. The last column is the part of the time in',
-    'which the proxy was ready to go on and other processes had both processors: each delay includes such waits.',
+    'which the proxy was ready to go on and other processes had both processors: each delay includes such waits. The heap is what is',
+    'left of it after a collection of garbage at the end of the cycle.',
     '',
-    row(['Flood', 'Load', 'Others, flood', 'Others, calm', 'Memory', 'Descriptors', 'Loop p99', 'Loop most', 'Wait']),
-    '| --- | --- | --- | --- | --- | --- | --- | --- | --- |',
+    row([
+      'Flood',
+      'Load',
+      'Others, flood',
+      'Others, calm',
+      'Memory',
+      'Heap',
+      'Descriptors',
+      'Loop p99',
+      'Loop most',
+      'Wait',
+    ]),
+    '| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |',
     ...cycles.map((cycle) => `| ${describeCycle(cycle)} |`),
     '',
   ].join('\n');

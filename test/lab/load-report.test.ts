@@ -20,6 +20,7 @@ function cycle(more: Partial<Sample> = {}, others: Partial<Cycle> = {}): Cycle {
       { ...sample, ...more },
       { ...sample, ...more, isFlooded: true, descriptors: 1_000 },
     ],
+    heapBytes: 50,
     others: { flooded: served, calm: served },
     asked: { get: asked, list: asked, watch: asked, patch: asked, exec: asked },
     ...others,
@@ -38,9 +39,11 @@ describe('the verdict of make load-test', () => {
   });
 
   it('finds what grows from the first third to the last, floods apart', () => {
-    const grown = unmet([cycle(), cycle(), cycle({ residentBytes: 111, descriptors: 12, loopP99Ms: 6 })]);
+    const last = cycle({ residentBytes: 111, descriptors: 12, loopP99Ms: 6 }, { heapBytes: 56 });
+    const grown = unmet([cycle(), cycle(), last]);
     expect(grown).to.deep.equal([
       'resident memory, first and last third',
+      'heap after a collection, first and last third',
       'descriptors, first and last third',
       '99th percentile of the delay, first and last third',
     ]);
