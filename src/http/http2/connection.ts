@@ -73,6 +73,8 @@ const keptPart = 1 / 8;
 const pieceCost = 512;
 /** A smaller DATA frame spends from the budget of trifles, unless it is the last of its stream. */
 const trifleBytes = 64;
+/** Bytes that are read and dropped after the end: so many may be on their way. */
+const maxDiscarded = 256 * 1024;
 const noBytes = Buffer.alloc(0);
 
 /**
@@ -112,6 +114,8 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   #dataStream: Http2Stream | undefined;
   #dataEnds = false;
   readonly #recent = new RecentIds();
+  /** Bytes that came after this side had ended the connection. */
+  #discarded = 0;
 
   constructor(socket: Duplex, options: ConnectionSetting, now: () => number) {
     const { settings, streamWindow, connectionWindow } = options;
@@ -237,7 +241,10 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   }
 
   readonly #onBytes = (chunk: Buffer): void => {
-    if (this.state === 'ended' || this.state === 'closed') return;
+    if (this.state !== 'open') {
+      this.#discard(chunk.length);
+      return;
+    }
     this.heard = true;
     try {
       this.#reader.read(chunk);
@@ -247,6 +254,12 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     if (this.output.isDrowned(this.#setting.maxUnread))
       this.fail(fault(errorCode.enhanceYourCalm, 'it makes this side write, and does not read'));
   };
+
+  /** What was on its way when the connection ended is dropped. Beyond that, the peer has to wait until it is closed. */
+  #discard(bytes: number): void {
+    this.#discarded += bytes;
+    if (this.#discarded > maxDiscarded) this.socket.pause();
+  }
 
   /** Ends this connection alone after a bug, so that no other suffers. */
   readonly #onCrash = (error: unknown): void => {

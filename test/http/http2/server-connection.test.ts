@@ -117,6 +117,29 @@ describe('the server’s side of HTTP/2', function () {
     }
   }
 
+  it('reads little from a client that goes on sending after its connection has ended', async () => {
+    const client = tcpConnect({ port, host: '127.0.0.1' });
+    client.on('error', () => {});
+    await once(client, 'connect');
+    client.write(Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), frame(frameTypes.settings, 0, 0)]));
+    // PRIORITY of no stream.
+    client.write(frame(frameTypes.priority, 0, 0, Buffer.alloc(5)));
+    await eventually(() => faults.length === 1);
+    const block = Buffer.alloc(64 * 1024);
+    for (let at = 0; at < 200; at++) {
+      client.write(block);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const [socket] = sockets;
+    await eventually(() => socket?.isPaused() === true);
+    expect(socket?.bytesRead).to.be.below(2 * 1024 * 1024);
+    // Its time to read the reason ends.
+    connections[0]?.sweep(0);
+    connections[0]?.sweep(5_000);
+    expect(socket?.destroyed).to.equal(true);
+    client.destroy();
+  });
+
   it('reads what Node’s client writes: any fields, in one frame or several, known or new', async () => {
     const below = randomBelow(7);
     const names = Array.from({ length: 40 }, (_, at) => `x-field-${at}`);
