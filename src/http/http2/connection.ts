@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { DiscardedBytes } from '../discarded-bytes.ts';
 import { Budget } from './budget.ts';
 import { FrameReader, type FrameTaker } from './frame-reader.ts';
 import {
@@ -73,8 +74,6 @@ const keptPart = 1 / 8;
 const pieceCost = 512;
 /** A smaller DATA frame spends from the budget of trifles, unless it is the last of its stream. */
 const trifleBytes = 64;
-/** Bytes that are read and dropped after the end: so many may be on their way. */
-const maxDiscarded = 256 * 1024;
 const noBytes = Buffer.alloc(0);
 
 /**
@@ -114,8 +113,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   #dataStream: Http2Stream | undefined;
   #dataEnds = false;
   readonly #recent = new RecentIds();
-  /** Bytes that came after this side had ended the connection. */
-  #discarded = 0;
+  readonly #discarded = new DiscardedBytes();
 
   constructor(socket: Duplex, options: ConnectionSetting, now: () => number) {
     const { settings, streamWindow, connectionWindow } = options;
@@ -242,7 +240,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
 
   readonly #onBytes = (chunk: Buffer): void => {
     if (this.state !== 'open') {
-      this.#discard(chunk.length);
+      this.#discarded.drop(this.socket, chunk.length);
       return;
     }
     this.heard = true;
@@ -254,12 +252,6 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     if (this.output.isDrowned(this.#setting.maxUnread))
       this.fail(fault(errorCode.enhanceYourCalm, 'it makes this side write, and does not read'));
   };
-
-  /** What was on its way when the connection ended is dropped. Beyond that, the peer has to wait until it is closed. */
-  #discard(bytes: number): void {
-    this.#discarded += bytes;
-    if (this.#discarded > maxDiscarded) this.socket.pause();
-  }
 
   /** Ends this connection alone after a bug, so that no other suffers. */
   readonly #onCrash = (error: unknown): void => {

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { DiscardedBytes } from '../discarded-bytes.ts';
 import { headerValue, type RawHeaders } from '../fields.ts';
 import type { RequestParser, RequestProblem } from '../llhttp/request-parser.ts';
 import { statusLine } from './answer-head.ts';
@@ -61,6 +62,7 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
   /** Bytes that the client sent ahead of the current answer. */
   #ahead: Buffer[] = [];
   #aheadBytes = 0;
+  readonly #discarded = new DiscardedBytes();
   /** The server's side of a connection that was handed over. */
   #peer: Duplex | undefined;
 
@@ -209,6 +211,7 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
         return;
       case 'lingering':
       case 'over':
+        this.#discarded.drop(this.#socket, chunk.length);
         return;
     }
   };

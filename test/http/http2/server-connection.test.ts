@@ -132,7 +132,7 @@ describe('the server’s side of HTTP/2', function () {
     }
     const [socket] = sockets;
     await eventually(() => socket?.isPaused() === true);
-    expect(socket?.bytesRead).to.be.below(2 * 1024 * 1024);
+    expect(socket?.bytesRead).to.be.below(3 * 1024 * 1024);
     // Its time to read the reason ends.
     connections[0]?.sweep(0);
     connections[0]?.sweep(5_000);

@@ -474,6 +474,20 @@ describe('our own HTTP/1.1', function () {
     await eventually(() => server.destroyed);
   });
 
+  it('reads little from a client that goes on sending after its last answer', async () => {
+    const { server, socket, received } = connect(ok);
+    socket.write('GET /%zz HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999\r\nTransfer-Encoding: chunked\r\n\r\n');
+    await eventually(() => received().includes('HTTP/1.1 400'));
+    let taken = 0;
+    server.on('data', (chunk: Buffer) => (taken += chunk.length));
+    for (let at = 0; at < 100; at++) {
+      socket.write(Buffer.alloc(64 * 1024));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await eventually(() => server.isPaused());
+    expect(taken).to.be.within(1024 * 1024, 1536 * 1024);
+  });
+
   it('hands what follows an upgrade to the peer, byte for byte, and keeps a half-closed side open', async () => {
     const [peer, far] = duplexPair();
     let heard = '';
