@@ -10,7 +10,7 @@ export interface ProxyScene extends Omit<AttackScene, 'seconds'> {
   readonly mixed: MixedPlane;
 }
 
-/** Starts two real servers, an operator, and a proxy with its default flags, `as` one that can be seen into, perhaps. */
+/** Starts two real servers, an operator, and a proxy with its default flags, which runs `as` it is told. */
 export async function startProxyScene(log: (message: string) => void, as: RunProxyAs = {}): Promise<ProxyScene> {
   await ensureControlPlane({ versions: ['1.36'], log });
   const mixed = await startMixedPlane({

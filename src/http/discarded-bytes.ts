@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 /** So many bytes may be on their way when a connection ends. */
 const mostBytes = 1024 * 1024;
 
-/** Counts what comes after a connection has ended and is dropped. Beyond a little, its sender has to wait for the close. */
+/** Counts what comes after a connection has ended, and is dropped. Beyond a little, its sender waits for the close. */
 export class DiscardedBytes {
   #bytes = 0;
 
