@@ -2,12 +2,12 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { findJsonExcess } from '../../src/domain/count-json.ts';
 
-const bounds = { maxContainers: 3, maxCommas: 4 };
+const bounds = { maxContainers: 3, maxCommas: 4, maxNames: 2 };
 const check = (text: string, within = bounds) => findJsonExcess(Buffer.from(text), within);
 
 describe('findJsonExcess', () => {
   it('lets a text through that holds no more than it may', () => {
-    expect(check('{"a":[1,2,3,4,5],"b":{}}', { maxContainers: 3, maxCommas: 5 })).to.equal(undefined);
+    expect(check('{"a":[1,2,3,4,5],"b":{}}', { ...bounds, maxCommas: 5 })).to.equal(undefined);
     expect(check('')).to.equal(undefined);
   });
 
@@ -17,6 +17,21 @@ describe('findJsonExcess', () => {
     expect(check('[1,2,3,4,5,6]')).to.equal('it holds more than 4 values');
   });
 
+  it('counts each name once, wherever and however it is written', () => {
+    const many = { maxContainers: 100, maxCommas: 100, maxNames: 2 };
+    expect(check('[{"a":1,"b":2},{"b" : 3,"a"\n:4}]', many)).to.equal(undefined);
+    const over = 'it holds more than 2 names';
+    expect(check('[{"a":1},{"b":2},{"c":3}]', many)).to.equal(over);
+    expect(check('{"x\\"":1,"y\\"":1,"z\\"":1}', many)).to.equal(over);
+    expect(check(String.raw`{"x\\":1,"y\\":1,"z\\":1}`, many)).to.equal(over);
+    expect(check('{"a":"b:c:d:e","b":"\\"c\\":1, \\"d\\":2"}', many)).to.equal(undefined);
+  });
+
+  it('refuses what is quick to send and takes seconds to read: millions of members, each of another name', () => {
+    const members = Array.from({ length: 250_000 }, (_, at) => `"name-${at}":1`).join(',');
+    expect(findJsonExcess(Buffer.from(`{${members}}`))).to.equal('it holds more than 200000 names');
+  });
+
   it('lets nothing through that holds more, whatever is in its strings', () => {
     const count = (value: unknown): number =>
       typeof value !== 'object' || value === null
@@ -24,7 +39,7 @@ describe('findJsonExcess', () => {
         : 1 + Object.values(value).reduce((sum, at) => sum + count(at), 0);
     fc.assert(
       fc.property(fc.jsonValue(), fc.nat(6), (value, maxContainers) => {
-        const verdict = check(JSON.stringify(value), { maxContainers, maxCommas: 1_000_000 });
+        const verdict = check(JSON.stringify(value), { maxContainers, maxCommas: 1_000_000, maxNames: 1_000_000 });
         if (count(value) > maxContainers) expect(verdict).to.include('objects and lists');
       }),
     );
