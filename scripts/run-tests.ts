@@ -82,6 +82,7 @@ function run(command: readonly string[]): Promise<number> {
   });
 }
 
+const shownTimes = 12;
 const nothing: Counts = { passed: 0, failed: 0, skipped: 0, failures: [] };
 
 function sum(counts: readonly Counts[]): Counts {
@@ -117,12 +118,22 @@ async function runMocha(command: readonly string[], countsFile: string): Promise
   return counts;
 }
 
-async function runStage(stage: Stage, countsFile: string): Promise<Counts> {
+/** Says in which runs the most time went. */
+function describeTimes(times: ReadonlyMap<string, number>): string {
+  const longest = [...times].sort(([, a], [, b]) => b - a).slice(0, shownTimes);
+  return longest.map(([what, ms]) => `${String(Math.round(ms / 1_000)).padStart(6)} s  ${what}`).join('\n');
+}
+
+async function runStage(stage: Stage, countsFile: string, times: Map<string, number>): Promise<Counts> {
   console.log(`\n== ${stage.title}`);
   if (stage.prepare !== undefined && (await run(stage.prepare)) !== 0)
     return broken(stage.title, `could not be prepared by ${stage.prepare.join(' ')}`);
   const counts: Counts[] = [];
-  for (const command of await stage.runs()) counts.push(await runMocha(command, countsFile));
+  for (const command of await stage.runs()) {
+    const start = performance.now();
+    counts.push(await runMocha(command, countsFile));
+    times.set(command.at(-1) ?? '', performance.now() - start);
+  }
   return sum(counts);
 }
 
@@ -132,16 +143,18 @@ if (unknown.length > 0)
   throw new Error(`no such stage: ${unknown.join(', ')} (there are ${Object.keys(stages).join(', ')})`);
 const folder = await mkdtemp(join(tmpdir(), 'peerdiscovery-tests-'));
 const counts: Counts[] = [];
+const times = new Map<string, number>();
 // What is missing is got, or said, before the first test of any stage.
 if ((await run(['node', 'lab/prepare-machine.ts', ...chosen])) !== 0)
   counts.push(broken('this machine', 'could not be prepared by lab/prepare-machine.ts'));
 else
   for (const name of chosen) {
     const stage = stages[name];
-    if (stage !== undefined) counts.push(await runStage(stage, join(folder, `${name}.json`)));
+    if (stage !== undefined) counts.push(await runStage(stage, join(folder, `${name}.json`), times));
   }
 await rm(folder, { recursive: true });
 const { passed, failed, skipped, failures } = sum(counts);
+if (times.size > 1) console.log(`\nthe longest runs:\n${describeTimes(times)}`);
 // Said again at the end: whoever sees the tail of a log alone sees why it failed.
 for (const failure of failures) console.log(`\nFAILED: ${failure}`);
 console.log(`\n${passed} passed, ${failed} failed, ${skipped} skipped`);

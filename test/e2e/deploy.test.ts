@@ -252,10 +252,13 @@ describe('what an administrator installs, from an empty control plane', function
         return code === 0;
       });
     const [ip = ''] = ips;
-    const watching = lab.plane.exec('kubectl', [
-      ...through(ip),
-      ...['get', 'configmaps', '-n', 'default', '--watch-only', '-o', 'name', '--request-timeout=100s'],
-    ]);
+    const watch = [
+      ...['kubectl', ...through(ip)],
+      ...['get', 'configmaps', '-n', 'default', '--watch-only', '-o', 'name', '--request-timeout=200s'],
+    ];
+    // Ends with the first line that is looked for, or with the watch.
+    const untilSeen = 'grep --max-count=1 after-the-renewal < <(exec "$@"); kill $!';
+    const watching = lab.plane.exec('bash', ['-c', untilSeen, 'bash', ...watch]);
     const before = await serialOf(ip);
     expect(before).to.match(/^serial=/);
     await waitUntil('a renewed certificate at every proxy', async () => {
