@@ -75,7 +75,7 @@ export function startPrometheus(plane: ControlPlane, { program, folder, targets 
   plane.spawn(program, [...flags, '--web.listen-address', '127.0.0.1:9090'], { name: 'prometheus' });
 
   async function ask<T>(path: string): Promise<T | undefined> {
-    const { code, stdout } = await plane.exec('curl', ['-sS', `http://127.0.0.1:9090/api/v1/${path}`]);
+    const { code, stdout } = await plane.exec('curl', ['-sS', '--fail', `http://127.0.0.1:9090/api/v1/${path}`]);
     return code === 0 ? (JSON.parse(stdout) as { data?: T }).data : undefined;
   }
   return {
