@@ -7,10 +7,10 @@ import { commandWorks, type Runs, runCommand } from './run-command.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** A program that builds container images, and how it is called. */
+/** A program that builds container images, and its commands. */
 export interface ImageBuilder {
   readonly name: 'docker' | 'podman' | 'buildah';
-  /** Ends with 0 where the program can build. */
+  /** Exits with 0 if the program can build here. */
   readonly probe: readonly string[];
   readonly build: (image: string, context: string) => readonly string[];
   /** Writes an archive that every loader of `load-image.ts` reads. */
@@ -49,13 +49,13 @@ export const imageBuilders: readonly ImageBuilder[] = [
   },
 ];
 
-/** The name that the manifests give the image: of no registry, so that nobody else can publish it. */
+/** The image's name in the manifests. It belongs to no registry, so nobody else can publish it. */
 export function localImage(): string {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { readonly version: string };
   return `localhost/peerdiscovery:${version}`;
 }
 
-/** The first builder that works here, or the one of that name; throws with the cure where there is none. */
+/** The first builder that works here, or the named one. Throws an error with the cure if there is none. */
 export function chooseBuilder(wanted: string | undefined, runs: Runs): ImageBuilder {
   const candidates = imageBuilders.filter(({ name }) => wanted === undefined || name === wanted);
   const found = candidates.find(({ probe }) => runs(probe));
@@ -66,12 +66,12 @@ export function chooseBuilder(wanted: string | undefined, runs: Runs): ImageBuil
   throw new Error(`${what}: install one of ${names}, or start its daemon`);
 }
 
-/** Builds the image from the file system that `make rootfs` makes, and writes it into an archive. */
+/** Builds the image from the file system of `make rootfs`, and writes it into an archive. */
 export function buildImage(builder: ImageBuilder, image: string, archive: string): void {
   const context = mkdtempSync(join(tmpdir(), 'peerdiscovery-image-'));
   try {
     buildRootfs(join(context, 'rootfs'));
-    // The stage of the Dockerfile that is shipped; the file system comes from here and not from its first stage.
+    // The Dockerfile's final stage; the file system replaces its first stage.
     const [, shipped = ''] = /^(FROM scratch\n[\s\S]*)$/m.exec(readFileSync(join(root, 'Dockerfile'), 'utf8')) ?? [];
     writeFileSync(join(context, 'Dockerfile'), shipped.replace('COPY --from=build /rootfs /', 'COPY rootfs /'));
     mkdirSync(dirname(archive), { recursive: true });

@@ -16,7 +16,7 @@ const nodePackages: Readonly<Record<string, string>> = {
 
 const thisPlatform = `${process.platform}-${process.arch}`;
 
-/** Node's program for a platform: this process's own for this one, else from npm, which checks what it gets. */
+/** Node's program for a platform: the running one for this platform, else from npm, which verifies it. */
 function nodeOf(platform: string, scratch: string): string {
   if (platform === thisPlatform) return process.execPath;
   const name = `${nodePackages[platform]}@${process.versions.node}`;
@@ -32,9 +32,9 @@ function nodeOf(platform: string, scratch: string): string {
 }
 
 /**
- * Packs the plugin and Node into one program each, which needs nothing on the machine; returns their paths.
+ * Packs the plugin and Node into one self-contained program for each platform. Returns their paths.
  *
- * One for macOS is not signed: Apple silicon runs it only after `codesign --sign -` on a Mac.
+ * The programs for macOS are not signed: Apple silicon runs them only after `codesign --sign -` on a Mac.
  */
 export async function buildPlugin(folder: string, platforms: readonly string[]): Promise<readonly string[]> {
   const unknown = platforms.find((platform) => nodePackages[platform] === undefined);
@@ -50,8 +50,8 @@ export async function buildPlugin(folder: string, platforms: readonly string[]):
       const output = join(folder, platform, program);
       rmSync(output, { force: true });
       const settings = join(scratch, `${platform}.json`);
-      // No code cache: one that this platform makes is of no use to another.
-      // The program holds the path of `main`: a relative one makes the same program each time.
+      // No code cache: one made on this platform is of no use on another. The program contains the path of `main`, so a
+      // relative path makes the same program each time.
       const code = { main: basename(main), mainFormat: 'module' };
       const single = { ...code, output, executable: nodeOf(platform, scratch), useCodeCache: false };
       writeFileSync(settings, JSON.stringify({ ...single, disableExperimentalSEAWarning: true }));

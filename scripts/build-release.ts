@@ -16,23 +16,23 @@ import { writeOciArchive } from './write-oci-archive.ts';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const overlays = ['routing', 'high-availability', 'control-plane'];
 
-/** What a release is called, and where its files and its image will be found. */
+/** The name of a release, and where its files and its image will be. */
 interface ReleaseOptions {
   readonly version: string;
-  /** Reference of the image that the manifests ask for, with its tag or digest. */
+  /** Image reference for the manifests, with tag or digest. */
   readonly image: string;
-  /** Address of the folder in which the files are put up for download, ending with `/`; empty where there is none. */
+  /** URL of the folder for downloads, with a slash at its end; empty if there is none. */
   readonly downloads: string;
-  /** Address of the folder `docs/`, ending with `/`; empty where there is none. */
+  /** URL of the folder `docs/`, with a slash at its end; empty if there is none. */
   readonly docs: string;
-  /** The date that the bills of materials bear, so that the same sources give the same bytes. */
+  /** The date in the bills of materials, so that the same sources give the same bytes. */
   readonly date: string;
-  /** Platforms of the plugin; all unless given. */
+  /** Platforms of the plugin; all by default. */
   readonly platforms?: readonly KrewPlatformName[];
   readonly log: (message: string) => void;
 }
 
-/** A reference with a registry's or a local name, and a tag or a digest, as the Pods of a release need it. */
+/** Parses a reference with a registry's or a local name, and a tag or digest, as a release's Pods need it. */
 export function readImage(reference: string): {
   readonly repository: string;
   readonly tag: string;
@@ -49,12 +49,12 @@ export function readImage(reference: string): {
   return { repository, tag, digest };
 }
 
-/** Writes everything that a release has into a new folder: the same bytes for the same sources. */
+/** Writes all files of a release into a new folder. The same sources give the same bytes. */
 export async function buildRelease(target: string, options: ReleaseOptions): Promise<void> {
   const { version, image, downloads, docs, date, platforms, log } = options;
   readImage(image);
   const scratch = mkdtempSync(join(tmpdir(), 'peerdiscovery-release-'));
-  // Building the package empties dist/, where the files go in the end.
+  // Building the package empties dist/, where the files end up.
   const folder = join(scratch, 'release');
   mkdirSync(folder);
   try {
@@ -85,7 +85,7 @@ export async function buildRelease(target: string, options: ReleaseOptions): Pro
   }
 }
 
-/** Writes the image as an OCI archive, under the name that the manifests ask for and the one of a local cluster. */
+/** Writes the image as an OCI archive, under the manifests' name and the name for a local cluster. */
 function writeImage(
   rootfs: string,
   folder: string,
@@ -95,7 +95,7 @@ function writeImage(
   chmodSync(rootfs, 0o755);
   const architecture = process.arch === 'arm64' ? 'arm64' : 'amd64';
   const { repository, tag } = readImage(image);
-  // The digest of the image is known once it is built, so that no archive can bear a name with one.
+  // The digest is known only after the build, so no archive can contain a name with one.
   const names = [...(tag === '' ? [] : [`${repository}:${tag}`]), localImage()];
   const config = {
     Entrypoint: entrypoint,
@@ -106,7 +106,7 @@ function writeImage(
   writeOciArchive({ rootfs, names: [...new Set(names)], architecture, config }, file);
 }
 
-/** Packs the chart, as `helm package` does, with the release's image and documentation for its default values. */
+/** Packs the chart like `helm package`, with the release's image and documentation as defaults. */
 function packChart(scratch: string, file: string, { image, docs }: Pick<ReleaseOptions, 'image' | 'docs'>): void {
   const chart = join(scratch, 'chart/peerdiscovery');
   cpSync(join(root, 'charts/peerdiscovery'), chart, { recursive: true });
@@ -117,7 +117,7 @@ function packChart(scratch: string, file: string, { image, docs }: Pick<ReleaseO
   packArchive(join(scratch, 'chart'), ['peerdiscovery'], file);
 }
 
-/** The changes of a version, as CHANGELOG.md has them: those that are not released yet if it has none of that name. */
+/** The changes of a version from CHANGELOG.md; the unreleased ones if it has no such version. */
 export function notesOf(changelog: string, version: string): string {
   const sections = changelog.split(/^(?=## \[)/m);
   const named = (name: string) => sections.find((section) => section.startsWith(`## [${name}]`));
@@ -126,7 +126,7 @@ export function notesOf(changelog: string, version: string): string {
   return `# PeerDiscovery ${version}\n\n${section.replace(/^## .*\n+/, '').trimEnd()}\n`;
 }
 
-/** A bill of materials of npm without what differs each time: its date and its random name. */
+/** npm's bill of materials without the parts that differ each time: its date and its random name. */
 export function settleSbom(text: string, date: string): string {
   const name = createHash('sha256')
     .update(text.replace(/[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\dT[\d:.]+Z/g, ''))
@@ -158,8 +158,8 @@ function sumsOf(folder: string): string {
 }
 
 /**
- * `install.yaml` for the CustomResourceDefinition and the operator, `observe.yaml` for the object that makes it work,
- * which kubectl knows once the first is there, and a file for each other overlay.
+ * `install.yaml` has the CustomResourceDefinition and the operator. `observe.yaml` has the object that makes it work,
+ * which kubectl knows only after that. Every other overlay has a file of its own.
  */
 async function renderManifests(folder: string, image: string, log: ReleaseOptions['log']): Promise<void> {
   const { '1.36': programs = '' } = await ensureControlPlane({ versions: ['1.36'], log });
@@ -171,7 +171,7 @@ async function renderManifests(folder: string, image: string, log: ReleaseOption
   for (const overlay of overlays) writeFileSync(join(folder, `${overlay}.yaml`), render(`config/overlays/${overlay}`));
 }
 
-/** The PeerDiscovery objects of a manifest, and what else it has. */
+/** Splits a manifest into its PeerDiscovery objects and the rest. */
 export function splitManifest(manifest: string): readonly [string, string] {
   const documents = manifest.split(/^---\n/m).filter((text) => text.trim() !== '');
   const isObject = (text: string) => /^kind: PeerDiscovery$/m.test(text);

@@ -6,13 +6,13 @@ import { captureCommand } from './run-command.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** Keeps what was made last from growing to 32 MiB and more: an idle watch, say, then takes 15 KiB and not 21. */
+/** Keeps young memory from growing to 32 MiB and more; for example, an idle watch then takes 15 KiB instead of 21. */
 export const nodeFlags = ['--max-semi-space-size=8'] as const;
 
-/** What a container of the image runs; a Pod's `args` follow. */
+/** The command of a container; a Pod's `args` follow. */
 export const entrypoint = ['/usr/bin/node', ...nodeFlags, '/app/dist/bin/peerdiscovery.js'] as const;
 
-/** Builds the npm package from the sources into a folder; returns the file. */
+/** Builds the npm package from the sources into a folder. Returns the file. */
 export function packPackage(folder: string): string {
   mkdirSync(folder, { recursive: true });
   captureCommand(['npm', 'pack', '--silent', '--pack-destination', folder], root);
@@ -22,10 +22,11 @@ export function packPackage(folder: string): string {
 }
 
 /**
- * Writes the whole file system of the container image into an empty folder: Node with the libraries it links to, the
- * npm package, its production dependencies as locked, and two accounts. No shell, no package manager, nothing set-uid.
+ * Writes the container image's whole file system into an empty folder: Node with the libraries it links to, the npm
+ * package, its production dependencies as locked, and two accounts. It has no shell, no package manager, and nothing
+ * set-uid.
  *
- * @param packed the npm package, if it has been packed already
+ * @param packed the npm package, if it is already packed
  */
 export function buildRootfs(target: string, packed?: string): void {
   if (existsSync(target) && readdirSync(target).length > 0) throw new Error(`${target} is not empty`);
@@ -46,14 +47,14 @@ export function buildRootfs(target: string, packed?: string): void {
     writeFileSync(join(target, 'etc/group'), 'root:x:0:\nnonroot:x:65532:\n');
     writeFileSync(join(target, 'etc/nsswitch.conf'), 'hosts: files dns\n');
     for (const name of ['dev', 'proc', 'sys', 'tmp', 'var/run']) mkdirSync(join(target, name), { recursive: true });
-    // Whatever the umask is: everybody may read, nobody but root may write.
+    // Whatever the umask is, everybody may read and only root may write.
     captureCommand(['chmod', '-R', 'u=rwX,go=rX', target], root);
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
 }
 
-/** Folders of the production dependencies, as `npm ci` has laid them by the lock file, relative to the repository. */
+/** Folders of the production dependencies, as `npm ci` created them from the lock file, relative to the repository. */
 function productionPackages(): string[] {
   const listed = captureCommand(['npm', 'ls', '--omit=dev', '--all', '--parseable'], root).trim().split('\n');
   return listed.map((path) => relative(root, path)).filter((path) => path !== '');
@@ -64,7 +65,7 @@ function isNested(source: string, path: string): boolean {
   return relative(join(root, path), source).split(sep)[0] === 'node_modules';
 }
 
-/** Copies a program and every shared library that it links to, the loader included, to where the loader looks. */
+/** Copies a program, the loader, and every shared library that it links to, to where the loader looks. */
 export function copyProgram(program: string, destination: string, target: string): void {
   cpSync(program, destination, { dereference: true });
   const libraries = captureCommand(['ldd', program], root).matchAll(/(?:=> )?(\/\S+) \(0x/g);

@@ -11,7 +11,7 @@ const { bin, files } = JSON.parse(await readFile(`${root}/package.json`, 'utf8')
   readonly files: readonly string[];
 };
 
-/** `npm pack` passes the modes of files on, which depend on the umask of whoever made them. */
+/** `npm pack` keeps the modes of files, which depend on the umask of the user. */
 async function letEverybodyRead(path: string): Promise<void> {
   const isFolder = (await stat(path)).isDirectory();
   await chmod(path, isFolder || programs.has(path) ? 0o755 : 0o644);

@@ -3,12 +3,12 @@ import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** Constants that a release puts into the programs: the address of its documentation, from the variable DOCS. */
+/** Constants that a release inserts into the programs: the URL of its documentation, from the variable DOCS. */
 export function releaseConstants(): Readonly<Record<string, string>> {
   return { RELEASE_DOCS: JSON.stringify(readDocs(process.env.DOCS)) };
 }
 
-/** The address of the folder `docs/`; empty where there is none. */
+/** The URL of the folder `docs/`; empty if there is none. */
 export function readDocs(docs: string | undefined): string {
   if (docs === undefined || docs === '') return '';
   if (!/^https?:\/\/[^/]+\/(?:.*\/)?$/.test(docs))
@@ -18,7 +18,7 @@ export function readDocs(docs: string | undefined): string {
   return docs;
 }
 
-/** Packs the plugin and all that it imports into one file for a version of Node. */
+/** Packs the plugin and everything that it imports into one file for a version of Node. */
 export async function bundlePlugin(outfile: string, nodeVersion: string): Promise<void> {
   await build({
     entryPoints: [`${root}/src/bin/kubectl-peerdiscovery.ts`],

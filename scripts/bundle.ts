@@ -8,8 +8,8 @@ import { leastNode } from './write-launcher.ts';
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 /**
- * Drops what is not used of client-node: of its 700 generated models, this project uses none at run time, and they cost
- * an idle operator about 45 MiB. Its package.json does not say that its modules have no side effects, so this does.
+ * Drops unused parts of client-node. This project uses none of its 700 generated models at run time, and they cost an
+ * idle operator about 45 MiB. Its package.json does not say that its modules have no side effects, so this plugin does.
  */
 const lean: Plugin = {
   name: 'lean-client-node',
@@ -23,7 +23,7 @@ const lean: Plugin = {
   },
 };
 
-/** A file with a #! line is a program. The program of a thread is started by its name, so it keeps it. */
+/** A file with a #! line is a program. A thread's program keeps its name, because it is started by name. */
 async function findPrograms(): Promise<Record<string, string>> {
   const folder = `${root}/src/bin`;
   const programs: Record<string, string> = { 'document-thread': `${root}/src/proxy/document-thread.ts` };
@@ -58,8 +58,8 @@ async function bundleOptions(): Promise<BuildOptions> {
 }
 
 /**
- * Bundles every program into `dist/lib`, all but the dependencies of package.json, which are installed beside it; says
- * what is in the bundles. With `write` false it only says that.
+ * Bundles every program into `dist/lib`, without the dependencies of package.json, which are installed beside it.
+ * Returns what is in the bundles. With `write` false, it only returns that.
  */
 export async function bundlePrograms({ write = true } = {}): Promise<Metafile> {
   const { metafile } = await build({ ...(await bundleOptions()), write, metafile: true });

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Mocha from 'mocha';
 
-/** What one run of mocha came to. */
+/** The counts of one mocha run. */
 export interface Counts {
   readonly passed: number;
   readonly failed: number;
@@ -15,9 +15,9 @@ export interface Counts {
 const tailLines = 8;
 
 /**
- * Mocha's `spec` output; after a failed test at once its message, then where every server's log is and how it ends.
+ * Mocha's `spec` output. After a failed test it prints at once the message, and the path and end of every server's log.
  *
- * At the very end the counts go as JSON into the file of the option `output`, if there is one.
+ * At the end it writes the counts as JSON into the file of the option `output`, if set.
  */
 export default class CountingReporter extends Mocha.reporters.Spec {
   constructor(runner: Mocha.Runner, options: Mocha.MochaOptions) {
@@ -45,7 +45,7 @@ function indent(text: string): string {
   return text.replaceAll(/^/gm, '    ');
 }
 
-/** The message of a failure, then each log that there is: its path, and its last lines. */
+/** The message of a failure, then the path and last lines of each log. */
 export function describeFailure(error: Error, logs: string): string {
   const tails = readdirSync(logs, { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.log'))

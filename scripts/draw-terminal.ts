@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Pictures of the demo, and the chapters that each shows. */
+/** Pictures of the demo, and the chapters in each. */
 export const pictures: Readonly<Record<string, readonly number[]>> = { 'demo.svg': [4, 5], 'demo-fields.svg': [9, 10] };
 
 const lineHeight = 18;
@@ -10,7 +10,7 @@ const margin = 16;
 
 const escapeXml = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 
-/** What a line of the demo is, which gives it its colour. */
+/** The colour for a kind of line of the demo. */
 function colourOf(line: string): string {
   if (/^\s*✔/.test(line)) return '#3fb950';
   if (/^\s*✘/.test(line)) return '#f85149';
@@ -18,7 +18,7 @@ function colourOf(line: string): string {
   return /^\d+\. /.test(line) ? '#ffffff' : '#b1bac4';
 }
 
-/** The chapters of a demo's output with these numbers, without blank lines around them. */
+/** The chapters with these numbers from a demo's output, without blank lines around them. */
 export function chaptersOf(output: string, numbers: readonly number[]): string {
   const chapters = output.split(/^(?=\d+\. )/m);
   const found = numbers.map((number) => chapters.find((chapter) => chapter.startsWith(`${number}. `)));
@@ -27,7 +27,7 @@ export function chaptersOf(output: string, numbers: readonly number[]): string {
   return found.join('').trimEnd();
 }
 
-/** An SVG of a terminal that shows a text, each line as wide as it is. */
+/** Draws a text as an SVG of a terminal that is as wide as the longest line. */
 export function drawTerminal(text: string): string {
   const lines = text.split('\n');
   const width = Math.ceil(Math.max(...lines.map((line) => line.length)) * columnWidth) + 2 * margin;
@@ -46,7 +46,7 @@ ${rows.join('\n')}
 
 const shownInReadme = [/^kubectl get peerdiscovery$/, /^kubectl peerdiscovery explain /];
 
-/** The commands of a demo's output that the README shows, as somebody types them whose kubeconfig is the usual one. */
+/** The commands from a demo's output for the README, as a user with the usual kubeconfig types them. */
 export function commandsForReadme(output: string): string {
   const steps = output
     .split(/^ {3}(?=\$ )/m)
@@ -54,7 +54,7 @@ export function commandsForReadme(output: string): string {
     .map((step) => {
       const [command = '', ...lines] = step.split('\n');
       const typed = command.slice(2).replace(/ --kubeconfig \S+/, '');
-      // What the command printed is indented by five; the story goes on with less.
+      // A command's output is indented by five; the story continues with less.
       const end = lines.findIndex((line) => line !== '' && !line.startsWith('     '));
       const printed = lines.slice(0, end === -1 ? undefined : end).map((line) => line.slice(5));
       return { typed, printed: printed.join('\n').trimEnd() };
@@ -70,13 +70,13 @@ export function commandsForReadme(output: string): string {
 
 const marker = /(<!-- make demo-picture writes this -->\n```\n)[\s\S]*?(```\n)/;
 
-/** The README with this text where `make demo-picture` writes it. */
+/** The README with this text in the place of `make demo-picture`. */
 export function writeIntoReadme(readme: string, text: string): string {
   if (!marker.test(readme)) throw new Error(`the README has no place for it: ${marker}`);
   return readme.replace(marker, (_, before: string, after: string) => before + text + after);
 }
 
-/** A demo's output without what is another at each run: durations, ages, and the columns that these move. */
+/** A demo's output without the parts that differ at each run: durations, ages, and the columns that these move. */
 export function withoutTimes(text: string): string {
   return text
     .replaceAll(/\b\d+(\.\d+)? ?s\b/g, 'N s')

@@ -7,7 +7,7 @@ import { crdText } from './generate-crd.ts';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const chart = join(root, 'charts/peerdiscovery');
 
-/** Documents of a kustomize folder and of those that it names, without the CRD and the operator's Namespace. */
+/** The documents of a kustomize folder and its references, without the CRD and the operator's Namespace. */
 function documentsOf(folder: string): string[] {
   const { resources = [] } = parse(readFileSync(join(folder, 'kustomization.yaml'), 'utf8')) as {
     resources?: string[];
@@ -15,7 +15,7 @@ function documentsOf(folder: string): string[] {
   return resources.flatMap((name) => {
     const path = join(folder, name);
     const fromRoot = relative(root, path);
-    // Helm has a folder of its own for CRDs, and makes the namespace of a release itself.
+    // Helm has a folder of its own for CRDs, and creates a release's namespace itself.
     if (fromRoot === 'crds' || fromRoot === 'config/base/namespace.yaml') return [];
     return statSync(path).isDirectory() ? documentsOf(path) : readFileSync(path, 'utf8').trim().split('\n---\n');
   });
@@ -31,7 +31,7 @@ interface Component {
   }[];
 }
 
-/** A kustomize component as the chart lays it over the rest: its objects and its JSON patches, with their targets. */
+/** A kustomize component as the chart applies it: its objects, and its JSON patches with their targets. */
 function componentOf(folder: string): string {
   const { patches = [], configMapGenerator = [] } = parse(
     readFileSync(join(folder, 'kustomization.yaml'), 'utf8'),
@@ -69,7 +69,7 @@ interface Schema {
   readonly properties?: Readonly<Record<string, Schema>>;
 }
 
-/** A row for each value of a map that has a default of its own: its name, its default, and what its comment says. */
+/** A row for each value of a map with its own default: name, default and comment. */
 function valueRows(map: YAMLMap, schema: Schema, prefix: string): string[] {
   return map.items.flatMap(({ key, value }, index) => {
     if (!isScalar(key)) return [];
@@ -121,7 +121,7 @@ ${valueRows(contents as YAMLMap, schema, '').join('\n')}
 `;
 }
 
-/** The chart's files that have their source elsewhere. */
+/** The chart's files with their source elsewhere. */
 export function generatedFiles(): ReadonlyMap<string, string> {
   const files = new Map([
     [join(chart, 'crds/peerdiscovery.dev_peerdiscoveries.yaml'), crdText()],

@@ -6,10 +6,10 @@ import { customResourceDefinition } from '../src/api/custom-resource-definition.
 
 const header = '# Generated from src/api/peer-discovery.ts by `make generate`; do not edit.\n';
 
-/** Where the generated file is. */
+/** The path of the generated file. */
 export const crdFile = fileURLToPath(new URL('../crds/peerdiscovery.dev_peerdiscoveries.yaml', import.meta.url));
 
-/** The text that the file must have. */
+/** The text of the generated file. */
 export function crdText(): string {
   return header + stringify(customResourceDefinition(), { lineWidth: 100, aliasDuplicateObjects: false });
 }

@@ -11,10 +11,10 @@ import { leastNode, writeLauncher } from './write-launcher.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** How krew selects an archive. */
+/** The fields by which krew selects an archive. */
 interface KrewPlatform {
   readonly labels: Readonly<Record<'os' | 'arch', string>> | { readonly os: string };
-  /** The programs of the archive: the plugin, and the one that kubectl completes its words by. */
+  /** The programs of the archive: the plugin and its completion. */
   readonly program: string;
   readonly completion: string;
 }
@@ -22,8 +22,8 @@ interface KrewPlatform {
 const alone = { program: 'kubectl-peerdiscovery', completion: 'kubectl_complete-peerdiscovery' };
 
 /**
- * By name: for Linux and Windows a program that needs no Node; for macOS JavaScript that needs it, as a program made
- * elsewhere than on a Mac is not signed, and Apple silicon would not start it.
+ * By name. Linux and Windows have a program that needs no Node. macOS has JavaScript that needs Node, because Apple
+ * silicon starts no unsigned program, and only a Mac can sign one.
  */
 const krewPlatforms = {
   'linux-x64': { labels: { os: 'linux', arch: 'amd64' }, ...alone },
@@ -44,7 +44,7 @@ export type KrewPlatformName = keyof typeof krewPlatforms;
 
 const allPlatforms = Object.keys(krewPlatforms) as readonly KrewPlatformName[];
 
-/** What is put up for download: an archive for each platform, and the manifest that krew installs by. */
+/** The files to publish: an archive for each platform, and krew's manifest. */
 interface KrewRelease {
   readonly archives: Readonly<Partial<Record<KrewPlatformName, string>>>;
   readonly manifest: string;
@@ -52,7 +52,7 @@ interface KrewRelease {
 
 /**
  * Packs the plugin, its completion and the documentation for each platform, and writes `peerdiscovery.yaml` with the
- * sums of the archives, for a release whose archives are found in the folder `downloads`, which ends with `/`.
+ * archives' checksums. `downloads` is the URL of the folder with the archives; it ends with `/`.
  *
  * The same sources give the same archives.
  */
@@ -92,7 +92,7 @@ function writeCompletion(folder: string, { completion }: KrewPlatform): void {
   writeFileSync(join(folder, completion), text, { mode: 0o755 });
 }
 
-/** The plugin and its completion as JavaScript that checks the version of Node first. */
+/** The plugin and its completion as JavaScript that first checks the version of Node. */
 async function writeScripts(folder: string, { program, completion }: KrewPlatform): Promise<void> {
   await bundlePlugin(join(folder, 'plugin.mjs'), leastNode);
   writeLauncher(join(folder, program), 'kubectl-peerdiscovery', './plugin.mjs');

@@ -4,7 +4,7 @@ import { type LockedPackage, readPackages } from './shipped-packages.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** Why each package that package.json names is there. */
+/** Why package.json names each package. */
 const reasons: Readonly<Record<string, string>> = {
   'p-queue': 'bounds how many kube-apiservers the operator reads at once, per PeerDiscovery (`polling.concurrency`)',
   'prom-client': "metrics in Prometheus' text format, and their sums over `--workers`",
@@ -30,9 +30,9 @@ const reasons: Readonly<Record<string, string>> = {
   wasmoon: "runs Argo CD's health check, which is Lua, in its test",
 };
 
-/** Licences that what is shipped may have. */
+/** Licences that shipped packages may have. */
 const allowedShipped = ['MIT', 'ISC', 'Apache-2.0', 'BSD-2-Clause', 'BSD-3-Clause', '0BSD'];
-/** Licences that tools may have besides, which are run and not passed on. */
+/** More licences for tools, which run but are not shipped. */
 const allowedTools = ['MIT OR Apache-2.0', 'BlueOak-1.0.0', 'Unlicense', 'PSF-2.0', 'MPL-2.0'];
 
 interface Manifest {
@@ -146,7 +146,7 @@ const { text, problems } = await writeText();
 for (const problem of problems) console.error(`supply chain: ${problem}`);
 if (problems.length > 0) process.exitCode = 1;
 else if (process.argv.includes('--check')) {
-  // Prettifying the tables is the formatter's.
+  // The formatter aligns the tables.
   const plain = (markdown: string) =>
     markdown.replace(/ +/g, ' ').replace(/-+/g, '-').replace(/\| - /g, '|-').replace(/- \|/g, '-|');
   if (plain(await readFile(file, 'utf8').catch(() => '')) !== plain(text)) {

@@ -1,12 +1,12 @@
 import { spawnSync } from 'node:child_process';
 import { resolve } from 'node:path';
 
-/** Arguments by which GNU tar writes the same bytes for the same files, whoever made them and when. */
+/** Arguments for GNU tar that give the same bytes for the same files, whoever made them and when. */
 const sameBytes = [
   ...['--sort=name', '--format=gnu', '--mtime=@0', '--owner=0', '--group=0', '--numeric-owner', '--mode=u=rwX,go=rX'],
 ];
 
-/** Packs these files of a folder into a `.tar.gz`: the same bytes for the same files. */
+/** Packs these files of a folder into a `.tar.gz`. The same files give the same bytes. */
 export function packArchive(folder: string, names: readonly string[], file: string): void {
   const command = `tar ${sameBytes.join(' ')} -cf - "$@" | gzip -6n >"$0"`;
   const { status, stderr } = spawnSync('bash', ['-o', 'pipefail', '-c', command, resolve(file), ...names], {

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { Counts } from './counting-reporter.ts';
 
-/** A kind of tests, and what has to be done before them. */
+/** A kind of tests, and the preparation for them. */
 interface Stage {
   readonly title: string;
   readonly prepare?: readonly string[];
@@ -22,8 +22,8 @@ const { values, positionals } = parseArgs({
 });
 
 /**
- * The suites of a folder, all unless `--suite` names some; each file has a network and processes of its own, so that
- * none sees what another has left behind.
+ * The suites of a folder, all unless `--suite` names some. Each file has its own network and processes, so that none
+ * sees what another left behind.
  */
 async function inNamespaces(folder: string): Promise<readonly (readonly string[])[]> {
   const suites = chooseSuites(await readdir(join(root, folder)), values.suite);
@@ -56,13 +56,10 @@ function chooseSuites(files: readonly string[], wanted: readonly string[]): read
   return wanted.length === 0 ? all : wanted.map((name) => `${name}${ending}`);
 }
 
-/** What runs where nothing is chosen; CI has no time for the others. */
+/** The default stages; CI has no time for the others. */
 const usual = ['unit', 'e2e'];
 
-/**
- * Runs a command in the project's folder with its output passed through; resolves to its exit status, 255 if it has
- * none.
- */
+/** Runs a command in the project's folder and shows its output. Resolves to its exit status, or 255 without one. */
 function run(command: readonly string[]): Promise<number> {
   const [file = '', ...args] = command;
   return new Promise((resolve) => {

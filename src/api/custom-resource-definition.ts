@@ -8,9 +8,7 @@ const column = (name: string, type: string, jsonPath: string, description: strin
   ...(priority !== undefined && { priority }),
 });
 
-/**
- * The CustomResourceDefinition of PeerDiscovery, as `crds/` has it, with a structural schema and no reference shared.
- */
+/** The CustomResourceDefinition of PeerDiscovery, as in `crds/`: a structural schema without shared references. */
 export function customResourceDefinition() {
   const { required: _, ...openAPIV3Schema } = JSON.parse(JSON.stringify(peerDiscoverySchema));
   return {

@@ -8,7 +8,7 @@ export const durationPattern = '^([0-9]{1,6}([.][0-9]{1,3})?(h|ms|m|s))+$';
 
 const wholeText = new RegExp(durationPattern);
 
-/** Turns a duration in Go's notation (`1h30m`, `1.5s`, `250ms`) into milliseconds; anything else is a fault. */
+/** Converts a duration in Go's notation (`1h30m`, `1.5s`, `250ms`) to milliseconds. Throws for anything else. */
 export function parseDuration(text: string): number {
   const ms = wholeText.test(text) ? readDuration(text) : undefined;
   if (ms === undefined)
@@ -16,7 +16,7 @@ export function parseDuration(text: string): number {
   return ms;
 }
 
-/** Writes milliseconds in the shortest notation that `parseDuration` reads back to the same number. */
+/** Writes milliseconds in the shortest notation that `parseDuration` reads back as the same number. */
 export function formatDuration(ms: number): string {
   let rest = Math.max(0, Math.round(ms));
   let text = '';

@@ -1,2 +1,2 @@
-/** Annotation of a table's Lease by which the operator that confirms the table says its own version. */
+/** Annotation on a table's Lease with the version of the operator that confirms the table. */
 export const operatorVersionAnnotation = 'peerdiscovery.dev/operator-version';

@@ -1,3 +1,4 @@
+// biome-ignore-all lint/style/noExcessiveLinesPerFile: one declaration of one object reads best whole.
 import Type, { type Static, type TObjectOptions, type TProperties } from 'typebox';
 import type { Difference } from '../domain/find-divergences.ts';
 import type { VerdictBasis } from '../domain/judge-fields.ts';
@@ -17,7 +18,7 @@ export const kind = 'PeerDiscovery';
 /** Name of the resource in URLs. */
 export const plural = 'peerdiscoveries';
 
-/** A string schema whose values and their meanings are exactly those of the union `Values`. */
+/** A string schema with exactly the values of the union `Values` and their meanings. */
 function oneOf<Values extends string>(description: string, meanings: Record<Values, string>, options: object = {}) {
   const values = Object.keys(meanings) as Values[];
   const list = values.map((value) => `${value}: ${meanings[value]}.`).join(' ');
@@ -41,17 +42,15 @@ function time(description: string) {
   return Type.String({ description, format: 'date-time' });
 }
 
-/** Without `fieldPath`, which API servers know only from 1.28 on. */
+/** Without `fieldPath`, which API servers know only since 1.28. */
 const rule = (rule: string, message: string) => ({ rule, message });
 
-/** A rule instead of a `pattern`, as API servers say of that only the expression. */
+/** A rule instead of a `pattern`: for a failed pattern, API servers report only the expression. */
 const matching = (pattern: string, message: string) => ({
   'x-kubernetes-validations': [rule(`self.matches('${pattern}')`, message)],
 });
 
-/**
- * Part of a rule: that `compare` holds for the fields, where all of them are durations, as each has a rule for that.
- */
+/** Part of a rule: `compare` must hold if all fields are durations. Each field has its own rule for being one. */
 const ofDurations = (fields: readonly string[], compare: string) =>
   [...fields.map((field) => `!self.${field}.matches('${durationPattern}')`), compare].join(' || ');
 
@@ -62,9 +61,9 @@ const namespaceName = matching(
 );
 
 /**
- * An optional object whose default is that of all its fields.
+ * An optional object with a default that contains all its fields' defaults.
  *
- * It is spelt out because an API server checks rules against a default without filling in what is inside.
+ * The default is spelt out, because an API server checks rules against it without filling in nested defaults.
  */
 function section<Properties extends TProperties>(properties: Properties, options: TObjectOptions) {
   const schema = Type.Object(properties, options);
@@ -135,7 +134,7 @@ const labelKey = `([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])
 const labelValues = `[(] *${labelValue}? *(, *${labelValue}? *)*[)]`;
 const selectorTerm = `(! *${labelKey}|${labelKey}( *(=|==|!=) *${labelValue}?| *[<>] *[0-9]+| +(in|notin) *${labelValues})?)`;
 
-/** Whether no bit is set behind the prefix of an IPv4 range; what is none is left to the rule before. */
+/** Whether no bit is set behind the prefix of an IPv4 range. Another rule rejects what is not a range. */
 const withoutHostBits = [
   `!self.matches('^${ipv4Pattern}/([0-9]|[12][0-9]|3[0-2])$')`,
   "[0, 1, 2, 3].all(i, int(self.split('/')[0].split('.')[i]) % " +
@@ -143,7 +142,7 @@ const withoutHostBits = [
     "int(self.split('/')[1]) >= 8 * i + 8 ? 0 : 8 * i + 8 - int(self.split('/')[1])] == 0)",
 ].join(' || ');
 
-/** A regular expression for the numbers from 0 to this one. */
+/** A regular expression for the numbers from 0 to `limit`. */
 function numbersUpTo(limit: number): string {
   const [tens, ones] = [Math.floor(limit / 10), limit % 10];
   const below = Array.from({ length: Math.max(0, tens - 1) }, (_, at) => at + 1);
@@ -155,9 +154,10 @@ function numbersUpTo(limit: number): string {
 }
 
 /**
- * The same for an IPv6 range, as far as one regular expression can tell: no group but 0 is whole behind the prefix.
+ * The same for an IPv6 range, as far as a regular expression can tell: every whole group behind the prefix is 0.
  *
- * The operator sees the rest. Functions for addresses would do, which kube-apiserver has from 1.31 on.
+ * The operator checks the rest. CEL functions for addresses would do all of it, but kube-apiserver has them only since
+ * 1.31.
  */
 const withoutHostBits6 = `!self.matches('^(${[
   `[0-9a-fA-F:]*:0{0,3}[1-9a-fA-F][0-9a-fA-F]{0,3}/(${numbersUpTo(112)})`,
@@ -735,7 +735,7 @@ export interface PeerDiscoveryMetadata {
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
-/** The one definition of PeerDiscovery: the types below and the CustomResourceDefinition both come from it. */
+/** The single definition of PeerDiscovery. The types below and the CustomResourceDefinition are derived from it. */
 export const peerDiscoverySchema = Type.Object(
   {
     apiVersion: Type.Unsafe<typeof apiVersion>({
@@ -753,7 +753,7 @@ export const peerDiscoverySchema = Type.Object(
       'The usual one is named cluster.',
     'x-kubernetes-validations': [
       rule('size(self.metadata.name) <= 49', 'the name must have at most 49 characters'),
-      // Only a new object has no status: one that was there before this rule can still be written.
+      // Applies only to new objects, which have no status: an older object can still be written.
       rule(
         'has(self.status) || (has(self.spec) && has(self.spec.routingTable) && has(self.spec.routingTable.name)) || ' +
           `!('peerdiscovery-' + self.metadata.name).matches('${reservedTableNames}')`,
@@ -771,7 +771,7 @@ type Immutable<T> = T extends readonly (infer Item)[]
 
 /** A PeerDiscovery, as the API server stores it. */
 export type PeerDiscovery = Immutable<Static<typeof peerDiscoverySchema>>;
-/** What the administrator asks for; every field may be absent. */
+/** What the administrator asks for. Every field is optional. */
 export type PeerDiscoverySpec = Immutable<Static<typeof specSchema>>;
 /** What the operator found. */
 export type PeerDiscoveryStatus = Immutable<Static<typeof statusSchema>>;
@@ -779,9 +779,9 @@ export type PeerDiscoveryStatus = Immutable<Static<typeof statusSchema>>;
 export type PeerStatus = Immutable<Static<typeof peerStatusSchema>>;
 /** One group-version whose schemas differ, in the status. */
 export type SchemaDifferenceStatus = Immutable<Static<typeof schemaDifferenceSchema>>;
-/** One resource that peers know by different fields, in the status. */
+/** One resource whose fields differ between peers, in the status. */
 export type FieldDifferenceStatus = Immutable<Static<typeof fieldDifferenceSchema>>;
-/** One resource about which peers disagree, in the status. */
+/** One resource on which peers differ, in the status. */
 export type DivergentResource = Immutable<Static<typeof divergentResourceSchema>>;
 /** One condition in the status, in the standard form of Kubernetes. */
 export type Condition = Immutable<Static<typeof conditionSchema>>;
@@ -794,14 +794,14 @@ type Completed<T> = T extends Leaf
     };
 type KeyWithoutDefault = 'caBundle';
 
-/** A spec in which every field that has a default is present. */
+/** A spec with every default filled in. */
 export type CompleteSpec = Completed<Omit<PeerDiscoverySpec, 'routingTable' | 'tls'>> & {
   readonly tls: { readonly caBundle?: string; readonly serverName: string };
-  /** The defaults of both depend on the operator's namespace and the object's name. */
+  /** The defaults of these two depend on the operator's namespace and the object's name. */
   readonly routingTable: { readonly namespace?: string; readonly name?: string };
 };
 
-/** Fills in every default exactly as the API server does, so that a spec that never passed through it is as good. */
+/** Fills in every default exactly as the API server does, for a spec that never passed through it. */
 export function withDefaults(spec: PeerDiscoverySpec | undefined): CompleteSpec {
   return applyDefaults(specSchema, spec ?? {}) as CompleteSpec;
 }

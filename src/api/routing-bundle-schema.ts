@@ -105,8 +105,8 @@ const EtagSchema = Type.String({
 });
 
 /**
- * The published format of a RoutingBundle, as JSON Schema 2020-12; `docs/schemas/routing-bundle.schema.json` is
- * generated from it. Unknown fields are allowed, so that an older reader understands a newer writer.
+ * The published format of a RoutingBundle, as JSON Schema 2020-12. `docs/schemas/routing-bundle.schema.json` is
+ * generated from it. It allows unknown fields, so that an older reader understands a newer writer.
  */
 export const RoutingBundleSchema = Type.Object(
   {
@@ -130,7 +130,7 @@ export const RoutingBundleSchema = Type.Object(
 
 const validator = Compile(RoutingBundleSchema);
 
-/** Undefined if `value` has the published structure, else the first bad field and what is wrong with it. */
+/** Undefined if `value` has the published structure, else the first bad field and the fault. */
 export function describeStructureFault(value: unknown): string | undefined {
   if (validator.Check(value)) return undefined;
   const first = validator.Errors(value)[1][0];

@@ -1,17 +1,17 @@
-/** Names of routing tables that other objects have or may get, as a regular expression of CEL and of JavaScript. */
+/** Names that other objects of routing tables have or may get, as a regular expression for CEL and JavaScript. */
 export const reservedTableNames =
   '^(peerdiscovery-operator|peerdiscovery-ca|kube-root-ca[.]crt)$|-behind$|-[0-9a-f]{10}-[0-9]+$';
 
-/** What is wrong with a reserved name, and what to do about it. */
+/** What is wrong with a reserved name, and what to do. */
 export const reservedTableNameMessage =
   'is reserved: peerdiscovery-operator is the Lease of the leader election, peerdiscovery-ca and kube-root-ca.crt are ' +
   'ConfigMaps of authorities, and NAME-behind and NAME-0123456789-0 belong to the routing table NAME; choose another, ' +
   'for example peerdiscovery-blue';
 
-/** Names that a table can never have, as objects that are no tables have them. */
+/** Names that a table can never have, because other objects have them. */
 const namesOfOthers: ReadonlySet<string> = new Set(['peerdiscovery-operator', 'peerdiscovery-ca', 'kube-root-ca.crt']);
 
-/** A routing table, by the ConfigMap of its head. */
+/** The location of a routing table: the ConfigMap of its head. */
 export interface TableLocation {
   readonly namespace: string;
   readonly name: string;
@@ -23,10 +23,10 @@ export function defaultTableName(owner: string): string {
 }
 
 /**
- * Whose objects a table would take over, as text; undefined if nobody's.
+ * The owner whose objects a table would overwrite, as text; undefined if there is none.
  *
- * It is laxer than the CustomResourceDefinition, so that a PeerDiscovery that was there before that refused reserved
- * names keeps working for as long as it meets no other.
+ * It is laxer than the CustomResourceDefinition. A PeerDiscovery from before that refused reserved names keeps working
+ * as long as it conflicts with no other.
  */
 export function findTableConflict(
   table: TableLocation,

@@ -9,7 +9,7 @@ import { readSettings } from '../operator/read-settings.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 
-/** What learning from the PeerDiscovery objects needs. */
+/** The options for learning from the PeerDiscovery objects. */
 export interface FollowStatusesOptions {
   readonly client: ApiClient;
   readonly servers: KnownServers;
@@ -21,8 +21,8 @@ export interface FollowStatusesOptions {
 }
 
 /**
- * Learns the servers from the status of every PeerDiscovery, in a standby too: it needs them most when the leader's
- * machine is the one that fails.
+ * Learns the servers from the status of every PeerDiscovery, even as a standby, which needs them most when the leader's
+ * machine fails.
  */
 export function followStatuses({ servers, namespace, ...options }: FollowStatusesOptions): void {
   startReflector<PeerDiscovery & Watchable>({
@@ -38,8 +38,8 @@ export function followStatuses({ servers, namespace, ...options }: FollowStatuse
 }
 
 /**
- * The servers of a status, by addresses that the spec allows now. Leases of a selector of its own may be those of
- * others.
+ * The servers of a status with addresses that the spec allows now. With another selector, the Leases may belong to
+ * other software.
  */
 function serversOf(object: PeerDiscovery, namespace: string): readonly ServerAddress[] {
   const read = readSettings(object, { namespace, tablesOfOthers: [], createAddressPolicy });

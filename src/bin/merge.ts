@@ -6,7 +6,7 @@ import { mergeDiscovery } from '../domain/merge-discovery.ts';
 import { InvalidDiscoveryError, parseDiscoveryList } from '../domain/parse-discovery.ts';
 import { discoveryEtag } from '../runtime/discovery-etag.ts';
 
-/** What the command touches of the world. `readFile` is asked for `-` at most once: standard input. */
+/** The command's input and output. It reads `-`, standard input, at most once. */
 export interface MergeIo {
   readFile(path: string): Promise<string>;
   stdout(text: string): void;
@@ -39,7 +39,7 @@ Save a document with:
     --cacert ca.crt --cert admin.crt --key admin.key https://SERVER:6443/apis > FILE
 `;
 
-/** Runs `peerdiscovery merge` and returns its exit code: 0, 1 for a document it cannot use, 2 for wrong usage. */
+/** Runs `peerdiscovery merge` and returns its exit code: 0, 1 for an unusable document, 2 for wrong usage. */
 export async function runMerge(args: readonly string[], io: MergeIo): Promise<number> {
   const command = readCommand(args);
   if (command.kind === 'help') {
@@ -156,14 +156,16 @@ function findWrongKind(value: unknown): string | undefined {
   return `has apiVersion ${show(apiVersion)}; expected apidiscovery.k8s.io/v2 or apidiscovery.k8s.io/v2beta1; ${cure}`;
 }
 
-/** A fetched peer that serves nothing at all is no peer. Source: `syncPeerDiscoveryCache` of k8s.io/apiserver 0.36. */
+/**
+ * A fetched peer that serves nothing at all does not count. Source: `syncPeerDiscoveryCache` of k8s.io/apiserver 0.36.
+ */
 function countsAsPeer(groups: readonly GroupDiscovery[]): boolean {
   return groups.some(({ name, versions }) => name !== '' || versions?.some(({ resources }) => resources?.length));
 }
 
 /**
- * What kube-apiserver keeps of a peer's groups: not the core group, which `/apis` never lists, and the first of any
- * two with one name. Source: `fetchNewDiscoveryFor` in `pkg/util/peerproxy/peer_discovery.go` of k8s.io/apiserver 0.36.
+ * What kube-apiserver keeps of a peer's groups: not the core group, which `/apis` never lists, and the first of two
+ * with one name. Source: `fetchNewDiscoveryFor` in `pkg/util/peerproxy/peer_discovery.go` of k8s.io/apiserver 0.36.
  */
 function peerGroups(groups: readonly GroupDiscovery[]): readonly GroupDiscovery[] {
   const kept = new Map<string, GroupDiscovery>();

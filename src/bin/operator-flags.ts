@@ -8,7 +8,7 @@ import type { WantedCertificate } from '../operator/keep-certificates.ts';
 export interface OperatorFlags {
   readonly kubeconfig: string | undefined;
   readonly namespace: string | undefined;
-  /** Where the addresses of other kube-apiservers outlive a restart. */
+  /** File that keeps the addresses of other kube-apiservers across restarts. */
   readonly knownServersFile: string | undefined;
   readonly leaderElect: boolean;
   /** `host:port`, or undefined for none. */
@@ -18,14 +18,14 @@ export interface OperatorFlags {
   /** Certificate and key of the metrics' TLS; both or neither. */
   readonly tlsCertFile: string | undefined;
   readonly tlsPrivateKeyFile: string | undefined;
-  /** Serving certificates to keep; none if empty. */
+  /** Serving certificates to keep; may be empty. */
   readonly issueCertificates: readonly WantedCertificate[];
   readonly certificateLifetimeMs: number;
   readonly logFormat: 'text' | 'json';
   readonly logLevel: 'error' | 'warn' | 'info' | 'debug';
 }
 
-/** Flags, a request for help, or every problem at once. */
+/** Flags, a request for help, or all problems. */
 export type OperatorFlagsResult =
   | { readonly kind: 'flags'; readonly flags: OperatorFlags }
   | { readonly kind: 'help' }
@@ -81,7 +81,7 @@ Examples:
   peerdiscovery operator --metrics-bind-address :8443
 `;
 
-/** Reads the flags of `peerdiscovery operator`; it reports every bad one, each with its cure. */
+/** Parses the flags of `peerdiscovery operator`. It reports every bad flag with its cure. */
 export function parseOperatorFlags(args: readonly string[]): OperatorFlagsResult {
   const known = new Set(Object.keys(options).map((name) => `--${name}`));
   const problems: string[] = [];

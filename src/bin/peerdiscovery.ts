@@ -32,7 +32,7 @@ Examples:
   peerdiscovery version -o json
 `;
 
-/** Runs `peerdiscovery version`; any flag but its own is wrong usage. */
+/** Runs `peerdiscovery version`. Any unknown flag is wrong usage. */
 function printVersion(args: readonly string[]): number {
   const wanted = args.join(' ').replace(/^(--output|-o)[= ]?/, '-o ');
   if (wanted === '') stdout(`peerdiscovery ${version}\n`);
@@ -48,7 +48,7 @@ function printVersion(args: readonly string[]): number {
 const stdout = (output: string) => void process.stdout.write(output);
 const stderr = (output: string) => void process.stderr.write(output);
 
-/** Loads the chosen command alone: an operator need not hold the proxy's code in memory, nor the other way round. */
+/** Loads only the chosen command: an operator need not hold the proxy's code in memory, nor the other way round. */
 async function main(args: readonly string[]): Promise<number> {
   const [command, ...rest] = args;
   switch (command) {
@@ -88,7 +88,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-/** Aborts at the first SIGTERM or SIGINT; a second one ends the process at once. */
+/** Aborts at the first SIGTERM or SIGINT. A second one ends the process at once. */
 function terminationSignal(): AbortSignal {
   const controller = new AbortController();
   for (const name of ['SIGTERM', 'SIGINT'] as const)

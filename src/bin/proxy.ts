@@ -33,7 +33,7 @@ import { serveMetrics } from './serve-metrics.ts';
 import { tuneHeap } from './tune-heap.ts';
 import { version } from './version.ts';
 
-/** Runs `peerdiscovery proxy` until its signal aborts, then drains; resolves to the exit code, 2 for bad flags. */
+/** Runs `peerdiscovery proxy` until its signal aborts, then drains. Resolves to the exit code, 2 for bad flags. */
 export async function runProxy(args: readonly string[], context: CommandContext): Promise<number> {
   const parsed = parseProxyFlags(args);
   if (parsed.kind === 'help') {
@@ -175,7 +175,7 @@ function readsAuthorities({ authenticationMode, clientCaFile }: ProxyFlags): boo
   return authenticationMode !== 'TokenPassthrough' && clientCaFile === undefined;
 }
 
-/** Undefined where nothing is read from the API. */
+/** Undefined if the proxy reads nothing from the API. */
 function clientFor(flags: ProxyFlags, context: CommandContext, log: Log): ApiClient | undefined {
   if (flags.routingTableFile !== undefined && !readsAuthorities(flags)) return undefined;
   return connect(flags, context, log);
@@ -186,7 +186,7 @@ function connect(flags: ProxyFlags, context: CommandContext, log: Log): ApiClien
   return createApiClient(kubeConfig, { timeoutMs: 10_000, log, userAgent: `peerdiscovery-proxy/${version}` });
 }
 
-/** What is wrong with the ranges of peers, with the flag that has them. */
+/** What is wrong with the ranges of peers, and the flag that sets them. */
 function rangeFaults({ allowPeerCidrs }: ProxyFlags): readonly string[] {
   try {
     createAddressPolicy(allowPeerCidrs);
@@ -219,7 +219,7 @@ async function accessTable(
   });
 }
 
-/** Limits that a container cannot keep are no limits: it would be killed with everybody's requests. */
+/** Warns about limits beyond the container's memory: the kernel would kill the process with everybody's requests. */
 function warnOfMemory({ limits, workers }: ProxyFlags, log: Log): void {
   const needed = workers * worstCaseBytes(limits);
   const given = process.constrainedMemory();

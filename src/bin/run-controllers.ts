@@ -28,10 +28,10 @@ import { type Clock, dateOf } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import { version } from './version.ts';
 
-/** Everything that the controllers of all PeerDiscovery objects share. */
+/** What the controllers of all PeerDiscovery objects share. */
 export interface ControllersContext {
   readonly client: ApiClient;
-  /** Who this process is, among candidates. */
+  /** This process's identity among candidates. */
   readonly identity: string;
   /** The operator's own namespace. */
   readonly namespace: string;
@@ -43,17 +43,17 @@ export interface ControllersContext {
   readonly random: () => number;
   readonly log: Log;
   readonly signal: AbortSignal;
-  /** Gets a way to look at what the controllers know, undefined once they have ended. */
+  /** Receives a function that reads what the controllers know; undefined once they have ended. */
   readonly onObservable: (read: (() => Observed) | undefined) => void;
 }
 
 /** What the controllers know now, for the status page. */
 export type Observed = Pick<StatusSnapshot, 'objects' | 'trouble'>;
 
-/** Live servers renew their Leases each 10 s, so a watch of them is not silent for long. */
+/** Live servers renew their Leases every 10 s, so a healthy watch of them is never silent for long. */
 const leasesWatchdogMs = 30_000;
 
-/** Runs one controller per PeerDiscovery object until the signal aborts, and restarts one when its spec changes. */
+/** Runs one controller per PeerDiscovery object until the signal aborts, and restarts it when its spec changes. */
 export async function runControllers(context: ControllersContext): Promise<void> {
   const { client, clock, log, random, signal } = context;
   const history = createProgressHistory();
@@ -230,12 +230,12 @@ export async function runControllers(context: ControllersContext): Promise<void>
     else signal.addEventListener('abort', () => resolve(), { once: true });
   });
   context.onObservable(undefined);
-  // A process that no longer leads knows nothing more of the peers.
+  // A process that no longer leads knows nothing more about the peers.
   for (const name of await follower.stop()) context.metrics.forget(name);
   context.checks.delete('peerdiscoveries');
 }
 
-/** For Events about it, and for what is deleted with it. */
+/** For Events about it, and for objects that are deleted with it. */
 export function referenceTo(object: PeerDiscovery) {
   const { name = '', uid = '' } = object.metadata ?? {};
   return { apiVersion, kind, name, uid };

@@ -13,11 +13,11 @@ export interface MetricsFlags {
   readonly metricsSecure: boolean;
 }
 
-/** Serves metrics as the flags say: over TLS, to those whom the cluster lets `get /metrics`. */
+/** Serves metrics as the flags say: over TLS, to everybody whom the cluster lets `get /metrics`. */
 export async function serveMetrics(
   flags: MetricsFlags,
   options: Pick<EndpointOptions, 'metrics' | 'extra'> & {
-    /** Asked who a token is; connected only where access is reviewed. */
+    /** Asked who a token belongs to. It connects only if access is reviewed. */
     readonly client: () => Pick<ApiClient, 'create'>;
     /** Without one, the process signs its own. */
     readonly certificate?: () => CertificatePair;
@@ -33,7 +33,7 @@ export async function serveMetrics(
   return serveEndpoint({ ...secured, ...content }, signal);
 }
 
-/** A certificate of this process's own until the wanted one can be read for the first time. */
+/** Uses a self-signed certificate until the wanted one can be read for the first time. */
 function orSelfSigned(certificate: (() => CertificatePair) | undefined): () => CertificatePair {
   const selfSigned = createSelfSignedCertificate(hostname(), systemClock.date());
   if (certificate === undefined) return () => selfSigned;

@@ -8,7 +8,7 @@ import { renderMessage, renderPage } from '../operator/status-page/render-page.t
 
 const hashOf = (text: string) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
 
-/** Lets nothing run, load or send but the page's own style and script, and requests to where the page came from. */
+/** Allows only the page's own style and script, and requests to its own origin. */
 const contentSecurityPolicy = [
   "default-src 'none'",
   `style-src ${hashOf(pageStyle)}`,
@@ -21,9 +21,9 @@ const contentSecurityPolicy = [
 ].join('; ');
 
 /**
- * Serves the status page, or its data with `?format=json`, made when it is asked for and at no other time.
+ * Serves the status page, or its data with `?format=json`. It builds the page on request only.
  *
- * `read` is undefined in a replica that does not lead, which knows nothing and says so by 503.
+ * `read` returns undefined in a replica that does not lead; the answer is then 503.
  */
 export function createStatusRoute(read: () => StatusSnapshot | undefined): EndpointRoute {
   return (request, response) => {

@@ -1,2 +1,2 @@
-/** Version of this program; `make check` holds it against package.json. */
+/** Version of this program; `make check` compares it with package.json. */
 export const version = '0.1.0';

@@ -1,6 +1,6 @@
-/** A server's address, taken apart. */
+/** A server's address, split into host and port. */
 export interface HostPort {
-  /** An IP address or a name; IPv6 without its brackets. */
+  /** An IP address or a name; IPv6 without brackets. */
   readonly host: string;
   readonly port: number;
 }
@@ -9,9 +9,9 @@ const bracketed = /^\[([0-9a-f:.]+)\]:([0-9]{1,5})$/i;
 const plain = /^([^\s:@/?#[\]\\%]+):([0-9]{1,5})$/;
 
 /**
- * Takes `host:port` or `[ipv6]:port` apart, or returns `undefined` for anything else.
+ * Splits `host:port` or `[ipv6]:port`. Returns `undefined` for anything else.
  *
- * IPv6 hosts need their brackets, zone identifiers are not accepted, and the port is 1 to 65535 without leading zeros.
+ * IPv6 hosts need brackets. Zone identifiers are not accepted. The port is 1 to 65535 without leading zeros.
  */
 export function parseAddress(address: string): HostPort | undefined {
   const inBrackets = bracketed.exec(address);

@@ -3,20 +3,20 @@ import type { GroupDiscovery } from './discovery-document.ts';
 import type { ResolvedPeer } from './resolve-peers.ts';
 import type { PeerState } from './routing-table.ts';
 
-/** Both of a server's own discovery documents, fetched as one whole. */
+/** Both of a server's own discovery documents, fetched together. */
 export interface PeerDocuments {
-  /** The form in which the server gave them. */
+  /** The form in which the server sent them. */
   readonly form: 'v2' | 'v2beta1' | 'legacy';
   /** The core group, from `/api`. */
   readonly api: readonly GroupDiscovery[];
   /** All other groups, from `/apis`. */
   readonly apis: readonly GroupDiscovery[];
   readonly etags: { readonly api?: string; readonly apis?: string };
-  /** Short hash of both, for people to compare. */
+  /** Short hash of both documents, for people to compare. */
   readonly hash: string;
 }
 
-/** Outcome of asking a server for `/readyz`; `names` are the DNS names of its certificate, which was verified. */
+/** Outcome of asking a server for `/readyz`. `names` are the DNS names of its certificate, which has been verified. */
 export type ProbeResult =
   | { readonly kind: 'ready'; readonly names?: readonly string[] }
   | { readonly kind: 'notReady'; readonly detail: string; readonly names?: readonly string[] }
@@ -24,34 +24,34 @@ export type ProbeResult =
   | { readonly kind: 'refused'; readonly detail: string }
   | { readonly kind: 'unauthorized'; readonly detail: string; readonly names?: readonly string[] };
 
-/** What has been observed of one peer. All times are milliseconds of one clock of ours. */
+/** What has been observed of one peer. All times are milliseconds of the operator's own clock. */
 export interface PeerObservation {
   readonly peer: ResolvedPeer;
   /** When its Lease was last seen to change, or first seen. */
   readonly leaseChangedAt?: number;
   readonly probe?: ProbeResult;
-  /** True if an earlier leader called it ready, and nobody has asked it since. */
+  /** True if an earlier leader found it ready and this one has not asked it yet. */
   readonly wasReady?: true;
-  /** True while a refusal of our own credential may be that of a server that has just started. */
+  /** True while it may refuse the operator's credential only because it has just started. */
   readonly mayBeStarting?: boolean;
-  /** Since when it has not answered at all. */
+  /** Since when it has given no answer. */
   readonly unreachableSince?: number;
-  /** When it was ready again after it had been away, not ready or restarted. */
+  /** When it became ready again after it was away, not ready or restarted. */
   readonly returnedAt?: number;
   readonly documents?: PeerDocuments;
-  /** When the documents were last known to be what the server says. */
+  /** When the documents were last known to be current. */
   readonly documentsAt?: number;
   readonly fetchFailure?: { readonly reason: string; readonly message: string };
   readonly version?: string;
-  /** The version that it emulates, where that is not its own. */
+  /** The version that it emulates, if that differs from its own. */
   readonly emulatedVersion?: string;
   readonly peerAggregated?: boolean;
   readonly schemas?: SchemaIndex;
 }
 
 /**
- * How long a server may refuse everybody before it knows who may do what; seen: half a second on an idle machine.
- * Whoever is refused for longer lacks rights.
+ * How long a starting server may refuse everybody before it has read its RBAC rules; half a second was measured on an
+ * idle machine. If it refuses the operator for longer, the operator lacks rights.
  */
 export const startingForMs = 10_000;
 
@@ -67,30 +67,30 @@ export interface PeerAssessment {
   /** CamelCase, never empty. */
   readonly reason: string;
   readonly message: string;
-  /** True if a server may be running there, so that what it serves matters to a 404. */
+  /** True if a server may be running there, so that a 404 depends on what it serves. */
   readonly live: boolean;
-  /** True if its documents are whole and no older than `staleAfter`. */
+  /** True if its documents are complete and younger than `staleAfter`. */
   readonly fresh: boolean;
   /** True if its documents still count: it is live, or has been away for less than `goneAfter`. */
   readonly retained: boolean;
-  /** True if it is ready, and has been so for less than `settledAfterMs` since it came back. */
+  /** True if it is ready, but came back less than `settledAfterMs` ago. */
   readonly returning?: boolean;
 }
 
-/** How long a server that has come back has to stay ready before it counts as settled. */
+/** A server that has come back counts as settled once it has stayed ready for this long. */
 const settledAfterMs = 5_000;
 
 /**
- * A Lease is renewed every 10 s; one that has not changed for two renewals and a half is taken for abandoned.
- * Source: `pkg/controlplane/apiserver/server.go` of Kubernetes (IdentityLeaseRenewIntervalPeriod).
+ * A Lease is renewed every 10 s. It counts as abandoned after two and a half missed renewals. Source:
+ * `pkg/controlplane/apiserver/server.go` of Kubernetes (IdentityLeaseRenewIntervalPeriod).
  */
 export const leaseAbandonedAfterMs = 25_000;
 
 /**
- * Judges one peer from what was observed and nothing else; it is pure, and all times are of the observations' clock.
+ * Judges one peer from its observations alone. All times are of the clock of the observations.
  *
- * @param leasesAsOf When the watch of the Leases last said anything: silence of the watch is no proof that a Lease is
- *   no longer renewed.
+ * @param leasesAsOf When the watch of the Leases last reported anything. If the watch is silent, a Lease may still be
+ *   renewed.
  */
 export function assessPeer(
   seen: PeerObservation,
@@ -98,62 +98,128 @@ export function assessPeer(
   now: number,
   leasesAsOf = now,
 ): PeerAssessment {
-  const { peer, probe, documents, documentsAt } = seen;
-  const leaseRenewed = seen.leaseChangedAt !== undefined && leasesAsOf - seen.leaseChangedAt < leaseAbandonedAfterMs;
-  const fresh = documents !== undefined && documentsAt !== undefined && now - documentsAt < bounds.staleAfterMs;
-  const away = seen.unreachableSince === undefined ? 0 : now - seen.unreachableSince;
-  // Without a Lease that is renewed, a server that the administrator or the control plane still lists may be running.
-  const listed = peer.source !== undefined && (peer.lease === undefined || peer.endpoint === true);
-  const mayRun = leaseRenewed || (listed && away < bounds.goneAfterMs);
-  const verdict = (state: PeerState, reason: string, message: string, live: boolean): PeerAssessment => {
-    const retained = documents !== undefined && (live || away < bounds.goneAfterMs) && state !== 'Gone';
-    return { state, reason, message, live, fresh: fresh && live, retained };
+  const facts = weighFacts(seen, bounds, now, leasesAsOf);
+  const verdict = judgeAddress(seen.peer, facts) ?? judgeSilence(seen, facts) ?? judgeServer(seen, facts);
+  const { state, live } = verdict;
+  const assessment = {
+    ...verdict,
+    fresh: facts.fresh && live,
+    retained: seen.documents !== undefined && (live || facts.away < bounds.goneAfterMs) && state !== 'Gone',
   };
-  const departed = !leaseRenewed && !listed;
-  // Who has its address now answers for it.
+  const returning = state === 'Ready' && seen.returnedAt !== undefined && now - seen.returnedAt < settledAfterMs;
+  return returning ? { ...assessment, returning } : assessment;
+}
+
+type Verdict = Pick<PeerAssessment, 'state' | 'reason' | 'message' | 'live'>;
+
+/** What the observations say at one moment. */
+interface Facts {
+  /** For how long it has given no answer. */
+  readonly away: number;
+  readonly fresh: boolean;
+  /** True if a server may be running although it does not answer. */
+  readonly mayRun: boolean;
+  /** True if its Lease is abandoned and nobody else lists it. */
+  readonly departed: boolean;
+  /** True if nothing of it needs to be kept. */
+  readonly forgotten: boolean;
+}
+
+function weighFacts(
+  { peer, documents, documentsAt, leaseChangedAt, unreachableSince }: PeerObservation,
+  { staleAfterMs, goneAfterMs }: LivenessBounds,
+  now: number,
+  leasesAsOf: number,
+): Facts {
+  const leaseRenewed = leaseChangedAt !== undefined && leasesAsOf - leaseChangedAt < leaseAbandonedAfterMs;
+  const away = unreachableSince === undefined ? 0 : now - unreachableSince;
+  // A server without a renewed Lease may still be running if the administrator or the control plane lists it.
+  const listed = peer.source !== undefined && (peer.lease === undefined || peer.endpoint === true);
+  // Another server has its address now.
   const replaced = peer.displacedBy !== undefined;
-  const forgotten = away >= bounds.goneAfterMs || documents === undefined || replaced;
-  const gone = (why: string) => verdict('Gone', 'LeaseAbandoned', `no Lease renewal, and ${why}`, false);
+  return {
+    away,
+    fresh: documents !== undefined && documentsAt !== undefined && now - documentsAt < staleAfterMs,
+    mayRun: leaseRenewed || (listed && away < goneAfterMs),
+    departed: !leaseRenewed && !listed,
+    forgotten: away >= goneAfterMs || documents === undefined || replaced,
+  };
+}
+
+function gone(why: string): Verdict {
+  return { state: 'Gone', reason: 'LeaseAbandoned', message: `no Lease renewal, and ${why}`, live: false };
+}
+
+/** The verdict on a peer whose address is refused or unknown; undefined for any other. */
+function judgeAddress(peer: ResolvedPeer, { departed, forgotten }: Facts): Verdict | undefined {
   if (peer.refused !== undefined)
     return departed && forgotten
       ? gone(`its address is refused: ${peer.refused}`)
-      : verdict('Refused', 'AddressRefused', peer.refused, !departed);
-  if (peer.address === undefined) {
-    if (departed && forgotten) return gone('no address is known');
-    if (departed) return verdict('Unreachable', 'LeaseAbandoned', 'no Lease renewal, and no address is known', false);
-    return peer.displacedBy === undefined
-      ? verdict('Unresolved', 'NoAddress', unresolvedMessage, true)
-      : verdict('Unresolved', 'DuplicateAddress', displacedMessage(peer.displacedBy), true);
-  }
-  // What it is known to serve is its to answer, whoever leads.
-  if (probe === undefined && seen.wasReady === true)
-    return verdict('Stale', 'NotYetProbed', 'this leader has not asked it yet; the one before found it ready', true);
-  // After a restart it listens before it is ready, so it gets no work until it says that it is.
-  if (probe === undefined) return verdict('NotReady', 'NotYetProbed', 'it has not been asked yet', true);
-  if (probe.kind === 'refused') {
-    // Whoever has the address of a server that has left is not asked for it for ever.
-    if (departed && forgotten) return gone(`another is at its address: ${probe.detail}`);
-    return verdict('Refused', 'CertificateRefused', probe.detail, !departed);
-  }
-  if (probe.kind === 'unreachable') {
-    if (mayRun) return verdict('Unreachable', 'ConnectionFailed', probe.detail, true);
-    if (forgotten) return gone(`no answer: ${probe.detail}`);
-    return verdict('Unreachable', 'LeaseAbandoned', `no answer and no Lease renewal: ${probe.detail}`, false);
-  }
-  // It would refuse its clients too: 403 for what they may do.
-  if (probe.kind === 'unauthorized' && seen.mayBeStarting === true)
-    return verdict('NotReady', 'Unauthorized', `${probe.detail}, as by a server that has just started`, true);
-  if (!fresh) {
-    const failure = seen.fetchFailure;
-    if (probe.kind === 'notReady') return verdict('NotReady', 'ReadyzFailed', probe.detail, true);
-    if (failure === undefined) return verdict('Stale', 'NotYetFetched', 'its discovery has not been read yet', true);
-    return verdict('Stale', failure.reason, failure.message, true);
-  }
-  if (probe.kind === 'notReady') return verdict('NotReady', 'ReadyzFailed', probe.detail, true);
-  if (probe.kind === 'unauthorized') return verdict('Stale', 'Unauthorized', probe.detail, true);
-  const ready = verdict('Ready', 'Ready', 'serves, and its discovery is fresh', true);
-  const returning = seen.returnedAt !== undefined && now - seen.returnedAt < settledAfterMs;
-  return returning ? { ...ready, returning } : ready;
+      : { state: 'Refused', reason: 'AddressRefused', message: peer.refused, live: !departed };
+  if (peer.address !== undefined) return undefined;
+  if (departed && forgotten) return gone('no address is known');
+  if (departed)
+    return {
+      state: 'Unreachable',
+      reason: 'LeaseAbandoned',
+      message: 'no Lease renewal, and no address is known',
+      live: false,
+    };
+  return peer.displacedBy === undefined
+    ? { state: 'Unresolved', reason: 'NoAddress', message: unresolvedMessage, live: true }
+    : { state: 'Unresolved', reason: 'DuplicateAddress', message: displacedMessage(peer.displacedBy), live: true };
+}
+
+/** The verdict on a peer that was not asked, or whose verified server gave no answer; undefined for any other. */
+function judgeSilence(
+  { probe, wasReady }: PeerObservation,
+  { departed, forgotten, mayRun }: Facts,
+): Verdict | undefined {
+  if (probe === undefined)
+    return wasReady === true
+      ? // It keeps the requests for what it is known to serve, whoever leads.
+        {
+          state: 'Stale',
+          reason: 'NotYetProbed',
+          message: 'this leader has not asked it yet; the one before found it ready',
+          live: true,
+        }
+      : // A restarted server listens before it is ready, so it gets no work until it reports ready.
+        { state: 'NotReady', reason: 'NotYetProbed', message: 'it has not been asked yet', live: true };
+  if (probe.kind === 'refused')
+    // Don't ask another server for ever just because it took over the address of one that has left.
+    return departed && forgotten
+      ? gone(`another is at its address: ${probe.detail}`)
+      : { state: 'Refused', reason: 'CertificateRefused', message: probe.detail, live: !departed };
+  if (probe.kind !== 'unreachable') return undefined;
+  if (mayRun) return { state: 'Unreachable', reason: 'ConnectionFailed', message: probe.detail, live: true };
+  if (forgotten) return gone(`no answer: ${probe.detail}`);
+  const message = `no answer and no Lease renewal: ${probe.detail}`;
+  return { state: 'Unreachable', reason: 'LeaseAbandoned', message, live: false };
+}
+
+/** The verdict on a peer whose verified server answered. */
+function judgeServer({ probe, mayBeStarting, fetchFailure }: PeerObservation, { fresh }: Facts): Verdict {
+  // It would refuse its clients too, with 403 for what they may do.
+  if (probe?.kind === 'unauthorized' && mayBeStarting === true)
+    return {
+      state: 'NotReady',
+      reason: 'Unauthorized',
+      message: `${probe.detail}, as by a server that has just started`,
+      live: true,
+    };
+  if (probe?.kind === 'notReady')
+    return { state: 'NotReady', reason: 'ReadyzFailed', message: probe.detail, live: true };
+  if (!fresh)
+    return {
+      state: 'Stale',
+      reason: fetchFailure?.reason ?? 'NotYetFetched',
+      message: fetchFailure?.message ?? 'its discovery has not been read yet',
+      live: true,
+    };
+  if (probe?.kind === 'unauthorized')
+    return { state: 'Stale', reason: 'Unauthorized', message: probe.detail, live: true };
+  return { state: 'Ready', reason: 'Ready', message: 'serves, and its discovery is fresh', live: true };
 }
 
 const unresolvedMessage =

@@ -1,10 +1,10 @@
-/** The question that ends a message about an unknown name: `; did you mean status?`, or nothing if no name is close. */
+/** The end of a message about an unknown name, such as `; did you mean status?`. Empty if no name is close. */
 export function didYouMean(text: string, names: readonly string[]): string {
   const close = closestName(text, names);
   return close === undefined ? '' : `; did you mean ${close}?`;
 }
 
-/** The name of which this text is the beginning, or from which it differs by a third of its letters at most. */
+/** The name that starts with this text, or that differs from it in at most a third of its letters. */
 export function closestName(text: string, names: readonly string[]): string | undefined {
   const bare = text.replace(/^-+/, '');
   const [best] = names
@@ -15,7 +15,7 @@ export function closestName(text: string, names: readonly string[]): string | un
   return begun.length === 1 ? begun[0] : undefined;
 }
 
-/** Letters put in, left out, replaced, or swapped with the next. */
+/** Counts letters inserted, deleted, replaced, or swapped with the next. */
 function countEdits(from: string, to: string): number {
   const rows: number[][] = [Array.from({ length: to.length + 1 }, (_, at) => at)];
   for (let i = 1; i <= from.length; i += 1) {

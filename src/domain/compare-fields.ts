@@ -2,16 +2,16 @@ import type { OutlineNode, SchemaOutline } from './schema-outline.ts';
 
 /** Some of the fields of a kind, as paths such as `spec.template.spec.hostUsers`. */
 export interface FieldList {
-  /** The first ones, the shallowest first. */
+  /** The first paths, shallowest first. */
   readonly paths: readonly string[];
   readonly count: number;
 }
 
-/** What two descriptions of one kind say of its fields. */
+/** How two schemas of one kind differ in their fields. */
 export interface FieldComparison {
   readonly onlyLeft: FieldList;
   readonly onlyRight: FieldList;
-  /** Fields that both have and describe differently, as when a field graduates. */
+  /** Fields that both have but describe differently, as when a field graduates. */
   readonly described: FieldList;
 }
 
@@ -24,10 +24,7 @@ export interface OutlinedKind {
 
 const maxPaths = 50;
 
-/**
- * Compares two descriptions of a kind through everything that they refer to; each type is looked at where it is first
- * met.
- */
+/** Compares two schemas of a kind, following all references. Each type is compared only where it first occurs. */
 export function compareFields(left: OutlinedKind, right: OutlinedKind): FieldComparison {
   const found = { onlyLeft: emptyList(), onlyRight: emptyList(), described: emptyList() };
   const met = new Set<string>();
@@ -60,12 +57,12 @@ export function compareFields(left: OutlinedKind, right: OutlinedKind): FieldCom
   return found;
 }
 
-/** Equal for nodes that have the same fields, whatever they say of themselves. */
+/** Equal for nodes with the same fields, whatever their own descriptions say. */
 function placeOf({ digest, refs, fields }: OutlineNode): string {
   return fields.size > 0 || refs.length === 0 ? digest : refs.join();
 }
 
-/** The fields of a node and of what it refers to, and what the latter says of itself. */
+/** The fields of a node and of its references, and the descriptions of the latter. */
 function resolve(
   { definitions }: SchemaOutline,
   node: OutlineNode,

@@ -1,20 +1,22 @@
 /** What a server's `/openapi/v3` lists: a hash of the schemas of each group-version. */
 export interface SchemaIndex {
   readonly etag?: string;
-  /** `group/version` to the hash; the core group is empty, as in `/v1`. */
+  /** Maps `group/version` to the hash; the core group has no name, as in `/v1`. */
   readonly hashes: ReadonlyMap<string, string>;
   /** Equal for equal hashes. */
   readonly digest: string;
 }
 
-/** A group-version whose schemas are not the same at all live peers that publish them. */
+/** A group-version whose published schemas are not the same at all live peers. */
 export interface SchemaDifference {
   readonly group: string;
   readonly version: string;
   readonly schemas: readonly { readonly hash: string; readonly peers: readonly string[] }[];
 }
 
-/** Compares the schemas of group-versions by their hashes, in the order of names; which fields differ is not known. */
+/**
+ * Compares the schemas of group-versions by their hashes, sorted by name. The hashes do not tell which fields differ.
+ */
 export function compareSchemas(
   peers: readonly { readonly id: string; readonly schemas: SchemaIndex }[],
 ): readonly SchemaDifference[] {

@@ -1,6 +1,6 @@
 /**
- * Orders well-formed text by its UTF-8 bytes, as Go compares strings; `<` would order by UTF-16 units instead, which
- * puts U+FFFD after U+1F600.
+ * Orders well-formed text by its UTF-8 bytes, as Go compares strings. `<` compares UTF-16 units instead and would put
+ * U+FFFD after U+1F600.
  */
 export function compareUtf8(a: string, b: string): number {
   const length = Math.min(a.length, b.length);
@@ -12,7 +12,7 @@ export function compareUtf8(a: string, b: string): number {
   return a.length - b.length;
 }
 
-/** Moves surrogates, which stand for code points from U+10000 on, behind every other unit. */
+/** Ranks surrogates, which encode code points from U+10000 on, after every other unit. */
 function rank(unit: number): number {
   return unit >= 0xd800 && unit <= 0xdfff ? unit + 0x10000 : unit;
 }

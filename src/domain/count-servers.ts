@@ -1,19 +1,19 @@
 import { compareText } from './compare-text.ts';
 import type { PeerView } from './derive-bundle.ts';
 
-/** Leases and live addresses that are taken for the same servers, though nothing says which is which. */
+/** Leases and live addresses that count as the same servers, although nothing says which belongs to which. */
 export interface ServerCount {
   /** Ids of the peers whose Leases have no address, ascending. */
   readonly leases: readonly string[];
-  /** Ids of the live peers whose addresses have no Lease, ascending; no fewer than the Leases. */
+  /** Ids of the live peers whose addresses have no Lease, ascending; at least as many as the Leases. */
   readonly addresses: readonly string[];
 }
 
 /**
- * Counts the Leases without an address against the live addresses without a Lease; undefined if there is no such Lease,
- * or fewer such addresses.
+ * Counts the Leases without an address against the live addresses without a Lease. Undefined if there is no such Lease,
+ * or if there are fewer addresses than Leases.
  *
- * A Lease whose address another has is not counted: behind that address may be a second server.
+ * A Lease is not counted if another has its address: a second server may be behind that address.
  */
 export function countServers(views: readonly PeerView[]): ServerCount | undefined {
   const leases = views.filter(isAddressless).map(idOf);
@@ -27,7 +27,7 @@ export function countServers(views: readonly PeerView[]): ServerCount | undefine
   return { leases: leases.sort(compareText), addresses: addresses.sort(compareText) };
 }
 
-/** Leaves out the Leases of a count: their servers are asked at its addresses, so a 404 depends on them. */
+/** Removes the Leases of a count. Their servers are asked at its addresses, so a 404 depends on them. */
 export function withoutCounted(views: readonly PeerView[], { leases }: ServerCount): readonly PeerView[] {
   return views.filter(({ seen: { peer } }) => !leases.includes(peer.id));
 }

@@ -1,17 +1,20 @@
-/** A resource that something other than the server's own code defines. */
+/** A resource that is not defined by the server's own code. */
 export interface DefinedResource {
   readonly group: string;
   readonly version: string;
   readonly resource: string;
 }
 
-/** What the CustomResourceDefinition and APIService watches say, together with what they said until lately. */
+/** What the watches of CustomResourceDefinitions and APIServices report now, and what they reported until recently. */
 export interface DefinedResources {
-  /** `group/version/resource` of every served CRD version. */
+  /** `group/version/resource` of every served version of a CustomResourceDefinition. */
   readonly custom: ReadonlySet<string>;
-  /** `group/version` of every APIService that an aggregated server backs. */
+  /** `group/version` of every APIService with an aggregated server. */
   readonly aggregated: ReadonlySet<string>;
-  /** `group/version/resource` of deleted CRDs, and `group/version` of deleted APIServices, to the time of deletion. */
+  /**
+   * Maps `group/version/resource` of deleted CustomResourceDefinitions, and `group/version` of deleted APIServices, to
+   * the time of deletion.
+   */
   readonly deletedAt: ReadonlyMap<string, number>;
 }
 
@@ -36,12 +39,10 @@ export interface ApiServiceObject {
   readonly spec?: { readonly group?: string; readonly version?: string; readonly service?: unknown };
 }
 
-/** How long a deletion is held against documents that were fetched before or shortly after it. */
+/** How long a deletion is held against documents that were fetched before it or shortly after. */
 const tombstoneMs = 60_000;
 
-/**
- * Brings the classification up to date with both watches; what has vanished since `before` is remembered as deleted.
- */
+/** Updates the classification from both watches. What has vanished since `before` is recorded as deleted. */
 export function classifyDefined(
   crds: Iterable<CustomResourceDefinitionObject>,
   apiServices: Iterable<ApiServiceObject>,
@@ -49,7 +50,8 @@ export function classifyDefined(
   now: number,
 ): DefinedResources {
   const custom = new Set<string>();
-  // A group-version that changes hands, as from an aggregated server to a CRD, is served all the while by somebody.
+  // A group-version that changes hands, for example from an aggregated server to a CustomResourceDefinition, is served
+  // all the time.
   const versions = new Set<string>();
   for (const { spec } of crds)
     for (const { name = '', served } of spec?.versions ?? []) {

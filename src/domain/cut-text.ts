@@ -1,4 +1,4 @@
-/** The text, or as much of it as fits with an ellipsis at its end. */
+/** The text, cut to `length` with an ellipsis if it is longer. */
 export function cutText(text: string, length: number): string {
   return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
 }

@@ -19,22 +19,22 @@ import type { Doubt, FieldSkew, Mode, TableGroupVersion, TablePeer } from './rou
 import { settleFreshness } from './settle-freshness.ts';
 import { withWriters } from './with-writers.ts';
 
-/** One peer as a pass sees it. */
+/** One peer, as one pass sees it. */
 export interface PeerView {
   readonly seen: PeerObservation;
   readonly assessment: PeerAssessment;
 }
 
-/** What a derivation compares fields by. */
+/** The sources for comparing fields. */
 export interface FieldSources {
   readonly knowledge: SchemaKnowledge;
-  /** What an earlier leader found, for servers whose schemas cannot be read now. */
+  /** An earlier leader's verdicts, for servers whose schemas cannot be read now. */
   readonly remembered?: RememberedVerdicts | undefined;
 }
 
 const noSchemas: FieldSources = { knowledge: { revision: 0, find: () => undefined } };
 
-/** Everything that a pass concludes, before it has a revision. */
+/** Everything that a pass concludes, without a revision. */
 export interface UnifiedView {
   readonly mode: Mode;
   readonly fieldSkew: FieldSkew;
@@ -45,16 +45,16 @@ export interface UnifiedView {
   readonly apis: readonly GroupDiscovery[];
   readonly api: readonly GroupDiscovery[];
   readonly groups: number;
-  /** Number of group/version/resource triples, subresources not counted. */
+  /** Number of group/version/resource triples; subresources are not counted. */
   readonly resources: number;
   readonly divergent: readonly Divergence[];
   readonly schemaDifferences: readonly SchemaDifference[];
-  /** Resources that servers know differently, whatever is done about it. */
+  /** Resources whose fields differ between servers, even if nothing is done about it. */
   readonly fieldVerdicts: readonly FieldVerdict[];
   readonly documentsOf: ReadonlyMap<string, PeerDocuments>;
 }
 
-/** What the last derivation found, so that one peer's change does not cost the whole. */
+/** The results of the last derivation, so that a change of one peer does not repeat all the work. */
 export interface DeriveMemo {
   readonly apis: MergeMemo;
   readonly api: MergeMemo;
@@ -63,7 +63,7 @@ export interface DeriveMemo {
   readonly fields: FieldMemo;
 }
 
-/** A memo of nothing. */
+/** An empty memo. */
 export function createDeriveMemo(): DeriveMemo {
   return {
     apis: createMergeMemo(),
@@ -75,9 +75,10 @@ export function createDeriveMemo(): DeriveMemo {
 }
 
 /**
- * Merges what the peers serve and says who serves what; the same for the same input in any order, with any memo.
+ * Merges what the peers serve and records who serves what. The result depends neither on the order of the input nor on
+ * the memo.
  *
- * Parts that are what they were in the derivation before are the same objects.
+ * Parts that did not change since the last derivation are the same objects.
  */
 export function deriveUnifiedView(
   views: readonly PeerView[],
@@ -164,9 +165,7 @@ function comparedPeer({ seen }: PeerView): ComparedPeer {
   return { id: peer.id, version, emulatedVersion, hashes: schemas?.hashes, hashesDigest: schemas?.digest };
 }
 
-/**
- * Whoever comes back after it was away may be of another version; so may one whose documents are an earlier leader's.
- */
+/** A peer that was away may have come back as another version. So may one whose documents an earlier leader read. */
 function mayBeAnother({ documents, documentsAt, unreachableSince }: PeerObservation): boolean {
   return documents !== undefined && (documentsAt === undefined || unreachableSince !== undefined);
 }
@@ -184,17 +183,20 @@ function tablePeer({ seen, assessment }: PeerView): TablePeer {
   };
 }
 
-/** A document without what was deleted, by the document and what that is: peers with one document share this too. */
+/** Documents without what was deleted, by document and deletions. Peers with the same document share these too. */
 type Trimmed = Map<readonly GroupDiscovery[], Map<string, readonly GroupDiscovery[]>>;
 
-/** Removes what was deleted after the document was last confirmed, so that a deleted CRD disappears at once. */
+/**
+ * Removes what was deleted after the document was last confirmed, so that a deleted CustomResourceDefinition disappears
+ * at once.
+ */
 function withoutDeleted(
   documents: PeerDocuments,
   confirmedAt: number,
   defined: DefinedResources,
   trimmed: Trimmed,
 ): PeerDocuments {
-  // A server's own discovery follows a deletion within a second or two; until then it still lists the resource.
+  // After a deletion, a server's own discovery lists the resource for another second or two.
   const settledMs = 5_000;
   const deleted = new Set<string>();
   for (const [key, at] of defined.deletedAt) if (confirmedAt < at + settledMs) deleted.add(key);
@@ -207,12 +209,12 @@ function withoutDeleted(
   return { ...documents, apis };
 }
 
-/** Groups that nothing was taken from are the same objects. */
+/** Groups from which nothing was removed are the same objects. */
 function hidesAny(before: readonly GroupDiscovery[], after: readonly GroupDiscovery[]): boolean {
   return before.length !== after.length || before.some((group, at) => group !== after[at]);
 }
 
-/** What was deleted as a custom resource may be built into a server, which only its next document tells. */
+/** A server may have the deleted custom resource built in; only its next document tells. */
 function settlingDoubt(peer: string): Doubt {
   return {
     peer,
@@ -221,7 +223,7 @@ function settlingDoubt(peer: string): Doubt {
   };
 }
 
-/** The group itself if nothing of it was deleted; nothing if nothing is left. */
+/** The group itself if nothing in it was deleted; undefined if nothing is left. */
 function trimGroup(group: GroupDiscovery, deleted: ReadonlySet<string>): readonly GroupDiscovery[] {
   const versions = (group.versions ?? []).flatMap((version) => {
     if (deleted.has(`${group.name}/${version.version}`)) return [];
@@ -236,7 +238,7 @@ function trimGroup(group: GroupDiscovery, deleted: ReadonlySet<string>): readonl
   return [unchanged ? group : { ...group, versions }];
 }
 
-/** Lists every reason why a live server might serve something that the table does not list. */
+/** Lists every reason why a live server might serve something that the table lacks. */
 function findDoubts(listed: readonly PeerView[]): readonly Doubt[] {
   if (listed.length === 0) return [{ peer: '', reason: 'NoPeers', message: 'no kube-apiserver has been found yet' }];
   return listed.flatMap(({ seen, assessment: { live, fresh, reason, message } }) =>
@@ -245,8 +247,8 @@ function findDoubts(listed: readonly PeerView[]): readonly Doubt[] {
 }
 
 /**
- * Lists the group-versions that a live server says it has but whose resources it did not give. What an aggregated
- * server backs is left out: all servers hand it on to that one.
+ * Lists the group-versions that a live server announces without listing their resources. Skips aggregated ones: all
+ * servers forward those to the same aggregated server.
  */
 function findUnlisted(listed: readonly PeerView[], { aggregated }: DefinedResources): readonly Doubt[] {
   const unlisted = new Map<readonly GroupDiscovery[], string | undefined>();

@@ -4,13 +4,13 @@ import type { DefinedResources } from './custom-resources.ts';
 import type { GroupDiscovery, VersionDiscovery } from './discovery-document.ts';
 import type { Origin, PeerSet, Scope, TableGroupVersion, TableResource } from './routing-table.ts';
 
-/** One group-version's list, and the peers that serve exactly this one. */
+/** One list of resources of a group-version, and the peers that serve exactly this list. */
 export interface Offer {
   readonly version: VersionDiscovery;
   readonly peers: PeerSet;
 }
 
-/** A group-version of the table, and what it was made from. */
+/** A group-version of the table, and the offers it was made from. */
 export interface ServedGroupVersion {
   readonly offers: readonly Offer[];
   readonly row: TableGroupVersion;
@@ -18,23 +18,23 @@ export interface ServedGroupVersion {
   readonly sets: readonly PeerSet[];
 }
 
-/** What the last derivation found; a group-version whose offers are the same objects keeps its row. */
+/** The results of the last derivation. A group-version keeps its row if its offers are the same objects. */
 export interface TableMemo {
   served: ReadonlyMap<string, ServedGroupVersion>;
-  /** Equal sets are one object, so that they can be told apart by identity. */
+  /** Equal sets are one object, so that identity tells them apart. */
   sets: ReadonlyMap<string, PeerSet>;
 }
 
-/** A memo of nothing. */
+/** An empty memo. */
 export function createTableMemo(): TableMemo {
   return { served: new Map(), sets: new Map() };
 }
 
 /**
- * Says for every group-version who serves what, in the order of names; costs a look at each distinct list, not at each
- * peer's.
+ * Derives who serves what for every group-version, sorted by name. It looks at each distinct list once, not once for
+ * each peer.
  *
- * @param documents By index of the peer; undefined where nothing of it counts.
+ * @param documents By the peer's index; undefined for a peer whose documents do not count.
  */
 export function deriveTable(
   documents: readonly (PeerDocuments | undefined)[],
@@ -56,7 +56,7 @@ export function deriveTable(
     const kept = before !== undefined && sameOffers(before.offers, offers) ? before : undefined;
     const { resources, sets: used } =
       kept === undefined ? tabulate(offers, share) : { resources: kept.row.resources, sets: kept.sets };
-    // What a kept row refers to has to be found again by the next derivation.
+    // The next derivation must find the sets that a kept row refers to.
     if (kept !== undefined) for (const set of used) share(set);
     const origin = originOf(key, resources, defined, customVersions);
     const row = { group, version, origin, resources };
@@ -96,7 +96,7 @@ function collectOffers(documents: readonly (PeerDocuments | undefined)[]): Reado
 }
 
 interface CollectedResource {
-  /** Undefined where offers differ. */
+  /** Undefined if offers differ. */
   scope: string | undefined;
   readonly offers: number[];
   readonly subresources: Map<string, number[]>;
@@ -107,7 +107,7 @@ function tabulate(
   share: (peers: readonly number[]) => PeerSet,
 ): { readonly resources: readonly TableResource[]; readonly sets: readonly PeerSet[] } {
   const unions = new Map<string, PeerSet>();
-  /** The peers of several offers together. */
+  /** The union of the peers of several offers. */
   const peersOf = (indexes: readonly number[]): PeerSet => {
     const key = indexes.join();
     const known = unions.get(key) ?? share(unite(indexes.map((index) => offers[index]?.peers ?? [])));

@@ -5,16 +5,16 @@ export interface GroupVersionKind {
   readonly kind: string;
 }
 
-/** One subresource, as `apidiscovery.k8s.io/v2` APISubresourceDiscovery. */
+/** One subresource, as in APISubresourceDiscovery of `apidiscovery.k8s.io/v2`. */
 export interface SubresourceDiscovery {
   readonly subresource: string;
   readonly responseKind?: GroupVersionKind;
   readonly acceptedTypes?: readonly GroupVersionKind[];
-  /** `null` and an empty list are different values to Kubernetes' merge. */
+  /** Kubernetes' merge treats `null` and an empty list as different. */
   readonly verbs: readonly string[] | null;
 }
 
-/** One resource, as `apidiscovery.k8s.io/v2` APIResourceDiscovery. */
+/** One resource, as in APIResourceDiscovery of `apidiscovery.k8s.io/v2`. */
 export interface ResourceDiscovery {
   readonly resource: string;
   readonly responseKind?: GroupVersionKind;
@@ -34,7 +34,7 @@ export interface VersionDiscovery {
   readonly freshness?: string;
 }
 
-/** One API group; the core group has the empty name. As `apidiscovery.k8s.io/v2` APIGroupDiscovery. */
+/** One API group, as in APIGroupDiscovery of `apidiscovery.k8s.io/v2`. The core group has an empty name. */
 export interface GroupDiscovery {
   readonly name: string;
   readonly kind?: string;

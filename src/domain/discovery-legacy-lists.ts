@@ -6,7 +6,7 @@ interface LegacyVersion {
   readonly version: string;
 }
 
-/** `metav1.APIGroup`; kind and apiVersion only where it is served alone. */
+/** `metav1.APIGroup`; it has kind and apiVersion only when it is a document of its own. */
 export interface LegacyApiGroup {
   readonly kind?: 'APIGroup';
   readonly apiVersion?: 'v1';
@@ -15,7 +15,7 @@ export interface LegacyApiGroup {
   readonly preferredVersion: LegacyVersion;
 }
 
-/** `metav1.APIResource`, its fields in the order of kube-apiserver's JSON. */
+/** `metav1.APIResource`, with its fields in the order of kube-apiserver's JSON. */
 export interface LegacyApiResource {
   readonly name: string;
   readonly singularName: string;
@@ -28,7 +28,7 @@ export interface LegacyApiResource {
   readonly categories?: readonly string[];
 }
 
-/** A legacy discovery document; JSON.stringify gives the bytes of a kube-apiserver, but for Go's escapes. */
+/** A legacy discovery document. JSON.stringify gives the same bytes as kube-apiserver, except for Go's escapes. */
 export type LegacyDocument =
   | {
       readonly kind: 'APIVersions';
@@ -47,7 +47,7 @@ export type LegacyDocument =
 /**
  * `/api`: the versions of the core group.
  *
- * No server address is announced: behind a proxy each would be the address of one server that has less to offer.
+ * It announces no server address: clients would bypass the proxy and reach one server, which serves less.
  */
 export function legacyApiVersions(core: readonly GroupDiscovery[]): LegacyDocument {
   const versions = core.flatMap((group) => (group.versions ?? []).map(({ version }) => version));
@@ -55,7 +55,8 @@ export function legacyApiVersions(core: readonly GroupDiscovery[]): LegacyDocume
 }
 
 /**
- * `/apis`: every group with its versions, the first of which is preferred; a dead one is listed too, as upstream does.
+ * `/apis`: every group with its versions, the preferred one first. As upstream does, it also lists groups whose server
+ * is dead.
  */
 export function legacyGroupList(groups: readonly GroupDiscovery[]): LegacyDocument {
   return { kind: 'APIGroupList', apiVersion: 'v1', groups: groups.flatMap((group) => describeGroup(group) ?? []) };
@@ -70,9 +71,9 @@ export function legacyGroup(group: GroupDiscovery): LegacyDocument | undefined {
 /**
  * `/api/<version>` and `/apis/<group>/<version>`: resources and subresources in the order of the aggregated document.
  *
- * Without `storageVersionHash`, which aggregated discovery does not have either. Source: `convertAPIResource` and
- * `convertAPISubresource` in `discovery/aggregated_discovery.go` of client-go 0.36, except that a subresource has no
- * singular name in the documents that servers write.
+ * It has no `storageVersionHash`, because aggregated discovery has none either. Source: `convertAPIResource` and
+ * `convertAPISubresource` in `discovery/aggregated_discovery.go` of client-go 0.36, except that subresources have no
+ * singular name, as in servers' own documents.
  */
 export function legacyResourceList(group: string, version: VersionDiscovery): LegacyDocument {
   const core = group === '';
@@ -90,7 +91,10 @@ function describeGroup({ name, versions = [] }: GroupDiscovery): LegacyApiGroup 
   return preferredVersion === undefined ? undefined : { name, versions: described, preferredVersion };
 }
 
-/** A parent without a kind was invented for its subresources; legacy discovery never listed it. */
+/**
+ * Skips a parent without a kind: aggregated discovery invented it for its subresources, and legacy discovery never
+ * listed it.
+ */
 function describeResource(resource: ResourceDiscovery, group: string, version: string): LegacyApiResource[] {
   const namespaced = resource.scope === 'Namespaced';
   const described: LegacyApiResource[] = [];
@@ -122,7 +126,7 @@ function hasKind({ responseKind }: WithKind): boolean {
   return responseKind !== undefined && `${responseKind.group}${responseKind.version}${responseKind.kind}` !== '';
 }
 
-/** Group and version only where they are not those of the list: aggregated documents of CRDs have them always. */
+/** Group and version only if they differ from the list's. Aggregated documents of custom resources always have them. */
 function kindOf(
   { responseKind }: WithKind,
   listGroup: string,

@@ -13,8 +13,8 @@ import { bytesField, message, numberField, type Part, textsField } from './proto
 /**
  * Writes an APIGroupDiscoveryList as `application/vnd.kubernetes.protobuf`, byte for byte as kube-apiserver does.
  *
- * Source: `generated.proto` in `apidiscovery/v2` of k8s.io/api 0.36 (v2beta1 has the same fields); fields that are no
- * pointers are written even when they are empty.
+ * Source: `generated.proto` in `apidiscovery/v2` of k8s.io/api 0.36; v2beta1 has the same fields. Fields that are not
+ * pointers are written even if they are empty.
  */
 export function encodeDiscoveryProtobuf(groups: readonly GroupDiscovery[], version: AggregatedVersion): Uint8Array {
   const metadata = message(bytesField(1, ''), bytesField(2, ''), bytesField(3, ''));

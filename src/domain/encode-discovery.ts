@@ -7,12 +7,12 @@ import type {
 } from './discovery-document.ts';
 
 /**
- * Writes an APIGroupDiscoveryList of v2 byte for byte as kube-apiserver does.
+ * Writes an APIGroupDiscoveryList of v2, byte for byte as kube-apiserver does.
  *
- * With `typeMeta` it is the body that is served, newline included; without, the text whose hash is the ETag, which
- * has neither kind nor apiVersion. Source: `apidiscovery/v2/types.go` of k8s.io/api 0.36 for the order of fields and
- * which are left out when empty, and `encoding/json` of Go for the escapes. A list without groups is `[]`: the code
- * of kube-apiserver has a `null` there only before its first document.
+ * With `typeMeta`, it writes the served body, with a newline at its end. Without, it writes the text that is hashed for
+ * the ETag, which has neither kind nor apiVersion. A list without groups is `[]`; kube-apiserver writes `null` only
+ * before its first document. Source: `apidiscovery/v2/types.go` of k8s.io/api 0.36 for the order of fields and which
+ * are omitted when empty, and `encoding/json` of Go for the escapes.
  */
 export function encodeDiscoveryList(
   groups: readonly GroupDiscovery[],
@@ -21,7 +21,7 @@ export function encodeDiscoveryList(
   return joinGroups(groups.map(encodeGroup), { typeMeta });
 }
 
-/** The document of groups that {@link encodeGroup} has written, so that only those that changed are written anew. */
+/** Joins groups that {@link encodeGroup} has written, so that only changed groups are encoded again. */
 export function joinGroups(groups: readonly string[], { typeMeta }: { readonly typeMeta: boolean }): string {
   const list = `"metadata":{},"items":[${groups.join()}]}`;
   return typeMeta ? `{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/v2",${list}\n` : `{${list}`;
@@ -33,11 +33,11 @@ export function encodeGroup(group: GroupDiscovery): string {
 }
 
 /**
- * JSON with the escapes of Go's `encoding/json`, indented as `MarshalIndent` does if asked to; an unpaired surrogate is
- * U+FFFD, as Go decodes it.
+ * JSON with the escapes of Go's `encoding/json`. With `indent`, it is indented like `MarshalIndent`. An unpaired
+ * surrogate becomes U+FFFD, as in Go.
  *
- * The characters occur only inside strings, so that the whole text can be escaped at once; escapes are read one by one,
- * so that none is seen in the middle of another.
+ * These characters occur only inside strings, so the whole text can be escaped at once. The pattern consumes existing
+ * escapes one by one, so it never starts in the middle of one.
  */
 export function encodeAsGo(value: object, indent?: number): string {
   return JSON.stringify(value, undefined, indent).replace(
@@ -49,8 +49,8 @@ export function encodeAsGo(value: object, indent?: number): string {
   );
 }
 
-// Every literal has all its fields, in the order of the Go type: what is undefined is left out, and objects of one
-// shape are built and written several times as fast as others.
+// Every literal has all its fields, in the order of the Go type, and JSON.stringify omits undefined ones. Objects of
+// one shape are several times faster to build and write.
 
 function writeGroup({ name, kind, apiVersion, versions }: GroupDiscovery): object {
   return {

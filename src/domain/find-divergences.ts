@@ -2,7 +2,7 @@ import type { Offer, ServedGroupVersion } from './derive-table.ts';
 import type { GroupVersionKind, ResourceDiscovery, SubresourceDiscovery } from './discovery-document.ts';
 import type { PeerSet } from './routing-table.ts';
 
-/** A field of which live peers say different things. */
+/** A fact on which live peers differ. */
 export interface Difference {
   readonly field: 'scope' | 'kind' | 'singularName' | 'verbs' | 'shortNames' | 'categories' | 'acceptedTypes';
   readonly values: readonly { readonly value: string; readonly peers: readonly string[] }[];
@@ -16,25 +16,25 @@ export interface Divergence {
   readonly subresource?: string;
   readonly servedBy: readonly string[];
   readonly missingFrom: readonly string[];
-  /** What those that serve it say differently; the order of a list counts for nothing. */
+  /** The facts on which the peers that serve it differ. The order of a list does not matter. */
   readonly differences: readonly Difference[];
 }
 
-/** What the last comparison found, by group-version; it holds for the same objects only. */
+/** The results of the last comparison, by group-version. They are valid only for the same objects. */
 export interface DivergenceMemo {
   ids: string;
   found: ReadonlyMap<ServedGroupVersion, readonly Divergence[]>;
 }
 
-/** A memo of nothing. */
+/** An empty memo. */
 export function createDivergenceMemo(): DivergenceMemo {
   return { ids: '', found: new Map() };
 }
 
 /**
- * Compares what the live peers serve: resources in the order of their names, then subresources.
+ * Compares what the live peers serve. Resources are sorted by name, each followed by its subresources.
  *
- * @param compared Indexes of the peers that are compared, ascending.
+ * @param compared Indexes of the peers to compare, ascending.
  */
 export function findDivergences(
   served: readonly ServedGroupVersion[],
@@ -63,7 +63,7 @@ interface Split {
 
 type Splitter = (peers: PeerSet) => Split;
 
-/** Tells for a set of peers which of the compared ones are in it; computed once for each set. */
+/** Splits the compared peers into those in a set and the others; computed once for each set. */
 function splitter(ids: readonly string[], compared: PeerSet): Splitter {
   const known = new Map<PeerSet, Split>();
   return (peers) => {
@@ -96,7 +96,7 @@ function compareOffers({ offers, row }: ServedGroupVersion, split: Splitter): Di
     for (const [subresource, serving] of Object.entries(subresources)) {
       const differing =
         descriptions.length > 1 ? compareFields(ofSubresource(descriptions, subresource), subresourceFields) : [];
-      // Where the resource itself is missing, its subresources say nothing new unless they do so differently.
+      // If a peer lacks the resource, its missing subresources are no news, unless they differ in another way.
       const missing = serving.length !== peers.length && diverges(split(serving));
       if (missing || differing.length > 0)
         divergences.push({ group, version, resource, subresource, ...split(serving), differences: differing });
@@ -110,7 +110,7 @@ interface Description<Entry> {
   readonly peers: readonly string[];
 }
 
-/** Each distinct description of a resource; those that are the same object are one. */
+/** The distinct descriptions of a resource; one object counts once. */
 function collectDescriptions(
   offers: readonly Offer[],
   split: Splitter,

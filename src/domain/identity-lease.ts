@@ -1,4 +1,4 @@
-/** The fields of a `coordination.k8s.io/v1` Lease that identity needs; anything may be missing or of a wrong type. */
+/** The fields of a `coordination.k8s.io/v1` Lease that identity needs. Any of them may be absent or of a wrong type. */
 export interface LeaseObject {
   readonly metadata?: {
     readonly name?: string;
@@ -8,20 +8,20 @@ export interface LeaseObject {
   readonly spec?: { readonly holderIdentity?: unknown; readonly renewTime?: unknown };
 }
 
-/** What a well-formed identity Lease says of one running server. */
+/** What a valid identity Lease says about one running server. */
 export interface IdentityLease {
-  /** Name of the Lease, which is the peer's id. */
+  /** Name of the Lease; it is the peer's id. */
   readonly name: string;
   readonly hostname?: string;
-  /** New at every start of the server's process. */
+  /** Changes at every start of the server process. */
   readonly holderIdentity: string;
-  /** As written by the server; only its changes are used, never its distance from our own clock. */
+  /** The server's own time. The code only looks for changes of it and never compares it with another clock. */
   readonly renewTime: string;
-  /** `ip:port` from the Lease's annotation, which servers write from 1.36 on. */
+  /** `ip:port` from the Lease's annotation, which servers write since 1.36. */
   readonly annotatedAddress?: string;
 }
 
-/** A Lease that identifies no peer, and why. */
+/** A Lease that identifies no peer, and the reason. */
 export interface LeaseProblem {
   readonly lease: string;
   readonly reason: 'NoHolder' | 'NoRenewTime' | 'Foreign' | 'DuplicateAddress';
@@ -33,10 +33,10 @@ const hostnameLabel = 'kubernetes.io/hostname';
 const advertiseAddressAnnotation = 'kubernetes.io/peer-advertise-address';
 
 /**
- * Tells which peer a Lease stands for, or why it stands for none; it never throws.
+ * Returns which peer a Lease stands for, or why it stands for none. It never throws.
  *
- * @param nameFor The Lease name that Kubernetes derives from a hostname; a Lease with another name was not written by a
- *   kube-apiserver and is reported as foreign. Left out for servers that are not kube-apiservers.
+ * @param nameFor Returns the Lease name that Kubernetes derives from a hostname. A Lease with another name was not
+ *   written by a kube-apiserver and is reported as foreign. Omitted for servers other than kube-apiserver.
  */
 export function readIdentityLease(
   lease: LeaseObject,

@@ -1,4 +1,4 @@
-/** Joins pieces into one whole with memory of its own. */
+/** Joins pieces into a new array with its own memory. */
 export function joinBytes(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const whole = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
   let at = 0;

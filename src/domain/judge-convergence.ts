@@ -12,11 +12,11 @@ export interface Convergence {
 const maxNames = 10;
 
 /**
- * `True` only if every server that belongs to the control plane is ready and serves the same.
+ * `True` only if every server of the control plane is ready and all serve the same.
  *
- * A server that is away has not left: it belongs until it was away for `goneAfter`. While it is away, the outcome is
- * `Unknown`, whatever was read of it before, as it may come back as another version. One that is ready again counts
- * only when it has stayed so for a while, so that a server which comes and goes opens no gate.
+ * A server that is away still belongs until it has been away for `goneAfter`. Meanwhile the outcome is `Unknown`,
+ * because the server may come back as another version. A server that is ready again counts only after a while, so that
+ * one which comes and goes does not open a gate.
  */
 export function judgeConvergence(
   views: readonly PeerView[],
@@ -34,7 +34,7 @@ export function judgeConvergence(
   });
   const [doubt] = doubts;
   if (doubt !== undefined) return unknown('Incomplete', missing.length > 0 ? nameEach(missing) : doubt.message);
-  // What one serves that answers is known, also while it is not ready.
+  // A server that answers tells what it serves, even while it is not ready.
   if (missing.some(({ assessment }) => assessment.state !== 'NotReady')) return unknown('PeerAway', nameEach(missing));
   if (divergent.length > 0)
     return {

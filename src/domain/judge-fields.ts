@@ -15,58 +15,61 @@ export interface GatheredSchemas {
   readonly digests: ReadonlyMap<string, DefinitionDigest>;
 }
 
-/** The schemas that have been read; only those of group-versions that differ are. */
+/** The schemas read so far: only of group-versions that differ. */
 export interface SchemaKnowledge {
-  /** Another number whenever something was added or dropped. */
+  /** Changes whenever something is added or dropped. */
   readonly revision: number;
-  /** `groupVersion` is `group/version`; `hash` is that of the server's index. */
+  /** `groupVersion` is `group/version`; `hash` comes from the server's index. */
   find(groupVersion: string, hash: string): GatheredSchemas | undefined;
 }
 
 /** One server whose resources are compared. */
 export interface ComparedPeer extends ServedVersion {
   readonly id: string;
-  /** Hashes of its `/openapi/v3`, by `group/version`; undefined while it has told none. */
+  /** Hashes from its `/openapi/v3`, by `group/version`; undefined if it has not sent any. */
   readonly hashes: ReadonlyMap<string, string> | undefined;
   /** Equal for equal hashes. */
   readonly hashesDigest: string | undefined;
 }
 
 /**
- * Why a server is the right one for writes.
+ * How it was decided which servers may write.
  *
  * - `Schemas`: the schemas of all servers were compared.
- * - `Versions`: some schema is not known, so that the newest version is taken to know all.
- * - `Remembered`: some schema is not known, and an earlier leader has compared the same versions.
+ * - `Versions`: a schema is unknown, so the newest version is assumed to know all fields.
+ * - `Remembered`: a schema is unknown, but an earlier leader compared the same versions.
  */
 export type VerdictBasis = 'Schemas' | 'Versions' | 'Remembered';
 
-/** Which servers may be asked to write a resource that servers know differently. */
+/** Which servers may write a resource whose fields differ between servers. */
 export interface FieldVerdict {
   readonly group: string;
-  /** With `/subresource` where the body of one is of another kind than its resource. */
+  /** With `/subresource` if the subresource's body is of another kind. */
   readonly resource: string;
   readonly basis: VerdictBasis;
-  /** They know all fields, or more than the others. */
+  /** They know all fields, or at least more than the others. */
   readonly writers: PeerSet;
   /**
-   * They know every field that the writers know, but may not accept each: a stored field stays, one that the request
-   * brings may be dropped.
+   * They know every field that the writers know, but may not accept each one. They keep stored fields, but may drop a
+   * field that the request brings.
    */
   readonly standIns: PeerSet;
-  /** Fields that the writers know and some other server does not. */
+  /** Fields that the writers know and some other server does not know. */
   readonly appearing: FieldList;
-  /** Fields that some other server knows and the writers do not. */
+  /** Fields that some other server knows and the writers do not know. */
   readonly disappearing: FieldList;
-  /** Fields that all know and describe differently. */
+  /** Fields that all know but describe differently. */
   readonly described: FieldList;
 }
 
 /** Verdicts of an earlier leader. */
 export interface RememberedVerdicts {
-  /** `id` to what {@link versionKey} gave for the server then. */
+  /** Maps `id` to the {@link versionKey} of the server at that time. */
   readonly versions: ReadonlyMap<string, string>;
-  /** `group/resource` to the ids that served it and the verdict on them; undefined where all were alike. */
+  /**
+   * Maps `group/resource` to the ids of the servers and the verdict on them; the verdict is undefined if all were
+   * alike.
+   */
   readonly rows: ReadonlyMap<
     string,
     {
@@ -77,28 +80,28 @@ export interface RememberedVerdicts {
   >;
 }
 
-/** What the comparisons before found, by the digests of both sides. */
+/** Results of earlier comparisons, by the digests of both sides. */
 export interface FieldMemo {
   compared: ReadonlyMap<string, FieldComparison>;
 }
 
-/** A memo of nothing. */
+/** An empty memo. */
 export function createFieldMemo(): FieldMemo {
   return { compared: new Map() };
 }
 
-/** Equal for servers of the same program that serve the same version. */
+/** Equal for servers that run the same program and serve the same version. */
 export function versionKey({ version, emulatedVersion }: ServedVersion): string {
   return `${version ?? ''} ${emulatedVersion ?? ''}`;
 }
 
 /**
- * Says for every built-in resource that servers know differently who may write it, by group and name.
+ * Decides who may write each built-in resource whose fields differ between servers, by group and name.
  *
- * What the schemas prove counts first: equal schemas are equal fields, unless a feature gate may make a difference that
- * no schema tells, as where a server emulates an older version. Of different ones the newest version is right, as a
- * field that graduates stands in both; an older version is right only if it knows more fields and describes all others
- * in the same words.
+ * Proof from schemas counts first. Equal schemas have equal fields, unless a feature gate makes a difference that the
+ * schema does not show, as when a server emulates an older version. Of different schemas the newest version wins,
+ * because a field that graduates is in both. An older version wins only if it knows more fields and describes all
+ * others in the same words.
  */
 export function judgeFields(
   served: readonly ServedGroupVersion[],
@@ -108,7 +111,7 @@ export function judgeFields(
   memo: FieldMemo = createFieldMemo(),
 ): readonly FieldVerdict[] {
   const likenesses = peers.map(likenessOf);
-  // Nearly always: one version, of which nothing needs to be looked at, however much the servers have.
+  // The usual case: with a single version, nothing needs a closer look, however much the servers have.
   if (new Set(likenesses).size < 2 && haveSameHashes(peers)) {
     memo.compared = new Map();
     return [];
@@ -135,20 +138,19 @@ interface Judging {
 }
 
 /**
- * What each server serves of a resource: versions of its group, the most preferred first, each with the key of the
- * kind.
+ * What each server offers of a resource: versions of its group, most preferred first, each with the key of its kind.
  */
 interface Offered {
   readonly stored: boolean;
   readonly kinds: ReadonlyMap<number, ReadonlyMap<string, string>>;
 }
 
-/** Servers that know a resource in the same way. */
+/** Servers that know a resource alike. */
 interface Class {
   /** The newest of them. */
   readonly first: number;
   readonly peers: number[];
-  /** By version; undefined while none of them has been read. */
+  /** By version; undefined if no server of the class has been read. */
   kinds: ReadonlyMap<string, KnownKind> | undefined;
 }
 
@@ -174,7 +176,7 @@ function haveSameHashes(peers: readonly ComparedPeer[]): boolean {
   return new Set(peers.flatMap(({ hashesDigest }) => hashesDigest ?? [])).size < 2;
 }
 
-/** True if no resource of the group can differ, so that nothing needs to be looked at. */
+/** True if no resource of the group can differ, so that nothing needs a closer look. */
 function isUniform(
   versions: readonly ServedGroupVersion[],
   peers: readonly ComparedPeer[],
@@ -195,7 +197,7 @@ function isUniform(
   return true;
 }
 
-/** Resources, and subresources whose body is of another kind: what these bring is never stored as it is. */
+/** Resources, and subresources with a body of another kind. Such a body is never stored as it is. */
 function collectResources(versions: readonly ServedGroupVersion[]): ReadonlyMap<string, Offered> {
   const resources = new Map<string, { stored: boolean; kinds: Map<number, Map<string, string>> }>();
   for (const { row, offers } of versions)
@@ -224,7 +226,7 @@ function collectResources(versions: readonly ServedGroupVersion[]): ReadonlyMap<
 
 const writing: ReadonlySet<string> = new Set(['create', 'update', 'patch']);
 
-/** Group and version are empty where they are those of the list. */
+/** Empty group and version mean those of the list. */
 function keyOfKind(list: { readonly group: string; readonly version: string }, kind?: GroupVersionKind): string {
   const { group, version } = kind === undefined || kind.version === '' ? list : kind;
   return kindKey({ group, version, kind: kind?.kind ?? '' });
@@ -300,7 +302,7 @@ function isAlike(
   right: ReadonlyMap<string, KnownKind> | undefined,
 ): boolean {
   const sameMinor = servedMinor(a) === servedMinor(b);
-  // A server's schemas are those of its program, whatever it emulates.
+  // A server's schemas come from its program, even if it emulates another version.
   if (a.emulatedVersion !== b.emulatedVersion) return false;
   if (left === undefined || right === undefined) return sameMinor;
   const shared = [...left].filter(([version]) => right.has(version));
@@ -309,7 +311,7 @@ function isAlike(
   return shared.every(([version, { digest, gated }]) => right.get(version)?.digest === digest && (sameMinor || !gated));
 }
 
-/** The newest, unless another one is proved to know more and to say nothing else differently. */
+/** Chooses the newest, unless another provably knows more and describes nothing else differently. */
 function chooseRight(judging: Judging, [newest, ...older]: readonly Class[]): Class {
   let right = newest;
   if (right === undefined) throw new RangeError('there is no class to choose from');
@@ -321,7 +323,9 @@ function chooseRight(judging: Judging, [newest, ...older]: readonly Class[]): Cl
   return right;
 }
 
-/** Undefined where one side is not known. A version that only one side has is compared with the other's first. */
+/**
+ * Undefined if one side is unknown. A version that only one side has is compared with the other side's first version.
+ */
 function compareClasses(judging: Judging, left: Class, right: Class): FieldComparison | undefined {
   if (left.kinds === undefined || right.kinds === undefined) return undefined;
   const comparisons: FieldComparison[] = [];
@@ -353,7 +357,7 @@ function compareOnce({ before, compared }: Judging, left: KnownKind, right: Know
   return found;
 }
 
-/** Each path once; a path that was cut from a list counts for each list that it was cut from. */
+/** Lists each path once. A path that was cut from a list counts for each list that it was cut from. */
 function unite(lists: readonly FieldList[]): FieldList {
   const [only] = lists;
   if (only === undefined) return none;
@@ -362,7 +366,7 @@ function unite(lists: readonly FieldList[]): FieldList {
   return { paths: [...paths], count: paths.size + Math.max(...lists.map((list) => list.count - list.paths.length)) };
 }
 
-/** The verdict of an earlier leader on just these servers in just these versions. */
+/** The verdict of an earlier leader on exactly these servers and versions. */
 function recall(
   { remembered, peers }: Judging,
   key: string,

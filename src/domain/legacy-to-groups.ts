@@ -12,19 +12,19 @@ export interface LegacyGroup {
   readonly versions: readonly string[];
 }
 
-/** Raised for a legacy discovery document that Kubernetes would not have written. */
+/** Thrown for a legacy discovery document that Kubernetes would not have written. */
 class InvalidLegacyDiscoveryError extends Error {
   override readonly name = 'InvalidLegacyDiscoveryError';
 }
 
-/** What a server says of one of its group-versions: its `APIResourceList`, or `missing` if it answers 404 or 503. */
+/** A server's answer for one of its group-versions: its `APIResourceList`, or `missing` for 404 or 503. */
 export type LegacyResources = { readonly kind: 'list'; readonly list: unknown } | { readonly kind: 'missing' };
 
 const label = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 const maxGroupVersions = 2_000;
 
 /**
- * Reads `/api` (`APIVersions`) or `/apis` (`APIGroupList`); every name in the result is safe as a path element.
+ * Reads `/api` (`APIVersions`) or `/apis` (`APIGroupList`). Every name in the result is safe as a path element.
  * @throws InvalidLegacyDiscoveryError
  */
 export function parseLegacyGroups(value: unknown): LegacyGroup[] {
@@ -36,7 +36,7 @@ export function parseLegacyGroups(value: unknown): LegacyGroup[] {
 }
 
 /**
- * Builds the aggregated form of a group out of its legacy lists, field by field as Kubernetes does.
+ * Builds the aggregated form of a group from its legacy lists, field by field as Kubernetes does.
  *
  * A version without a list is `Stale` and has no resources. Source: `ConvertGroupVersionIntoToDiscovery` in
  * `pkg/endpoints/installer.go` of k8s.io/apiserver.
@@ -112,7 +112,7 @@ function convertResource(resource: string, fields: Record<string, unknown>): Omi
   };
 }
 
-/** Kubernetes invents the parent of a subresource that is served without one. */
+/** Kubernetes invents a parent for a subresource without one. */
 function parentless(resource: string, fields: Record<string, unknown>): Omit<ResourceDiscovery, 'subresources'> {
   const responseKind = { group: '', version: '', kind: '' };
   return { resource, responseKind, scope: scopeOf(fields), singularResource: '', verbs: null };
@@ -122,7 +122,7 @@ function convertSubresource(subresource: string, fields: Record<string, unknown>
   return { subresource, responseKind: responseKind(fields), verbs: verbsOf(fields) };
 }
 
-/** Group and version stay empty where they are those of the list: the aggregated form leaves them out as well. */
+/** Group and version stay empty if they equal the list's, because the aggregated form omits them as well. */
 function responseKind(fields: Record<string, unknown>): GroupVersionKind {
   return {
     group: optionalText(fields.group, 'group') ?? '',
@@ -157,7 +157,7 @@ function asRecord(value: unknown, what: string): Record<string, unknown> {
   throw new InvalidLegacyDiscoveryError(`${what} is not an object`);
 }
 
-/** Go writes an empty list as `null`; a list that is not there at all is no empty list but a broken document. */
+/** Go writes an empty list as `null`. A document without the list is broken. */
 function asArray(value: unknown, what: string): unknown[] {
   if (value === null) return [];
   if (Array.isArray(value)) return value;

@@ -4,29 +4,29 @@ import { type MergedGroup, mergeGroup } from './merge-group.ts';
 import { mergeOrder } from './merge-order.ts';
 
 /**
- * What the last merge found, so that the next one does again only the groups that have changed.
+ * The results of the last merge, so that the next one merges only groups that changed.
  *
- * Groups are known again by identity: a document that was read anew has to share with the one before what is equal.
+ * Groups are compared by identity: a document that was read again must share its equal parts with the one before.
  */
 export interface MergeMemo {
   groups: ReadonlyMap<string, MergedGroup>;
   list: readonly GroupDiscovery[];
 }
 
-/** A memo of nothing. */
+/** An empty memo. */
 export function createMergeMemo(): MergeMemo {
   return { groups: new Map(), list: [] };
 }
 
 /**
- * Merges every server's `/apis` document exactly as the kube-apiserver named `localId` does, so that over the same
- * documents the result and its ETag are the same; the local list itself is returned if there is nothing to add.
+ * Merges every server's `/apis` document exactly as the kube-apiserver named `localId` does: the same documents give
+ * the same result and ETag. Returns the local list itself if there is nothing to add.
  *
- * Never changes what it is given; the result shares parts with it, and is the list of the merge before if that has the
- * same groups. The order of the map does not matter. A local server without a document counts as one that serves
- * nothing. Source: `mergeResources` in `pkg/endpoints/discovery/aggregated/peer_aggregated_handler.go` of
- * k8s.io/apiserver 0.35 to 0.37, oddities included: names that a list has twice, empty lists that are not absent ones,
- * and freshness that is never compared.
+ * It never changes its input. The result shares parts with the input, and is the same list as before if its groups are
+ * the same. The order of the map does not matter. A local server without a document counts as serving nothing. Source:
+ * `mergeResources` in `pkg/endpoints/discovery/aggregated/peer_aggregated_handler.go` of k8s.io/apiserver 0.35 to 0.37.
+ * It copies the oddities: duplicate names in a list, the difference between empty and absent lists, and freshness,
+ * which is never compared.
  */
 export function mergeDiscovery(
   localId: string,
@@ -57,7 +57,7 @@ export function mergeDiscovery(
 
 type Inputs = [GroupDiscovery, ...GroupDiscovery[]];
 
-/** Each group as the servers list it, in order; of a run of the very same object two are enough. */
+/** Each group as the servers list it, in order. Two are enough of a run of the same object. */
 function collectInputs(lists: readonly (readonly GroupDiscovery[])[]): ReadonlyMap<string, Inputs> {
   const inputs = new Map<string, Inputs>();
   for (const groups of lists)

@@ -2,19 +2,18 @@ import type { GroupDiscovery, ResourceDiscovery, VersionDiscovery } from './disc
 import { mergeOrder } from './merge-order.ts';
 import { equalResources, mergeResource } from './merge-resource.ts';
 
-/** One group as all servers together serve it. */
+/** One group, merged over all servers. */
 export interface MergedGroup {
   readonly inputs: readonly GroupDiscovery[];
   readonly group: GroupDiscovery;
-  /** False if no server added anything to the first one's, or listed it differently; then it is the first one's. */
+  /** False if no server adds to the first one's group or lists it differently; then it is the first one's. */
   readonly changed: boolean;
 }
 
 /**
- * Merges one group of several servers, in the order in which they count; the same as merging them pairwise from the
- * left.
+ * Merges one group of several servers in their order. The result equals merging them pairwise from the left.
  *
- * An entry that is the very object that was merged last is passed over: merging it again changes nothing. Source:
+ * Skips an entry that is the same object as the one merged last, because merging it again changes nothing. Source:
  * `mergeVersionsAcrossGroup` and `mergeResourcesAcrossVersion` in `peer_aggregated_handler.go` of k8s.io/apiserver.
  */
 export function mergeGroup(inputs: readonly [GroupDiscovery, ...GroupDiscovery[]]): MergedGroup {
@@ -32,7 +31,7 @@ export function mergeGroup(inputs: readonly [GroupDiscovery, ...GroupDiscovery[]
   return { inputs, group, changed };
 }
 
-/** A list that is being merged: its names in order, and what has become of each entry so far. */
+/** A list during the merge: its names in order, and the state of each entry. */
 interface ListMerge<State> {
   names: readonly string[];
   readonly states: Map<string, State>;
@@ -47,7 +46,7 @@ interface VersionMerge {
 
 interface ResourceMerge {
   value: ResourceDiscovery;
-  /** What is known to add nothing to the value. */
+  /** Values known to add nothing. */
   absorbed: Set<ResourceDiscovery> | undefined;
 }
 
@@ -56,11 +55,11 @@ function openList<Entry, State>(
   nameOf: (entry: Entry) => string,
   open: (entry: Entry) => State,
 ): ListMerge<State> {
-  // A name that a list has twice stands for its last entry.
+  // If a list has a name twice, the last entry counts.
   return { names: entries.map(nameOf), states: new Map(entries.map((entry) => [nameOf(entry), open(entry)])) };
 }
 
-/** Adds another server's list; false if it has the same names in the same order and changes no entry. */
+/** Adds another server's list. Returns false if it has the same names in the same order and changes no entry. */
 function addList<Entry, State>(
   list: ListMerge<State>,
   entries: readonly Entry[],
@@ -119,10 +118,10 @@ function openResource(value: ResourceDiscovery): ResourceMerge {
   return { value, absorbed: undefined };
 }
 
-/** Says true for every difference, also one that leaves the value as it is: upstream's merge does. */
+/** Returns true for every difference, even if the value stays as it is, because upstream's merge does. */
 function addResource(into: ResourceMerge, resource: ResourceDiscovery): boolean {
   const { value } = into;
-  // What was absorbed has been told as a difference before.
+  // The difference of an absorbed value has been reported before.
   if (value === resource || into.absorbed?.has(resource) === true) return false;
   const merged = mergeResource(value, resource);
   if (merged === value) return false;

@@ -8,18 +8,18 @@ const documentFields = { paths: 8, definitions: 9 } as const;
 const listFields = { [documentFields.paths]: 2, [documentFields.definitions]: 1 } as const;
 
 /**
- * Merges OpenAPI v2 documents in protobuf as {@link createSwaggerMerge} does in JSON, without decoding what they
- * describe.
+ * Merges OpenAPI v2 documents in protobuf, as {@link createSwaggerMerge} does in JSON, without decoding the
+ * descriptions.
  *
- * Source: `openapiv2/OpenAPIv2.proto` of google/gnostic-models: `Document.paths` 8 and `.definitions` 9, each a message
- * with a repeated pair of name 1 and value 2. What cannot be read throws InvalidProtobufError.
+ * Source: `openapiv2/OpenAPIv2.proto` of google/gnostic-models: `Document.paths` 8 and `.definitions` 9 are messages
+ * with a repeated pair of name 1 and value 2. It throws InvalidProtobufError for unreadable bytes.
  */
 export function createProtobufMerge(): SwaggerMerge {
   let merged: Uint8Array | undefined;
   return {
     add: (document) => {
       if (merged === undefined) {
-        // What comes first stays as it is, if it can be read.
+        // The first document stays as it is, if it can be read.
         for (const id of [documentFields.paths, documentFields.definitions] as const) readPairs(document, id);
         merged = document;
       } else merged = mergeTwo(merged, document);

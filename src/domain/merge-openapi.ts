@@ -1,10 +1,10 @@
 import { compareUtf8 } from './compare-utf8.ts';
 import { findJsonExcess } from './count-json.ts';
 
-/** The index of `/openapi/v3`: paths such as `apis/apps/v1` to the URL of their document, its hash included. */
+/** The index of `/openapi/v3`. It maps paths such as `apis/apps/v1` to the URL of their document, hash included. */
 export type OpenApiIndex = ReadonlyMap<string, string>;
 
-/** Reads what a server answers to `/openapi/v3`; undefined for anything else. */
+/** Reads a server's answer to `/openapi/v3`. Returns undefined for anything else. */
 export function parseOpenApiIndex(value: unknown): OpenApiIndex | undefined {
   const paths = asRecord(asRecord(value)?.paths);
   if (paths === undefined) return undefined;
@@ -17,7 +17,7 @@ export function parseOpenApiIndex(value: unknown): OpenApiIndex | undefined {
   return index;
 }
 
-/** The same of a text in UTF-8. */
+/** The same for a text in UTF-8. */
 export function parseOpenApiIndexText(text: Uint8Array): OpenApiIndex | undefined {
   if (findJsonExcess(text) !== undefined) return undefined;
   try {
@@ -28,7 +28,8 @@ export function parseOpenApiIndexText(text: Uint8Array): OpenApiIndex | undefine
 }
 
 /**
- * The union of servers' indexes; of several documents for one path, that of the first server. Sorted, as Go sorts maps.
+ * The union of the servers' indexes, sorted as Go sorts maps. If several have a path, the first server's document
+ * counts.
  */
 export function mergeOpenApiIndexes(indexes: readonly OpenApiIndex[]): OpenApiIndex {
   const merged = new Map<string, string>();
@@ -36,7 +37,7 @@ export function mergeOpenApiIndexes(indexes: readonly OpenApiIndex[]): OpenApiIn
   return new Map([...merged].sort(([a], [b]) => compareUtf8(a, b)));
 }
 
-/** The body that a kube-apiserver gives for an index. */
+/** The response body that kube-apiserver writes for an index. */
 export function formatOpenApiIndex(index: OpenApiIndex): string {
   const paths = [...index].map(([key, serverRelativeURL]) => [key, { serverRelativeURL }] as const);
   return JSON.stringify({ paths: Object.fromEntries(paths) });

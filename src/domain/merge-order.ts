@@ -3,8 +3,8 @@ import { compareUtf8 } from './compare-utf8.ts';
 /**
  * Merges lists of names into one that keeps the order of each, exactly as kube-apiserver does.
  *
- * A list that already has every name once is the answer. Otherwise the free name that is smallest by its bytes comes
- * first; lists that contradict each other are given up on, and all names are sorted. Source:
+ * A list that already has every name once is the answer. Otherwise, of the names with no predecessor left, the smallest
+ * by bytes comes first. If the lists contradict each other, all names are sorted instead. Source:
  * `MergePreservingRelativeOrder` in `pkg/util/sort/sort.go` of k8s.io/apimachinery 0.36.
  */
 export function mergeOrder(lists: readonly (readonly string[])[]): readonly string[] {
@@ -15,7 +15,7 @@ export function mergeOrder(lists: readonly (readonly string[])[]): readonly stri
 
 interface Node {
   readonly followers: Set<string>;
-  /** How many names must still come before this one. */
+  /** How many names must still come before it. */
   waitsFor: number;
 }
 
@@ -42,7 +42,7 @@ function buildGraph(lists: readonly (readonly string[])[]): Graph {
   return graph;
 }
 
-/** Kahn's algorithm with a heap of free names; uses up the graph. Undefined if the graph has a cycle. */
+/** Kahn's algorithm with a heap of free names. It consumes the graph. Undefined if the graph has a cycle. */
 function sortTopologically(graph: Graph): readonly string[] | undefined {
   const free: string[] = [];
   for (const [name, node] of graph) if (node.waitsFor === 0) push(free, name);
@@ -57,7 +57,7 @@ function sortTopologically(graph: Graph): readonly string[] | undefined {
   return sorted.length === graph.size ? sorted : undefined;
 }
 
-/** Adds a name to a binary heap whose smallest name is at index 0. */
+/** Adds a name to a binary heap with the smallest name at index 0. */
 function push(heap: string[], name: string): void {
   let index = heap.push(name) - 1;
   while (index > 0) {

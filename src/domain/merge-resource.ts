@@ -2,8 +2,8 @@ import { compareUtf8 } from './compare-utf8.ts';
 import type { GroupVersionKind, ResourceDiscovery, SubresourceDiscovery } from './discovery-document.ts';
 
 /**
- * Returns `a` itself if `b` equals it; else verbs and subresources are the union, sorted, and every other field is of
- * `a`. Source: `mergeResourceCapabilities` of k8s.io/apiserver.
+ * Returns `a` itself if `b` equals it. Otherwise verbs and subresources are the sorted union, and every other field
+ * comes from `a`. Source: `mergeResourceCapabilities` of k8s.io/apiserver.
  */
 export function mergeResource(a: ResourceDiscovery, b: ResourceDiscovery): ResourceDiscovery {
   if (equalResources(a, b)) return a;
@@ -11,7 +11,7 @@ export function mergeResource(a: ResourceDiscovery, b: ResourceDiscovery): Resou
   const subresources = new Map<string, SubresourceDiscovery>();
   for (const entry of [...(a.subresources ?? []), ...(b.subresources ?? [])])
     subresources.set(entry.subresource, entry);
-  // Upstream prefers the later of two resources without a name.
+  // Of two resources without a name, upstream prefers the later one.
   const { subresources: _, ...fields } = a.resource === '' ? b : a;
   return {
     ...fields,
@@ -22,7 +22,7 @@ export function mergeResource(a: ResourceDiscovery, b: ResourceDiscovery): Resou
   };
 }
 
-/** As Go's `reflect.DeepEqual` of two resources. */
+/** Compares two resources like Go's `reflect.DeepEqual`. */
 export function equalResources(a: ResourceDiscovery, b: ResourceDiscovery): boolean {
   return (
     a === b ||
@@ -53,7 +53,7 @@ function equalKinds(a: GroupVersionKind | undefined, b: GroupVersionKind | undef
   return a.kind === b.kind && a.version === b.version && a.group === b.group;
 }
 
-/** As Go's `reflect.DeepEqual`: an absent list equals no list at all, not even an empty one. */
+/** Like Go's `reflect.DeepEqual`: an absent list equals no other list, not even an empty one. */
 function equalLists<Item>(
   a: readonly Item[] | null | undefined,
   b: readonly Item[] | null | undefined,

@@ -2,9 +2,9 @@ import { compareUtf8 } from './compare-utf8.ts';
 import { joinBytes } from './join-bytes.ts';
 import { type SplitSwagger, type SwaggerMembers, splitSwagger } from './split-swagger.ts';
 
-/** Merges OpenAPI v2 documents of one encoding, the first with what only later ones have. */
+/** Merges OpenAPI v2 documents of one encoding: the first, plus what only later ones have. */
 export interface SwaggerMerge {
-  /** Throws for a document that cannot be read, which then has no part in the result. */
+  /** Throws if the document cannot be read. That document then adds nothing to the result. */
   add(document: Uint8Array): void;
   finish(): Uint8Array<ArrayBuffer>;
 }
@@ -12,8 +12,8 @@ export interface SwaggerMerge {
 /**
  * Merges Swagger 2.0 documents in JSON: adds the paths and definitions that only later ones have.
  *
- * A definition is taken whole or not at all: one that two versions describe differently cannot be both. What is taken
- * keeps its bytes.
+ * It takes each definition as a whole. If two versions describe a definition differently, the first one counts. Pieces
+ * keep their bytes.
  */
 export function createSwaggerMerge(): SwaggerMerge {
   let merged: SplitSwagger | undefined;

@@ -4,14 +4,14 @@ export type Encoding = 'json' | 'yaml' | 'protobuf';
 /** Version of aggregated discovery. */
 export type AggregatedVersion = 'v2' | 'v2beta1';
 
-/** What a client accepts, as a kube-apiserver would choose it. */
+/** The client's choice, as kube-apiserver would make it. */
 export interface MediaTypeChoice {
   readonly encoding: Encoding;
   /** Undefined for the legacy form. */
   readonly aggregated: AggregatedVersion | undefined;
   /** `pretty=1` as a parameter of the media type. */
   readonly pretty: boolean;
-  /** `nopeer` asks for one server's own document. */
+  /** `nopeer` asks for the server's own document. */
   readonly profile: string;
 }
 
@@ -22,10 +22,11 @@ const supported: readonly (readonly [type: string, subtype: string, encoding: En
 ];
 
 /**
- * Chooses the aggregated form for an Accept header, or undefined if no clause asks for one of `versions`.
+ * Chooses the aggregated form for an Accept header. Undefined if no clause asks for one of `versions`.
  *
- * Only clauses that name aggregated discovery count, whatever the others' q-values. Source: `NegotiateMediaTypeOptions`
- * in `pkg/endpoints/handlers/negotiation` and `discoveryEndpointRestrictions` of k8s.io/apiserver 0.36.
+ * Only clauses that name aggregated discovery count, whatever the q-values of the others. Source:
+ * `NegotiateMediaTypeOptions` in `pkg/endpoints/handlers/negotiation` and `discoveryEndpointRestrictions` of
+ * k8s.io/apiserver 0.36.
  */
 export function negotiateAggregated(
   accept: string,
@@ -41,7 +42,7 @@ export function negotiateAggregated(
 }
 
 /**
- * Chooses the encoding of the legacy form, or undefined where a kube-apiserver answers 406; no header means JSON.
+ * Chooses the encoding of the legacy form. Undefined if kube-apiserver would answer 406. No header means JSON.
  *
  * Source: as {@link negotiateAggregated}, with `emptyEndpointRestrictions`.
  */
@@ -53,8 +54,8 @@ export function negotiateLegacy(accept: string): MediaTypeChoice | undefined {
 }
 
 /**
- * Whether the router in front of most discovery paths lets an Accept header through: it looks for the exact types or
- * any type, and knows neither `application/*` nor `*`. Source: `matchesAccept` in go-restful v3.
+ * Whether the router before most discovery paths accepts an Accept header. It looks for the exact types or any type,
+ * and does not know `application/*` or `*`. Source: `matchesAccept` in go-restful v3.
  */
 export function passesRouter(accept: string): boolean {
   if (accept === '') return true;
@@ -90,7 +91,7 @@ interface Clause {
   readonly parameters: Parameters;
 }
 
-/** As `ParseAccept` of github.com/munnerz/goautoneg, its odd order of clauses included. */
+/** Like `ParseAccept` of github.com/munnerz/goautoneg, with its odd order of clauses. */
 function parseAccept(header: string): Clause[] {
   const clauses: Clause[] = [];
   for (const part of header.split(',')) {
@@ -120,7 +121,7 @@ function readParameters(parts: readonly string[]): Pick<Clause, 'q' | 'parameter
   return { q, parameters };
 }
 
-/** `sort.Sort` over so few entries is an insertion sort; it matters, as the comparison is no strict order. */
+/** For so few entries, `sort.Sort` is an insertion sort. This matters because the comparison is not a strict order. */
 function sortAsGo(clauses: Clause[]): Clause[] {
   for (let end = 1; end < clauses.length; end++)
     for (let at = end; at > 0; at--) {
@@ -136,11 +137,11 @@ function comesBefore(a: Clause, b: Clause): boolean {
   return a.q > b.q || (a.type !== '*' && b.type === '*') || (a.subtype !== '*' && b.subtype === '*');
 }
 
-/** Spaces only; a tab is part of the name. */
+/** Trims spaces only; a tab is part of the name. */
 function trimSpaces(text: string): string {
   let from = 0;
   let to = text.length;
-  // In linear time, which no expression of both ends would be.
+  // A loop takes linear time; a regular expression for both ends would not.
   while (from < to && text.charCodeAt(from) === 0x20) from++;
   while (to > from && text.charCodeAt(to - 1) === 0x20) to--;
   return text.slice(from, to);

@@ -6,7 +6,7 @@ import type {
   VersionDiscovery,
 } from './discovery-document.ts';
 
-/** Raised for a value that is not an APIGroupDiscoveryList; its message begins with the path of the fault. */
+/** Thrown for a value that is not an APIGroupDiscoveryList. Its message begins with the path of the fault. */
 export class InvalidDiscoveryError extends Error {
   override readonly name = 'InvalidDiscoveryError';
 }
@@ -14,11 +14,11 @@ export class InvalidDiscoveryError extends Error {
 /**
  * Reads a decoded APIGroupDiscoveryList of v2 or v2beta1 as kube-apiserver's own decoder does.
  *
- * Names of fields are case-sensitive, unknown ones and all metadata but the name are dropped, null is the same as
- * absent, ill-formed text becomes U+FFFD, and a list that is empty stays distinct from one that is absent, because
- * the merge tells them apart. Kind and apiVersion of the list itself are for the caller to check. Source:
- * `apidiscovery/v2/types.go` of k8s.io/api 0.36, decoded with sigs.k8s.io/json.
- * @param options.maxResources the most groups, versions, resources and subresources in all; 100,000 unless told
+ * Field names are case-sensitive. Unknown fields, and all metadata but the name, are dropped. Null means absent, and
+ * ill-formed text becomes U+FFFD. An empty list stays distinct from an absent one, because the merge tells them apart.
+ * The caller must check kind and apiVersion of the list itself. Source: `apidiscovery/v2/types.go` of k8s.io/api 0.36,
+ * decoded with sigs.k8s.io/json.
+ * @param options.maxResources the maximum of groups, versions, resources and subresources in total; 100,000 by default
  * @throws InvalidDiscoveryError
  */
 export function parseDiscoveryList(value: unknown, options: { readonly maxResources?: number } = {}): GroupDiscovery[] {

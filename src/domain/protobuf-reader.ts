@@ -1,22 +1,22 @@
-/** Raised for bytes that are no protobuf message. */
+/** Thrown for bytes that are not a protobuf message. */
 export class InvalidProtobufError extends Error {
   override readonly name = 'InvalidProtobufError';
 }
 
-/** Ten times what a document of OpenAPI has of paths or of kinds, with 5,000 kinds of custom resources. */
+/** Ten times the paths or kinds of an OpenAPI document with 5,000 kinds of custom resources. */
 const maxFields = 250_000;
 
 /** One field of a message. */
 export interface Field {
   readonly id: number;
-  /** Tag included. */
+  /** The whole field, tag included. */
   readonly whole: Uint8Array;
-  /** Of wire type 2 only. */
+  /** The value of wire type 2; undefined for other types. */
   readonly value: Uint8Array | undefined;
 }
 
 /**
- * Splits a message into its fields, of which it may have so many. Source: the wire format of protocol buffers.
+ * Splits a message into its fields, up to a maximum. Source: the wire format of protocol buffers.
  * @throws InvalidProtobufError
  */
 export function readFields(bytes: Uint8Array): Field[] {

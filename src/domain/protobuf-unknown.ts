@@ -1,7 +1,7 @@
 import { readFields } from './protobuf-reader.ts';
 import { bytesField, message, type Part } from './protobuf-writer.ts';
 
-/** `k8s\0`, which every object in protobuf begins with. */
+/** `k8s\0`, the prefix of every object in protobuf. */
 const magic: readonly number[] = [0x6b, 0x38, 0x73, 0];
 
 /** Wraps an object as kube-apiserver does. Source: `Unknown` in `pkg/runtime/generated.proto` of apimachinery. */

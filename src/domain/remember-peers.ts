@@ -11,10 +11,11 @@ export interface PublishedView {
 }
 
 /**
- * What an earlier operator knew of each peer, so that a new leader does not forget a server that is away just now.
+ * What an earlier operator knew of each peer, so that a new leader does not forget a server that is away.
  *
- * A peer's document is taken back out of the merged one: its resources are exactly those that the table gives it, their
- * descriptions may be another peer's. It never counts as fresh. Peers that the table does not tell apart share theirs.
+ * A peer's document is reconstructed from the merged one. Its resources are exactly those that the table gives it, but
+ * their descriptions may be another peer's. It never counts as fresh. Peers that the table does not tell apart share a
+ * document.
  */
 export function rememberPeers(published: PublishedView, now: number): ReadonlyMap<string, PeerObservation> {
   const remembered = new Map<string, PeerObservation>();
@@ -42,7 +43,7 @@ export function rememberPeers(published: PublishedView, now: number): ReadonlyMa
 
 type Rows = ReadonlyMap<string, TableResource>;
 
-/** Takes a peer's part out of something merged; parts with equal keys are one object. */
+/** Extracts a peer's part of something merged; parts with equal keys are one object. */
 type Take<Part> = (peer: number) => { readonly key: string; readonly part: Part };
 
 function takerOfGroups(groups: readonly GroupDiscovery[], rows: Rows): Take<readonly GroupDiscovery[]> {
@@ -72,7 +73,7 @@ function takerOfVersion(group: string, version: VersionDiscovery, rows: Rows): T
     const row = rows.get(`${group}/${version.version}/${resource.resource}`);
     return row === undefined ? [] : [{ resource, row }];
   });
-  // Of 100 peers' rows nearly all refer to the same few sets.
+  // Among 100 peers, nearly all rows refer to the same few sets.
   const sets = new Set(listed.flatMap(({ row }) => [row.peers, ...Object.values(row.subresources)]));
   const members = [...sets].map((peers) => new Set(peers));
   return takerByKey(

@@ -1,7 +1,7 @@
 import { type RememberedVerdicts, versionKey } from './judge-fields.ts';
 import type { FieldWriters, PeerSet, RoutingTable } from './routing-table.ts';
 
-/** What an earlier leader found of fields, by the table that it published; undefined if it compared none. */
+/** An earlier leader's verdicts on fields, from the table that it published. Undefined if it compared none. */
 export function rememberVerdicts({ fieldSkew, peers, groupVersions }: RoutingTable): RememberedVerdicts | undefined {
   if (fieldSkew !== 'Preserve') return undefined;
   const idsOf = (set: PeerSet = []) => set.map((at) => peers[at]?.id ?? '');

@@ -1,8 +1,8 @@
-/** What a request is about, as kube-apiserver's own `RequestInfo` says it. */
+/** What a request is about, as in kube-apiserver's `RequestInfo`. */
 export interface RequestInfo {
   readonly isResourceRequest: boolean;
   readonly verb: string;
-  /** `api` or `apis`; empty for anything that is not a resource request. */
+  /** `api` or `apis`; empty if the request is not about a resource. */
   readonly apiPrefix: string;
   readonly group: string;
   readonly version: string;
@@ -14,25 +14,25 @@ export interface RequestInfo {
   readonly path: string;
 }
 
-/** Whether the request goes through a server to something behind it: a pod, a service or a node. */
+/** Whether the server passes the request on to something behind it: a pod, a service or a node. */
 export function isProxied({ verb, subresource }: RequestInfo): boolean {
   return verb === 'proxy' || subresource === 'proxy';
 }
 
-/** Whether the subresource streams, so that it writes no object, whatever its verb. */
+/** Whether the subresource streams. Such a request writes no object, whatever its verb. */
 export function isStream(subresource: string): boolean {
   return streams.has(subresource);
 }
 
 const streams: ReadonlySet<string> = new Set(['attach', 'exec', 'log', 'portforward', 'proxy']);
 
-/** A request that cannot be understood is a value, answered by 400. */
+/** A request that cannot be parsed is a value too; the proxy answers it with 400. */
 export type ParsedRequest =
   | { readonly kind: 'ok'; readonly info: RequestInfo }
   | { readonly kind: 'bad'; readonly message: string };
 
 /**
- * Understands a request exactly as kube-apiserver does, so that proxy and server never disagree on what it names.
+ * Parses a request exactly as kube-apiserver does, so that proxy and server agree on what it names.
  *
  * Source: `NewRequestInfo` in `pkg/endpoints/request/requestinfo.go` of k8s.io/apiserver 0.36. `target` is the request
  * target in origin form, still encoded.
@@ -44,7 +44,7 @@ export function parseRequestInfo(method: string, target: string): ParsedRequest 
   const parts = splitPath(path);
   const prefix = parts[0];
   const grouped = prefix === 'apis';
-  // `/api/<version>` and `/apis/<group>/<version>` and shorter are about discovery, not about a resource.
+  // `/api/<version>`, `/apis/<group>/<version>` and shorter paths are about discovery, not a resource.
   if ((!grouped && prefix !== 'api') || parts.length < (grouped ? 4 : 3))
     return { kind: 'ok', info: nonResource(method, path) };
   return parseResource(method, path, queryAt < 0 ? '' : target.slice(queryAt + 1), parts, grouped);
@@ -139,7 +139,7 @@ function splitPath(path: string): string[] {
   return start === end ? [] : path.slice(start, end).split('/');
 }
 
-/** Go decodes any well-formed escape, also where the bytes are not UTF-8; only a malformed escape is an error. */
+/** Go decodes any well-formed escape, even if the bytes are not UTF-8. Only a malformed escape is an error. */
 function decodePath(path: string): string | undefined {
   if (path.indexOf('%') < 0) return path;
   if (/%(?![0-9a-fA-F]{2})/.test(path)) return undefined;
@@ -155,7 +155,7 @@ interface ListOptions {
   readonly name: string;
 }
 
-/** The first value of each parameter counts; `watch` is true for anything but `false` and `0`. */
+/** The first value of each parameter counts. `watch` is true unless the value is `false` or `0`. */
 function readListOptions(query: string): ListOptions {
   if (query === '') return { watch: false, name: '' };
   const watch = queryValue(query, 'watch')?.toLowerCase();
@@ -164,7 +164,7 @@ function readListOptions(query: string): ListOptions {
 
 function selectedName(query: string): string {
   if (query.indexOf('fieldSelector') < 0) return '';
-  // One parameter that cannot be decoded makes kube-apiserver drop the name, but keep the watch.
+  // If one parameter cannot be decoded, kube-apiserver drops the name but keeps the watch.
   for (const number of ['limit', 'timeoutSeconds']) {
     const value = queryValue(query, number);
     if (value !== undefined && !/^[+-]?[0-9]+$/.test(value)) return '';
@@ -173,7 +173,10 @@ function selectedName(query: string): string {
   return name === '.' || name === '..' || /[/%]/.test(name) ? '' : name;
 }
 
-/** As `fields.ParseSelector` and `RequiresExactMatch`: terms by comma, `\` escapes, `!=` is no exact match. */
+/**
+ * As `fields.ParseSelector` and `RequiresExactMatch`: commas separate terms, `\` escapes, and `!=` is not an exact
+ * match.
+ */
 function exactMatch(selector: string, field: string): string {
   let found = '';
   for (const term of splitTerms(selector)) {
@@ -205,7 +208,7 @@ function unescapeValue(value: string): string | undefined {
   return value.replace(/\\([\\,=])/g, '$1');
 }
 
-/** As Go's `url.ParseQuery`: pairs with a semicolon or a malformed escape are dropped. */
+/** Like Go's `url.ParseQuery`: it drops pairs with a semicolon or a malformed escape. */
 function queryValue(query: string, key: string): string | undefined {
   for (const pair of query.split('&')) {
     if (pair === '' || pair.indexOf(';') >= 0) continue;

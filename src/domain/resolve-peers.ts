@@ -4,7 +4,7 @@ import type { IdentityLease, LeaseProblem } from './identity-lease.ts';
 /** Where a peer's address was learnt; the order in the spec is the order of trust. */
 export type AddressSource = 'Static' | 'MirrorPod' | 'Node' | 'EndpointSlice' | 'LeaseAnnotation';
 
-/** How far an address can be believed before its certificate has been verified. */
+/** How trustworthy an address is before its certificate has been verified. */
 export type Trust = 'High' | 'Medium' | 'Low';
 
 /** An address that belongs to a named host. */
@@ -14,10 +14,10 @@ export interface HostAddress {
   readonly address: string;
 }
 
-/** Everything that one pass has read about who is where. */
+/** All facts about addresses that one pass has read. */
 export interface AddressFacts {
   readonly leases: readonly IdentityLease[];
-  /** The peer is named by hostname, Lease name, or a name of the administrator's choice. */
+  /** Names a peer by hostname, Lease name, or a name that the administrator chose. */
   readonly staticEntries: readonly { readonly peer: string; readonly address: string }[];
   /** Only pods that are proved to be mirror pods of their node. */
   readonly mirrorPods: readonly HostAddress[];
@@ -26,7 +26,7 @@ export interface AddressFacts {
   readonly endpoints: readonly string[];
 }
 
-/** One peer and its address, or a reason for having none. */
+/** One peer and its address, or the reason why it has none. */
 export interface ResolvedPeer {
   readonly id: string;
   readonly hostname?: string;
@@ -34,34 +34,34 @@ export interface ResolvedPeer {
   readonly address?: string;
   readonly source?: AddressSource;
   readonly trust?: Trust;
-  /** Set if the address may not be used; it is then never contacted. */
+  /** Set if the address is forbidden. The peer is then never contacted. */
   readonly refused?: string;
-  /** True if it has a Lease, and the EndpointSlice lists its address besides. */
+  /** True if it has a Lease and the EndpointSlice lists its address too. */
   readonly endpoint?: true;
-  /** Id of the peer that holds the address which this one's sources give; it has no address then. */
+  /** Id of the peer that holds the address to which this peer's sources point. This peer then has no address. */
   readonly displacedBy?: string;
 }
 
-/** What has been learnt of Leases and addresses until now. */
+/** What has been learnt about Leases and addresses so far. */
 export interface AddressEvidence {
-  /** The peers whose Leases are renewed, by the address that each has had until now. */
+  /** The peers whose Leases are renewed, by the address that each has had so far. */
   readonly holders: ReadonlyMap<string, string>;
-  /** What was found at an address when it was asked last. */
+  /** The last answer of each address. */
   readonly answers: ReadonlyMap<string, AddressAnswer>;
-  /** Names of Leases that nobody renews any more, each with the address that it had last. */
+  /** Names of abandoned Leases, each with its last address. */
   readonly abandoned: ReadonlyMap<string, string | undefined>;
 }
 
-/** What was found at an address: a server whose certificate was verified and bears these names, or none. */
+/** The answer of an address: a server with a verified certificate and these names, or no server. */
 export type AddressAnswer =
   | { readonly verified: true; readonly names: readonly string[] }
   | { readonly verified: false };
 
-/** The peers, and what else the evidence says. */
+/** The peers, and the rest of the evidence. */
 export interface Resolution {
   readonly peers: readonly ResolvedPeer[];
   readonly problems: readonly LeaseProblem[];
-  /** Addresses that may be a peer's and are none's now: whether a server answers there is worth knowing. */
+  /** Addresses that may be a peer's but belong to none now. The operator asks whether a server answers there. */
   readonly candidates: readonly string[];
 }
 
@@ -70,14 +70,14 @@ type CheckAddress = (address: string) => { readonly ok: true } | { readonly ok: 
 const noEvidence: AddressEvidence = { holders: new Map(), answers: new Map(), abandoned: new Map() };
 
 /**
- * Gives each Lease the address that the evidence proves best, and each address without a Lease a peer of its own.
+ * Gives each Lease the address with the best evidence, and each address without a Lease a peer of its own.
  *
- * The administrator's word comes first, then an address that the EndpointSlice lists too, then one whose certificate
- * names the Lease's host and no other's, then one where a server answers. So a source that is contradicted holds up
- * nothing. Of two Leases with one address one gets it: its holder, else the one renewed last. The other may be an old
- * name of the same server, or a second server behind a shared address, so it stays a peer without an address.
+ * The order of evidence is: the administrator's word, an address that the EndpointSlice lists too, an address whose
+ * certificate names only this Lease's host, an address where a server answers. So a contradicted source blocks nothing.
+ * If two Leases have one address, its holder gets it, or else the Lease that was renewed last. The other Lease may be
+ * an old name of the same server, or a second server behind a shared address, so it stays a peer without an address.
  *
- * The EndpointSlice alone names no Lease. Every address that it lists is a peer, with or without a Lease.
+ * The EndpointSlice itself names no Lease. Every address in it becomes a peer, with or without a Lease.
  */
 export function resolvePeers(
   facts: AddressFacts,
@@ -150,13 +150,13 @@ interface Place {
   readonly trust: Trust;
 }
 
-/** A Lease, the places that may be its server's, and the one that is taken for it. */
+/** A Lease, the places where its server may be, and the place that was chosen. */
 interface Claim {
   readonly lease: IdentityLease;
-  /** Empty where the place is settled, so that no other needs to be tried. */
+  /** Empty if the place is settled and no other needs a try. */
   readonly places: readonly Place[];
   readonly place?: Place | undefined;
-  /** True if its server answers under another name now. */
+  /** True if its server now answers under another name. */
   readonly yields?: boolean;
 }
 
@@ -177,7 +177,7 @@ function placeLeases(
   const claims = facts.leases.map((lease): Claim => {
     const places = sources.flatMap((source) => placesFrom(source, lease, facts));
     const [first] = places;
-    // The administrator's word needs nobody else's.
+    // The administrator's word needs no confirmation.
     const settled =
       first?.source === 'Static'
         ? first
@@ -186,8 +186,7 @@ function placeLeases(
   });
   const renewed = claims.filter(({ lease }) => !evidence.abandoned.has(lease.name));
   const open = renewed.filter(({ place }) => place === undefined);
-  // A server that was renamed still has its old Lease, which the sources may know by name while they do not know the
-  // new one.
+  // A renamed server still has its old Lease. The sources may know the old name but not yet the new one.
   const isVerified = (address: string) => evidence.answers.get(address)?.verified === true;
   const isLeftOver = ({ lease, place }: Claim) =>
     evidence.abandoned.has(lease.name) &&
@@ -214,7 +213,7 @@ function placeLeases(
   });
 }
 
-/** Where the server of a Lease was that nobody renews, while the EndpointSlice still lists that. */
+/** The last place of an abandoned Lease's server, if the EndpointSlice still lists it. */
 function lastPlace(
   { name }: IdentityLease,
   endpoints: readonly string[],
@@ -225,7 +224,7 @@ function lastPlace(
   return { address, source: 'EndpointSlice', trust: 'Medium' };
 }
 
-/** The Lease whose host is named by the certificate at an address; undefined if it names none, or several. */
+/** Returns the Lease whose host the certificate at an address names; undefined if it names none or several. */
 type OwnerOf = (address: string) => IdentityLease | undefined;
 
 function nameOwners(renewed: readonly Claim[], { answers }: AddressEvidence): OwnerOf {
@@ -237,7 +236,10 @@ function nameOwners(renewed: readonly Claim[], { answers }: AddressEvidence): Ow
   };
 }
 
-/** An address of the EndpointSlice that is this Lease's by the certificate there, or was and is no other's. */
+/**
+ * An address of the EndpointSlice that belongs to this Lease, because the certificate says so, or because it did before
+ * and belongs to no other Lease.
+ */
 function provedEndpoint(
   lease: IdentityLease,
   free: readonly string[],
@@ -251,10 +253,11 @@ function provedEndpoint(
 }
 
 /**
- * The best of a Lease's places that the EndpointSlice does not list; none if all are contradicted.
+ * The best of a Lease's places outside the EndpointSlice; undefined if all are contradicted.
  *
- * @param surplus True if the EndpointSlice lists an address without a Lease for each Lease without an address. One that
- * does not answer, or is given for several Leases, is then contradicted: the server is at one of those.
+ * @param surplus True if the EndpointSlice lists an address without a Lease for each Lease without an address. Then a
+ *   place is contradicted if it does not answer or belongs to several Leases, because the server is at one of those
+ *   addresses.
  */
 function choosePlace(
   { lease, places }: Claim,
@@ -280,7 +283,7 @@ function choosePlace(
   return possible.find((place) => score(place) === best);
 }
 
-/** Names of the Service, which every kube-apiserver's certificate bears. */
+/** Names of the Service, which every kube-apiserver's certificate contains. */
 const commonNames = /^(?:localhost|kubernetes)(?:\.|$)/;
 
 function isNameOf(name: string, hostname: string | undefined): boolean {
@@ -316,8 +319,8 @@ function placesFrom(source: AddressSource, lease: IdentityLease, facts: AddressF
 }
 
 /**
- * The addresses of the host with exactly this name; else in another case, as a kubelet writes its own in lower case;
- * else with or without the domain, if only one host is meant.
+ * The addresses of the host with exactly this name. Failing that, ignores case, since kubelets write their names in
+ * lower case. Failing that, ignores the domain, if only one host matches.
  */
 function addressesOf(hostname: string | undefined, hosts: readonly HostAddress[]): readonly string[] {
   if (hostname === undefined) return [];

@@ -1,12 +1,12 @@
 import { compareText } from './compare-text.ts';
 
-/** One schema, or one place in it: what it says itself, and what is below it. */
+/** One schema or a place in it: its own statements, and the fields below it. */
 export interface OutlineNode {
-  /** Equal for nodes that are equal with all fields written out in them; what they refer to does not count. */
+  /** Equal for nodes that are equal including all their fields. References count by name only. */
   readonly digest: string;
-  /** Hash of what the schema says of itself, its description included, without its fields. */
+  /** Hash of the schema's own statements and description, without its fields. */
   readonly text: string;
-  /** True if it says that it needs a feature gate, and does not say that this is an alpha feature. */
+  /** True if it needs a feature gate and is not marked as an alpha feature. */
   readonly gated: boolean;
   /** Names of the definitions that it refers to. */
   readonly refs: readonly string[];
@@ -16,20 +16,21 @@ export interface OutlineNode {
 /** What is kept of an OpenAPI v3 document: names and hashes. */
 export interface SchemaOutline {
   readonly definitions: ReadonlyMap<string, OutlineNode>;
-  /** `group/version/kind` to the name of its definition. */
+  /** Maps `group/version/kind` to the name of its definition. */
   readonly kinds: ReadonlyMap<string, string>;
 }
 
-/** Equal nodes are one object, also of different documents. */
+/** Equal nodes are one object, even across documents. */
 export type NodePool = Map<string, OutlineNode>;
 
 const kindsExtension = 'x-kubernetes-group-version-kind';
 const refPrefix = '#/components/schemas/';
 
 /**
- * Keeps of an OpenAPI v3 document what tells fields apart; undefined for what is no such document.
+ * Extracts from an OpenAPI v3 document what tells fields apart. Undefined if the value is not such a document.
  *
- * `x-kubernetes-group-version-kind` does not count: on the types of options it lists every group-version of the server.
+ * It ignores `x-kubernetes-group-version-kind`, because that lists every group-version of the server on the types of
+ * options.
  */
 export function outlineDocument(
   document: unknown,
@@ -52,18 +53,18 @@ export function outlineDocument(
   return { definitions, kinds };
 }
 
-/** How `kinds` of an outline names a kind. */
+/** The key of a kind in `kinds` of an outline. */
 export function kindKey({ group, version, kind }: { group: string; version: string; kind: string }): string {
   return `${group}/${version}/${kind}`;
 }
 
-/** A definition with everything that it refers to. */
+/** A definition together with everything that it refers to. */
 export interface DefinitionDigest {
-  /** Equal for definitions that are the same in all of it. */
+  /** Equal for definitions that are the same including their references. */
   readonly digest: string;
   /**
-   * True if something in it needs a feature gate that may be on in one version and off in another, with no word
-   * changed: an alpha feature is off by default in both.
+   * True if part of it needs a feature gate that may be on in one version and off in another without a change of the
+   * schema. Alpha features do not count: they are off by default in both.
    */
   readonly gated: boolean;
 }
@@ -119,7 +120,7 @@ function namesGate(schema: unknown): boolean {
   return typeof description === 'string' && /feature ?gate/i.test(description) && !/\balpha\b/i.test(description);
 }
 
-/** The schema with sorted keys and without `properties`; a field may be called as any keyword of a schema is. */
+/** The schema with sorted keys and without `properties`, because a field may have the name of any keyword. */
 function sayWithoutFields(schema: unknown, refs: string[], onField: (name: string, schema: unknown) => void): unknown {
   if (Array.isArray(schema)) return schema.map((item) => sayWithoutFields(item, refs, onField));
   const record = asRecord(schema);

@@ -1,12 +1,12 @@
 import type { GroupDiscovery, VersionDiscovery } from './discovery-document.ts';
 
 /**
- * Calls a group-version of a merged document `Stale` if, and only if, every live server that lists it does.
+ * Marks a group-version of a merged document as `Stale` if, and only if, every live server that lists it does.
  *
- * Upstream takes the word of the server with the lowest id: one that cannot reach an aggregated API just now would hide
- * it from clients. One that is dead for all stays `Stale`, so that nothing is masked. Where no live server lists the
- * group-version, the merged word stands. Never changes what it is given, and returns `merged` itself if there is
- * nothing to change.
+ * Upstream takes the freshness of the server with the lowest id. If that server could not reach an aggregated API for a
+ * moment, clients would lose the API. A group-version that is stale at all servers stays `Stale`, so that nothing is
+ * masked. If no live server lists it, the merged freshness stands. It never changes its input, and returns `merged`
+ * itself if there is nothing to change.
  */
 export function settleFreshness(
   merged: readonly GroupDiscovery[],

@@ -1,40 +1,40 @@
 import { findJsonExcess } from './count-json.ts';
 
-/** Raised for a text that is no Swagger document, or that holds more than is read. */
+/** Thrown for a text that is not a Swagger document or exceeds the bounds. */
 export class InvalidSwaggerError extends Error {
   override readonly name = 'InvalidSwaggerError';
 }
 
-/** A name and its value as they are in the text. */
+/** A name and its value, as in the text. */
 export interface SwaggerMember {
   /** With its quotes and escapes. */
   readonly name: Uint8Array;
   readonly value: Uint8Array;
 }
 
-/** The members of an object by their names, in their order; of several with one name the last, as `JSON.parse` does. */
+/** The members of an object by name, in order. If a name occurs twice, the last one counts, as in `JSON.parse`. */
 export type SwaggerMembers = Map<string, SwaggerMember>;
 
-/** A Swagger 2.0 document, cut into the pieces that a merge takes or leaves whole. */
+/** A Swagger 2.0 document, cut into pieces that a merge takes or skips as a whole. */
 export interface SplitSwagger {
   readonly members: SwaggerMembers;
-  /** Undefined where the document has no such object. */
+  /** Undefined if the document has no such object. */
   readonly paths: SwaggerMembers | undefined;
   readonly definitions: SwaggerMembers | undefined;
 }
 
 /** Ten times the largest CustomResourceDefinition that etcd takes. */
 const maxPieceBytes = 16 * 1024 * 1024;
-/** Of `paths` and of `definitions`, each. Ten times what 5,000 kinds of custom resources have. */
+/** Limit for `paths` and for `definitions`: ten times the pieces of 5,000 kinds of custom resources. */
 const maxPieces = 250_000;
 
 const [quote, backslash, comma, colon] = [0x22, 0x5c, 0x2c, 0x3a];
 const [openBrace, closeBrace, openBracket, closeBracket] = [0x7b, 0x7d, 0x5b, 0x5d];
 
 /**
- * Cuts a document into pieces of its own bytes, each of which is proved to be JSON.
+ * Cuts a document into pieces of its own bytes, and proves that each is JSON.
  *
- * Only one piece at a time is ever read into values, so that it takes little memory besides the text.
+ * It parses only one piece at a time, so it needs little memory besides the text.
  * @throws InvalidSwaggerError
  */
 export function splitSwagger(text: Uint8Array): SplitSwagger {
@@ -51,7 +51,7 @@ function readPart(member: SwaggerMember | undefined): SwaggerMembers | undefined
   return undefined;
 }
 
-/** Reads one object; `isPiece` says which of its values are proved to be JSON now. */
+/** Reads one object. `isPiece` selects the values that are proved to be JSON now. */
 function readMembers(text: Uint8Array, isPiece: (name: string) => boolean): SwaggerMembers {
   const members: SwaggerMembers = new Map();
   let at = skipSpace(text, 0);
@@ -80,7 +80,7 @@ function readMembers(text: Uint8Array, isPiece: (name: string) => boolean): Swag
   return members;
 }
 
-/** Gives the value of a piece; throws where it is not JSON in UTF-8. */
+/** Parses a piece; throws if it is not JSON in UTF-8. */
 function prove(piece: Uint8Array): unknown {
   if (piece.length > maxPieceBytes) throw new InvalidSwaggerError(`a part of it is longer than ${maxPieceBytes} bytes`);
   try {
@@ -96,7 +96,7 @@ function skipSpace(text: Uint8Array, from: number): number {
   return at;
 }
 
-/** Where a value ends that begins here, by quotes and brackets alone: it need not be JSON. */
+/** Finds the end of the value that starts here by quotes and brackets alone; the value need not be valid JSON. */
 function endOfValue(text: Uint8Array, from: number): number {
   let depth = 0;
   let at = from;

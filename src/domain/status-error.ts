@@ -1,4 +1,4 @@
-/** A `metav1.Status` that tells of a failure. */
+/** A `metav1.Status` of a failure. */
 export interface StatusError {
   readonly kind: 'Status';
   readonly apiVersion: 'v1';
@@ -24,7 +24,7 @@ const reasons: Readonly<Record<number, string>> = {
   504: 'Timeout',
 };
 
-/** A Status as kube-apiserver words it, so that every Kubernetes client understands a refusal by the proxy. */
+/** A Status in kube-apiserver's wording, so that every Kubernetes client understands a refusal by the proxy. */
 export function buildStatus(code: number, message: string, retryAfterSeconds?: number, reason?: string): StatusError {
   return {
     kind: 'Status',

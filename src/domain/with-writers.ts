@@ -4,11 +4,11 @@ import type { FieldWriters, PeerSet, TableGroupVersion, TableResource } from './
 import { type WrittenKind, writtenWith } from './written-with.ts';
 
 /**
- * Adds to the rows of a table who may write each resource that servers know differently, and each subresource whose
- * body or whose other objects make that different.
+ * Adds to a table who may write each resource whose fields differ between servers, and each subresource that this
+ * affects through its body or through other objects that the server writes.
  *
- * Where no server knows all fields of what is written, there are no writers; if none of them keeps even what is stored,
- * as of a version that no newer server has, everybody stands in.
+ * If no server knows all fields, there are no writers. If no server keeps even the stored fields, as with a version
+ * that no newer server has, every server may stand in.
  */
 export function withWriters(
   rows: readonly TableGroupVersion[],
@@ -40,7 +40,7 @@ function addWriters(group: string, resource: TableResource, verdicts: Verdicts):
   return { ...resource, ...own, ...(hasDifferent && { subresourceWriters: different }) };
 }
 
-/** Who may write all of these kinds; undefined where everybody may. */
+/** Who may write all of these kinds; undefined if everybody may. */
 function combine(serving: PeerSet, kinds: readonly WrittenKind[], verdicts: Verdicts): FieldWriters | undefined {
   const found = kinds.flatMap((kind) => verdicts.get(keyOf(kind)) ?? []).map((verdict) => restrict(verdict, serving));
   const bound = found.filter(({ writers }) => writers.length < serving.length);

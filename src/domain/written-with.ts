@@ -1,4 +1,4 @@
-/** A built-in resource, or with `/` a subresource of one whose body is of another kind than its own. */
+/** A built-in resource, or with `/` a subresource whose body is of another kind. */
 export interface WrittenKind {
   readonly group: string;
   readonly resource: string;
@@ -9,14 +9,14 @@ const coreEvents: WrittenKind = { group: '', resource: 'events' };
 const groupEvents: WrittenKind = { group: 'events.k8s.io', resource: 'events' };
 
 /**
- * Stored objects that a server writes besides what the path names, by `group/resource[/subresource]`.
+ * Stored objects that a server writes in addition to the one in the path, by `group/resource[/subresource]`.
  *
  * Sources: `LegacyBindingREST` and `EvictionREST` in `pkg/registry/core/pod/storage`, and `TokenREST` in
  * `pkg/registry/core/serviceaccount/storage` of kube-apiserver.
  */
 const exceptions: ReadonlyMap<string, readonly WrittenKind[]> = new Map([
   ['/bindings', [pods]],
-  // It counts the disruption in the budget, and says in the Pod why that ends.
+  // An eviction counts the disruption in the budget, and writes the reason into the Pod.
   ['/pods/eviction', [pods, { group: 'policy', resource: 'poddisruptionbudgets' }]],
   ['/serviceaccounts/token', []],
   // An Event is one object in two groups.
@@ -24,14 +24,14 @@ const exceptions: ReadonlyMap<string, readonly WrittenKind[]> = new Map([
   ['events.k8s.io/events', [coreEvents]],
 ]);
 
-/** What a request for this path has to keep whole: what it brings itself first, then what is stored. */
+/** What a request for this path must keep complete: the kind of its body first, then the stored objects. */
 export function writtenWith(group: string, resource: string, subresource: string): readonly WrittenKind[] {
   const name = subresource === '' ? resource : `${resource}/${subresource}`;
   const parent = subresource === '' ? [] : [{ group, resource }];
   return [{ group, resource: name }, ...(exceptions.get(`${group}/${name}`) ?? parent)];
 }
 
-/** Whether a server writes a stored object for a request with this path. */
+/** Whether a request with this path makes a server write a stored object. */
 export function writesStored(group: string, resource: string, subresource: string): boolean {
   return exceptions.get(`${group}/${resource}/${subresource}`)?.length !== 0;
 }

@@ -1,7 +1,7 @@
-/** Header fields as Node gives and takes them raw: name, value, name, value. */
+/** Header fields in Node's raw form: name, value, name, value. */
 export type RawHeaders = readonly string[];
 
-/** The first value of a header field, by its lower-case name. */
+/** The first value of a header field; `name` is in lower case. */
 export function headerValue(rawHeaders: RawHeaders, name: string): string | undefined {
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     const candidate = rawHeaders[at];
@@ -10,7 +10,7 @@ export function headerValue(rawHeaders: RawHeaders, name: string): string | unde
   return undefined;
 }
 
-/** All values of a header field as one list, or undefined if there is none. */
+/** All values of a header field as one list; undefined if there is none. */
 export function headerList(rawHeaders: RawHeaders, name: string): string | undefined {
   let list: string | undefined;
   for (let at = 0; at + 1 < rawHeaders.length; at += 2)
@@ -19,20 +19,20 @@ export function headerList(rawHeaders: RawHeaders, name: string): string | undef
   return list;
 }
 
-/** True if a field's name is this one; `lower` is in lower case. */
+/** True if a field has this name; `lower` is in lower case. */
 export function isNamed(name: string, lower: string): boolean {
   return name.length === lower.length && (name === lower || name.toLowerCase() === lower);
 }
 
-/** What a connection that rests may hold of its last request's fields. */
+/** Maximum memory for the fields of an idle connection's last request. */
 const keptBytes = 16 * 1024;
 
-/** Whether a connection may remember these fields: long ones would cost more than they save. */
+/** Whether a connection may remember these fields. Long ones would cost more than they save. */
 export function isWorthKeeping(rawHeaders: RawHeaders): boolean {
   return fieldBytes(rawHeaders) <= keptBytes;
 }
 
-/** Bytes of names and values, and 32 for each field. */
+/** Bytes of names and values, plus 32 for each field. */
 export function fieldBytes(rawHeaders: RawHeaders): number {
   let bytes = 16 * rawHeaders.length;
   for (const text of rawHeaders) bytes += text.length;

@@ -4,7 +4,7 @@ import { type Announcement, type ReportPlan, standstillOf, type TablePlan } from
 import type { RecordEvent, StatusWriter } from './ports.ts';
 import { confirm, type PublisherContext, publish } from './publish-table.ts';
 
-/** What a plan is carried out with. */
+/** What applying a plan needs. */
 export interface Outlets {
   readonly publishing: PublisherContext;
   readonly status: StatusWriter;
@@ -12,7 +12,7 @@ export interface Outlets {
   readonly log: Log;
 }
 
-/** Tells of peers, publishes and confirms, in this order. What fails is in the state, and is planned again. */
+/** Announces peers, publishes and confirms, in this order. A failure is recorded in the state and planned again. */
 export async function applyTable(plan: TablePlan, before: PassState, outlets: Outlets): Promise<PassState> {
   announce(plan.announcements, outlets);
   const state = { ...before, announced: plan.announced };
@@ -20,11 +20,11 @@ export async function applyTable(plan: TablePlan, before: PassState, outlets: Ou
   const published =
     plan.publish === undefined ? state.publication : await publish(state.publication, plan.publish, publishing);
   if (!plan.confirm) return { ...state, publication: published };
-  // A proxy whose question gets no answer asks again.
+  // A proxy without an answer asks again.
   return { ...state, publication: await confirm(published, state.questions, publishing), questions: [] };
 }
 
-/** Writes the status. A failure is logged once, is tried again after a while, and holds up nothing else. */
+/** Writes the status. A failure is logged once, retried after a while, and delays nothing else. */
 export async function applyReport(
   plan: ReportPlan,
   before: PassState,

@@ -19,13 +19,13 @@ import type { FieldVerdict } from '../domain/judge-fields.ts';
 import type { PeerSet, TablePeer } from '../domain/routing-table.ts';
 import { sameValue } from '../domain/same-value.ts';
 
-/** What one pass has to say in status. */
+/** What one pass reports in the status. */
 export interface StatusInput {
   readonly generation: number;
   readonly unified: UnifiedView;
   readonly views: readonly PeerView[];
   readonly leaseProblems: readonly LeaseProblem[];
-  /** Published revision and hash; absent while nothing could be published. */
+  /** Published revision and hash; absent if nothing could be published yet. */
   readonly published?: { readonly revision: number; readonly hash: string };
   readonly routingTable: { readonly namespace: string; readonly name: string };
   readonly trouble?: Trouble;
@@ -35,16 +35,16 @@ export interface StatusInput {
 export interface Trouble {
   readonly reason: string;
   readonly message: string;
-  /** True if trying again will not help until somebody changes something: kstatus takes it for a failure. */
+  /** True if trying again will not help until somebody changes something; kstatus then counts it as a failure. */
   readonly terminal?: boolean;
 }
 
-/** Status is cut to this many bytes of JSON, well below etcd's limit of 1.5 MiB for a whole object. */
+/** The status is cut to this many bytes of JSON, well below etcd's limit of 1.5 MiB per object. */
 const peersBudgetBytes = 384 * 1024;
 const divergentBudgetBytes = 384 * 1024;
 const schemasBudgetBytes = 64 * 1024;
 const fieldsBudgetBytes = 64 * 1024;
-/** So that one resource on 100 peers leaves room for others. */
+/** Leaves room for others beside one resource on 100 peers. */
 const maxIdsListed = 20;
 const maxValuesListed = 5;
 const maxValueLength = 300;
@@ -52,10 +52,10 @@ const maxFieldsListed = 10;
 const maxPathLength = 150;
 
 /**
- * Builds the whole status; `before` lends its transition times, and the times of peers that are well.
+ * Builds the whole status. It takes over transition times, and the times of healthy peers, from `before`.
  *
  * @param now Milliseconds of the observations' clock.
- * @param dateOf The milliseconds since the epoch of a moment of that clock.
+ * @param dateOf Converts a time of that clock to milliseconds since the epoch.
  */
 export function deriveStatus(
   input: StatusInput,
@@ -111,7 +111,7 @@ export function deriveStatus(
   };
 }
 
-/** True if a status says something that the one before did not; how long ago a well peer last answered is no news. */
+/** True if a status says something new. How long ago a healthy peer last answered is not news. */
 export function statusDiffers(before: PeerDiscoveryStatus | undefined, after: PeerDiscoveryStatus): boolean {
   return before === undefined || !sameValue(withoutTimes(before), withoutTimes(after));
 }
@@ -174,7 +174,7 @@ function judgeReady({ unified, published, trouble }: StatusInput, listed: readon
   return ready('True', 'Complete', cutText(message, 500));
 }
 
-/** `True` means that waiting is in vain; a trouble that may pass by itself shows in Ready alone. */
+/** `True` means that waiting will not help. A trouble that may pass by itself appears only in Ready. */
 function judgeStalled(trouble: Trouble | undefined): Judgement {
   if (trouble?.terminal === true)
     return { type: 'Stalled', status: 'True', reason: trouble.reason, message: trouble.message };
@@ -257,7 +257,7 @@ function fieldListRow({ paths, count }: FieldList): { readonly paths: readonly s
   return { paths: paths.slice(0, maxFieldsListed).map((path) => cutText(path, maxPathLength)), count };
 }
 
-/** As many rows from the start as fit; what comes after is not even made. */
+/** As many rows from the start as fit. Rows beyond that are not even built. */
 function fit<Item, Row>(items: readonly Item[], budgetBytes: number, rowOf: (item: Item) => Row): readonly Row[] {
   const rows: Row[] = [];
   let used = 0;

@@ -5,13 +5,13 @@ import { sameValue } from '../domain/same-value.ts';
 import type { Facts } from './facts.ts';
 import type { ControllerSettings } from './read-settings.ts';
 
-/** What a pass concludes, and all that the conclusion depends on. */
+/** The conclusions of a pass, and everything that they depend on. */
 export interface Derived {
   readonly inputs: Inputs;
   readonly unified: UnifiedView;
 }
 
-/** Equal inputs have equal outcomes. */
+/** Equal inputs give equal conclusions. */
 interface Inputs {
   readonly peers: readonly unknown[];
   readonly custom: DefinedResources['custom'];
@@ -23,7 +23,7 @@ interface Inputs {
   readonly doubts: readonly (string | undefined)[];
 }
 
-/** Merges what the peers serve and says who serves what; `before` itself if nothing that it depends on has changed. */
+/** Merges what the peers serve and derives who serves what. Returns `before` itself if no input has changed. */
 export function derive(
   facts: Facts,
   before: Derived | undefined,
@@ -51,7 +51,7 @@ function inputsOf({ views, defined, problems, knowledge, remembered, doubt, unkn
   };
 }
 
-/** Neither when a Lease was renewed nor, unless something was deleted lately, when documents were read. */
+/** Excludes when a Lease was renewed and, unless something was deleted lately, when documents were read. */
 function inputOf({ seen, assessment }: PeerView, withAge: boolean): unknown {
   const { lease: _, ...peer } = seen.peer;
   const { documents, documentsAt, version, emulatedVersion, peerAggregated, schemas } = seen;

@@ -8,7 +8,7 @@ export interface EncodedDocument {
   readonly etag: string;
 }
 
-/** Encodes documents; a group or a list that is the same object as before is not encoded again. */
+/** Encodes documents. It does not encode a group or list again if it is the same object as before. */
 export function createDocumentEncoder(): (groups: readonly GroupDiscovery[]) => EncodedDocument {
   const texts = new WeakMap<GroupDiscovery, string>();
   const documents = new WeakMap<readonly GroupDiscovery[], EncodedDocument>();

@@ -5,11 +5,11 @@ import type { RememberedVerdicts, SchemaKnowledge } from '../domain/judge-fields
 import type { Doubt } from '../domain/routing-table.ts';
 import type { Trouble } from './derive-status.ts';
 
-/** Everything that a pass concludes from, as of one moment. */
+/** All inputs of a pass's conclusions, at one moment. */
 export interface Facts {
   readonly now: number;
   readonly views: readonly PeerView[];
-  /** What is not certain about the number of servers. */
+  /** What is uncertain about the number of servers. */
   readonly doubt: Doubt | undefined;
   /** Why the cluster itself is not known well enough. */
   readonly unknown: Trouble | undefined;

@@ -4,10 +4,10 @@ import type { Log } from '../runtime/log.ts';
 import type { Controller } from './controller.ts';
 import { readSettings, type SettingsContext, type SettingsResult } from './read-settings.ts';
 
-/** A spec that is valid. */
+/** Settings from a valid spec. */
 export type GoodSettings = Extract<SettingsResult, { ok: true }>;
 
-/** One object's controller, with all that was started for it. */
+/** One object's controller, with everything that was started for it. */
 export interface RunningController {
   readonly controller: Controller;
   readonly stop: () => Promise<void>;
@@ -28,20 +28,20 @@ export interface FollowerContext extends Pick<SettingsContext, 'namespace' | 'cr
     settings: GoodSettings,
     known: ReturnType<Controller['observations']> | undefined,
   ) => RunningController;
-  /** Called for an object that was deleted, after its controller has stopped. */
+  /** Called for a deleted object after its controller has stopped. */
   readonly forget: (name: string) => void;
   readonly reportInvalidSpec: (object: PeerDiscovery, invalid: InvalidSpec) => Promise<void>;
   readonly log: Log;
   readonly signal: AbortSignal;
 }
 
-/** Keeps one controller for each PeerDiscovery. */
+/** Runs one controller for each PeerDiscovery. */
 export interface ObjectFollower {
-  /** Starts, stops and restarts controllers until they fit these objects. Calls run one after another. */
+  /** Starts, stops and restarts controllers to fit these objects. Calls run one after another. */
   follow(objects: ReadonlyMap<string, PeerDiscovery>): void;
   controllers(): Iterable<Controller>;
   controllerOf(name: string): Controller | undefined;
-  /** Stops every controller; resolves to the names of their objects. */
+  /** Stops every controller. Resolves to the names of their objects. */
   stop(): Promise<readonly string[]>;
 }
 
@@ -51,7 +51,7 @@ interface Running extends RunningController {
   readonly table: TableLocation;
 }
 
-/** Runs one controller per object. A new spec restarts it; an invalid one leaves the last good one in use. */
+/** Runs one controller per object. A new spec restarts it. An invalid spec leaves the last valid one in use. */
 export function followObjects(context: FollowerContext): ObjectFollower {
   const { log, signal } = context;
   const running = new Map<string, Running>();
@@ -65,7 +65,7 @@ export function followObjects(context: FollowerContext): ObjectFollower {
       await entry.stop();
       context.forget(name);
     }
-    // If the tables of two objects would collide, the older object keeps its own.
+    // If two objects' tables would collide, the older object keeps its own.
     const byAge = [...objects].sort(([, a], [, b]) =>
       (a.metadata?.creationTimestamp ?? '') < (b.metadata?.creationTimestamp ?? '') ? -1 : 1,
     );

@@ -22,24 +22,24 @@ import type { ClusterSets } from './ports.ts';
 import type { ControllerSettings } from './read-settings.ts';
 import { type AddressScout, scoutAddress } from './scout-address.ts';
 
-/** The peers of a control plane, each with a monitor of its own. */
+/** The peers of a control plane, each with its own monitor. */
 export interface PeerRoster {
   /**
-   * Takes over peers that somebody knew before, and what they served unless that has been read by now. One that nobody
-   * vouches for any more is let go of when it has been away for long enough; its address has to be allowed now.
+   * Takes over peers from earlier observations, and what they served unless that has been read since. A peer without a
+   * source is dropped once it has been away for long enough. Its address must be allowed now.
    */
   remember(known: ReadonlyMap<string, PeerObservation>): void;
-  /** Brings the monitors up to date with what the cluster says; returns Leases that identify nobody. */
+  /** Updates the monitors to what the cluster says. Returns Leases that identify no peer. */
   follow(hearing: Hearing): readonly LeaseProblem[];
-  /** Every peer as it stands now. */
+  /** The current state of every peer. */
   views(hearing: Hearing): readonly PeerView[];
   observations(): ReadonlyMap<string, PeerObservation>;
-  /** Asks all peers anew, or those at one address. */
+  /** Asks all peers again, or only those at one address. */
   poke(address?: string): void;
   stop(): void;
 }
 
-/** Starts with nobody, or with the observations of an earlier roster. */
+/** Starts empty, or with the observations of an earlier roster. */
 export function createPeerRoster(
   settings: ControllerSettings,
   sets: ClusterSets,
@@ -49,7 +49,7 @@ export function createPeerRoster(
   const { clock } = context;
   const monitors = new Map<string, PeerMonitor>();
   const scouts = new Map<string, AddressScout>();
-  // Servers that the administrator listed and lists no more are to be left alone.
+  // The administrator removed these servers from the list, so they are left alone.
   const struck = new Set<string>();
   for (const [id, { peer }] of earlier ?? [])
     if (
@@ -75,7 +75,7 @@ export function createPeerRoster(
     }
   }
 
-  /** Who has which address now, by a Lease that is renewed, and what was found at each address. */
+  /** Who has which address now by a renewed Lease, and what answered at each address. */
   function evidence(hearing: Hearing): AddressEvidence {
     const holders = new Map<string, string>();
     const answers = new Map<string, AddressAnswer>();
@@ -120,9 +120,9 @@ export function createPeerRoster(
   }
 
   /**
-   * Leaves out addresses without identity that belong to a server whose Lease has just gone: an EndpointSlice outlives
-   * the Lease by some seconds, and what the server served is to be remembered under its name. One that answers while
-   * another Lease has no address was renamed.
+   * Removes addresses without identity whose server's Lease has just gone: an EndpointSlice outlives the Lease by some
+   * seconds, and the server's resources should be remembered under its name. If the address still answers while another
+   * Lease has no address, the server was renamed.
    */
   function withoutEchoes(resolved: readonly ResolvedPeer[]): readonly ResolvedPeer[] {
     const ids = new Set(resolved.map(({ id }) => id));
@@ -132,7 +132,7 @@ export function createPeerRoster(
     );
     for (const [id, monitor] of monitors) {
       const seen = monitor.observation();
-      // At the address of one that is refused there may be another server.
+      // Another server may be at the address of a refused one.
       const refused = seen.peer.refused !== undefined || seen.probe?.kind === 'refused';
       const renamed = isOpen && seen.probe !== undefined && readAnswer(seen.probe)?.verified === true;
       if (!ids.has(id) && seen.documents !== undefined && !refused && !renamed) departed.add(seen.peer.address);
@@ -155,7 +155,7 @@ export function createPeerRoster(
     for (const address of candidates) if (!scouts.has(address)) scouts.set(address, scoutAddress(address, context));
   }
 
-  /** Whoever has left is not connected to any more. */
+  /** Don't connect to servers that have left. */
   function forgetOthers(): void {
     const inUse = new Set(scouts.keys());
     for (const monitor of monitors.values()) {
@@ -166,7 +166,7 @@ export function createPeerRoster(
   }
 
   function letGo(id: string, monitor: PeerMonitor, replaced: boolean, hearing: Hearing): void {
-    // Nobody vouches for it any more.
+    // It has no source any more.
     const { lease: _lease, source: _source, trust: _trust, ...departed } = monitor.observation().peer;
     monitor.update(departed);
     if (!replaced && assess(monitor.observation(), hearing).state !== 'Gone') return;
@@ -208,7 +208,7 @@ export function createPeerRoster(
   };
 }
 
-/** What was renewed in a gap of the watch counts as renewed at its end. */
+/** A renewal during a gap of the watch counts from the end of the gap. */
 function withGap(seen: PeerObservation, { since }: Hearing): PeerObservation {
   const { leaseChangedAt } = seen;
   return leaseChangedAt === undefined || leaseChangedAt >= since ? seen : { ...seen, leaseChangedAt: since };
@@ -221,7 +221,7 @@ function readAnswer(probe: ProbeResult): AddressAnswer | undefined {
     case 'notReady':
       return { verified: true, names: probe.names ?? [] };
     case 'unauthorized':
-      // Our own credential may have been what could not be read.
+      // Perhaps it was the operator's own credential that could not be read.
       return probe.names === undefined ? undefined : { verified: true, names: probe.names };
     case 'unreachable':
     case 'refused':

@@ -1,7 +1,7 @@
 import { formatAddress, parseAddress } from '../domain/address.ts';
 import type { AddressFacts, HostAddress } from '../domain/resolve-peers.ts';
 
-/** The fields of a Pod that prove where a kube-apiserver is. */
+/** The fields of a Pod that prove a kube-apiserver's address. */
 export interface PodObject {
   readonly metadata?: {
     readonly annotations?: Readonly<Record<string, string>>;
@@ -18,7 +18,7 @@ export interface PodObject {
   readonly status?: { readonly hostIP?: string };
 }
 
-/** The fields of a Node that tell where a kube-apiserver may be. */
+/** The fields of a Node that may give a kube-apiserver's address. */
 export interface NodeObject {
   readonly metadata?: { readonly name?: string; readonly labels?: Readonly<Record<string, string>> };
   readonly status?: { readonly addresses?: readonly { readonly type?: string; readonly address?: string }[] };
@@ -32,10 +32,10 @@ export interface EndpointSliceObject {
 
 /** Written by kubeadm; see kubeadm's `constants.KubeAPIServerAdvertiseAddressEndpointAnnotationKey`. */
 const kubeadmEndpoint = 'kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint';
-/** Written by a kubelet on the mirror of a static pod; see `pkg/kubelet/types` of Kubernetes. */
+/** A kubelet writes it on the mirror of a static pod; see `pkg/kubelet/types` of Kubernetes. */
 const mirrorAnnotation = 'kubernetes.io/config.mirror';
 
-/** Reads every address that objects of the cluster give; what does not prove itself is left out. */
+/** Reads every address from objects of the cluster, except unproven ones. */
 export function gatherAddresses(
   pods: Iterable<PodObject>,
   nodes: Iterable<NodeObject>,
@@ -52,9 +52,12 @@ export function gatherAddresses(
   };
 }
 
-/** A labelled ordinary pod is no proof: only a kubelet, limited to its own node, can write a pod that its Node owns. */
+/**
+ * A label on an ordinary pod proves nothing: only a kubelet, limited to its own node, can write a pod that its Node
+ * owns.
+ */
 function mirrorPodAddress({ metadata, spec, status }: PodObject, port: number): HostAddress[] {
-  // kubeadm says it in an annotation; other static pods say it by their flags or by the address of their host.
+  // kubeadm uses an annotation. Other static pods have flags or their host's address.
   const ip = flagOf(spec, 'advertise-address') ?? status?.hostIP;
   const byFlags = ip && formatAddress({ host: ip, port: Number(flagOf(spec, 'secure-port') ?? port) });
   const address = metadata?.annotations?.[kubeadmEndpoint] ?? byFlags;

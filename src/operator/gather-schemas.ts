@@ -11,36 +11,36 @@ import { servedMinor } from '../domain/served-version.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { PeerClient } from './ports.ts';
 
-/** Reads the schemas of group-versions that servers know differently, and no others. */
+/** Reads the schemas of those group-versions that differ between servers, and no others. */
 export interface SchemaGatherer {
   readonly knowledge: SchemaKnowledge;
-  /** Drops what no server has any more, and begins to read what is missing, one document after another. */
+  /** Drops what no server has any more, and starts to read what is missing, one document after another. */
   follow(views: readonly PeerView[], unified: UnifiedView): void;
   stop(): void;
 }
 
-/** What a gatherer needs from around it. */
+/** The gatherer's dependencies. */
 export interface GathererContext {
   readonly client: PeerClient;
   readonly clock: Clock;
   /** Short hash of a text. */
   readonly hash: (text: string) => string;
-  /** Called when all that could be read has been. */
+  /** Called after every read that was possible. */
   readonly onChange: () => void;
 }
 
-/** Until what could not be read is tried again. */
+/** Delay before a failed read is tried again. */
 const retryMs = 30_000;
 
-/** One document, and who has it. */
+/** One document, and the servers that have it. */
 interface Wanted {
   readonly groupVersion: string;
   readonly hash: string;
-  /** Servers that are ready and have it. */
+  /** Ready servers that have it. */
   readonly addresses: string[];
 }
 
-/** Starts with nothing; while all servers of a control plane have the same schemas, nothing is read or kept. */
+/** Starts empty. While all servers of a control plane have the same schemas, it reads and keeps nothing. */
 export function createSchemaGatherer({ client, clock, hash, onChange }: GathererContext): SchemaGatherer {
   const stopping = new AbortController();
   const gathered = new Map<string, GatheredSchemas>();
@@ -111,7 +111,7 @@ function keyOf(groupVersion: string, hash: string): string {
   return `${groupVersion} ${hash}`;
 }
 
-/** Documents of the built-in group-versions whose hashes differ, or whose servers serve different versions. */
+/** Documents of the built-in group-versions whose hashes differ or whose servers serve different versions. */
 function findWanted(views: readonly PeerView[], { groupVersions }: UnifiedView): ReadonlyMap<string, Wanted> {
   const peers = views.filter(({ seen, assessment }) => assessment.state !== 'Gone' && seen.schemas !== undefined);
   const wanted = new Map<string, Wanted>();
@@ -131,7 +131,7 @@ function findWanted(views: readonly PeerView[], { groupVersions }: UnifiedView):
       const entry = wanted.get(key) ?? { groupVersion, hash, addresses: [] };
       wanted.set(key, entry);
       const { address } = seen.peer;
-      // One that does not answer is not asked three more times.
+      // A server that does not answer is not asked three more times.
       if (assessment.state === 'Ready' && address !== undefined && entry.addresses.length < 3)
         entry.addresses.push(address);
     }

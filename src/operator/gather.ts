@@ -13,7 +13,7 @@ import { type PublisherContext, recallPublication } from './publish-table.ts';
 import type { ControllerSettings } from './read-settings.ts';
 import { settleCount } from './settle-count.ts';
 
-/** Where a pass learns what is so. */
+/** The sources of a pass. */
 export interface Sources {
   readonly settings: Pick<ControllerSettings, 'sources'>;
   readonly sets: ClusterSets;
@@ -23,29 +23,29 @@ export interface Sources {
   readonly clock: Clock;
 }
 
-/** What others have said since the pass before began. */
+/** What others have reported since the previous pass began. */
 export interface Inbox {
   /** True if anything outside has changed. */
   readonly notified: boolean;
-  /** Of proxies. */
+  /** Proxies' questions. */
   readonly questions: readonly string[];
-  /** What the object's status was seen to say. */
+  /** The object's status as last seen. */
   readonly status?: PeerDiscoveryStatus | undefined;
 }
 
 /** How long a new leader waits for first answers before it publishes what it has. */
 const firstAnswersMs = 5_000;
-/** How many questions of proxies are answered at once; more than there are proxies. */
+/** Maximum number of questions answered at once; there are fewer proxies. */
 const maxQuestions = 200;
 
-/** Another question of a proxy; of more than are answered at once, the oldest are asked again. */
+/** Adds a proxy's question. Beyond the maximum, it drops the oldest, and their proxies ask again. */
 export function withQuestion(inbox: Inbox, question: string): Inbox {
   return { ...inbox, notified: true, questions: [...inbox.questions, question].slice(-maxQuestions) };
 }
 
 /**
- * Follows the peers that the cluster lists, and takes down what is known of each. There are no facts while the first
- * lists and answers are outstanding.
+ * Follows the peers that the cluster lists, and records what is known of each. There are no facts while the first lists
+ * and answers are outstanding.
  */
 export async function gather(
   sources: Sources,
@@ -72,13 +72,13 @@ export async function gather(
   return { state: next, facts: { now, views, doubt, unknown, defined, problems, knowledge, remembered } };
 }
 
-/** The state with what has come in; a status whose conditions another has written over is to be written anew. */
+/** The state with the inbox. If somebody overwrote the status's conditions, the status will be written again. */
 function takeIn(state: PassState, { questions, status }: Inbox): PassState {
   const report = isOverwritten(state, status) ? { ...state.report, status, about: undefined } : state.report;
   return { ...state, report, questions: [...state.questions, ...questions].slice(-maxQuestions) };
 }
 
-/** True if a status that was seen has other conditions than the one that was written. */
+/** True if the status has other conditions than the one that was written. */
 export function isOverwritten({ report }: PassState, seen: PeerDiscoveryStatus | undefined): boolean {
   if (seen === undefined || report.status === undefined) return false;
   return !sameValue(conditionsOf(seen), conditionsOf(report.status));
@@ -89,7 +89,7 @@ function conditionsOf({ conditions = [] }: PeerDiscoveryStatus): ReadonlyMap<str
   return new Map(conditions.map(({ type, status, reason, message }) => [type, { status, reason, message }]));
 }
 
-/** What an earlier leader published stays in force until there is something better than "not yet asked". */
+/** An earlier leader's table stays in force until there is something better than "not yet asked". */
 function awaitsFirstAnswers({ publication, startedAt }: PassState, views: readonly PeerView[], now: number): boolean {
   const asking = views.some(({ assessment }) => ['NotYetProbed', 'NotYetFetched'].includes(assessment.reason));
   return publication.published === undefined && asking && now - startedAt < firstAnswersMs;

@@ -3,28 +3,28 @@ import type { AddressSource } from '../domain/resolve-peers.ts';
 import type { Trouble } from './derive-status.ts';
 import type { ClusterSets, WatchedSet } from './ports.ts';
 
-/** A watch reconnects within this time; until then nothing is said about it. */
+/** A watch reconnects within this time. Until then, its failure is not reported. */
 const graceMs = 5_000;
 const leasesSilentMs = 30_000;
-/** Lines of a watch of Leases that is well are no further apart, as a Lease is renewed every 10 s. */
+/** A Lease is renewed every 10 s, so lines of a healthy watch of Leases are no further apart than this. */
 const leaseGapMs = 15_000;
 
 /**
- * Since when the watch of the Leases has been heard without a gap. A renewal that falls into a gap may be told late,
- * or may not have been possible, so that a server's silence counts from the end of the gap only.
+ * Since when the watch of the Leases has been heard without a gap. A renewal in a gap may arrive late or may have been
+ * impossible, so a server's silence counts only from the end of the gap.
  */
 export interface Hearing {
   readonly since: number;
   readonly at: number;
 }
 
-/** Takes note of when the API server last said anything of the Leases. */
+/** Records when the API server last reported anything about the Leases. */
 export function hear(before: Hearing, contactAt: number | undefined): Hearing {
   if (contactAt === undefined || contactAt === before.at) return before;
   return { since: contactAt - before.at > leaseGapMs ? contactAt : before.since, at: contactAt };
 }
 
-/** Says why too little is known to vouch for a 404; `waiting` before every set has been listed or has failed. */
+/** Says why too little is known for a 404. Returns `waiting` until every set has been listed or has failed. */
 export function judgeWatches(
   sets: ClusterSets,
   sources: readonly AddressSource[],
@@ -35,7 +35,7 @@ export function judgeWatches(
   return unlisted ? 'waiting' : unknown;
 }
 
-/** Every live server renews its Lease each 10 s, so a watch that is silent for three renewals has died unnoticed. */
+/** Every live server renews its Lease every 10 s, so a watch that is silent for three renewals has died unnoticed. */
 function judgeLeases(leases: WatchedSet<LeaseObject>, now: number): Trouble | undefined {
   const reason = 'LeasesUnknown';
   const { failing, lastContactAtMs } = leases;
@@ -51,7 +51,7 @@ function judgeLeases(leases: WatchedSet<LeaseObject>, now: number): Trouble | un
   return undefined;
 }
 
-/** Says why servers without a Lease would not be seen, where the EndpointSlice is to tell of them. */
+/** If the EndpointSlice is a source, says why servers without a Lease would be missed. */
 function judgeEndpoints(
   { endpointSlices: { failing, synced } }: ClusterSets,
   sources: readonly AddressSource[],

@@ -17,10 +17,10 @@ const controlPlaneNodes = 'control-plane-nodes';
 
 export interface KeepCertificatesOptions {
   readonly store: CertificateStore;
-  /** Of the CA's own Secret. */
+  /** Namespace of the CA's own Secret. */
   readonly namespace: string;
   readonly wanted: readonly WantedCertificate[];
-  /** How long a serving certificate is valid; it is renewed when a third of that is left. */
+  /** Lifetime of a serving certificate. It is renewed when a third of that is left. */
   readonly lifetimeMs: number;
   readonly clock: Clock;
   readonly log: Log;
@@ -105,7 +105,7 @@ export function renewAuthority(stored: Authority | undefined, now: number): Auth
   return now - knownSince < authorityPublishedMs ? stored : { signing: next, previous: signing.cert };
 }
 
-/** What clients are to believe: every CA that has not expired, the signing one first. */
+/** The CAs that clients should trust: every one that has not expired, the signing one first. */
 export function bundleOf({ signing, next, previous }: Authority, now: number): string {
   return [signing.cert, next?.cert, previous]
     .flatMap((pem) => (pem === undefined ? [] : readCertificates(pem)))
@@ -123,7 +123,7 @@ async function keepServing(
   const names = [...new Set(wantedNames.flatMap((name) => (name === controlPlaneNodes ? addresses : [name])))].sort();
   if (names.length === 0) throw new Error('no control-plane Node has an address');
   const now = clock.date();
-  // Clients learn of a CA before it signs anything; those of its own namespace have by now.
+  // Clients learn about a CA before it signs anything; those in its own namespace already have.
   if (namespace !== authorityNamespace) await store.publishAuthority(namespace, bundleOf(authority, now));
   const why = whyRenew(await store.readServing(namespace, secret), names, authority, lifetimeMs, now);
   if (why === undefined) return;
@@ -132,7 +132,7 @@ async function keepServing(
   const validity = { notBefore: now - clockSkewMs, notAfter };
   const [commonName = ''] = names;
   const pair = issueCertificate({
-    // At most 64 characters by X.520; nobody reads it.
+    // X.520 allows 64 characters, and nobody reads it.
     commonName: commonName.slice(0, 64),
     usage: 'Server',
     names,
@@ -149,7 +149,7 @@ async function keepServing(
   });
 }
 
-/** Why a serving certificate has to be made anew, or undefined if it serves. */
+/** Why a serving certificate must be replaced; undefined if it need not. */
 export function whyRenew(
   pair: CertificatePair | undefined,
   names: readonly string[],
@@ -174,6 +174,6 @@ export function whyRenew(
 
 function newAuthority(now: number): CertificatePair {
   const validity = { notBefore: now - clockSkewMs, notAfter: now + authorityLifetimeMs };
-  // A name of its own for each, since verifiers look issuers up by name.
+  // Each CA has a name of its own, because verifiers look up issuers by name.
   return issueCertificate({ commonName: `peerdiscovery-ca@${Math.floor(now / 1_000)}`, usage: 'CA', ...validity });
 }

@@ -6,35 +6,35 @@ import type { Hearing } from './judge-watches.ts';
 import { type Publication, unreadPublication } from './publish-table.ts';
 import { type CountMemory, nothingCounted } from './settle-count.ts';
 
-/** Everything that a pass takes over from the one before; each verb makes the next state and changes none. */
+/** Everything that a pass takes over from the previous one. Each verb makes a new state and changes none. */
 export interface PassState {
   readonly startedAt: number;
   /** Of the watch of the Leases. */
   readonly hearing: Hearing;
   readonly defined?: DefinedResources | undefined;
   readonly count: CountMemory;
-  /** Absent before the first pass, and after one that failed: the next one concludes everything anew. */
+  /** Absent before the first pass and after a failed one: the next pass repeats everything. */
   readonly derived?: Derived | undefined;
   readonly publication: Publication;
-  /** Of proxies, to be answered by a confirmation. */
+  /** Proxies' questions that a confirmation will answer. */
   readonly questions: readonly string[];
-  /** The state of each peer as Events and the log tell it, by id. */
+  /** The state of each peer in Events and the log, by id. */
   readonly announced: ReadonlyMap<string, string>;
   readonly report: Report;
 }
 
-/** What the object's status says, and what has been told of a standstill. */
+/** What the object's status says, and which standstill has been reported. */
 export interface Report {
   readonly status?: PeerDiscoveryStatus | undefined;
-  /** What that status is about; absent if it is to be written anew. */
+  /** The inputs of that status; absent if it must be written again. */
   readonly about?: ReportSubject | undefined;
-  /** Since when it cannot be written. */
+  /** Since when writing it has failed. */
   readonly failedAt?: number | undefined;
-  /** The last standstill that an Event told of. */
+  /** The last standstill that an Event reported. */
   readonly standstill?: Trouble | undefined;
 }
 
-/** What a status depends on. */
+/** The inputs of a status. */
 export interface ReportSubject {
   readonly derived: Derived;
   readonly revision: number;

@@ -15,15 +15,15 @@ import type { PeerClient } from './ports.ts';
 /** How often to ask, in milliseconds. */
 export interface MonitorTiming {
   readonly pollIntervalMs: number;
-  /** Between two `/readyz` of a server that is ready. */
+  /** Between two requests to `/readyz` of a ready server. */
   readonly probeIntervalMs: number;
-  /** Between two `/readyz` of a server that is starting, draining or away but whose Lease is renewed. */
+  /** Between two requests to `/readyz` of a server that is starting, draining, or away with a renewed Lease. */
   readonly eagerProbeIntervalMs: number;
-  /** Upper bound of the wait after failures. */
+  /** Upper bound of the delay after failures. */
   readonly maxBackoffMs: number;
 }
 
-/** What a monitor needs from around it. */
+/** The dependencies of a monitor. */
 export interface MonitorContext {
   readonly client: PeerClient;
   /** Bounds how many servers' documents are read at once. */
@@ -32,29 +32,29 @@ export interface MonitorContext {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
-  /** Called after every change that a pass should see; what a pass itself brings is none. */
+  /** Called after every change that a pass should see, except those that a pass itself makes. */
   readonly onChange: () => void;
 }
 
-/** Keeps one peer's observation up to date until stopped. */
+/** Keeps one peer's observation current until stopped. */
 export interface PeerMonitor {
   observation(): PeerObservation;
-  /** Takes over a newer view of who the peer is; a new holder or address means that its documents are in doubt. */
+  /** Updates who the peer is. A new holder or address puts its documents in doubt. */
   update(peer: ResolvedPeer): void;
-  /** Takes over what somebody knew of the peer before, unless its documents have been read by now. */
+  /** Takes over what was known of the peer before, unless its documents have been read since. */
   recall(known: Partial<PeerObservation>): void;
-  /** Asks again at once instead of at the next turn, and reads discovery even if it is not yet due. */
+  /** Asks again at once instead of at the next turn, and reads discovery even if that is not yet due. */
   poke(): void;
   stop(): void;
 }
 
 /**
- * Schemas change with their server's version, which is asked for with its documents, or with a CRD's, which only status
+ * Schemas change with their server's version, which is read with its documents, or with a CRD, which only the status
  * shows.
  */
 const schemaIntervalMs = 300_000;
 
-/** Starts watching one peer: a failure is an observation, never an exception, and retries never end. */
+/** Starts to watch one peer. A failure is an observation, never an exception, and retries never end. */
 export function monitorPeer(
   peer: ResolvedPeer,
   context: MonitorContext,
@@ -71,9 +71,9 @@ export function monitorPeer(
   };
   let fetchDueAt = 0;
   let schemasDueAt = 0;
-  /** Since when it has refused our credential, unless it had accepted it before. */
+  /** Since when it has refused the operator's credential, unless it accepted it before. */
   let refusingSince: number | undefined;
-  /** True while it has to become ready again: it was seen not ready, moved or restarted. */
+  /** True while it must become ready again, because it was seen not ready, moved or restarted. */
   let wasAway = known?.probe !== undefined && known.probe.kind !== 'ready';
   const backoff = createBackoff({ baseMs: 500, capMs: timing.maxBackoffMs, random: context.random });
   let pokes = 0;
@@ -100,7 +100,7 @@ export function monitorPeer(
       probe: result,
       ...(returned && { returnedAt: clock.now() }),
       ...(mayBeStarting && { mayBeStarting }),
-      // Whoever answers again after it was away may be another version: what it said before is in doubt.
+      // A server that answers again after it was away may have another version, so what it said before is in doubt.
       ...(documentsAt !== undefined && (unreachable || since === undefined) && { documentsAt }),
       ...(unreachable && { unreachableSince: since ?? clock.now() }),
     };
@@ -122,7 +122,7 @@ export function monitorPeer(
     }
     backoff.reset();
     fetchDueAt = clock.now() + timing.pollIntervalMs * (0.8 + 0.4 * context.random());
-    // Whether it has become another version is to be known before it counts as ready.
+    // The operator must know whether its version changed before it counts as ready.
     const inDoubt = seen.documentsAt === undefined;
     const news = result.documents !== seen.documents || inDoubt || seen.fetchFailure !== undefined;
     const learnt = news ? await learnMore(address, result.documents, inDoubt) : undefined;
@@ -144,9 +144,7 @@ export function monitorPeer(
     return client.fetchSchemas(address, before, stopping.signal);
   }
 
-  /**
-   * The observation with what goes with these documents; of one in doubt nothing is kept that it does not say again.
-   */
+  /** Adds what belongs to these documents. If the old ones are in doubt, keeps only what the server says again. */
   async function learnMore(
     address: string,
     documents: PeerDocuments,
@@ -211,7 +209,7 @@ export function monitorPeer(
       const { leaseChangedAt, documentsAt, probe: lastProbe, unreachableSince, wasReady, ...rest } = seen;
       const inDoubt = moved || restarted;
       const leaseGone = next.lease === undefined;
-      // Who cannot be asked is away from then on, until there is an answer.
+      // If it cannot be asked, it is away from then on, until it answers.
       const since = moved ? undefined : unreachableSince;
       const away = since ?? (next.address === undefined || next.refused !== undefined ? clock.now() : undefined);
       seen = {
@@ -221,7 +219,7 @@ export function monitorPeer(
         ...(away !== undefined && { unreachableSince: away }),
         ...(!inDoubt && documentsAt !== undefined && { documentsAt }),
         ...(!inDoubt && lastProbe !== undefined && { probe: lastProbe }),
-        // A table does not tell which process it was, so that the first Lease to be seen is no sign of a restart.
+        // A table does not say which process it was, so the first Lease seen is no sign of a restart.
         ...(wasReady === true && !moved && (before.lease === undefined || !restarted) && { wasReady }),
       };
       if (inDoubt) {

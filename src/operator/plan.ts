@@ -9,7 +9,7 @@ import type { PassState, ReportSubject } from './pass-state.ts';
 import { isConfirmationDue, publicationTrouble } from './publish-table.ts';
 import type { ControllerSettings } from './read-settings.ts';
 
-/** Something to tell people, in an Event, the log or both. */
+/** A message for people, as an Event, in the log, or both. */
 export interface Announcement {
   readonly event?: { readonly type: 'Normal' | 'Warning'; readonly reason: string; readonly message: string };
   readonly log?: { readonly message: string; readonly fields: LogFields };
@@ -17,35 +17,35 @@ export interface Announcement {
 
 /** What to do about the routing table. */
 export interface TablePlan {
-  /** Of peers. */
+  /** About peers. */
   readonly announcements: readonly Announcement[];
-  /** The state of each peer once those are told. */
+  /** The state of each peer after these announcements. */
   readonly announced: ReadonlyMap<string, string>;
-  /** To be published unless it is there already. */
+  /** To be published, unless it already is. */
   readonly publish: UnifiedView | undefined;
-  /** True if proxies are to be told that the table holds. */
+  /** True if proxies should be told that the table holds. */
   readonly confirm: boolean;
 }
 
-/** What to do about the object's status, once it is known what became of the table. */
+/** What to do about the object's status once the table's result is known. */
 export interface ReportPlan {
   readonly trouble: Trouble | undefined;
-  /** What the status is about, undefined if it is about that already or cannot be written yet. */
+  /** The inputs of the status; undefined if they are unchanged or it cannot be written yet. */
   readonly about: ReportSubject | undefined;
-  /** To be written, undefined if it says what the one before did. */
+  /** The status to write; undefined if it says nothing new. */
   readonly status: PeerDiscoveryStatus | undefined;
-  /** What Stalled tells, the first time. */
+  /** What Stalled says, the first time. */
   readonly announcements: readonly Announcement[];
 }
 
-/** States that waiting does not mend: a peer that begins with one never was well. */
+/** Waiting does not help in these states: a peer that starts in one was never healthy. */
 const firstSeenBad: ReadonlySet<string> = new Set(['Refused', 'Unresolved']);
-/** Between attempts to write a status that could not be written. */
+/** Between attempts to write a status after a failure. */
 const statusRetryMs = 5_000;
 
 /**
- * Publishes what is new, or could not be published before. Confirms when it is time to or a proxy has asked, and never
- * while the cluster itself is unknown: a proxy takes silence for doubt.
+ * Publishes what is new, or what failed to be published before. Confirms when it is due or a proxy has asked, but never
+ * while the cluster itself is unknown: proxies take silence as doubt.
  */
 export function planTable(
   state: PassState,
@@ -55,7 +55,7 @@ export function planTable(
 ): TablePlan {
   const { publication, questions } = state;
   const inTrouble = facts.unknown !== undefined || publicationTrouble(publication) !== undefined;
-  // Without knowing what was published before, nothing may replace it: it may be all that is known of a server.
+  // Until it is known what was published before, nothing may replace it: it may be the only knowledge of a server.
   const isRecalled = publication.highest !== undefined;
   const isDue = isConfirmationDue(publication, settings.confirmEveryMs, facts.now) || questions.length > 0;
   return {
@@ -66,7 +66,7 @@ export function planTable(
   };
 }
 
-/** Writes a status that says something new, and tells once of each trouble that somebody has to mend. */
+/** Writes a status that says something new, and reports once each trouble that somebody must fix. */
 export function planReport(
   { publication, report }: PassState,
   facts: Facts,
@@ -98,7 +98,7 @@ export function planReport(
   return { trouble, about, announcements, status: statusDiffers(report.status, status) ? status : undefined };
 }
 
-/** The trouble if somebody has to change something. */
+/** The trouble, if somebody must change something. */
 export function standstillOf(trouble: Trouble | undefined): Trouble | undefined {
   return trouble?.terminal === true ? trouble : undefined;
 }

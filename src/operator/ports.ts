@@ -9,10 +9,10 @@ import type { ServedVersion } from '../domain/served-version.ts';
 import type { CertificatePair } from '../runtime/issue-certificate.ts';
 import type { EndpointSliceObject, NodeObject, PodObject } from './gather-addresses.ts';
 
-/** A failure that trying again does not mend: somebody has to change something, and the message says what. */
+/** A failure for which trying again does not help. The message says what somebody must change. */
 export class TerminalError extends Error {
   override readonly name = 'TerminalError';
-  /** For a condition, in one CamelCase word. */
+  /** Reason for a condition, in one CamelCase word. */
   readonly reason: string;
   constructor(reason: string, message: string, options?: ErrorOptions) {
     super(message, options);
@@ -20,19 +20,20 @@ export class TerminalError extends Error {
   }
 }
 
-/** Outcome of reading a server's own discovery: whole, or not at all. */
+/** The outcome of reading a server's own discovery: complete, or a failure. */
 export type FetchResult =
   | { readonly kind: 'fetched'; readonly documents: PeerDocuments }
   | { readonly kind: 'unchanged'; readonly documents: PeerDocuments }
   | { readonly kind: 'failed'; readonly reason: string; readonly message: string };
 
-/** Talks to kube-apiservers whose certificates it has verified; it never throws for what a server does. */
+/** Talks to kube-apiservers whose certificates it has verified. It never throws for what a server does. */
 export interface PeerClient {
   probe(address: string, signal: AbortSignal): Promise<ProbeResult>;
   fetchDiscovery(address: string, previous: PeerDocuments | undefined, signal: AbortSignal): Promise<FetchResult>;
   fetchVersion(address: string, signal: AbortSignal): Promise<ServedVersion | undefined>;
   /**
-   * The hashes of its OpenAPI schemas; `previous` itself if it says that nothing changed, undefined if it gives none.
+   * The hashes of its OpenAPI schemas. Returns `previous` itself if nothing changed, and undefined if the server gives
+   * none.
    */
   fetchSchemas(
     address: string,
@@ -40,8 +41,8 @@ export interface PeerClient {
     signal: AbortSignal,
   ): Promise<SchemaIndex | undefined>;
   /**
-   * What tells the fields of a group-version (`group/version`) apart; undefined if the server gives no such document,
-   * or another one than that of this hash.
+   * The outline of a group-version's schemas (`group/version`). Undefined if the server has no such document, or one
+   * with another hash.
    */
   fetchOutline(
     address: string,
@@ -52,16 +53,16 @@ export interface PeerClient {
   ): Promise<SchemaOutline | undefined>;
   /** True if the server itself merges its peers' discovery (upstream's Mixed Version Proxy). */
   detectPeerAggregation(address: string, documents: PeerDocuments, signal: AbortSignal): Promise<boolean | undefined>;
-  /** Closes the connections to all other addresses, and forgets what it knew of those. */
+  /** Closes the connections to all other addresses, and forgets what it knows about them. */
   keepOnly(addresses: ReadonlySet<string>): void;
   close(): void;
 }
 
-/** A local copy of a set of objects that a watch keeps up to date. */
+/** A local copy of a set of objects, kept current by a watch. */
 export interface WatchedSet<T> {
   items(): ReadonlyMap<string, T>;
   readonly synced: boolean;
-  /** When the server last said anything of the set, in milliseconds of the clock. */
+  /** When the server last reported anything about the set, in milliseconds of the clock. */
   readonly lastContactAtMs: number | undefined;
   readonly failing?: { readonly since: number; readonly message: string } | undefined;
 }
@@ -76,17 +77,15 @@ export interface ClusterSets {
   readonly apiServices: WatchedSet<ApiServiceObject>;
 }
 
-/** Where the bundles of one PeerDiscovery are published; a bundle is swapped whole. */
+/** Where one PeerDiscovery's bundles are published. A bundle is replaced as a whole. */
 export interface BundleStore {
-  /**
-   * What is published now: the highest revision that anything there tells of, and the bundle if it can be read whole.
-   */
+  /** Reads what is published: the highest revision in any of its objects, and the bundle if it is complete. */
   read(): Promise<{ readonly revision: number; readonly bundle?: RoutingBundle }>;
-  /** Undefined if published; else another writer was first, and nothing was changed. */
+  /** Resolves to undefined if published. Otherwise another writer was first, and nothing changed. */
   publish(bundle: RoutingBundle): Promise<{ readonly overtakenBy: number | undefined } | undefined>;
   /**
-   * Tells proxies that this revision would be published now, and which of their questions that answers; false, and
-   * tells nobody, if it is no longer what is there.
+   * Tells proxies that this revision would be published now, and which of their questions that answers. Resolves to
+   * false, without telling anybody, if the revision is no longer there.
    */
   confirm(revision: number, answers?: readonly string[]): Promise<boolean>;
 }
@@ -96,14 +95,14 @@ export interface StatusWriter {
   write(status: PeerDiscoveryStatus): Promise<void>;
 }
 
-/** Says something to people, as a Kubernetes Event. */
+/** Records a Kubernetes Event. */
 export type RecordEvent = (type: 'Normal' | 'Warning', reason: string, message: string) => void;
 
-/** Where a CA, and the certificates that it signs, are kept; a write makes what is missing. */
+/** Where a CA and its certificates are stored. A write creates what is missing. */
 export interface CertificateStore {
   readAuthority(namespace: string): Promise<Authority | undefined>;
   writeAuthority(namespace: string, authority: Authority): Promise<void>;
-  /** Puts the CA's certificates where clients of this namespace's servers may read them. */
+  /** Publishes the CA's certificates where clients of this namespace's servers may read them. */
   publishAuthority(namespace: string, bundle: string): Promise<void>;
   readServing(namespace: string, secret: string): Promise<CertificatePair | undefined>;
   writeServing(namespace: string, secret: string, pair: CertificatePair): Promise<void>;
@@ -111,7 +110,7 @@ export interface CertificateStore {
   readNodeAddresses(): Promise<readonly string[]>;
 }
 
-/** A CA's Secret: the pair that signs, the one that will, and the certificate of the one that did. */
+/** A CA's Secret: the pair that signs, the next pair, and the previous certificate. */
 export interface Authority {
   readonly signing: CertificatePair;
   readonly next?: CertificatePair;

@@ -6,7 +6,7 @@ import type { FieldSkew, Mode } from '../domain/routing-table.ts';
 import { describeCaFault } from '../runtime/describe-ca-fault.ts';
 import type { MonitorTiming } from './peer-monitor.ts';
 
-/** One PeerDiscovery's spec with its defaults, in the units that the code uses. */
+/** One PeerDiscovery's spec with its defaults, in the code's units. */
 export interface ControllerSettings {
   /** Name of the PeerDiscovery. */
   readonly name: string;
@@ -14,7 +14,7 @@ export interface ControllerSettings {
   readonly mode: Mode;
   readonly fieldSkew: FieldSkew;
   readonly serverName: string;
-  /** True if the Leases are kube-apiservers' own, whose names can be checked against their hostnames. */
+  /** True if the Leases are kube-apiservers' own, so that their names can be checked against their hostnames. */
   readonly checkLeaseNames: boolean;
   readonly sources: readonly AddressSource[];
   readonly staticEntries: readonly { readonly peer: string; readonly address: string }[];
@@ -28,26 +28,26 @@ export interface ControllerSettings {
   readonly routingTable: { readonly namespace: string; readonly name: string };
 }
 
-/** What settings need from around the object. */
+/** What settings need besides the object. */
 export interface SettingsContext {
-  /** Namespace of the routing table unless the spec names one. */
+  /** Namespace of the routing table if the spec names none. */
   readonly namespace: string;
   /** The tables that other objects have now. */
   readonly tablesOfOthers?: Iterable<{ readonly owner: string; readonly table: TableLocation }>;
-  /** Fails with a message that names the bad entry. */
+  /** Throws an error that names the bad entry. */
   readonly createAddressPolicy: (allowedCIDRs: readonly string[]) => {
     readonly check: ControllerSettings['checkAddress'];
   };
 }
 
-/** Settings of a PeerDiscovery, or every problem of its spec at once. */
+/** Settings of a PeerDiscovery, or all problems of its spec. */
 export type SettingsResult =
   | { readonly ok: true; readonly settings: ControllerSettings; readonly spec: CompleteSpec }
   | { readonly ok: false; readonly problems: readonly string[] };
 
 const kubeApiserverSelector = 'apiserver.kubernetes.io/identity=kube-apiserver';
 
-/** Turns a spec into settings; a field that the API server's validation could not check is checked here. */
+/** Turns a spec into settings, and checks the fields that the API server's validation could not check. */
 export function readSettings(object: PeerDiscovery, context: SettingsContext): SettingsResult {
   const spec = withDefaults(object.spec);
   const problems: string[] = [];

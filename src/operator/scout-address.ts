@@ -1,14 +1,14 @@
 import type { ProbeResult } from '../domain/assess-peer.ts';
 import type { MonitorContext } from './peer-monitor.ts';
 
-/** Asks at an address that may be a peer's whether a server answers there, again and again until stopped. */
+/** Probes an address that may be a peer's, again and again until stopped. */
 export interface AddressScout {
-  /** What it found last; undefined before the first answer. */
+  /** The last result; undefined before the first. */
   found(): ProbeResult | undefined;
   stop(): void;
 }
 
-/** Starts at once; a failure is what was found, never an exception. */
+/** Starts at once. A failure is a result, never an exception. */
 export function scoutAddress(
   address: string,
   { client, clock, timing, log, onChange }: Pick<MonitorContext, 'client' | 'clock' | 'timing' | 'log' | 'onChange'>,

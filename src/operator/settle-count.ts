@@ -4,32 +4,32 @@ import type { PeerView } from '../domain/derive-bundle.ts';
 import type { Doubt } from '../domain/routing-table.ts';
 import { sameValue } from '../domain/same-value.ts';
 
-/** The servers of a control plane, each once, and what is not certain about their number. */
+/** The servers of a control plane, each once, and what is uncertain about their number. */
 export interface Survey {
   readonly views: readonly PeerView[];
   readonly doubt?: Doubt | undefined;
 }
 
-/** What earlier passes counted. */
+/** The counts of earlier passes. */
 export interface CountMemory {
-  /** Counts that were believed, the latest last; a control plane alternates between few. */
+  /** Counts that were believed, the latest last. A control plane alternates between few. */
   readonly believed: readonly ServerCount[];
-  /** The count of the pass before, and since when it has stood. */
+  /** The previous pass's count, and since when it has not changed. */
   readonly standing?: { readonly count: ServerCount; readonly since: number } | undefined;
 }
 
-/** A memory of nothing. */
+/** An empty memory. */
 export const nothingCounted: CountMemory = { believed: [] };
 
 const maxRemembered = 16;
 
 /**
- * Leaves out each Lease that is counted as the server at an address, and doubts a count until it has stood unchanged
- * for as long as a server takes to renew its Lease and its address.
+ * Removes each Lease that is counted as the server at an address. Doubts a count until it has not changed for as long
+ * as a server takes to renew its Lease and its address.
  *
- * The address of a server may be listed before its Lease is there, while another server's Lease is there before its
- * address: one and one, and yet two servers. Both are written within one interval of renewal, so such a count does not
- * last. One that lasted is believed at once when it comes back, as after a server's restart.
+ * One server's address may be listed before its Lease, and another's Lease before its address: one and one, but two
+ * servers. Both are written within one renewal interval, so such a count does not last. A count that once lasted is
+ * believed at once when it returns, for example after a server's restart.
  *
  * Source: `pkg/controlplane/apiserver/server.go` (IdentityLeaseRenewIntervalPeriod) and
  * `pkg/controlplane/controller/kubernetesservice/controller.go` (EndpointInterval) of Kubernetes, both 10 s.

@@ -1,17 +1,17 @@
 import type { FieldDifferenceStatus, PeerDiscoveryStatus } from '../api/peer-discovery.ts';
 
-/** What two peers know differently of the fields of one resource. */
+/** How two peers differ in the fields of one resource. */
 export interface PeerFields {
   readonly group: string;
   readonly resource: string;
-  /** Paths of fields that only this side knows; some of them if there are many. */
+  /** Paths of fields that only this side knows, cut if there are many. */
   readonly onlyLeft: readonly string[];
   readonly onlyRight: readonly string[];
-  /** Paths of fields that both describe, in different words. */
+  /** Paths of fields that both have but describe in different words. */
   readonly described: readonly string[];
 }
 
-/** The fields that two peers know differently, where one of them may write and the other may not, by their ids. */
+/** The fields that two peers know differently, for resources that only one of them may write; by peer ids. */
 export function comparePeerFields(
   status: PeerDiscoveryStatus | undefined,
   left: string,
@@ -36,7 +36,7 @@ export function comparePeerFields(
   });
 }
 
-/** The paths, and how many more there are. */
+/** The paths, and the number of further ones. */
 function pathsOf(list: FieldDifferenceStatus['appearing']): readonly string[] {
   if (list === undefined) return [];
   const paths = list.paths.map((path) => (path === '' ? '(the kind itself)' : path));

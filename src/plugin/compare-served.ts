@@ -2,20 +2,20 @@ import type { DivergentResource } from '../api/peer-discovery.ts';
 import type { GroupDiscovery, ResourceDiscovery, SubresourceDiscovery } from '../domain/discovery-document.ts';
 import type { RoutingTable } from '../domain/routing-table.ts';
 
-/** What is served: by `group/version/resource[/subresource]`, with what discovery says of it where that is known. */
+/** What is served, by `group/version/resource[/subresource]`, with its facts from discovery if known. */
 export type Served = ReadonlyMap<string, ServedResource>;
 
 /** One resource or subresource. */
 export interface ServedResource {
   readonly group: string;
   readonly version: string;
-  /** With `/subresource` where it is one. */
+  /** With `/subresource` if it is one. */
   readonly resource: string;
-  /** Comparable facts by name, such as `verbs`; of a live peer, those in which it differs from others. */
+  /** Comparable facts by name, such as `verbs`. For a live peer, only those in which it differs from others. */
   readonly facts: Readonly<Record<string, string>>;
 }
 
-/** A resource that both serve, but not alike. */
+/** A resource that both sides serve in different ways. */
 export interface ChangedResource extends Omit<ServedResource, 'facts'> {
   readonly changes: readonly { readonly fact: string; readonly left: string; readonly right: string }[];
 }
@@ -28,9 +28,10 @@ export interface Comparison {
 }
 
 /**
- * What one peer of a table serves, or any of them.
+ * What one peer of a table serves, or what any of them serves.
  *
- * @param divergent The status's list: what it says of this peer's descriptions becomes facts, as far as peers differ.
+ * @param divergent The status's list. What it says about this peer's descriptions becomes facts, as far as peers
+ *   differ.
  */
 export function servedByPeer(
   table: RoutingTable,
@@ -62,7 +63,7 @@ export function servedByPeer(
   return served;
 }
 
-/** What a saved discovery document says is served. */
+/** What a server serves according to a saved discovery document. */
 export function servedByDocument(groups: readonly GroupDiscovery[]): Served {
   const served = new Map<string, ServedResource>();
   for (const { name: group, versions } of groups)
@@ -76,7 +77,7 @@ export function servedByDocument(groups: readonly GroupDiscovery[]): Served {
   return served;
 }
 
-/** Compares by key, and by facts where both sides know them; sorted by group, version and resource. */
+/** Compares by key, and by those facts that both sides have. Sorted by group, version and resource. */
 export function compareServed(left: Served, right: Served): Comparison {
   const changed: ChangedResource[] = [];
   for (const [key, { facts, ...row }] of left) {

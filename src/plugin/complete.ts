@@ -5,16 +5,16 @@ import { type CommandShape, parsePluginFlags } from './plugin-flags.ts';
 import type { Cluster, PluginContext } from './ports.ts';
 import { readPublished } from './read-cluster.ts';
 
-/** What can be completed: the commands by name. */
+/** The commands that can be completed, by name. */
 export type Commands = Readonly<Record<string, { readonly shape: CommandShape; readonly summary: string }>>;
 
-/** Directives of cobra, which kubectl's own completion understands: nothing else, or files as well. */
+/** Directives of cobra, which kubectl's own completion understands: complete nothing else, or files as well. */
 const noFiles = ':4\n';
 const files = ':0\n';
 
 /**
- * Completes a command line for kubectl, which runs `kubectl_complete-peerdiscovery` with the words so far, the last of
- * them unfinished; it never fails, as a shell is not the place for errors.
+ * Completes a command line for kubectl. kubectl runs `kubectl_complete-peerdiscovery` with the words so far; the last
+ * one is unfinished. It never fails: a shell is no place for error messages.
  *
  * Source: https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/ and cobra's `__complete`.
  */

@@ -1,7 +1,7 @@
 import type { PeerDiscovery, PeerStatus } from '../api/peer-discovery.ts';
 import { formatResource, nameOf } from './names.ts';
 
-/** What is another in a status than it was before, each as one line for people. */
+/** Lists what changed in a status, one line for each change. */
 export function describeChanges(
   before: PeerDiscovery | undefined,
   after: PeerDiscovery | undefined,

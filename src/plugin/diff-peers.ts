@@ -14,8 +14,8 @@ import { readPublished } from './read-cluster.ts';
 import { readDocument } from './read-document.ts';
 
 /**
- * `diff PEER PEER`, or `diff NAME=FILE NAME=FILE` on saved documents: `no` if they differ, as diff and kubectl diff,
- * `unknown` for a peer that is not known well enough, or if the status lists no difference but not all that there are.
+ * `diff PEER PEER`, or `diff NAME=FILE NAME=FILE` for saved documents. Returns `no` if they differ, like diff and
+ * kubectl diff. Returns `unknown` if a peer is not known well enough, or if the status lists no difference but was cut.
  */
 export async function diffPeers(flags: PluginFlags, connect: () => Cluster, context: PluginContext): Promise<number> {
   const [left = '', right = ''] = flags.arguments;
@@ -101,7 +101,7 @@ function comparePeers(
   };
 }
 
-/** True if values or peers were left out of a row. */
+/** True if values or peers were omitted from a row. */
 function isCut({ differences = [] }: DivergentResource): boolean {
   return differences.some(
     ({ values, omittedValues }) =>
@@ -109,7 +109,7 @@ function isCut({ differences = [] }: DivergentResource): boolean {
   );
 }
 
-/** As a unified diff: `-` only the left, `+` only the right, `~` both but not alike. */
+/** Like a unified diff: `-` only left, `+` only right, `~` both but different. */
 function renderComparison(
   titles: readonly [string, string],
   comparison: Comparison,
@@ -136,7 +136,7 @@ function renderComparison(
   return `${lines.join('\n')}\n`;
 }
 
-/** `resource.version.group`, with the subresource behind a slash as in `kubectl get --subresource`. */
+/** `resource.version.group`, with the subresource after a slash, as for `kubectl get --subresource`. */
 export function formatServed(row: {
   readonly group: string;
   readonly version: string;

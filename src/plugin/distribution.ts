@@ -2,7 +2,7 @@ import { documentationUrl } from '../domain/documentation-url.ts';
 import type { Check } from './checks.ts';
 import { type Cluster, PluginError } from './ports.ts';
 
-/** What of a Node tells who made the cluster. */
+/** The facts of a Node that show who made the cluster. */
 export interface NodeFacts {
   readonly metadata?: {
     readonly labels?: Readonly<Record<string, string>>;
@@ -12,24 +12,24 @@ export interface NodeFacts {
   readonly status?: { readonly nodeInfo?: { readonly osImage?: string; readonly kubeletVersion?: string } };
 }
 
-/** What the API shows of who made the cluster; what could not be read is empty. */
+/** The facts of the API that show who made the cluster. Empty if they could not be read. */
 export interface ClusterFacts {
   readonly gitVersion: string;
   readonly groups: readonly string[];
   readonly nodes: readonly NodeFacts[];
 }
 
-/** A distribution, and by what it was recognized. */
+/** A distribution, and how it was recognized. */
 export interface Recognized {
   readonly name: string;
   readonly sign: string;
-  /** What to set for it; absent where the manifests fit as they are. */
+  /** What to set for it; absent if the manifests fit as they are. */
   readonly advice?: string;
 }
 
 interface Distribution {
   readonly name: string;
-  /** What shows it, or undefined. */
+  /** The sign by which it was recognized, or undefined. */
   readonly sign: (facts: ClusterFacts) => string | undefined;
   readonly advice?: string;
 }
@@ -84,13 +84,13 @@ const anyOf =
 
 const clientFrom = (folder: string, name: string) =>
   `for the overlay control-plane, make the Secret peerdiscovery-front-proxy-client of ${folder}/${name}.crt and ${name}.key`;
-/** They label control-plane Nodes by `true`, where kubeadm has the empty string. */
+/** They label control-plane Nodes with `true`; kubeadm uses the empty string. */
 const rancher = (folder: string) =>
   `${clientFrom(folder, 'client-auth-proxy')}, and node-role.kubernetes.io/control-plane: "true" the nodeSelector of its DaemonSet`;
 const managed =
   'keep spec.mode: Observe, as the provider runs the control plane and shows no single server; what can be seen is in the guide';
 
-/** The first that shows wins: what is built on kubeadm comes before it. */
+/** The first match wins, so distributions based on kubeadm come before kubeadm. */
 const distributions: readonly Distribution[] = [
   { name: 'EKS', sign: anyOf(inVersion(/-eks-/), withLabel(/^eks\.amazonaws\.com\//)), advice: managed },
   { name: 'GKE', sign: anyOf(inVersion(/-gke\./), withLabel(/^cloud\.google\.com\/gke-/)), advice: managed },
@@ -141,7 +141,7 @@ const distributions: readonly Distribution[] = [
   { name: 'kubeadm', sign: withAnnotation(/^kubeadm\.alpha\.kubernetes\.io\//) },
 ];
 
-/** The distribution that the facts show; pure. */
+/** Recognizes the distribution from the facts; pure. */
 export function recognizeDistribution(facts: ClusterFacts): Recognized | undefined {
   for (const { name, sign, advice } of distributions) {
     const found = sign(facts);
@@ -150,7 +150,7 @@ export function recognizeDistribution(facts: ClusterFacts): Recognized | undefin
   return undefined;
 }
 
-/** Which distribution this is, as far as this user may see, and what to set for it; it never fails. */
+/** Reports the distribution, as far as this user may see it, and what to set for it. It never fails. */
 export async function checkDistribution(cluster: Cluster): Promise<Check> {
   const [version, groups, nodes] = await Promise.all([
     unlessRefused(() => cluster.get<{ readonly gitVersion?: string }>('/version')),

@@ -25,7 +25,7 @@ import { conditionOf, formatAge } from './show-status.ts';
 const electionLease = 'peerdiscovery-operator';
 const leaderWithinMs = 60_000;
 
-/** `doctor`: looks at everything that PeerDiscovery depends on; `no` if something is broken. */
+/** `doctor` checks everything that PeerDiscovery depends on. Returns `no` if something is broken. */
 export async function doctor(flags: PluginFlags, cluster: Cluster, context: PluginContext): Promise<number> {
   const checks = [
     await unlessRefused('API server', () => checkServer(cluster)),
@@ -42,7 +42,9 @@ export async function doctor(flags: PluginFlags, cluster: Cluster, context: Plug
   return healthy ? exitCodes.yes : exitCodes.no;
 }
 
-/** What the API server does not let this user see is skipped and said; a server that does not answer ends it all. */
+/**
+ * If the API server refuses access, the check is skipped and says so. If the server does not answer, the command ends.
+ */
 async function unlessRefused(name: string, look: () => Promise<Check>): Promise<Check> {
   try {
     return await look();
@@ -101,7 +103,7 @@ async function checkInstallation(
     peers.map(async (peer) => ({
       peer,
       inspection:
-        // By a bundle that is none, every server would look bad.
+        // With an invalid bundle, every server would look bad.
         peer.address === undefined || caFault !== undefined
           ? undefined
           : await cluster.inspectServer(peer.address, serverName, caPem),
@@ -122,7 +124,7 @@ async function checkInstallation(
   ];
 }
 
-/** A server's gates, or why they are not known: nothing of it is broken. */
+/** A server's feature gates, or why they are not known. Unknown gates are not a failure. */
 async function gatesOf(
   { peer, inspection }: InspectedPeer,
   cluster: Cluster,
@@ -142,7 +144,7 @@ async function gatesOf(
   }
 }
 
-/** What is around the object; where that may not be read, it is taken for one that leaves all to the defaults. */
+/** Checks what is around the object. If the object may not be read, it assumes the defaults. */
 async function checkAround(
   flags: PluginFlags,
   cluster: Cluster,
@@ -189,7 +191,7 @@ async function checkTable(cluster: Cluster, location: ReturnType<typeof tableLoc
   };
 }
 
-/** Without proxies, in mode Observe, nobody needs their rights. */
+/** In mode Observe without proxies, nobody needs their rights. */
 async function checkProxyAccess(
   routes: boolean,
   account: Account,

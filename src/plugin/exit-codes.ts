@@ -1,9 +1,9 @@
 /**
- * Exit codes of every command, as scripts see them.
+ * Exit codes of all commands, for scripts.
  *
- * - `yes`: it is as asked: ready, equal, served, prepared, healthy.
- * - `no`: it is known not to be.
+ * - `yes`: the answer is positive: ready, equal, served, prepared, healthy.
+ * - `no`: the answer is negative.
  * - `usage`: the command line is wrong.
- * - `unknown`: nobody can tell: the cluster or a file cannot be read, or the answer is in doubt.
+ * - `unknown`: the cluster or a file cannot be read, or the answer is in doubt.
  */
 export const exitCodes = { yes: 0, no: 1, usage: 2, unknown: 3 } as const;

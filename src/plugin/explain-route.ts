@@ -21,17 +21,17 @@ import { confirmationAgeMs, readPublished, tableLocation } from './read-cluster.
 import { confirmedWithinMs } from './readiness-checks.ts';
 import { stateTone } from './show-status.ts';
 
-/** What becomes of a request whose home is one certain server. */
+/** What happens to a request if its home is this server. */
 interface Outcome {
   readonly home: string;
   readonly goes: 'home' | 'peer' | 'discovery' | 'nowhere';
-  /** Whom it may be sent to, best first. */
+  /** The peers that it may be sent to, best first. */
   readonly to: readonly string[];
   readonly why: string;
   readonly verdict: 'served' | 'notFound' | 'unknown';
 }
 
-/** A peer that may serve what is asked for, or not. */
+/** A peer that may or may not serve the resource. */
 interface UnknownPeer {
   readonly peer: string;
   readonly why: string;
@@ -47,23 +47,23 @@ export interface Explanation {
   readonly servedBy: readonly string[];
   /** Peers that are known not to serve it. */
   readonly missingFrom: readonly string[];
-  /** Peers that may serve it or not, as they are not known well enough. */
+  /** Peers that are not known well enough to say whether they serve it. */
   readonly unknownOf: readonly string[];
-  /** Why it is not known of each of them. */
+  /** Why that is not known, for each of them. */
   readonly doubts: readonly UnknownPeer[];
   readonly outcomes: readonly Outcome[];
   readonly alsoServedAs: readonly string[];
-  /** Where the resource is, if no server that serves it has the path that was asked for. */
+  /** The right path of the resource, if no server that serves it has the requested path. */
   readonly elsewhere?: string;
   /** What was probably meant, if no server serves it. */
   readonly closest?: string;
 }
 
 /**
- * `explain PATH|RESOURCE`: who serves it, where a request goes, and why, by the same code that proxies route with.
+ * `explain PATH|RESOURCE` tells who serves it, where a request goes, and why. It runs the routing code of the proxies.
  *
- * `yes` if it is served and known of each server whether it serves it, `no` if no server serves it, `unknown` if it is
- * not known of some server, the answer is in doubt, or nobody can serve it now.
+ * Returns `yes` if it is served and the answer is certain for each server, `no` if no server serves it, and `unknown`
+ * if some server is not known well enough, the answer is in doubt, or nobody can serve it now.
  */
 export async function explainRoute(flags: PluginFlags, cluster: Cluster, context: PluginContext): Promise<number> {
   const { object, bundle } = await readPublished(cluster, flags);
@@ -117,7 +117,7 @@ function explain(
   if (parsed.kind === 'bad')
     throw new PluginError(`${asked.path}: ${parsed.message}`, 'give the path as it follows the host in a URL');
   const { info } = parsed;
-  // In Observe, proxies send everything home; what Route would do is what is worth to know.
+  // In Observe, proxies send everything home. The user wants to know what Route would do.
   const index = indexTable({ ...table, mode: 'Route' });
   const usable = (at: number) => ['Ready', 'Stale'].includes(table.peers[at]?.state ?? '');
   const elsewhere = pathElsewhere(index, info);
@@ -173,13 +173,13 @@ function pathElsewhere(index: TableIndex, info: RequestInfo): string | undefined
   return `${root}${row.scope === 'Namespaced' ? '/namespaces/NAMESPACE' : ''}/${resource}`;
 }
 
-/** What the proxy answers itself, with one document for all servers. */
+/** The proxy answers these itself, with one document for all servers. */
 const unified: ReadonlySet<string> = new Set(['/api', '/apis', '/openapi/v2', '/openapi/v3']);
 
-/** What every kube-apiserver has, whatever its version. */
+/** Every kube-apiserver has these paths, whatever its version. */
 const onEveryServer = /^\/(?:(?:healthz|livez|readyz)(?:\/.*)?|version\/?|metrics\/?|api\/v1\/?)?$/;
 
-/** What becomes of a request that is not about an API: home answers it, and the table does not say how. */
+/** Describes a request that is not about an API. Home answers it, and the table does not say how. */
 function describeOwn({ isResourceRequest, path }: RequestInfo, home: TablePeer): Omit<Outcome, 'home'> | undefined {
   if (isResourceRequest || unified.has(path) || path.startsWith('/apis/')) return undefined;
   const name = nameOf(home);

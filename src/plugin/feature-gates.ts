@@ -3,7 +3,7 @@ import { minorOf, servedMinor, showServedVersion } from '../domain/served-versio
 import type { Check } from './checks.ts';
 import { nameOf } from './names.ts';
 
-/** What a server's metrics say of its feature gates. */
+/** A server's feature gates, as read from its metrics. */
 export type GatesOfPeer =
   | { readonly kind: 'read'; readonly peer: PeerStatus; readonly gates: ReadonlyMap<string, boolean> }
   | { readonly kind: 'unread'; readonly peer: PeerStatus; readonly message: string };
@@ -12,9 +12,9 @@ const name = 'feature gates';
 const maxNamed = 8;
 
 /**
- * The servers of which another one has the same version, so that their gates can be compared.
+ * Servers that share their version with another one, so that their gates can be compared.
  *
- * What differs between versions is no fault: gates graduate.
+ * Different gates between versions are not a fault, because gates graduate.
  */
 export function comparablePeers(peers: readonly PeerStatus[]): readonly PeerStatus[] {
   const live = peers.filter(({ state }) => state !== 'Gone');
@@ -22,7 +22,7 @@ export function comparablePeers(peers: readonly PeerStatus[]): readonly PeerStat
 }
 
 /**
- * Which gates are on, by name.
+ * The state of each gate, by name.
  *
  * Source: `kubernetes_feature_enabled` of k8s.io/component-base, which counts 1 for a gate that is on.
  */
@@ -35,7 +35,7 @@ export function readGates(metrics: string): ReadonlyMap<string, boolean> {
   return gates;
 }
 
-/** Whether servers of one version have the same gates on; pure. */
+/** Checks whether servers of one version have the same gates on; pure. */
 export function checkGates(found: readonly GatesOfPeer[]): readonly Check[] {
   const read = found.filter((gates) => gates.kind === 'read');
   const differences = [...groupByVersion(read).values()].flatMap(compareGates);

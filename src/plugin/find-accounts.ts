@@ -3,7 +3,7 @@ import { type Cluster, PluginError } from './ports.ts';
 /** A ServiceAccount as `namespace:name`. */
 export interface Account {
   readonly name: string;
-  /** Whether a Pod uses it; else it is the one of the manifests. */
+  /** True if a Pod uses it; false if it is the manifests' default. */
   readonly found: boolean;
 }
 
@@ -12,16 +12,16 @@ interface Pod {
   readonly spec?: { readonly serviceAccountName?: string };
 }
 
-/** What Pods are labelled with: proxies on control-plane nodes have a label, and an account, of their own. */
+/** The labels of the Pods. Proxies on control-plane nodes have a label and an account of their own. */
 const labels: Readonly<Record<'operator' | 'proxy', readonly string[]>> = {
   operator: ['operator'],
   proxy: ['proxy', 'front-proxy'],
 };
 
 /**
- * The accounts that Pods of a component really use, whatever installed them.
+ * Finds the accounts that Pods of a component use, however they were installed.
  *
- * An operator is looked for in its namespace; proxies may be in any, as far as this user may list Pods.
+ * Looks for an operator in its namespace, and for proxies in all namespaces, as far as this user may list Pods.
  */
 export async function findAccounts(
   cluster: Cluster,

@@ -3,7 +3,7 @@ import type { ResourceDiscovery } from '../domain/discovery-document.ts';
 import { parseDiscoveryList } from '../domain/parse-discovery.ts';
 import type { RoutingBundle, Scope } from '../domain/routing-table.ts';
 
-/** A resource that somebody named as kubectl lets them. */
+/** A resource, found by any name that kubectl accepts. */
 export interface FoundResource {
   readonly group: string;
   readonly version: string;
@@ -12,7 +12,7 @@ export interface FoundResource {
   readonly path: string;
 }
 
-/** A resource with every name that it answers to. */
+/** A resource with all its names. */
 interface NamedResource {
   readonly group: string;
   readonly version: string;
@@ -20,7 +20,7 @@ interface NamedResource {
   readonly names: ReadonlySet<string>;
 }
 
-/** Every resource of the unified documents in their order, which is that of preference. */
+/** Every resource of the unified documents, in order of preference. */
 export function listResources(bundle: RoutingBundle): readonly NamedResource[] {
   const found: NamedResource[] = [];
   for (const text of [bundle.api, bundle.apis])
@@ -29,7 +29,7 @@ export function listResources(bundle: RoutingBundle): readonly NamedResource[] {
         for (const resource of resources ?? [])
           found.push({ group: group.name, version, resource: resource.resource, names: namesOf(resource) });
   const listed = new Set(found.map(({ group, version, resource }) => `${group}/${version}/${resource}`));
-  // What a table lists is routed, whether or not a document describes it.
+  // Proxies route what the table lists, even without a document that describes it.
   for (const { group, version, resources } of bundle.table.groupVersions)
     for (const { resource } of resources)
       if (!listed.has(`${group}/${version}/${resource}`))
@@ -38,9 +38,9 @@ export function listResources(bundle: RoutingBundle): readonly NamedResource[] {
 }
 
 /**
- * What `pods`, `po`, `Pod`, `deployments.apps`, `deployments.v1.apps` or `pods/exec` means, best first.
+ * Finds what `pods`, `po`, `Pod`, `deployments.apps`, `deployments.v1.apps` or `pods/exec` means, best match first.
  *
- * As kubectl reads it: after the first dot comes a group, or a version and a group.
+ * Like kubectl, it reads a group, or a version and a group, after the first dot.
  */
 export function findResources(bundle: RoutingBundle, text: string, method = 'GET'): readonly FoundResource[] {
   const [full = '', subresource = ''] = text.split('/', 2);
@@ -103,10 +103,9 @@ function closestOf(listed: readonly NamedResource[], name: string): NamedResourc
 }
 
 /**
- * Where a request of this method for the resource goes: `NAMESPACE` and `NAME` stand for any.
+ * The path of a request with this method for the resource; `NAMESPACE` and `NAME` are placeholders.
  *
- * Only a list or a watch is of all namespaces; a subresource belongs to an object, and so does what PUT and PATCH
- * change.
+ * Only list and watch cover all namespaces. Subresources, PUT and PATCH need an object.
  */
 function pathOf(
   { group, version, resource, subresource }: Omit<FoundResource, 'path'>,
@@ -125,7 +124,9 @@ function pathOf(
   ].join('/');
 }
 
-/** Whether objects of a resource are in namespaces, as the servers say; undefined if the table does not know. */
+/**
+ * Whether objects of the resource are in namespaces, according to the servers. Undefined if the table does not know.
+ */
 function scopeOf(
   { table }: RoutingBundle,
   wanted: Pick<FoundResource, 'group' | 'version' | 'resource'>,

@@ -12,7 +12,7 @@ import { readDocument, readText } from './read-document.ts';
 import { readAuditUsage, readMetricsUsage, type Usage } from './read-usage.ts';
 import { checkReadiness } from './readiness-checks.ts';
 
-/** Something that will be gone, who still uses it, and where else the target serves it. */
+/** Something that the upgrade removes, who still uses it, and where else the target serves it. */
 interface Disappearing {
   readonly resource: string;
   readonly servedInsteadAs: string | undefined;
@@ -28,7 +28,8 @@ export interface Preflight {
 }
 
 /**
- * `preflight`: is the control plane ready for an upgrade, and what will it change; `no` if something speaks against it.
+ * `preflight` checks whether the control plane is ready for an upgrade, and what the upgrade changes. Returns `no` if
+ * something speaks against it.
  */
 export async function preflight(flags: PluginFlags, cluster: Cluster, context: PluginContext): Promise<number> {
   const { object, bundle } = await readPublished(cluster, flags);
@@ -62,8 +63,8 @@ async function readAll(files: readonly string[], context: PluginContext) {
 }
 
 /**
- * CRDs and aggregated APIs are the cluster's own and survive an upgrade; of the core group nothing is said without its
- * document.
+ * CustomResourceDefinitions and aggregated APIs belong to the cluster and survive an upgrade. Without a document of the
+ * core group, that group is skipped.
  */
 function compareBuiltIn(table: RoutingTable, target: Served) {
   const groups = new Set([...target.values()].map(({ group }) => group));

@@ -6,7 +6,7 @@ import type { RoutingBundle } from '../domain/routing-table.ts';
 import type { PluginFlags } from './plugin-flags.ts';
 import { type Cluster, PluginError } from './ports.ts';
 
-/** The PeerDiscovery that the flags name. */
+/** Reads the PeerDiscovery that the flags name. */
 export async function readObject(cluster: Cluster, { name }: Pick<PluginFlags, 'name'>): Promise<PeerDiscovery> {
   const object = await cluster.get<PeerDiscovery>(`/apis/${apiVersion}/${plural}/${name}`);
   if (object !== undefined) return object;
@@ -35,7 +35,7 @@ export function operatorNamespace(
   return object?.status?.routingTable?.namespace ?? flags.namespace;
 }
 
-/** Where the routing table of a PeerDiscovery is. */
+/** The location of a PeerDiscovery's routing table. */
 export function tableLocation(object: PeerDiscovery, flags: Pick<PluginFlags, 'namespace' | 'name'>) {
   return (
     object.status?.routingTable ?? {
@@ -45,7 +45,7 @@ export function tableLocation(object: PeerDiscovery, flags: Pick<PluginFlags, 'n
   );
 }
 
-/** What the operator has published, whole and checked. */
+/** Reads the published bundle, complete and validated. */
 export async function readPublished(
   cluster: Cluster,
   flags: Pick<PluginFlags, 'namespace' | 'name'>,
@@ -60,7 +60,7 @@ export async function readPublished(
   );
 }
 
-/** Whether the operator has lately confirmed that the table still holds; undefined if it never has. */
+/** The age of the operator's last confirmation of the table; undefined if there is none. */
 export async function confirmationAgeMs(
   cluster: Cluster,
   location: { readonly namespace: string; readonly name: string },
@@ -71,7 +71,7 @@ export async function confirmationAgeMs(
     readonly metadata?: { readonly annotations?: Readonly<Record<string, string>> };
     readonly spec?: { readonly renewTime?: string };
   }>(path);
-  // Another's Lease of this name confirms nothing.
+  // A Lease of other software with this name confirms nothing.
   if (lease?.metadata?.annotations?.['peerdiscovery.dev/revision'] === undefined) return undefined;
   const at = Date.parse(lease?.spec?.renewTime ?? '');
   return Number.isNaN(at) ? undefined : Math.max(0, now - at);

@@ -5,7 +5,7 @@ import { type PluginContext, PluginError } from './ports.ts';
 const cure =
   "save the aggregated form with: curl -H 'Accept: application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList' https://SERVER:6443/apis > FILE";
 
-/** A saved discovery document. */
+/** Reads a saved discovery document. */
 export async function readDocument(
   file: string,
   { readFile }: Pick<PluginContext, 'readFile'>,
@@ -28,7 +28,7 @@ export async function readDocument(
   }
 }
 
-/** A file that the user named; `-` is standard input. */
+/** Reads a file that the user named; `-` is standard input. */
 export async function readText(file: string, { readFile }: Pick<PluginContext, 'readFile'>): Promise<string> {
   try {
     return await readFile(file);

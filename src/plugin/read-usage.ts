@@ -1,8 +1,8 @@
-/** Who used a resource, as an audit log or the server's metrics tell. */
+/** Who used a resource, according to an audit log or a server's metrics. */
 export interface Usage {
   readonly group: string;
   readonly version: string;
-  /** With `/subresource` where it is one. */
+  /** With `/subresource` if it is one. */
   readonly resource: string;
   readonly source: 'audit' | 'metrics';
   /** Empty for metrics, which know no clients. */
@@ -30,7 +30,7 @@ interface AuditEvent {
   };
 }
 
-/** Sums an audit log in the API server's JSON-lines form; lines that are no events are counted, not fatal. */
+/** Sums up an audit log in kube-apiserver's JSON-lines form. It counts lines that are not events, and goes on. */
 export async function readAuditUsage(
   lines: AsyncIterable<string>,
   wanted: (key: string) => boolean,
@@ -47,7 +47,7 @@ export async function readAuditUsage(
     }
     events += 1;
     const { objectRef } = event;
-    // One request has several events; only that of its end, or of the start of a watch, is counted.
+    // A request has several events. Only the one at its end counts, or at the start of a watch.
     if (objectRef?.resource === undefined || event.stage === 'RequestReceived') continue;
     const group = objectRef.apiGroup ?? '';
     const version = objectRef.apiVersion ?? '';
@@ -70,7 +70,7 @@ export async function readAuditUsage(
 }
 
 /**
- * Which deprecated APIs were asked for since the server started, by `apiserver_requested_deprecated_apis`.
+ * The deprecated APIs that were requested since the server started, from `apiserver_requested_deprecated_apis`.
  *
  * Source: https://kubernetes.io/docs/reference/using-api/deprecation-policy/ (rule of the metric since 1.19).
  */

@@ -4,12 +4,10 @@ import type { Check } from './checks.ts';
 import { nameOf } from './names.ts';
 import { conditionOf, formatAge } from './show-status.ts';
 
-/**
- * A table that was not confirmed for longer has no operator that looks after it, whatever the clocks of two machines.
- */
+/** An older confirmation means that no operator looks after the table, even if the two machines' clocks differ. */
 export const confirmedWithinMs = 60_000;
 
-/** Whether the control plane, and PeerDiscovery in front of it, is fit for an upgrade; pure. */
+/** Checks whether the control plane and its PeerDiscovery are ready for an upgrade; pure. */
 export function checkReadiness(
   object: PeerDiscovery,
   facts: { readonly confirmationAgeMs: number | undefined; readonly targetVersion: string | undefined },
@@ -28,7 +26,7 @@ export function checkReadiness(
   ];
 }
 
-/** Whether the operator says that all is well. */
+/** Checks whether the operator reports Ready. */
 export function checkCondition(object: PeerDiscovery): Check {
   const name = 'Ready';
   const ready = conditionOf(object, 'Ready');
@@ -44,7 +42,7 @@ export function checkCondition(object: PeerDiscovery): Check {
   };
 }
 
-/** Whether the operator looks after the table. */
+/** Checks whether the operator still confirms the table. */
 export function checkConfirmed(ageMs: number | undefined): Check {
   const name = 'table confirmed';
   if (ageMs !== undefined && ageMs <= confirmedWithinMs)
@@ -70,7 +68,7 @@ function checkMode({ metadata, status, spec }: PeerDiscovery): Check {
   };
 }
 
-/** Whether writes keep the fields that only some servers know now. */
+/** Checks whether writes keep the fields that only some servers know now. */
 function checkFields({ metadata, spec, status }: PeerDiscovery): Check {
   const name = 'fields';
   const count = status?.fieldDifferentResources;
@@ -89,7 +87,7 @@ function checkFields({ metadata, spec, status }: PeerDiscovery): Check {
   };
 }
 
-/** The first fields that come with the newer version, and those that go. */
+/** The first fields that the newer version adds, and those that it removes. */
 function describeFields(status: PeerDiscovery['status']): string {
   const rows = status?.fieldDifferences ?? [];
   const first = (side: 'appearing' | 'disappearing') => {

@@ -4,7 +4,7 @@ interface Need extends Omit<AccessQuestion, 'verb' | 'serviceAccount'> {
   readonly verbs: readonly string[];
 }
 
-/** What the operator's and the proxy's ServiceAccounts must be allowed to; a test holds it against `config/rbac`. */
+/** The rights that the operator's and the proxy's ServiceAccounts need. A test compares them with `config/rbac`. */
 export function requiredAccess(
   component: 'operator' | 'proxy',
   namespaces: {
@@ -53,7 +53,7 @@ export function requiredAccess(
   return needs.flatMap(({ verbs, ...question }) => verbs.map((verb) => ({ ...question, verb, serviceAccount })));
 }
 
-/** The question as `kubectl auth can-i` would be asked. */
+/** The question, worded as for `kubectl auth can-i`. */
 export function formatAccess({
   verb,
   group,

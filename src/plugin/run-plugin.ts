@@ -24,7 +24,7 @@ interface Command {
   readonly usage: string;
   readonly summary: string;
   readonly details: string;
-  /** Command lines after `kubectl peerdiscovery`, each with what it is for. */
+  /** Command lines after `kubectl peerdiscovery`, each with its purpose. */
   readonly examples: readonly (readonly [line: string, what: string])[];
   run(flags: PluginFlags, connect: () => Cluster, context: PluginContext): Promise<number>;
 }
@@ -176,7 +176,7 @@ const offline: Commands = {
   },
 };
 
-/** Every command there is, `merge` included, which others run. */
+/** All commands, including `merge`, which runs elsewhere. */
 export const commandNames: readonly string[] = [...Object.keys(commands), ...Object.keys(offline), 'help'];
 
 /** A synopsis; flags for which 80 columns have no room go on in the next line. */
@@ -229,10 +229,7 @@ export function readCommand(args: readonly string[]): readonly string[] {
   return about === undefined || about === 'help' ? ['--help'] : [about, '--help'];
 }
 
-/**
- * Runs a command of `kubectl peerdiscovery` that this role knows; resolves to its exit code, undefined if it knows
- * none.
- */
+/** Runs a command of `kubectl peerdiscovery`. Resolves to its exit code, or undefined if the command is unknown. */
 export async function runPlugin(args: readonly string[], context: PluginContext): Promise<number | undefined> {
   if (args[0] === '__complete') {
     await completeWords(args.slice(1), context);
@@ -274,7 +271,7 @@ async function completeWords(words: readonly string[], context: PluginContext): 
   await Promise.all(opened.map((cluster) => cluster.close()));
 }
 
-/** Closes what was connected, and turns what stood in the way into two lines: what, and what to do. */
+/** Closes all connections, and prints an error as two lines: the problem and the cure. */
 async function withClusters(
   context: PluginContext,
   { kubeconfig, context: contextName }: PluginFlags,

@@ -4,18 +4,18 @@ import { nameOf } from './names.ts';
 import type { ServerInspection } from './ports.ts';
 import { formatAge } from './show-status.ts';
 
-/** A peer and what a connection to it showed; undefined where it has no address. */
+/** A peer and what a connection to it showed; undefined if it has no address. */
 export interface InspectedPeer {
   readonly peer: PeerStatus;
   readonly inspection: ServerInspection | undefined;
 }
 
 const dayMs = 24 * 60 * 60 * 1_000;
-/** `Date` has whole seconds, and a connection takes time. */
+/** `Date` has whole seconds, and connecting takes time. */
 const skewWarnMs = 2_500;
 const skewFailMs = 10_000;
 
-/** How each peer's address was found, and how far it can be believed; pure. */
+/** Shows how each peer's address was found, and how trustworthy it is; pure. */
 export function checkAddresses(peers: readonly PeerStatus[]): readonly Check[] {
   if (peers.length === 0)
     return [
@@ -51,7 +51,7 @@ export function checkAddresses(peers: readonly PeerStatus[]): readonly Check[] {
   });
 }
 
-/** Whether each certificate verifies, and for how long; pure. */
+/** Checks whether each certificate verifies, and for how long; pure. */
 export function checkCertificates(peers: readonly InspectedPeer[], now: number): readonly Check[] {
   return peers.flatMap(({ peer, inspection }): readonly Check[] => {
     if (inspection === undefined) return [];
@@ -78,7 +78,7 @@ export function checkCertificates(peers: readonly InspectedPeer[], now: number):
   });
 }
 
-/** Whether the servers' clocks agree with each other and with this machine's; pure. */
+/** Checks whether the servers' clocks agree with each other and with this machine's; pure. */
 export function checkClocks(peers: readonly InspectedPeer[]): readonly Check[] {
   const skews = peers.flatMap(({ peer, inspection }) =>
     inspection?.kind === 'verified' && inspection.skewMs !== undefined
@@ -112,7 +112,7 @@ export function checkClocks(peers: readonly InspectedPeer[]): readonly Check[] {
   ];
 }
 
-/** Whether upstream's own Mixed Version Proxy is at work, and who should step aside; pure. */
+/** Checks whether upstream's own Mixed Version Proxy is active, and which of the two should go; pure. */
 export function checkUpstreamProxy(peers: readonly PeerStatus[]): Check {
   const name = "Kubernetes' own peer proxy";
   const known = peers.filter(({ peerAggregated }) => peerAggregated !== undefined);

@@ -8,12 +8,12 @@ function unlessOther(error: unknown): undefined {
   return undefined;
 }
 
-/** `dashboard`: shows the operator's status page on this machine until it is stopped. */
+/** `dashboard` shows the operator's status page on this machine until it is stopped. */
 export async function showDashboard(flags: PluginFlags, cluster: Cluster, context: PluginContext): Promise<number> {
-  // The role for this page need not let its user read the object.
+  // A user with the role for this page may lack the right to read the object.
   const object = flags.namespaceGiven ? undefined : await readObject(cluster, flags).catch(unlessOther);
   const read = cluster.statusPage(operatorNamespace(flags, object));
-  // Whatever is in the way is better said here than in a browser.
+  // Errors are easier to read here than in a browser.
   await read('');
   const url = await context.serveDashboard(read, flags.port);
   context.stdout(

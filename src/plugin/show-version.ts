@@ -6,7 +6,8 @@ import { printData } from './print-data.ts';
 import { readObject, tableLocation } from './read-cluster.ts';
 
 /**
- * `version`: of this program, and unless told otherwise of the operator and of the API server; what fails is unknown.
+ * `version` prints the version of this program, and by default those of the operator and the API server. Failures print
+ * as unknown.
  */
 export async function showVersion(flags: PluginFlags, connect: () => Cluster, context: PluginContext): Promise<number> {
   const both = flags.client ? undefined : await askBoth(flags, connect, context);

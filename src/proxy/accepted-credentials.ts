@@ -37,9 +37,9 @@ const laterStatuses: ReadonlySet<number> = new Set([101, 200, 201, 202, 304, 403
 /**
  * True if the server can only have answered so after it has accepted the token.
  *
- * kube-apiserver refuses a malformed `timeout` (400), and requests beyond its limits or while it shuts down (429, 5xx),
- * before it authenticates; it answers OPTIONS before that too, where CORS is configured. Flow control comes after
- * authentication, so that its header field proves any answer, a 401 of an aggregated server included. Source:
+ * Before it authenticates, kube-apiserver refuses a malformed `timeout` (400), and requests beyond its limits or while
+ * it shuts down (429, 5xx). With CORS configured, it also answers OPTIONS before that. Flow control comes after
+ * authentication, so its header field proves any answer, even an aggregated server's 401. Source:
  * `DefaultBuildHandlerChain` of k8s.io/apiserver.
  */
 export function provesAuthentication({ method, status, rawHeaders }: AuthenticationEvidence): boolean {

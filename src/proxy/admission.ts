@@ -27,7 +27,7 @@ export interface Admission {
   refuse(exchange: Exchange): void;
   /** Call it when the exchange of an admitted request has closed. */
   leave(request: RunningRequest): void;
-  /** What holds memory for requests. */
+  /** Everything that holds memory for requests. */
   keepers(): Iterable<Keeper>;
   /** Ends watches evenly over `graceMs`. Resolves when all are told. */
   endLongRunning(graceMs: number, signal: AbortSignal): Promise<void>;
@@ -52,7 +52,7 @@ const nobody: UserLoad = { user: '', short: 0, long: 0 };
  * that they take none from known users. When a server does not accept such a request, and whenever this
  * proxy refuses one, the client has a short time to read the answer. The oldest unread answer makes room for new ones.
  *
- * One check a second of the oldest requests finds what is overdue, so requests need no timers.
+ * Once a second, it checks the oldest requests for overdue ones, so that requests need no timers.
  */
 export function createAdmission({
   limits,
@@ -254,7 +254,7 @@ function takeAll(list: RunningRequests): RunningRequest[] {
 
 const stepMs = 100;
 
-/** With so few users, one without a request is remembered for the rest of a second, as it will be back. */
+/** With so few users, a user without a request stays known for the rest of a second, because it will be back. */
 const idleUsers = 64;
 
 function isIdle({ short, long }: UserLoad): boolean {

@@ -11,7 +11,7 @@ import { auditIdOf, fieldsForClient } from './own-fields.ts';
 import type { PeerTarget, PeerTransport } from './ports.ts';
 import { writeStatus } from './write-status.ts';
 
-/** Whom to ask, in this order, and whom to tell of a server that failed. */
+/** Which servers to ask, in this order, and where to report a failed one. */
 export interface Homes {
   /** Called only when a server must be asked. */
   readonly homes: () => readonly FleetPeer[];
@@ -25,7 +25,7 @@ interface Admitted {
   readonly fields: RawHeaders;
 }
 
-/** How to say no. */
+/** How to refuse. */
 export type Refusal = (exchange: Exchange) => void;
 
 /** Decides who may see discovery. */

@@ -13,12 +13,12 @@ import { passThrough } from './request-identity.ts';
 import type { UserInfo } from './user-info.ts';
 import { createUserMatcher, userHeaders, userOfCertificate, userOfHeaders } from './user-info.ts';
 
-/** Whose request it is, or why it is refused. */
+/** The user of a request, or why it is refused. */
 export type Authentication =
   | { readonly kind: 'identified'; readonly identity: RequestIdentity }
   | { readonly kind: 'refused'; readonly status: StatusError };
 
-/** Decides whose a request is. */
+/** Decides whose request it is. */
 export type Authenticate = (exchange: Pick<Exchange, 'connection' | 'rawHeaders'>) => Authentication;
 
 const impersonationNames: RequestHeaderNames = {
@@ -29,11 +29,11 @@ const impersonationNames: RequestHeaderNames = {
 };
 
 /**
- * Authenticates in kube-apiserver's order: the word of an authenticated proxy, client certificate, token, anonymous.
+ * Authenticates in kube-apiserver's order: an authenticated proxy's word, client certificate, token, anonymous.
  *
- * A certificate outranks a token, which is then not sent on. A certificate that does not verify is an error unless a
- * token comes with it. kube-apiserver judges tokens. Source: `Config.New` in
- * pkg/kubeapiserver/authenticator, and `union` and `x509` of k8s.io/apiserver.
+ * A certificate outranks a token, which is then not sent. A certificate that does not verify is an error unless a token
+ * comes with it. kube-apiserver judges tokens. Source: `Config.New` in pkg/kubeapiserver/authenticator, and `union` and
+ * `x509` of k8s.io/apiserver.
  */
 export function createAuthenticate(mode: AuthenticationMode, clock: Clock): Authenticate {
   const anonymous = { kind: 'identified', identity: { ...passThrough, who: 'anonymous' } } as const;
@@ -62,7 +62,7 @@ type Found =
   | { readonly kind: 'none'; readonly routed: boolean }
   | { readonly kind: 'error'; readonly routed: boolean };
 
-/** What a certificate proves, as long as the authorities and its validity last. */
+/** What a certificate proves while the CAs and its validity last. */
 interface Verdict {
   readonly authorities: ClientAuthorities;
   readonly from: number;
@@ -72,7 +72,9 @@ interface Verdict {
   readonly own: Found;
 }
 
-/** Verifies signatures once per connection and set of authorities, and again when a certificate starts or expires. */
+/**
+ * Verifies signatures once per connection and set of CAs, and again when a certificate starts to be valid or expires.
+ */
 function createJudge(): (certificate: ClientCertificate, authorities: ClientAuthorities, now: number) => Verdict {
   const verdicts = new WeakMap<ClientCertificate, Verdict>();
   return (certificate, authorities, now) => {
@@ -86,7 +88,8 @@ function createJudge(): (certificate: ClientCertificate, authorities: ClientAuth
       isAnchored(certificate, requestHeaderCa, now) && (allowedNames.length === 0 || allowedNames.includes(commonName));
     let own: Found = { kind: 'error', routed: false };
     if (isAnchored(certificate, clientCa, now)) {
-      // Without a name, kube-apiserver asks next whether it is a proxy's, and takes a no for an error.
+      // For a certificate without a name, kube-apiserver next asks whether it is a proxy's, and treats a no as an
+      // error.
       if (user === undefined) own = { kind: isProxy ? 'none' : 'error', routed: false };
       else if (!('error' in user)) own = { kind: 'user', user, by: 'certificate', routed: false };
     }
@@ -146,8 +149,8 @@ function stampHeaders(
 }
 
 /**
- * Groups are always stated, if only the one that every user has: without any, a user that is named like a
- * ServiceAccount would be given that ServiceAccount's groups. Source: `WithImpersonation` of k8s.io/apiserver.
+ * It always states groups, if only the one that every user has. Without any, a user named like a ServiceAccount would
+ * get that ServiceAccount's groups. Source: `WithImpersonation` of k8s.io/apiserver.
  */
 function impersonate(token: () => string | undefined): Convey {
   return ({ user, by, routed }, rawHeaders) => {

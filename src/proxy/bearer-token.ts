@@ -4,26 +4,26 @@ import { headerValue, type RawHeaders } from '../http/fields.ts';
 /** A WebSocket client may bring its token as a protocol. Source: `websocket` of k8s.io/apiserver/pkg/authentication. */
 const socketTokenPrefix = 'base64url.bearer.authorization.k8s.io.';
 
-/** The token that was read last on a connection, and the field that it was read from. */
+/** The last token on a connection, and the field that it came from. */
 export interface TokenMemo {
   readonly field: string;
   readonly token: string | undefined;
-  /** See `tokenDigest`; made when it is first asked for. */
+  /** See `tokenDigest`; computed on first use. */
   digest: string | undefined;
 }
 
-/** What the token is read from, and the connection that remembers it. */
+/** The source of the token, and the connection that remembers it. */
 interface TokenSource {
   readonly rawHeaders: RawHeaders;
   readonly connection: { token?: TokenMemo | undefined };
 }
 
 /**
- * The token of a request, whatever its spelling: as kube-apiserver, which ignores the case of the scheme and all that
- * follows the token. Undefined for every other credential, as kube-apiserver takes those requests for anonymous.
+ * The token of a request in any spelling. Like kube-apiserver, it ignores the case of the scheme and everything after
+ * the token. Undefined for every other credential, because kube-apiserver treats such requests as anonymous.
  *
- * kube-apiserver tries the token in `Authorization` and then the one among the WebSocket protocols. Where the two
- * differ, nobody can know here which of them is good, so that the request has no token that it could be told by.
+ * kube-apiserver tries the token in `Authorization` and then the one in the WebSocket protocols. If the two differ,
+ * nobody here can know which one is valid, so the request counts as having no token.
  */
 export function bearerToken({ rawHeaders, connection }: TokenSource): string | undefined {
   const field = headerValue(rawHeaders, 'authorization');
@@ -35,7 +35,7 @@ export function bearerToken({ rawHeaders, connection }: TokenSource): string | u
   return token === undefined ? other : undefined;
 }
 
-/** True if a request has a token that kube-apiserver would look at. It may have two that differ. */
+/** True if a request has a token that kube-apiserver would check. It may have two that differ. */
 export function hasToken(rawHeaders: RawHeaders): boolean {
   const field = headerValue(rawHeaders, 'authorization');
   if (field !== undefined && parseBearer(field) !== undefined) return true;
@@ -60,7 +60,7 @@ function digestOf(token: string): string {
 /** An idle connection remembers no field longer than this. */
 const keptBytes = 16 * 1024;
 
-/** Most requests of a connection have the same token; its hash is then computed once. */
+/** Most requests of a connection have the same token, so its hash is computed once. */
 function remembered(field: string, connection: TokenSource['connection']): string | undefined {
   const known = connection.token;
   if (known?.field === field) return known.token;

@@ -1,8 +1,8 @@
 import type { X509Certificate } from 'node:crypto';
 
 /**
- * Whether the certificate may stand in a chain for client authentication below an authority; its signature is left to
- * the caller. Go's rules (`crypto/x509`), and what cannot be judged here, such as name constraints, is refused.
+ * Whether the certificate may be in a chain for client authentication below a CA. The caller checks its signature. It
+ * follows Go's rules (`crypto/x509`) and refuses what cannot be judged here, such as name constraints.
  */
 export function mayProveClient(certificate: X509Certificate): boolean {
   const fields = tryReadFields(certificate.raw);
@@ -12,12 +12,12 @@ export function mayProveClient(certificate: X509Certificate): boolean {
 /**
  * Whether the certificate may sign others of such a chain.
  *
- * @param authoritiesBelow Number of authorities between it and the client's certificate.
+ * @param authoritiesBelow Number of CAs between it and the client's certificate.
  */
 export function mayIssue(certificate: X509Certificate, authoritiesBelow: number): boolean {
   const fields = tryReadFields(certificate.raw);
   if (fields === undefined || !allowsClient(certificate, fields)) return false;
-  // Go takes an authority of version 1, which has no extensions, if the CA file lists it.
+  // Go accepts a CA of version 1, which has no extensions, if the CA file lists it.
   if (fields.version === 1) return true;
   const constraints = readConstraints(fields.extensions.get(basicConstraints)?.value);
   const usage = fields.extensions.get(keyUsage)?.value;
@@ -51,7 +51,7 @@ function allowsClient({ keyUsage: purposes, publicKey }: X509Certificate, { exte
   for (const [id, { critical }] of extensions) if (critical && !understood.has(id)) return false;
   const { asymmetricKeyType, asymmetricKeyDetails } = publicKey;
   if (asymmetricKeyType === 'rsa' && (asymmetricKeyDetails?.modulusLength ?? 0) < 2048) return false;
-  // Node calls the extended ones so.
+  // This is Node's name for extended key usages.
   return purposes === undefined || purposes.includes(clientAuth) || purposes.includes(anyUsage);
 }
 
@@ -62,13 +62,13 @@ interface Fields {
   readonly extensions: ReadonlyMap<string, { readonly critical: boolean; readonly value: Buffer }>;
 }
 
-/** One value of DER. */
+/** One DER value. */
 interface Element {
   readonly tag: number;
   readonly content: Buffer;
 }
 
-/** Undefined if an extension stands twice, or if the certificate is not what RFC 5280 (4.1) says. */
+/** Undefined if an extension occurs twice, or if the certificate violates RFC 5280, section 4.1. */
 function tryReadFields(raw: Buffer): Fields | undefined {
   try {
     const [toBeSigned, algorithm] = readElements(first(readElements(raw)).content);

@@ -2,7 +2,7 @@ import { parse } from 'yaml';
 import { readFields } from '../domain/protobuf-reader.ts';
 import { unwrapUnknown } from '../domain/protobuf-unknown.ts';
 
-/** No "unknown resource" answer of a server is longer than this. */
+/** No server's "unknown resource" answer is longer than this. */
 export const classifiableBytes = 8 * 1024;
 
 const unknownResource = 'the server could not find the requested resource';
@@ -25,7 +25,7 @@ export function mayBeUnknownResource(contentType: string, contentEncoding: strin
   } catch {
     return false;
   }
-  // A Status in CBOR is not read here.
+  // This code does not read a Status in CBOR.
   return type === 'application/cbor' || body.toString('latin1').trim() === unknownPage;
 }
 
@@ -43,7 +43,7 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** kube-apiserver writes six empty fields for details that have nothing in them. */
+/** For empty details, kube-apiserver writes six empty fields. */
 function isUnknownInProtobuf(body: Buffer): boolean {
   const wrapped = unwrapUnknown(body);
   if (wrapped?.kind !== 'Status') return false;

@@ -1,8 +1,8 @@
 /**
- * Whether an answer is the one by which a kube-apiserver that is shutting down refuses a request before it looks at it.
+ * Whether an answer is the refusal of a kube-apiserver that is shutting down and has not looked at the request.
  *
  * Sources: `waitGroupWriteRetryAfterToResponse` (503) and `WithRetryAfter` (429) in `pkg/server/filters` of
- * k8s.io/apiserver 0.36; both come from filters in front of every handler, so nothing was carried out.
+ * k8s.io/apiserver 0.36. Both come from filters before every handler, so nothing was carried out.
  */
 export function isShutdownRefusal(status: number, body: Buffer): boolean {
   if (status !== 503 && status !== 429) return false;

@@ -1,4 +1,4 @@
-/** A path of discovery that kube-apiserver has a document for. */
+/** A discovery path for which kube-apiserver has a document. */
 export type DiscoveryPath =
   | { readonly kind: 'core' }
   | { readonly kind: 'groups' }
@@ -16,8 +16,8 @@ export function pathOf(target: string): string {
 }
 
 /**
- * The path of a request target, with its query where that may hold a `timeout`: kube-apiserver answers 400 to one that
- * is no duration, before it looks at who is asking. Source: `WithRequestDeadline` of k8s.io/apiserver.
+ * The path of a request target, including its query if that may hold a `timeout`: kube-apiserver answers 400 to an
+ * invalid one before it looks at the user. Source: `WithRequestDeadline` of k8s.io/apiserver.
  */
 export function pathWithTimeout(target: string): string {
   const queryAt = target.indexOf('?');
@@ -26,8 +26,8 @@ export function pathWithTimeout(target: string): string {
 }
 
 /**
- * Tells discovery from everything else: `/api`, `/apis`, `/api/<version>`, `/apis/<group>` and
- * `/apis/<group>/<version>`, each with or without a slash at its end. Spellings that need decoding are not discovery.
+ * Recognizes discovery: `/api`, `/apis`, `/api/<version>`, `/apis/<group>` and `/apis/<group>/<version>`, each with or
+ * without a trailing slash. Spellings that need decoding do not count.
  */
 export function parseDiscoveryPath(path: string): DiscoveryPath | undefined {
   if (!path.startsWith('/api') || hasMoreSlashes(path, 4) || path.length > 400 || path.includes('%')) return undefined;
@@ -45,7 +45,7 @@ export function parseDiscoveryPath(path: string): DiscoveryPath | undefined {
   return { kind: 'groupVersion', group: first, version: second };
 }
 
-/** Most requests are for resources, and are told from discovery here at the least cost. */
+/** Most requests are for resources. This is the cheapest way to tell them from discovery. */
 function hasMoreSlashes(path: string, count: number): boolean {
   let at = -1;
   for (let found = 0; found <= count; found++) {
@@ -55,7 +55,7 @@ function hasMoreSlashes(path: string, count: number): boolean {
   return true;
 }
 
-/** Whether a client is taken for a person. Source: `isPrettyPrint` in `negotiate.go` of k8s.io/apiserver 0.36. */
+/** Whether the client seems to be a person. Source: `isPrettyPrint` in `negotiate.go` of k8s.io/apiserver 0.36. */
 export function wantsPretty(target: string, userAgent: string): boolean {
   const queryAt = target.indexOf('?');
   if (queryAt >= 0 && target.indexOf('pretty', queryAt) >= 0) {

@@ -6,9 +6,9 @@ import { createProtobufMerge } from '../domain/merge-openapi-protobuf.ts';
 import { createSwaggerMerge, type SwaggerMerge } from '../domain/merge-swagger.ts';
 import type { DocumentAnswer, DocumentQuestion } from './document-messages.ts';
 
-// The program of a thread of its own: what takes long here makes no request wait.
+// A program for a separate thread, so that slow work here delays no request.
 
-/** Answers questions in their order; it knows what was asked before. */
+/** Answers questions in order, and remembers what was asked before. */
 function createReader(): (question: DocumentQuestion) => DocumentAnswer {
   let only: Uint8Array<ArrayBuffer> | undefined;
   let merge: SwaggerMerge | undefined;
@@ -39,7 +39,7 @@ function faultOf(merge: SwaggerMerge, document: Uint8Array): string | undefined 
   }
 }
 
-/** As kube-apiserver makes its ETags. */
+/** The hash that kube-apiserver uses for ETags. */
 function hashOf(bytes: Uint8Array): string {
   return createHash('sha512').update(bytes).digest('hex').toUpperCase();
 }

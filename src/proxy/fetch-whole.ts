@@ -5,37 +5,37 @@ import type { Exchange } from './exchange.ts';
 import { prepareRequestHeaders, prepareResponseHeaders } from './forwarded-headers.ts';
 import type { PeerTarget, PeerTransport } from './ports.ts';
 
-/** A peer's whole answer, or why there is none. */
+/** A peer's complete answer, or why there is none. */
 export type WholeAnswer =
   | {
       readonly kind: 'answer';
       readonly status: number;
       readonly headers: readonly string[];
       readonly body: Buffer;
-      /** True if the answer was longer than the bound, so that `body` is only its beginning. */
+      /** True if the answer exceeded the bound, so that `body` is only its beginning. */
       readonly cut: boolean;
     }
   | { readonly kind: 'fault'; readonly fault: Fault };
 
-/** What there is of an answer besides its body. */
+/** An answer without its body. */
 export type FetchedAnswer = Omit<Extract<WholeAnswer, { readonly kind: 'answer' }>, 'body'>;
 
-/** A request of the proxy's own on behalf of a client's. */
+/** A request that the proxy itself makes on behalf of a client's. */
 export interface WholeRequest {
   readonly method: string;
   readonly path: string;
-  /** Besides what says who is asking. */
+  /** Fields in addition to the client's identity. */
   readonly headers: readonly string[];
   readonly maxBytes: number;
-  /** Ten seconds unless told: others may be waiting for the same answer. */
+  /** Ten seconds by default: others may be waiting for the same answer. */
   readonly withinMs?: number;
 }
 
 /**
- * Asks a peer something with the credentials of the client's request and nothing else of it.
+ * Asks a peer with the credentials of the client's request, but nothing else of it.
  *
- * It ends whatever the peer does: by a fault of kind `answer` after `withinMs`, since the backend behind the peer may
- * be the slow one, and with the first byte beyond `maxBytes`.
+ * It ends whatever the peer does: with a fault of kind `answer` after `withinMs`, because a backend behind the peer may
+ * be slow, and at the first byte beyond `maxBytes`.
  */
 export async function fetchWhole(...[parts, target, exchange, request]: FetchArguments): Promise<WholeAnswer> {
   const chunks: Buffer[] = [];
@@ -50,7 +50,7 @@ type FetchArguments = readonly [
   request: WholeRequest,
 ];
 
-/** As {@link fetchWhole}, for a body that is too long to be put together in one go. */
+/** Like {@link fetchWhole}, for a body that is too long to join at once. */
 export function fetchPieces(
   ...[{ transport, clock }, target, exchange, request, onPiece]: [...FetchArguments, onPiece: (piece: Buffer) => void]
 ): Promise<FetchedAnswer | Extract<WholeAnswer, { readonly kind: 'fault' }>> {
@@ -117,12 +117,12 @@ export function fetchPieces(
   });
 }
 
-/** Everything in a request's own header fields that says who is asking. */
+/** All header fields of a request that say who is asking. */
 export function identityHeaders(rawHeaders: readonly string[]): string[] {
   const identity: string[] = [];
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] ?? '';
-    // Every request comes by here, and most fields are told apart by their length or one letter.
+    // Every request passes here, and length or one letter distinguishes most fields.
     if (name.length !== 13 && name[11] !== '-') continue;
     const lower = name.toLowerCase();
     if (lower === 'authorization' || lower.startsWith('impersonate-')) identity.push(lower, rawHeaders[at + 1] ?? '');

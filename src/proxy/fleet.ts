@@ -13,7 +13,7 @@ export interface FleetPeer {
   readonly load: PeerLoad;
 }
 
-/** One table with everything that is derived from it; requests take the reference once, and it never changes. */
+/** A table with everything derived from it. It never changes, and a request keeps one reference. */
 export interface FleetSnapshot {
   readonly bundle: RoutingBundle | undefined;
   readonly index: TableIndex | undefined;
@@ -21,26 +21,29 @@ export interface FleetSnapshot {
   readonly peers: readonly (FleetPeer | undefined)[];
 }
 
-/** The servers behind this proxy as of now. */
+/** The servers behind this proxy now. */
 export interface Fleet {
   current(): FleetSnapshot;
-  /** Swaps the table whole; running requests keep the old one. It is not thereby believed: see {@link distrust}. */
+  /**
+   * Replaces the table as a whole; running requests keep the old one. This alone does not end doubt: see {@link
+   * distrust}.
+   */
   replace(bundle: RoutingBundle): void;
-  /** Whether the source may be behind from here on; it may until this is called for the first time. */
+  /** Sets whether the source may be behind. It counts as behind until the first call. */
   distrust(doubtful: boolean): void;
   tableTooOld(): boolean;
   /** -1 without a table. */
   tableAgeSeconds(): number;
-  /** Ready by the table, and well by what this proxy has seen. */
+  /** True if the table calls the peer ready and this proxy has seen no fault. */
   usable(peer: FleetPeer | undefined): peer is FleetPeer;
   /**
-   * Not usable, but worth a try before saying 503: it failed here just now, or the table is too old to rule it out.
-   * Never one that is hung: it would let the client wait instead.
+   * True for a peer that is not usable but worth a try before 503: it failed just now, or the table is too old to rule
+   * it out. Never true for a hung peer, which would only make the client wait.
    */
   lastResort(peer: FleetPeer | undefined): peer is FleetPeer;
   /**
    * The home of a client connection: the pinned one, else one that is chosen once and kept while it is well. A watch
-   * tells what it has seen, so on a connection that is to end it may have another home than the reads there.
+   * says what it has seen, so on a connection that is leaving, it may have another home than reads.
    */
   homeOf(snapshot: FleetSnapshot, connection: ClientConnection, forWatch?: boolean): FleetPeer | undefined;
   /** Address of the server that is every client's home, while it takes work. */
@@ -49,7 +52,7 @@ export interface Fleet {
   adoptHome(connection: ClientConnection, peer: FleetPeer): void;
 }
 
-/** Holds the table in use, and chooses homes. */
+/** Holds the current table and chooses homes. */
 export function createFleet({
   health,
   clock,
@@ -59,9 +62,9 @@ export function createFleet({
 }: {
   readonly health: PeerHealth;
   readonly clock: Clock;
-  /** `host:port` that is every client's home. */
+  /** `host:port` of every client's home. */
   readonly pinnedHome: string | undefined;
-  /** Name that every server's certificate has to bear; the table's own word for it is data, not authority. */
+  /** Name that every server's certificate must contain. The table's own name is data, not authority. */
   readonly serverName: string;
   readonly onHomeChange: (from: string, to: string) => void;
 }): Fleet {
@@ -89,7 +92,7 @@ export function createFleet({
   let snapshot: FleetSnapshot = { bundle: undefined, index: undefined, peers: [] };
   let confirmedAt = 0;
   let distrusted = true;
-  /** Since when the table says of an address that it is not ready. */
+  /** Since when the table has called an address not ready. */
   let unreadySince = new Map<string, number>();
   const usable = (peer: FleetPeer | undefined): peer is FleetPeer =>
     peer !== undefined && takesWork(peer.state) && health.isWell(peer.target.address);
@@ -97,7 +100,7 @@ export function createFleet({
     peer !== undefined &&
     !health.isHung(peer.target.address) &&
     (takesWork(peer.state) || (distrusted && peer.state !== 'Refused' && peer.state !== 'Gone'));
-  // The table's word that it is not ready holds until this proxy itself has seen it ready, once the table is doubted.
+  // Once the table is in doubt, its "not ready" holds until this proxy itself has seen the server ready.
   const hasComeBack = ({ target }: FleetPeer) => {
     const seenAt = health.readyAt(target.address);
     return distrusted && seenAt !== undefined && seenAt > (unreadySince.get(target.address) ?? 0);
@@ -109,7 +112,7 @@ export function createFleet({
     return listed === undefined || takesWork(listed.state) || hasComeBack(listed);
   };
   const watchAll = () => {
-    // Nothing connects to an address that the operator refuses, nor to one that a server has left.
+    // Never connects to an address that the operator refuses, or that a server has left.
     const known = snapshot.peers.filter(
       (peer): peer is FleetPeer => peer !== undefined && peer.state !== 'Refused' && peer.state !== 'Gone',
     );
@@ -117,7 +120,7 @@ export function createFleet({
   };
   watchAll();
   let turn = 0;
-  // It starts at another peer each time, so that equals are chosen in turn.
+  // Starts at another peer each time, so that equals take turns.
   const best = (peers: FleetSnapshot['peers'], mayBe: (peer: FleetPeer | undefined) => peer is FleetPeer) => {
     let found: FleetPeer | undefined;
     turn++;
@@ -155,7 +158,7 @@ export function createFleet({
       );
       unreadySince = new Map(unready.map((address) => [address, unreadySince.get(address) ?? confirmedAt]));
       watchAll();
-      // A server that was restarted is of use from now on; the next one may be restarted at once.
+      // A restarted server is usable from now on, because the next one may be restarted at once.
       for (const peer of peers) if (peer?.state === 'Ready') health.hurry(peer.target.address);
       for (const [address, load] of loads) if (!addresses.has(address) && load.inFlight === 0) loads.delete(address);
     },

@@ -24,50 +24,50 @@ export interface ForwardTarget {
   readonly peerProxied: boolean;
 }
 
-/** What is to be sent, and to whom. */
+/** What to send, and where. */
 export interface ForwardPlan {
   readonly first: ForwardTarget | undefined;
-  /** Whom to try after that, in this order; asked for at most once, when it matters. */
+  /** The servers to try after that, in order. Called at most once, when needed. */
   others(): readonly ForwardTarget[];
   readonly longRunning: boolean;
   /** True for a read that may be sent twice. */
   readonly repeatable: boolean;
   /** True if a 404 may come from behind the server (`proxy` subresources), so that it proves nothing. */
   readonly opaqueNotFound: boolean;
-  /** True if something behind the server answers: under `proxy`, and for an aggregated API. */
+  /** True if something behind the server answers: under `proxy`, or for an aggregated API. */
   readonly isBehind: boolean;
-  /** Value of a `Warning` that the answer gets besides its own. */
+  /** Value of an additional `Warning` for the answer. */
   readonly warning?: string | undefined;
-  /** Asks a server now whether it serves what the request is about; never rejects. */
+  /** Asks a server now whether it serves the resource of the request. Never rejects. */
   askServed(peer: FleetPeer): Promise<Served>;
   readonly upgrade:
     | { readonly protocol: string; accept(rawHeaders: readonly string[], peer: Duplex): void }
     | undefined;
 }
 
-/** What forwarding tells its caller. */
+/** Receives the events of forwarding. */
 export interface ForwardEvents {
-  /** `isServers` is false where the server may be well: somebody else may have broken the connection. */
+  /** `isServers` is false if the server may be well because something else may have broken the connection. */
   onFault(target: ForwardTarget, fault: Fault, isServers: boolean): void;
-  /** False for a server that has not been seen ready since it failed: it may not have read yet who may do what. */
+  /** False for a server that has not been seen ready since it failed: it may not have read its RBAC rules yet. */
   knowsItsUsers(target: ForwardTarget): boolean;
   onFailover(target: ForwardTarget): void;
-  /** A server said that it does not know a resource that the table says it serves. */
+  /** A server does not know a resource that it serves according to the table. */
   onTableBehind(target: ForwardTarget): void;
-  /** A server said that it is shutting down, and refused the request unseen. */
+  /** A server is shutting down and refused the request without looking at it. */
   onShutdown(target: ForwardTarget): void;
-  /** An answer is passed on; it was waited for `waitedMs` since it was asked for. */
+  /** An answer is passed on, `waitedMs` after the request. */
   onHead(target: ForwardTarget, status: number, rawHeaders: readonly string[], waitedMs: number): void;
   reject(status: StatusError, why?: UnavailableReason): void;
-  /** A bug of this program broke the answer off. */
+  /** A bug in this program broke off the answer. */
   onDefect(error: unknown): void;
 }
 
-/** Bodies up to this size are kept while another server may have to be tried: most objects, and no upload. */
+/** Bodies up to this size are kept while another server may be needed: that covers most objects, but no upload. */
 const keptBodyBytes = 256 * 1024;
 
 /**
- * Streams one request to the first server that can take it, and its answer back, without ever repeating a write.
+ * Forwards one request to the first server that can take it, and streams its answer back. It never repeats a write.
  *
  * Before a byte was sent the next server is tried, always. A GET or HEAD without a body that has had no byte of an
  * answer is sent once more, to another server where there is one. A 404 in the words for an unknown resource may be a
@@ -88,13 +88,13 @@ export function forward(
   return forwarding;
 }
 
-/** An exchange that is being forwarded. */
+/** A running exchange. */
 export interface ForwardedExchange {
-  /** To be called when the exchange closes. */
+  /** Call it when the exchange closes. */
   onClose(complete: boolean): void;
 }
 
-/** An answer that may have to be replaced by that of another server. */
+/** An answer that another server's may have to replace. */
 interface HeldAnswer {
   readonly status: number;
   readonly headers: readonly string[];
@@ -102,7 +102,7 @@ interface HeldAnswer {
   size: number;
 }
 
-/** One request with all its attempts, one after another. It handles the answer of each. */
+/** One request with all its attempts, one after another. It handles each answer. */
 class Forwarding implements ForwardedExchange, AnswerHandler {
   readonly #exchange: Exchange;
   readonly #plan: ForwardPlan;
@@ -111,7 +111,7 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
   readonly #body: KeptBody | undefined;
   #closed = false;
   #drains = false;
-  /** The answer is complete with what has been written. */
+  /** True if the answer is complete with what has been written. */
   #ended = false;
   #others: readonly ForwardTarget[] | undefined;
   #failovers = 0;
@@ -123,7 +123,7 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
   #held: HeldAnswer | undefined;
   #started = false;
   #askedAt = 0;
-  /** The client's own token, if it has one; unless this proxy's own goes in its place. */
+  /** The client's own token, unless this proxy's own replaces it. */
   #credential: string | undefined;
   #isAccepted = false;
 
@@ -157,7 +157,7 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
     if (this.#running) this.#call?.abort(new Error(complete ? 'the request has been answered' : 'the client has left'));
   }
 
-  /** The server to try after the present one. */
+  /** The next server to try. */
   #next(): ForwardTarget | undefined {
     this.#others ??= this.#plan.others();
     return this.#others[this.#failovers];
@@ -301,7 +301,7 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
       this.#exchange.end(chunk);
       return;
     }
-    // The transport reuses nothing of the chunk's memory, so it may be kept.
+    // The transport does not reuse the chunk's memory, so it may be kept.
     held.chunks.push(chunk);
     held.size += chunk.length;
     if (held.size > classifiableBytes) this.#releaseHeld();
@@ -320,7 +320,7 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
     } else if (held !== undefined) {
       if (isShutdownRefusal(held.status, Buffer.concat(held.chunks)) && this.#target !== undefined) {
         this.#events.onShutdown(this.#target);
-        // An aggregated server may say the same, after whatever it has done.
+        // An aggregated server may say the same, after anything it has done.
         if ((!this.#plan.isBehind || this.#plan.repeatable) && this.#tryNext(false)) return;
       }
       this.#releaseHeld();
@@ -333,7 +333,7 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
     else this.#exchange.end(undefined, prepareResponseHeaders(rawTrailers));
   }
 
-  /** The text of a 404 does not tell who sent it. What the server serves does. */
+  /** The text of a 404 does not say who sent it. What the server serves does. */
   async #askWhoMeansIt(rawTrailers: string[]): Promise<void> {
     const target = this.#target;
     if (target === undefined) return;
@@ -361,8 +361,8 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
   }
 
   /**
-   * kube-apiserver ends an HTTP/1.1 connection when it cannot finish an answer, as what is behind it has cut its own,
-   * and when it has answered before the whole request came.
+   * kube-apiserver ends an HTTP/1.1 connection if it cannot finish an answer because what is behind it has cut its own,
+   * and if it answered before the whole request came.
    */
   #isServers({ kind, sent }: Fault): boolean {
     if (!sent || (kind !== 'reset' && kind !== 'timeout')) return true;
@@ -406,12 +406,12 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
 
   #mayBeWrong(): boolean {
     const { kind } = this.#rule();
-    // What is behind a server that knows the resource may answer as it likes; one that does not know it has nothing
-    // behind.
+    // Whatever is behind a server that knows the resource may answer anything. A server that does not know it has
+    // nothing behind it.
     return kind === 'doubt' || (kind === 'listed' && !this.#plan.opaqueNotFound);
   }
 
-  /** True only if another server could be asked instead, and if the server itself has answered. */
+  /** True only if another server could be asked instead, and the server itself has answered. */
   #mayBeShuttingDown(status: number, headers: readonly string[]): boolean {
     return (
       (status === 503 || status === 429) &&
@@ -480,7 +480,7 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
     this.#finish(rawTrailers);
   }
 
-  /** The table does not list it, so that the server may have got it between the 404 and the question. */
+  /** The table does not list it, so the server may have got it between the 404 and the question. */
   #onNewlyServed(target: ForwardTarget, rawTrailers: string[]): void {
     if (!this.#plan.repeatable) this.#rejectUncertain(target);
     else if (this.#repeats-- > 0) this.#attempt(target);
@@ -515,7 +515,10 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
     this.#events.reject(buildStatus(504, message));
   }
 
-  /** After an answer which proves that nothing was carried out; false if there is no other server, or no body left. */
+  /**
+   * Tries another server after proof that nothing was carried out. Returns false if there is no other server or no body
+   * left.
+   */
   #tryNext(leavesHome: boolean): boolean {
     const other = this.#next();
     if (other === undefined || this.#body?.whole === false) return false;
@@ -535,8 +538,8 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
       this.#giveUp(target, fault);
       return;
     }
-    // A lone server gets a second chance after a reset: an idle connection may close just as it is used. One that let
-    // us wait would do so again.
+    // After a reset, a lone server gets a second chance, because an idle connection may close just as it is used. One
+    // that timed out would do so again.
     const other = this.#next() ?? (fault.sent && fault.kind !== 'timeout' ? target : undefined);
     if (other === undefined) {
       this.#giveUp(target, fault);

@@ -12,12 +12,12 @@ interface OriginAnswer {
 
 const knownForMs = 10_000;
 const maxKnown = 1_000;
-/** Questions about origins at once, so that made-up origins do not flood home. */
+/** Maximum number of questions about origins at once, so that made-up origins do not flood home. */
 const maxAsking = 16;
 const transportSecurity = 'strict-transport-security';
 const allowOrigin = 'access-control-allow-origin';
 
-/** Starts empty: it learns from the servers' answers. */
+/** Starts empty, and learns from the servers' answers. */
 export function createHomeFields({
   transport,
   clock,
@@ -25,17 +25,17 @@ export function createHomeFields({
 }: {
   readonly transport: Pick<PeerTransport, 'dispatch'>;
   readonly clock: Clock;
-  /** The server that would be asked for this connection. */
+  /** The server to ask for this connection. */
   readonly homeOf: (connection: ClientConnection) => PeerTarget | undefined;
 }): HomeFields {
-  /** HSTS fields by address; empty for a server that sends none. */
+  /** HSTS fields by address; empty if the server sends none. */
   const security = new Map<string, RawHeaders>();
   /** CORS fields by address and origin. */
   const origins = new Map<string, OriginAnswer>();
   const asking = new Map<string, Promise<void>>();
 
   async function ask(key: string, home: PeerTarget, origin: string, { connection }: Exchange): Promise<void> {
-    // The server looks at the origin before it looks at who is asking, so that this needs no credential.
+    // The server looks at the origin before the user, so this needs no credential.
     const anonymous = { rawHeaders: ['Host', home.address], identity: passThrough, connection };
     const answer = await fetchWhole({ transport, clock }, home, anonymous, {
       method: 'OPTIONS',
@@ -45,7 +45,7 @@ export function createHomeFields({
       withinMs: 1_000,
     });
     if (answer.kind === 'answer') note(home.address, answer.headers);
-    // What was known before is better than nothing.
+    // The last known fields are better than nothing.
     const fields = answer.kind === 'answer' ? accessControl(answer.headers) : (origins.get(key)?.fields ?? []);
     if (origins.size >= maxKnown) origins.clear();
     origins.set(key, { fields, until: clock.now() + knownForMs });

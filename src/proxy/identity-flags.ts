@@ -1,6 +1,6 @@
 import type { RequestHeaderNames } from './ports.ts';
 
-/** How users of client certificates are made known to kube-apiserver. */
+/** How the proxy passes users of client certificates on to kube-apiserver. */
 export interface IdentityFlags {
   readonly authenticationMode: 'TokenPassthrough' | 'RequestHeader' | 'Impersonation';
   /** Undefined takes all about clients from `kube-system/extension-apiserver-authentication`. */
@@ -12,7 +12,7 @@ export interface IdentityFlags {
   };
   readonly proxyClientCertFile: string | undefined;
   readonly proxyClientKeyFile: string | undefined;
-  /** Set in mode Impersonation only. */
+  /** Set only in mode Impersonation. */
   readonly impersonationTokenFile: string | undefined;
 }
 

@@ -8,15 +8,15 @@ export interface KeptBody {
   readonly begun: boolean;
 }
 
-/** Chunks of a byte each cost a hundred times what they hold. */
+/** A chunk of one byte costs a hundred times its content. */
 const maxChunks = 1_000;
 
 /**
  * Keeps what is read of a body, up to `limitBytes` and a thousand chunks. If a server proves that it did not execute
  * the request, another server gets the same body.
  *
- * An earlier reader that is still waiting for a chunk takes nothing away from a later one: both see the same pull.
- * `onHeld` is told of the bytes that are kept.
+ * An earlier reader that still waits for a chunk takes nothing from a later one: both see the same pull. `onHeld` hears
+ * how many bytes are kept.
  */
 export function keepBody(
   source: () => AsyncIterable<Uint8Array>,

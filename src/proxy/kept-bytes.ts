@@ -34,11 +34,11 @@ interface Weighed {
 }
 
 /**
- * Bounds the bytes that are held for clients: for all, for each user, and for whom no server has accepted yet.
+ * Bounds the bytes held for clients: for all, for each user, and for clients that no server has accepted yet.
  *
- * Nothing is held that did not come in or was not made to be sent. So it is enough to look at who holds what whenever
- * so many bytes have come and gone that a bound might be reached; the fewer are free, the sooner. Beyond a bound,
- * whoever holds most is cut off first.
+ * Everything that is held came in or was made to be sent. So it is enough to check who holds what whenever so many
+ * bytes have passed that a bound might be reached; the fewer bytes are free, the sooner. Beyond a bound, the largest
+ * holders are cut off first.
  */
 export class KeptBytes {
   readonly #maxBytes: number;
@@ -54,21 +54,21 @@ export class KeptBytes {
     this.#dueAt = maxBytes * unknownPart * lookPart;
   }
 
-  /** Adds some of those that may hold bytes. */
+  /** Adds a source of keepers. */
   watch(source: () => Iterable<Keeper>): void {
     this.#sources.push(source);
   }
 
-  /** Counts bytes that have come in, or that wait to be sent. */
+  /** Counts bytes that came in or wait to be sent. */
   note(bytes: number): void {
     this.#passed += bytes;
     if (this.#passed < this.#dueAt || this.#isDue) return;
     this.#isDue = true;
-    // Whoever calls is in the middle of something. What comes next waits until this has run.
+    // The caller is in the middle of something, and continues only after this has run.
     queueMicrotask(() => this.weigh());
   }
 
-  /** Checks who holds what, and cuts off who holds too much. */
+  /** Checks who holds what, and cuts off the largest beyond the bounds. */
   weigh(): void {
     this.#isDue = false;
     this.#passed = 0;
@@ -98,7 +98,7 @@ export class KeptBytes {
     this.#dueAt = Math.max(free * lookPart, (max * unknownPart) / 32);
   }
 
-  /** Cuts off the largest of a list that holds more than it may; gives what is left. */
+  /** Cuts off the largest holders of a list until it fits. Returns what is left. */
   #bound(list: readonly Weighed[], max: number, limit: string): number {
     let held = sum(list);
     if (held <= max) return held;

@@ -4,7 +4,7 @@ import type { ClientConnection, Exchange } from './exchange.ts';
 import type { Fleet } from './fleet.ts';
 import type { ProxyMetrics } from './ports.ts';
 
-/** Spreads the watches that clients leave to home evenly over the servers. */
+/** Spreads clients' watches at home servers evenly over the servers. */
 export interface WatchLeveller {
   /** A server at `address`, the client's home or a stand-in for it, has begun to answer a watch. */
   begin(exchange: Exchange, address: string): void;
@@ -15,23 +15,26 @@ export interface WatchLeveller {
 /** Watches of one client connection at one server, in the order in which they began. */
 type OfConnection = Map<ClientConnection, Set<Exchange>>;
 
-/** A server takes watches from others once it has been usable for so long: one that comes and goes gets none. */
+/**
+ * How long a server must have been usable before it takes watches from others, so that one which comes and goes gets
+ * none.
+ */
 const settledAfterMs = 15_000;
 
-/** Of all watches, so many are moved at each look at most: a twelfth, so that clients do not all come back at once. */
+/** The maximum share of all watches that moves at once: a twelfth, so that clients do not all come back together. */
 const stepShare = 1 / 12;
 
 /** Servers are level while the busiest has at most this many times the mean. */
 const tolerance = 1.15;
 
 /**
- * Looks every `periodMs` whether some servers have far more watches than others, as after the restart of all in turn,
- * and moves some of the surplus.
+ * Checks every `periodMs` whether some servers have far more watches than others, for example after all were restarted
+ * in turn, and moves some of the surplus.
  *
- * A watch is moved as kube-apiserver ends it at its timeout: the answer is complete, and the client resumes from the
- * resource version that it has seen, on another server. First its connection is told to end (GOAWAY, or
- * `Connection: close` with the next answer), so that later reads on that connection stay where they are, and nobody's
- * reads go back in time. Only watches are ended; logs, exec and the like run on.
+ * It moves a watch as kube-apiserver ends it at its timeout: the answer is complete, and the client resumes on another
+ * server from the resource version that it has seen. First it tells the connection to end (GOAWAY, or `Connection:
+ * close` with the next answer), so that later reads on that connection stay where they are and nobody's reads go back
+ * in time. It ends only watches; logs, exec and the like run on.
  */
 export function createWatchLeveller({
   fleet,
@@ -45,7 +48,7 @@ export function createWatchLeveller({
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Pick<ProxyMetrics, 'movedWatches'>;
-  /** 0 never looks. */
+  /** 0 means never. */
   readonly periodMs: number;
   readonly signal: AbortSignal;
 }): WatchLeveller {
@@ -85,7 +88,7 @@ export function createWatchLeveller({
     return count;
   }
 
-  /** Those of few connections, as each connection of which one is moved is to end. */
+  /** Takes those of few connections, because every connection of a moved watch must end. */
   function pick(address: string, count: number): Exchange[] {
     const connections = [...(byAddress.get(address) ?? [])];
     const leavingFirst = connections.sort(([a], [b]) => Number(b.isLeaving === true) - Number(a.isLeaving === true));
@@ -133,7 +136,7 @@ export function createWatchLeveller({
 }
 
 /**
- * How many watches each server is to give away, `most` at most in all; none while servers are level.
+ * How many watches each server should give away, at most `most` in total; none while servers are level.
  *
  * @param pinnedHome The server that all watches belong to, if there is one: the others give theirs away.
  */

@@ -3,24 +3,27 @@ import type { HttpFrontLimits } from '../http/server/front-options.ts';
 /** Bounds of connections and heads. */
 export interface FrontLimits extends HttpFrontLimits {
   readonly maxConnections: number;
-  /** Share of requests after which their connection is to end, so that its client connects anew: from 0 to 0.02. */
+  /** Share of requests after which their connection ends, so that its client connects again: from 0 to 0.02. */
   readonly goawayChance: number;
 }
 
 /** Bounds of requests. */
 export interface RequestLimits {
   readonly maxRequests: number;
-  /** Watches, upgrades and the like, which are not among `maxRequests`. */
+  /** Watches, upgrades and the like; they do not count towards `maxRequests`. */
   readonly maxLongRunning: number;
-  /** Requests whose credential no server has accepted: so many short and so many long-running ones, counted apart. */
+  /**
+   * Requests whose credential no server has accepted: this many short and this many long-running ones, counted
+   * separately.
+   */
   readonly maxUnauthenticated: number;
-  /** From the head of a request to the last byte of its answer; none for long-running ones. */
+  /** From a request's head to the last byte of its answer; no limit for long-running ones. */
   readonly requestTimeoutMs: number;
 }
 
-/** Bound of what connections and requests hold. */
+/** Bounds of what connections and requests hold. */
 export interface MemoryLimits {
-  /** One user gets half; all clients together that no server has accepted get an eighth. */
+  /** One user gets half. All clients together that no server has accepted get an eighth. */
   readonly maxBufferedBytes: number;
 }
 
@@ -30,9 +33,9 @@ export type ProxyLimits = FrontLimits & RequestLimits & MemoryLimits;
 /** The defaults of the flags. */
 export const defaultLimits: ProxyLimits = {
   maxConnections: 10_000,
-  // As kube-apiserver: a gateway names each group of a user in a field of its own.
+  // Like kube-apiserver: a gateway names each group of a user in a field of its own.
   maxHeaderBytes: 1024 * 1024,
-  // Bytes bound what groups there may be; this bounds what empty fields cost.
+  // Bytes bound the groups; this bounds the cost of empty fields.
   maxHeaderFields: 64 * 1024,
   maxLongHeaderBytes: 64 * 1024 * 1024,
   maxStreamsPerConnection: 250,
@@ -49,21 +52,21 @@ export const defaultLimits: ProxyLimits = {
 const kibibyte = 1024;
 const mebibyte = 1024 * kibibyte;
 /**
- * Measured, rounded up: a process without clients but with garbage, a connection over TLS with its parser, a request
+ * Measured and rounded up: a process without clients but with garbage, a TLS connection with its parser, and a request
  * with its answer.
  */
 const processBytes = 320 * mebibyte;
 const connectionBytes = 64 * kibibyte;
 const requestBytes = 16 * kibibyte;
 /**
- * Measured, rounded up: the documents of OpenAPI in both encodings, each as long as they may be, and the thread that
- * merges the next ones.
+ * Measured and rounded up: OpenAPI documents of maximum length in both encodings, and the thread that merges the next
+ * ones.
  */
 export const documentsBytes = 480 * mebibyte;
-/** What a held byte takes of the process: collections are not done at once, and the next look is not due at once. */
+/** The memory that each held byte costs: collections are not immediate, and neither is the next check. */
 const bufferedFactor = 1.25;
 
-/** The most memory that one process may take when all limits are reached at once; tests try it. */
+/** The maximum memory of one process when all limits are reached at once; tests try it. */
 export function worstCaseBytes(limits: ProxyLimits): number {
   const { maxConnections, maxRequests, maxLongRunning, maxUnauthenticated, maxBufferedBytes } = limits;
   // Unauthenticated ones: short, long-running, and refused.

@@ -13,11 +13,11 @@ import type { PeerTarget, PeerTransport } from './ports.ts';
 import { openDocumentReader } from './read-documents.ts';
 import { type StoredDocument, storeDocument } from './stored-document.ts';
 
-/** What is known of who has which OpenAPI v3 document. */
+/** Which peer has which OpenAPI v3 document, as far as known. */
 export interface OpenApiView {
-  /** The peers with their indexes, in the order of the sources; a peer of which nothing is known is left out. */
+  /** The peers with their indexes, in the order of the sources, without peers of which nothing is known. */
   readonly indexes: readonly (readonly [FleetPeer, OpenApiIndex])[];
-  /** True if every source's index is in it. */
+  /** True if it has every source's index. */
   readonly complete: boolean;
 }
 
@@ -26,20 +26,20 @@ type OnFault = (target: PeerTarget, fault: Fault) => void;
 
 /** Follows the OpenAPI v3 indexes of servers. */
 export interface OpenApiIndexes {
-  /** Asks those sources whose index is not of the last two seconds, with the client's own credentials. */
+  /** Asks sources whose index is older than two seconds, with the client's own credentials. */
   read(exchange: Exchange, sources: readonly FleetPeer[], onFault: OnFault): Promise<OpenApiView>;
 }
 
 /** Ten times the index of a server with a thousand groups of custom resources. */
 const maxIndexBytes = 8 * 1024 * 1024;
-/** A longer one is read by a thread. */
+/** A thread parses longer ones. */
 const maxInlineBytes = 128 * 1024;
-/** Until a server whose index could not be read is asked again. */
+/** Delay before a server with an unreadable index is asked again. */
 const restMs = 30_000;
-/** Until who asks goes on with what was known before. */
+/** After this time, a request continues with the last known index. */
 const lateMs = 2_000;
 
-/** Keeps each server's index for two seconds, and longer only while that server does not answer. */
+/** Keeps each server's index for two seconds, or longer while that server does not answer. */
 export function createOpenApiIndexes({
   transport,
   clock,
@@ -61,7 +61,7 @@ export function createOpenApiIndexes({
       maxBytes: maxIndexBytes,
     });
     if (answer.kind === 'fault') {
-      // A server that does not answer to its end must not keep everybody waiting over and over.
+      // A server that never finishes its answer must not delay everybody again and again.
       if (answer.fault.kind === 'answer') restingUntil.set(target.address, clock.now() + restMs);
       return onFault(target, answer.fault);
     }
@@ -116,8 +116,8 @@ export function storeOpenApiIndex({ indexes }: OpenApiView): StoredDocument {
 }
 
 /**
- * The peers that can give the document of a path, best first: those whose document has the hash that is asked for, else
- * the one that the merged index names, which redirects to the right hash itself.
+ * The peers that can give the document of a path, best first: those whose document has the requested hash, else the one
+ * in the merged index, which itself redirects to the right hash.
  */
 export function choosePeersForDocument({ indexes }: OpenApiView, key: string, hash: string | undefined): FleetPeer[] {
   const having = indexes.flatMap(([peer, index]) => {

@@ -2,10 +2,10 @@ import { compareServedVersions } from '../domain/served-version.ts';
 import type { FleetPeer, FleetSnapshot } from './fleet.ts';
 
 /**
- * The servers whose schemas are merged, in the order in which they are asked first: the newest version, then by id.
+ * The servers whose schemas are merged, in order: newest version first, then by id.
  *
- * It is the same for every replica and every home. A newer server's schema of a kind has the fields of an older one and
- * more.
+ * The order is the same for every replica and every home. A newer server's schema of a kind has the older one's fields
+ * and more.
  */
 export function orderOpenApiSources(
   { bundle, peers }: FleetSnapshot,

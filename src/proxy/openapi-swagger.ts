@@ -11,17 +11,17 @@ import { type StoredDocument, storeDocument, strongEtag } from './stored-documen
 
 const protobufType = 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf';
 const deprecatedProtobufType = 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf';
-/** Of one document. */
+/** Maximum for one document. */
 const maxBytes = 64 * 1024 * 1024;
-/** Of all documents that differ, and so of what they become. */
+/** Maximum for all different documents, and so for their merge. */
 const maxAllBytes = 80 * 1024 * 1024;
-/** Until a source whose document could not be read is asked again. */
+/** Delay before a source with an unreadable document is asked again. */
 const restMs = 60_000;
 const maxResting = 1_000;
-/** Until who asks gets the last document instead of the next. */
+/** After this time, a request gets the last document instead of the next. */
 const lateMs = 2_000;
 
-/** The form for an Accept header by its first clause that names one; undefined where a server answers 406. */
+/** The form for an Accept header, from its first clause that names one. Undefined if a server would answer 406. */
 export function chooseSwaggerForm(accept: string): SwaggerForm | undefined {
   if (accept === '') return 'json';
   for (const clause of accept.split(',')) {
@@ -32,7 +32,7 @@ export function chooseSwaggerForm(accept: string): SwaggerForm | undefined {
   return undefined;
 }
 
-/** OpenAPI v2 of all servers. */
+/** The merged OpenAPI v2 of all servers. */
 export interface MergedSwagger {
   /** Undefined if no source could be read. */
   read(
@@ -54,7 +54,7 @@ type OnFault = (target: PeerTarget, fault: Fault) => void;
 
 /** What a source has. */
 type Fetched =
-  /** A document that another source has given. */
+  /** Another source has sent the same document. */
   | { readonly kind: 'known'; readonly etag: string }
   | {
       readonly kind: 'document';
@@ -64,14 +64,14 @@ type Fetched =
     };
 
 /**
- * Merges the documents of all sources when one of them has changed, and keeps only the result.
+ * Merges the documents of all sources when one of them changes, and keeps only the result.
  *
- * The sources are asked with the client's own credentials and the ETags of the last merge, at most every two seconds.
- * A source that does not answer keeps what it had a part in. The ETag is of the sources' ETags, so that it is the same
- * for every replica.
+ * It asks the sources with the client's own credentials and the ETags of the last merge, at most every two seconds. A
+ * source that does not answer keeps its part of the last merge. The ETag is made from the sources' ETags, so every
+ * replica has the same one.
  *
- * A thread reads the documents, one merge at a time. A source whose document cannot be read is left alone for a minute;
- * who asks while a merge takes long gets the last document.
+ * A thread reads the documents, one merge at a time. A source with an unreadable document is left alone for a minute.
+ * During a long merge, requests get the last document.
  */
 export function createMergedSwagger({
   transport,
@@ -106,7 +106,7 @@ export function createMergedSwagger({
     return false;
   }
 
-  /** What is refused is refused for a while, so that a server cannot have it read over and over. */
+  /** A refused document stays refused for a while, so that a server cannot make the thread read it over and over. */
   function refuse(target: PeerTarget, why: string, onFault: OnFault): void {
     if (restingUntil.size >= maxResting) restingUntil.clear();
     restingUntil.set(target.address, clock.now() + restMs);
@@ -139,7 +139,7 @@ export function createMergedSwagger({
       kept.set(form, { ...before, at: clock.now() });
       return before.document;
     }
-    // Others wait for this one as it holds documents of its own, however many forms are asked for.
+    // Others wait for this merge because it holds documents of its own, however many forms are requested.
     const merge = lastMerge.then(() => mergeSources(exchange, form, all, before, onFault));
     lastMerge = merge.catch(() => {});
     const made = await merge;
@@ -148,7 +148,7 @@ export function createMergedSwagger({
     return made.document;
   }
 
-  /** Asks all at once; nothing that one sends instead of a 304 is read. */
+  /** Asks all sources at once, and reads no body other than a 304's. */
   async function areUnchanged(
     exchange: Exchange,
     form: SwaggerForm,
@@ -167,7 +167,7 @@ export function createMergedSwagger({
     return unchanged.every(Boolean);
   }
 
-  /** One document at a time, so that no more than one is held here; undefined if there is none. */
+  /** Reads one document at a time, so that at most one is held here. Undefined if there is none. */
   async function mergeSources(
     exchange: Exchange,
     form: SwaggerForm,
@@ -208,7 +208,7 @@ export function createMergedSwagger({
       }
       for (const { target } of sources) {
         const why = unreadable.get(etags.get(target.address) ?? '');
-        // A document that is the only one is passed on as it is.
+        // A single document is passed on unchanged.
         if (why === undefined || documents < 2) continue;
         etags.delete(target.address);
         refuse(target, why, onFault);
@@ -223,7 +223,7 @@ export function createMergedSwagger({
     }
   }
 
-  /** Keeps what sources had a part in that cannot give it now, as the last document has it. */
+  /** Keeps, from the last document, the parts of sources that cannot give them now. */
   async function addWhatWas(
     reader: DocumentReader,
     form: SwaggerForm,
@@ -277,7 +277,7 @@ export function createMergedSwagger({
     return fetchPieces({ transport, clock }, target, exchange, request, onPiece);
   }
 
-  /** A server that does not answer to its end is left alone; whether others are well, their health says. */
+  /** A server that never finishes its answer is left alone. Its health decides about other failures. */
   function noteFault(target: PeerTarget, fault: Fault, onFault: OnFault): void {
     if (fault.kind === 'answer') refuse(target, fault.error.message, onFault);
     else onFault(target, fault);
@@ -292,7 +292,7 @@ function quote(etag: string): string {
   return etag.endsWith('"') ? etag : `"${etag}"`;
 }
 
-/** That of the sources, where they have one; else of theirs together, so that every replica has the same. */
+/** The sources' common ETag if they have one, else a hash of all, so that every replica has the same. */
 function etagOf(distinct: readonly string[], hash: string): string {
   if (distinct.length > 1) return strongEtag(distinct.join());
   return (distinct[0] ?? hash).replaceAll('"', '');
@@ -305,12 +305,12 @@ function storeMerged(form: SwaggerForm, body: Buffer, etag: string): StoredDocum
     etag,
     cacheControl: 'no-cache, private',
     vary: true,
-    // Its handler, unlike the others, compresses whatever is longer than this. Source: gziphandler.
+    // Unlike the others, its handler compresses whatever is longer than this. Source: gziphandler.
     gzipFrom: 1_400,
   });
 }
 
-/** Copies what comes into a few pieces of memory, each of which a thread can take over without a copy. */
+/** Copies incoming data into a few pieces of memory that a thread can take over without another copy. */
 function createPieces() {
   const pieceBytes = 256 * 1024;
   const full: Uint8Array<ArrayBuffer>[] = [];

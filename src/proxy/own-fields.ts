@@ -3,8 +3,8 @@ import { headerValue, type RawHeaders } from '../http/fields.ts';
 import type { Exchange } from './exchange.ts';
 
 /**
- * What every answer of a kube-apiserver has besides its content, for one that this proxy writes itself: the date, the
- * audit id, and what the client's home server adds.
+ * The fields in every answer of a kube-apiserver besides its content, for answers that this proxy writes itself: the
+ * date, the audit id, and what the client's home server adds.
  */
 export function ownFields(exchange: Exchange): RawHeaders {
   const { connection, homeFields = connection.homeFields?.known(exchange) ?? [] } = exchange;
@@ -12,7 +12,7 @@ export function ownFields(exchange: Exchange): RawHeaders {
   return ['Audit-Id', auditIdOf(exchange), ...homeFields, ...date];
 }
 
-/** The client's own, as it stands, else one that is made now. Source: `WithAuditInit` of k8s.io/apiserver. */
+/** The client's own id unchanged, or a new one. Source: `WithAuditInit` of k8s.io/apiserver. */
 export function auditIdOf(exchange: Exchange): string {
   const given = headerValue(exchange.rawHeaders, 'audit-id');
   if (given !== undefined && given !== '') return given;
@@ -21,8 +21,8 @@ export function auditIdOf(exchange: Exchange): string {
 }
 
 /**
- * The fields of a home server's answer that are about the client and not about the document: what is not known to
- * belong to one document, one message or one connection.
+ * The fields of a home server's answer that are about the client rather than the document: everything that is not known
+ * to belong to one document, message or connection.
  */
 export function fieldsForClient(rawHeaders: RawHeaders): string[] {
   const fields: string[] = [];

@@ -3,20 +3,20 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { PeerTarget, PeerTransport, Readiness } from './ports.ts';
 
-/** How much a peer has to do for this proxy. */
+/** How much work a peer has for this proxy. */
 export interface PeerLoad {
   inFlight: number;
-  /** Requests that were sent to it so far. */
+  /** Number of requests sent to it so far. */
   asked: number;
 }
 
-/** A peer whose readiness is asked for. */
+/** A peer to probe. */
 export interface WatchedPeer {
   readonly target: PeerTarget;
   readonly load: Readonly<PeerLoad>;
 }
 
-/** What this proxy has seen of peers itself, whatever the table says. */
+/** What this proxy itself has seen of peers, whatever the table says. */
 export interface PeerHealth {
   /** False from a failure, or from an answer that it is not ready, until the peer was seen ready. */
   isWell(address: string): boolean;
@@ -24,17 +24,18 @@ export interface PeerHealth {
   isHung(address: string): boolean;
   /** When the peer was last seen ready, by the clock's `now()`. */
   readyAt(address: string): number | undefined;
-  /** Takes the peer out at once and probes it until it is well again. */
+  /** Takes the peer out of use at once, and probes it until it is well again. */
   markDown(target: PeerTarget, why: string): void;
   /**
-   * A connection to the peer broke, which somebody behind it may have caused: it stays in, and is probed now.
+   * A connection to the peer broke, but something behind the peer may have caused that. The peer stays in use and is
+   * probed now.
    */
   doubt(address: string): void;
-  /** The table says that the peer is ready: if it is out here, it is probed now, and a refusal is taken for health. */
+  /** The table calls the peer ready: if it is out of use here, it is probed now, and a refusal counts as health. */
   hurry(address: string): void;
-  /** Asks these peers, and no others, from now on. */
+  /** Probes exactly these peers from now on. */
   watch(peers: readonly WatchedPeer[]): void;
-  /** Addresses that are out. */
+  /** Addresses that are out of use. */
   down(): readonly string[];
 }
 
@@ -51,9 +52,9 @@ interface Watching extends WatchedPeer {
   refusingSince: number | undefined;
   /** The table has called the peer ready since it was last away. */
   isVouchedFor: boolean;
-  /** Its next probe was asked for by `doubt`. */
+  /** `doubt` asked for its next probe. */
   isDoubted: boolean;
-  /** Failures so far. A probe that was under way during one proves nothing. */
+  /** Failures so far. A probe that was running during one proves nothing. */
   failures: number;
 }
 
@@ -64,7 +65,7 @@ const hungAfter = 2;
 const doubtedMs = 200;
 
 /**
- * Asks every peer for its readiness: every second while it has something to do or is out, else every five seconds.
+ * Probes every peer: every second while it has work or is out of use, else every five seconds.
  *
  * A peer that leaves two probes in a row unanswered is hung. `onHung` is called then, and repeatedly while it stays so.
  */
@@ -83,7 +84,7 @@ export function createPeerHealth({
   readonly log: Log;
   readonly signal: AbortSignal;
   readonly onHung: (target: PeerTarget) => void;
-  /** Gets the header fields of each answer. */
+  /** Receives the header fields of each answer. */
   readonly onHead?: (target: PeerTarget, rawHeaders: readonly string[]) => void;
   readonly intervalMs?: number;
   readonly random?: () => number;
@@ -105,7 +106,7 @@ export function createPeerHealth({
     entry.hungFor = 0;
     if (entry.answersAnybody) takeOut(entry, 'it refuses what it answered before');
     if (entry.isWell) return;
-    // Where anonymous requests are not allowed, a refusal is all there is.
+    // If anonymous requests are not allowed, a refusal is the only answer.
     entry.refusingSince ??= clock.now();
     if (!entry.isVouchedFor && clock.now() - entry.refusingSince < startingForMs) return;
     entry.answersAnybody = false;

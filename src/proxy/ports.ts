@@ -5,10 +5,10 @@ import type { AnswerHandler, Call, HttpRequest } from '../http/client/dispatch.t
 /** Where routing tables come from: a watch or a file. */
 export interface RoutingTableSource {
   /**
-   * Hands over every whole bundle until `signal` aborts; resolves then.
+   * Hands over every complete bundle until `signal` aborts, then resolves.
    *
-   * `onTrouble` says that the source may be behind, and why, or with `undefined` that it is not: until it has been
-   * called with that, what was handed over is not believed to be complete.
+   * `onTrouble` reports that the source may be behind, and why; `undefined` means that it is not. Until it has been
+   * called with `undefined`, the handed-over table does not count as complete.
    */
   start(
     onBundle: (bundle: RoutingBundle) => void,
@@ -17,7 +17,7 @@ export interface RoutingTableSource {
   ): Promise<void>;
 }
 
-/** Names of the fields that state a user; the first of each is written, all of them are read and removed. */
+/** Names of the fields that state a user. The first of each is written; all of them are read and removed. */
 export interface RequestHeaderNames {
   readonly user: readonly string[];
   readonly uid: readonly string[];
@@ -25,13 +25,13 @@ export interface RequestHeaderNames {
   readonly extraPrefix: readonly string[];
 }
 
-/** Who may vouch for clients; replaced whole when a file or the ConfigMap changes. */
+/** Who may vouch for clients; replaced as a whole when a file or the ConfigMap changes. */
 export interface ClientAuthorities {
   /** Certificates of users chain to one of these; empty until they are known. */
   readonly clientCa: readonly X509Certificate[];
   /** Certificates of other proxies chain to one of these; may be empty. */
   readonly requestHeaderCa: readonly X509Certificate[];
-  /** Common names of those proxies; empty allows any, as kube-apiserver has it. */
+  /** Common names of those proxies. Empty allows any, as in kube-apiserver. */
   readonly allowedNames: readonly string[];
   readonly headerNames: RequestHeaderNames;
 }
@@ -41,25 +41,25 @@ export interface PeerTarget {
   readonly id: string;
   /** `host:port`; IPv6 hosts in brackets. */
   readonly address: string;
-  /** Name that its certificate has to bear. */
+  /** Name that its certificate must contain. */
   readonly serverName: string;
-  /** True for the server that the administrator named by flag: no address range is refused. */
+  /** True for the server that the administrator named by flag; no address range is refused then. */
   readonly pinned: boolean;
 }
 
 /**
- * What a connection to a peer proves of this proxy.
+ * What a connection to a peer proves about this proxy.
  *
- * - `anonymous`: nothing; the request's own bearer token, if any, says whose it is.
- * - `frontProxy`: the front-proxy client certificate, over which `X-Remote-*` is authority. Such connections, their
- *   pools and their TLS sessions are never shared with anonymous ones, and are made only to servers that an anonymous
- *   handshake has verified.
+ * - `anonymous`: nothing. The request's own bearer token, if any, says whose request it is.
+ * - `frontProxy`: the front-proxy client certificate, which gives `X-Remote-*` authority. Such connections, their pools
+ *   and their TLS sessions are never shared with anonymous ones, and lead only to servers that an anonymous handshake
+ *   has verified.
  */
 export type ConnectAs = 'anonymous' | 'frontProxy';
 
 /** A request to a kube-apiserver. */
 export interface PeerRequest extends HttpRequest {
-  /** Watches and the like: own connections, no timeouts. */
+  /** Watches and the like: connections of their own, no timeouts. */
   readonly longRunning: boolean;
   /**
    * True if it may share a connection with requests of others, as a server has accepted its credential before.
@@ -72,23 +72,23 @@ export interface PeerRequest extends HttpRequest {
 }
 
 /**
- * What a peer says of its readiness.
+ * A peer's readiness.
  *
- * - `ready`: it can be connected to, is verified, and says that it is ready.
- * - `refused`: it works, and does not tell this proxy, which a server that has just started does too.
- * - `away`: it says that it is not ready, or refuses connections; what it has begun it may still finish.
- * - `hung`: it says nothing in time, or says that its etcd does not answer.
+ * - `ready`: it accepts connections, is verified, and says that it is ready.
+ * - `refused`: it works but refuses to tell this proxy, as a server does that has just started.
+ * - `away`: it says that it is not ready, or refuses connections. It may still finish what it has begun.
+ * - `hung`: it does not answer in time, or says that its etcd does not answer.
  */
 export type Readiness = 'ready' | 'refused' | 'away' | 'hung';
 
-/** Sends requests to peers over connections whose certificate was verified first. */
+/** Sends requests to peers only over connections with a verified certificate. */
 export interface PeerTransport {
   dispatch(target: PeerTarget, request: PeerRequest, handler: AnswerHandler): Call;
   /**
-   * Asks the peer for `/readyz`, over a connection that is kept for it. `onHead` gets the header fields of its answers.
+   * Asks the peer for `/readyz` over a connection kept for that. `onHead` receives the header fields of its answers.
    */
   probe(target: PeerTarget, onHead?: (rawHeaders: readonly string[]) => void): Promise<Readiness>;
-  /** Ends everything that runs or waits at this address by a fault of kind `timeout`, and what was upgraded. */
+  /** Ends all running and waiting requests at this address with a fault of kind `timeout`, and upgraded connections. */
   abandon(address: string): void;
   /** Numbers for metrics. */
   connections(): { readonly short: number; readonly long: number };

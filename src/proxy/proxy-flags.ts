@@ -19,7 +19,7 @@ export interface ProxyFlags extends IdentityFlags {
   readonly allowPeerCidrs: readonly string[];
   readonly home: string | undefined;
   readonly kubeconfig: string | undefined;
-  /** Where the addresses of other kube-apiservers outlive a restart. */
+  /** File that keeps the addresses of other kube-apiservers across restarts. */
   readonly knownServersFile: string | undefined;
   readonly namespace: string | undefined;
   readonly routingTable: string;
@@ -41,7 +41,7 @@ export interface ProxyFlags extends IdentityFlags {
   readonly limits: ProxyLimits;
 }
 
-/** Flags, a request for help, or every problem at once. */
+/** Flags, a request for help, or all problems. */
 export type ProxyFlagsResult =
   | { readonly kind: 'flags'; readonly flags: ProxyFlags }
   | { readonly kind: 'help' }

@@ -12,11 +12,11 @@ export interface RequestIdentity {
   readonly replacesToken: boolean;
   /** True if an authenticated proxy has chosen this hop already: the request must not be routed again. */
   readonly alreadyRouted: boolean;
-  /** Further fields, by lower-case name, that would forge what is stamped; undefined where the usual ones are all. */
+  /** Further fields, by lower-case name, that would forge the stamp; undefined if there are only the usual ones. */
   readonly forged: ((lower: string) => boolean) | undefined;
 }
 
-/** The client's own headers, token or none, speak for it. */
+/** The client's own headers speak for it, with or without a token. */
 export const passThrough: RequestIdentity = {
   who: '',
   connectAs: 'anonymous',

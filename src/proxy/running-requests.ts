@@ -1,26 +1,26 @@
 import type { Counted, Keeper } from '../http/server/held-bytes.ts';
 import type { Exchange } from './exchange.ts';
 
-/** Requests of one user that run now, by sort. */
+/** The running requests of one user, by sort. */
 export interface UserLoad {
   readonly user: string;
   short: number;
   long: number;
 }
 
-/** A request that was let in. */
+/** An admitted request. */
 export class RunningRequest implements Keeper {
   readonly exchange: Exchange;
   readonly startedAt: number;
   readonly user: UserLoad;
   readonly longRunning: boolean;
-  /** True once a server, or this proxy, has accepted who is asking. */
+  /** True once a server, or this proxy, has accepted the user. */
   isKnown: boolean;
   /** The deadline, if its list has one. */
   dueAt = 0;
   /** True once it has given its place back. */
   hasLeft = false;
-  /** Undefined once it is in no list. */
+  /** Undefined if it is in no list. */
   list: RunningRequests | undefined;
   before: RunningRequest | undefined;
   after: RunningRequest | undefined;
@@ -47,10 +47,10 @@ export class RunningRequest implements Keeper {
 }
 
 /**
- * Requests in the order in which they were let in.
+ * Requests in the order of admission.
  *
- * A list of its own, since each of a Map's outgrown tables refers to the one after it: with requests coming and going
- * all the time, one such table in old memory keeps every later request there until the next full collection.
+ * A list of our own, because each outgrown table of a Map refers to the next one: with requests coming and going all
+ * the time, one such table in old memory keeps every later request there until the next full collection.
  */
 export class RunningRequests {
   size = 0;

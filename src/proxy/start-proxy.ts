@@ -22,7 +22,7 @@ import type { ProxyServer } from './server.ts';
 import { createProxyServer } from './server.ts';
 import { createUnifiedDiscovery } from './unified-discovery.ts';
 
-/** What a proxy is made of. */
+/** The parts of a proxy. */
 export interface ProxyOptions {
   readonly transport: PeerTransport;
   readonly requestParsers: RequestParsers;
@@ -38,30 +38,30 @@ export interface ProxyOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly limits: ProxyLimits;
-  /** How often watches are levelled over the servers; 0 for never. */
+  /** Interval between levelling the watches over the servers; 0 means never. */
   readonly watchLevelingPeriodMs: number;
   /** From 0 to below 1. */
   readonly random: () => number;
 }
 
-/** A proxy that follows its table; its server is yet to listen. */
+/** A proxy that follows its table but does not listen yet. */
 export interface RunningProxy {
   readonly server: ProxyServer;
   readonly metrics: ProxyMetrics;
   inFlight(): number;
-  /** What readiness depends on, each with its reason. */
+  /** The inputs of readiness, each with its reason. */
   checks(): {
     readonly name: string;
     readonly ok: boolean;
     readonly message: string;
-    /** Shown, but not counted. */
+    /** Shown but not counted. */
     readonly informational?: boolean;
   }[];
   /** Stops following the table and closes connections to servers. */
   stop(): Promise<void>;
 }
 
-/** Puts the proxy's parts together and starts to follow the routing table. */
+/** Assembles the proxy and starts to follow the routing table. */
 export function startProxy(options: ProxyOptions): RunningProxy {
   const { transport, requestParsers, source, tls, pinnedHome, serverName, accessLog, clock, log, limits, random } =
     options;
@@ -82,7 +82,7 @@ export function startProxy(options: ProxyOptions): RunningProxy {
     serverName,
     onHomeChange: (from, to) => {
       metrics.homeChanges.inc();
-      // One server's end moves many connections; that is said once.
+      // The end of one server moves many connections; the log says so once.
       const now = clock.now();
       const level = lost.from === from && now - lost.at < 10_000 ? 'debug' : 'warn';
       lost = { from, at: now };
@@ -164,8 +164,8 @@ export function startProxy(options: ProxyOptions): RunningProxy {
       const table = snapshot.bundle !== undefined;
       return [
         { name: 'table', ok: table, message: trouble ?? 'no routing table has been received yet' },
-        // A proxy serves on its last good table: to take all proxies out at once because the operator is gone would
-        // turn a doubt about a few resources into an outage of all. So this is shown, and not counted.
+        // A proxy serves on its last good table. Taking all proxies out because the operator is gone would turn a doubt
+        // about a few resources into an outage of everything. So this is shown but not counted.
         {
           name: 'table-fresh',
           ok: table && !fleet.tableTooOld(),

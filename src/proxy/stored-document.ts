@@ -10,24 +10,24 @@ const gzipAsync = promisify(gzip);
 /** A document in one form, kept as its bytes on the wire. */
 export interface StoredDocument {
   readonly body: Buffer;
-  /** Header fields of every answer with it, the 304 included. */
+  /** Header fields of every answer with it, including 304. */
   readonly headers: readonly string[];
   readonly contentType: string;
-  /** With its quotes. */
+  /** Including its quotes. */
   readonly etag: string;
-  /** The compressed body, made at the first call; undefined for one that is not worth it. */
+  /** The compressed body, made on the first call; undefined if it is not worth it. */
   gzipped(): Promise<Buffer> | undefined;
 }
 
-/** What makes up a document. */
+/** The parts of a document. */
 export interface DocumentParts {
   readonly body: Buffer;
   readonly contentType: string;
-  /** Without quotes; that of the bytes unless told. */
+  /** Without quotes; the hash of the bytes by default. */
   readonly etag?: string;
   readonly cacheControl: string;
   readonly vary: boolean;
-  /** Shortest body that is compressed. */
+  /** Minimum length of a body to compress. */
   readonly gzipFrom?: number;
 }
 
@@ -36,7 +36,7 @@ export interface DocumentParts {
  */
 const defaultGzipFrom = 128 * 1024 + 1;
 
-/** Keeps a document ready to be sent, plain and, once somebody asks for it, compressed. */
+/** Keeps a document ready to send: plain, and compressed once somebody asks for that. */
 export function storeDocument(parts: DocumentParts): StoredDocument {
   const { body, contentType, cacheControl, vary, gzipFrom = defaultGzipFrom } = parts;
   const etag = `"${parts.etag ?? strongEtag(body)}"`;
@@ -54,12 +54,12 @@ export function storeDocument(parts: DocumentParts): StoredDocument {
   };
 }
 
-/** Upper-case hex SHA-512, as kube-apiserver makes its ETags. */
+/** Upper-case hex SHA-512, as in kube-apiserver's ETags. */
 export function strongEtag(bytes: Uint8Array | string): string {
   return createHash('sha512').update(bytes).digest('hex').toUpperCase();
 }
 
-/** Answers with a document: 304 where the client has it, compressed where it asks for that; at once where it can. */
+/** Answers with a document: 304 if the client has it, compressed on request, and synchronously if possible. */
 export function writeDocument(exchange: Exchange, document: StoredDocument): undefined | Promise<void> {
   const match = headerList(exchange.rawHeaders, 'if-none-match');
   if (match === document.etag || match?.split(',').some((tag) => tag.trim() === document.etag)) {

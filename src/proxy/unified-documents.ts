@@ -16,16 +16,16 @@ import type { RoutingBundle } from '../domain/routing-table.ts';
 import { type DiscoveryPath, parseDiscoveryPath } from './discovery-path.ts';
 import { type StoredDocument, storeDocument } from './stored-document.ts';
 
-/** A document that exists. It is encoded at the first call, so nobody waits for forms that nobody asked for. */
+/** An existing document. It is encoded on the first call, so nobody waits for forms that nobody asked for. */
 export interface FoundDocument {
-  /** True where it is the aggregated form of a whole prefix. */
+  /** True for the aggregated form of a whole prefix. */
   readonly aggregated: boolean;
   load(): StoredDocument;
 }
 
 /** Every form of the unified documents of one revision. */
 export interface UnifiedDocuments {
-  /** The document for a request, or undefined for one that the home server has to answer, errors included. */
+  /** The document for a request; undefined if the home server must answer, errors included. */
   find(method: string, path: string, accept: string, pretty: boolean): FoundDocument | undefined;
 }
 
@@ -38,7 +38,7 @@ const mediaTypes: Readonly<Record<Encoding, string>> = {
 const maxRemembered = 4_000;
 const maxRememberedAccept = 512;
 
-/** Makes each form once per bundle, when it is first asked for; from then on finding it is one look-up. */
+/** Builds each form once per bundle, on first request. From then on, finding it is one look-up. */
 export function createUnifiedDocuments(bundle: RoutingBundle): UnifiedDocuments {
   /** By path and `Accept`. */
   const remembered = new Map<string, Map<string, FoundDocument>>();
@@ -103,7 +103,7 @@ export function createUnifiedDocuments(bundle: RoutingBundle): UnifiedDocuments 
   const find = (method: string, raw: string, accept: string, prettyAsked: boolean): FoundDocument | undefined => {
     const path = parseDiscoveryPath(raw);
     if (path === undefined) return undefined;
-    // These are routes of go-restful, which knows GET only; the rest is handled whatever the method.
+    // These are routes of go-restful, which knows only GET. The other handlers ignore the method.
     const routed = path.kind === 'core' || (path.kind === 'groupVersion' && parts().isBuiltIn(path));
     if (routed && (method !== 'GET' || !passesRouter(accept))) return undefined;
     const aggregated =
@@ -118,13 +118,12 @@ export function createUnifiedDocuments(bundle: RoutingBundle): UnifiedDocuments 
 
   return {
     find: (method, path, accept, pretty) => {
-      // Nearly every client asks so, for few paths and in few ways.
+      // Nearly every client asks this way, for few paths and in few forms.
       const plain = method === 'GET' && !pretty;
       const known = plain ? remembered.get(path)?.get(accept) : undefined;
       if (known !== undefined) return known;
       const found = find(method, path, accept, pretty);
-      // What is not discovery is never remembered, nor what no client of Kubernetes sends: a stranger must not fill the
-      // memory.
+      // Only discovery that real Kubernetes clients ask for is remembered, so that strangers cannot fill the memory.
       if (plain && found !== undefined && accept.length <= maxRememberedAccept) {
         if (rememberedCount >= maxRemembered) {
           remembered.clear();
@@ -140,7 +139,7 @@ export function createUnifiedDocuments(bundle: RoutingBundle): UnifiedDocuments 
 }
 
 /**
- * v2beta1 is served as long as a server has it, so that old clients need not walk every group-version.
+ * v2beta1 is offered while a server has it, so that old clients need not walk every group-version.
  *
  * Source: feature gate `AggregatedDiscoveryRemoveBetaType`, on from 1.33.
  */
@@ -157,7 +156,7 @@ interface ParsedBundle {
   readonly apis: readonly GroupDiscovery[];
   readonly byName: ReadonlyMap<string, GroupDiscovery>;
   isBuiltIn(path: { readonly group: string; readonly version: string }): boolean;
-  /** True for what a server behind the kube-apiservers describes itself. */
+  /** True if a server behind the kube-apiservers describes it. */
   isAggregated(path: { readonly group: string; readonly version: string }): boolean;
 }
 
@@ -186,7 +185,8 @@ function legacyDocument(path: DiscoveryPath, parsed: ParsedBundle): LegacyDocume
   if (group === undefined) return undefined;
   if (path.kind === 'group') return legacyGroup(group);
   const version = group.versions?.find((candidate) => candidate.version === path.version);
-  // What is dead, and what another server describes, is for the servers to tell: a list from here would mask it.
+  // A list from here would hide that an API is dead. For dead APIs, and for those that another server describes, the
+  // servers answer.
   if (version === undefined || version.freshness === 'Stale' || parsed.isAggregated(path)) return undefined;
   return legacyResourceList(path.group, version);
 }
@@ -208,7 +208,10 @@ function writeLegacy(document: LegacyDocument, encoding: Encoding, pretty: boole
   }
 }
 
-/** As sigs.k8s.io/yaml lays it out: sorted keys, lists not indented, and what YAML 1.1 takes for no text in quotes. */
+/**
+ * Written like sigs.k8s.io/yaml: sorted keys, lists not indented, and quotes around text that YAML 1.1 reads as another
+ * type.
+ */
 function writeYaml(value: object): string {
   return stringify(value, {
     compat: 'yaml-1.1',

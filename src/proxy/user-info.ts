@@ -2,7 +2,7 @@ import type { X509Certificate } from 'node:crypto';
 import type { RawHeaders } from '../http/fields.ts';
 import type { RequestHeaderNames } from './ports.ts';
 
-/** Who somebody is to Kubernetes; `user.Info` of k8s.io/apiserver. */
+/** A Kubernetes user; `user.Info` of k8s.io/apiserver. */
 export interface UserInfo {
   readonly name: string;
   readonly uid: string;
@@ -19,7 +19,7 @@ const uidAttribute = '1.3.6.1.4.1.57683.2';
  * the credential's id. Source: `CommonNameUserConversion` of k8s.io/apiserver, and its `parseUIDFromCert`.
  */
 export function userOfCertificate(leaf: X509Certificate, sha256: string): UserInfo | undefined | { error: string } {
-  // Typed for what browsers need; repeated attributes are arrays, and unknown ones have their OID for a name.
+  // Node's types cover only what browsers need. Repeated attributes are arrays, and unknown ones are named by OID.
   const subject = leaf.toLegacyObject().subject as unknown as Readonly<Record<string, string | string[] | undefined>>;
   const values = (attribute: string) => [subject[attribute] ?? []].flat();
   const name = values('CN').at(-1) ?? '';
@@ -34,7 +34,7 @@ export function userOfCertificate(leaf: X509Certificate, sha256: string): UserIn
   };
 }
 
-/** The user that an authenticated proxy states, or undefined if it states none. Source: `requestheader.go`. */
+/** The user that an authenticated proxy states; undefined if it states none. Source: `requestheader.go`. */
 export function userOfHeaders(rawHeaders: RawHeaders, names: RequestHeaderNames): UserInfo | undefined {
   const all = (wanted: readonly string[]) =>
     wanted.flatMap((field) =>
@@ -58,10 +58,10 @@ export function userOfHeaders(rawHeaders: RawHeaders, names: RequestHeaderNames)
 }
 
 /**
- * The fields that state a user, or undefined if some value would not arrive as it is.
+ * The fields that state a user; undefined if a value would not arrive unchanged.
  *
- * HTTP trims the ends of values and forbids control characters, so such a name would become another one's. Keys of
- * extra are percent-encoded where they are no header name. Source: `SetAuthProxyHeaders` of k8s.io/client-go.
+ * HTTP trims the ends of values and forbids control characters, so such a name would become another user's. Keys of
+ * extra are percent-encoded if they are not a header name. Source: `SetAuthProxyHeaders` of k8s.io/client-go.
  */
 export function userHeaders(user: UserInfo, names: RequestHeaderNames): string[] | undefined {
   const result: string[] = [];
@@ -79,7 +79,7 @@ export function userHeaders(user: UserInfo, names: RequestHeaderNames): string[]
   return faithful && user.name !== '' ? result : undefined;
 }
 
-/** Tells whether a name, in lower case, is one of those fields; `_` is read as `-`, as some servers do. */
+/** Returns whether a name, in lower case, is one of those fields. It reads `_` as `-`, as some servers do. */
 export function createUserMatcher({ user, uid, group, extraPrefix }: RequestHeaderNames): (lower: string) => boolean {
   const plain = (name: string) => name.toLowerCase().replaceAll('_', '-');
   const names = new Set([...user, ...uid, ...group].map(plain));

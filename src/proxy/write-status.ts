@@ -7,7 +7,7 @@ import { headerList } from '../http/fields.ts';
 import type { Exchange } from './exchange.ts';
 import { ownFields } from './own-fields.ts';
 
-/** Answers with a Status in the encoding that the client asked for (JSON, YAML or protobuf), else JSON. */
+/** Answers with a Status in the client's encoding (JSON, YAML or protobuf), else JSON. */
 export function writeStatus(exchange: Exchange, status: StatusError, extra: RawHeaders = []): void {
   if (exchange.status() !== 0) {
     exchange.destroy();
@@ -29,7 +29,7 @@ export function writeStatus(exchange: Exchange, status: StatusError, extra: RawH
   else exchange.end(body);
 }
 
-/** The first of the accepted types that a Status can be written in. */
+/** The first accepted type in which a Status can be written. */
 export function encodeStatus(status: StatusError, accept: string): { contentType: string; body: Buffer } {
   for (const clause of accept.split(',')) {
     const type = clause.split(';', 1)[0]?.trim().toLowerCase();

@@ -1,28 +1,28 @@
-/** How a backoff grows. */
+/** The parameters of a backoff. */
 export interface BackoffOptions {
-  /** Ceiling of the first delay. */
+  /** Upper bound of the first delay. */
   readonly baseMs: number;
-  /** No delay is longer than this. */
+  /** Upper bound of every delay. */
   readonly capMs: number;
-  /** No delay is shorter than this; zero if absent. */
+  /** Lower bound of every delay; zero by default. */
   readonly floorMs?: number;
   /** Uniform in [0, 1). */
   readonly random: () => number;
 }
 
-/** Delays between attempts that never give up. */
+/** Delays between attempts, without end. */
 export interface Backoff {
-  /** The next delay; its ceiling doubles with every call until the cap. */
+  /** The next delay. Its upper bound doubles with every call until the cap. */
   nextMs(): number;
-  /** Starts over, after a success. */
+  /** Starts over after a success. */
   reset(): void;
   /** Calls of `nextMs` since the last reset. */
   readonly attempts: number;
 }
 
 /**
- * Delays with full jitter: uniform between the floor and a ceiling that doubles up to the cap, so that many
- * clients that failed together do not come back together.
+ * Delays with full jitter: uniform between the floor and an upper bound that doubles up to the cap. So many clients
+ * that failed together do not retry together.
  *
  * https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
  */
@@ -30,7 +30,7 @@ export function createBackoff({ baseMs, capMs, floorMs = 0, random }: BackoffOpt
   let attempts = 0;
   return {
     nextMs() {
-      // The exponent is bounded so that the ceiling stays finite however long the outage lasts.
+      // The exponent is bounded, so that the ceiling stays finite in a long outage.
       const ceilingMs = Math.min(capMs, baseMs * 2 ** Math.min(attempts, 40));
       attempts += 1;
       return Math.min(capMs, Math.max(floorMs, random() * ceilingMs));

@@ -1,14 +1,14 @@
 /** Time as a dependency, so that tests advance it by hand. */
 export interface Clock {
-  /** Milliseconds that no correction of the date moves, for ages and deadlines; they mean nothing to others. */
+  /** Monotonic milliseconds, for ages and deadlines of this process. Corrections of the date do not change them. */
   now(): number;
-  /** Milliseconds since the epoch, for what others read or have written; a correction moves it either way. */
+  /** Milliseconds since the epoch, for dates that others read or wrote. A correction may move them either way. */
   date(): number;
-  /** Resolves after `ms`, or at once when `signal` aborts (it never rejects). */
+  /** Resolves after `ms`, or at once when `signal` aborts. It never rejects. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
-/** The date of a moment of `now()`, by today's idea of the date. */
+/** Converts a value of `now()` to a date, with the current offset. */
 export function dateOf(clock: Clock, at: number): number {
   return Math.round(at + clock.date() - clock.now());
 }

@@ -1,8 +1,6 @@
 import { pemCertificates, tryReadCertificate } from './trust-anchors.ts';
 
-/**
- * Why a text is no bundle of PEM certificates, undefined if every one of them can be read and there is at least one.
- */
+/** Says why a text is not a bundle of PEM certificates. Undefined if it has at least one, and all can be read. */
 export function describeCaFault(pem: string): string | undefined {
   const found = pemCertificates(pem);
   const begun = pem.split('-----BEGIN CERTIFICATE-----').length - 1;

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 
-/** Equal for equal texts, and for no others that anybody will meet; 16 characters, for keeping many. */
+/**
+ * A hash of 16 characters, short enough to keep many. Different texts have different hashes for all practical purposes.
+ */
 export function hashText(text: string): string {
   return createHash('sha256').update(text).digest('base64').slice(0, 16);
 }

@@ -1,31 +1,33 @@
 import { createPrivateKey, generateKeyPairSync, hash, randomBytes, sign, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 
-/** A certificate and its key, both PEM. */
+/** A certificate and its key, both as PEM. */
 export interface CertificatePair {
   readonly cert: string;
   readonly key: string;
 }
 
-/** What a new certificate says. */
+/** The contents of a new certificate. */
 export interface CertificateRequest {
   readonly commonName: string;
-  /** A CA that signs servers' certificates and no other CA's, or a server. */
+  /** A CA that signs servers' certificates but no other CA's, or a server. */
   readonly usage: 'CA' | 'Server';
   /** DNS names and IP addresses of a server. */
   readonly names?: readonly string[];
   /** Milliseconds since the epoch. */
   readonly notBefore: number;
   readonly notAfter: number;
-  /** Signs it; a new certificate without one signs itself. Its key has to be an elliptic curve's. */
+  /**
+   * The issuer that signs it; its key must be an elliptic-curve key. Without an issuer, the certificate signs itself.
+   */
   readonly issuer?: CertificatePair;
 }
 
 const yearMs = 365 * 24 * 60 * 60 * 1_000;
-/** Clocks differ. */
+/** Allows for clocks that differ. */
 export const clockSkewMs = 60 * 60 * 1_000;
 
-/** A new ECDSA P-256 key and its certificate, as RFC 5280 has it. */
+/** Makes a new ECDSA P-256 key and its certificate according to RFC 5280. */
 export function issueCertificate(request: CertificateRequest): CertificatePair {
   const { commonName, usage, names = [], notBefore, notAfter, issuer } = request;
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -53,7 +55,7 @@ export function issueCertificate(request: CertificateRequest): CertificatePair {
   );
   const toBeSigned = sequence(
     der(0xa0, der(0x02, Buffer.from([2]))),
-    // Positive, and never with a leading zero that DER would forbid.
+    // Positive, and without the leading zero that DER forbids.
     der(0x02, Buffer.concat([Buffer.from([0x40]), randomBytes(15)])),
     ecdsaWithSha256,
     issuerCert === undefined ? subject : subjectOf(issuerCert),
@@ -72,17 +74,17 @@ export function issueCertificate(request: CertificateRequest): CertificatePair {
 }
 
 /**
- * A new certificate for one DNS name, valid for a year and signed by itself; the key never leaves the process.
+ * Makes a self-signed certificate for one DNS name, valid for a year. The key never leaves the process.
  *
- * Nobody can verify it. It is what Kubernetes components and controller-runtime serve metrics with when no certificate
- * is given: the connection is private, the scraper is not, and has to authenticate.
+ * Nobody can verify it. Kubernetes components and controller-runtime serve metrics the same way if no certificate is
+ * given: the connection is encrypted, and the scraper must authenticate.
  */
 export function createSelfSignedCertificate(dnsName: string, now: number): CertificatePair {
   const validity = { notBefore: now - clockSkewMs, notAfter: now + yearMs };
   return issueCertificate({ commonName: dnsName, usage: 'Server', names: [dnsName], ...validity });
 }
 
-/** An extension of the arc id-ce. */
+/** An extension under the arc id-ce. */
 function extension(id: number, value: Buffer, critical = false): Buffer {
   const mark = critical ? [der(0x01, Buffer.from([0xff]))] : [];
   return sequence(objectId(0x55, 0x1d, id), ...mark, der(0x04, value));
@@ -107,9 +109,9 @@ function generalName(name: string): Buffer {
   return der(0x87, bytes);
 }
 
-/** The eight groups of an IPv6 address, in lower case and without leading zeros. */
+/** The eight groups of an IPv6 address, in lower case without leading zeros. */
 export function ipv6Groups(address: string): readonly string[] {
-  // The parser of URLs writes an IPv4 tail as two groups.
+  // The URL parser writes an IPv4 tail as two groups.
   const [head = '', tail] = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::');
   const groupsOf = (text: string | undefined) => (text === undefined || text === '' ? [] : text.split(':'));
   const [left, right] = [groupsOf(head), groupsOf(tail)];
@@ -121,16 +123,15 @@ function keyId(spki: Buffer): Buffer {
   return hash('sha256', spki, 'buffer').subarray(0, 20);
 }
 
-/** What a certificate calls its own key, else what we would have called it. */
+/** The certificate's own key id, or else the one that this file would compute. */
 function keyIdOf(certificate: X509Certificate, spki: Buffer): Buffer {
-  // SEQUENCE { OID id-ce 14, OCTET STRING { OCTET STRING keyId } }, which is as good as unique by its first seven
-  // bytes.
+  // SEQUENCE { OID id-ce 14, OCTET STRING { OCTET STRING keyId } }. Its first seven bytes are practically unique.
   const at = certificate.raw.indexOf(Buffer.from([0x06, 0x03, 0x55, 0x1d, 0x0e, 0x04]));
   if (at < 0) return keyId(spki);
   return readElement(certificate.raw, readElement(certificate.raw, at + 5).start).content;
 }
 
-/** The subject's name as it stands in the certificate: issuer and subject are compared byte for byte. */
+/** The subject's name with its exact bytes, because issuer and subject are compared byte for byte. */
 function subjectOf({ raw }: X509Certificate): Buffer {
   // Certificate { tbsCertificate { [0] version, serial, signature, issuer, validity, subject, … } … }
   let { start } = readElement(raw, readElement(raw, 0).start);
@@ -154,7 +155,7 @@ function objectId(...bytes: readonly number[]): Buffer {
   return der(0x06, Buffer.from(bytes));
 }
 
-/** UTCTime until 2049 and GeneralizedTime from then on, as RFC 5280 asks for. */
+/** UTCTime until 2049 and GeneralizedTime after that, as RFC 5280 requires. */
 function time(ms: number): Buffer {
   const digits = new Date(ms).toISOString().replace(/\D/g, '').slice(0, 14);
   return digits < '2050' ? der(0x17, Buffer.from(`${digits.slice(2)}Z`)) : der(0x18, Buffer.from(`${digits}Z`));

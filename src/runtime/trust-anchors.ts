@@ -1,8 +1,8 @@
 import { X509Certificate } from 'node:crypto';
 
 /**
- * Every certificate of a CA file, once, as Go's `AppendCertsFromPEM` reads it: text between blocks, blocks of another
- * kind and blocks that cannot be read are skipped. Throws if none is left, since Node would then trust its own store.
+ * Reads the distinct certificates of a CA file, like Go's `AppendCertsFromPEM`: it skips text between blocks, blocks of
+ * another kind and unreadable blocks. Throws if none is left, because Node would then trust its own store.
  */
 export function readAnchors(pem: string): X509Certificate[] {
   const anchors = new Map<string, X509Certificate>();
@@ -14,24 +14,24 @@ export function readAnchors(pem: string): X509Certificate[] {
   return [...anchors.values()];
 }
 
-/** The blocks of a CA file that Go tries to read as certificates: one with headers is none. */
+/** The blocks of a CA file that Go tries to read as certificates. Go skips blocks with headers. */
 export function pemCertificates(pem: string): readonly string[] {
   return pem.match(/-----BEGIN CERTIFICATE-----[^-:]+-----END CERTIFICATE-----/g) ?? [];
 }
 
-/** One set of trust anchors, as options of Node's `createSecureContext` and `connect`. */
+/** One set of trust anchors, as options for Node's `createSecureContext` and `connect`. */
 export interface AnchorOptions {
   readonly ca: string[];
   readonly allowPartialTrustChain: true;
 }
 
 /**
- * Sets of anchors to verify a server with, in the order to try them; the server is trusted if one set verifies it.
+ * Sets of anchors for verifying a server, in the order to try. The server is trusted if one set verifies it.
  *
- * Go trusts each certificate of a CA file, an intermediate too, and tries every chain. OpenSSL follows the first issuer
- * that bears the right name, and fails if that was the wrong one. So the first set is the whole file. In the others no
- * two certificates share a name, and each comes without intermediates too, which could hide what the server sends. All
- * anchors are of the file, so no set trusts more than the file lists.
+ * Go trusts every certificate of a CA file, even an intermediate, and tries every chain. OpenSSL follows the first
+ * issuer with the right name, and fails if that was the wrong one. So the first set is the whole file. In the other
+ * sets no two certificates share a name, and each set exists without intermediates too, because these could hide the
+ * ones that the server sends. All anchors come from the file, so no set trusts more than the file lists.
  */
 export function anchorSets(pem: string): readonly [AnchorOptions, ...AnchorOptions[]] {
   const anchors = readAnchors(pem);
@@ -56,17 +56,17 @@ export function anchorSets(pem: string): readonly [AnchorOptions, ...AnchorOptio
   return [first ?? toOptions(anchors), ...others];
 }
 
-/** True if OpenSSL found no chain to an anchor; another set of anchors may have one. */
+/** True if OpenSSL found no chain to an anchor. Another set of anchors may have one. */
 function isChainFault(error: unknown): boolean {
   for (let at = error; at instanceof Error; at = at.cause)
     if (chainFaults.has(String((at as NodeJS.ErrnoException).code))) return true;
   return false;
 }
 
-/** Calls `open` with one item after another, until one meets no chain fault. */
+/** Calls `open` with one item after another until one has no chain fault. */
 export type TryEach<Item> = <Result>(server: string, open: (item: Item) => Promise<Result>) => Promise<Result>;
 
-/** Begins, for each server, with the item that succeeded last. */
+/** For each server, it starts with the item that last succeeded. */
 export function tryEach<Item>(items: readonly [Item, ...Item[]]): TryEach<Item> {
   const good = new Map<string, Item>();
   return async (server, open) => {
@@ -78,7 +78,7 @@ export function tryEach<Item>(items: readonly [Item, ...Item[]]): TryEach<Item> 
         if (item !== before) good.set(server, item);
         return result;
       } catch (error) {
-        // The first fault tells most: the whole file was looked at.
+        // The first fault is the most useful one: it comes from the whole file.
         fault ??= error;
         if (!isChainFault(error)) throw error;
       }
@@ -87,7 +87,7 @@ export function tryEach<Item>(items: readonly [Item, ...Item[]]): TryEach<Item> 
   };
 }
 
-/** Undefined if it is no certificate. */
+/** Undefined if the block is not a certificate. */
 export function tryReadCertificate(block: string): X509Certificate | undefined {
   try {
     return new X509Certificate(block);
@@ -104,7 +104,7 @@ function toOptions(anchors: readonly X509Certificate[]): AnchorOptions {
   return { ca: anchors.map((anchor) => anchor.toString()), allowPartialTrustChain: true };
 }
 
-/** Node's names of OpenSSL's verdicts on a chain. */
+/** Node's names for OpenSSL's verdicts on a chain. */
 const chainFaults: ReadonlySet<string> = new Set([
   'UNABLE_TO_GET_ISSUER_CERT',
   'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',

@@ -145,4 +145,54 @@ describe('assessPeer', () => {
       reason: 'CertificateRefused',
     });
   });
+
+  it('retains documents only where there are some, and only until the server counts as gone', () => {
+    const silent = { probe: down, leaseChangedAt: now - leaseAbandonedAfterMs };
+    const { documents: _, ...unread } = well;
+    expect(assessPeer(unread, bounds, now).retained).to.equal(false);
+    expect(assess({ ...silent, unreachableSince: now - 299_999 })).to.include({ state: 'Unreachable', retained: true });
+    expect(assess({ ...silent, unreachableSince: now - 300_000 })).to.include({ state: 'Gone', retained: false });
+  });
+
+  it('calls a server returning for five seconds after it came back, while it is ready', () => {
+    expect(assess({ returnedAt: now - 4_999 }).returning).to.equal(true);
+    expect(assess({ returnedAt: now - 5_000 })).not.to.have.property('returning');
+    const draining = { probe: { kind: 'notReady', detail: 'shutdown' } as const, returnedAt: now };
+    expect(assess(draining)).not.to.have.property('returning');
+  });
+
+  it('leaves a server that an earlier leader found ready the requests for what it serves', () => {
+    const { probe: _, ...unasked } = well;
+    expect(assessPeer({ ...unasked, wasReady: true }, bounds, now)).to.include({
+      state: 'Stale',
+      reason: 'NotYetProbed',
+    });
+    expect(assessPeer(unasked, bounds, now)).to.include({ state: 'NotReady', reason: 'NotYetProbed' });
+  });
+
+  it('takes a server for running by its source only without a Lease, or if the EndpointSlice lists it too', () => {
+    const lease = { name: 'a', holderIdentity: 'a_1', renewTime: 'x' };
+    const silent = { probe: down, leaseChangedAt: now - leaseAbandonedAfterMs, unreachableSince: now - 1_000 };
+    const peer = { id: 'a', address: '10.0.0.1:6443', source: 'Node' as const };
+    expect(assess({ ...silent, peer })).to.include({ reason: 'ConnectionFailed', live: true });
+    expect(assess({ ...silent, peer: { ...peer, lease } })).to.include({ reason: 'LeaseAbandoned', live: false });
+    expect(assess({ ...silent, peer: { ...peer, lease, endpoint: true } })).to.include({ live: true });
+  });
+
+  it('says of a departed server without an address whether it is forgotten', () => {
+    const leaseChangedAt = now - leaseAbandonedAfterMs;
+    const { address: _, ...peer } = well.peer;
+    const departed = assess({ peer, leaseChangedAt, unreachableSince: now - 1_000 });
+    expect(departed).to.include({ state: 'Unreachable', reason: 'LeaseAbandoned', live: false, retained: true });
+    expect(assess({ peer, leaseChangedAt, unreachableSince: now - 300_000 })).to.include({ state: 'Gone' });
+    expect(assess({ peer }).reason).to.equal('NoAddress');
+    expect(assess({ peer: { ...peer, displacedBy: 'b' } }).reason).to.equal('DuplicateAddress');
+  });
+
+  it('calls nothing fresh without documents, or before they were read', () => {
+    const { documents: _, ...without } = well;
+    expect(assessPeer(without, bounds, now)).to.include({ state: 'Stale', reason: 'NotYetFetched', fresh: false });
+    const { documentsAt: __, ...unread } = well;
+    expect(assessPeer(unread, bounds, now)).to.include({ state: 'Stale', reason: 'NotYetFetched', fresh: false });
+  });
 });

@@ -35,10 +35,13 @@ describe('readIdentityLease', () => {
   it('reports a Lease that nobody holds', () => {
     expect(reasonOf({ ...good, spec: { renewTime: 'x' } })).to.equal('NoHolder');
     expect(reasonOf({ ...good, spec: { ...good.spec, holderIdentity: null } })).to.equal('NoHolder');
+    expect(reasonOf({ ...good, spec: { ...good.spec, holderIdentity: '' } })).to.equal('NoHolder');
+    expect(reasonOf({ metadata: good.metadata })).to.equal('NoHolder');
   });
 
   it('reports a Lease that was never renewed', () => {
     expect(reasonOf({ ...good, spec: { holderIdentity: 'x' } })).to.equal('NoRenewTime');
+    expect(reasonOf({ ...good, spec: { holderIdentity: 'x', renewTime: null } })).to.equal('NoRenewTime');
   });
 
   it('reports a Lease whose name is not the one that its hostname gives', () => {
@@ -46,7 +49,16 @@ describe('readIdentityLease', () => {
     expect(reasonOf({ ...good, metadata: { name } })).to.equal('Foreign');
   });
 
+  it('takes any name from servers other than kube-apiserver, with or without a hostname', () => {
+    const spec = { holderIdentity: 'x', renewTime: 'y' };
+    expect(readIdentityLease({ metadata: { name: 'theirs' }, spec })).to.deep.equal({
+      peer: { name: 'theirs', ...spec },
+    });
+    expect(readIdentityLease({ spec })).to.deep.equal({ peer: { name: '', ...spec } });
+  });
+
   it('reports an empty object instead of throwing', () => {
     expect(reasonOf({})).to.equal('Foreign');
+    expect(readIdentityLease({})).to.have.nested.property('problem.reason', 'NoHolder');
   });
 });

@@ -105,6 +105,32 @@ describe('judgeConvergence', () => {
     ]);
   });
 
+  it('gives a reason with each verdict', () => {
+    const returned = server('old-1', 0, { returnedAt: 0 });
+    expect(judge([server('a', 0), server('b', 0, away(0))], 0).reason).to.equal('PeerAway');
+    expect(judge([server('a', 0), returned], 0).reason).to.equal('PeerReturned');
+    expect(judge([server('a', 0)], 0).reason).to.equal('SameAPIs');
+  });
+
+  it('is Unknown while the table has doubts, and names the peer in doubt, or else the doubt', () => {
+    const views = [server('a', 0)].map((seen) => ({ seen, assessment: assessPeer(seen, bounds, 0) }));
+    const doubt = (peer: string) => [{ peer, reason: 'Deleted', message: 'it is being asked again' }];
+    expect(judgeConvergence(views, { doubts: doubt('apiserver-a'), divergent: [] })).to.deep.equal({
+      status: 'Unknown',
+      reason: 'Incomplete',
+      message: 'what every kube-apiserver serves is not known: a is Ready',
+    });
+    expect(judgeConvergence(views, { doubts: doubt('other'), divergent: [] }).message).to.equal(
+      'what every kube-apiserver serves is not known: it is being asked again',
+    );
+  });
+
+  it('names servers in the order of their ids, exactly ten of ten', () => {
+    const many = Array.from({ length: 10 }, (_, index) => server(`s-${index}`, 0, away(0)));
+    const names = many.map(({ peer }) => `${peer.hostname} is Unreachable`).join(', ');
+    expect(judge([...many.reverse(), server('z', 0)], 0).message).to.equal(unknown(names).slice('Unknown: '.length));
+  });
+
   it('names at most ten servers', () => {
     const many = Array.from({ length: 12 }, (_, index) => server(`s-${String(index).padStart(2, '0')}`, 0, away(0)));
     expect(judge([...many, server('z', 0)], 0).message).to.match(/s-00 is Unreachable, .*s-09 is Unreachable, 2 more$/);

@@ -28,6 +28,32 @@ describe('withWriters', () => {
     expect(rowOf(pods, verdict('pods', [1]))).to.deep.equal({ ...pods, writers: [1], standIns: [] });
   });
 
+  it('leaves rows alone that servers do not define', () => {
+    const rows = [{ group: '', version: 'v1', origin: 'CustomResource' as const, resources: [pods] }];
+    expect(withWriters(rows, [verdict('pods', [1])])).to.deep.equal(rows);
+    expect(withWriters(rows, [verdict('pods', [1])])[0]).to.equal(rows[0]);
+  });
+
+  it('keeps a row as the same object if none of its resources changes, and a changed one beside others', () => {
+    const services: TableResource = { resource: 'services', peers: [0, 1], subresources: {} };
+    const rows = [{ group: '', version: 'v1', origin: 'BuiltIn' as const, resources: [pods, services] }];
+    expect(withWriters(rows, [verdict('nodes', [1])])[0]).to.equal(rows[0]);
+    expect(withWriters(rows, [verdict('pods', [1])])[0]?.resources).to.deep.equal([
+      { ...pods, writers: [1], standIns: [] },
+      services,
+    ]);
+  });
+
+  it('says nothing of a resource that every server which serves it may write', () => {
+    expect(rowOf(pods, verdict('pods', [0, 1]))).to.equal(pods);
+    const eviction = [verdict('pods', [0, 1]), verdict('poddisruptionbudgets', [1], [0], 'policy')];
+    expect(rowOf(pods, ...eviction)?.subresourceWriters).to.deep.equal({ eviction: { writers: [1], standIns: [0] } });
+  });
+
+  it('says nothing of a subresource that streams, whatever its body', () => {
+    expect(rowOf(pods, verdict('pods/exec', [1]))).to.equal(pods);
+  });
+
   it('sends a body of another kind to a server that knows both, and says only where that differs', () => {
     const found = rowOf(pods, verdict('pods', [1], [0]), verdict('pods/binding', [1]));
     expect(found?.subresourceWriters).to.deep.equal({ binding: { writers: [1], standIns: [] } });

@@ -13,7 +13,7 @@ import { readAnchors } from '../../runtime/trust-anchors.ts';
 import type { PeerTls } from '../peers/peer-tls.ts';
 import { createPeerTls } from '../peers/peer-tls.ts';
 
-/** Where the proxy's credentials are, each file by the flag that names it. */
+/** Files with the proxy's credentials, each by the flag that names it. */
 export interface CredentialFiles {
   readonly authenticationMode: AuthenticationMode['kind'];
   readonly tlsCertFile: string;
@@ -30,16 +30,16 @@ export interface CredentialFiles {
   readonly impersonationTokenFile: string | undefined;
 }
 
-/** Everything that this proxy proves and believes, from files that may change at any time. */
+/** The proxy's own credentials and its trust anchors, from files that may change at any time. */
 export interface ProxyCredentials {
   readonly peerTls: PeerTls;
   readonly authentication: AuthenticationMode;
   frontTls(): FrontTls;
-  /** True once the authorities of client certificates are known, or none are needed. */
+  /** True once the CAs for client certificates are known, or if none are needed. */
   ready(): boolean;
-  /** From the ConfigMap, where no file was named. */
+  /** Takes the CAs from the ConfigMap, if no file was named. */
   replaceAuthorities(authorities: ClientAuthorities): void;
-  /** Re-reads what changes until `signal` aborts; a file that cannot be used leaves the last good one in use. */
+  /** Re-reads files that change until `signal` aborts. If a file cannot be used, the last good one stays in use. */
   follow(options: {
     readonly metrics: Pick<ProxyMetrics, 'certificateExpiry' | 'reloadFailures'>;
     readonly log: Log;
@@ -53,7 +53,7 @@ export interface ProxyCredentials {
 /** Calls back whenever one of the files may have changed, until `signal` aborts. */
 export type WatchFiles = (files: readonly string[], onChange: () => void, signal: AbortSignal) => void;
 
-/** Either the credentials, or what is wrong with each file that was named. */
+/** The credentials, or what is wrong with each named file. */
 export type LoadedCredentials =
   | { readonly kind: 'credentials'; readonly credentials: ProxyCredentials }
   | { readonly kind: 'problems'; readonly problems: readonly string[] };
@@ -63,11 +63,11 @@ interface Source {
   readonly certificate: string;
   readonly flags: string;
   readonly files: readonly string[];
-  /** Reads the files anew and puts them to use, or throws and changes nothing; returns the certificates, as PEM. */
+  /** Reads and activates the files, or throws and changes nothing. Returns the certificates as PEM. */
   readonly load: () => string;
 }
 
-/** Polling sees renames and symlink swaps alike, as mounted Secrets do them. */
+/** Polling detects renames and symlink swaps alike, as in mounted Secrets. */
 const pollFiles: WatchFiles = (files, onChange, signal) => {
   for (const file of files) watchFile(file, { interval: 2_000, persistent: false }, onChange);
   signal.addEventListener('abort', () => {
@@ -75,7 +75,7 @@ const pollFiles: WatchFiles = (files, onChange, signal) => {
   });
 };
 
-/** Reads every file that was named, before anything listens. */
+/** Reads every named file before anything listens. */
 export function loadCredentials(flags: CredentialFiles): LoadedCredentials {
   const read = (file: string) => readFileSync(file, 'utf8');
   let front: { cert: string; key: string } = { cert: '', key: '' };

@@ -1,3 +1,4 @@
+// biome-ignore-all lint/style/noExcessiveLinesPerFile: the closures of one client, see `createApiClient`.
 import { createHash } from 'node:crypto';
 import type { AgentOptions, RequestOptions } from 'node:https';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
@@ -202,8 +203,8 @@ interface Call {
 
 // kube-apiserver closes idle HTTP/1.1 connections after 90 s; ours are dropped before, so that no request meets a
 // closing socket.
-const KEEP_ALIVE_MS = 60_000;
-const METADATA_LIST = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json';
+const keepAliveMs = 60_000;
+const metadataList = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json';
 
 /**
  * A client that uses one dispatcher per credential and CA, so that calls share connections; client-node itself makes a
@@ -211,6 +212,7 @@ const METADATA_LIST = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.
  *
  * HTTP/1.1 only: a watch that stalls then holds up nothing but its own connection.
  */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: its closures share connections, credentials and ways.
 export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOptions): ApiClient {
   const { timeoutMs, log, userAgent = 'peerdiscovery', maxBodyBytes = 64 * 1024 * 1024 } = options;
   const cluster = kubeConfig.getCurrentCluster();
@@ -465,7 +467,7 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
           path,
           query: { ...query, limit: pageSize, continue: token },
           signal,
-          accept: metadataOnly ? METADATA_LIST : undefined,
+          accept: metadataOnly ? metadataList : undefined,
         });
         if (!page?.metadata || !(page.items == null || Array.isArray(page.items))) {
           throw fault({ method: 'GET', path }, 'Malformed', new Error('answer is not a list'));
@@ -621,8 +623,8 @@ async function createDispatcher(
   const planned = kubeConfig.createDispatcherOptions(kubeConfig.getCurrentCluster(), resolved);
   const common = {
     allowH2: false,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    keepAliveMaxTimeout: KEEP_ALIVE_MS,
+    keepAliveTimeout: keepAliveMs,
+    keepAliveMaxTimeout: keepAliveMs,
     connectTimeout: timeoutMs,
   };
   const encrypted = kubeConfig.getCurrentCluster()?.server.startsWith('https:') === true;
@@ -695,8 +697,8 @@ function createVerifiedDispatcher(
   return new Agent({
     // Without it, undici lets requests wait for the first connection's protocol.
     allowH2: false,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    keepAliveMaxTimeout: KEEP_ALIVE_MS,
+    keepAliveTimeout: keepAliveMs,
+    keepAliveMaxTimeout: keepAliveMs,
     connect: (_options, done) => {
       openVerifiedConnection({ host, port, serverName, anonymous, identified, timeoutMs }).then(
         (socket) => done(null, socket),

@@ -1,42 +1,44 @@
 import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 
-/** One kube-apiserver to reach the API through. */
+/** One kube-apiserver through which the API can be reached. */
 export interface ApiWay {
-  /** `ip:port` of a server that was learned; undefined for the one that the kubeconfig names. */
+  /** `ip:port` of a learned server; undefined for the kubeconfig's own. */
   readonly address: string | undefined;
-  /** DNS name that a learned server's certificate has to bear. */
+  /** DNS name that a learned server's certificate must contain. */
   readonly serverName: string | undefined;
 }
 
-/** What a look at a server's `/readyz` found: `Refusing` is 401 or 403, which only a server that lives says. */
+/**
+ * The result of a request for a server's `/readyz`. `Refusing` means 401 or 403, which proves that the server is alive.
+ */
 export type WayState = 'Ready' | 'Refusing' | 'Failing';
 
-/** Chooses the server that an API client uses, and leaves it as soon as another one answers and it does not. */
+/** Chooses the server for an API client. Switches as soon as its server does not answer and another does. */
 export interface ApiWays {
   readonly current: ApiWay;
   /**
-   * Replaces the learned servers; the one in use stays in use until it fails.
+   * Replaces the learned servers. The one in use stays in use until it fails.
    *
-   * The exception is the kubeconfig's own where that is `shared`: a Service's or load balancer's address gives each
-   * connection to another server, so that a look on one says nothing of the others. A learned server is used instead as
-   * soon as one is ready.
+   * Exception: if the kubeconfig's own address is `shared`, a learned server replaces it as soon as one is ready.
+   * Behind a Service or load balancer each connection may reach another server, so a probe on one says nothing about
+   * the others.
    */
   learn(ways: readonly ApiWay[], shared: boolean): void;
-  /** Looks at the server in use at regular times from now on, for as long as something is owed. */
+  /** From now on, probes the server in use regularly while an answer is owed. */
   watch(): void;
-  /** Looks at it now, as a connection to it has failed. */
+  /** Probes the server now, because a connection to it has failed. */
   suspect(): Promise<void>;
   close(): void;
 }
 
-/** What the choice depends on. */
+/** The inputs of the choice. */
 export interface ApiWaysOptions {
-  /** Asks one server whether it is ready; it has to end when the signal aborts. */
+  /** Probes one server's readiness. It must end when the signal aborts. */
   readonly probe: (way: ApiWay, signal: AbortSignal) => Promise<WayState>;
   /** True while an answer is awaited or a watch is open. */
   readonly owed: () => boolean;
-  /** `silent` is true if nothing more is expected of `from`; else requests that it has may end there. */
+  /** `silent` is true if `from` is not expected to answer any more. Otherwise its running requests may finish there. */
   readonly onChange: (from: ApiWay, to: ApiWay, silent: boolean) => void;
   readonly clock: Clock;
   readonly random: () => number;
@@ -45,16 +47,16 @@ export interface ApiWaysOptions {
 
 const intervalMs = 800;
 const limitMs = 1_000;
-/** How many other servers are asked at once. */
+/** Maximum number of other servers probed at once. */
 const maxCandidates = 5;
-/** Looks between two attempts to leave a shared address. */
+/** Number of probes between two attempts to leave a shared address. */
 const sharedAgainEvery = 30;
 
 /**
- * Begins with the kubeconfig's server.
+ * Starts with the kubeconfig's server.
  *
- * A silent server is left within 2 s: the look at it comes after 0.8 s at most and takes 1 s at most, and the others
- * are asked together. Where no other is ready, the one in use stays.
+ * It leaves a silent server within 2 s: it probes after at most 0.8 s, waits at most 1 s, and asks the others at the
+ * same time. If no other server is ready, it stays.
  */
 export function createApiWays({ probe, owed, onChange, clock, random, log }: ApiWaysOptions): ApiWays {
   const closing = new AbortController();
@@ -66,20 +68,20 @@ export function createApiWays({ probe, owed, onChange, clock, random, log }: Api
   let looks = 0;
   let checking: Promise<void> | undefined;
 
-  /** The other servers, by turns: all of the first turn are asked before any of the second. */
+  /** The other servers in batches: it probes the first batch before the second. */
   function others(): readonly (readonly ApiWay[])[] {
     const but = (ways: readonly ApiWay[]) => ways.filter(({ address }) => address !== current.address);
     const turns = shared ? [but(learned), but([first])] : [but([first, ...learned])];
     return turns.filter((turn) => turn.length > 0);
   }
 
-  /** A server that gives no answer is failing. */
+  /** A server without an answer is failing. */
   async function look(way: ApiWay, signal: AbortSignal): Promise<WayState> {
     const limit = AbortSignal.any([signal, closing.signal]);
     return await probe(way, limit).catch(() => 'Failing');
   }
 
-  /** Runs `work` with a signal that aborts after the limit. */
+  /** Runs `work` with a signal that aborts at the time limit. */
   async function within<Result>(work: (signal: AbortSignal) => Promise<Result>): Promise<Result | undefined> {
     const limit = new AbortController();
     const ended = new AbortController();
@@ -133,7 +135,7 @@ export function createApiWays({ probe, owed, onChange, clock, random, log }: Api
     if (to !== undefined && current === first && !closing.signal.aborted) use(to, false);
   }
 
-  /** One look at a time, whatever it is for. */
+  /** Runs one probe at a time, whatever its purpose. */
   function once(work: () => Promise<void>): Promise<void> {
     checking ??= work().finally(() => {
       checking = undefined;

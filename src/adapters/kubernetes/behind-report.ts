@@ -9,7 +9,7 @@ import { startReflector, type Watchable } from './reflector.ts';
 
 const addressAnnotation = 'peerdiscovery.dev/behind';
 const questionAnnotation = 'peerdiscovery.dev/asks';
-/** How often one server is reported at most, by each proxy. */
+/** Minimum time between two reports about the same server, for each proxy. */
 const reportEveryMs = 5_000;
 
 interface BehindLease extends Watchable {
@@ -21,11 +21,10 @@ const leasesPath = ({ namespace }: BundleLocation) => `/apis/coordination.k8s.io
 const leaseName = ({ name }: BundleLocation) => `${name}-behind`;
 
 /**
- * A function that tells the table's owner that the server at an address does not serve what the table says.
+ * Creates a function that tells the table's owner that the server at an address does not serve what the table says.
  *
- * It patches a Lease that the operator made and watches, so that a proxy needs no right but to patch that one object,
- * and cannot touch the Lease that confirms the table. A report that cannot be made is dropped: the operator polls
- * anyway.
+ * It patches a Lease that the operator made and watches. So a proxy needs only the right to patch that one object, and
+ * cannot touch the Lease that confirms the table. A failed report is dropped, because the operator polls anyway.
  */
 export function createBehindReporter(
   client: ApiClient,
@@ -48,8 +47,8 @@ export function createBehindReporter(
 }
 
 /**
- * A function that asks the table's owner for a confirmation which names a question, by the same Lease; a question that
- * cannot be put is dropped.
+ * Creates a function that asks the table's owner for a confirmation with a given question, through the same Lease. A
+ * failed question is dropped.
  */
 export function createAsker(client: ApiClient, location: BundleLocation, log: Log): (question: string) => void {
   return (question) => {
@@ -61,17 +60,17 @@ export function createAsker(client: ApiClient, location: BundleLocation, log: Lo
 }
 
 /**
- * Calls back at every report and question that comes from now on, and sees to it that the Lease that proxies report by
- * is there: what fails is tried again, and a Lease that was deleted is made anew.
+ * Calls back at each new report and question. Ensures that the Lease for reports exists: it retries after failures, and
+ * recreates a deleted Lease.
  */
 export function watchBehindReports(
   options: BundleLocation & {
     readonly client: ApiClient;
     readonly fieldManager: string;
-    /** What the Lease is deleted with. */
+    /** The owner that the Lease is deleted with. */
     readonly ownerReference?: OwnerReference;
     readonly onBehind: (address: string) => void;
-    /** Gets each question of a proxy for a confirmation. */
+    /** Receives each question of a proxy for a confirmation. */
     readonly onAsked?: (question: string) => void;
     readonly clock: Clock;
     readonly log: Log;
@@ -93,7 +92,7 @@ export function watchBehindReports(
       const question = event.object.metadata?.annotations?.[questionAnnotation];
       const isNew = question !== undefined && question !== seenQuestion && event.type === 'Modified';
       seenQuestion = question;
-      // It goes into another Lease as it is.
+      // It is copied into another Lease unchanged.
       if (isNew && /^[0-9a-f]{16}$/.test(question)) options.onAsked?.(question);
       const { renewTime } = event.object.spec ?? {};
       const address = event.object.metadata?.annotations?.[addressAnnotation];

@@ -8,14 +8,14 @@ import { type PackedBundle, packBundle, unpackPeerSets } from './pack-bundle.ts'
 const gzipAsync = promisify(gzip);
 const gunzipAsync = promisify(gunzip);
 
-/** Names the layout of heads and shards; a reader refuses another. */
-export const BUNDLE_FORMAT = 'peerdiscovery.dev/routing-bundle.v1';
+/** The format of heads and shards. A reader refuses any other. */
+export const bundleFormat = 'peerdiscovery.dev/routing-bundle.v1';
 
-/** Longest piece of the compressed bundle; in base64 it stays well below etcd's limit of 1.5 MiB for an object. */
-const MAX_SHARD_BYTES = 512 * 1024;
+/** Maximum length of a shard. In base64 it stays well below etcd's limit of 1.5 MiB per object. */
+const defaultShardBytes = 512 * 1024;
 
-/** Longest bundle that a reader unpacks. */
-export const MAX_BUNDLE_BYTES = 256 * 1024 * 1024;
+/** Maximum length of an unpacked bundle. */
+export const maxBundleBytes = 256 * 1024 * 1024;
 
 /** One piece of a compressed bundle. */
 export interface BundleShard {
@@ -23,18 +23,18 @@ export interface BundleShard {
   readonly bytes: Uint8Array;
 }
 
-/** What a head says of a piece. */
+/** A head's reference to a shard. */
 export interface ShardReference {
   readonly name: string;
   /** Lower-case hexadecimal SHA-256 of the piece. */
   readonly sha256: string;
 }
 
-/** The part of a published bundle that makes the others current. */
+/** The part of a published bundle that puts the shards into effect. */
 export interface BundleHead {
-  readonly format: typeof BUNDLE_FORMAT;
+  readonly format: typeof bundleFormat;
   readonly revision: number;
-  /** Lower-case hexadecimal SHA-256 of all pieces together. */
+  /** Lower-case hexadecimal SHA-256 of all shards together. */
   readonly sha256: string;
   readonly shards: readonly ShardReference[];
 }
@@ -45,16 +45,16 @@ export interface EncodedBundle {
   readonly shards: readonly BundleShard[];
 }
 
-/** A whole, checked bundle, or why there is none. */
+/** A complete, validated bundle, or why there is none. */
 export type DecodedBundle =
   | { readonly ok: true; readonly bundle: RoutingBundle }
   | { readonly ok: false; readonly reason: string };
 
-/** Cuts a bundle into content-addressed pieces: equal bundles give equal pieces under equal names. */
+/** Cuts a bundle into content-addressed shards: equal bundles give equal shards with equal names. */
 export async function encodeBundle(
   name: string,
   bundle: RoutingBundle,
-  maxShardBytes = MAX_SHARD_BYTES,
+  maxShardBytes = defaultShardBytes,
 ): Promise<EncodedBundle> {
   const compressed = await gzipAsync(JSON.stringify(packBundle(bundle)));
   const sha256 = hashOf(compressed);
@@ -64,10 +64,10 @@ export async function encodeBundle(
     shards.push({ name: `${name}-${sha256.slice(0, 10)}-${shards.length}`, bytes });
   }
   const references = shards.map((shard) => ({ name: shard.name, sha256: hashOf(shard.bytes) }));
-  return { head: { format: BUNDLE_FORMAT, revision: bundle.table.revision, sha256, shards: references }, shards };
+  return { head: { format: bundleFormat, revision: bundle.table.revision, sha256, shards: references }, shards };
 }
 
-/** The bundle, only if every checksum, size and field of it is right. */
+/** Decodes the bundle. Succeeds only if every checksum, size and field is right. */
 export async function decodeBundle(head: BundleHead, shards: readonly BundleShard[]): Promise<DecodedBundle> {
   const byName = new Map(shards.map((shard) => [shard.name, shard.bytes]));
   const parts: Uint8Array[] = [];
@@ -87,8 +87,8 @@ export async function decodeBundle(head: BundleHead, shards: readonly BundleShar
   return decoded;
 }
 
-/** The bundle of a JSON text, plain or compressed with gzip. */
-export async function unpackBundle(bytes: Uint8Array, maxBytes = MAX_BUNDLE_BYTES): Promise<DecodedBundle> {
+/** Reads the bundle from JSON text, plain or gzipped. */
+export async function unpackBundle(bytes: Uint8Array, maxBytes = maxBundleBytes): Promise<DecodedBundle> {
   let text = bytes;
   if (bytes[0] === 0x1f && bytes[1] === 0x8b) {
     try {
@@ -109,7 +109,8 @@ export async function unpackBundle(bytes: Uint8Array, maxBytes = MAX_BUNDLE_BYTE
 }
 
 /**
- * Checks the structure, and what a schema cannot say: indexes in range, sets ascending, doubts exactly if incomplete.
+ * Validates the structure, and what a schema cannot say: indexes in range, sets ascending, doubts if and only if
+ * incomplete.
  */
 export function validateBundle(value: unknown): DecodedBundle {
   const fault = describeStructureFault(value);
@@ -127,7 +128,9 @@ export function validateBundle(value: unknown): DecodedBundle {
   return unpackPeerSets(packed);
 }
 
-/** The head that the data of a ConfigMap describes, or what is wrong with it and its revision if that can be read. */
+/**
+ * Parses a head from the data of a ConfigMap. On failure, returns what is wrong, and the revision if it can be read.
+ */
 export function parseHead(
   data: Readonly<Record<string, string>> | undefined,
 ):
@@ -136,7 +139,7 @@ export function parseHead(
   const revision = Number(data?.revision);
   const readable = Boolean(data?.revision) && Number.isSafeInteger(revision) && revision >= 0;
   const fail = (reason: string) => ({ ok: false, reason, ...(readable && { revision }) }) as const;
-  if (data?.format !== BUNDLE_FORMAT) return fail(`format is ${JSON.stringify(data?.format)}, not ${BUNDLE_FORMAT}`);
+  if (data?.format !== bundleFormat) return fail(`format is ${JSON.stringify(data?.format)}, not ${bundleFormat}`);
   if (!readable) return fail('revision is not a whole number');
   if (!isSha256(data.sha256)) return fail('sha256 is not a SHA-256');
   let shards: unknown;
@@ -148,7 +151,7 @@ export function parseHead(
   if (!Array.isArray(shards) || shards.length === 0 || !shards.every(isShardReference)) {
     return fail('shards is not a list of names and checksums');
   }
-  return { ok: true, head: { format: BUNDLE_FORMAT, revision, sha256: data.sha256, shards } };
+  return { ok: true, head: { format: bundleFormat, revision, sha256: data.sha256, shards } };
 }
 
 /** The data of a head's ConfigMap. */

@@ -6,27 +6,27 @@ import { type BundleLocation, listShards, publishBundle, readBundle, readHead } 
 import type { OwnerReference } from './owner-reference.ts';
 import { confirmTable, ForeignLeaseError, readConfirmedRevision } from './table-lease.ts';
 
-/** What a store writes with, and where. */
+/** The options of a store. */
 export interface BundleStoreOptions {
   readonly client: ApiClient;
   readonly location: BundleLocation;
   /** Name of the PeerDiscovery. */
   readonly owner: string;
-  /** The same as what the ConfigMaps and the Lease are deleted with. */
+  /** The owner that the ConfigMaps and the Lease are deleted with. */
   readonly ownerReference?: OwnerReference;
   readonly fieldManager: string;
-  /** Who confirms, for the Lease. */
+  /** The holder that the Lease names. */
   readonly holder: string;
-  /** What it says of itself with each confirmation. */
+  /** The operator's version, written with each confirmation. */
   readonly operatorVersion?: string;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
 
-/** How often it is seen to that the shards are there; a head without them is a table that no new proxy can read. */
+/** Interval between checks that the shards exist. Without them, no new proxy can read the table. */
 const checkShardsEveryMs = 60_000;
 
-/** Keeps bundles in ConfigMaps; what waiting does not mend is a `TerminalError` that says what to change. */
+/** Keeps bundles in ConfigMaps. If waiting cannot help, it throws a `TerminalError` that says what to change. */
 export function createBundleStore({
   client,
   location,
@@ -67,7 +67,7 @@ export function createBundleStore({
         const other = found.owner ?? bundle?.table.owner ?? owner;
         if (other !== owner) throw tableOfAnother(location, other);
         const { revision: ofHead = 0 } = found.ok ? found.head : found.reason === 'Malformed' ? found : {};
-        // Of a table that was deleted, the Lease still tells how far the revisions have come.
+        // Even if the table was deleted, the Lease still has the last revision.
         const revision = Math.max(ofHead, await readConfirmedRevision(client, place));
         return { revision, ...(bundle !== undefined && { bundle }) };
       }),
@@ -110,7 +110,7 @@ function notATable({ namespace, name }: BundleLocation): TerminalError {
   );
 }
 
-/** A namespace that is not there and rights that are not given: waiting does not help. */
+/** If the namespace or the rights are missing, waiting does not help. */
 function asTerminal(error: unknown, { namespace, name }: BundleLocation): unknown {
   if (error instanceof ForeignLeaseError)
     return new TerminalError(

@@ -2,7 +2,7 @@ import type { CertificateStore } from '../../operator/ports.ts';
 import type { CertificatePair } from '../../runtime/issue-certificate.ts';
 import type { ApiClient } from './api-client.ts';
 
-/** Name of the CA's Secret, and of the ConfigMaps with its certificates. */
+/** Name of the CA's Secret, and of the ConfigMaps with the CA's certificates. */
 const authorityName = 'peerdiscovery-ca';
 
 interface Secret {
@@ -13,7 +13,10 @@ interface Node {
   readonly status?: { readonly addresses?: readonly { readonly address: string }[] };
 }
 
-/** Keeps certificates in Secrets of type `kubernetes.io/tls`, and the CA's in ConfigMaps, key `ca.crt`. */
+/**
+ * Keeps certificates in Secrets of type `kubernetes.io/tls`, and the CA's certificates in ConfigMaps under the key
+ * `ca.crt`.
+ */
 export function createCertificateStore(options: {
   readonly client: Pick<ApiClient, 'apply' | 'get' | 'list'>;
   readonly fieldManager: string;
@@ -27,7 +30,7 @@ export function createCertificateStore(options: {
       text(cert) === '' && text(key) === '' ? undefined : { cert: text(cert), key: text(key) };
     return { text, pair };
   };
-  // Of these names alone: server-side apply is allowed by a role with resourceNames even where it makes the object.
+  // Writes by server-side apply. A role with resourceNames allows that even if it creates the object.
   const write = (namespace: string, name: string, texts: Readonly<Record<string, string | undefined>>) => {
     const data = Object.entries(texts).flatMap(([key, text]) =>
       text === undefined ? [] : [[key, Buffer.from(text).toString('base64')]],

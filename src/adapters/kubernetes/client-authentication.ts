@@ -5,7 +5,7 @@ import type { Log } from '../../runtime/log.ts';
 import type { ApiClient } from './api-client.ts';
 import { startReflector, type Watchable } from './reflector.ts';
 
-/** Where kube-apiserver publishes how it authenticates clients. */
+/** Where kube-apiserver publishes its client authentication. */
 const namespace = 'kube-system';
 const configMap = 'extension-apiserver-authentication';
 
@@ -13,7 +13,7 @@ interface ConfigMap extends Watchable {
   readonly data?: Readonly<Record<string, string>>;
 }
 
-/** Follows that ConfigMap; one that cannot be used, or is deleted, leaves the last good one in place. */
+/** Follows that ConfigMap. If it is deleted or cannot be used, the last good one stays in use. */
 export function watchClientAuthentication(options: {
   readonly client: ApiClient;
   readonly onChange: (authorities: ClientAuthorities) => void;

@@ -20,7 +20,7 @@ import { type Reflector, startReflector } from './reflector.ts';
 export interface BundleLocation {
   readonly namespace: string;
   /**
-   * Name of the head's ConfigMap, and start of the names of the shards; at most 63 characters, as it is a label value
+   * Name of the head's ConfigMap and prefix of the shards' names. At most 63 characters, because it is a label value
    * too.
    */
   readonly name: string;
@@ -29,25 +29,25 @@ export interface BundleLocation {
 /** Where to publish, and as whom. */
 export interface PublishLocation extends BundleLocation {
   readonly fieldManager: string;
-  /** Name of the PeerDiscovery whose table it is; nobody else may replace it. */
+  /** Name of the PeerDiscovery that owns the table. Nobody else may replace it. */
   readonly owner: string;
-  /** What is deleted with it. */
+  /** The owner that the objects are deleted with. */
   readonly ownerReference?: OwnerReference | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 /** The outcome of a publication. */
 export type PublishOutcome =
-  /** `leftover` names outdated shards that could not be deleted; the next publication tries again. */
+  /** `leftover` names outdated shards that could not be deleted. The next publication tries again. */
   | { readonly published: true; readonly head: BundleHead; readonly leftover: readonly string[] }
-  /** Somebody else published meanwhile, or a revision that is as new or newer: read it and decide anew. */
+  /** Somebody else has published the same or a newer revision meanwhile. Read it and decide again. */
   | { readonly published: false; readonly reason: 'Conflict' | 'NotNewer'; readonly revision?: number }
-  /** The table of this name is that of another PeerDiscovery. */
+  /** The table with this name belongs to another PeerDiscovery. */
   | { readonly published: false; readonly reason: 'OfAnother'; readonly owner: string }
-  /** The ConfigMap of this name is no routing table. */
+  /** The ConfigMap with this name is not a routing table. */
   | { readonly published: false; readonly reason: 'NotATable' };
 
-/** What is published now. */
+/** The state of the published head. */
 export type HeadOutcome =
   | {
       readonly ok: true;
@@ -61,24 +61,25 @@ export type HeadOutcome =
       readonly ok: false;
       readonly reason: 'Malformed';
       readonly message: string;
-      /** If that much can be read: a reader has perhaps seen it, and takes no lower one. */
+      /** Set if it can be read: a reader that has seen it takes no lower one. */
       readonly revision?: number;
       readonly resourceVersion: string;
       readonly owner?: string;
-      /** True if nothing in it tells that it ever was a routing table. */
+      /** True if nothing shows that it ever was a routing table. */
       readonly foreign: boolean;
     };
 
-const TABLE_LABEL = 'peerdiscovery.dev/routing-table';
-const OWNER_ANNOTATION = 'peerdiscovery.dev/owner';
-const SHARD_KEY = 'bundle';
-/** Of a mounted head, the file that `--known-servers-file` is to name. */
-const SERVERS_KEY = 'servers.json';
+const tableLabel = 'peerdiscovery.dev/routing-table';
+const ownerAnnotation = 'peerdiscovery.dev/owner';
+const shardKey = 'bundle';
+/** The file of a mounted head for `--known-servers-file`. */
+const serversKey = 'servers.json';
 
 /**
- * Publishes a bundle so that a reader sees the old one or the new one whole: shards first, then the head, which swaps.
- * Shards of the head before stay, for readers that are still fetching them; older ones are deleted. Only those that
- * were there before anything was written count as older, so that a slow writer deletes nothing of a newer one.
+ * Publishes a bundle so that a reader sees either the old or the new one, complete. It writes the shards first, then
+ * the head, which makes the switch. The previous head's shards stay, because readers may still be fetching them. It
+ * deletes older shards, but only those that existed before it started writing, so that a slow writer never deletes a
+ * newer one's.
  */
 export async function publishBundle(
   client: ApiClient,
@@ -101,13 +102,13 @@ export async function publishBundle(
     apiVersion: 'v1',
     kind: 'ConfigMap',
     metadata: {
-      ...{ name, namespace, labels: labelsOf(name), annotations: { [OWNER_ANNOTATION]: owner } },
+      ...{ name, namespace, labels: labelsOf(name), annotations: { [ownerAnnotation]: owner } },
       ...ownedBy(ownerReference),
     },
-    data: { ...formatHead(head), [SERVERS_KEY]: formatServers(serversOf(bundle.table)) },
+    data: { ...formatHead(head), [serversKey]: formatServers(serversOf(bundle.table)) },
   };
   try {
-    // Either way it fails if the head changed meanwhile: by a name that is taken, or a resourceVersion that is old.
+    // In both cases it fails if the head changed meanwhile: the name is taken, or the resourceVersion is old.
     if ('resourceVersion' in before) {
       const metadata = { ...object.metadata, resourceVersion: before.resourceVersion };
       await client.apply(pathOf(namespace, name), { ...object, metadata }, { fieldManager, force: true, signal });
@@ -125,18 +126,19 @@ function serversOf({ peers, serverName }: RoutingTable): readonly ServerAddress[
   );
 }
 
-/** Names of the shards that are there, of this head and of others. */
+/** Names of the existing shards, of this head and others. */
 export async function listShards(
   client: ApiClient,
   { namespace, name, signal }: BundleLocation & { readonly signal?: AbortSignal | undefined },
 ): Promise<string[]> {
-  // Version 0: from kube-apiserver's memory, at no cost to etcd. What has come since is not older than what is written.
-  const query = { labelSelector: `${TABLE_LABEL}=${name}`, resourceVersion: '0' };
+  // Version 0 reads from kube-apiserver's cache, without cost for etcd. Anything newer is not older than what is
+  // written now.
+  const query = { labelSelector: `${tableLabel}=${name}`, resourceVersion: '0' };
   const found = await client.list<V1ConfigMap>(collectionOf(namespace), { query, signal, metadataOnly: true });
   return found.items.map(({ metadata }) => metadata?.name ?? '').filter((shard) => shard.startsWith(`${name}-`));
 }
 
-/** The published head, without its shards. */
+/** Reads the published head, without its shards. */
 export async function readHead(
   client: ApiClient,
   location: BundleLocation & { readonly signal?: AbortSignal | undefined },
@@ -145,16 +147,16 @@ export async function readHead(
   const found = await client.get<V1ConfigMap>(pathOf(namespace, name), { signal });
   if (!found) return { ok: false, reason: 'Missing' };
   const { uid = '', resourceVersion = '', annotations, labels } = found.metadata ?? {};
-  const owner = annotations?.[OWNER_ANNOTATION];
+  const owner = annotations?.[ownerAnnotation];
   const place = { resourceVersion, ...(owner !== undefined && { owner }) };
   const parsed = parseHead(found.data);
   if (parsed.ok) return { ok: true, head: parsed.head, uid, ...place };
   const { reason: message, revision } = parsed;
-  const foreign = owner === undefined && labels?.[TABLE_LABEL] === undefined;
+  const foreign = owner === undefined && labels?.[tableLabel] === undefined;
   return { ok: false, reason: 'Malformed', message, ...(revision !== undefined && { revision }), ...place, foreign };
 }
 
-/** The bundle that a head names, read once; undefined if it is not there whole. */
+/** Reads the bundle of a head; undefined if it is incomplete. */
 export async function readBundle(
   client: ApiClient,
   location: BundleLocation & { readonly signal?: AbortSignal | undefined },
@@ -164,7 +166,7 @@ export async function readBundle(
   const shards: BundleShard[] = [];
   for (const { name } of head.shards) {
     const found = await client.get<V1ConfigMap>(pathOf(namespace, name), { signal });
-    const encoded = found?.binaryData?.[SHARD_KEY];
+    const encoded = found?.binaryData?.[shardKey];
     if (encoded === undefined) return undefined;
     shards.push({ name, bytes: Buffer.from(encoded, 'base64') });
   }
@@ -172,21 +174,21 @@ export async function readBundle(
   return decoded.ok ? decoded.bundle : undefined;
 }
 
-/** Why a reader has no bundle, or not the newest. */
+/** Why a reader has no bundle, or an outdated one. */
 export type BundleTrouble =
   /** There is no head. */
   | 'Missing'
-  /** The head, a shard or the bundle is not what it should be. */
+  /** The head, a shard or the bundle is invalid. */
   | 'Invalid'
-  /** The head is another and not newer, though it is the same object: somebody restored or forged it. */
+  /** The head changed but is not newer, although it is the same object: somebody restored or forged it. */
   | 'OlderRevision';
 
-/** What a proxy follows a bundle with. */
+/** The options for following a bundle. */
 export interface WatchBundleOptions extends BundleLocation {
   readonly client: ApiClient;
-  /** Called with whole, valid bundles only, each newer than the one before unless the head was re-created. */
+  /** Called only with complete, valid bundles, each newer than the last unless the head was created again. */
   readonly onBundle: (bundle: RoutingBundle) => void;
-  /** Called when the trouble changes; undefined when it is over. The last bundle stays in force. */
+  /** Called when the trouble changes; undefined when it is over. The last bundle stays in use. */
   readonly onTrouble: (reason: BundleTrouble | undefined, message: string) => void;
   readonly clock: Clock;
   readonly log: Log;
@@ -194,7 +196,7 @@ export interface WatchBundleOptions extends BundleLocation {
   readonly random: () => number;
 }
 
-/** Follows the published bundle; of what it hands out, everything was checked. */
+/** Follows the published bundle. It validates everything that it hands out. */
 export function watchBundle(options: WatchBundleOptions): Reflector<V1ConfigMap> {
   const { client, namespace, name, signal } = options;
   const log = options.log.child({ bundle: `${namespace}/${name}` });
@@ -212,7 +214,7 @@ export function watchBundle(options: WatchBundleOptions): Reflector<V1ConfigMap>
     options.onTrouble(reason, message);
   }
 
-  /** Assemblies run one after another, and events that come meanwhile share the next one. */
+  /** Assemblies run one at a time. Events during an assembly share the next one. */
   function assembleSoon() {
     if (wanted) return;
     wanted = true;
@@ -234,14 +236,14 @@ export function watchBundle(options: WatchBundleOptions): Reflector<V1ConfigMap>
     const uid = object.metadata?.uid ?? '';
     if (accepted?.uid === uid) {
       if (accepted.head.sha256 === head.sha256) return report(undefined, '');
-      // Of one revision there is one table: another of the same number is no newer.
+      // Each revision has one table: another table with the same number is not newer.
       if (head.revision <= accepted.head.revision) {
         return report('OlderRevision', `revision ${head.revision} after ${accepted.head.revision}`);
       }
     }
     const shards: BundleShard[] = [];
     for (const reference of head.shards) {
-      const content = items.get(`${namespace}/${reference.name}`)?.binaryData?.[SHARD_KEY];
+      const content = items.get(`${namespace}/${reference.name}`)?.binaryData?.[shardKey];
       if (content !== undefined) shards.push({ name: reference.name, bytes: Buffer.from(content, 'base64') });
     }
     const decoded = await decodeBundle(head, shards);
@@ -255,8 +257,8 @@ export function watchBundle(options: WatchBundleOptions): Reflector<V1ConfigMap>
   const reflector: Reflector<V1ConfigMap> = startReflector<V1ConfigMap>({
     client,
     path: collectionOf(namespace),
-    labelSelector: `${TABLE_LABEL}=${name}`,
-    // Within a first list, a head may come before its shards.
+    labelSelector: `${tableLabel}=${name}`,
+    // During the first list, a head may arrive before its shards.
     onChange: (event) => {
       if (event.type === 'Synced' || reflector.synced) assembleSoon();
     },
@@ -264,7 +266,7 @@ export function watchBundle(options: WatchBundleOptions): Reflector<V1ConfigMap>
     log: options.log,
     signal,
     random: options.random,
-    // Shards are large; a page of them should not be.
+    // Shards are large, so pages are small.
     pageSize: 20,
   });
   return reflector;
@@ -280,30 +282,31 @@ async function writeShard(
     kind: 'ConfigMap',
     metadata: { name: shard.name, namespace, labels: labelsOf(name), ...ownedBy(ownerReference) },
     immutable: true,
-    binaryData: { [SHARD_KEY]: Buffer.from(shard.bytes).toString('base64') },
+    binaryData: { [shardKey]: Buffer.from(shard.bytes).toString('base64') },
   };
   const create = () => client.create(collectionOf(namespace), object, { signal });
   try {
     await create();
   } catch (error) {
     if (!(error instanceof ApiError) || error.code !== 409) throw error;
-    // Names tell the content, so an existing one is ours from before, unless somebody tampered with it.
+    // The name is a hash of the content, so an existing shard is an earlier one of ours, unless somebody tampered with
+    // it.
     const existing = await client.get<V1ConfigMap>(pathOf(namespace, shard.name), { signal });
-    const content = Buffer.from(existing?.binaryData?.[SHARD_KEY] ?? '', 'base64');
-    const labelled = existing?.metadata?.labels?.[TABLE_LABEL] === name;
+    const content = Buffer.from(existing?.binaryData?.[shardKey] ?? '', 'base64');
+    const labelled = existing?.metadata?.labels?.[tableLabel] === name;
     if (labelled && hashOf(content) === hashOf(shard.bytes)) return;
     await client.delete(pathOf(namespace, shard.name), { signal });
     await create();
   }
 }
 
-/** What cannot be listed is not deleted; that is no reason not to publish. */
+/** Shards that cannot be listed are not deleted. That does not prevent publishing. */
 function ignoreApiError(error: unknown): string[] {
   if (error instanceof ApiError) return [];
   throw error;
 }
 
-/** Names of those that could not be deleted. */
+/** Returns the names of those that could not be deleted. */
 async function deleteShards(
   client: ApiClient,
   { namespace, signal }: BundleLocation & { readonly signal?: AbortSignal | undefined },
@@ -322,7 +325,7 @@ async function deleteShards(
 }
 
 function labelsOf(name: string): Record<string, string> {
-  return { 'app.kubernetes.io/managed-by': 'peerdiscovery', [TABLE_LABEL]: name };
+  return { 'app.kubernetes.io/managed-by': 'peerdiscovery', [tableLabel]: name };
 }
 
 function collectionOf(namespace: string): string {

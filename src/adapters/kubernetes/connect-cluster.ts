@@ -4,9 +4,9 @@ import { delimiter, dirname, resolve } from 'node:path';
 import { type Cluster, KubeConfig, type User } from '@kubernetes/client-node';
 import { parse } from 'yaml';
 
-/** Where to look for the API server and the credentials. */
+/** Where to find the API server and the credentials. */
 export interface LoadKubeConfigOptions {
-  /** Path from the command line; it wins. */
+  /** Path from the command line; it takes precedence. */
   readonly kubeconfig?: string | undefined;
   /** The context to use instead of the kubeconfig's current one. */
   readonly context?: string | undefined;
@@ -17,8 +17,8 @@ export interface LoadKubeConfigOptions {
 }
 
 /**
- * The kubeconfig of the flag, else of `KUBECONFIG` (several files are merged, the first definition of a name wins),
- * else the Pod's ServiceAccount; an error names what to do.
+ * Loads the kubeconfig of the flag, else of `KUBECONFIG` (several files are merged, and the first definition of a name
+ * wins), else the Pod's ServiceAccount. An error says what to do.
  */
 export function loadKubeConfig(options: LoadKubeConfigOptions): KubeConfig {
   const { kubeconfig, context, env, serviceAccountPath = '/var/run/secrets/kubernetes.io/serviceaccount' } = options;
@@ -72,7 +72,7 @@ function loadFile(file: string): KubeConfig {
   return loaded;
 }
 
-/** client-node ignores `tokenFile` of a user, but re-reads the file of this auth provider every minute. */
+/** client-node ignores a user's `tokenFile`, but re-reads the file of this auth provider every minute. */
 function withTokenFiles(users: readonly User[], text: string, directory: string): User[] {
   const document = parse(text) as { users?: { name?: string; user?: { tokenFile?: string } }[] } | null;
   const tokenFiles = new Map<string, string>();

@@ -15,18 +15,18 @@ export interface ObjectReference {
 
 /** Writes Kubernetes Events. */
 export interface EventRecorder {
-  /** Never throws and never waits; an event beyond the rate of its object is dropped. */
+  /** Never throws and never waits. Events beyond the object's rate are dropped. */
   record(object: ObjectReference, type: 'Normal' | 'Warning', reason: string, message: string, action: string): void;
-  /** Resolves when everything recorded so far was sent or dropped. */
+  /** Resolves when everything recorded so far has been sent or dropped. */
   flush(): Promise<void>;
 }
 
 /** Who reports. */
 export interface EventRecorderOptions {
   readonly client: ApiClient;
-  /** Such as `peerdiscovery.dev/operator`. */
+  /** For example `peerdiscovery.dev/operator`. */
   readonly component: string;
-  /** Such as the Pod's name. */
+  /** For example the Pod's name. */
   readonly instance: string;
   readonly clock: Clock;
   readonly log: Log;
@@ -44,16 +44,16 @@ interface Bucket {
   filledAtMs: number;
 }
 
-const SERIES_MS = 10 * 60_000;
-// As client-go's spam filter: a burst of 25 for each object, then one in 5 minutes.
-const BURST = 25;
-const REFILL_MS = 5 * 60_000;
-const MAX_REMEMBERED = 2048;
-const MAX_QUEUED = 200;
+const seriesMs = 10 * 60_000;
+// Like client-go's spam filter: a burst of 25 for each object, then one every 5 minutes.
+const burst = 25;
+const refillMs = 5 * 60_000;
+const maxRemembered = 2048;
+const maxQueued = 200;
 
 /**
- * A recorder of `events.k8s.io/v1` Events that can neither fail nor slow down its caller: it sends one at a time in
- * order, folds repetitions within 10 minutes into a series, and drops what is too much. Failures are logged at debug.
+ * Creates a recorder of `events.k8s.io/v1` Events that neither fails nor blocks its caller. It sends one at a time in
+ * order, joins repetitions within 10 minutes into a series, and drops the excess. It logs failures at level debug.
  *
  * Events on cluster-scoped objects are in namespace `default`, where Kubernetes expects them.
  */
@@ -67,10 +67,10 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
   function takeToken(object: ObjectReference): boolean {
     const key = JSON.stringify([object.apiVersion, object.kind, object.namespace, object.name, object.uid]);
     const now = clock.now();
-    const bucket = buckets.get(key) ?? { tokens: BURST, filledAtMs: now };
-    const refill = Math.max(0, Math.floor((now - bucket.filledAtMs) / REFILL_MS));
-    bucket.tokens = Math.min(BURST, bucket.tokens + refill);
-    bucket.filledAtMs = bucket.tokens === BURST ? now : bucket.filledAtMs + refill * REFILL_MS;
+    const bucket = buckets.get(key) ?? { tokens: burst, filledAtMs: now };
+    const refill = Math.max(0, Math.floor((now - bucket.filledAtMs) / refillMs));
+    bucket.tokens = Math.min(burst, bucket.tokens + refill);
+    bucket.filledAtMs = bucket.tokens === burst ? now : bucket.filledAtMs + refill * refillMs;
     remember(buckets, key, bucket);
     if (bucket.tokens < 1) return false;
     bucket.tokens -= 1;
@@ -92,7 +92,7 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
         await client.patchMerge(series.path, patch, { signal });
         return;
       } catch (error) {
-        // Events expire within the hour; a repetition then starts anew.
+        // Events expire within the hour; a repetition then starts a new one.
         if (!(error instanceof ApiError) || error.code !== 404) throw error;
         series.count = 1;
       }
@@ -110,7 +110,7 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
     record(object, type, reason, message, action) {
       if (signal?.aborted) return;
       const now = clock.now();
-      if (queued >= MAX_QUEUED || !takeToken(object)) {
+      if (queued >= maxQueued || !takeToken(object)) {
         log.debug('event dropped by rate limit', { kind: object.kind, name: object.name, reason });
         return;
       }
@@ -127,7 +127,7 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
       };
       const key = JSON.stringify([event.regarding, type, reason, event.note, action]);
       const known = seriesByKey.get(key);
-      const series = known && now - known.lastAtMs <= SERIES_MS ? known : { path: undefined, count: 0, lastAtMs: now };
+      const series = known && now - known.lastAtMs <= seriesMs ? known : { path: undefined, count: 0, lastAtMs: now };
       const count = series.count + 1;
       series.count = count;
       series.lastAtMs = now;
@@ -145,16 +145,16 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
   };
 }
 
-/** Least recently used first out, so that memory is bounded. */
+/** Evicts the least recently used entry, so that memory is bounded. */
 function remember<V>(map: Map<string, V>, key: string, value: V) {
   map.delete(key);
   map.set(key, value);
-  if (map.size <= MAX_REMEMBERED) return;
+  if (map.size <= maxRemembered) return;
   const oldest = map.keys().next();
   if (!oldest.done) map.delete(oldest.value);
 }
 
-/** At most `maxBytes` of UTF-8, which is how the API server counts. */
+/** Cuts to `maxBytes` of UTF-8, as the API server counts bytes. */
 function truncate(text: string, maxBytes: number): string {
   if (Buffer.byteLength(text) <= maxBytes) return text;
   const cut = Buffer.from(text).subarray(0, maxBytes - 3);

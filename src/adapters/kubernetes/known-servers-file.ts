@@ -1,8 +1,8 @@
-/** A kube-apiserver by its own address. */
+/** A kube-apiserver and its own address. */
 export interface ServerAddress {
   /** `ip:port`. */
   readonly address: string;
-  /** DNS name that its certificate has to bear. */
+  /** DNS name that its certificate must contain. */
   readonly serverName: string;
 }
 
@@ -11,7 +11,7 @@ export function formatServers(servers: readonly ServerAddress[]): string {
   return `${JSON.stringify({ servers })}\n`;
 }
 
-/** The servers of such a text; throws what is wrong with it. */
+/** Parses such a text. Throws an error that says what is wrong. */
 export function parseServers(text: string): readonly ServerAddress[] {
   const { servers } = JSON.parse(text) as { readonly servers?: unknown };
   if (!Array.isArray(servers) || !servers.every(isServerAddress))

@@ -3,35 +3,35 @@ import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import { type ApiClient, ApiError } from './api-client.ts';
 
-/** Why leadership can be neither won nor kept at the moment. */
+/** Why leadership can be neither won nor kept now. */
 export type ElectionTrouble = 'NamespaceMissing' | 'Forbidden' | 'Unreachable' | 'Failed';
 
-/** Who elects, where, and what the leader does. */
+/** The options of an election. */
 export interface LeaderElectionOptions {
   readonly client: ApiClient;
   readonly namespace: string;
   /** Name of the Lease. */
   readonly name: string;
-  /** Different for every candidate, also over restarts. */
+  /** Unique for every candidate and every start. */
   readonly identity: string;
   readonly clock: Clock;
   readonly log: Log;
   readonly signal: AbortSignal;
   readonly random: () => number;
   /**
-   * The leader's work; it has to end soon after its signal aborts. A rejection ends the election with that error.
-   * `leads` is false as soon as somebody else may lead, also in a process that was stopped and has just gone on.
+   * The leader's work. It must end soon after its signal aborts; a rejection ends the election with that error. `leads`
+   * returns false as soon as somebody else may lead, even in a process that was suspended and resumed.
    */
   readonly onStartedLeading: (signal: AbortSignal, leads: () => boolean) => Promise<void>;
   readonly onStoppedLeading: () => void;
   /** Called when a trouble that has lasted for `troubleAfterMs` changes; undefined when it is over. */
   readonly onTrouble?: (reason: ElectionTrouble | undefined, message: string) => void;
-  /** Time that no clock correction moves; the process's own if absent. */
+  /** A monotonic clock; the process's own by default. */
   readonly monotonicMs?: () => number;
   readonly leaseDurationMs?: number;
   readonly renewDeadlineMs?: number;
   readonly retryPeriodMs?: number;
-  /** A refusal that passes within this time is not worth telling. */
+  /** A shorter refusal is not reported. */
   readonly troubleAfterMs?: number;
 }
 
@@ -47,15 +47,15 @@ interface LeaseSpec {
 
 type Attempt = 'Held' | 'HeldByOther' | 'Failed';
 
-// Of client-go: each wait for the lock is between one and 2.2 retry periods.
-const JITTER_FACTOR = 1.2;
+// From client-go: each wait for the lock is between one and 2.2 retry periods.
+const jitterFactor = 1.2;
 
 /**
- * Runs the leader's work in at most one candidate at a time, by client-go's rules on a Lease, until `signal` aborts.
+ * Runs the leader's work in at most one candidate at a time, by client-go's rules for a Lease, until `signal` aborts.
  *
- * A Lease is judged by the time at which this process saw it change, never by comparing clocks of machines. A leader
- * that could not renew for `renewDeadlineMs` stops before anyone else may take over; afterwards it competes again.
- * At shutdown the Lease is given up, so that the next leader need not wait, but only if the work has ended by then.
+ * It judges a Lease by the time at which this process saw it change, and never compares clocks of machines. A leader
+ * that could not renew for `renewDeadlineMs` stops before anyone else may take over, and then competes again. At
+ * shutdown it releases the Lease so that the next leader need not wait, but only if the work has ended by then.
  *
  * https://github.com/kubernetes/client-go/blob/master/tools/leaderelection/leaderelection.go
  */
@@ -73,7 +73,7 @@ export async function runLeaderElection(options: LeaderElectionOptions): Promise
   const path = `${collection}/${name}`;
   let observed: Lease | undefined;
   let observedAtMs = 0;
-  /** When the last successful write of ours was begun: nobody can have seen it earlier. */
+  /** When this process began its last successful write: nobody can have seen it earlier. */
   let renewedAtMs = 0;
   let trouble: ElectionTrouble | undefined;
   let troubledSinceMs = 0;
@@ -106,7 +106,7 @@ export async function runLeaderElection(options: LeaderElectionOptions): Promise
     };
   }
 
-  /** Takes or renews the Lease; a conflict means that somebody else was faster. */
+  /** Takes or renews the Lease. A conflict means that somebody else was faster. */
   async function attempt(attemptSignal: AbortSignal): Promise<Attempt> {
     const startedAtMs = monotonicMs();
     try {
@@ -128,7 +128,7 @@ export async function runLeaderElection(options: LeaderElectionOptions): Promise
 
   async function takeOrRenew(attemptSignal: AbortSignal): Promise<Attempt> {
     if (observed && isOurs(observed)) {
-      // The common case: our own last write is still the current one, so that one request renews it.
+      // The common case: this process's last write is still current, so one request renews it.
       try {
         return await write({ ...observed, spec: specNow(observed.spec) }, attemptSignal);
       } catch (error) {
@@ -182,7 +182,7 @@ export async function runLeaderElection(options: LeaderElectionOptions): Promise
     options.onTrouble?.(undefined, '');
   }
 
-  /** True once we hold the Lease, false if stopped before. */
+  /** Returns true once this process holds the Lease, false if it was stopped before. */
   async function acquire(): Promise<boolean> {
     let seenHolder: string | undefined;
     while (!signal.aborted) {
@@ -190,7 +190,7 @@ export async function runLeaderElection(options: LeaderElectionOptions): Promise
       const holder = observed?.spec?.holderIdentity;
       if (holder && holder !== identity && holder !== seenHolder) log.info('waiting for the lease', { holder });
       seenHolder = holder ?? seenHolder;
-      await clock.sleep(retryPeriodMs * (1 + random() * JITTER_FACTOR), signal);
+      await clock.sleep(retryPeriodMs * (1 + random() * jitterFactor), signal);
     }
     return false;
   }
@@ -232,7 +232,7 @@ export async function runLeaderElection(options: LeaderElectionOptions): Promise
     let fault: { error: unknown } | undefined;
     let working = true;
     const leads = () => !leading.signal.aborted && monotonicMs() - renewedAtMs < renewDeadlineMs;
-    // A microtask later, so that a synchronous throw is a rejection too.
+    // Deferred by a microtask, so that a synchronous throw becomes a rejection.
     const work = Promise.resolve()
       .then(() => options.onStartedLeading(leading.signal, leads))
       .catch((error: unknown) => {
@@ -283,7 +283,7 @@ function classify(error: unknown): ElectionTrouble {
   return 'Failed';
 }
 
-/** As Kubernetes' MicroTime: RFC 3339 with six digits. */
+/** Formats like Kubernetes' MicroTime: RFC 3339 with six digits. */
 export function microTime(ms: number): string {
   return new Date(ms).toISOString().replace('Z', '000Z');
 }

@@ -1,22 +1,22 @@
-const NEWLINE = 0x0a;
+const newline = 0x0a;
 
-/** Thrown for a line that is longer than the bound. */
+/** Thrown for a line longer than the bound. */
 export class OversizedLineError extends Error {
   override readonly name = 'OversizedLineError';
 }
 
-/** Cuts a stream of bytes into lines. */
+/** Splits a stream of bytes into lines. */
 export interface LineDecoder {
-  /** The lines that `chunk` completes, without their newlines; empty lines are dropped. */
+  /** Returns the lines that `chunk` completes, without newlines. Drops empty lines. */
   push(chunk: Uint8Array): string[];
-  /** Bytes that wait for their newline. */
+  /** Number of bytes waiting for their newline. */
   readonly pendingBytes: number;
 }
 
 /**
- * Yields every line exactly once, however the stream is cut.
+ * Yields every line exactly once, however the stream is chunked.
  *
- * Lines are cut as bytes and decoded whole: a newline byte is never part of another UTF-8 character.
+ * It splits bytes and decodes whole lines: in UTF-8, a newline byte is never part of another character.
  */
 export function createLineDecoder(maxLineBytes: number): LineDecoder {
   let pending: Uint8Array[] = [];
@@ -34,7 +34,7 @@ export function createLineDecoder(maxLineBytes: number): LineDecoder {
     push(chunk) {
       const lines: string[] = [];
       let start = 0;
-      for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
+      for (let end = chunk.indexOf(newline); end >= 0; end = chunk.indexOf(newline, start)) {
         keep(chunk.subarray(start, end));
         const line = Buffer.concat(pending, pendingBytes).toString('utf8').trim();
         if (line) lines.push(line);

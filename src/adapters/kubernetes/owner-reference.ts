@@ -1,4 +1,4 @@
-/** The metadata by which Kubernetes deletes an object once its owner is gone. */
+/** Metadata that lets Kubernetes delete an object once its owner is gone. */
 export interface OwnerReference {
   readonly apiVersion: string;
   readonly kind: string;
@@ -7,9 +7,9 @@ export interface OwnerReference {
 }
 
 /**
- * `ownerReferences` for an object's metadata; nothing where the owner is not known.
+ * `ownerReferences` for an object's metadata; none if the owner is not known.
  *
- * It blocks no deletion, as that would need a right to the owner's finalizers.
+ * It does not block the owner's deletion, because that would need a right to the owner's finalizers.
  */
 export function ownedBy(owner: OwnerReference | undefined) {
   return owner === undefined ? {} : { ownerReferences: [{ ...owner, blockOwnerDeletion: false }] };

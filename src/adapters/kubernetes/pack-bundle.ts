@@ -7,7 +7,7 @@ import type {
   TableResource,
 } from '../../domain/routing-table.ts';
 
-/** A bundle as it is published: each set of peers is written once, and rows refer to it by its index. */
+/** The published form of a bundle: it has each set of peers once, and rows refer to it by index. */
 export interface PackedBundle extends Omit<RoutingBundle, 'table'> {
   readonly table: Omit<RoutingTable, 'groupVersions'> & {
     readonly peerSets: readonly PeerSet[];
@@ -29,7 +29,7 @@ interface PackedResource {
   readonly subresourceWriters?: Readonly<Record<string, { readonly writers: number; readonly standIns: number }>>;
 }
 
-/** Writes every distinct set of peers once: of 10,000 resources on 100 peers nearly all have the same. */
+/** Writes every distinct set of peers once. Of 10,000 resources on 100 peers, nearly all have the same set. */
 export function packBundle({ table, ...documents }: RoutingBundle): PackedBundle {
   const { groupVersions, ...rest } = table;
   const indexes = new Map<string, number>();
@@ -63,7 +63,9 @@ export function packBundle({ table, ...documents }: RoutingBundle): PackedBundle
   return { table: { ...rest, peerSets, groupVersions: packed }, ...documents };
 }
 
-/** The bundle of a packed one, in which equal sets are one object; or the first row that refers to no set. */
+/**
+ * Unpacks a bundle, so that equal sets are one object. Returns the first row that refers to no set, if there is one.
+ */
 export function unpackPeerSets({
   table,
   ...documents

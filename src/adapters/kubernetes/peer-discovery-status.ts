@@ -5,17 +5,17 @@ import { type ApiClient, ApiError } from './api-client.ts';
 /** Path of the collection. */
 export const peerDiscoveriesPath = `/apis/${apiVersion}/${plural}`;
 
-/** The owner of every status field, whichever replica writes it. */
+/** The field manager of every status field, whichever replica writes it. */
 export const fieldManager = 'peerdiscovery-operator';
 
-/** What keeps the operator from its work on an object until somebody changes something. */
+/** Why the operator cannot work on an object until somebody changes something. */
 export interface StandstillReason {
   /** In one CamelCase word. */
   readonly reason: string;
   readonly message: string;
 }
 
-/** Writes the whole status by server-side apply; an object that was deleted meanwhile is no fault. */
+/** Writes the whole status by server-side apply. An object that was deleted meanwhile is not an error. */
 export async function writeStatus(
   client: ApiClient,
   name: string,
@@ -33,8 +33,8 @@ export async function writeStatus(
 }
 
 /**
- * Sets `Stalled`, and `Ready` to false unless a good spec stays in use; everything else in the status stays as it was.
- * Resolves to false if it said the same already.
+ * Sets `Stalled`, and sets `Ready` to false unless a good spec stays in use. Keeps everything else in the status.
+ * Resolves to false if the status already said the same.
  *
  * @param now Milliseconds since the epoch.
  */

@@ -13,7 +13,7 @@ import { startReflector, type Watchable } from './reflector.ts';
 
 const inspectionTimeoutMs = 5_000;
 
-/** The cluster behind an API client, for the kubectl plugin: every failure says what to do about it. */
+/** The cluster behind an API client, for the kubectl plugin. Every failure says what to do about it. */
 export function createPluginCluster(client: ApiClient): Cluster {
   const guarded = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
@@ -65,7 +65,7 @@ export function createPluginCluster(client: ApiClient): Cluster {
       }),
     watchObject: (name, onChange, signal) =>
       guarded(async () => {
-        // A first look fails with a clear error; a watch by itself would retry in silence.
+        // The first list fails with a clear error; a watch alone would retry in silence.
         await client.list(`/apis/${apiVersion}/${plural}`, { signal, pageSize: 1 });
         const reflector = startReflector<PeerDiscovery & Watchable>({
           client,

@@ -1,14 +1,14 @@
 import { readFile, stat } from 'node:fs/promises';
-import { type DecodedBundle, MAX_BUNDLE_BYTES, unpackBundle } from './bundle-codec.ts';
+import { type DecodedBundle, maxBundleBytes, unpackBundle } from './bundle-codec.ts';
 
 /**
- * The bundle of a mounted or exported file, JSON or gzip of it; a file that cannot be read is a reason, not an
+ * Reads the bundle of a mounted or exported file, as JSON or gzipped JSON. An unreadable file is a reason, not an
  * exception.
  */
 export async function readBundleFile(path: string): Promise<DecodedBundle> {
   try {
     const { size } = await stat(path);
-    if (size > MAX_BUNDLE_BYTES) return { ok: false, reason: `${path} is longer than ${MAX_BUNDLE_BYTES} bytes` };
+    if (size > maxBundleBytes) return { ok: false, reason: `${path} is longer than ${maxBundleBytes} bytes` };
     const decoded = await unpackBundle(await readFile(path));
     return decoded.ok ? decoded : { ok: false, reason: `${path}: ${decoded.reason}` };
   } catch (error) {

@@ -6,14 +6,14 @@ import { type ApiClient, ApiError } from './api-client.ts';
 const viewer = 'peerdiscovery-status-viewer';
 const service = 'https:peerdiscovery-operator-metrics:metrics';
 const tokenSeconds = 600;
-/** Of three replicas, one leads; the API server picks one at random. */
+/** One of three replicas leads, and the API server picks one at random. */
 const maxAttempts = 16;
 
 /**
- * Reads the status page from the replica that leads, through the API server's proxy for Services.
+ * Reads the status page from the leading replica, through the API server's proxy for Services.
  *
- * That proxy takes the user's own credential away, and does not verify the operator's certificate: what goes to the
- * operator is a token of ten minutes for an account that may look at the page, and for nobody but the operator.
+ * That proxy removes the user's own credential, and does not verify the operator's certificate. So the request carries
+ * a token that is valid for ten minutes and only for the operator, of an account that may only read the page.
  */
 export function createStatusPageReader(
   client: Pick<ApiClient, 'create' | 'read'>,
@@ -56,7 +56,7 @@ export function createStatusPageReader(
   };
 }
 
-/** What has no Status was said by the operator, not by the API server. */
+/** An answer without a Status came from the operator, not from the API server. */
 function explain(error: ApiError, namespace: string): Error {
   if (error.status !== undefined || error.code === 0) return error;
   const options = { cause: error };

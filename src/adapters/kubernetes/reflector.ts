@@ -4,7 +4,7 @@ import type { Log } from '../../runtime/log.ts';
 import { type ApiClient, ApiError, type StatusBody } from './api-client.ts';
 import { createLineDecoder, OversizedLineError } from './line-decoder.ts';
 
-/** What the reflector needs of an object. */
+/** The fields of an object that the reflector needs. */
 export interface Watchable {
   readonly metadata?: {
     readonly name?: string;
@@ -14,12 +14,12 @@ export interface Watchable {
   };
 }
 
-/** A difference of the store, or `Synced` after each whole list. */
+/** A change of the store, or `Synced` after each whole list. */
 export type ReflectorEvent<T> =
   | { readonly type: 'Added' | 'Modified' | 'Deleted'; readonly object: T }
   | { readonly type: 'Synced' };
 
-/** Why the store may be behind, and since when. */
+/** Why the store may be outdated, and since when. */
 export interface ReflectorTrouble {
   readonly since: number;
   readonly message: string;
@@ -27,21 +27,23 @@ export interface ReflectorTrouble {
 
 /** A local copy of a resource. */
 export interface Reflector<T> {
-  /** By `namespace/name`, or by `name` for cluster-scoped objects; it is replaced in place, so do not keep it. */
+  /** Objects by `namespace/name`, or by `name` if cluster-scoped. The map is updated in place, so do not keep it. */
   items(): ReadonlyMap<string, T>;
-  /** True once a whole list was stored. */
+  /** True once a whole list has been stored. */
   readonly synced: boolean;
-  /** When the last whole list, event or bookmark came; undefined before the first. An opened watch has said nothing. */
+  /**
+   * When the last whole list, event or bookmark arrived; undefined before the first. Opening a watch does not count.
+   */
   readonly lastContactAtMs: number | undefined;
-  /** Set while lists or watches fail; the store keeps what was last known. */
+  /** Set while lists or watches fail. The store keeps the last known objects. */
   readonly failing: ReflectorTrouble | undefined;
-  /** Resolves at the first sync; never if the reflector is stopped before. */
+  /** Resolves at the first sync. Never resolves if the reflector is stopped before. */
   whenSynced(): Promise<void>;
-  /** Resolves after `signal` stopped it and its connection is gone. */
+  /** Resolves after `signal` has stopped it and its connection is closed. */
   readonly stopped: Promise<void>;
 }
 
-/** What a reflector follows and with what. */
+/** The options of a reflector. */
 export interface ReflectorOptions<T extends Watchable> {
   readonly client: ApiClient;
   /** Path of the collection, such as `/apis/coordination.k8s.io/v1/namespaces/kube-system/leases`. */
@@ -53,7 +55,7 @@ export interface ReflectorOptions<T extends Watchable> {
   readonly log: Log;
   readonly signal: AbortSignal;
   readonly random: () => number;
-  /** A watch that is silent for this long is dead; bookmarks come about every minute. */
+  /** A watch that is silent for this long is dead. Bookmarks come about every minute. */
   readonly watchdogMs?: number;
   readonly backoffBaseMs?: number;
   readonly backoffCapMs?: number;
@@ -64,7 +66,7 @@ export interface ReflectorOptions<T extends Watchable> {
 type WatchEnd =
   /** The server ended it cleanly, as it does after `timeoutSeconds`. */
   | { readonly type: 'Ended' }
-  /** Our resource version is too old. */
+  /** The resource version is too old. */
   | { readonly type: 'Expired' }
   | { readonly type: 'Failed'; readonly error: unknown; readonly relist: boolean };
 
@@ -73,21 +75,21 @@ interface WatchEvent<T> {
   readonly object: T & StatusBody;
 }
 
-const FLOOR_MS = 100;
-// A resource that does not exist (its CRD is not installed yet) is asked for at least this often.
-const UNKNOWN_RESOURCE_CAP_MS = 10_000;
-// A server may ask to wait; it may not switch us off.
-const RETRY_AFTER_CAP_MS = 60_000;
-// A watch that lived this long counts as success.
-const HEALTHY_WATCH_MS = 5_000;
+const floorMs = 100;
+// Maximum delay for a resource that does not exist, because its CustomResourceDefinition is not installed yet.
+const unknownResourceCapMs = 10_000;
+// A server may ask for a delay, but not for ever.
+const retryAfterCapMs = 60_000;
+// A watch that lived this long counts as a success.
+const healthyWatchMs = 5_000;
 
 /**
- * Keeps a copy of a resource until `signal` aborts, over every failure: it never gives up, and never shows less than
- * the last whole state that it knew.
+ * Keeps a copy of a resource until `signal` aborts, whatever fails. It never gives up, and always shows the last
+ * complete state.
  *
- * Lists are paged and most recent; watches ask for bookmarks and are resumed where they ended. After 410 the new list
- * is compared with the store, and only the differences are told. client-node's informer ends for good on any other
- * error.
+ * It lists pages of the most recent state. Its watches ask for bookmarks and resume where they ended. After 410 it
+ * compares the new list with the store and reports only the differences. client-node's informer, in contrast, ends for
+ * good on any other error.
  *
  * https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
  */
@@ -96,13 +98,13 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
   const { watchdogMs = 90_000, backoffBaseMs = 500, backoffCapMs = 10_000, maxLineBytes = 16 * 1024 * 1024 } = options;
   const log = options.log.child({ watch: path });
   const items = new Map<string, T>();
-  const backoff = createBackoff({ baseMs: backoffBaseMs, capMs: backoffCapMs, floorMs: FLOOR_MS, random });
+  const backoff = createBackoff({ baseMs: backoffBaseMs, capMs: backoffCapMs, floorMs: floorMs, random });
   const selectors = { labelSelector: options.labelSelector, fieldSelector: options.fieldSelector };
   let resourceVersion: string | undefined;
   let synced = false;
   let lastContactAtMs: number | undefined;
   let failing: ReflectorTrouble | undefined;
-  // A watch that opens and fails before it has said anything has mended nothing, although it is not failing meanwhile.
+  // A watch that opens and then fails without an event has fixed nothing.
   let troubledSince: number | undefined;
   let resolveSynced: () => void = () => {};
   const whenSynced = new Promise<void>((resolve) => {
@@ -112,7 +114,7 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
   function tell(event: ReflectorEvent<T>) {
     const report = (error: unknown) => log.error('a change handler failed', { event: event.type, error });
     try {
-      // A handler that is async after all must not end the process.
+      // A handler that turns out to be async must not end the process.
       const returned: unknown = options.onChange(event);
       if (returned instanceof Promise) returned.catch(report);
     } catch (error) {
@@ -157,7 +159,7 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
     }
   }
 
-  /** Undefined to go on. */
+  /** Returns undefined to go on. */
   function takeLine(line: string): WatchEnd | undefined {
     const event = JSON.parse(line) as WatchEvent<T>;
     switch (event.type) {
@@ -222,7 +224,7 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
       return { type: 'Ended' };
     } catch (error) {
       if (error instanceof ApiError && error.code === 410) return { type: 'Expired' };
-      // An event that cannot be read would come again at the same resource version.
+      // An unreadable event would come again at the same resource version.
       const unreadable = error instanceof OversizedLineError || error instanceof SyntaxError;
       const refused = error instanceof ApiError && (error.code === 400 || error.code === 404);
       return { type: 'Failed', error, relist: unreadable || refused };
@@ -232,7 +234,7 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
     }
   }
 
-  /** Ends a watch of which no byte came for `watchdogMs` (up to a third more), whatever the wall clock does. */
+  /** Ends a watch after `watchdogMs` without a byte (up to a third more), whatever the wall clock does. */
   async function watchSilence(abort: AbortController, takeHeard: () => boolean) {
     const slices = 3;
     for (let silent = 0; silent < slices; ) {
@@ -262,45 +264,54 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
     const asked = error instanceof ApiError ? error.retryAfterMs : undefined;
     const delayMs =
       asked === undefined
-        ? Math.min(backoffMs, unknownResource ? UNKNOWN_RESOURCE_CAP_MS : backoffMs)
-        : Math.min(asked, RETRY_AFTER_CAP_MS) + random() * backoffBaseMs;
+        ? Math.min(backoffMs, unknownResource ? unknownResourceCapMs : backoffMs)
+        : Math.min(asked, retryAfterCapMs) + random() * backoffBaseMs;
     await clock.sleep(delayMs, signal);
   }
 
+  // The first 410 after progress is retried at once; further ones in a row wait.
+  let expiredInRow = 0;
+
+  /** Lists anew; false if that failed. */
+  async function tryList(): Promise<boolean> {
+    try {
+      await list();
+      return true;
+    } catch (error) {
+      if (signal.aborted) return false;
+      const isFirstExpiry = error instanceof ApiError && error.code === 410 && expiredInRow++ === 0;
+      if (!isFirstExpiry) await waitAfter(error);
+      return false;
+    }
+  }
+
+  async function recoverFrom(end: WatchEnd, progressed: boolean): Promise<void> {
+    if (end.type === 'Expired') {
+      resourceVersion = undefined;
+      log.debug('resource version expired; listing anew');
+      if (expiredInRow++ > 0) await waitAfter(new Error('resource version expires at once'));
+    } else if (end.type === 'Failed') {
+      if (end.relist) resourceVersion = undefined;
+      await waitAfter(end.error);
+    } else if (!progressed) {
+      // A clean end at once is no reason for alarm, but must not become a busy loop.
+      await clock.sleep(backoff.nextMs(), signal);
+    }
+  }
+
   async function run() {
-    // A first 410 after progress is answered at once; the next ones in a row wait.
-    let expiredInRow = 0;
     while (!signal.aborted) {
-      if (resourceVersion === undefined) {
-        try {
-          await list();
-        } catch (error) {
-          if (signal.aborted) return;
-          if (error instanceof ApiError && error.code === 410 && expiredInRow++ === 0) continue;
-          await waitAfter(error);
-          continue;
-        }
-      }
+      if (resourceVersion === undefined && !(await tryList())) continue;
       const startedAt = clock.now();
       const versionBefore = resourceVersion;
       const end = await watch();
       if (signal.aborted) return;
-      const progressed = resourceVersion !== versionBefore || clock.now() - startedAt >= HEALTHY_WATCH_MS;
+      const progressed = resourceVersion !== versionBefore || clock.now() - startedAt >= healthyWatchMs;
       if (progressed) {
         backoff.reset();
         expiredInRow = 0;
       }
-      if (end.type === 'Expired') {
-        resourceVersion = undefined;
-        log.debug('resource version expired; listing anew');
-        if (expiredInRow++ > 0) await waitAfter(new Error('resource version expires at once'));
-      } else if (end.type === 'Failed') {
-        if (end.relist) resourceVersion = undefined;
-        await waitAfter(end.error);
-      } else if (!progressed) {
-        // Clean but at once: no reason to alarm, but none to spin either.
-        await clock.sleep(backoff.nextMs(), signal);
-      }
+      await recoverFrom(end, progressed);
     }
   }
 
@@ -324,7 +335,7 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
   };
 }
 
-/** The key under which the store holds an object. */
+/** The object's key in the store. */
 function keyOf(object: Watchable): string {
   const { name, namespace } = object?.metadata ?? {};
   if (!name) throw new Error('an object has no metadata.name');

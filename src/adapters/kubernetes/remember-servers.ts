@@ -4,15 +4,15 @@ import type { AddressPolicy } from '../peers/address-policy.ts';
 import type { ApiClient } from './api-client.ts';
 import { formatServers, parseServers, type ServerAddress } from './known-servers-file.ts';
 
-/** Tells the API client of all kube-apiservers that any source knows. */
+/** Tells the API client about all kube-apiservers that any source knows. */
 export interface KnownServers {
-  /** Replaces what one source knows. A source that knows none keeps what it knew. */
+  /** Replaces the servers of one source. An empty list changes nothing. */
   learn(source: string, servers: readonly ServerAddress[]): void;
-  /** Drops a source that no longer exists. The servers of the last source stay. */
+  /** Removes a source that no longer exists, but keeps the servers of the last source. */
   forget(source: string): void;
 }
 
-/** Where the servers are remembered over a restart, and which of them may be used. */
+/** Where to store the servers across restarts, and which of them may be used. */
 export interface RememberOptions {
   readonly client: Pick<ApiClient, 'learnServers'>;
   readonly file: string | undefined;
@@ -21,10 +21,10 @@ export interface RememberOptions {
 }
 
 /**
- * Begins with the servers in the file, so that a process which starts while its kubeconfig's server hangs has others.
+ * Starts with the servers in the file, so that a process whose kubeconfig's server hangs at the start has others.
  *
- * The file is written when the servers change. On a read-only file system, as of a mounted ConfigMap, it is only read.
- * A file that cannot be read or written is logged, and costs nothing else.
+ * It writes the file when the servers change. On a read-only file system, such as a mounted ConfigMap, it only reads.
+ * It logs a file that cannot be read or written, and goes on.
  */
 export function rememberServers({ client, file, policy, log }: RememberOptions): KnownServers {
   const sources = new Map<string, readonly ServerAddress[]>();
@@ -54,7 +54,7 @@ export function rememberServers({ client, file, policy, log }: RememberOptions):
   };
 }
 
-/** Each address once, in the order of addresses. */
+/** Each address once, sorted by address. */
 function unite(lists: readonly (readonly ServerAddress[])[]): readonly ServerAddress[] {
   const byAddress = new Map<string, ServerAddress>();
   for (const { address, serverName } of lists.flat())

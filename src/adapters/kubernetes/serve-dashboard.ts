@@ -4,11 +4,11 @@ import type { AddressInfo } from 'node:net';
 import { PluginError, type StatusPage } from '../../plugin/ports.ts';
 
 /**
- * Shows the status page on this machine alone, at an address that nobody can guess, until the signal aborts; resolves
+ * Serves the status page on this machine only, at an address that nobody can guess, until the signal aborts. Resolves
  * to that address.
  *
- * Other users of the machine lack the random part of the path, and a page of the web that has its own name point here
- * fails for its `Host`. Nothing but that one page can be read through it.
+ * Other users of the machine do not know the random part of the path. A web page whose own name points here fails
+ * because of its `Host`. Nothing but the status page can be read.
  */
 export async function serveDashboard(
   read: (search: string) => Promise<StatusPage>,
@@ -63,7 +63,7 @@ function send(response: ServerResponse, status: number, { contentType, policy, b
   response.writeHead(status, {
     'Content-Type': contentType,
     'Content-Length': body.byteLength,
-    // A page without a policy of its own may do nothing.
+    // A page without a policy of its own gets the strictest one.
     'Content-Security-Policy': policy === '' ? "default-src 'none'" : policy,
     'Referrer-Policy': 'no-referrer',
     'Cross-Origin-Resource-Policy': 'same-origin',

@@ -7,15 +7,15 @@ import type { BundleLocation } from './config-map-bundle.ts';
 import { peerDiscoveriesPath } from './peer-discovery-status.ts';
 import { confirmedAt } from './table-lease.ts';
 
-/** How long nobody has to have confirmed a table before its status is taken back. */
+/** A status is withdrawn if nobody has confirmed its table for this long. */
 const silentAfterMs = 60_000;
 const fieldManager = 'peerdiscovery-proxy';
 const lookEveryMs = 5_000;
 
-/** What the report needs. */
+/** The options of the report. */
 export interface SilenceReportOptions extends BundleLocation {
   readonly client: ApiClient;
-  /** Name of the PeerDiscovery whose table it is; undefined before a table was read. */
+  /** Name of the PeerDiscovery that owns the table; undefined before a table was read. */
   readonly owner: () => string | undefined;
   readonly clock: Clock;
   readonly log: Log;
@@ -23,14 +23,13 @@ export interface SilenceReportOptions extends BundleLocation {
 }
 
 /**
- * Takes back, in the status of the table's PeerDiscovery, what no operator has stood behind for a minute: as the node
- * controller does for a kubelet that is silent.
+ * Withdraws the status of the table's PeerDiscovery if no operator has stood behind it for a minute, as the node
+ * controller does for a silent kubelet.
  *
- * The status has no heartbeat, so it would say for ever what the last operator saw. Whoever confirms the table is
- * alive, so the report is made only if the Lease was not renewed for a minute, and a read past the watch says so too.
- * What it writes follows from the last confirmation alone, so that all proxies write the same and only the first
- * changes anything. An operator that comes back writes the whole status anew. The result is to be called at each
- * confirmation that is seen.
+ * The status has no heartbeat, so it would show for ever what the last operator saw. Whoever confirms the table is
+ * alive. So the proxy withdraws the status only if the Lease was not renewed for a minute and a read past the watch
+ * agrees. The text depends on the last confirmation alone, so all proxies write the same and only the first write
+ * changes anything. An operator that comes back writes the whole status again. Call the result at each confirmation.
  */
 export function reportSilence(options: SilenceReportOptions): (renewTime: string) => void {
   const { client, clock, log, signal, owner } = options;
@@ -40,7 +39,7 @@ export function reportSilence(options: SilenceReportOptions): (renewTime: string
   async function report(renewTime: string, name: string): Promise<void> {
     const now = await confirmedAt(client, { ...options, signal });
     if (now !== renewTime) {
-      // The watch is late; it is not the operator.
+      // Only the watch is late, not the operator.
       if (now !== undefined) heard = { renewTime: now, at: clock.now() };
       return;
     }
@@ -80,7 +79,7 @@ export function reportSilence(options: SilenceReportOptions): (renewTime: string
   };
 }
 
-/** What of a status is taken back; undefined if it does not say that all is well. */
+/** The withdrawn parts of a status; undefined if it does not claim that all is well. */
 function withdraw(status: PeerDiscovery['status'], renewTime: string): object | undefined {
   const before = status?.conditions ?? [];
   if (before.find(({ type }) => type === 'Ready')?.status !== 'True') return undefined;

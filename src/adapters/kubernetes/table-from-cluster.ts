@@ -11,23 +11,23 @@ import type { KnownServers } from './remember-servers.ts';
 import { reportSilence } from './silence-report.ts';
 import { watchConfirmations } from './table-lease.ts';
 
-/** Where the table comes from, and how its owner is told that it is behind. */
+/** Where the table comes from, and how to tell its owner that it is behind. */
 export interface TableAccess {
   readonly source: RoutingTableSource;
   readonly reportBehind: (address: string) => void;
 }
 
-/** Which table to follow, and what to do with what it says. */
+/** The options for following a table. */
 export interface ClusterTableOptions {
   readonly client: ApiClient;
   readonly location: { readonly namespace: string; readonly name: string };
-  /** Which addresses of the table this proxy may go to. */
+  /** The addresses of the table that this proxy may use. */
   readonly policy: AddressPolicy;
-  /** The name that the certificates of kube-apiservers bear. */
+  /** The name in kube-apiservers' certificates. */
   readonly serverName: string;
-  /** Learns the servers of the table. */
+  /** Receives the servers of the table. */
   readonly servers: KnownServers;
-  /** Whether to report an operator that has gone silent. */
+  /** Whether to report a silent operator. */
   readonly reportsSilence: boolean;
   readonly clock: Clock;
   readonly random: () => number;
@@ -72,8 +72,8 @@ export function tableFromCluster(options: ClusterTableOptions): TableAccess {
         signal,
         random,
       });
-      // A confirmation that does not come calls nobody back. A watch that fails for a while is no doubt by itself: what
-      // counts is whether the table is still confirmed, and the Lease that says so is watched by the same client.
+      // A missing confirmation triggers no callback, so this loop checks for it. A failing watch is no doubt by itself:
+      // what counts is whether the table is still confirmed, and the same client watches the Lease that confirms it.
       while (!signal.aborted) {
         await clock.sleep(1_000, signal);
         if (reflector.synced) onTrouble(bundleTrouble ?? doubt(revision));
@@ -84,7 +84,7 @@ export function tableFromCluster(options: ClusterTableOptions): TableAccess {
   return { source, reportBehind };
 }
 
-/** Where kube-apiservers are by the table, as far as this proxy may go there. */
+/** The addresses of kube-apiservers in the table, as far as this proxy may use them. */
 function serversOf({ peers }: RoutingTable, policy: AddressPolicy, serverName: string): readonly ServerAddress[] {
   return peers.flatMap(({ address, state }) =>
     address === undefined || state === 'Refused' || !policy.check(address).ok ? [] : [{ address, serverName }],

@@ -7,9 +7,9 @@ import { readBundleFile } from './read-bundle-file.ts';
 const fileBelievedForMs = 30_000;
 
 /**
- * Reads a file again whenever it changes; one that cannot be read leaves the last good table in place.
+ * Re-reads a file whenever it changes. If it cannot be read, the last good table stays in use.
  *
- * Whoever writes it confirms it by writing or touching it; a file older than that is no longer believed to be complete.
+ * Writing or touching the file confirms the table. An older file no longer counts as complete.
  */
 export function tableFromFile(path: string, clock: Clock): RoutingTableSource {
   return {
@@ -30,7 +30,8 @@ export function tableFromFile(path: string, clock: Clock): RoutingTableSource {
       await read();
       while (!signal.aborted) {
         const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: 0 }));
-        // By the file's date, and by our own time since it last changed: neither a wrong date nor a set-back one helps.
+        // Uses both the file's date and the time since this process saw it change, so that neither a wrong nor a
+        // set-back date helps.
         if (mtimeMs !== writtenAt) seenAt = clock.now();
         writtenAt = mtimeMs;
         const ageMs = Math.max(clock.date() - mtimeMs, clock.now() - seenAt);

@@ -9,19 +9,19 @@ import { microTime } from './leader-election.ts';
 import { type OwnerReference, ownedBy } from './owner-reference.ts';
 import { startReflector, type Watchable } from './reflector.ts';
 
-/** How long proxies believe a table that is not confirmed; operators confirm six times as often. */
+/** How long proxies believe a table without a confirmation. Operators confirm six times as often. */
 const believedForMs = 30_000;
-/** How far the watch of the table may lag behind that of the Lease. */
+/** How far the watch of the table may lag behind the watch of the Lease. */
 const lagMs = 2_000;
-/** A renewal that comes sooner after another is told late, as by a watch that has hung: it may be of any age. */
+/** A renewal sooner than this after another was delivered late, as by a hung watch. It may be of any age. */
 const leastIntervalMs = 1_000;
-/** One that comes later than this after another may have been on its way for as long. */
+/** A renewal later than this after another may have been delayed for as long. */
 const mostIntervalMs = 20_000;
 const revisionAnnotation = 'peerdiscovery.dev/revision';
 const answersAnnotation = 'peerdiscovery.dev/answers';
-/** A question that was not answered in this time is asked anew. */
+/** An unanswered question is repeated after this time. */
 const askAgainAfterMs = 1_000;
-/** How many of the last questions an answer is known by. */
+/** Number of recent questions that an answer may name. */
 const maxQuestions = 5;
 
 interface LeaseObject extends Watchable {
@@ -30,12 +30,12 @@ interface LeaseObject extends Watchable {
 }
 
 /**
- * Says that this revision is what the operator would publish now, by renewing a Lease of the table's name.
+ * Confirms that the operator would publish this revision now, by renewing a Lease with the table's name.
  *
- * A table itself does not change while nothing does, so its age says nothing; without this, a proxy could not tell a
- * quiet control plane from an operator that is gone, nor notice that its own watch of the table has died.
+ * A table does not change while nothing else does, so its age says nothing. Without a confirmation, a proxy could
+ * neither tell a quiet control plane from a missing operator, nor notice that its watch of the table has died.
  *
- * @throws {ForeignLeaseError} if other software has a Lease of this name, which stays as it is
+ * @throws {ForeignLeaseError} if other software has a Lease with this name; that Lease stays as it is
  */
 export async function confirmTable(
   client: ApiClient,
@@ -48,7 +48,7 @@ export async function confirmTable(
   },
   revision: number,
   now: number,
-  /** The questions of proxies that came before this confirmation was begun. */
+  /** Questions of proxies that arrived before this confirmation began. */
   answers: readonly string[] = [],
 ): Promise<void> {
   const { namespace, name, fieldManager, holder, operatorVersion, ownerReference, signal } = location;
@@ -68,14 +68,14 @@ export async function confirmTable(
     await client.apply(path, object, { fieldManager, signal });
   } catch (error) {
     if (!(error instanceof ApiError) || error.code !== 409) throw error;
-    // Another has written its fields: a backup that was restored, if it is a confirmation, else other software.
+    // Somebody else wrote its fields: a restored backup if it is a confirmation, else other software.
     const found = await client.get<LeaseObject>(path, { signal });
     if (revisionOf(found) === 0) throw new ForeignLeaseError(found?.spec?.holderIdentity || 'nobody');
     await client.apply(path, object, { fieldManager, force: true, signal });
   }
 }
 
-/** A Lease of the table's name is there and confirms no table: it is another's, which may rely on it. */
+/** A Lease with the table's name exists but confirms no table. It belongs to other software, which may rely on it. */
 export class ForeignLeaseError extends Error {
   override readonly name = 'ForeignLeaseError';
   constructor(holder: string) {
@@ -83,7 +83,7 @@ export class ForeignLeaseError extends Error {
   }
 }
 
-/** The revision that was confirmed last, whoever did; 0 if none can be read. */
+/** The last confirmed revision, whoever confirmed it; 0 if none can be read. */
 export async function readConfirmedRevision(
   client: ApiClient,
   { namespace, name, signal }: BundleLocation & { readonly signal?: AbortSignal },
@@ -93,13 +93,13 @@ export async function readConfirmedRevision(
   return revisionOf(found);
 }
 
-/** When the table was confirmed last, as its Lease says now; undefined if there is none. */
+/** When the table was last confirmed, as its Lease says now; undefined if there is none. */
 export async function confirmedAt(
   client: ApiClient,
   { namespace, name, signal }: BundleLocation & { readonly signal?: AbortSignal },
 ): Promise<string | undefined> {
   const path = `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`;
-  // A proxy may list this one Lease, and get none.
+  // A proxy may list this one Lease, but not get it.
   const { items } = await client.list<LeaseObject>(path, { query: { fieldSelector: `metadata.name=${name}` }, signal });
   return items[0]?.spec?.renewTime;
 }
@@ -110,11 +110,11 @@ function revisionOf(lease: LeaseObject | undefined): number {
 }
 
 /**
- * Follows the confirmations of a table; the result says why a table of this revision is in doubt, or undefined if it is
+ * Follows the confirmations of a table. The result says why a table of this revision is in doubt; undefined if it is
  * not.
  *
- * While it is in doubt, it asks for a confirmation. One that names the question was made after it, so that it is
- * believed at once, from the time of the question on; without an answer, two confirmations at their times are needed.
+ * While the table is in doubt, it asks for a confirmation. A confirmation that names the question was made after it, so
+ * it counts at once, from the time of the question. Without an answer, two confirmations at regular times are needed.
  */
 export function watchConfirmations(
   options: BundleLocation & {
@@ -123,20 +123,20 @@ export function watchConfirmations(
     readonly log: Log;
     readonly signal: AbortSignal;
     readonly random: () => number;
-    /** Gets the time in each confirmation that is seen. */
+    /** Receives the time in each confirmation. */
     readonly onHeard?: (renewTime: string) => void;
     /** Asks for a confirmation that names this question. */
     readonly ask?: (question: string) => void;
-    /** Called when a question was answered. */
+    /** Called when a question is answered. */
     readonly onAnswered?: () => void;
   },
 ): (revision: number) => string | undefined {
   const { namespace, name, clock, signal } = options;
   const questions = new Map<string, number>();
   let renewTime: string | undefined;
-  // Judged by when this process saw it change, never by comparing clocks of machines. A change counts only if it comes
-  // at its time after another: the first that is seen, and those that come all at once after a gap, may be the last
-  // words of an operator that is long gone.
+  // Judged by when this process saw it change, never by comparing clocks of machines. A change counts only at its
+  // regular time after another. The first one seen, and a burst after a gap, may be the last words of an operator that
+  // is long gone.
   let changedAt: number | undefined;
   let believedAt: number | undefined;
   let confirmed = 0;
@@ -149,13 +149,14 @@ export function watchConfirmations(
       if (event.type !== 'Added' && event.type !== 'Modified') return;
       const now = clock.now();
       const revision = revisionOf(event.object);
-      // Another's Lease of this name confirms nothing, however often it is renewed.
+      // A Lease of other software with this name confirms nothing, however often it is renewed.
       if (revision === 0) {
         believedAt = undefined;
         return;
       }
       if (revision !== confirmed) confirmedSince = now;
-      // An operator never goes back, so this is a Lease from a backup, or an operator that knows nothing of before.
+      // An operator never goes back, so this Lease comes from a backup, or from an operator that does not know the
+      // past.
       const wentBack = revision < confirmed;
       if (wentBack) believedAt = undefined;
       confirmed = revision;

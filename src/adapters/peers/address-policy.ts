@@ -1,10 +1,10 @@
 import { BlockList, isIP } from 'node:net';
 import { parseAddress } from '../../domain/address.ts';
 
-/** What a policy says of an address. */
+/** A policy's verdict on an address. */
 export type AddressVerdict = { readonly ok: true } | { readonly ok: false; readonly reason: string };
 
-/** Which addresses may be contacted at all. */
+/** Decides which addresses may be contacted. */
 export interface AddressPolicy {
   check(address: string): AddressVerdict;
 }
@@ -20,8 +20,8 @@ interface Range {
 }
 
 /**
- * Ranges where no kube-apiserver of a cluster lives, but where an attacker would like us to go. Sources: RFC 6890, and
- * the clouds' documentation of their metadata services.
+ * Ranges without a cluster's kube-apiservers, but with targets for an attacker. Sources: RFC 6890, and the clouds'
+ * documentation of their metadata services.
  */
 const forbiddenCidrs: readonly (readonly [cidr: string, what: string])[] = [
   ['0.0.0.0/8', 'unspecified'],
@@ -43,9 +43,9 @@ const forbiddenCidrs: readonly (readonly [cidr: string, what: string])[] = [
 ];
 
 /**
- * Prefixes under which an IPv6 address carries an IPv4 address, to which a translator or tunnel may forward; `at` has
- * the places of its four bytes, `inverted` says that its bits are flipped. Sources: RFC 6052 (NAT64), RFC 8215 (local
- * NAT64, of any prefix length that RFC 6052 has), RFC 3056 (6to4), RFC 4380 (Teredo: the server's address, then the
+ * Prefixes for IPv6 addresses that carry an IPv4 address, to which a translator or tunnel may forward. `at` has the
+ * places of its four bytes; `inverted` means that its bits are flipped. Sources: RFC 6052 (NAT64), RFC 8215 (local
+ * NAT64, with any prefix length of RFC 6052), RFC 3056 (6to4), RFC 4380 (Teredo: the server's address, then the
  * client's), RFC 2765 (SIIT).
  */
 const carriers: readonly (Place & { readonly cidr: string })[] = [
@@ -60,24 +60,23 @@ const carriers: readonly (Place & { readonly cidr: string })[] = [
   { cidr: '::ffff:0:0:0/96', at: [12, 13, 14, 15] },
 ];
 
-/** Where an IPv6 address has an IPv4 address. */
+/** Where an IPv6 address carries an IPv4 address. */
 interface Place {
   readonly at: readonly number[];
   readonly inverted?: boolean;
-  /** Zeros there may be those of another form, so they are no address. */
+  /** Zeros there may belong to another form, so they are not an address. */
   readonly mayBeElsewhere?: boolean;
 }
 
 /**
- * Never lets an address through that is not an IP address inside the allowed CIDRs and outside the forbidden ranges.
+ * Accepts an address only if it is an IP address inside the allowed CIDRs and outside the forbidden ranges.
  *
- * Without allowed CIDRs everything but the forbidden ranges is allowed. A forbidden range opens only for a CIDR that
- * lies within it: `127.0.0.1/32` opens that address, `0.0.0.0/0` opens no loopback. IPv6 forms of IPv4 addresses
- * (`::ffff:…`, and the deprecated `::a.b.c.d`) count as the IPv4 address. An address of a translator or tunnel (NAT64,
- * 6to4, Teredo, ISATAP) is refused if the IPv4 address that it carries is forbidden; a CIDR that opens that IPv4
- * address does not open the way around. Names are refused, because whoever answers the DNS query would choose the
- * address after it was checked.
- * @throws if an allowed CIDR cannot be read, or has bits set behind its prefix; the message lists all of those.
+ * Without allowed CIDRs, everything outside the forbidden ranges is allowed. A forbidden range opens only for a CIDR
+ * within it: `127.0.0.1/32` opens that address, `0.0.0.0/0` opens no loopback. IPv6 forms of IPv4 addresses
+ * (`::ffff:…`, and the deprecated `::a.b.c.d`) count as the IPv4 address. The address of a translator or tunnel (NAT64,
+ * 6to4, Teredo, ISATAP) is refused if the IPv4 address that it carries is forbidden, even if a CIDR opens that IPv4
+ * address. Names are refused, because whoever answers the DNS query would choose the address after the check.
+ * @throws if an allowed CIDR cannot be read, or has bits set behind its prefix. The message lists all of them.
  */
 export function createAddressPolicy(allowedCidrs: readonly string[]): AddressPolicy {
   const parsed = allowedCidrs.map((cidr) => ({ cidr, range: parseCidr(cidr) }));
@@ -106,7 +105,7 @@ export function createAddressPolicy(allowedCidrs: readonly string[]): AddressPol
 interface Forbidden {
   readonly range: Range;
   readonly what: string;
-  /** Allowed CIDRs that lie within the range. */
+  /** Allowed CIDRs within the range. */
   readonly exceptions: readonly Range[];
 }
 
@@ -153,14 +152,14 @@ function holdsAddress(range: Range, { text, family }: Ip): boolean {
   return range.family === family && range.members.check(text, family);
 }
 
-/** The IPv4 addresses to which a translator or tunnel may forward what is sent to an IPv6 address. */
+/** The IPv4 addresses to which a translator or tunnel may forward traffic for an IPv6 address. */
 function carriedBy(ip: Ip, translated: readonly Carrier[]): readonly Ip[] {
   if (ip.family === 'ipv4') return [];
   const bytes = bytesOf(ip.text);
   const found = translated
     .filter(({ range, at, mayBeElsewhere }) => holdsAddress(range, ip) && !(mayBeElsewhere && bytes[at[0] ?? 0] === 0))
     .map((place) => readV4(bytes, place));
-  // ISATAP is told by its interface identifier alone, under any prefix. Source: RFC 5214, section 6.1.
+  // ISATAP shows only in the interface identifier, under any prefix. Source: RFC 5214, section 6.1.
   const isIsatap = (bytes[8] === 0 || bytes[8] === 2) && bytes[9] === 0 && bytes[10] === 0x5e && bytes[11] === 0xfe;
   return isIsatap ? [...found, readV4(bytes, { at: [12, 13, 14, 15] })] : found;
 }
@@ -170,7 +169,7 @@ function readV4(bytes: readonly number[], { at, inverted = false }: Place): Ip {
   return { text: octets.join('.'), family: 'ipv4' };
 }
 
-/** The sixteen bytes of a canonical IPv6 address, which is written without dots. */
+/** The sixteen bytes of a canonical IPv6 address, which has no dots. */
 function bytesOf(canonical: string): readonly number[] {
   const [head = '', tail] = canonical.split('::');
   const groups = (text: string) => (text === '' ? [] : text.split(':').map((group) => Number.parseInt(group, 16)));
@@ -190,7 +189,7 @@ function parseCidr(cidr: string): Range | undefined {
   if (host === undefined || digits === undefined) return undefined;
   const ip = parseIp(host);
   if (ip === undefined) return undefined;
-  // A prefix over an IPv6 form counts the 96 bits before the IPv4 address too.
+  // A prefix on an IPv6 form also counts the 96 bits before the IPv4 address.
   const prefix = Number(digits) - (ip.embedded ? 96 : 0);
   if (prefix < 0 || prefix > (ip.family === 'ipv4' ? 32 : 128)) return undefined;
   const members = new BlockList();
@@ -198,7 +197,7 @@ function parseCidr(cidr: string): Range | undefined {
   return { cidr, network: ip.text, family: ip.family, prefix, members };
 }
 
-/** The first address of a range, in its canonical form. */
+/** The first address of a range in canonical form. */
 function firstOf({ network, family, prefix }: Range): string {
   const bytes = family === 'ipv4' ? network.split('.').map(Number) : bytesOf(network);
   const masked = bytes.map((byte, at) => byte & (0xff00 >> Math.min(8, Math.max(0, prefix - 8 * at))) & 0xff);
@@ -209,7 +208,7 @@ function firstOf({ network, family, prefix }: Range): string {
   return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1);
 }
 
-/** Reads an IP address; the IPv6 forms of IPv4 addresses become IPv4. */
+/** Parses an IP address. IPv6 forms of IPv4 addresses become IPv4. */
 function parseIp(
   host: string,
 ): { readonly text: string; readonly family: Family; readonly embedded: boolean } | undefined {

@@ -1,9 +1,9 @@
 import type { Dispatcher } from '../../http/client/dispatch.ts';
 import type { Readiness } from '../../proxy/ports.ts';
 
-/** Connections over which one peer is asked for its readiness. */
+/** Connections for asking one peer about its readiness. */
 export interface ReadinessLane extends Dispatcher {
-  /** The peer has told this proxy's own token what it tells nobody without one. */
+  /** True if the peer refuses anonymous requests but answers this proxy's own token. */
   needsToken: boolean;
 }
 
@@ -12,23 +12,23 @@ export interface Asking {
   readonly timeoutMs: number;
   /** This proxy's own token, if it has one. */
   readonly ownToken?: (() => Promise<string | undefined>) | undefined;
-  /** Gets the header fields of each answer. */
+  /** Receives the header fields of each answer. */
   readonly onHead?: ((rawHeaders: readonly string[]) => void) | undefined;
 }
 
-/** What one request for `/readyz` found; `undefined` if the connection broke. */
+/** The result of one request for `/readyz`; `undefined` if the connection broke. */
 type Found = Readiness | undefined;
 
-/** Makes a lane of a pool that nothing else uses. */
+/** Makes a lane from a pool that nothing else uses. */
 export function createReadinessLane(pool: Dispatcher): ReadinessLane {
   return Object.assign(pool, { needsToken: false });
 }
 
 /**
- * Asks a peer whether it is ready, without a credential as long as it tells everybody.
+ * Asks a peer whether it is ready, without a credential as long as it answers anybody.
  *
- * Where anonymous requests are refused (`--anonymous-auth=false`), the refusal hides whether its etcd answers, so that
- * the peer is asked again with this proxy's own token, if there is one. The lane's connections are to a verified
+ * If anonymous requests are refused (`--anonymous-auth=false`), the refusal hides whether the peer's etcd answers. The
+ * peer is then asked again with this proxy's own token, if there is one. The lane's connections lead only to a verified
  * server.
  */
 export async function askReadiness(lane: ReadinessLane, asking: Asking): Promise<Readiness> {
@@ -55,14 +55,14 @@ async function readInTime({ ownToken, timeoutMs }: Asking): Promise<string | und
   }
 }
 
-/** A kept connection may be closed just as it is used, so that is tried once more. */
+/** The peer may close a persistent connection just as it is used, so a second try follows. */
 async function askTwice(pool: Dispatcher, asking: Asking, token?: string): Promise<Readiness> {
   return (await askOnce(pool, asking, token)) ?? (await askOnce(pool, asking, token)) ?? 'away';
 }
 
 function askOnce(pool: Dispatcher, { timeoutMs, onHead }: Asking, token: string | undefined): Promise<Found> {
   return new Promise((resolve) => {
-    // What has come while this process was busy is read first.
+    // First reads what arrived while this process was busy.
     const timer = setTimeout(() => setImmediate(giveUp), timeoutMs);
     const giveUp = () => {
       settle('hung');
@@ -94,7 +94,7 @@ function askOnce(pool: Dispatcher, { timeoutMs, onHead }: Asking, token: string 
 const maxReadinessText = 64 * 1024;
 
 /**
- * The checks `etcd` and `etcd-readiness` are kube-apiserver's; without etcd it finishes nothing of what it has begun.
+ * The checks `etcd` and `etcd-readiness` are kube-apiserver's own. Without etcd it finishes nothing that it has begun.
  */
 function readinessOf(status: number, text: string): Readiness {
   if (status === 200) return 'ready';

@@ -6,7 +6,7 @@ import type { PeerTarget } from '../../proxy/ports.ts';
 import type { AddressPolicy } from './address-policy.ts';
 import type { PeerTlsMaterial } from './peer-tls.ts';
 
-/** Opens TLS connections, and gives them out only once the server's certificate was verified. */
+/** Opens TLS connections, and hands them out only after verifying the server's certificate. */
 export interface PeerConnector {
   /** Rejects with a ConnectFault. */
   connect(target: PeerTarget, material: PeerTlsMaterial, protocol: HttpProtocol): Promise<TLSSocket>;
@@ -31,7 +31,7 @@ export function createPeerConnector(addressPolicy: AddressPolicy, timeoutMs: num
           timeoutMs,
           keepAliveMs: 15_000,
           sessions: { byKey: material.sessions, key: `${protocol} ${address} ${serverName}` },
-          // An upgraded connection may be half closed; the others are ended by their owner.
+          // An upgraded connection may be half closed. The owners of all others end them.
           socket: { allowHalfOpen: protocol === 'http/1.1', highWaterMark: 256 * 1024 },
         });
       } catch (error) {

@@ -2,16 +2,16 @@ import { createHash } from 'node:crypto';
 import type { PeerDocuments } from '../../domain/assess-peer.ts';
 import type { GroupDiscovery, ResourceDiscovery, VersionDiscovery } from '../../domain/discovery-document.ts';
 
-/** Makes equal parts of documents one object, for as long as anybody uses them. */
+/** Makes equal parts of documents one object while anything uses them. */
 export interface DocumentPool {
-  /** What an equal text was read as, perhaps another peer's; undefined if nobody uses it any more. */
+  /** The document that an equal text was parsed to, perhaps another peer's. Undefined if nothing uses it any more. */
   recall(textHash: string): ReadDocument | undefined;
   remember(textHash: string, form: PeerDocuments['form'], groups: readonly GroupDiscovery[]): void;
-  /** The same document, made of objects that other documents share. */
+  /** The same document, built from objects that other documents share. */
   share(groups: readonly GroupDiscovery[]): readonly GroupDiscovery[];
-  /** A hash of what the groups say, whatever objects they are made of. */
+  /** A hash of the groups' content, whatever objects they consist of. */
   hashOf(groups: readonly GroupDiscovery[]): string;
-  /** How many distinct parts are known, those among them that nobody uses any more. */
+  /** Number of known parts, including those that nothing uses any more. */
   readonly size: number;
 }
 
@@ -20,14 +20,14 @@ interface ReadDocument {
   readonly groups: readonly GroupDiscovery[];
 }
 
-/** Parts that nobody uses are looked for whenever there are twice as many as after the last time. */
+/** Unused parts are collected whenever there are twice as many as after the last time. */
 const firstSweepAt = 10_000;
 
 /**
- * Opens a pool; 100 servers with one document cost little more than one server.
+ * Opens a pool. 100 servers with one document cost little more than one server.
  *
- * Besides memory it saves comparing: whoever merges documents can tell by identity what is equal. Resources are known
- * by their text, and everything above by the numbers of its parts.
+ * It saves memory and comparisons: merging code can tell equal parts by identity. Resources are identified by their
+ * text, and everything above by the numbers of its parts.
  */
 export function createDocumentPool(): DocumentPool {
   const parts = new Map<string, WeakRef<object>>();
@@ -55,7 +55,7 @@ export function createDocumentPool(): DocumentPool {
     sweepAt = Math.max(firstSweepAt, 2 * parts.size);
   }
 
-  /** An absent list is another part than an empty one. */
+  /** An absent list differs from an empty one. */
   function keyOf(list: readonly object[] | undefined): string {
     return list === undefined ? '-' : list.map((part) => numbers.get(part)).join();
   }

@@ -7,8 +7,8 @@ import { type AnchorOptions, anchorSets, tryEach } from '../../runtime/trust-anc
 import { withoutNodeAdvice } from '../../runtime/without-node-advice.ts';
 
 /**
- * What a server shows to somebody who sends no credential: whether its certificate chains to the CA and bears the
- * name, how long it is valid, and how far its clock is from ours.
+ * What a server shows without a credential: whether its certificate chains to the CA and contains the name, how long it
+ * is valid, and how far its clock differs from this one.
  */
 export async function inspectServer(options: InspectionOptions): Promise<ServerInspection> {
   const { address, caPem } = options;
@@ -26,7 +26,7 @@ export async function inspectServer(options: InspectionOptions): Promise<ServerI
 interface InspectionOptions {
   readonly address: string;
   readonly serverName: string;
-  /** Without any, nothing is verified, as the operator refuses its peers then. */
+  /** Without a CA nothing verifies, because the operator refuses its peers then. */
   readonly caPem: string | undefined;
   readonly timeoutMs: number;
   readonly now: () => number;
@@ -58,7 +58,7 @@ function inspectWith(
       resolve({
         kind: 'verified',
         notAfter: Date.parse(new X509Certificate(raw).validTo),
-        // `Date` is cut to the second: on average half of one is missing.
+        // `Date` is cut to the second, so it lacks half a second on average.
         skewMs: Number.isNaN(date) ? undefined : date + 500 - (askedAt + answeredAt) / 2,
       });
     });

@@ -10,10 +10,10 @@ import {
 const concurrency = 4;
 
 /**
- * Walks every group-version of a legacy `/api` or `/apis` document: all of it, or an error.
+ * Walks every group-version of a legacy `/api` or `/apis` document. Returns all of it, or an error.
  *
- * `fetchList` gives the `APIResourceList` at a path, or `missing` where the server answers 404 or 503; such a version
- * becomes `Stale` without resources, as client-go reports it among the failed group-versions instead of failing.
+ * `fetchList` returns the `APIResourceList` at a path, or `missing` if the server answers 404 or 503. Such a version
+ * becomes `Stale` without resources, just as client-go reports it as a failed group-version.
  */
 export async function walkLegacyDiscovery(
   document: unknown,

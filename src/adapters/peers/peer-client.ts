@@ -20,26 +20,26 @@ import { readVersion } from './read-version.ts';
 import { PeerError } from './verified-connection.ts';
 
 export interface PeerClientOptions {
-  /** PEM bundle that server certificates have to chain to; without one every peer is refused. Asked each time. */
+  /** PEM bundle of the CA for server certificates, read for each connection. Without it, every peer is refused. */
   readonly ca: () => string | undefined;
-  /** DNS name that server certificates have to bear. */
+  /** DNS name that server certificates must contain. */
   readonly serverName: string;
-  /** Asked before every operation, so that rotated credentials are taken up. */
+  /** Called before every operation, so that rotated credentials take effect. */
   readonly credentials: () => Promise<PeerCredentials>;
   /** From connecting to the last byte of an operation. */
   readonly timeoutMs: number;
-  /** What one operation may read in all. */
+  /** Maximum bytes of one whole operation. */
   readonly maxBodyBytes?: number;
   readonly userAgent: string;
   readonly log: Log;
   /**
-   * Called when a peer closes a kept-alive connection while no request is running: a hint to probe it at once, since a
-   * killed process shows that way within milliseconds. At most once a second per peer; the last one is never lost.
+   * Called when a peer closes a persistent connection without a running request. This is a hint to probe it at once,
+   * because a killed process shows this way within milliseconds. Called at most once a second per peer; the last call
+   * is never lost.
    */
   readonly onConnectionLost?: (address: string) => void;
   /**
-   * Called with every connection: when the verified certificate of that address expires, in milliseconds since the
-   * epoch.
+   * Called for every connection with the expiry of the address's verified certificate, in milliseconds since the epoch.
    */
   readonly onCertificate?: (address: string, notAfter: number) => void;
 }
@@ -48,17 +48,17 @@ type DiscoveryForm = PeerDocuments['form'];
 
 const aggregated = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList';
 const aggregatedBeta = 'application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList';
-/** The server takes the first form that it knows, in this order; unknown profiles are ignored (KEP-4020, KEP-3352). */
+/** The server takes the first form that it knows, in this order, and ignores unknown profiles (KEP-4020, KEP-3352). */
 const ownDiscovery = `${aggregated};profile=nopeer,${aggregated},${aggregatedBeta},application/json`;
 const peerAggregatedDiscovery = aggregated;
 const lostIntervalMs = 1_000;
 
 /**
- * Sends a credential only to servers whose certificate was verified first, and lets no peer delay or harm another.
+ * Sends a credential only to servers whose certificate it has verified, and lets no peer delay or harm another.
  *
- * Every operation ends within `timeoutMs`, reads at most `maxBodyBytes`, and gives a value for whatever the peer does;
- * it throws only the reason of the caller's signal. Each peer has its own connections. On the order of verification and
- * credential see `openVerifiedConnection`. Addresses are not judged here: see `createAddressPolicy`.
+ * Every operation ends within `timeoutMs`, reads at most `maxBodyBytes`, and returns a value whatever the peer does. It
+ * throws only the reason of the caller's signal. Each peer has its own connections. `openVerifiedConnection` describes
+ * the order of verification and credential. `createAddressPolicy` judges addresses, not this client.
  */
 export function createPeerClient(options: PeerClientOptions): PeerClient {
   const { timeoutMs, maxBodyBytes = 64 * 1024 * 1024, log } = options;
@@ -89,7 +89,7 @@ export function createPeerClient(options: PeerClientOptions): PeerClient {
   function sessionFor(address: string, { certPem, keyPem }: PeerCredentials): PeerSession {
     if (closed) throw new PeerError('Unreachable', 'the client is closed');
     const caPem = options.ca();
-    // An empty CA would make Node trust the system's authorities.
+    // With an empty CA, Node would trust the system's CAs.
     if (caPem === undefined || caPem.trim() === '') throw new PeerError('Refused', 'no CA to verify certificates with');
     const known = sessions.get(address);
     if (known !== undefined) {
@@ -112,7 +112,7 @@ export function createPeerClient(options: PeerClientOptions): PeerClient {
     return session;
   }
 
-  /** Runs an operation with its own deadline and its own budget of bytes; whatever it left running is stopped. */
+  /** Runs an operation with its own deadline and byte budget, and stops whatever is still running at its end. */
   async function operate<Result>(
     address: string,
     signal: AbortSignal,
@@ -209,9 +209,9 @@ export function createPeerClient(options: PeerClientOptions): PeerClient {
           if (merged.status !== 200) return undefined;
           const groups = parseRoot(merged.body, 'apis');
           if (groups.form !== 'v2') return undefined;
-          // A leader's memory of a peer is not of the pool.
+          // A leader's memory of a peer is not part of the pool.
           if (isDeepStrictEqual(pool.share(parseDiscoveryList(groups.value)), documents.apis)) return false;
-          // The difference may be news of the server's own; then its own document is no longer the known one.
+          // The difference may be news from the server itself; then its own document is no longer known.
           const own = await get('/apis', [], { ...headers, accept: `${aggregated};profile=nopeer` });
           return own.status === 304 ? true : undefined;
         },
@@ -253,7 +253,7 @@ export function createPeerClient(options: PeerClientOptions): PeerClient {
             ? `/openapi/v3/api${groupVersion}`
             : `/openapi/v3/apis/${groupVersion}`;
           const answer = await get(path, [200], { accept: 'application/json' });
-          // A document's ETag is the hash that the index gives it.
+          // A document's ETag is its hash in the index.
           if (answer.status !== 200 || !isOfHash(answer.etag, hash)) return undefined;
           return outlineDocument(parseJson(answer.body, path), hashText, nodes);
         },
@@ -332,7 +332,7 @@ async function fetchLegacyList(get: Get, path: string): Promise<LegacyResources>
   return { kind: 'list', list: parseJson(expectOk(answer, path), path) };
 }
 
-/** Puts both roots together; content that equals the previous one is the previous one. */
+/** Joins both roots. If the content equals the previous one, returns the previous object. */
 function decideFetch(api: Root, apis: Root, previous: PeerDocuments | undefined, pool: DocumentPool): FetchResult {
   if (previous !== undefined && api.kind === 'kept' && apis.kind === 'kept')
     return { kind: 'unchanged', documents: previous };
@@ -371,12 +371,12 @@ function olderForm(one: DiscoveryForm, other: DiscoveryForm): DiscoveryForm {
   return forms.indexOf(one) > forms.indexOf(other) ? one : other;
 }
 
-/** Tells the form by what the document says of itself, since old servers answer with whatever they have. */
+/** Detects the form by the document itself, because old servers answer with whatever they have. */
 function parseRoot(body: Buffer, name: RootName): { readonly form: DiscoveryForm; readonly value: unknown } {
   const value = parseJson(body, `/${name}`);
   const fields = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>;
   const { kind, apiVersion } = fields;
-  // A list that is not there must not read as a server that serves nothing.
+  // A missing list must not read as a server that serves nothing.
   if (kind === 'APIGroupDiscoveryList' && !Array.isArray(fields.items))
     throw new PeerError('Malformed', `/${name} has no list of groups`);
   if (kind === 'APIGroupDiscoveryList' && apiVersion === 'apidiscovery.k8s.io/v2') return { form: 'v2', value };
@@ -413,7 +413,7 @@ function failingChecks(body: Buffer): string | undefined {
   return failing.length > 0 ? cleanText(failing.join(', '), 300) : undefined;
 }
 
-/** What a peer says ends up in logs and status: printable, and short. */
+/** A peer's text ends up in logs and status, so it is made printable and short. */
 function cleanText(text: string, maxLength: number): string {
   const printable = text.replace(/[^\x20-\x7e]+/g, ' ');
   return printable.length > maxLength ? `${printable.slice(0, maxLength - 3)}...` : printable;

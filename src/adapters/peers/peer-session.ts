@@ -11,18 +11,18 @@ export interface PeerCredentials {
   readonly keyPem?: string;
 }
 
-/** What a session's connections are made of; a change of any of it needs a new session. */
+/** The identity of a session's connections. Any change needs a new session. */
 export interface PeerIdentity {
   readonly caPem: string;
   readonly certPem: string | undefined;
   readonly keyPem: string | undefined;
 }
 
-/** A peer's answer, read to its end. */
+/** A peer's complete answer. */
 export interface PeerAnswer {
   readonly status: number;
   readonly etag: string | undefined;
-  /** Empty unless the status was among the `read` ones. */
+  /** Empty unless the status is one of `read`. */
   readonly body: Buffer;
 }
 
@@ -30,21 +30,21 @@ export interface PeerAnswer {
 export interface PeerGet {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
-  /** Statuses whose body is wanted; other bodies are dropped. */
+  /** Statuses whose body is read; other bodies are dropped. */
   readonly read: readonly number[];
-  /** Shared by the requests of one operation, counted down by what they read. */
+  /** Shared by the requests of one operation, and reduced by what they read. */
   readonly budget: { bytes: number };
   readonly signal: AbortSignal;
 }
 
-/** Kept-alive connections to one peer, shared with no other peer. */
+/** Persistent connections to one peer, shared with no other peer. */
 export interface PeerSession {
   readonly identity: PeerIdentity;
   /** @throws PeerError, or the signal's reason if that aborted. */
   get(request: PeerGet): Promise<PeerAnswer>;
-  /** DNS names of the certificate that was verified last. */
+  /** DNS names of the last verified certificate. */
   certificateNames(): readonly string[];
-  /** Lets running requests end, then closes; `destroy` does not wait. */
+  /** Lets running requests end, then closes. `destroy` does not wait. */
   close(): void;
   destroy(): void;
 }
@@ -55,7 +55,9 @@ export interface PeerSessionOptions {
   readonly identity: PeerIdentity;
   readonly timeoutMs: number;
   readonly onConnectionLost: () => void;
-  /** When the verified certificate of the server expires, in milliseconds since the epoch; once per connection. */
+  /**
+   * Called once per connection with the expiry of the server's verified certificate, in milliseconds since the epoch.
+   */
   readonly onCertificate?: ((notAfter: number) => void) | undefined;
 }
 
@@ -63,10 +65,10 @@ const dayMs = 24 * 3600 * 1000;
 const ignoredBodyBytes = 64 * 1024;
 
 /**
- * Opens a session whose requests go only over verified connections; see `openVerifiedConnection`.
+ * Opens a session that sends requests only over verified connections; see `openVerifiedConnection`.
  *
- * Redirects are not followed, compressed answers are refused, and a GET is sent a second time only if a kept-alive
- * connection broke before the head of its answer.
+ * It follows no redirects and refuses compressed answers. It repeats a GET only if a persistent connection broke before
+ * the head of its answer.
  * @throws PeerError if the CA or the client certificate cannot be read.
  */
 export function openPeerSession(options: PeerSessionOptions): PeerSession {
@@ -88,7 +90,7 @@ export function openPeerSession(options: PeerSessionOptions): PeerSession {
     // The operation's own deadline covers connecting, head and body.
     headersTimeout: 0,
     bodyTimeout: 0,
-    // Idle connections stay, so that the death of the peer shows at once.
+    // Idle connections stay open, so that the peer's death shows at once.
     keepAliveTimeout: dayMs,
     keepAliveMaxTimeout: dayMs,
     connect: (_options, callback) => {
@@ -163,7 +165,7 @@ export function openPeerSession(options: PeerSessionOptions): PeerSession {
   };
 }
 
-/** Node quotes a name with a character that could be taken for the list's own; no host's name has one. */
+/** Node quotes a name with a character that could belong to the list itself; no host's name has one. */
 function readDnsNames(subjectAltName: string | undefined): readonly string[] {
   return (subjectAltName ?? '')
     .split(', ')

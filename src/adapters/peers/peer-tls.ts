@@ -3,33 +3,36 @@ import { createSecureContext } from 'node:tls';
 import type { ConnectAs } from '../../proxy/ports.ts';
 import { anchorSets, type TryEach, tryEach } from '../../runtime/trust-anchors.ts';
 
-/** The authorities that verify kube-apiservers, and the front-proxy certificate; all PEM. */
+/** The CAs that verify kube-apiservers, and the front-proxy certificate, as PEM. */
 export interface PeerTlsFiles {
   readonly ca: string;
   readonly frontProxy: { readonly cert: string; readonly key: string } | undefined;
 }
 
-/** What one new connection is made with. */
+/** The TLS material of one new connection. */
 export interface PeerTlsMaterial {
-  /** Connections of different generations must not be mixed: another CA or another certificate was behind them. */
+  /** Connections of different generations must not be mixed: they had another CA or another certificate. */
   readonly generation: number;
-  /** Verifies the server, and presents no certificate. */
+  /** Verifies the server and presents no certificate. */
   readonly anonymous: TryEach<SecureContext>;
-  /** Verifies the server and presents the front-proxy certificate; only for a server that `anonymous` has verified. */
+  /**
+   * Verifies the server and presents the front-proxy certificate. Use it only for a server that `anonymous` has
+   * verified.
+   */
   readonly identified: TryEach<SecureContext> | undefined;
-  /** TLS sessions to resume, by whatever key; one that stood for another identity or CA is never among them. */
+  /** TLS sessions to resume, by any key; never one of another identity or CA. */
   readonly sessions: Map<string, Buffer>;
 }
 
-/** The TLS side of every connection to a kube-apiserver, replaced whole when files change. */
+/** The TLS side of every connection to a kube-apiserver, replaced as a whole when files change. */
 export interface PeerTls {
-  /** Undefined where the front-proxy certificate is asked for and none is configured. */
+  /** Undefined if the front-proxy certificate is needed and none is configured. */
   material(connectAs: ConnectAs): PeerTlsMaterial | undefined;
-  /** Throws, and changes nothing, if the files are unusable. Open connections are left alone. */
+  /** Throws and changes nothing if the files are unusable. Open connections stay. */
   replace(files: PeerTlsFiles): void;
 }
 
-/** Makes contexts such that nothing of the front-proxy certificate is in those of anonymous connections. */
+/** Creates contexts so that anonymous connections never contain anything of the front-proxy certificate. */
 export function createPeerTls(files: PeerTlsFiles): PeerTls {
   let generation = 0;
   let current = load(files, generation);

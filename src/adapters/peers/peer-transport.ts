@@ -9,54 +9,54 @@ import { askReadiness, createReadinessLane, type ReadinessLane } from './ask-rea
 import { createPeerConnector } from './connect-peer.ts';
 import type { PeerTls, PeerTlsMaterial } from './peer-tls.ts';
 
-/** What the transport needs to know. */
+/** The transport's options. */
 export interface PeerTransportOptions {
   readonly tls: PeerTls;
   readonly addressPolicy: AddressPolicy;
   readonly connectTimeoutMs?: number;
-  /** How long a connection may be idle before it is closed; below kube-apiserver's 90 s. */
+  /** Time after which an idle connection is closed; below kube-apiserver's 90 s. */
   readonly idleTimeoutMs?: number;
-  /** How long a short request may wait for its head or between two pieces of its body. */
+  /** Maximum wait of a short request for its head, or between two pieces of its body. */
   readonly shortTimeoutMs?: number;
   readonly maxShortPerPeer?: number;
   readonly maxLongPerPeer?: number;
-  /** How long a peer may take to tell its readiness. */
+  /** Maximum wait for a peer's readiness. */
   readonly probeTimeoutMs?: number;
-  /** How long a peer is remembered to which no connection stands. */
+  /** How long a peer without connections is remembered. */
   readonly forgetAfterMs?: number;
-  /** This proxy's own token, for peers that tell their readiness to nobody without one. */
+  /** This proxy's own token, for peers that do not tell anonymous clients their readiness. */
   readonly ownToken?: () => Promise<string | undefined>;
 }
 
-/** Connections of one peer, made with one material; watches and short requests never share one. */
+/** Connections to one peer with the same material. Watches and short requests never share one. */
 interface Lanes {
-  /** Short requests with a body, of newcomers, or to a peer that does not speak HTTP/2. */
+  /** Short requests with a body, with an unaccepted credential, or to a peer that does not speak HTTP/2. */
   readonly short: Dispatcher;
   /** Short requests without a body. */
   readonly shared: Http2Pool;
-  /** Long requests with a body, to switch protocols, or to a peer that does not speak HTTP/2. */
+  /** Long-running requests with a body, that switch protocols, or to a peer that does not speak HTTP/2. */
   readonly long: Dispatcher;
-  /** Long requests without a body: a stream takes a small part of a connection's memory. */
+  /** Long-running requests without a body: a stream takes far less memory than a connection. */
   readonly watches: Http2Pool;
-  /** The same of those whose credential no server has accepted yet, on connections that the server may end. */
+  /** The same for clients whose credential no server has accepted yet, on connections that the server may end. */
   readonly newcomers: Http2Pool;
-  /** The one connection over which the peer is asked for its readiness. */
+  /** The one connection for asking the peer about its readiness. */
   readonly probes: ReadinessLane;
 }
 
-/** Lanes, and how long no connection has stood in any of them. */
+/** Lanes, and how long they have had no connection. */
 interface HeldLanes {
   readonly lanes: Lanes;
   idleSweeps: number;
-  /** True once they are swept no more; then they must not be used. */
+  /** True once they are no longer swept. Then they must not be used. */
   forgotten: boolean;
 }
 
 /**
- * Sends requests over connections none of which carries a byte before the peer's certificate was verified.
+ * Sends requests only over connections that carry no byte before the peer's certificate is verified.
  *
- * Connections made with one material are never used for requests that are to go with another: neither for the other
- * identity, nor after the authorities or the certificate have changed. Those that stand are left alone.
+ * A connection made with one material never carries requests meant for another: neither of the other identity, nor
+ * after the CAs or the certificate have changed. Open connections stay.
  */
 export function createPeerTransport(options: PeerTransportOptions): PeerTransport {
   const { tls, connectTimeoutMs = 3_000, idleTimeoutMs = 60_000, shortTimeoutMs = 120_000 } = options;
@@ -87,7 +87,7 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
     answerTimeoutMs: shortTimeoutMs,
   };
   const lanesOf = new Map<string, HeldLanes>();
-  /** Both are few and live long; a look-up by the objects spares making the key. */
+  /** Both are few and live long. Looking up by object avoids building the key. */
   const known = new WeakMap<PeerTlsMaterial, WeakMap<PeerTarget, HeldLanes>>();
   const createPool = (target: PeerTarget, material: PeerTlsMaterial, limits: Http1PoolLimits) =>
     createHttp1Pool(target, () => connector.connect(target, material, 'http/1.1'), parsers, limits);
@@ -122,7 +122,7 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
       const lanes = Object.values(held.lanes);
       for (const lane of lanes) lane.sweep();
       held.idleSweeps = lanes.some((lane) => lane.open() > 0) ? 0 : held.idleSweeps + 1;
-      // Of a server that has left, or of certificates that have been replaced.
+      // The lanes of a server that has left, or of replaced certificates.
       if (held.idleSweeps * sweepMs <= forgetAfterMs) continue;
       held.forgotten = true;
       lanesOf.delete(key);
@@ -166,7 +166,7 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
   };
 }
 
-/** Which HTTP/2 connections a request may go over, if any. */
+/** The HTTP/2 connections that a request may use, if any. */
 function laneOf(lanes: Lanes, { longRunning, mayShare, body, upgrade }: PeerRequest): Http2Pool | undefined {
   if (body !== null || upgrade !== undefined) return undefined;
   if (longRunning) return mayShare === true ? lanes.watches : lanes.newcomers;

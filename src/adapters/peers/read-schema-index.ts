@@ -4,7 +4,7 @@ import type { SchemaIndex } from '../../domain/compare-schemas.ts';
 const maxEntries = 10_000;
 
 /**
- * Reads the answer of `/openapi/v3`; what is not a group-version with a hash is passed over, undefined if nothing is.
+ * Reads the answer of `/openapi/v3`. Skips entries that are not a group-version with a hash; undefined if none is left.
  *
  * Source: `OpenAPIV3Discovery` in `pkg/handler3/handler.go` of k8s.io/kube-openapi.
  */

@@ -1,9 +1,9 @@
 import { minorOf, type ServedVersion } from '../../domain/served-version.ts';
 
 /**
- * Reads the answer of `/version`; undefined for what is no version.
+ * Reads the answer of `/version`. Undefined if it is not a version.
  *
- * Servers of 1.33 and later tell the version that they emulate, which is nearly always their own. Source: `Info` in
+ * Servers of 1.33 and later report the version that they emulate, which is nearly always their own. Source: `Info` in
  * `pkg/version/types.go` of k8s.io/apimachinery.
  */
 export function readVersion(value: unknown): ServedVersion | undefined {

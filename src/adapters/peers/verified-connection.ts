@@ -3,7 +3,7 @@ import { formatAddress } from '../../domain/address.ts';
 import { OpenFault, openVerified } from '../../http/client/open-verified.ts';
 import type { TryEach } from '../../runtime/trust-anchors.ts';
 
-/** Why nothing usable came from a peer. */
+/** Why a peer gave nothing usable. */
 export type PeerErrorReason =
   | 'Unreachable'
   | 'Timeout'
@@ -13,7 +13,7 @@ export type PeerErrorReason =
   | 'TooLarge'
   | 'HTTPStatus';
 
-/** An exchange with a peer that failed, with its reason as a word. */
+/** A failed exchange with a peer, with its reason as a word. */
 export class PeerError extends Error {
   override readonly name = 'PeerError';
   readonly reason: PeerErrorReason;
@@ -23,13 +23,13 @@ export class PeerError extends Error {
   }
 }
 
-/** Where to connect, and what the certificate found there has to prove. */
+/** Where to connect, and what the certificate there must prove. */
 export interface VerifiedConnectionOptions {
   readonly host: string;
   readonly port: number;
-  /** DNS name that the certificate has to bear; also sent as SNI. */
+  /** DNS name that the certificate must contain; also sent as SNI. */
   readonly serverName: string;
-  /** Holds the CA, and nothing of the client's own identity. */
+  /** Holds the CA, but no client identity. */
   readonly anonymous: TryEach<SecureContext>;
   /** Holds the CA and the client's certificate. */
   readonly identified: TryEach<SecureContext> | undefined;
@@ -53,7 +53,7 @@ export async function openVerifiedConnection(options: VerifiedConnectionOptions)
       keepAliveMs: 5_000,
       socket: { minVersion: 'TLSv1.2' },
     });
-    // Whoever takes the socket over listens too; until then an error must not end the process.
+    // The new owner of the socket listens too; until then, an error must not end the process.
     socket.on('error', () => {});
     return socket;
   } catch (error) {

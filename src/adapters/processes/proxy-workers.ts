@@ -8,7 +8,7 @@ import { aggregateMetrics } from '../telemetry/proxy-metrics.ts';
 /** Set for processes that another `peerdiscovery proxy` has started; they answer it instead of having endpoints. */
 export const workerVariable = 'PEERDISCOVERY_PROXY_WORKER';
 
-/** What a worker says of itself. */
+/** A worker's report about itself. */
 export interface WorkerReport {
   readonly metrics: readonly object[];
   readonly checks: readonly ReadinessCheck[];
@@ -19,31 +19,31 @@ type ToWorker =
   | { readonly kind: 'report'; readonly id: number };
 type FromWorker =
   | { readonly kind: 'up' }
-  /** Without a report where none could be made. */
+  /** Without a report if none could be made. */
   | { readonly kind: 'report'; readonly id: number; readonly report: WorkerReport | undefined };
 
-/** The other processes that share this one's port. */
+/** The other processes that share this process's port. */
 export interface ProxyWorkers {
   /**
-   * Metrics of all processes as one, in Prometheus' text format; a worker that is late or has ended keeps its counts.
+   * Metrics of all processes together, in Prometheus' text format. A worker that is late or has ended keeps its counts.
    */
   metrics(own: readonly object[]): Promise<string>;
   /**
-   * The checks of all workers, and of each that serves whether it answers; one that is being replaced takes no requests
-   * and is no trouble.
+   * The checks of all workers, plus whether each serving worker answers. A worker that is being replaced takes no
+   * requests and fails no check.
    */
   checks(): readonly ReadinessCheck[];
-  /** Lets every worker drain; resolves when all have ended. */
+  /** Drains every worker. Resolves when all have ended. */
   stop(): Promise<void>;
 }
 
-/** What starting workers needs. */
+/** The options for starting workers. */
 export interface WorkerOptions {
-  /** How many besides this process. */
+  /** Number of processes besides this one. */
   readonly count: number;
   readonly args: readonly string[];
   readonly port: number;
-  /** Keys of TLS session tickets: a client may come back to another process. */
+  /** Keys of TLS session tickets, because a client may return to another process. */
   readonly ticketKeys: Buffer;
   readonly clock: Clock;
   readonly log: Log;
@@ -51,9 +51,9 @@ export interface WorkerOptions {
   readonly run: (args: readonly string[]) => ChildProcess;
 }
 
-/** Being asked for one report. */
+/** A pending request for one report. */
 interface Asking {
-  /** Aborts when there is nothing more to wait for. */
+  /** Aborts when there is nothing left to wait for. */
   readonly over: AbortController;
   reported: boolean;
 }
@@ -61,25 +61,25 @@ interface Asking {
 interface Worker {
   readonly name: string;
   child: ChildProcess | undefined;
-  /** True once the process takes connections. */
+  /** True once the process accepts connections. */
   serves: boolean;
   checks: readonly ReadinessCheck[];
   readonly metrics: KeptMetrics;
-  /** What it has not answered yet, by id, in the order of asking. */
+  /** Pending requests by id, in order. */
   readonly asked: Map<number, Asking>;
-  /** The id that its last report is for. */
+  /** The id of the request that its last report answered. */
   reportId: number;
-  /** How many reports in a row did not come in time. */
+  /** Number of reports in a row that were late. */
   missed: number;
 }
 
 const reportEveryMs = 1_000;
 const reportTimeoutMs = 2_000;
 const restartAfterMs = 1_000;
-/** So many missed reports in a row, and a worker counts as hanging. */
+/** A worker counts as hung after this many late reports in a row. */
 const missesToFail = 3;
 
-/** Starts processes that listen on the same port (SO_REUSEPORT); one that ends is replaced. */
+/** Starts processes that listen on the same port (SO_REUSEPORT), and replaces those that end. */
 export function startWorkers(options: WorkerOptions): ProxyWorkers {
   const { count, args, port, ticketKeys, clock, log, run } = options;
   const stopping = new AbortController();
@@ -91,9 +91,9 @@ export function startWorkers(options: WorkerOptions): ProxyWorkers {
     child.send({ kind: 'report', id } satisfies ToWorker, () => {});
     return asking;
   };
-  /** Asks for a report and waits for it; false if it does not come in time. */
+  /** Asks for a report and waits for it. Returns false if it is late. */
   const ask = async (worker: Worker, child: ChildProcess): Promise<boolean> => {
-    // One that hangs is not asked again: it would have to answer all of that once it goes on.
+    // Asks a hung worker only once: otherwise it would have to answer every request when it goes on.
     const open = worker.missed > 0 ? [...worker.asked.values()].at(-1) : undefined;
     const asking = open ?? send(worker, child);
     await clock.sleep(reportTimeoutMs, asking.over.signal);
@@ -130,7 +130,7 @@ export function startWorkers(options: WorkerOptions): ProxyWorkers {
     child.on('error', (error) => log.error('a worker cannot be run', { worker: worker.name, error: error.message }));
     child.on('message', (message) => {
       const said = message as FromWorker;
-      // What comes after its end is no news of the one that replaces it.
+      // Messages from an ended process say nothing about its replacement.
       if (worker.child !== child) return;
       if (said.kind === 'report') return take(worker, said.id, said.report);
       worker.serves = true;
@@ -171,7 +171,7 @@ export function startWorkers(options: WorkerOptions): ProxyWorkers {
       const { child } = worker;
       if (child?.connected === true) {
         const reported = await ask(worker, child);
-        // One that does not serve yet takes no connections.
+        // A worker that does not serve yet accepts no connections.
         if (!reported && worker.child === child && worker.serves && ++worker.missed === missesToFail)
           log.error('a worker does not answer', { worker: worker.name, pid: child.pid });
       }
@@ -182,7 +182,7 @@ export function startWorkers(options: WorkerOptions): ProxyWorkers {
     follow(worker).catch((error: unknown) => log.error('asking workers failed', { error: String(error) }));
   return {
     metrics: async (own) => {
-      // One that is late is not waited for.
+      // Does not wait for a late worker.
       await Promise.all(
         workers.map((worker) => {
           const { child, missed } = worker;
@@ -202,7 +202,7 @@ export function startWorkers(options: WorkerOptions): ProxyWorkers {
         workers.map(({ child }) => {
           if (child === undefined || child.exitCode !== null) return undefined;
           const exited = new Promise((resolve) => child.once('exit', resolve));
-          // Not a signal: a terminal's has reached the worker already, and a second one would end it at once.
+          // Not a signal: one from the terminal has already reached the worker, and a second one would end it at once.
           if (child.connected) child.disconnect();
           return exited;
         }),
@@ -219,15 +219,13 @@ function checkAnswers({ name, missed }: Worker): ReadinessCheck {
   };
 }
 
-/** What a worker does for the process that has started it. */
+/** What a worker does for its parent process. */
 export interface WorkerDuties {
   readonly report: () => Promise<WorkerReport>;
   readonly useTicketKeys: (keys: Buffer) => void;
 }
 
-/**
- * Answers the process that has started this one, from when it serves; `onOrphaned` is called when that one has gone.
- */
+/** Answers the parent process once this one serves. Calls `onOrphaned` when the parent has gone. */
 export function serveParent({ report, useTicketKeys }: WorkerDuties, onOrphaned: () => void): () => void {
   const answer = (message: ToWorker) => {
     if (message.kind === 'ticketKeys') useTicketKeys(Buffer.from(message.keys, 'base64'));
@@ -245,12 +243,12 @@ export function serveParent({ report, useTicketKeys }: WorkerDuties, onOrphaned:
   };
 }
 
-/** Tells the process that has started this one that requests are taken. */
+/** Tells the parent process that this one accepts requests. */
 export function tellParentUp(): void {
   send({ kind: 'up' });
 }
 
-/** The other side may have gone meanwhile. */
+/** The other side may be gone by now. */
 function send(message: FromWorker): void {
   if (process.connected) process.send?.(message, undefined, undefined, () => {});
 }

@@ -1,12 +1,12 @@
 import type { Registry } from 'prom-client';
 
-/** A histogram that costs a look-up to observe: prom-client's own builds and hashes a set of labels each time. */
+/** A histogram whose observation costs one look-up. prom-client's own builds and hashes a set of labels each time. */
 export interface BucketCounts {
-  /** `label` is the value of the only label, where there is one. */
+  /** `label` is the value of the only label, if there is one. */
   observe(value: number, label?: string): void;
 }
 
-/** What a histogram is. */
+/** The definition of a histogram. */
 export interface BucketCountsOptions {
   readonly name: string;
   readonly help: string;
@@ -20,7 +20,7 @@ interface Series {
   sum: number;
 }
 
-/** Registers a histogram whose values are put together only when somebody reads them. */
+/** Registers a histogram whose values are assembled only when somebody reads them. */
 export function registerBucketCounts(registry: Registry, options: BucketCountsOptions): BucketCounts {
   const { name, help, buckets, labelName } = options;
   const series = new Map<string, Series>();
@@ -35,7 +35,7 @@ export function registerBucketCounts(registry: Registry, options: BucketCountsOp
       listValues(name, buckets, one, labelName === undefined ? {} : { [labelName]: label }),
     ),
   });
-  // All that a registry wants of a metric is to be read.
+  // A registry only needs to read a metric.
   registry.registerMetric({ name, get: () => Promise.resolve(read()) } as unknown as Parameters<
     Registry['registerMetric']
   >[0]);

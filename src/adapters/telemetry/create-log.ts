@@ -6,11 +6,11 @@ export type LogFormat = 'text' | 'json';
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug';
 
 export interface LogOptions {
-  /** `json`: one object per line, with `ts`, `level` and `msg` first; `text`: lines for people. */
+  /** `json`: one object per line, starting with `ts`, `level` and `msg`. `text`: lines for people. */
   readonly format: LogFormat;
   /** The least important level that is written. */
   readonly level: LogLevel;
-  /** Takes whole lines, their newline included; standard error by default. */
+  /** Receives whole lines, newline included; standard error by default. */
   readonly write?: (line: string) => void;
 }
 
@@ -23,10 +23,10 @@ const maxEntries = 100;
 const maxTextLength = 8_192;
 
 /**
- * Writes every entry as exactly one line, never throws on what it is given, and never prints a secret's value.
+ * Writes every entry as exactly one line, never throws because of its arguments, and never prints a secret's value.
  *
- * A secret is a field, at any depth, that is named `token`, `authorization`, `key` or the like. Errors appear with
- * their message, code and cause.
+ * A secret is a field at any depth with a name like `token`, `authorization` or `key`. Errors appear with message, code
+ * and cause.
  */
 export function createLog(options: LogOptions): Log {
   const write = options.write ?? ((line) => void process.stderr.write(line));
@@ -106,7 +106,7 @@ function printable(value: unknown, depth: number, ancestors: readonly object[]):
   try {
     return printableObject(value, depth + 1, [...ancestors, value]);
   } catch {
-    // A getter, proxy or toJSON of somebody else's.
+    // Somebody else's getter, proxy or toJSON threw.
     return '[unprintable]';
   }
 }

@@ -9,27 +9,27 @@ import { type AccessVerdict, type Credential, delegatedTokenHeader, type ReviewA
 export interface ReadinessCheck {
   readonly name: string;
   readonly ok: boolean;
-  /** For people; shown where the check fails. */
+  /** For people; shown if the check fails. */
   readonly message: string;
-  /** Shown, and failing on its own path, but not counted for the whole. */
+  /** Shown, and failing on its own path, but not part of the whole. */
   readonly informational?: boolean;
 }
 
 export type EndpointRoute = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
 
 export interface EndpointOptions {
-  /** `host:port`, `[ipv6]:port`, or `:port` for all interfaces; port 0 takes a free one. */
+  /** `host:port`, `[ipv6]:port`, or `:port` for all interfaces. Port 0 takes a free one. */
   readonly bindAddress: string;
   /**
-   * What `/readyz` depends on; without it there is no `/readyz`, `/healthz` and `/livez`, which say that the process
-   * answers.
+   * The checks of `/readyz`. Without them there is no `/readyz`, nor `/healthz` and `/livez`, which say that the
+   * process answers.
    */
   readonly checks?: () => readonly ReadinessCheck[];
-  /** The text of `/metrics`; without it there is none. */
+  /** The text of `/metrics`. Without it there is no such path. */
   readonly metrics?: () => Promise<string>;
-  /** Serves HTTPS by this certificate, asked for again every minute, so that it may be replaced. */
+  /** Serves HTTPS with this certificate. It is read again every minute, so it may be replaced. */
   readonly certificate?: () => CertificatePair;
-  /** Who may read anything here; everybody without it. */
+  /** Who may read anything here; everybody by default. */
   readonly reviewAccess?: ReviewAccess;
   /** More paths. */
   readonly extra?: Readonly<Record<string, EndpointRoute>>;
@@ -39,17 +39,17 @@ export interface EndpointOptions {
 export interface Endpoint {
   /** `host:port` as bound. */
   readonly address: string;
-  /** Stops listening and ends open connections; a second call does nothing. */
+  /** Stops listening and ends open connections. A second call does nothing. */
   close(): Promise<void>;
 }
 
 /**
- * Serves health and metrics in the form of kube-apiserver's endpoints, until `signal` aborts or `close` is called.
+ * Serves health and metrics like kube-apiserver's endpoints, until `signal` aborts or `close` is called.
  *
- * `/readyz` answers 200 `ok`, or 500 with a line per check (`[+]name ok`, `[-]name failed: message`); `?verbose` lists
- * the checks in either case, `?exclude=name` leaves one out, `/readyz/name` asks for one. Source:
- * https://kubernetes.io/docs/reference/using-api/health-checks/. Health is plain HTTP for everybody, as kubelets
- * ask for it; metrics are to have a certificate and a review of access.
+ * `/readyz` answers 200 `ok`, or 500 with a line per check (`[+]name ok`, `[-]name failed: message`). `?verbose` lists
+ * the checks in both cases, `?exclude=name` skips one, and `/readyz/name` asks for one. Source:
+ * https://kubernetes.io/docs/reference/using-api/health-checks/. Health is plain HTTP for everybody, because kubelets
+ * ask that way. Metrics should have a certificate and a review of access.
  */
 export async function serveEndpoint(options: EndpointOptions, signal: AbortSignal): Promise<Endpoint> {
   signal.throwIfAborted();
@@ -90,13 +90,13 @@ export async function serveEndpoint(options: EndpointOptions, signal: AbortSigna
   return { address: formatAddress({ host: bound.address, port: bound.port }), close };
 }
 
-/** Takes a renewed certificate over within a minute; one that cannot be read leaves the last good one in use. */
+/** Loads a renewed certificate within a minute. If it cannot be read, the last good one stays in use. */
 function serveSecurely(server: SecureServer, certificate: () => CertificatePair): SecureServer {
   const renewal = setInterval(() => {
     try {
       server.setSecureContext({ ...certificate(), minVersion: 'TLSv1.2' });
     } catch {
-      // The expiry of what is in use has a metric and an alert.
+      // A metric and an alert cover the expiry of the one in use.
     }
   }, 60_000);
   renewal.unref();
@@ -132,7 +132,7 @@ async function answer(options: EndpointOptions, request: IncomingMessage, respon
   return sendText(response, 500, `internal server error: ${oneLine(single.message)}\n`);
 }
 
-/** An API server's proxy takes `Authorization` away, so a token may also come in a header of our own. */
+/** An API server's proxy removes `Authorization`, so a token may also come in a header of our own. */
 function readCredential({ headers }: IncomingMessage): Credential | undefined {
   const own = headers[delegatedTokenHeader];
   if (typeof own === 'string') return { token: own, delegated: true };

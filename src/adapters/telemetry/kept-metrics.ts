@@ -1,10 +1,10 @@
-/** Metrics of the processes that run one after another in the same place, as if it had been one process. */
+/** The metrics of successive processes in one place, as if they were one process. */
 export interface KeptMetrics {
-  /** What the process that runs now has told last. */
+  /** Takes the last metrics of the running process. */
   take(metrics: readonly object[]): void;
-  /** That process has ended: what it counted stays, its gauges go. */
+  /** The process has ended: its counts stay, its gauges go. */
   end(): void;
-  /** The last gauges of the process that runs, and what all of them have counted; no count ever falls. */
+  /** The running process's last gauges, and the counts of all processes. No count ever falls. */
   read(): readonly object[];
 }
 
@@ -14,14 +14,14 @@ interface Value {
   readonly metricName?: string;
 }
 
-/** As prom-client's `getMetricsAsJSON` has them. */
+/** As in prom-client's `getMetricsAsJSON`. */
 interface Metric {
   readonly name: string;
   readonly type: string;
   readonly values: readonly Value[];
 }
 
-/** Keeps them; the metrics are those of `getMetricsAsJSON`. */
+/** Keeps metrics of `getMetricsAsJSON`. */
 export function keepMetrics(): KeptMetrics {
   let ended: readonly Metric[] = [];
   let latest: readonly Metric[] = [];
@@ -40,7 +40,7 @@ export function keepMetrics(): KeptMetrics {
   };
 }
 
-/** Sums by metric and labels, whatever the metric's own aggregator is, which is for processes side by side. */
+/** Sums by metric and labels, whatever the metric's own aggregator, which is for parallel processes. */
 function addCounts(ended: readonly Metric[], latest: readonly Metric[]): readonly Metric[] {
   if (ended.length === 0) return latest;
   const metrics = new Map(ended.map((metric) => [metric.name, metric]));

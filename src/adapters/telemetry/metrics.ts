@@ -3,26 +3,26 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { PeerView, UnifiedView } from '../../domain/derive-bundle.ts';
 import { judgeConvergence } from '../../domain/judge-convergence.ts';
 
-/** How a reconcile ended; the values of controller-runtime's `result` label. */
+/** How a reconcile ended, with the values of controller-runtime's label `result`. */
 export type ReconcileOutcome = 'success' | 'error' | 'requeue' | 'requeue_after';
 
-/** What the operator counts. */
+/** The operator's metrics. */
 export interface Metrics {
-  /** For metrics that a part defines by itself. */
+  /** For metrics that a part defines itself. */
   readonly registry: Registry;
   /** `leader_election_master_status`: 1 while this process leads. */
   readonly leader: Gauge<'name'>;
   observeReconcile(controller: string, result: ReconcileOutcome, seconds: number): void;
-  /** A peer's discovery was asked for in vain; upstream counts it under the same name and label. */
+  /** Counts a failed request for a peer's discovery, with upstream's name and label. */
   countFetchFailure(): void;
-  /** When the certificate that an address last presented expires, in milliseconds since the epoch. */
+  /** When the last certificate of an address expires, in milliseconds since the epoch. */
   observeCertificate(peerdiscovery: string, address: string, notAfter: number): void;
   /** Forgets the certificates of all other addresses. */
   keepCertificates(peerdiscovery: string, addresses: ReadonlySet<string>): void;
   /**
-   * Shows what a pass over a PeerDiscovery found; series of peers that it does not list disappear.
+   * Shows the results of a pass over a PeerDiscovery. Series of peers that it does not list disappear.
    *
-   * @param dateOf The milliseconds since the epoch of a moment of the observations' clock.
+   * @param dateOf Converts a time of the observations' clock to milliseconds since the epoch.
    */
   observe(
     peerdiscovery: string,
@@ -31,21 +31,21 @@ export interface Metrics {
     revision: number,
     dateOf: (at: number) => number,
   ): void;
-  /** Removes all series of a PeerDiscovery that was deleted. */
+  /** Removes all series of a deleted PeerDiscovery. */
   forget(peerdiscovery: string): void;
-  /** All metrics in the text format of Prometheus. */
+  /** All metrics in Prometheus' text format. */
   render(): Promise<string>;
 }
 
-/** As controller-runtime has them, thinned out. */
+/** Like controller-runtime's, but fewer. */
 const reconcileBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
 /**
- * Makes metrics under the ecosystem's names, in a registry of their own.
+ * Creates metrics with the ecosystem's names, in a registry of their own.
  *
- * Names follow controller-runtime, client-go and kube-apiserver where those have one. Nothing runs between two
- * scrapes: process metrics are read when they are asked for (prom-client's own set keeps a 10 ms timer for the event
- * loop's delay, which is much for an idle operator).
+ * Names follow controller-runtime, client-go and kube-apiserver where these have one. Nothing runs between two scrapes:
+ * process metrics are read on request. (prom-client's own set keeps a 10 ms timer for the event loop's delay, which is
+ * much for an idle operator.)
  */
 export function createMetrics(): Metrics {
   const registry = new Registry();
@@ -155,7 +155,7 @@ export function createMetrics(): Metrics {
   };
 }
 
-/** What every process tells of itself, read when it is asked for. */
+/** Every process's own metrics, read on request. */
 export function addProcessMetrics(registry: Registry): void {
   const registers = [registry];
   const read = (name: string, help: string, aggregator: 'sum' | 'min', value: () => number) =>
@@ -184,7 +184,7 @@ export function addProcessMetrics(registry: Registry): void {
   new Counter({
     name: 'nodejs_eventloop_active_seconds_total',
     help: 'Time that the event loop was busy; its rate is the share of the one core that it can use',
-    // Of several workers, the busiest.
+    // Of several workers, the busiest counts.
     aggregator: 'max',
     registers,
     collect() {

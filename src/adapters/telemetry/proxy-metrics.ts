@@ -3,7 +3,7 @@ import { type MetricSources, type ProxyMetrics, unavailableReasons } from '../..
 import { registerBucketCounts } from './bucket-counts.ts';
 import { addProcessMetrics } from './metrics.ts';
 
-/** The values of `limit`, as docs/guides/identity.md lists them. */
+/** The values of `limit`, as in docs/guides/identity.md. */
 const limits = [
   'connections',
   'requests',
@@ -26,7 +26,7 @@ const limits = [
   'http2_session',
 ] as const;
 
-/** What is re-read from files. */
+/** The files that are re-read. */
 const certificates = [
   'serving',
   'peer-ca',
@@ -36,7 +36,7 @@ const certificates = [
   'impersonation-token',
 ] as const;
 
-/** Makes the proxy's metrics in a registry of their own; upstream's names where they mean the same. */
+/** Creates the proxy's metrics in a registry of their own, with upstream's names if they mean the same. */
 export function createProxyMetrics(sources: MetricSources): ProxyMetrics {
   const { requestsInFlight, tableAgeSeconds, connections, clientConnections } = sources;
   const registry = new Registry();
@@ -108,7 +108,7 @@ export function createProxyMetrics(sources: MetricSources): ProxyMetrics {
     labelNames: ['certificate'],
     registers,
   });
-  // From zero, so that the first one is an increase.
+  // Start at zero, so that the first event is an increase.
   for (const reason of unavailableReasons) unavailable.inc({ reason }, 0);
   for (const type of ['endpoint_resolution', 'proxy_transport']) peerErrors.inc({ type }, 0);
   for (const limit of limits) limited.inc({ limit }, 0);
@@ -177,7 +177,7 @@ export function createProxyMetrics(sources: MetricSources): ProxyMetrics {
   };
 }
 
-/** Counts by one look-up: prom-client's own builds and hashes a set of labels each time. */
+/** Counts with one look-up. prom-client's own builds and hashes a set of labels each time. */
 function createByLabels<Label extends string>(
   registry: Registry,
   { labelNames, ...what }: { readonly name: string; readonly help: string; readonly labelNames: readonly Label[] },
@@ -203,7 +203,7 @@ function createByLabels<Label extends string>(
   };
 }
 
-/** Metrics of several processes as one, in Prometheus' text format, each by its own aggregator. */
+/** Merges the metrics of several processes into Prometheus' text format, each by its own aggregator. */
 export function aggregateMetrics(processes: readonly (readonly object[])[]): Promise<string> {
   return AggregatorRegistry.aggregate(processes as Parameters<typeof AggregatorRegistry.aggregate>[0]).metrics();
 }

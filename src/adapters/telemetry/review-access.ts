@@ -2,22 +2,22 @@ import { createHash } from 'node:crypto';
 import type { Clock } from '../../runtime/clock.ts';
 import type { ApiClient } from '../kubernetes/api-client.ts';
 
-/** Whether somebody may read a path. `unavailable`: the API server could not be asked. */
+/** Whether somebody may read a path. `unavailable` means that the API server could not be asked. */
 export type AccessVerdict = 'allowed' | 'unauthenticated' | 'forbidden' | 'unavailable';
 
-/** What somebody shows to be let in. */
+/** The credential of a request. */
 export interface Credential {
   readonly token: string;
-  /** It has to be made for this endpoint (`tokenAudience`), and is of no use at an API server. */
+  /** True if it must be made for this endpoint (`tokenAudience`), so that it is of no use at an API server. */
   readonly delegated: boolean;
 }
 
-/** Judges by the credential of a request. */
+/** Judges a request by its credential. */
 export type ReviewAccess = (credential: Credential | undefined, path: string) => Promise<AccessVerdict>;
 
-/** Where a token for this endpoint comes in if the request comes through an API server's proxy. */
+/** The header for a token when the request comes through an API server's proxy. */
 export const delegatedTokenHeader = 'x-peerdiscovery-token';
-/** The audience of such a token: who gets hold of it can do nothing but look. */
+/** The audience of such a token. A thief can only look with it. */
 export const tokenAudience = 'peerdiscovery';
 
 interface TokenReview {
@@ -39,19 +39,19 @@ interface AccessReview {
 
 const rememberedMs = 10_000;
 const maxRemembered = 1_000;
-/** Tokens that the API server knows stay known for this long, so that strangers' reviews do not hold theirs up. */
+/** Tokens that the API server has accepted stay known for this long, so that strangers do not delay their reviews. */
 const knownForMs = 3_600_000;
-/** Reviews of tokens that are not known, in any one second. */
+/** Maximum reviews of unknown tokens in any one second. */
 const strangersPerSecond = 10;
 
 /**
- * Asks the API server who a bearer token is and whether they may `get` the path, as every Kubernetes component does for
- * its metrics (TokenReview, then SubjectAccessReview).
+ * Asks the API server who a bearer token belongs to and whether that user may `get` the path, as every Kubernetes
+ * component does for its metrics (TokenReview, then SubjectAccessReview).
  *
- * A verdict is remembered for 10 seconds, per token and path and by the token's hash only; that the API server could
- * not be asked is not remembered, and nobody is let in meanwhile. Tokens that nobody has vouched for are reviewed at
- * most ten times a second, all together, so that nobody without a credential can make this process flood the API
- * server; beyond that the verdict is `unavailable`.
+ * It remembers a verdict for 10 seconds, per token and path, and keeps only the token's hash. It does not remember that
+ * the API server could not be asked; meanwhile nobody is let in. All unknown tokens together get at most ten reviews a
+ * second, so that clients without a credential cannot make this process flood the API server. Beyond that the verdict
+ * is `unavailable`.
  */
 export function createReviewAccess(client: Pick<ApiClient, 'create'>, clock: Clock): ReviewAccess {
   const remembered = new Map<string, { readonly verdict: Promise<AccessVerdict>; readonly until: number }>();
@@ -81,7 +81,7 @@ export function createReviewAccess(client: Pick<ApiClient, 'create'>, clock: Clo
       spec: { token, ...(delegated && { audiences: [tokenAudience] }) },
     });
     if (status?.authenticated !== true || status.user === undefined) return 'unauthenticated';
-    // An authenticator that knows nothing of audiences leaves the list out.
+    // An authenticator that does not know audiences omits the list.
     if (delegated && status.audiences?.includes(tokenAudience) !== true) return 'unauthenticated';
     const { username, uid, groups, extra } = status.user;
     const review = await client.create<AccessReview>('/apis/authorization.k8s.io/v1/subjectaccessreviews', {

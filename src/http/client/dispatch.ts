@@ -15,7 +15,7 @@ export interface HttpRequest {
   readonly rawHeaders: RawHeaders;
   /** Always the same object with the same `rawHeaders`; undefined if they will not be sent again. */
   readonly written?: WrittenFields | undefined;
-  /** Read only once the connection stands, so that a failure before leaves it whole. */
+  /** Read only once the connection is established, so that an earlier failure leaves it complete. */
   readonly body: AsyncIterable<Uint8Array> | null;
   /** Protocol to switch to. */
   readonly upgrade: string | undefined;
@@ -24,7 +24,7 @@ export interface HttpRequest {
 /**
  * Why a server could not answer.
  *
- * - `address`: the address is not allowed; nothing was connected.
+ * - `address`: the address is not allowed; no connection was made.
  * - `connect`, `certificate`: no byte was sent.
  * - `answer`: the server is there, and what it answered cannot be passed on, or it gave up on this request alone.
  * - `reset`: the connection broke; `sent` says whether the request may have been received.
@@ -57,10 +57,10 @@ export interface Fault {
  * point.
  */
 export interface AnswerHandler {
-  /** An interim answer came: 100 to a request with `Expect`, whose body is read meanwhile, or another 1xx. */
+  /** An interim answer: 100 for a request with `Expect`, whose body is read meanwhile, or another 1xx. */
   onInterim?(status: number, rawHeaders: string[]): void;
   onHead(status: number, rawHeaders: string[]): void;
-  /** `isLast`: nothing but `onEnd` without trailers follows, and at once; false does not mean that more follows. */
+  /** `isLast` means that only `onEnd` without trailers follows, at once. False does not mean that more follows. */
   onData(chunk: Buffer, isLast: boolean): void;
   onEnd(rawTrailers: string[]): void;
   onFault(fault: Fault): void;
@@ -72,31 +72,31 @@ export interface AnswerHandler {
 export interface Call {
   pause(): void;
   resume(): void;
-  /** Does nothing once the handler was told of the end. */
+  /** Does nothing once the handler has heard of the end. */
   abort(reason: Error): void;
 }
 
 /** Connections of one sort to one server. */
 export interface Dispatcher {
   dispatch(request: HttpRequest, handler: AnswerHandler): Call;
-  /** Connections that stand or are being made. */
+  /** Number of open and opening connections. */
   open(): number;
-  /** Ends what has been silent for too long; to be called every `sweepMs`. */
+  /** Ends whatever has been silent for too long. Call it every `sweepMs`. */
   sweep(): void;
-  /** Ends every connection, and what runs or waits, by a timeout. */
+  /** Ends every connection, and all running and waiting requests, with a timeout. */
   abandon(error: Error): void;
-  /** Ends idle connections, and the rest as they become idle. */
+  /** Ends idle connections now, and the rest as they become idle. */
   close(): void;
 }
 
-/** One sweep ends connections for every pool: no timers per request. */
+/** One sweep covers all pools, so that requests need no timers. */
 export const sweepMs = 1_000;
 
-/** A failure before the connection stood, with the reason as a class rather than as text. */
+/** A failure before the connection was established, with its kind as a value instead of text. */
 export class ConnectFault extends Error {
   override readonly name = 'ConnectFault';
   readonly kind: FaultKind;
-  /** True if all that was wrong is that a verified server speaks HTTP/1.1 only. */
+  /** True if the server was verified but speaks only HTTP/1.1. */
   speaksHttp1 = false;
   constructor(kind: FaultKind, message: string, cause?: unknown) {
     super(message, { cause });

@@ -3,7 +3,7 @@ import { readContentLength } from '../content-length.ts';
 import { MalformedResponse, type ResponseParser } from '../llhttp/response-parser.ts';
 import type { AnswerHandler, FaultKind, HttpRequest } from './dispatch.ts';
 
-/** What one request is on its connection; `sent` and `settled` are the connection's to set. */
+/** One request on its connection. Only the connection sets `sent` and `settled`. */
 export interface Http1Attempt {
   readonly request: HttpRequest;
   readonly handler: AnswerHandler;
@@ -12,31 +12,31 @@ export interface Http1Attempt {
   settled: boolean;
 }
 
-/** What a connection tells its pool. */
+/** Receives a connection's events. */
 export interface Http1Owner {
   /** The connection can take the next request. */
   onIdle(connection: Http1Connection): void;
-  /** The connection is of no use any more. */
+  /** The connection is unusable. */
   onClosed(connection: Http1Connection): void;
 }
 
-/** Interim answers before the final one; each is small, but there is no end to them otherwise. */
+/** Maximum number of interim answers before the final one. Each is small, but otherwise there is no end to them. */
 const maxInterim = 16;
 
 /**
- * One verified TLS connection, with at most one request on it at a time.
+ * One verified TLS connection with at most one request at a time.
  *
- * It is reused only after an answer that was complete, unambiguous and kept alive, to a request that was sent whole;
- * any byte that nobody asked for ends it. Pipelining is not done.
+ * It is reused only if the whole request was sent and the answer was complete, unambiguous and kept alive. Any
+ * unexpected byte ends it. It never pipelines.
  */
 export class Http1Connection {
-  /** When it became idle, or made progress, in the owner's sweeps. */
+  /** When it became idle or made progress, in the owner's sweeps. */
   seenInSweep = 0;
   readonly #socket: TLSSocket;
   readonly #parser: ResponseParser;
   readonly #owner: Http1Owner;
   #attempt: Http1Attempt | undefined;
-  /** Of a body of known length, what is still to come. */
+  /** The remaining bytes of a body of known length. */
   #left = 0;
   #interim = 0;
   #requestComplete = true;
@@ -62,7 +62,7 @@ export class Http1Connection {
     return this.#attempt !== undefined;
   }
 
-  /** Sends a request whose head is `head`; the connection must be idle. */
+  /** Sends a request with this head. The connection must be idle. */
   start(attempt: Http1Attempt, head: string): void {
     this.#attempt = attempt;
     this.#left = 0;
@@ -84,12 +84,12 @@ export class Http1Connection {
     this.#socket.resume();
   }
 
-  /** Ends the connection, and the request on it with a fault. */
+  /** Ends the connection, and its request with a fault. */
   destroy(kind: FaultKind, error: Error): void {
     this.#fail(kind, error);
   }
 
-  /** Ends the connection whatever is done over it, were it upgraded. */
+  /** Ends the connection whatever it is used for, even if upgraded. */
   abandon(error: Error): void {
     this.#fail('timeout', error);
     this.#socket.destroy();
@@ -134,11 +134,12 @@ export class Http1Connection {
     }
   }
 
-  /** True if the rest of the chunk has been dealt with. */
+  /** Returns true if the rest of the chunk has been handled. */
   #takeHead(attempt: Http1Attempt, chunk: Buffer, at: number): boolean {
     const { status, framing, keepAlive, length } = this.#parser;
     if (status < 200) return this.#takeInterim(attempt, status, chunk, at);
-    // A connection's end proves nothing; only a refused upgrade is answered so by Go's hijacked connections.
+    // The end of the connection proves nothing. Only Go's hijacked connections end an answer this way, when they refuse
+    // an upgrade.
     if (framing === 'close' && attempt.request.upgrade === undefined)
       throw new MalformedResponse('an answer that does not tell its length');
     this.#keepAlive = keepAlive && framing !== 'close';
@@ -190,7 +191,7 @@ export class Http1Connection {
     );
   }
 
-  /** The connection is free before the handler is told, so that nothing that the handler does can end it. */
+  /** The connection is free before the handler is told, so that the handler cannot end it. */
   #complete(attempt: Http1Attempt, hasExtra: boolean, rawTrailers: string[], last?: Buffer): void {
     attempt.settled = true;
     this.#attempt = undefined;
@@ -220,7 +221,7 @@ export class Http1Connection {
 
   readonly #onEnd = (): void => {
     const attempt = this.#attempt;
-    // What is delimited by the connection's end.
+    // A body that ends with the connection.
     if (attempt !== undefined && this.#left === Number.POSITIVE_INFINITY) this.#complete(attempt, false, []);
     else this.#fail('reset', new Error('the server closed the connection'));
   };
@@ -271,7 +272,7 @@ export class Http1Connection {
   }
 }
 
-/** Resolves when the socket takes more, or will never again. */
+/** Resolves when the socket accepts more, or never will. */
 function drained(socket: TLSSocket): Promise<void> {
   if (socket.destroyed || !socket.writableNeedDrain) return Promise.resolve();
   return new Promise((resolve) => {
@@ -285,7 +286,7 @@ function drained(socket: TLSSocket): Promise<void> {
   });
 }
 
-/** Framing is no business of trailers. RFC 9110, section 6.5.1. */
+/** Trailers must not contain framing. RFC 9110, section 6.5.1. */
 function trailers(parser: ResponseParser): string[] {
   const fields = parser.takeFields();
   const kept: string[] = [];

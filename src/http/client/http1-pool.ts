@@ -5,23 +5,23 @@ import { ConnectFault, sweepMs } from './dispatch.ts';
 import { type Http1Attempt, Http1Connection } from './http1-connection.ts';
 import { writeRequestHead } from './request-head.ts';
 
-/** How many connections, and how long they may say nothing. */
+/** Limits on the number of connections and their silence. */
 export interface Http1PoolLimits {
   readonly maxConnections: number;
-  /** How long an answer may wait for its head or between two pieces of its body; undefined for ever. */
+  /** Maximum wait for the head of an answer, or between two pieces of its body; undefined for no limit. */
   readonly answerTimeoutMs: number | undefined;
   readonly idleTimeoutMs: number;
 }
 
-/** Handshakes that a pool has going at once: few enough that each of them is done long before its time is over. */
+/** Maximum handshakes at once in a pool, so that each can finish within its time. */
 export const maxHandshakes = 32;
 
 /**
- * Gives each request a connection to itself: the one that became idle last, else a new one.
+ * Gives each request a connection of its own: the one that became idle last, else a new one.
  *
- * Finding one costs the same however many there are. Beyond `maxHandshakes` requests wait for whatever comes first, a
- * new connection or one that has become idle, so that a flood of them does not drown the peer in handshakes. A
- * handshake that fails fails them all: it takes the peer out, and they can be sent elsewhere.
+ * The cost of finding one does not depend on their number. Beyond `maxHandshakes`, requests wait for a new or idle
+ * connection, whichever comes first, so that a flood of requests does not drown the peer in handshakes. A failed
+ * handshake fails all waiting requests: it takes the peer out of use, and they can go elsewhere.
  */
 export function createHttp1Pool(
   target: Origin,
@@ -36,7 +36,7 @@ export function createHttp1Pool(
   let connecting = 0;
   let closed = false;
   let sweeps = 0;
-  /** Whoever waited may have left. */
+  /** A waiting request may have left. */
   const nextWaiting = () => {
     let attempt = waiting.shift();
     while (attempt?.settled) attempt = waiting.shift();
@@ -74,7 +74,7 @@ export function createHttp1Pool(
     serveWaiting();
   };
   const serveWaiting = () => {
-    // Each connection that is being made will take one.
+    // Each opening connection will take one.
     while (connecting < maxHandshakes && waiting.length > connecting) void connectOne();
   };
   return {
@@ -109,7 +109,7 @@ export function createHttp1Pool(
         else if (!connection.busy && silent > idleTimeoutMs / sweepMs)
           connection.destroy('aborted', new Error('idle for too long'));
       }
-      // The dead are at the front: the oldest die first.
+      // The oldest are in front, and they die first.
       let count = 0;
       while (idle[count]?.dead) count++;
       if (count > 0) idle.splice(0, count);
@@ -125,7 +125,7 @@ export function createHttp1Pool(
   };
 }
 
-/** One request from dispatch to its end; a call on it does nothing once it is settled. */
+/** One request from dispatch to its end. Calls do nothing once it is settled. */
 class Attempt implements Http1Attempt, Call {
   readonly request: HttpRequest;
   readonly handler: AnswerHandler;
@@ -144,7 +144,7 @@ class Attempt implements Http1Attempt, Call {
     this.#connection = connection;
     connection.seenInSweep = -1;
     const head = this.#head;
-    // A long answer need not hold on to it.
+    // A long answer need not keep it.
     this.#head = '';
     connection.start(this, head);
   }

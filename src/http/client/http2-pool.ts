@@ -8,22 +8,22 @@ import { ConnectFault, sweepMs } from './dispatch.ts';
 import { maxHandshakes } from './http1-pool.ts';
 import { encodeRequestFields } from './request-head.ts';
 
-/** HTTP/2 connections to one peer with one identity, for requests of one sort without a body. */
+/** HTTP/2 connections with one identity to one peer, for requests of one sort without a body. */
 export interface Http2Pool extends Omit<Dispatcher, 'dispatch'> {
-  /** False for some minutes once the peer was seen not to speak HTTP/2, or to take no request over it. */
+  /** False for some minutes after the peer turned out not to speak HTTP/2, or to take no request over it. */
   readonly usable: boolean;
-  /** `fallback` is called instead of the handler if the peer turns out not to speak HTTP/2. */
+  /** Calls `fallback` instead of the handler if the peer turns out not to speak HTTP/2. */
   dispatch(request: HttpRequest, handler: AnswerHandler, fallback: () => Call): Call;
 }
 
-/** How many streams, and how long a connection may be idle or say nothing. */
+/** Limits on the number of streams, and on idle or silent connections. */
 export interface Http2Limits {
   readonly maxStreams: number;
-  /** On one connection; the server may allow fewer. */
+  /** Per connection; the server may allow fewer. */
   readonly streamsPerConnection: number;
-  /** What is taken of one answer before it is read. */
+  /** Unread bytes accepted of one answer. */
   readonly streamWindow: number;
-  /** How long an answer may wait for its head or between two pieces of its body; undefined for ever. */
+  /** Maximum wait for the head of an answer, or between two pieces of its body; undefined for no limit. */
   readonly answerTimeoutMs: number | undefined;
   readonly idleTimeoutMs: number;
   readonly pingEveryMs: number;
@@ -33,7 +33,7 @@ export interface Http2Limits {
   readonly setUpTimeoutMs: number;
 }
 
-/** How long a server that takes nothing over HTTP/2 is not asked for it. */
+/** How long to wait before trying HTTP/2 again at a server that takes none. */
 const tryAgainMs = 300_000;
 
 interface Session {
@@ -43,7 +43,7 @@ interface Session {
   sweepsSincePing: number;
 }
 
-/** Multiplexes requests over few verified connections, a further one whenever all are full. */
+/** Multiplexes requests over few verified connections, and opens another when all are full. */
 export function createHttp2Pool(target: Origin, open: () => Promise<TLSSocket>, limits: Http2Limits): Http2Pool {
   const { maxStreams, streamsPerConnection, answerTimeoutMs, idleTimeoutMs, pingEveryMs, pingOwedMs, setUpTimeoutMs } =
     limits;
@@ -76,7 +76,7 @@ export function createHttp2Pool(target: Origin, open: () => Promise<TLSSocket>, 
     }
     if (closed) for (const attempt of waiting.splice(0)) attempt.fail('aborted', new Error('the pool is closed'));
     if (!usable) for (const attempt of waiting.splice(0)) attempt.fallBack();
-    // Each connection that is being made will take its share.
+    // Each opening connection will take its share.
     while (usable && connecting < maxHandshakes && waiting.length > connecting * streamsPerConnection)
       void connectOne();
   };
@@ -99,7 +99,7 @@ export function createHttp2Pool(target: Origin, open: () => Promise<TLSSocket>, 
     }
     serveWaiting();
   };
-  /** Until the server has said how many streams it takes, a further one might be refused. */
+  /** Until the server has announced its stream limit, it might refuse another stream. */
   const hold = (socket: TLSSocket) =>
     new Promise<Session>((resolve, reject) => {
       const timer = setTimeout(() => held.connection.destroy('no settings in time'), setUpTimeoutMs);
@@ -118,7 +118,7 @@ export function createHttp2Pool(target: Origin, open: () => Promise<TLSSocket>, 
           reject(new ConnectFault('connect', `${target.address}: HTTP/2 was not set up`));
         },
       };
-      // Its end tells all there is to tell.
+      // The close event tells everything.
       socket.on('error', () => {});
       const bounds = { streamWindow: limits.streamWindow, maxStreams: streamsPerConnection };
       const connection = new ClientConnection(socket, owner, bounds, () => performance.now());
@@ -134,7 +134,7 @@ export function createHttp2Pool(target: Origin, open: () => Promise<TLSSocket>, 
     },
     dispatch: (request, handler, fallback) => {
       const attempt = new Http2Attempt(target, request, handler, fallback, again);
-      // Whose client has left meanwhile waits for nothing any more.
+      // A request whose client has left no longer waits.
       if (waiting.some(({ settled }) => settled)) waiting = waiting.filter(({ settled }) => !settled);
       const held = withRoom();
       if (streams + waiting.length >= maxStreams) {
@@ -149,7 +149,7 @@ export function createHttp2Pool(target: Origin, open: () => Promise<TLSSocket>, 
     },
     open: () => sessions.size + connecting,
     sweep: () => {
-      // After a restart it may speak it.
+      // After a restart it may speak HTTP/2.
       if (!usable && ++sweepsUnusable > tryAgainMs / sweepMs) {
         usable = true;
         sweepsUnusable = 0;
@@ -162,7 +162,7 @@ export function createHttp2Pool(target: Origin, open: () => Promise<TLSSocket>, 
               attempt.giveUp(new Error(`${target.address}: nothing for ${answerTimeoutMs} ms`));
         held.idleSweeps = attempts.size === 0 ? held.idleSweeps + 1 : 0;
         if (held.idleSweeps > idleTimeoutMs / sweepMs) {
-          // A server that does not close its side is not waited for any longer.
+          // Doesn't wait any longer for a server that does not close its side.
           if (held.idleSweeps > idleTimeoutMs / sweepMs + 5) connection.destroy('idle for too long');
           else connection.leave();
         } else if (++held.sweepsSincePing >= (attempts.size > 0 ? pingOwedMs : pingEveryMs) / sweepMs) {
@@ -185,7 +185,7 @@ export function createHttp2Pool(target: Origin, open: () => Promise<TLSSocket>, 
   };
 }
 
-/** One request from dispatch to its end; a call on it does nothing once it is settled. */
+/** One request from dispatch to its end. Calls do nothing once it is settled. */
 class Http2Attempt implements Call, ClientUser {
   readonly isHead: boolean;
   settled = false;
@@ -227,7 +227,7 @@ class Http2Attempt implements Call, ClientUser {
     if (fields.kind === 'bad') queueMicrotask(() => this.fail('request', new Error(fields.message)));
     else if (connection.takesFields(fieldBytes(this.#request))) this.#stream = connection.request(fields.text, this);
     else {
-      // HTTP/1.1 counts a head's own bytes alone, so that a server may take there what is too much here.
+      // HTTP/1.1 counts only the bytes of a head, so a server may accept there what is too large here.
       this.#leave();
       this.fallBack();
     }
@@ -266,13 +266,14 @@ class Http2Attempt implements Call, ClientUser {
       this.#handler.onEnd(this.#trailers);
       return;
     }
-    // A refused stream was not looked at: it crossed a GOAWAY, most likely, and goes over another connection. RFC 9113,
-    // 8.7. What was answered, were it by a word, was looked at, whatever the server says after that.
+    // The server has not looked at a refused stream: most likely it crossed a GOAWAY, and it goes over another
+    // connection. RFC 9113, section 8.7. If the server has answered anything, it has looked at the request, whatever it
+    // says later.
     const isAnswered = stream !== undefined && stream.answered !== 0;
     const sent = isAnswered || (stream?.localEnded === true && stream.resetCode !== errorCode.refusedStream);
     if (!sent) {
       this.#stream = undefined;
-      // Others have connections ended again and again; alone it is not in their way.
+      // Other requests keep ending this connection; alone, the request is not in their way.
       if (--this.#tries > 0) this.#again(this);
       else this.fallBack();
       return;
@@ -296,7 +297,7 @@ class Http2Attempt implements Call, ClientUser {
     this.#handler.onFault({ kind, sent: this.#stream !== undefined, error });
   }
 
-  /** The server says nothing any more; a client that does not read is no fault of the server's. */
+  /** The server is silent. A client that does not read is not the server's fault. */
   giveUp(error: Error): void {
     if (this.settled || this.#paused) return;
     this.fail('timeout', error);
@@ -334,7 +335,7 @@ function named(fields: readonly string[]): string[] {
   return fields.map((text, at) => (at % 2 === 0 ? canonicalName(text) : text));
 }
 
-/** The size of a request's fields as HTTP/2 counts it, pseudo fields included. RFC 9113, section 6.5.2. */
+/** The size of a request's fields as HTTP/2 counts it, including pseudo fields. RFC 9113, section 6.5.2. */
 function fieldBytes({ method, path, rawHeaders }: HttpRequest): number {
   let bytes = pseudoFieldBytes + method.length + path.length + 16 * rawHeaders.length;
   for (const text of rawHeaders) bytes += text.length;

@@ -4,7 +4,7 @@ import { type ConnectionOptions, connect, type SecureContext, type TLSSocket } f
 import type { TryEach } from '../../runtime/trust-anchors.ts';
 import { withoutNodeAdvice } from '../../runtime/without-node-advice.ts';
 
-/** Protocols that a connection can be made for. */
+/** Protocols of a connection. */
 export type HttpProtocol = 'http/1.1' | 'h2';
 
 /** TLS sessions to resume, and the key of this connection's among them. */
@@ -13,7 +13,7 @@ export interface KeptSessions {
   readonly key: string;
 }
 
-/** Where to connect, and what the certificate found there has to prove. */
+/** Where to connect, and what the certificate there must prove. */
 export interface VerifiedOptions {
   readonly host: string;
   readonly port: number;
@@ -22,7 +22,7 @@ export interface VerifiedOptions {
   readonly protocol: HttpProtocol;
   readonly timeoutMs: number;
   readonly keepAliveMs: number;
-  /** Undefined for a connection that must not resume, and leaves nothing to resume. */
+  /** Undefined for a connection that must neither resume a session nor leave one to resume. */
   readonly sessions?: KeptSessions | undefined;
   /** Besides these. */
   readonly socket?: Pick<ConnectionOptions, 'minVersion'> & {
@@ -33,7 +33,7 @@ export interface VerifiedOptions {
 
 /** What verifies a server, and what a client shows of itself. */
 export interface Contexts {
-  /** Verifies the server, and presents no certificate. */
+  /** Verifies the server and presents no certificate. */
   readonly anonymous: TryEach<SecureContext>;
   /** Verifies the server and presents a certificate; only for a server that `anonymous` has verified. */
   readonly identified: TryEach<SecureContext> | undefined;
@@ -109,7 +109,7 @@ function open(secureContext: SecureContext, options: VerifiedOptions): Promise<T
     const fail = (error: Error) => {
       clearTimeout(timer);
       sessions?.byKey.delete(sessions.key);
-      // Node sets it only where the server's certificate was the trouble.
+      // Node sets it only if the server's certificate was the problem.
       const reason = socket.authorizationError ? 'certificate' : 'connection';
       socket.on('error', () => {});
       socket.destroy();
@@ -121,10 +121,10 @@ function open(secureContext: SecureContext, options: VerifiedOptions): Promise<T
     socket.once('close', closed);
     if (sessions !== undefined) socket.on('session', (fresh) => sessions.byKey.set(sessions.key, fresh));
     socket.once('secureConnect', () => {
-      // `rejectUnauthorized` has seen to it; a second look costs nothing where credentials are at stake.
+      // `rejectUnauthorized` ensures this. A second check costs nothing where credentials are at stake.
       if (!socket.authorized) return fail(new OpenFault('certificate', 'certificate not verified'));
       const spoken = socket.alpnProtocol;
-      // An HTTP/1.1 server need not know ALPN; HTTP/2 over TLS does. RFC 9113, section 3.2.
+      // An HTTP/1.1 server need not know ALPN; HTTP/2 over TLS requires it. RFC 9113, section 3.2.
       if (spoken !== protocol && !(spoken === false && protocol === 'http/1.1'))
         return fail(new OpenFault('protocol', `does not speak ${protocol}`));
       clearTimeout(timer);

@@ -11,9 +11,7 @@ export type RequestHead =
 
 const badTarget = /[^\x21-\x7e\x80-\xff]/;
 
-/**
- * Writes a request's head so that no two servers can read it differently, whatever the caller checked before.
- */
+/** Writes a request's head so that no two servers can read it differently, whatever the caller has checked. */
 export function writeRequestHead(target: Origin, request: HttpRequest): RequestHead {
   const { method, path, body, upgrade, written } = request;
   const objection = objectToLine(method, path);
@@ -73,7 +71,7 @@ function writeFields(target: Origin, request: HttpRequest): RequestHead {
   return { kind: 'ok', text: lines.join('') };
 }
 
-/** The same request, checked in the same way, as the encoded fields of HTTP/2; only for requests without a body. */
+/** The same request with the same checks, as encoded HTTP/2 fields; only for requests without a body. */
 export function encodeRequestFields(target: Origin, request: HttpRequest): RequestHead {
   const { method, path, body, upgrade, written } = request;
   if (body !== null || upgrade !== undefined) return bad('a body or an upgrade over HTTP/2');

@@ -33,7 +33,7 @@ export interface ClientLimits {
   readonly maxStreams: number;
 }
 
-/** As much as kube-apiserver takes of a request. */
+/** The maximum that kube-apiserver accepts in a request. */
 const maxAnswerFieldBytes = 1024 * 1024;
 /** Interim (1xx) answers allowed before the final one. Without a limit, a server could send them forever. */
 const maxInterim = 16;

@@ -1,6 +1,6 @@
 import { staticTable } from './static-table.ts';
 
-/** Names, in lower case, that Kubernetes and its clients send, besides those of HPACK's static table. */
+/** Lower-case names that Kubernetes and its clients send, in addition to HPACK's static table. */
 const kubernetesNames: readonly string[] = [
   'audit-id',
   'connection',
@@ -23,7 +23,7 @@ const kubernetesNames: readonly string[] = [
   'x-remote-user',
 ];
 
-/** Names, in lower case, that most messages consist of. What is made of a name can be made once for each of these. */
+/** Lower-case names that make up most messages, so that anything derived from a name can be computed once. */
 export const commonNames: readonly string[] = [
   ...new Set(staticTable.map(([name]) => name).filter((name) => !name.startsWith(':'))),
   ...kubernetesNames,
@@ -32,7 +32,8 @@ export const commonNames: readonly string[] = [
 const canonicalNames: ReadonlyMap<string, string> = new Map(commonNames.map((name) => [name, capitalize(name)]));
 
 /**
- * A lower-case name as Go's `http.Header` has it: `Content-Type`. Source: `CanonicalMIMEHeaderKey` of `net/textproto`.
+ * A lower-case name as Go's `http.Header` writes it: `Content-Type`. Source: `CanonicalMIMEHeaderKey` of
+ * `net/textproto`.
  */
 export function canonicalName(name: string): string {
   return canonicalNames.get(name) ?? capitalize(name);

@@ -1,14 +1,14 @@
 import { createRequire } from 'node:module';
 
-/** Node's types leave it out; it is part of every Node. */
+/** Every Node has it, but Node's types omit it. */
 declare const WebAssembly: {
   readonly Module: new (bytes: Uint8Array) => object;
   readonly Instance: new (module: object, imports: object) => { readonly exports: unknown };
 };
 
 /**
- * What llhttp found; the first argument is its parser, places are in its memory, and what is given back is one of
- * `llhttpCodes` or -1 for an error.
+ * llhttp's callbacks. The first argument is the parser, and places are in its memory. They return one of `llhttpCodes`,
+ * or -1 for an error.
  */
 interface LlhttpCallbacks {
   wasm_on_message_begin(parser: number): number;
@@ -21,7 +21,7 @@ interface LlhttpCallbacks {
   wasm_on_message_complete(parser: number): number;
 }
 
-/** The functions of llhttp's WebAssembly build that are used here. */
+/** The functions of llhttp's WebAssembly build that this code uses. */
 export interface Llhttp {
   _initialize(): void;
   readonly memory: { readonly buffer: ArrayBuffer };
@@ -39,7 +39,7 @@ export interface Llhttp {
   malloc(size: number): number;
 }
 
-/** Sorts of parsers, and results of `llhttp_execute`: those that are no errors, and a target that is none. */
+/** Kinds of parsers, and results of `llhttp_execute`: those that are not errors, and an invalid target. */
 export const llhttpCodes = {
   requests: 1,
   responses: 2,
@@ -53,7 +53,7 @@ export const llhttpCodes = {
 /**
  * Loads the llhttp that undici ships as WebAssembly: strict, and without Node's undocumented `HTTPParser`.
  *
- * No callback may throw, or have anything read.
+ * Callbacks must neither throw nor start a read.
  */
 export function loadLlhttp(env: LlhttpCallbacks): Llhttp {
   const require = createRequire(import.meta.url);
@@ -63,7 +63,7 @@ export function loadLlhttp(env: LlhttpCallbacks): Llhttp {
   return llhttp;
 }
 
-/** The text at a place in llhttp's memory, which ends with a NUL; empty at 0. */
+/** The text at a place in llhttp's memory, up to its NUL. Empty for place 0. */
 export function readText({ memory }: Llhttp, at: number): string {
   if (at === 0) return '';
   const bytes = Buffer.from(memory.buffer);
@@ -71,23 +71,23 @@ export function readText({ memory }: Llhttp, at: number): string {
 }
 
 const windowBytes = 64 * 1024;
-/** A piece of a text keeps all of it in memory, so that a long one is not decoded as a whole. */
+/** A substring keeps the whole text in memory, so long texts are decoded in parts. */
 const decodedBytes = 4 * 1024;
 
 /**
  * The piece of memory through which all parsers of one llhttp read, one at a time.
  *
- * It alone refers to what was read last, so that parsers of idle connections hold on to nothing.
+ * Only the window refers to the last input, so that parsers of idle connections hold nothing.
  */
 export class LlhttpWindow {
-  /** Where it begins in llhttp's memory. */
+  /** Its start in llhttp's memory. */
   readonly at: number;
   readonly #llhttp: Llhttp;
   #view: Uint8Array;
   #chunk: Buffer = Buffer.alloc(0);
   #from = 0;
   #size = 0;
-  /** What is in the window, decoded when it is first asked for: one piece is cheaper to decode than many. */
+  /** The window's content, decoded on first use: one piece is cheaper to decode than many. */
   #text: string | undefined;
 
   constructor(llhttp: Llhttp) {
@@ -96,13 +96,14 @@ export class LlhttpWindow {
     this.#view = new Uint8Array(llhttp.memory.buffer);
   }
 
-  /** Where in its chunk the window begins. */
+  /** The window's start within its chunk. */
   get from(): number {
     return this.#from;
   }
 
   /**
-   * Has a parser read what fits of a chunk from `from` on, at most `most` bytes; gives the result and the bytes used.
+   * Lets a parser read a chunk from `from` on, at most `most` bytes, as far as it fits. Returns the result and the
+   * number of bytes used.
    */
   run(parser: number, isPaused: boolean, chunk: Buffer, from: number, most = windowBytes): LlhttpRun {
     const llhttp = this.#llhttp;
@@ -119,7 +120,7 @@ export class LlhttpWindow {
     return { result, stopped, used: stopped ? llhttp.llhttp_get_error_pos(parser) - this.at : size };
   }
 
-  /** What lies between two places of the window, as latin1. */
+  /** The text between two places of the window, as latin1. */
   text(start: number, end: number): string {
     if (this.#size > decodedBytes) return this.#chunk.toString('latin1', this.#from + start, this.#from + end);
     this.#text ??= this.#chunk.toString('latin1', this.#from, this.#from + this.#size);
@@ -127,11 +128,11 @@ export class LlhttpWindow {
   }
 }
 
-/** How far a parser came. */
+/** The result of one run of a parser. */
 export interface LlhttpRun {
   /** One of `llhttpCodes`, or an error. */
   readonly result: number;
-  /** It paused, and is to be resumed. */
+  /** It paused, and must be resumed. */
   readonly stopped: boolean;
   readonly used: number;
 }

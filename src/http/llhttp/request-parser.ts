@@ -1,6 +1,6 @@
 import { LlhttpWindow, llhttpCodes, loadLlhttp, readText } from './load-llhttp.ts';
 
-/** Why what a client sent is no request. */
+/** Why a client's bytes are not a request. */
 export type RequestProblem = 'malformed' | 'head_too_long';
 
 /** Bounds of a request's head. */
@@ -10,43 +10,43 @@ export interface RequestParserLimits {
 }
 
 /**
- * Reads the requests of one HTTP/1.x connection, one after another, and is strict: what is not plainly one is a
+ * Reads the requests of one HTTP/1.x connection, one after another. It is strict: it reports everything ambiguous as a
  * problem.
  */
 export interface RequestParser {
-  /** Makes ready for the next request. */
+  /** Prepares for the next request. */
   reset(): void;
   /**
    * Reads from `chunk` at `from` until the head or the chunked body is complete, there is a problem, or the chunk is
-   * used up; gives the offset that it got to. A body that is not chunked is not for the parser: `reset` comes after its
+   * used up. Returns the offset that it reached. It does not read bodies that are not chunked: call `reset` after their
    * head.
    */
   read(chunk: Buffer, from: number): number;
   readonly problem: RequestProblem | undefined;
   /** What was wrong. */
   readonly reason: string;
-  /** True once a byte of a request has come. */
+  /** True once a byte of a request has arrived. */
   readonly begun: boolean;
-  /** What of the head has come. */
+  /** Number of bytes of the head so far. */
   readonly headBytes: number;
   readonly headComplete: boolean;
-  /** True once a chunked body, with its trailers, has come whole. */
+  /** True once a chunked body with its trailers is complete. */
   readonly messageComplete: boolean;
   readonly method: string;
   readonly target: string;
   /** `1.1` or `1.0`. */
   readonly version: string;
-  /** No more than there may be, though more have come; values are without the space around them. */
+  /** At most the allowed number of fields, even if more have arrived. Values come without surrounding space. */
   readonly rawHeaders: readonly string[];
   readonly fieldCount: number;
   readonly keepAlive: boolean;
-  /** What a head that has come in part holds in memory. */
+  /** Memory that an incomplete head takes. */
   readonly heldBytes: number;
   /** True if the client wants to switch protocols, and for CONNECT. */
   readonly upgrade: boolean;
-  /** Data of chunks found by the last `read`, as start, end, start, end in its chunk. */
+  /** Chunk data found by the last `read`: start, end, start, end within its chunk. */
   readonly pieces: readonly number[];
-  /** Frees the parser's memory; it must not be used again. */
+  /** Frees the parser's memory. Do not use it afterwards. */
   free(): void;
 }
 
@@ -56,16 +56,16 @@ export interface RequestParsers {
 }
 
 const { requests, ok, invalidUrl, paused } = llhttpCodes;
-/** What each piece of a text costs that comes in many. */
+/** Cost of each piece of a text that arrives in many. */
 const pieceCost = 64;
-/** What may lie between the data of two chunks: size, extensions, trailers. Node's own bound of extensions. */
+/** Maximum bytes between the data of two chunks: size, extensions, trailers. Node has the same bound for extensions. */
 const maxBetweenChunks = 16 * 1024;
 const notHttp1 = 'not a request line of HTTP/1.1';
 
 /**
- * Loads the parser of requests: llhttp in its strict form, which decides what is a head and what is a chunk.
+ * Loads the request parser: strict llhttp, which decides what is a head and what is a chunk.
  *
- * llhttp's calls only note what was found. Nothing of ours that could throw or read again runs inside of them.
+ * llhttp's callbacks only record what was found. Inside them, nothing of ours may throw or read again.
  */
 export function loadRequestParsers(): RequestParsers {
   let active: Parser | undefined;
@@ -101,13 +101,13 @@ export function loadRequestParsers(): RequestParsers {
     readonly #pointer = llhttp.llhttp_alloc(requests);
     readonly #limits: RequestParserLimits;
     #inValue = true;
-    /** In how many pieces the head has come. */
+    /** The number of pieces in which the head has arrived. */
     #pieces = 0;
     #isPaused = false;
-    /** Where, in what is read now, the request line goes on after its target; and what of it came before. */
+    /** Where the request line continues after its target in the current input, and the part that came before. */
     #afterTarget = 0;
     #line = '';
-    /** Where, in what is read now, what is no data of a chunk begins; and how much of that came before. */
+    /** Where bytes that are not chunk data begin in the current input, and how many came before. */
     #afterData = 0;
     #between = 0;
 
@@ -134,7 +134,7 @@ export function loadRequestParsers(): RequestParsers {
     }
 
     get heldBytes(): number {
-      // From then on they are the request's.
+      // From then on they belong to the request.
       return this.headComplete ? 0 : 2 * this.headBytes + pieceCost * this.#pieces;
     }
 
@@ -156,7 +156,7 @@ export function loadRequestParsers(): RequestParsers {
         }
         if (this.version === '' && this.target !== '') {
           this.#line += window.text(this.#afterTarget, used);
-          // In a head without fields, only the empty line is left of what follows the target.
+          // In a head without fields, only the empty line remains of what follows the target.
           if (this.headComplete) this.#takeVersion(this.#line.replace(/\r\n$/, ''));
         }
         this.headBytes += used;
@@ -180,10 +180,10 @@ export function loadRequestParsers(): RequestParsers {
       }
     }
 
-    /** Why llhttp reads no further; the same for the same bytes, in whatever pieces they come. */
+    /** Why llhttp stopped reading; the same for the same bytes, however they are split. */
     #explain(result: number): string {
       if (result !== invalidUrl && this.version === '' && this.target !== '') {
-        // A name that is broken is told of only if a piece ends within it.
+        // llhttp reports a broken name only if a piece ends within it.
         const end = llhttp.llhttp_get_error_pos(this.#pointer) - window.at;
         const line = this.#line + window.text(this.#afterTarget, end);
         if (line.includes('\n') && !/^ HTTP\/1\.[01]\r\n/.test(line)) return notHttp1;
@@ -204,7 +204,7 @@ export function loadRequestParsers(): RequestParsers {
     }
 
     onName(at: number, length: number): number {
-      // Trailers are not sent on, and are bounded with the chunks.
+      // Trailers are not forwarded, and are bounded together with the chunks.
       if (this.headComplete) return ok;
       const start = at - window.at;
       if (this.version === '' && !this.#takeVersion(this.#line + window.text(this.#afterTarget, start))) return -1;
@@ -213,7 +213,7 @@ export function loadRequestParsers(): RequestParsers {
       if (this.#inValue) {
         this.#inValue = false;
         this.#trimValue();
-        // More are only counted.
+        // Further fields are only counted.
         if (++this.fieldCount <= this.#limits.maxHeaderFields) rawHeaders.push(name);
       } else if (this.fieldCount <= this.#limits.maxHeaderFields) rawHeaders[rawHeaders.length - 1] += name;
       return ok;
@@ -235,7 +235,7 @@ export function loadRequestParsers(): RequestParsers {
       return ok;
     }
 
-    /** llhttp would take RTSP and ICE for HTTP, and more than one space. */
+    /** llhttp would accept RTSP and ICE as HTTP, and more than one space. */
     #takeVersion(rest: string): boolean {
       if (rest === ' HTTP/1.1\r\n') this.version = '1.1';
       else if (rest === ' HTTP/1.0\r\n') this.version = '1.0';
@@ -246,7 +246,7 @@ export function loadRequestParsers(): RequestParsers {
       return true;
     }
 
-    /** RFC 9112, section 5.1; llhttp has skipped what is before the value. */
+    /** RFC 9112, section 5.1. llhttp has skipped the space before the value. */
     #trimValue(): void {
       const { rawHeaders } = this;
       const value = rawHeaders[rawHeaders.length - 1] ?? '';
@@ -275,7 +275,7 @@ export function loadRequestParsers(): RequestParsers {
       return ok;
     }
 
-    /** Counts what lies before `end` and is no data. */
+    /** Counts the bytes before `end` that are not data. */
     #count(end: number): boolean {
       this.#between += end - this.#afterData;
       if (this.#between <= maxBetweenChunks) return true;

@@ -2,37 +2,37 @@ import { readContentLength } from '../content-length.ts';
 import { isNamed } from '../fields.ts';
 import { LlhttpWindow, llhttpCodes, loadLlhttp, readText } from './load-llhttp.ts';
 
-/** How the body of an answer is delimited; `close` is a connection's end, which proves nothing. */
+/** How the body of an answer is delimited. `close` means the end of the connection, which proves nothing. */
 export type BodyFraming = 'none' | 'length' | 'chunked' | 'close';
 
-/** An answer that is not HTTP/1.1, or that two readers could read in two ways. */
+/** Thrown for an answer that is not HTTP/1.1, or that has two possible readings. */
 export class MalformedResponse extends Error {
   override readonly name = 'MalformedResponse';
 }
 
-/** Reads the answers of one connection, one after another, with llhttp in its strict form. */
+/** Reads the answers of one connection, one after another, with strict llhttp. */
 export interface ResponseParser {
-  /** Makes ready for the next answer; a HEAD request's has no body whatever its header fields say. */
+  /** Prepares for the next answer. The answer to HEAD has no body, whatever its header fields say. */
   reset(isHead: boolean): void;
   /**
-   * Reads from `chunk` at `from` until the head or the message is complete, or the chunk is used up; gives the offset
-   * that it got to. Throws MalformedResponse.
+   * Reads from `chunk` at `from` until the head or the message is complete, or the chunk is used up. Returns the offset
+   * that it reached. Throws MalformedResponse.
    *
-   * Only heads and chunked bodies are read here: a body of known length is counted by the caller.
+   * It reads only heads and chunked bodies. The caller counts a body of known length.
    */
   read(chunk: Buffer, from: number): number;
   readonly headComplete: boolean;
   readonly messageComplete: boolean;
   readonly status: number;
-  /** Hands over the fields read since it was last called: the head's, or a chunked body's trailers, flat. */
+  /** Hands over the fields since the last call: the head's, or a chunked body's trailers, flat. */
   takeFields(): string[];
   readonly keepAlive: boolean;
   readonly framing: BodyFraming;
-  /** Bytes of the body where `framing` is `length`. */
+  /** Bytes of the body if `framing` is `length`. */
   readonly length: number;
-  /** Pieces of a chunked body found by the last `read`, as start, end, start, end in its chunk. */
+  /** Pieces of a chunked body found by the last `read`: start, end, start, end within its chunk. */
   readonly pieces: readonly number[];
-  /** Frees the parser's memory; it must not be used again. */
+  /** Frees the parser's memory. Do not use it afterwards. */
   free(): void;
 }
 
@@ -43,14 +43,14 @@ export interface ResponseParsers {
 
 const { responses, ok, paused, skipBody } = llhttpCodes;
 const headPieceBytes = 2 * 1024;
-/** As much as kube-apiserver takes of a request. */
+/** The maximum that kube-apiserver accepts in a request. */
 const maxHeadBytes = 1024 * 1024;
 const maxFields = 64 * 1024;
 
 /**
- * Loads the parser of answers.
+ * Loads the answer parser.
  *
- * llhttp's calls only note what was found. Nothing of ours that could throw or read again runs inside of them.
+ * llhttp's callbacks only record what was found. Inside them, nothing of ours may throw or read again.
  */
 export function loadResponseParsers(): ResponseParsers {
   let active: Parser | undefined;
@@ -105,12 +105,12 @@ export function loadResponseParsers(): ResponseParsers {
 
     read(chunk: Buffer, from: number): number {
       if (this.pieces.length > 0) this.pieces = [];
-      // An interim answer is over; the final one follows on the same parser.
+      // An interim answer is complete; the final one follows on the same parser.
       if (this.messageComplete) this.#startHead();
       let at = from;
       const hadHead = this.headComplete;
       while (at < chunk.length && !this.messageComplete && this.headComplete === hadHead) {
-        // Little of a body that follows the head is copied in vain.
+        // Avoids copying much of a body that follows the head.
         at += this.#execute(chunk, at, hadHead ? undefined : headPieceBytes);
       }
       return at;
@@ -167,11 +167,11 @@ export function loadResponseParsers(): ResponseParsers {
       const problem = this.#frame(llhttp.llhttp_get_http_minor(this.#pointer) === 0);
       if (problem !== undefined) return this.#fail(problem);
       this.headComplete = true;
-      // What has no body, or one of known length, is over for llhttp.
+      // llhttp is done with a message that has no body or one of known length.
       return this.framing === 'chunked' ? paused : skipBody;
     }
 
-    /** RFC 9112, section 6.3; what it leaves open to doubt is an objection. */
+    /** RFC 9112, section 6.3. Everything that it leaves ambiguous is an objection. */
     #frame(isHttp10: boolean): string | undefined {
       let coding: string | undefined;
       for (let at = 0; at + 1 < this.#fields.length; at += 2) {

@@ -15,7 +15,7 @@ export interface HttpFrontLimits {
   readonly maxStreamsPerConnection: number;
   /** From the connection, or the first byte of a head, to its last. */
   readonly readHeaderTimeoutMs: number;
-  /** How long a connection may be without a request. */
+  /** How long a connection may have no request. */
   readonly idleTimeoutMs: number;
 }
 

@@ -1,19 +1,19 @@
-/** Buffers and lists of fields that were counted already: several requests may share them. */
+/** Buffers and lists of fields that were already counted, because several requests may share them. */
 export type Counted = Set<object>;
 
 /** A connection or a request that holds bytes in memory. */
 export interface Keeper {
-  /** Bytes that it holds now, those in `counted` apart. */
+  /** Bytes that it holds now, without those in `counted`. */
   keptBytes(counted: Counted): number;
-  /** Whose they are; undefined while no server has accepted a credential. */
+  /** The owner; undefined while no server has accepted a credential. */
   readonly owner: string | undefined;
-  /** Ends it, so that the bytes are free. */
+  /** Ends it, so that its bytes become free. */
   cut(): void;
 }
 
-/** What one object costs besides its bytes, since a small piece is not free. */
+/** The cost of one object besides its bytes, because a small piece is not free. */
 export const pieceCost = 512;
-/** A field costs two strings and their places besides its text, and is held as it came and as it is sent on. */
+/** A field costs two strings and their places besides its text, and is held both as received and as sent. */
 const fieldCost = 96;
 
 /** What header fields cost in memory. */
@@ -25,7 +25,7 @@ export function fieldsCost(rawHeaders: readonly string[], counted: Counted): num
   return cost;
 }
 
-/** What chunks hold in memory: a piece of a buffer holds all of it. */
+/** The memory that chunks hold: a piece of a buffer holds all of it. */
 export function chunksCost(chunks: readonly Uint8Array[], counted: Counted): number {
   let cost = 0;
   for (const { buffer } of chunks) {
@@ -36,5 +36,5 @@ export function chunksCost(chunks: readonly Uint8Array[], counted: Counted): num
   return cost;
 }
 
-/** Bytes to be sent are held once by the stream, and once more as they were encrypted. */
+/** The stream holds unsent bytes once, and once more encrypted. */
 export const unsentCost = 2;

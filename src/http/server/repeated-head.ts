@@ -4,7 +4,7 @@ import { objectToLine } from './objections.ts';
 const plainLine = /^GET ([^ ]+) HTTP\/1\.1\r\n$/;
 
 /**
- * The head of the last GET of a connection: most clients send the same fields with every one of them.
+ * The head of a connection's last GET: most clients repeat the same fields with every request.
  *
  * If the fields are, byte for byte, those that the parser accepted in the last GET of the connection, and the
  * first line is unambiguous, the head needs no parser. The parser reads everything else.
@@ -14,19 +14,19 @@ export class RepeatedHead {
   #fieldsAt = 0;
   #rawHeaders: RawHeaders = [];
 
-  /** Bytes that are kept, besides the fields. */
+  /** Bytes kept in addition to the fields. */
   get size(): number {
     return this.#chunk?.length ?? 0;
   }
 
-  /** Fields of the head that was matched last. */
+  /** Fields of the last matched head. */
   get rawHeaders(): RawHeaders {
     return this.#rawHeaders;
   }
 
   /**
-   * To be called with the whole head of a GET over HTTP/1.1 without a body that keeps its connection, if it came as one
-   * chunk and alone. The chunk is kept, and must not be written to.
+   * Call it with the whole head of an HTTP/1.1 GET without a body that keeps its connection, if the head came alone in
+   * one chunk. It keeps the chunk, which must not be written to.
    */
   remember(chunk: Buffer, rawHeaders: RawHeaders): void {
     const lineEnd = chunk.indexOf('\r\n');
@@ -37,7 +37,7 @@ export class RepeatedHead {
     this.#rawHeaders = rawHeaders;
   }
 
-  /** The target of the request, if `chunk` is the head of one with the same fields, and nothing else. */
+  /** The target of the request if `chunk` is exactly a head with the same fields. */
   match(chunk: Buffer, maxHeaderBytes: number): string | undefined {
     const known = this.#chunk;
     if (known === undefined || chunk.length > maxHeaderBytes) return undefined;
@@ -47,16 +47,16 @@ export class RepeatedHead {
   }
 }
 
-/** The target of a line that can be read in one way only. */
+/** The target of a request line with only one reading. */
 function plainTarget(line: string): string | undefined {
   const target = plainLine.exec(line)?.[1];
   return target === undefined || objectToLine('GET', target) !== undefined ? undefined : target;
 }
 
-/** An idle connection keeps no more than this. */
+/** An idle connection keeps at most this much. */
 const maxKept = 8 * 1024;
 
-/** A piece of something larger would hold on to all of it. */
+/** A piece of a larger buffer would keep all of it. */
 function keep(chunk: Buffer): Buffer {
   if (chunk.buffer.byteLength <= maxKept) return chunk;
   const copy = Buffer.allocUnsafeSlow(chunk.length);

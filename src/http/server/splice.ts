@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { writeSwitchHead } from './answer-head.ts';
 
-/** Joins both sides; the end of one side is passed on without closing the other direction. */
+/** Joins both sides. When one side ends, it passes that on without closing the other direction. */
 export function splice(client: Duplex, head: Buffer, rawHeaders: readonly string[], peer: Duplex): void {
   const cut = () => {
     client.destroy();

@@ -8,8 +8,8 @@ interface Sweepable {
 }
 
 /**
- * Gives a function to be called whenever there is one more: from then on all are swept every second or so, until there
- * are none, so that a server that was never used keeps no process from ending.
+ * Returns a function to call for each new one. From then on all are swept about every second until none is left, so
+ * that an unused server does not keep its process alive.
  */
 export function sweepWhileAny(
   all: ReadonlySet<Sweepable>,

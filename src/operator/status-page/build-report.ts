@@ -9,25 +9,25 @@ import type { PeerState } from '../../domain/routing-table.ts';
 import { showServedVersion } from '../../domain/served-version.ts';
 import type { ProgressEntry } from './progress-history.ts';
 
-/** What a controller knows at this moment. */
+/** What a controller knows now. */
 export interface LiveView {
   readonly views: readonly PeerView[];
   /** Undefined before the first pass. */
   readonly unified: UnifiedView | undefined;
 }
 
-/** What the operator knows of one PeerDiscovery. */
+/** What the operator knows about one PeerDiscovery. */
 export interface ObservedObject {
   readonly name: string;
-  /** As the API server has it. */
+  /** The status in the API server. */
   readonly status: PeerDiscoveryStatus | undefined;
   readonly live: LiveView | undefined;
   readonly history: readonly ProgressEntry[];
 }
 
-/** What the operator knows of everything. */
+/** Everything that the operator knows. */
 export interface StatusSnapshot {
-  /** Milliseconds of the clock by which ages are counted; all other times here are by it too. */
+  /** Milliseconds of the clock for ages; all other times here are of this clock too. */
   readonly now: number;
   /** The same moment in milliseconds since the epoch. */
   readonly date: number;
@@ -37,7 +37,7 @@ export interface StatusSnapshot {
   readonly trouble?: string | undefined;
 }
 
-/** How good it looks; a page shows it by word, shape and colour. */
+/** How good a state is. The page shows it with a word, a shape and a colour. */
 export type Level = 'good' | 'note' | 'warning' | 'bad';
 
 export interface PeerReport {
@@ -52,20 +52,20 @@ export interface PeerReport {
   readonly reason: string;
   readonly message: string;
   readonly fresh: boolean;
-  /** Age of what it is known to serve; absent if nothing is. */
+  /** Age of its discovery; absent if it has none. */
   readonly ageSeconds?: number | undefined;
   readonly resources?: number | undefined;
 }
 
 /** Who serves a resource or subresource. */
 export interface ServedReport {
-  /** As kubectl names it: `resource.version.group`, with `/subresource` where it is one. */
+  /** As in kubectl: `resource.version.group`, with `/subresource` if it is one. */
   readonly resource: string;
   /** Names of peers, at most 20. */
   readonly servedBy: readonly string[];
   readonly missingFrom: readonly string[];
   readonly omittedPeers: number;
-  /** Fields that the peers describe differently. */
+  /** Facts that the peers describe differently. */
   readonly differingFields: readonly string[];
 }
 
@@ -92,18 +92,18 @@ export interface ObjectReport {
   readonly peers: readonly PeerReport[];
   readonly omittedPeers: number;
   readonly history: readonly ProgressEntry[];
-  /** What differs, or whatever fits the search. */
+  /** The differences, or the results of the search. */
   readonly served: {
     readonly matching: number;
     readonly rows: readonly ServedReport[];
   };
   readonly schemaDifferences: readonly string[];
-  /** Built-in resources that servers know by different fields. */
+  /** Built-in resources whose fields differ between servers. */
   readonly fieldDifferences: readonly string[];
   readonly leaseProblems: readonly { readonly lease: string; readonly reason: string; readonly message: string }[];
 }
 
-/** Everything that the page shows, in the form in which it is given to programs. */
+/** Everything that the page shows, in the form for programs. */
 export interface StatusReport {
   readonly generatedAt: string;
   readonly operator: { readonly version: string; readonly identity: string; readonly leadsSince: string };
@@ -120,8 +120,8 @@ const maxTextLength = 400;
 const maxVersionLength = 40;
 
 /**
- * Tells what a snapshot says, bounded in size whatever the cluster holds; a search looks at every resource that is
- * served.
+ * Builds the report of a snapshot. Its size is bounded, whatever the cluster holds; a search looks at every served
+ * resource.
  */
 export function buildReport(snapshot: StatusSnapshot, search: string): StatusReport {
   const { now, date, operator } = snapshot;

@@ -1,4 +1,4 @@
-/** A length of time in the words of the page, to two units at most. */
+/** A duration in the page's words, with two units at most. */
 export function formatDuration(ms: number): string {
   const seconds = Math.max(0, Math.round(ms / 1_000));
   if (seconds < 60) return `${seconds} s`;
@@ -9,7 +9,7 @@ export function formatDuration(ms: number): string {
   return `${Math.floor(hours / 24)} d`;
 }
 
-/** A moment in UTC; with its day if it is one of many days. */
+/** A time in UTC; with its date if the span has many days. */
 export function formatMoment(ms: number, ofSpanMs: number): string {
   const [day = '', time = ''] = new Date(ms).toISOString().split(/[T.]/);
   return ofSpanMs < 86_400_000 ? time : `${day} ${time.slice(0, 5)}`;

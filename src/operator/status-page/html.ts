@@ -1,4 +1,4 @@
-/** Text that is HTML already. */
+/** Text that is already HTML. */
 export class Html {
   readonly text: string;
   constructor(text: string) {
@@ -6,10 +6,10 @@ export class Html {
   }
 }
 
-/** What may stand in a template: text is escaped, HTML is not, nothing is nothing. */
+/** What a template accepts: text is escaped, HTML is not, and empty values add nothing. */
 export type Fragment = string | number | Html | false | undefined | readonly Fragment[];
 
-/** A template whose every value is escaped unless it is HTML; the only way by which values get into the page. */
+/** A template that escapes every value that is not HTML. Values reach the page in no other way. */
 export function html(strings: TemplateStringsArray, ...values: readonly Fragment[]): Html {
   return new Html(strings.map((text, index) => text + (index < values.length ? show(values[index]) : '')).join(''));
 }
@@ -29,7 +29,10 @@ const entities: Readonly<Record<string, string>> = {
   "'": '&#39;',
 };
 
-/** Safe inside of elements and quoted attributes; what is unseen and could reorder or break a line becomes a space. */
+/**
+ * Makes text safe inside elements and quoted attributes. Invisible characters that could reorder or break a line become
+ * spaces.
+ */
 function escapeText(text: string): string {
   return text
     .replace(/[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+/gu, ' ')

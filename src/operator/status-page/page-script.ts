@@ -1,9 +1,9 @@
 /**
- * Renews the page every few seconds without losing focus, scroll position or open details, and searches while one
- * types.
+ * Refreshes the page every few seconds without losing focus, scroll position or open details, and searches while the
+ * user types.
  *
- * Content is changed node by node and only where it differs. It never makes HTML of text: what it inserts was parsed
- * from the operator's own escaped page, and the page's policy lets no other script run.
+ * It changes content node by node, only where it differs. It never turns text into HTML: it inserts parts of the
+ * operator's own escaped page, and the page's policy allows no other script.
  */
 export const pageScript = `'use strict';
 (() => {

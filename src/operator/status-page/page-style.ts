@@ -1,4 +1,4 @@
-/** Light and dark by the reader's own setting; every pair of text and ground has a contrast of 4.5 or more. */
+/** Light or dark by the reader's own setting. Every pair of text and background has a contrast of at least 4.5. */
 export const pageStyle = `
 :root{color-scheme:light dark;--ground:#f6f7f8;--card:#fff;--ink:#1b1f24;--soft:#545d68;--line:#dfe3e8;--link:#0a53be;
 --good:#11663a;--good-ground:#e6f4ea;--note:#0a53be;--note-ground:#e8f0fc;--warning:#8a4b00;--warning-ground:#fdf1dc;--bad:#a8122c;--bad-ground:#fdebed;--mark:#fff}

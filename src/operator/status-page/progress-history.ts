@@ -2,22 +2,22 @@ import type { PeerView, UnifiedView } from '../../domain/derive-bundle.ts';
 import { judgeConvergence } from '../../domain/judge-convergence.ts';
 import { showServedVersion } from '../../domain/served-version.ts';
 
-/** How the control plane stood from a moment on, until the next entry. */
+/** The state of the control plane from one moment until the next entry. */
 export interface ProgressEntry {
-  /** Milliseconds of the clock by which it was recorded; since the epoch where it is reported. */
+  /** Milliseconds of the recording clock; in reports, since the epoch. */
   readonly at: number;
-  /** Number of peers by the version that they say they are; `unknown` for those that have said none. */
+  /** Number of peers by version; `unknown` counts those that reported none. */
   readonly versions: Readonly<Record<string, number>>;
   readonly peers: number;
   readonly ready: number;
-  /** Whether all peers serve the same; Unknown while one is away or what it serves is not known. */
+  /** Whether all peers serve the same. Unknown while one is away or what it serves is not known. */
   readonly converged: 'True' | 'False' | 'Unknown';
   /** True while absence from the table proved nothing. */
   readonly inDoubt: boolean;
   readonly differences: number;
 }
 
-/** What was seen of each PeerDiscovery since the operator began to lead. */
+/** The course of each PeerDiscovery since the operator began to lead. */
 export interface ProgressHistory {
   record(name: string, views: readonly PeerView[], unified: UnifiedView, at: number): void;
   of(name: string): readonly ProgressEntry[];
@@ -25,8 +25,8 @@ export interface ProgressHistory {
 }
 
 /**
- * Keeps at most `limit` entries for each object, only of changes; what goes first is what lasted shortest, so that long
- * phases are kept however often a server flaps.
+ * Keeps at most `limit` entries for each object, and only changes. It drops the shortest phases first, so that long
+ * ones survive however often a server flaps.
  */
 export function createProgressHistory(limit = 240): ProgressHistory {
   const entries = new Map<string, ProgressEntry[]>();
@@ -74,7 +74,7 @@ function sameEntry(a: ProgressEntry, b: ProgressEntry): boolean {
   );
 }
 
-/** Neither the first, which says where it began, nor the last, which goes on. */
+/** Excludes the first entry, which is the start, and the last, which is still running. */
 function shortestPhase(list: readonly ProgressEntry[]): number {
   let shortest = 1;
   let shortestMs = Number.POSITIVE_INFINITY;

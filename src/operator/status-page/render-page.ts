@@ -6,9 +6,9 @@ import { pageStyle } from './page-style.ts';
 import { renderProgress } from './render-progress.ts';
 
 /**
- * The whole page, in one file without assets; it is useful without a script, and the script only renews what it shows.
+ * The whole page in one file without assets. It is useful without a script; the script only refreshes it.
  *
- * Everything that comes from the cluster is escaped, as whoever may write a Lease chooses names.
+ * It escapes everything from the cluster, because anybody who may write a Lease chooses names.
  */
 export function renderPage(report: StatusReport): string {
   const { objects, operator, trouble, generatedAt } = report;
@@ -45,7 +45,7 @@ ${objects.map((object) => renderObject(object, report.search, now))}
   return page.text;
 }
 
-/** A page of one message, for when there is nothing else to show. */
+/** A page with one message, for when there is nothing else to show. */
 export function renderMessage(title: string, detail: string): string {
   return html`<!DOCTYPE html>
 <html lang="en">
@@ -199,7 +199,7 @@ function renderRow(
 `;
 }
 
-/** May be broken after each dot, rather than in the middle of a word. */
+/** May break after each dot, rather than inside a word. */
 function breakable(name: string): Html {
   const [first = '', ...rest] = name.split('.');
   return html`${first}${rest.map((word) => html`.<wbr>${word}`)}`;

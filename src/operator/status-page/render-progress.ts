@@ -9,9 +9,9 @@ interface Lane {
   readonly label: string;
   readonly kind: 'version' | 'ready' | 'differences' | 'doubt';
   readonly values: readonly number[];
-  /** What counts as full height. */
+  /** The value at full height. */
   readonly full: number;
-  /** How it stands now, in words. */
+  /** The current value, in words. */
   readonly now: string;
 }
 
@@ -20,7 +20,7 @@ const maxRows = 60;
 const width = 1_000;
 const height = 28;
 
-/** The upgrade over time: a lane per version, told from each other by their labels, and the same as a table. */
+/** The upgrade over time: a labelled lane per version, and the same as a table. */
 export function renderProgress(object: ObjectReport, now: number): Html {
   const { history, name } = object;
   const [first] = history;
@@ -113,7 +113,7 @@ function renderLane({ label, kind, values, full, now: words }: Lane, times: read
 `;
 }
 
-/** The course of a lane in words: where it began, where it went, and where it is. */
+/** The course of a lane in words: first, highest or lowest, and last value. */
 function sayValues(values: readonly number[], kind: Lane['kind']): string {
   const name = (value: number) => (kind === 'doubt' ? (value === 1 ? 'yes' : 'no') : String(value));
   const course = values.filter((value, index) => index === 0 || value !== values[index - 1]);

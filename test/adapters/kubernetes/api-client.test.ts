@@ -11,7 +11,7 @@ import {
 } from '../../support/scripted-apiserver.ts';
 import { createTestAuthority } from '../../support/test-certificates.ts';
 
-const MAPS = '/api/v1/namespaces/ns/configmaps';
+const configMapsPath = '/api/v1/namespaces/ns/configmaps';
 
 describe('createApiClient', () => {
   let server: ScriptedApiserver;
@@ -37,7 +37,7 @@ describe('createApiClient', () => {
   }
 
   it('keeps connections for the next calls', async () => {
-    for (let i = 0; i < 20; i += 1) await client.get(`${MAPS}/x${i}`);
+    for (let i = 0; i < 20; i += 1) await client.get(`${configMapsPath}/x${i}`);
     expect(new Set(server.requests.map(({ remotePort }) => remotePort)).size).to.be.at.most(2);
   });
 
@@ -48,7 +48,7 @@ describe('createApiClient', () => {
       timeoutMs: 300,
       log: { ...silentLog, info: (message) => lines.push(message) },
     });
-    const together = () => Promise.all(['a', 'b', 'c', 'd'].map((name) => rotating.get(`${MAPS}/${name}`)));
+    const together = () => Promise.all(['a', 'b', 'c', 'd'].map((name) => rotating.get(`${configMapsPath}/${name}`)));
     await together();
     expect(lines).to.have.length(0);
     const running = together();
@@ -62,10 +62,10 @@ describe('createApiClient', () => {
   it('connects anew when the CA changes', async () => {
     const kubeConfig = server.kubeConfig();
     const rotating = createApiClient(kubeConfig, { timeoutMs: 300, log: silentLog });
-    await rotating.get(`${MAPS}/x`);
-    await rotating.get(`${MAPS}/x`);
+    await rotating.get(`${configMapsPath}/x`);
+    await rotating.get(`${configMapsPath}/x`);
     kubeConfig.clusters = kubeConfig.clusters.map((cluster) => ({ ...cluster, caData: 'bmV3' }));
-    await rotating.get(`${MAPS}/x`);
+    await rotating.get(`${configMapsPath}/x`);
     expect(rotating.caPem()).to.equal('new');
     await rotating.close();
     const [first, second, third] = server.requests.map(({ remotePort }) => remotePort);
@@ -73,40 +73,40 @@ describe('createApiClient', () => {
   });
 
   it('tells a missing object from a resource that the server does not serve', async () => {
-    expect(await client.get(`${MAPS}/absent`)).to.equal(undefined);
+    expect(await client.get(`${configMapsPath}/absent`)).to.equal(undefined);
     server.scripts.push((_request, response) => answerUnknownPath(response));
     const error = await fails(client.get('/apis/nope/v1/things/a'));
     expect([error.code, error.missing]).to.deep.equal([404, 'Resource']);
   });
 
   it('joins the pages of a list', async () => {
-    for (const name of ['a', 'b', 'c', 'd', 'e']) server.put(`${MAPS}/${name}`, {});
-    const list = await client.list<{ metadata: { name: string } }>(MAPS, { pageSize: 2 });
+    for (const name of ['a', 'b', 'c', 'd', 'e']) server.put(`${configMapsPath}/${name}`, {});
+    const list = await client.list<{ metadata: { name: string } }>(configMapsPath, { pageSize: 2 });
     expect(list.items.map(({ metadata }) => metadata.name)).to.deep.equal(['a', 'b', 'c', 'd', 'e']);
     expect(list.resourceVersion).to.equal('105');
     expect(server.requests).to.have.length(3);
   });
 
   it('applies on the server with its media type, manager and subresource', async () => {
-    await client.apply(`${MAPS}/a`, { data: {} }, { fieldManager: 'me', force: true, subresource: 'status' });
+    await client.apply(`${configMapsPath}/a`, { data: {} }, { fieldManager: 'me', force: true, subresource: 'status' });
     const [seen] = server.requests;
     expect(seen?.method).to.equal('PATCH');
-    expect(seen?.path).to.equal(`${MAPS}/a/status`);
+    expect(seen?.path).to.equal(`${configMapsPath}/a/status`);
     expect(seen?.query.toString()).to.equal('fieldManager=me&force=true');
     expect(seen?.headers['content-type']).to.equal('application/apply-patch+yaml');
   });
 
   it('deletes what is gone already without complaint', async () => {
-    server.put(`${MAPS}/a`, {});
-    expect(await client.delete(`${MAPS}/a`)).to.equal(true);
-    expect(await client.delete(`${MAPS}/a`)).to.equal(false);
+    server.put(`${configMapsPath}/a`, {});
+    expect(await client.delete(`${configMapsPath}/a`)).to.equal(true);
+    expect(await client.delete(`${configMapsPath}/a`)).to.equal(false);
   });
 
   it('gives reason, code and Retry-After of a refusal', async () => {
     server.scripts.push((_request, response) =>
       answerStatus(response, 429, 'TooManyRequests', { details: { retryAfterSeconds: 3 } }),
     );
-    const error = await fails(client.get(`${MAPS}/a`));
+    const error = await fails(client.get(`${configMapsPath}/a`));
     expect([error.code, error.reason, error.retryAfterMs]).to.deep.equal([429, 'TooManyRequests', 3000]);
   });
 
@@ -208,9 +208,9 @@ describe('createApiClient with several servers', () => {
   it('fails what a silent server owes, and sends what follows to another, with the credential', async () => {
     first.scripts.push(() => true);
     learn([first, second]);
-    const error = await client.get(`${MAPS}/a`).catch((reason: unknown) => reason);
+    const error = await client.get(`${configMapsPath}/a`).catch((reason: unknown) => reason);
     expect(error).to.include({ code: 0, reason: 'ConnectionFailed' });
-    expect(await client.get(`${MAPS}/a`)).to.equal(undefined);
+    expect(await client.get(`${configMapsPath}/a`)).to.equal(undefined);
     expect(work(second).map(({ headers }) => headers.authorization)).to.deep.equal(['Bearer secret']);
   });
 
@@ -221,7 +221,7 @@ describe('createApiClient with several servers', () => {
       return path === '/readyz' || hangs;
     });
     learn([first, second]);
-    const stream = await client.requestStream(MAPS, { query: { watch: true } });
+    const stream = await client.requestStream(configMapsPath, { query: { watch: true } });
     hangs = true;
     let error: unknown;
     try {
@@ -230,17 +230,17 @@ describe('createApiClient with several servers', () => {
       error = reason;
     }
     expect(error).to.include({ code: 0, reason: 'ConnectionFailed' });
-    (await client.requestStream(MAPS, { query: { watch: true } }))[Symbol.asyncIterator]();
-    expect(work(second).map(({ path }) => path)).to.deep.equal([MAPS]);
+    (await client.requestStream(configMapsPath, { query: { watch: true } }))[Symbol.asyncIterator]();
+    expect(work(second).map(({ path }) => path)).to.deep.equal([configMapsPath]);
   });
 
   it('sends nothing to a server whose certificate does not verify by the CA or bears another name', async () => {
     first.scripts.push(() => true);
     learn([first, stranger]);
     const short = AbortSignal.timeout(2_500);
-    await client.get(`${MAPS}/a`, { signal: short }).catch(() => {});
+    await client.get(`${configMapsPath}/a`, { signal: short }).catch(() => {});
     learn([first, second], 'another.name');
-    await client.get(`${MAPS}/a`, { signal: AbortSignal.timeout(2_500) }).catch(() => {});
+    await client.get(`${configMapsPath}/a`, { signal: AbortSignal.timeout(2_500) }).catch(() => {});
     expect([stranger.requests, second.requests]).to.deep.equal([[], []]);
   });
 
@@ -269,8 +269,8 @@ describe('createApiClient with several servers', () => {
   it('uses a server by its own address where the one of the kubeconfig is not among the servers', async () => {
     learn([second]);
     await eventually(() => second.requests.length > 0);
-    await client.get(`${MAPS}/a`);
-    await client.get(`${MAPS}/a`);
+    await client.get(`${configMapsPath}/a`);
+    await client.get(`${configMapsPath}/a`);
     expect(work(second)).not.to.have.length(0);
   });
 });

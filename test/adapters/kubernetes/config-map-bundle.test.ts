@@ -7,9 +7,9 @@ import { createManualClock, eventually } from '../../support/manual-clock.ts';
 import { sampleBundle } from '../../support/sample-bundle.ts';
 import { answerStatus, type ScriptedApiserver, startScriptedApiserver } from '../../support/scripted-apiserver.ts';
 
-const MAPS = '/api/v1/namespaces/ns/configmaps';
-const HEAD = `${MAPS}/table`;
-const LOCATION = { namespace: 'ns', name: 'table', fieldManager: 'test', owner: 'cluster' };
+const configMapsPath = '/api/v1/namespaces/ns/configmaps';
+const headPath = `${configMapsPath}/table`;
+const location = { namespace: 'ns', name: 'table', fieldManager: 'test', owner: 'cluster' };
 
 describe('a bundle in ConfigMaps', () => {
   let server: ScriptedApiserver;
@@ -45,15 +45,18 @@ describe('a bundle in ConfigMaps', () => {
     return { revisions, troubles };
   }
 
-  const shardPaths = () => [...server.objects.keys()].filter((path) => path !== HEAD);
+  const shardPaths = () => [...server.objects.keys()].filter((path) => path !== headPath);
 
   it('is written shards first and head last', async () => {
-    const outcome = await publishBundle(client, LOCATION, sampleBundle(1));
+    const outcome = await publishBundle(client, location, sampleBundle(1));
     expect(outcome).to.deep.include({ published: true, leftover: [] });
     const writes = server.requests.filter(({ method }) => method !== 'GET');
-    expect(writes.map(({ method, path }) => `${method} ${path}`)).to.deep.equal([`POST ${MAPS}`, `POST ${MAPS}`]);
+    expect(writes.map(({ method, path }) => `${method} ${path}`)).to.deep.equal([
+      `POST ${configMapsPath}`,
+      `POST ${configMapsPath}`,
+    ]);
     expect(writes[0]?.body).to.deep.include({ immutable: true });
-    const head = await readHead(client, LOCATION);
+    const head = await readHead(client, location);
     expect(head.ok && head.head.revision).to.equal(1);
   });
 
@@ -65,8 +68,8 @@ describe('a bundle in ConfigMaps', () => {
       { id: 'c', address: '10.0.0.3:6443', state: 'Refused' },
       { id: 'd', state: 'Unresolved' },
     ] as const;
-    await publishBundle(client, LOCATION, { ...bundle, table: { ...bundle.table, peers } });
-    const data = (server.objects.get(HEAD)?.data ?? {}) as Record<string, string>;
+    await publishBundle(client, location, { ...bundle, table: { ...bundle.table, peers } });
+    const data = (server.objects.get(headPath)?.data ?? {}) as Record<string, string>;
     expect(parseServers(data['servers.json'] ?? '')).to.deep.equal(
       ['10.0.0.1:6443', '10.0.0.2:6443'].map((address) => ({ address, serverName: bundle.table.serverName })),
     );
@@ -74,48 +77,48 @@ describe('a bundle in ConfigMaps', () => {
 
   it('keeps the shards of the head before and deletes older ones, but nothing else', async () => {
     const labels = { 'peerdiscovery.dev/routing-table': 'table' };
-    server.put(`${MAPS}/unrelated`, { metadata: { labels } });
-    for (const revision of [1, 2, 3]) await publishBundle(client, LOCATION, sampleBundle(revision));
-    const head = await readHead(client, LOCATION);
+    server.put(`${configMapsPath}/unrelated`, { metadata: { labels } });
+    for (const revision of [1, 2, 3]) await publishBundle(client, location, sampleBundle(revision));
+    const head = await readHead(client, location);
     if (!head.ok) throw new Error(head.reason);
     expect(shardPaths()).to.have.length(3);
-    expect(shardPaths()).to.include(`${MAPS}/${head.head.shards[0]?.name}`);
+    expect(shardPaths()).to.include(`${configMapsPath}/${head.head.shards[0]?.name}`);
   });
 
   it('refuses to publish a revision that is not newer', async () => {
-    await publishBundle(client, LOCATION, sampleBundle(5));
-    const outcome = await publishBundle(client, LOCATION, sampleBundle(4));
+    await publishBundle(client, location, sampleBundle(5));
+    const outcome = await publishBundle(client, location, sampleBundle(4));
     expect(outcome).to.deep.equal({ published: false, reason: 'NotNewer', revision: 5 });
-    expect((await publishBundle(client, LOCATION, sampleBundle(5))).published).to.equal(true);
+    expect((await publishBundle(client, location, sampleBundle(5))).published).to.equal(true);
   });
 
   it('says so when another publisher was faster', async () => {
-    await publishBundle(client, LOCATION, sampleBundle(1));
+    await publishBundle(client, location, sampleBundle(1));
     server.scripts.push((request, response) =>
       request.method === 'PATCH' ? answerStatus(response, 409, 'Conflict') : false,
     );
-    const outcome = await publishBundle(client, LOCATION, sampleBundle(2));
+    const outcome = await publishBundle(client, location, sampleBundle(2));
     expect(outcome).to.deep.equal({ published: false, reason: 'Conflict' });
   });
 
   it('is not replaced by that of another PeerDiscovery', async () => {
-    await publishBundle(client, LOCATION, sampleBundle(1));
-    const outcome = await publishBundle(client, { ...LOCATION, owner: 'other' }, sampleBundle(2));
+    await publishBundle(client, location, sampleBundle(1));
+    const outcome = await publishBundle(client, { ...location, owner: 'other' }, sampleBundle(2));
     expect(outcome).to.deep.equal({ published: false, reason: 'OfAnother', owner: 'cluster' });
-    expect(await readHead(client, LOCATION)).to.deep.include({ ok: true, owner: 'cluster' });
+    expect(await readHead(client, location)).to.deep.include({ ok: true, owner: 'cluster' });
   });
 
   it('is written by one of two who begin at the same time, and the other hears of it', async () => {
-    const other = { ...LOCATION, owner: 'other' };
+    const other = { ...location, owner: 'other' };
     server.scripts.push((request, response) => {
       // Both read before either has written.
-      const reads = server.requests.filter(({ method, path }) => method === 'GET' && path === HEAD).length;
-      return request.method === 'GET' && request.path === HEAD && reads <= 2
+      const reads = server.requests.filter(({ method, path }) => method === 'GET' && path === headPath).length;
+      return request.method === 'GET' && request.path === headPath && reads <= 2
         ? answerStatus(response, 404, 'NotFound', { details: { kind: 'configmaps', name: 'table' } })
         : false;
     });
     const outcomes = [
-      await publishBundle(client, LOCATION, sampleBundle(1)),
+      await publishBundle(client, location, sampleBundle(1)),
       await publishBundle(client, other, sampleBundle(1)),
     ];
     expect(outcomes.map(({ published }) => published)).to.deep.equal([true, false]);
@@ -123,14 +126,14 @@ describe('a bundle in ConfigMaps', () => {
   });
 
   it('tells its revision though the head is malformed', async () => {
-    await publishBundle(client, LOCATION, sampleBundle(5));
-    const head = server.objects.get(HEAD);
-    server.put(HEAD, { ...head, data: { ...(head?.data as object), shards: 'none' } });
-    expect(await readHead(client, LOCATION)).to.include({ ok: false, reason: 'Malformed', revision: 5 });
+    await publishBundle(client, location, sampleBundle(5));
+    const head = server.objects.get(headPath);
+    server.put(headPath, { ...head, data: { ...(head?.data as object), shards: 'none' } });
+    expect(await readHead(client, location)).to.include({ ok: false, reason: 'Malformed', revision: 5 });
   });
 
   it('loses no shard to a writer that is slow and is overtaken after its own head', async () => {
-    await publishBundle(client, LOCATION, sampleBundle(1));
+    await publishBundle(client, location, sampleBundle(1));
     let slow: (() => void) | undefined;
     const overtaken = new Promise<void>((resolve) => {
       slow = resolve;
@@ -145,50 +148,50 @@ describe('a bundle in ConfigMaps', () => {
         return applied as never;
       },
     };
-    const writing = publishBundle(slowClient, LOCATION, sampleBundle(2));
-    await eventually(() => JSON.stringify(server.objects.get(HEAD)?.data).includes('"revision":"2"'));
-    await publishBundle(client, LOCATION, sampleBundle(3));
-    await publishBundle(client, LOCATION, sampleBundle(4));
+    const writing = publishBundle(slowClient, location, sampleBundle(2));
+    await eventually(() => JSON.stringify(server.objects.get(headPath)?.data).includes('"revision":"2"'));
+    await publishBundle(client, location, sampleBundle(3));
+    await publishBundle(client, location, sampleBundle(4));
     slow?.();
     await writing;
     expect(passed).to.equal(true);
-    const head = await readHead(client, LOCATION);
+    const head = await readHead(client, location);
     if (!head.ok) throw new Error(head.reason);
-    expect(shardPaths()).to.include.members(head.head.shards.map(({ name }) => `${MAPS}/${name}`));
+    expect(shardPaths()).to.include.members(head.head.shards.map(({ name }) => `${configMapsPath}/${name}`));
   });
 
   it('takes no other table of the revision that it has', async () => {
-    await publishBundle(client, LOCATION, sampleBundle(2));
+    await publishBundle(client, location, sampleBundle(2));
     const { revisions, troubles } = watch();
     await eventually(() => revisions.length === 1 && server.watches.length === 1);
-    const head = server.objects.get(HEAD);
-    const elsewhere = { ...LOCATION, name: 'forged' };
+    const head = server.objects.get(headPath);
+    const elsewhere = { ...location, name: 'forged' };
     const forged = sampleBundle(2);
     await publishBundle(client, elsewhere, { ...forged, table: { ...forged.table, owner: 'other' } });
-    const forgedHead = server.objects.get(`${MAPS}/forged`);
+    const forgedHead = server.objects.get(`${configMapsPath}/forged`);
     const shard = server.objects.get([...server.objects.keys()].find((path) => path.includes('/forged-')) ?? '');
-    server.put(`${MAPS}/${shard?.metadata.name}`, {
+    server.put(`${configMapsPath}/${shard?.metadata.name}`, {
       ...shard,
       metadata: { ...shard?.metadata, labels: head?.metadata.labels },
     });
-    server.put(HEAD, { ...head, data: forgedHead?.data });
+    server.put(headPath, { ...head, data: forgedHead?.data });
     await eventually(() => troubles.includes('OlderRevision'));
     expect(revisions).to.deep.equal([2]);
   });
 
   it('replaces a shard whose content was tampered with', async () => {
-    await publishBundle(client, LOCATION, sampleBundle(1));
+    await publishBundle(client, location, sampleBundle(1));
     const [path = ''] = shardPaths();
     server.put(path, { ...server.objects.get(path), binaryData: { bundle: 'AAAA' } });
-    await publishBundle(client, LOCATION, sampleBundle(1));
+    await publishBundle(client, location, sampleBundle(1));
     expect(server.objects.get(path)?.binaryData).not.to.deep.equal({ bundle: 'AAAA' });
   });
 
   it('reaches its readers whole, one revision after another', async () => {
-    await publishBundle(client, LOCATION, sampleBundle(1));
+    await publishBundle(client, location, sampleBundle(1));
     const { revisions, troubles } = watch();
     await eventually(() => revisions.length === 1 && server.watches.length === 1);
-    await publishBundle(client, LOCATION, sampleBundle(2));
+    await publishBundle(client, location, sampleBundle(2));
     await eventually(() => revisions.length === 2);
     expect(revisions).to.deep.equal([1, 2]);
     expect(troubles).to.deep.equal([]);
@@ -197,29 +200,29 @@ describe('a bundle in ConfigMaps', () => {
   it('is missed until it exists, and its last good state stays when it is deleted or damaged', async () => {
     const { revisions, troubles } = watch();
     await eventually(() => troubles.length === 1 && server.watches.length === 1);
-    await publishBundle(client, LOCATION, sampleBundle(1));
+    await publishBundle(client, location, sampleBundle(1));
     await eventually(() => revisions.length === 1);
-    const head = server.objects.get(HEAD);
-    server.put(HEAD, { ...head, data: { ...(head?.data as object), revision: '2', sha256: '0'.repeat(64) } });
+    const head = server.objects.get(headPath);
+    server.put(headPath, { ...head, data: { ...(head?.data as object), revision: '2', sha256: '0'.repeat(64) } });
     await eventually(() => troubles.includes('Invalid'));
-    server.remove(HEAD);
+    server.remove(headPath);
     await eventually(() => troubles.at(-1) === 'Missing');
     expect(revisions).to.deep.equal([1]);
   });
 
   it('never goes back to an older revision, unless the head was re-created', async () => {
-    await publishBundle(client, LOCATION, sampleBundle(1));
-    const old = server.objects.get(HEAD);
+    await publishBundle(client, location, sampleBundle(1));
+    const old = server.objects.get(headPath);
     const { revisions, troubles } = watch();
     await eventually(() => revisions.length === 1 && server.watches.length === 1);
-    await publishBundle(client, LOCATION, sampleBundle(2));
+    await publishBundle(client, location, sampleBundle(2));
     await eventually(() => revisions.length === 2);
-    server.put(HEAD, { ...old });
+    server.put(headPath, { ...old });
     await eventually(() => troubles.includes('OlderRevision'));
     expect(revisions).to.deep.equal([1, 2]);
-    server.remove(HEAD);
+    server.remove(headPath);
     await eventually(() => troubles.at(-1) === 'Missing');
-    server.put(HEAD, { ...old });
+    server.put(headPath, { ...old });
     await eventually(() => revisions.length === 3);
     expect(revisions).to.deep.equal([1, 2, 1]);
     expect(troubles.at(-1)).to.equal(undefined);

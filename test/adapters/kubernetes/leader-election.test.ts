@@ -5,7 +5,7 @@ import { silentLog } from '../../../src/runtime/log.ts';
 import { createManualClock, eventually, type ManualClock } from '../../support/manual-clock.ts';
 import { answerStatus, type ScriptedApiserver, startScriptedApiserver } from '../../support/scripted-apiserver.ts';
 
-const LEASE = '/apis/coordination.k8s.io/v1/namespaces/ns/leases/leader';
+const lease = '/apis/coordination.k8s.io/v1/namespaces/ns/leases/leader';
 
 describe('runLeaderElection', () => {
   let server: ScriptedApiserver;
@@ -54,7 +54,7 @@ describe('runLeaderElection', () => {
     return election;
   }
 
-  const spec = () => server.objects.get(LEASE)?.spec as Record<string, unknown> | undefined;
+  const spec = () => server.objects.get(lease)?.spec as Record<string, unknown> | undefined;
   const idle = (sleepers = 1) => eventually(() => clock.sleeping === sleepers);
 
   it('tells its work at once that it no longer leads when its process was stopped and goes on', async () => {
@@ -87,7 +87,7 @@ describe('runLeaderElection', () => {
   });
 
   it('waits until a foreign lease was seen unchanged for its whole duration, whatever its times say', async () => {
-    server.put(LEASE, {
+    server.put(lease, {
       spec: { holderIdentity: 'other', leaseDurationSeconds: 15, renewTime: '2001-01-01T00:00:00Z' },
     });
     void run('a');
@@ -149,7 +149,7 @@ describe('runLeaderElection', () => {
     void run('a');
     await eventually(() => story.length === 1);
     await idle();
-    server.put(LEASE, { spec: { holderIdentity: 'thief', leaseDurationSeconds: 15, renewTime: 'x' } });
+    server.put(lease, { spec: { holderIdentity: 'thief', leaseDurationSeconds: 15, renewTime: 'x' } });
     await clock.advance(2000);
     await eventually(() => story.length === 2);
     expect(spec()?.holderIdentity).to.equal('thief');

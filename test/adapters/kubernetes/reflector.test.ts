@@ -20,8 +20,8 @@ interface Thing extends Watchable {
   readonly value?: number;
 }
 
-const COLLECTION = '/apis/example.com/v1/namespaces/ns/things';
-const thing = (name: string) => `${COLLECTION}/${name}`;
+const collection = '/apis/example.com/v1/namespaces/ns/things';
+const thing = (name: string) => `${collection}/${name}`;
 
 describe('startReflector', () => {
   let server: ScriptedApiserver;
@@ -47,7 +47,7 @@ describe('startReflector', () => {
   function start(options: Partial<ReflectorOptions<Thing>> = {}): Reflector<Thing> {
     return startReflector<Thing>({
       client,
-      path: COLLECTION,
+      path: collection,
       onChange: (event: ReflectorEvent<Thing>) => {
         seen.push(event.type === 'Synced' ? 'Synced' : `${event.type} ${event.object.metadata?.name}`);
       },

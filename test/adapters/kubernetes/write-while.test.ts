@@ -4,7 +4,7 @@ import { writeWhile } from '../../../src/adapters/kubernetes/write-while.ts';
 import { silentLog } from '../../../src/runtime/log.ts';
 import { type ScriptedApiserver, startScriptedApiserver } from '../../support/scripted-apiserver.ts';
 
-const MAPS = '/api/v1/namespaces/ns/configmaps';
+const configMapsPath = '/api/v1/namespaces/ns/configmaps';
 const map = { metadata: { name: 'a' } };
 
 describe('writeWhile', () => {
@@ -22,16 +22,16 @@ describe('writeWhile', () => {
   });
 
   const writes: Record<string, (writer: ApiClient) => Promise<unknown>> = {
-    create: (writer) => writer.create(MAPS, map),
-    apply: (writer) => writer.apply(`${MAPS}/a`, map, { fieldManager: 'test' }),
-    patchMerge: (writer) => writer.patchMerge(`${MAPS}/a`, map),
-    replace: (writer) => writer.replace(`${MAPS}/a`, map),
-    delete: (writer) => writer.delete(`${MAPS}/a`),
+    create: (writer) => writer.create(configMapsPath, map),
+    apply: (writer) => writer.apply(`${configMapsPath}/a`, map, { fieldManager: 'test' }),
+    patchMerge: (writer) => writer.patchMerge(`${configMapsPath}/a`, map),
+    replace: (writer) => writer.replace(`${configMapsPath}/a`, map),
+    delete: (writer) => writer.delete(`${configMapsPath}/a`),
   };
 
   for (const [name, write] of Object.entries(writes))
     it(`sends ${name} only while it may`, async () => {
-      server.put(`${MAPS}/a`, map);
+      server.put(`${configMapsPath}/a`, map);
       let leads = false;
       const writer = writeWhile(client, () => leads);
       const error = await write(writer).catch((reason: unknown) => reason);
@@ -44,7 +44,7 @@ describe('writeWhile', () => {
 
   for (const [name, write] of Object.entries(writes))
     it(`sends no ${name} that it has begun and then may not`, async () => {
-      server.put(`${MAPS}/a`, map);
+      server.put(`${configMapsPath}/a`, map);
       let leads = true;
       const writer = writeWhile(client, () => leads);
       // It waits for its connection.
@@ -57,9 +57,9 @@ describe('writeWhile', () => {
     });
 
   it('reads at any time', async () => {
-    server.put(`${MAPS}/a`, map);
+    server.put(`${configMapsPath}/a`, map);
     const writer = writeWhile(client, () => false);
-    expect(await writer.get(`${MAPS}/a`)).to.have.property('metadata');
-    expect((await writer.list(MAPS)).items).to.have.length(1);
+    expect(await writer.get(`${configMapsPath}/a`)).to.have.property('metadata');
+    expect((await writer.list(configMapsPath)).items).to.have.length(1);
   });
 });
