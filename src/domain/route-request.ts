@@ -224,13 +224,18 @@ function routeByFields(
 function amongst(
   peers: PeerSet,
   isThere: (peer: number) => boolean,
-  { home }: RouteView,
+  view: RouteView,
   notFound: NotFoundRule,
   fields: FieldRoute,
 ): RouteDecision | undefined {
-  const candidates = peers.filter((peer) => peer !== home && isThere(peer));
-  // Where home is, the caller has found it well.
-  if (home !== undefined && peers.includes(home)) return { kind: 'home', notFound, instead: candidates, fields };
+  const { home } = view;
+  const others = peers.filter((peer) => peer !== home);
+  const candidates = others.filter(isThere);
+  if (home !== undefined && peers.includes(home)) {
+    // Home itself may be a last resort, and fail. Then one of the others is worth a try before 503.
+    const instead = candidates.length > 0 ? candidates : others.filter((peer) => view.lastResort(peer));
+    return { kind: 'home', notFound, instead, fields };
+  }
   return candidates.length > 0 ? { kind: 'peer', notFound, candidates, fields } : undefined;
 }
 

@@ -299,6 +299,18 @@ describe('routeRequest', () => {
         });
     });
 
+    it('tries another before saying 503 where home itself is a last resort', () => {
+      const away = { usable: () => false, lastResort: () => true };
+      const leases = { ...row, resource: 'leases', standIns: [] };
+      const origin = 'BuiltIn' as const;
+      const groupVersions = [{ group: 'coordination.k8s.io', version: 'v1', origin, resources: [leases] }];
+      const more = { groupVersions, peers: peers.map((peer) => ({ ...peer, inDoubt: peer.id !== 'a' })) };
+      const lease = '/apis/coordination.k8s.io/v1/namespaces/x/leases/l';
+      expect(to('PUT', lease, away, more)).to.deep.include({ kind: 'home', instead: [1, 2], fields: 'standIn' });
+      const usable = { ...away, usable: (peer: number) => peer === 1 };
+      expect(to('PUT', lease, usable, more)).to.deep.include({ kind: 'home', instead: [1] });
+    });
+
     it('lets lists, watches and streams stay at home', () => {
       for (const [method, target] of [
         ['GET', '/api/v1/pods'],
