@@ -47,8 +47,10 @@ fi
 mkdir "$root/project"
 git archive HEAD | tar -x -C "$root/project"
 
-contain sh -c '
+contain sh -ec '
   root=$1; shift
+  # Programs in it make mount namespaces of their own, which needs a mount at their root.
+  mount --bind "$root" "$root"
   mount -t proc proc "$root/proc" && mount --rbind /dev "$root/dev" && mount -t tmpfs tmpfs "$root/tmp"
   exec chroot "$root" /usr/bin/env -u MAKEFLAGS -u MAKELEVEL HOME=/root \
     PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
