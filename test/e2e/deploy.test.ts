@@ -267,8 +267,8 @@ describe('what an administrator installs, from an empty control plane', function
     });
     await lab.must(['create', 'configmap', 'after-the-renewal', '-n', 'default']);
     expect((await lab.plane.exec('kubectl', [...through(ip), 'get', 'resourceclaims', '-A'])).code).to.equal(0);
-    const { stdout } = await watching;
-    expect(stdout).to.contain('after-the-renewal');
+    const { stdout, stderr } = await watching;
+    expect(stdout, stderr).to.contain('after-the-renewal');
     expect((await podIps('proxy')).sort()).to.deep.equal([...ips].sort());
     const may = async (...question: string[]) =>
       (
