@@ -252,13 +252,13 @@ describe('what an administrator installs, from an empty control plane', function
         return code === 0;
       });
     const [ip = ''] = ips;
-    const watch = [
-      ...['kubectl', ...through(ip)],
+    const words = [
+      ...through(ip),
       ...['get', 'configmaps', '-n', 'default', '--watch-only', '-o', 'name', '--request-timeout=200s'],
     ];
+    const watch = `kubectl ${words.map((word) => `'${word}'`).join(' ')}`;
     // Ends with the first line that is looked for, or with the watch.
-    const untilSeen = 'grep --max-count=1 after-the-renewal < <(exec "$@"); kill $!';
-    const watching = lab.plane.exec('bash', ['-c', untilSeen, 'bash', ...watch]);
+    const watching = lab.shell(`grep --max-count=1 after-the-renewal < <(exec ${watch}) && kill $!`);
     const before = await serialOf(ip);
     expect(before).to.match(/^serial=/);
     await waitUntil('a renewed certificate at every proxy', async () => {
