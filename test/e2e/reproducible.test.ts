@@ -1,19 +1,19 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { expect } from 'chai';
 import { repository } from '../../lab/deploy-plane.ts';
 
 /** Copies the sources into a folder of another name and depth, with the same dependencies. */
 function copyRepository(to: string, fileMode: number): void {
-  const { stdout } = spawnSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
-    cwd: repository,
-    encoding: 'utf8',
-    maxBuffer: 2 ** 26,
-  });
-  const files = stdout.split('\0').filter((path) => /^(src|scripts|crds|docs|charts)\/|^[^/]+$/.test(path));
+  const filesIn = (folder: string, recursive: boolean) =>
+    readdirSync(join(repository, folder), { recursive, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map(({ parentPath, name }) => relative(repository, join(parentPath, name)));
+  const sources = ['src', 'scripts', 'crds', 'docs', 'charts'].flatMap((folder) => filesIn(folder, true));
+  const files = [...filesIn('.', false), ...sources];
   for (const path of files) {
     mkdirSync(dirname(join(to, path)), { recursive: true });
     cpSync(join(repository, path), join(to, path));
