@@ -6,6 +6,7 @@ import { buildRootfs, entrypoint } from '../scripts/build-rootfs.ts';
 import { createApiClient } from '../src/adapters/kubernetes/api-client.ts';
 import { loadKubeConfig } from '../src/adapters/kubernetes/connect-cluster.ts';
 import { createLog } from '../src/adapters/telemetry/create-log.ts';
+import { readEnvironment } from '../src/flags/environment.ts';
 import { ensureControlPlane } from './build-control-plane.ts';
 import { type ControlPlane, type Outcome, startControlPlane } from './control-plane.ts';
 import { type NodeAgent, startNodeAgent } from './node-agent.ts';
@@ -126,7 +127,7 @@ export async function startDeployPlane(log: (message: string) => void): Promise<
       { name: 'kube-controller-manager' },
     );
     agent = startNodeAgent({
-      client: createApiClient(loadKubeConfig({ kubeconfig, env: {} }), {
+      client: createApiClient(loadKubeConfig({ kubeconfig, environment: readEnvironment({}) }), {
         timeoutMs: 10_000,
         log: createLog({ format: 'text', level: 'error' }),
       }),

@@ -1,11 +1,11 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { proxyUsage } from '../src/proxy/proxy-flags.ts';
+import { proxyUsage } from '../src/flags/proxy-flags.ts';
 
 const file = fileURLToPath(new URL('../docs/reference/proxy-flags.md', import.meta.url));
 const text = `# Flags of \`peerdiscovery proxy\`
 
-<!-- Generated from src/proxy/proxy-flags.ts by \`make generate\`; do not edit. -->
+<!-- Generated from src/flags/proxy-flags.ts by \`make generate\`; do not edit. -->
 
 \`\`\`text
 ${proxyUsage.trimEnd()}

@@ -10,24 +10,31 @@ import { loadKubeConfig } from '../adapters/kubernetes/connect-cluster.ts';
 import { createPluginCluster } from '../adapters/kubernetes/plugin-cluster.ts';
 import { serveDashboard } from '../adapters/kubernetes/serve-dashboard.ts';
 import { didYouMean } from '../domain/closest-name.ts';
+import { readEnvironment } from '../flags/environment.ts';
+import { runMerge } from '../plugin/merge-documents.ts';
 import { type PluginContext, PluginError } from '../plugin/ports.ts';
 import { commandNames, readCommand, runPlugin } from '../plugin/run-plugin.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { silentLog } from '../runtime/log.ts';
-import { runMerge } from './merge.ts';
 import { version } from './version.ts';
 
-const { env, stdout, stderr } = process;
+const { stdout, stderr } = process;
+const environment = readEnvironment(process.env);
 const stopped = abortOnSignals();
 // A reader that has seen enough, such as `head`, ends the command.
 stdout.on('error', () => process.exit(0));
 
 const context: PluginContext = {
   connect({ kubeconfig, context: contextName }) {
-    const own = join(env.HOME ?? homedir(), '.kube', 'config');
-    const fallback = env.KUBECONFIG === undefined && existsSync(own) ? { KUBECONFIG: own } : {};
+    const own = join(environment.home ?? homedir(), '.kube', 'config');
+    const { kubeconfigFiles } = environment;
+    const fallback = kubeconfigFiles.length === 0 && existsSync(own) ? [own] : kubeconfigFiles;
     try {
-      const kubeConfig = loadKubeConfig({ kubeconfig, context: contextName, env: { ...env, ...fallback } });
+      const kubeConfig = loadKubeConfig({
+        kubeconfig,
+        context: contextName,
+        environment: { ...environment, kubeconfigFiles: fallback },
+      });
       const userAgent = `kubectl-peerdiscovery/${version}`;
       return createPluginCluster(createApiClient(kubeConfig, { timeoutMs: 15_000, log: silentLog, userAgent }));
     } catch (error) {
@@ -50,7 +57,7 @@ const context: PluginContext = {
   serveDashboard: (read, port) => serveDashboard(read, port, stopped),
   stdout: (output) => void stdout.write(output),
   stderr: (output) => void stderr.write(output),
-  color: stdout.isTTY === true && (env.NO_COLOR ?? '') === '' && env.TERM !== 'dumb',
+  color: stdout.isTTY === true && environment.color,
   columns: stdout.isTTY === true ? stdout.columns : undefined,
   version,
   now: () => systemClock.date(),

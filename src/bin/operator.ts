@@ -20,11 +20,11 @@ import { createLog } from '../adapters/telemetry/create-log.ts';
 import { type ReadinessCheck, serveEndpoint } from '../adapters/telemetry/http-endpoint.ts';
 import { createMetrics } from '../adapters/telemetry/metrics.ts';
 import type { PeerDiscovery } from '../api/peer-discovery.ts';
+import { type Environment, namespaceOr } from '../flags/environment.ts';
+import { operatorUsage, parseOperatorFlags } from '../flags/operator-flags.ts';
 import { keepCertificates } from '../operator/keep-certificates.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { followStatuses } from './follow-statuses.ts';
-import { operatorUsage, parseOperatorFlags } from './operator-flags.ts';
-import { namespaceOr } from './pod-namespace.ts';
 import { type Observed, referenceTo, runControllers } from './run-controllers.ts';
 import { serveMetrics } from './serve-metrics.ts';
 import { createStatusRoute } from './status-route.ts';
@@ -32,7 +32,7 @@ import { version } from './version.ts';
 
 /** What a command needs of the process around it. */
 export interface CommandContext {
-  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly environment: Environment;
   readonly stdout: (text: string) => void;
   readonly stderr: (text: string) => void;
   /** Aborts when the command should end. */
@@ -58,8 +58,8 @@ export async function runOperator(args: readonly string[], context: CommandConte
   // An idle operator makes little garbage; V8's usual 16 MiB for the young would only stay resident.
   setFlagsFromString('--max-semi-space-size=1');
   const log = createLog({ format: flags.logFormat, level: flags.logLevel });
-  const kubeConfig = loadKubeConfig({ kubeconfig: flags.kubeconfig, env: context.env });
-  const namespace = await namespaceOr(flags.namespace);
+  const kubeConfig = loadKubeConfig({ kubeconfig: flags.kubeconfig, environment: context.environment });
+  const namespace = namespaceOr(flags.namespace);
   const identity = `${hostname()}_${randomUUID()}`;
   const client = createApiClient(kubeConfig, {
     timeoutMs: apiTimeoutMs,

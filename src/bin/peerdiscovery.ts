@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { didYouMean } from '../domain/closest-name.ts';
+import { readEnvironment } from '../flags/environment.ts';
 import { version } from './version.ts';
 
 const commands = ['operator', 'proxy', 'merge', 'version', 'help'];
@@ -54,20 +55,20 @@ async function main(args: readonly string[]): Promise<number> {
   switch (command) {
     case 'operator':
       return (await import('./operator.ts')).runOperator(rest, {
-        env: process.env,
+        environment: readEnvironment(process.env),
         stdout,
         stderr,
         signal: terminationSignal(),
       });
     case 'proxy':
       return (await import('./proxy.ts')).runProxy(rest, {
-        env: process.env,
+        environment: readEnvironment(process.env),
         stdout,
         stderr,
         signal: terminationSignal(),
       });
     case 'merge':
-      return (await import('./merge.ts')).runMerge(rest, {
+      return (await import('../plugin/merge-documents.ts')).runMerge(rest, {
         readFile: (path) => (path === '-' ? text(process.stdin) : readFile(path, 'utf8')),
         stdout,
         stderr,

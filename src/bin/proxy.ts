@@ -10,25 +10,18 @@ import { type TableAccess, tableFromCluster } from '../adapters/kubernetes/table
 import { tableFromFile } from '../adapters/kubernetes/table-from-file.ts';
 import { createAddressPolicy } from '../adapters/peers/address-policy.ts';
 import { createPeerTransport } from '../adapters/peers/peer-transport.ts';
-import {
-  type ProxyWorkers,
-  serveParent,
-  startWorkers,
-  tellParentUp,
-  workerVariable,
-} from '../adapters/processes/proxy-workers.ts';
+import { type ProxyWorkers, serveParent, startWorkers, tellParentUp } from '../adapters/processes/proxy-workers.ts';
 import { createLog } from '../adapters/telemetry/create-log.ts';
 import { type ReadinessCheck, serveEndpoint } from '../adapters/telemetry/http-endpoint.ts';
 import { createProxyMetrics } from '../adapters/telemetry/proxy-metrics.ts';
+import { namespaceOr, workerVariable } from '../flags/environment.ts';
+import { type ProxyFlags, parseProxyFlags, proxyUsage } from '../flags/proxy-flags.ts';
 import { loadRequestParsers } from '../http/llhttp/request-parser.ts';
 import { worstCaseBytes } from '../proxy/limits.ts';
-import type { ProxyFlags } from '../proxy/proxy-flags.ts';
-import { parseProxyFlags, proxyUsage } from '../proxy/proxy-flags.ts';
 import { startProxy } from '../proxy/start-proxy.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { CommandContext } from './operator.ts';
-import { namespaceOr } from './pod-namespace.ts';
 import { serveMetrics } from './serve-metrics.ts';
 import { tuneHeap } from './tune-heap.ts';
 import { version } from './version.ts';
@@ -51,7 +44,7 @@ export async function runProxy(args: readonly string[], context: CommandContext)
   tuneHeap();
   const { flags } = parsed;
   const { credentials } = loaded;
-  const isWorker = context.env[workerVariable] === '1' && process.send !== undefined;
+  const isWorker = context.environment.isWorker && process.send !== undefined;
   const orphaned = new AbortController();
   const stopping = AbortSignal.any([context.signal, orphaned.signal]);
   const log = createLog({ format: flags.logFormat, level: flags.logLevel });
@@ -182,7 +175,7 @@ function clientFor(flags: ProxyFlags, context: CommandContext, log: Log): ApiCli
 }
 
 function connect(flags: ProxyFlags, context: CommandContext, log: Log): ApiClient {
-  const kubeConfig = loadKubeConfig({ kubeconfig: flags.kubeconfig, env: context.env });
+  const kubeConfig = loadKubeConfig({ kubeconfig: flags.kubeconfig, environment: context.environment });
   return createApiClient(kubeConfig, { timeoutMs: 10_000, log, userAgent: `peerdiscovery-proxy/${version}` });
 }
 
@@ -207,7 +200,7 @@ async function accessTable(
   const policy = createAddressPolicy(flags.allowPeerCidrs);
   return tableFromCluster({
     client,
-    location: { namespace: await namespaceOr(flags.namespace), name: flags.routingTable },
+    location: { namespace: namespaceOr(flags.namespace), name: flags.routingTable },
     policy,
     serverName: flags.peerServerName,
     servers: rememberServers({ client, file: flags.knownServersFile, policy, log }),

@@ -2,20 +2,13 @@ import { hostname } from 'node:os';
 import type { ApiClient } from '../adapters/kubernetes/api-client.ts';
 import { type Endpoint, type EndpointOptions, serveEndpoint } from '../adapters/telemetry/http-endpoint.ts';
 import { createReviewAccess } from '../adapters/telemetry/review-access.ts';
+import type { ServingFlags } from '../flags/serving-flags.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { type CertificatePair, createSelfSignedCertificate } from '../runtime/issue-certificate.ts';
 
-/** Where metrics are served, and to whom. */
-export interface MetricsFlags {
-  /** `host:port`, or undefined for nowhere. */
-  readonly metricsBindAddress: string | undefined;
-  /** HTTPS and a review of access, or plain HTTP for everybody. */
-  readonly metricsSecure: boolean;
-}
-
 /** Serves metrics as the flags say: over TLS, to everybody whom the cluster lets `get /metrics`. */
 export async function serveMetrics(
-  flags: MetricsFlags,
+  flags: Pick<ServingFlags, 'metricsBindAddress' | 'metricsSecure'>,
   options: Pick<EndpointOptions, 'metrics' | 'extra'> & {
     /** Asked who a token belongs to. It connects only if access is reviewed. */
     readonly client: () => Pick<ApiClient, 'create'>;

@@ -2,15 +2,7 @@ import { bearsNames, readCertificates, readPair } from '../runtime/certificates.
 import type { Clock } from '../runtime/clock.ts';
 import { type CertificatePair, clockSkewMs, issueCertificate } from '../runtime/issue-certificate.ts';
 import type { Log } from '../runtime/log.ts';
-import type { Authority, CertificateStore } from './ports.ts';
-
-/** A Secret of type `kubernetes.io/tls` to keep, and the names that its certificate bears. */
-export interface WantedCertificate {
-  readonly namespace: string;
-  readonly secret: string;
-  /** DNS names, IP addresses, or `control-plane-nodes` for the addresses of all control-plane Nodes. */
-  readonly names: readonly string[];
-}
+import type { Authority, CertificateStore, WantedCertificate } from './ports.ts';
 
 /** Stands for the addresses of the control-plane Nodes in a list of names. */
 const controlPlaneNodes = 'control-plane-nodes';

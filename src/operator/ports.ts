@@ -116,3 +116,11 @@ export interface Authority {
   readonly next?: CertificatePair;
   readonly previous?: string;
 }
+
+/** A Secret of type `kubernetes.io/tls` to keep, and the names that its certificate bears. */
+export interface WantedCertificate {
+  readonly namespace: string;
+  readonly secret: string;
+  /** DNS names, IP addresses, or `control-plane-nodes` for the addresses of all control-plane Nodes. */
+  readonly names: readonly string[];
+}

@@ -1,7 +1,7 @@
 import { apiVersion, type PeerDiscovery, plural } from '../api/peer-discovery.ts';
+import { type CommandShape, parsePluginFlags } from '../flags/plugin-flags.ts';
 import { listResources } from './find-resource.ts';
 import { formatResource, nameOf } from './names.ts';
-import { type CommandShape, parsePluginFlags } from './plugin-flags.ts';
 import type { Cluster, PluginContext } from './ports.ts';
 import { readPublished } from './read-cluster.ts';
 

@@ -1,13 +1,13 @@
 import type { DivergentResource } from '../api/peer-discovery.ts';
 import { didYouMean } from '../domain/closest-name.ts';
 import { showServedVersion } from '../domain/served-version.ts';
+import type { PluginFlags } from '../flags/plugin-flags.ts';
 import { comparePeerFields, type PeerFields } from './compare-peer-fields.ts';
 import { type Comparison, compareServed, servedByDocument, servedByPeer } from './compare-served.ts';
 import { exitCodes } from './exit-codes.ts';
 import { createPaint, type Paint } from './format-table.ts';
 import { formatResource, nameOf } from './names.ts';
 import { doubtAbout } from './peer-doubt.ts';
-import type { PluginFlags } from './plugin-flags.ts';
 import { type Cluster, type PluginContext, PluginError } from './ports.ts';
 import { printData } from './print-data.ts';
 import { readPublished } from './read-cluster.ts';

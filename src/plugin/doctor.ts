@@ -1,5 +1,6 @@
 import { apiVersion, kind, type PeerDiscovery } from '../api/peer-discovery.ts';
 import { documentationUrl } from '../domain/documentation-url.ts';
+import type { PluginFlags } from '../flags/plugin-flags.ts';
 import { describeCaFault } from '../runtime/describe-ca-fault.ts';
 import { type Check, renderChecks } from './checks.ts';
 import { checkDistribution } from './distribution.ts';
@@ -7,7 +8,6 @@ import { exitCodes } from './exit-codes.ts';
 import { checkGates, comparablePeers, type GatesOfPeer, readGates } from './feature-gates.ts';
 import { type Account, findAccounts } from './find-accounts.ts';
 import { createPaint } from './format-table.ts';
-import type { PluginFlags } from './plugin-flags.ts';
 import { type Cluster, type PluginContext, PluginError } from './ports.ts';
 import { printData } from './print-data.ts';
 import { confirmationAgeMs, operatorNamespace, readObject, tableLocation } from './read-cluster.ts';

@@ -9,12 +9,12 @@ import {
 import type { PeerSet, RoutingTable, TablePeer } from '../domain/routing-table.ts';
 import { showServedVersion } from '../domain/served-version.ts';
 import { indexTable, type TableIndex } from '../domain/table-index.ts';
+import type { PluginFlags } from '../flags/plugin-flags.ts';
 import { exitCodes } from './exit-codes.ts';
 import { closestPath, closestResource, findResources } from './find-resource.ts';
 import { type Cell, createPaint, formatTable, type Paint, type Tone } from './format-table.ts';
 import { nameOf } from './names.ts';
 import { doubtAbout } from './peer-doubt.ts';
-import type { PluginFlags } from './plugin-flags.ts';
 import { type Cluster, type PluginContext, PluginError } from './ports.ts';
 import { printData } from './print-data.ts';
 import { confirmationAgeMs, readPublished, tableLocation } from './read-cluster.ts';

@@ -1,10 +1,10 @@
 import type { RoutingTable } from '../domain/routing-table.ts';
+import type { PluginFlags } from '../flags/plugin-flags.ts';
 import { type Check, renderChecks } from './checks.ts';
 import { compareServed, type Served, type ServedResource, servedByDocument, servedByPeer } from './compare-served.ts';
 import { formatServed } from './diff-peers.ts';
 import { exitCodes } from './exit-codes.ts';
 import { type Cell, createPaint, formatTable, type Paint } from './format-table.ts';
-import type { PluginFlags } from './plugin-flags.ts';
 import { type Cluster, type PluginContext, PluginError } from './ports.ts';
 import { printData } from './print-data.ts';
 import { confirmationAgeMs, readPublished, tableLocation } from './read-cluster.ts';

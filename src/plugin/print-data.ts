@@ -1,5 +1,5 @@
 import { stringify } from 'yaml';
-import type { Output } from './plugin-flags.ts';
+import type { Output } from '../flags/plugin-flags.ts';
 
 /** A value as JSON or YAML with a newline at its end. Undefined for output meant for people. */
 export function printData(value: unknown, output: Output): string | undefined {

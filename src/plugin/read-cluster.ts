@@ -3,7 +3,7 @@ import { defaultTableName } from '../api/table-name.ts';
 import { didYouMean } from '../domain/closest-name.ts';
 import { documentationUrl } from '../domain/documentation-url.ts';
 import type { RoutingBundle } from '../domain/routing-table.ts';
-import type { PluginFlags } from './plugin-flags.ts';
+import type { PluginFlags } from '../flags/plugin-flags.ts';
 import { type Cluster, PluginError } from './ports.ts';
 
 /** Reads the PeerDiscovery that the flags name. */

@@ -1,9 +1,3 @@
-import { type Commands, complete } from './complete.ts';
-import { diffPeers } from './diff-peers.ts';
-import { doctor } from './doctor.ts';
-import { exitCodes } from './exit-codes.ts';
-import { explainRoute } from './explain-route.ts';
-import { usualColumns, wrapParagraph } from './format-table.ts';
 import {
   type CommandShape,
   clusterFlagNames,
@@ -11,7 +5,13 @@ import {
   type FlagName,
   type PluginFlags,
   parsePluginFlags,
-} from './plugin-flags.ts';
+} from '../flags/plugin-flags.ts';
+import { type Commands, complete } from './complete.ts';
+import { diffPeers } from './diff-peers.ts';
+import { doctor } from './doctor.ts';
+import { exitCodes } from './exit-codes.ts';
+import { explainRoute } from './explain-route.ts';
+import { usualColumns, wrapParagraph } from './format-table.ts';
 import { type Cluster, type PluginContext, PluginError } from './ports.ts';
 import { preflight } from './preflight.ts';
 import { showDashboard } from './show-dashboard.ts';

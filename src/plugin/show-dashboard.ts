@@ -1,5 +1,5 @@
+import type { PluginFlags } from '../flags/plugin-flags.ts';
 import { exitCodes } from './exit-codes.ts';
-import type { PluginFlags } from './plugin-flags.ts';
 import { type Cluster, type PluginContext, PluginError } from './ports.ts';
 import { operatorNamespace, readObject } from './read-cluster.ts';
 

@@ -1,10 +1,10 @@
 import type { Condition, PeerDiscovery, PeerStatus } from '../api/peer-discovery.ts';
 import { showServedVersion } from '../domain/served-version.ts';
+import type { Output, PluginFlags } from '../flags/plugin-flags.ts';
 import { describeChanges } from './describe-changes.ts';
 import { exitCodes } from './exit-codes.ts';
 import { type Cell, createPaint, formatTable, type Paint, type Tone, usualColumns, wrapText } from './format-table.ts';
 import { formatResource, nameOf } from './names.ts';
-import type { Output, PluginFlags } from './plugin-flags.ts';
 import type { Cluster, PluginContext } from './ports.ts';
 import { printData } from './print-data.ts';
 import { readObject } from './read-cluster.ts';

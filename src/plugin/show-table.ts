@@ -1,10 +1,10 @@
 import { isStream } from '../domain/request-info.ts';
 import type { FieldWriters, PeerSet, RoutingTable, TableGroupVersion, TablePeer } from '../domain/routing-table.ts';
 import { showServedVersion } from '../domain/served-version.ts';
+import type { PluginFlags } from '../flags/plugin-flags.ts';
 import { exitCodes } from './exit-codes.ts';
 import { type Cell, createPaint, formatTable, type Paint, wrapText } from './format-table.ts';
 import { nameOf } from './names.ts';
-import type { PluginFlags } from './plugin-flags.ts';
 import type { Cluster, PluginContext } from './ports.ts';
 import { printData } from './print-data.ts';
 import { readPublished } from './read-cluster.ts';

@@ -1,6 +1,6 @@
 import { operatorVersionAnnotation } from '../api/operator-version.ts';
+import type { PluginFlags } from '../flags/plugin-flags.ts';
 import { exitCodes } from './exit-codes.ts';
-import type { PluginFlags } from './plugin-flags.ts';
 import { type Cluster, type PluginContext, PluginError } from './ports.ts';
 import { printData } from './print-data.ts';
 import { readObject, tableLocation } from './read-cluster.ts';

@@ -5,9 +5,9 @@ import type { V1DaemonSet, V1Deployment, V1Role } from '@kubernetes/client-node'
 import { expect } from 'chai';
 import { parseAllDocuments } from 'yaml';
 import { parseDuration } from '../../src/api/duration.ts';
-import { parseOperatorFlags } from '../../src/bin/operator-flags.ts';
+import { parseOperatorFlags } from '../../src/flags/operator-flags.ts';
 import { worstCaseBytes } from '../../src/proxy/limits.ts';
-import { parseProxyFlags } from '../../src/proxy/proxy-flags.ts';
+import { parseProxyFlags } from '../../src/flags/proxy-flags.ts';
 
 const config = fileURLToPath(new URL('../../config', import.meta.url));
 const documents = readdirSync(config, { recursive: true, encoding: 'utf8' })

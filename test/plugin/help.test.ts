@@ -3,10 +3,10 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { repository } from '../../lab/deploy-plane.ts';
-import { operatorUsage, parseOperatorFlags } from '../../src/bin/operator-flags.ts';
 import { documentationUrl, pageAt } from '../../src/domain/documentation-url.ts';
+import { operatorUsage, parseOperatorFlags } from '../../src/flags/operator-flags.ts';
+import { parseProxyFlags, proxyUsage } from '../../src/flags/proxy-flags.ts';
 import { commandNames, runPlugin } from '../../src/plugin/run-plugin.ts';
-import { parseProxyFlags, proxyUsage } from '../../src/proxy/proxy-flags.ts';
 import { fakePlugin } from '../support/fake-cluster.ts';
 
 /** The command lines under `Examples:` in a help, without the program's name; a backslash continues a line. */

@@ -1,7 +1,8 @@
 import type { ServerResponse } from 'node:http';
 import { Agent, request } from 'node:https';
 import { expect } from 'chai';
-import { readLimitFlags } from '../../src/proxy/limit-flags.ts';
+import { limitOptions, readLimitFlags } from '../../src/flags/limit-flags.ts';
+import { readFlags } from '../../src/flags/read-flags.ts';
 import type { LoopbackPeer } from '../support/loopback-peer.ts';
 import { startLoopbackPeer } from '../support/loopback-peer.ts';
 import { eventually } from '../support/manual-clock.ts';
@@ -84,13 +85,9 @@ describe('--goaway-chance', () => {
 
 describe('the flag --goaway-chance', () => {
   const read = (value: string) => {
-    const problems: string[] = [];
-    const { goawayChance } = readLimitFlags(
-      (flag) => (flag === 'goaway-chance' ? value : undefined),
-      () => 1,
-      problems,
-    );
-    return { goawayChance, problems };
+    const given = readFlags([`--goaway-chance=${value}`], limitOptions);
+    const { goawayChance } = readLimitFlags(given);
+    return { goawayChance, problems: given.problems };
   };
 
   it('takes the range that kube-apiserver takes', () => {

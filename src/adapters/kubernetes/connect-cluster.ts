@@ -3,6 +3,7 @@ import { isIPv6 } from 'node:net';
 import { delimiter, dirname, resolve } from 'node:path';
 import { type Cluster, KubeConfig, type User } from '@kubernetes/client-node';
 import { parse } from 'yaml';
+import type { Environment } from '../../flags/environment.ts';
 
 /** Where to find the API server and the credentials. */
 export interface LoadKubeConfigOptions {
@@ -10,8 +11,7 @@ export interface LoadKubeConfigOptions {
   readonly kubeconfig?: string | undefined;
   /** The context to use instead of the kubeconfig's current one. */
   readonly context?: string | undefined;
-  /** The process's environment: `KUBECONFIG`, `KUBERNETES_SERVICE_HOST`, `KUBERNETES_SERVICE_PORT`. */
-  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly environment: Pick<Environment, 'kubeconfigFiles' | 'service'>;
   /** Where a Pod finds its ServiceAccount. */
   readonly serviceAccountPath?: string;
 }
@@ -21,18 +21,22 @@ export interface LoadKubeConfigOptions {
  * wins), else the Pod's ServiceAccount. An error says what to do.
  */
 export function loadKubeConfig(options: LoadKubeConfigOptions): KubeConfig {
-  const { kubeconfig, context, env, serviceAccountPath = '/var/run/secrets/kubernetes.io/serviceaccount' } = options;
+  const {
+    kubeconfig,
+    context,
+    environment,
+    serviceAccountPath = '/var/run/secrets/kubernetes.io/serviceaccount',
+  } = options;
   if (kubeconfig) return checked(loadFiles([kubeconfig]), `--kubeconfig ${kubeconfig}`, context);
-  const files = (env.KUBECONFIG ?? '').split(delimiter).filter((file) => file !== '');
-  if (files.length > 0) return checked(loadFiles(files), `KUBECONFIG=${env.KUBECONFIG}`, context);
+  const { kubeconfigFiles: files, service } = environment;
+  if (files.length > 0) return checked(loadFiles(files), `KUBECONFIG=${files.join(delimiter)}`, context);
   const tokenFile = `${serviceAccountPath}/token`;
-  if (env.KUBERNETES_SERVICE_HOST && env.KUBERNETES_SERVICE_PORT && existsSync(tokenFile)) {
-    return loadServiceAccount(serviceAccountPath, env.KUBERNETES_SERVICE_HOST, env.KUBERNETES_SERVICE_PORT);
-  }
+  if (service !== undefined && existsSync(tokenFile))
+    return loadServiceAccount(serviceAccountPath, service.host, service.port);
   throw new Error(
     'no API server to talk to: pass --kubeconfig PATH, or set KUBECONFIG, or run in a Pod with a ServiceAccount token ' +
       `(${tokenFile} ${existsSync(tokenFile) ? 'exists' : 'does not exist'}, KUBERNETES_SERVICE_HOST is ` +
-      `${env.KUBERNETES_SERVICE_HOST ? 'set' : 'not set'})`,
+      `${service === undefined ? 'not set' : 'set'})`,
   );
 }
 

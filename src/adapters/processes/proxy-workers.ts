@@ -5,9 +5,6 @@ import type { ReadinessCheck } from '../telemetry/http-endpoint.ts';
 import { type KeptMetrics, keepMetrics } from '../telemetry/kept-metrics.ts';
 import { aggregateMetrics } from '../telemetry/proxy-metrics.ts';
 
-/** Set for processes that another `peerdiscovery proxy` has started; they answer it instead of having endpoints. */
-export const workerVariable = 'PEERDISCOVERY_PROXY_WORKER';
-
 /** A worker's report about itself. */
 export interface WorkerReport {
   readonly metrics: readonly object[];
@@ -47,7 +44,7 @@ export interface WorkerOptions {
   readonly ticketKeys: Buffer;
   readonly clock: Clock;
   readonly log: Log;
-  /** Runs this program again, with these arguments and `workerVariable` set. */
+  /** Runs this program again, with these arguments, as a worker. */
   readonly run: (args: readonly string[]) => ChildProcess;
 }
 

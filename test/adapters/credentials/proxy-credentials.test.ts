@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { loadCredentials, type ProxyCredentials } from '../../../src/adapters/credentials/proxy-credentials.ts';
 import type { FrontTls } from '../../../src/proxy/ports.ts';
-import { parseProxyFlags } from '../../../src/proxy/proxy-flags.ts';
+import { parseProxyFlags } from '../../../src/flags/proxy-flags.ts';
 import { readCertificates } from '../../../src/runtime/certificates.ts';
 import { silentLog } from '../../../src/runtime/log.ts';
 import { createTestAuthority, type TestCertificate } from '../../support/test-certificates.ts';

@@ -1,4 +1,5 @@
-import type { RequestHeaderNames } from './ports.ts';
+import type { RequestHeaderNames } from '../proxy/ports.ts';
+import type { GivenFlags } from './read-flags.ts';
 
 /** How the proxy passes users of client certificates on to kube-apiserver. */
 export interface IdentityFlags {
@@ -55,11 +56,11 @@ export const identityUsage = `\
 const serviceAccountTokenFile = '/var/run/secrets/kubernetes.io/serviceaccount/token';
 
 /** Reads what was given; every problem names the flag and its cure. */
-export function readIdentityFlags(
-  given: (flag: keyof typeof identityOptions) => readonly string[],
-  problems: string[],
-): IdentityFlags {
-  const one = (flag: keyof typeof identityOptions) => given(flag)[0];
+export function readIdentityFlags({
+  text: one,
+  list: given,
+  problems,
+}: GivenFlags<keyof typeof identityOptions>): IdentityFlags {
   const list = (flag: keyof typeof identityOptions, otherwise: readonly string[]) => {
     const names = given(flag).flatMap((value) => value.split(',').map((name) => name.trim()));
     if (flag !== 'requestheader-allowed-names')

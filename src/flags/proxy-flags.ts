@@ -1,15 +1,14 @@
 import { BlockList, isIP } from 'node:net';
-import { parseArgs } from 'node:util';
 import { parseAddress } from '../domain/address.ts';
-import { didYouMean } from '../domain/closest-name.ts';
-import { readDuration } from '../domain/read-duration.ts';
+import type { ProxyLimits } from '../proxy/limits.ts';
 import type { IdentityFlags } from './identity-flags.ts';
 import { identityOptions, identityUsage, readIdentityFlags } from './identity-flags.ts';
 import { limitOptions, limitUsage, readLimitFlags } from './limit-flags.ts';
-import type { ProxyLimits } from './limits.ts';
+import { readFlags } from './read-flags.ts';
+import { readServingFlags, type ServingFlags, servingOptions } from './serving-flags.ts';
 
 /** What `peerdiscovery proxy` was asked for. */
-export interface ProxyFlags extends IdentityFlags {
+export interface ProxyFlags extends IdentityFlags, ServingFlags {
   readonly bindAddress: string;
   readonly securePort: number;
   readonly tlsCertFile: string;
@@ -24,12 +23,6 @@ export interface ProxyFlags extends IdentityFlags {
   readonly namespace: string | undefined;
   readonly routingTable: string;
   readonly routingTableFile: string | undefined;
-  /** `host:port`, or undefined for none. */
-  readonly healthBindAddress: string | undefined;
-  readonly metricsBindAddress: string | undefined;
-  readonly metricsSecure: boolean;
-  readonly logFormat: 'text' | 'json';
-  readonly logLevel: 'error' | 'warn' | 'info' | 'debug';
   readonly accessLog: boolean;
   /** Processes that share the port. */
   readonly workers: number;
@@ -62,10 +55,7 @@ const options = {
   'routing-table': { type: 'string', default: 'peerdiscovery-cluster' },
   'routing-table-file': { type: 'string' },
   'health-bind-address': { type: 'string', default: '127.0.0.1:8081' },
-  'metrics-bind-address': { type: 'string', default: '0' },
-  'metrics-secure': { type: 'string', default: 'true' },
-  'log-format': { type: 'string', default: 'json' },
-  'log-level': { type: 'string', default: 'info' },
+  ...servingOptions,
   workers: { type: 'string', default: '1' },
   'access-log': { type: 'boolean', default: false },
   'watch-leveling-period': { type: 'string', default: '5s' },
@@ -131,114 +121,45 @@ Examples:
 
 /** Reads the flags of `peerdiscovery proxy`; it reports every bad one, each with its cure. */
 export function parseProxyFlags(args: readonly string[]): ProxyFlagsResult {
-  const problems: string[] = [];
-  const { values, tokens } = parseArgs({
-    args: [...args],
-    options,
-    strict: false,
-    tokens: true,
-    allowPositionals: true,
-  });
-  if (values.help === true) return { kind: 'help' };
-  const names = Object.keys(options).map((name) => `--${name}`);
-  for (const token of tokens) {
-    if (token.kind === 'positional') problems.push(`unexpected argument ${JSON.stringify(token.value)}`);
-    if (token.kind !== 'option') continue;
-    const known = Object.hasOwn(options, token.name) ? options[token.name as keyof typeof options] : undefined;
-    if (known === undefined)
-      problems.push(`unknown flag ${token.rawName}${didYouMean(token.rawName, names)}; see --help`);
-    else if (known.type === 'string' && (token.value === undefined || token.value === ''))
-      problems.push(`${token.rawName} needs a value`);
-    else if (known.type === 'boolean' && token.value !== undefined) problems.push(`${token.rawName} takes no value`);
-  }
-  const text = (flag: keyof typeof options): string | undefined => {
-    const value = values[flag];
-    return typeof value === 'string' && value !== '' ? value : undefined;
-  };
-  const required = (flag: keyof typeof options) => {
-    if (values[flag] === undefined) problems.push(`--${flag} is needed`);
-    return text(flag) ?? '';
-  };
-  const oneOf = <Choice extends string>(flag: keyof typeof options, choices: readonly Choice[]): Choice | undefined => {
-    const found = choices.find((choice) => choice === text(flag));
-    if (found === undefined) problems.push(`--${flag} must be one of ${choices.join(', ')}`);
-    return found;
-  };
-  const port = Number(text('secure-port'));
-  if (!Number.isInteger(port) || port < 0 || port > 65535)
-    problems.push('--secure-port must be a port from 0 to 65535');
-  const workers = Number(text('workers'));
-  if (!Number.isInteger(workers) || workers < 1 || workers > 128)
-    problems.push('--workers must be a number from 1 to 128');
-  const bindAddress = text('bind-address') ?? '';
+  const given = readFlags(args, options);
+  const { problems } = given;
+  if (given.help) return { kind: 'help' };
+  const bindAddress = given.text('bind-address') ?? '';
   if (isIP(bindAddress) === 0) problems.push('--bind-address must be an IP address');
-  const home = text('home');
+  const home = given.text('home');
   if (home !== undefined && parseAddress(home) === undefined) problems.push('--home must be HOST:PORT');
-  const cidrs = [values['allow-peer-cidrs'] ?? []]
-    .flat()
-    .flatMap((list) => (typeof list === 'string' ? list.split(',') : []));
+  const cidrs = given.list('allow-peer-cidrs').flatMap((list) => list.split(','));
   for (const cidr of cidrs)
     if (!isCidr(cidr)) problems.push(`--allow-peer-cidrs: ${JSON.stringify(cidr)} is not a CIDR`);
-  const endpoint = (flag: 'health-bind-address' | 'metrics-bind-address'): string | undefined => {
-    const value = text(flag) ?? '';
-    if (value !== '0' && !/^(?:\[[0-9a-f:.]+\]|[^\s:[\]]*):[0-9]{1,5}$/i.test(value))
-      problems.push(`--${flag} must be HOST:PORT, or 0 for none`);
-    return value === '0' ? undefined : value;
-  };
-  const healthBindAddress = endpoint('health-bind-address');
-  const metricsBindAddress = endpoint('metrics-bind-address');
-  const metricsSecure = oneOf('metrics-secure', ['true', 'false']) === 'true';
-  const duration = (flag: keyof typeof options): number => {
-    const parsed = parseDuration(text(flag) ?? '');
-    if (parsed === undefined) problems.push(`--${flag} must be a duration such as 5s, 500ms or 1m30s`);
-    return parsed ?? 0;
-  };
-  const watchLevelingPeriodMs = duration('watch-leveling-period');
-  const shutdownDelayMs = duration('shutdown-delay-duration');
-  const shutdownWatchGraceMs = duration('shutdown-watch-termination-grace-period');
-  const shutdownTimeoutMs = duration('shutdown-timeout');
+  const shutdownWatchGraceMs = given.duration('shutdown-watch-termination-grace-period');
+  const shutdownTimeoutMs = given.duration('shutdown-timeout');
   if (shutdownWatchGraceMs > shutdownTimeoutMs)
     problems.push('--shutdown-watch-termination-grace-period must not be longer than --shutdown-timeout');
-  const identity = readIdentityFlags(
-    (flag) => [values[flag] ?? []].flat().filter((value) => typeof value === 'string' && value !== '') as string[],
-    problems,
-  );
-  const limits = readLimitFlags((flag) => text(flag), parseDuration, problems);
-  const logFormat = oneOf('log-format', ['text', 'json']);
-  const logLevel = oneOf('log-level', ['error', 'warn', 'info', 'debug']);
-  const tlsCertFile = required('tls-cert-file');
-  const tlsPrivateKeyFile = required('tls-private-key-file');
-  const peerCaFile = required('peer-ca-file');
-  if (problems.length > 0) return { kind: 'problems', problems };
   const flags: ProxyFlags = {
     bindAddress,
-    securePort: port,
-    tlsCertFile,
-    tlsPrivateKeyFile,
-    peerCaFile,
-    peerServerName: text('peer-server-name') ?? '',
+    securePort: given.number('secure-port', 0, 65_535, 'a port from 0 to 65535'),
     allowPeerCidrs: cidrs,
     home,
-    kubeconfig: text('kubeconfig'),
-    knownServersFile: text('known-servers-file'),
-    namespace: text('namespace'),
-    routingTable: text('routing-table') ?? '',
-    routingTableFile: text('routing-table-file'),
-    healthBindAddress,
-    metricsBindAddress,
-    metricsSecure,
-    logFormat: logFormat ?? 'json',
-    logLevel: logLevel ?? 'info',
-    workers,
-    accessLog: values['access-log'] === true,
-    watchLevelingPeriodMs,
-    shutdownDelayMs,
+    workers: given.number('workers', 1, 128, 'a number from 1 to 128'),
+    watchLevelingPeriodMs: given.duration('watch-leveling-period'),
+    shutdownDelayMs: given.duration('shutdown-delay-duration'),
     shutdownWatchGraceMs,
     shutdownTimeoutMs,
-    limits,
-    ...identity,
+    ...readServingFlags(given),
+    ...readIdentityFlags(given),
+    limits: readLimitFlags(given),
+    tlsCertFile: given.required('tls-cert-file'),
+    tlsPrivateKeyFile: given.required('tls-private-key-file'),
+    peerCaFile: given.required('peer-ca-file'),
+    peerServerName: given.text('peer-server-name') ?? '',
+    kubeconfig: given.text('kubeconfig'),
+    knownServersFile: given.text('known-servers-file'),
+    namespace: given.text('namespace'),
+    routingTable: given.text('routing-table') ?? '',
+    routingTableFile: given.text('routing-table-file'),
+    accessLog: given.isOn('access-log'),
   };
-  return { kind: 'flags', flags };
+  return problems.length > 0 ? { kind: 'problems', problems } : { kind: 'flags', flags };
 }
 
 function isCidr(cidr: string): boolean {
@@ -250,9 +171,4 @@ function isCidr(cidr: string): boolean {
   } catch {
     return false;
   }
-}
-
-/** Go's flags take a bare 0 for a duration, too. */
-function parseDuration(text: string): number | undefined {
-  return text === '0' ? 0 : readDuration(text);
 }

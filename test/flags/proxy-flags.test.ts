@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { parseProxyFlags, proxyUsage } from '../../src/proxy/proxy-flags.ts';
+import { parseProxyFlags, proxyUsage } from '../../src/flags/proxy-flags.ts';
 
 const base = ['--tls-cert-file', 'a', '--tls-private-key-file', 'b', '--peer-ca-file', 'c'];
 const requestHeader = [

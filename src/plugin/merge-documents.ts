@@ -1,9 +1,8 @@
-import { parseArgs } from 'node:util';
-import { didYouMean } from '../domain/closest-name.ts';
 import type { GroupDiscovery } from '../domain/discovery-document.ts';
 import { encodeDiscoveryList } from '../domain/encode-discovery.ts';
 import { mergeDiscovery } from '../domain/merge-discovery.ts';
 import { InvalidDiscoveryError, parseDiscoveryList } from '../domain/parse-discovery.ts';
+import { readFlags } from '../flags/read-flags.ts';
 import { discoveryEtag } from '../runtime/discovery-etag.ts';
 
 /** The command's input and output. It reads `-`, standard input, at most once. */
@@ -12,6 +11,11 @@ export interface MergeIo {
   stdout(text: string): void;
   stderr(text: string): void;
 }
+
+const options = {
+  local: { type: 'string', multiple: true },
+  help: { type: 'boolean', short: 'h' },
+} as const;
 
 const accept = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList;profile=nopeer';
 
@@ -75,13 +79,13 @@ type Command =
   | { readonly kind: 'merge'; readonly local: string; readonly files: ReadonlyMap<string, string> };
 
 function readCommand(args: readonly string[]): Command {
-  const parsed = readArgs(args);
-  if (typeof parsed === 'string') return { kind: 'wrong', problems: [parsed] };
-  if (parsed.help) return { kind: 'help' };
+  const given = readFlags(args, options, { takesArguments: true });
+  if (given.problems.length > 0) return { kind: 'wrong', problems: given.problems };
+  if (given.help) return { kind: 'help' };
+  const { problems, arguments: documents } = given;
 
-  const problems: string[] = [];
   const files = new Map<string, string>();
-  for (const argument of parsed.documents) {
+  for (const argument of documents) {
     const at = argument.indexOf('=');
     const id = argument.slice(0, at);
     const file = argument.slice(at + 1);
@@ -90,30 +94,16 @@ function readCommand(args: readonly string[]): Command {
     else if (files.has(id)) problems.push(`${id} is given twice; each server has one document`);
     else files.set(id, file);
   }
-  if (parsed.documents.length === 0) problems.push('no documents; name at least one as ID=FILE');
+  if (documents.length === 0) problems.push('no documents; name at least one as ID=FILE');
   if ([...files.values()].filter((file) => file === '-').length > 1)
     problems.push('"-" is given twice, but standard input can be read once; save the others to files');
-  const [local, ...more] = parsed.local;
+  const [local, ...more] = given.list('local');
   if (local === undefined)
     return { kind: 'wrong', problems: ['--local is missing; give it one of the IDs', ...problems] };
   if (more.length > 0) problems.push('--local is given twice; one server is the local one');
   else if (problems.length === 0 && !files.has(local))
     problems.push(`--local ${local} is none of the IDs; it must be one of ${[...files.keys()].join(', ')}`);
   return problems.length > 0 ? { kind: 'wrong', problems } : { kind: 'merge', local, files };
-}
-
-function readArgs(args: readonly string[]): { help: boolean; local: string[]; documents: string[] } | string {
-  try {
-    const { values, positionals } = parseArgs({
-      args: [...args],
-      options: { local: { type: 'string', multiple: true }, help: { type: 'boolean', short: 'h' } },
-      allowPositionals: true,
-    });
-    return { help: values.help ?? false, local: values.local ?? [], documents: positionals };
-  } catch (error) {
-    const flag = args.find((arg) => arg.startsWith('-') && arg !== '-' && !/^(--local(=.*)?|--help|-h)$/.test(arg));
-    return flag === undefined ? messageOf(error) : `unknown flag ${flag}${didYouMean(flag, ['--local', '--help'])}`;
-  }
 }
 
 type Document =

@@ -1,5 +1,5 @@
-import type { ProxyLimits } from './limits.ts';
-import { defaultLimits } from './limits.ts';
+import { defaultLimits, type ProxyLimits } from '../proxy/limits.ts';
+import type { GivenFlags } from './read-flags.ts';
 
 const numbers = {
   'max-connections': 'maxConnections',
@@ -18,8 +18,6 @@ const durations = {
   'read-header-timeout': 'readHeaderTimeoutMs',
   'idle-timeout': 'idleTimeoutMs',
 } as const satisfies Readonly<Record<string, keyof ProxyLimits>>;
-
-type LimitFlag = keyof typeof numbers | keyof typeof durations | 'goaway-chance';
 
 export const limitOptions = {
   'max-connections': { type: 'string' },
@@ -62,30 +60,23 @@ export const limitUsage = `\
 `;
 
 /** Reads what was given over the defaults; every problem names the flag and its cure. */
-export function readLimitFlags(
-  text: (flag: LimitFlag) => string | undefined,
-  parseDuration: (text: string) => number | undefined,
-  problems: string[],
-): ProxyLimits {
+export function readLimitFlags(given: GivenFlags<keyof typeof limitOptions>): ProxyLimits {
   const limits: Record<keyof ProxyLimits, number> = { ...defaultLimits };
-  for (const [flag, limit] of Object.entries(numbers)) {
-    const given = text(flag as LimitFlag);
-    if (given === undefined) continue;
-    if (!/^[1-9][0-9]{0,8}$/.test(given)) problems.push(`--${flag} must be a whole number above 0`);
-    else limits[limit] = Number(given);
-  }
-  for (const [flag, limit] of Object.entries(durations)) {
-    const given = text(flag as LimitFlag);
-    if (given === undefined) continue;
-    const parsed = parseDuration(given);
-    if (parsed === undefined || parsed <= 0) problems.push(`--${flag} must be a duration such as 30s or 1m30s`);
-    else limits[limit] = parsed;
-  }
-  const chance = text('goaway-chance');
+  for (const flag of namesOf(numbers))
+    if (given.text(flag) !== undefined)
+      limits[numbers[flag]] = given.number(flag, 1, 999_999_999, 'a whole number above 0');
+  for (const flag of namesOf(durations))
+    if (given.text(flag) !== undefined)
+      limits[durations[flag]] = given.duration(flag, 'a duration such as 30s or 1m30s', 1);
+  const chance = given.text('goaway-chance');
   if (chance !== undefined) {
     limits.goawayChance = /^[0-9.]+(?:e-?[0-9]+)?$/i.test(chance) ? Number(chance) : Number.NaN;
     if (!(limits.goawayChance >= 0 && limits.goawayChance <= 0.02))
-      problems.push('--goaway-chance must be a number from 0 to 0.02, such as 0.001');
+      given.problems.push('--goaway-chance must be a number from 0 to 0.02, such as 0.001');
   }
   return limits;
+}
+
+function namesOf<Flag extends string>(flags: Readonly<Record<Flag, unknown>>): readonly Flag[] {
+  return Object.keys(flags) as Flag[];
 }

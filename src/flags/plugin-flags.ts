@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { didYouMean } from '../domain/closest-name.ts';
+import { readFlags } from './read-flags.ts';
 
 export type Output = 'table' | 'wide' | 'json' | 'yaml';
 
@@ -49,7 +50,7 @@ const options = {
   'target-version': { type: 'string' },
   'audit-log': { type: 'string', multiple: true },
   'metrics-file': { type: 'string', multiple: true },
-  port: { type: 'string' },
+  port: { type: 'string', default: '0' },
   client: { type: 'boolean' },
 } as const;
 
@@ -72,11 +73,6 @@ export function commandFirst(args: readonly string[]): readonly string[] {
   return at === undefined ? args : [args[at] ?? '', ...args.slice(0, at), ...args.slice(at + 1)];
 }
 
-function unknownFlag(flag: string, allowed: readonly string[]): string {
-  const names = allowed.map((name) => `--${name}`);
-  return `unknown flag ${flag}${didYouMean(flag, names)}${didYouMean(flag, names) === '' ? '; it' : ' It'} takes ${names.join(', ')}`;
-}
-
 /** Methods of HTTP that kube-apiserver gives a meaning. */
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'CONNECT'];
 
@@ -85,68 +81,40 @@ export function parsePluginFlags(
   args: readonly string[],
   shape: CommandShape,
 ): { readonly flags: PluginFlags } | { readonly problems: readonly string[] } {
-  const allowed = ['help', ...shape.flags] as readonly string[];
-  const problems: string[] = [];
-  const { values, positionals, tokens } = parseArgs({
-    args: [...args],
-    options,
-    strict: false,
-    tokens: true,
-    allowPositionals: true,
-  });
-  for (const token of tokens) {
-    if (token.kind !== 'option') continue;
-    const known = Object.hasOwn(options, token.name) ? options[token.name as FlagName] : undefined;
-    if (known === undefined || !allowed.includes(token.name)) problems.push(unknownFlag(token.rawName, allowed));
-    else if (known.type === 'string' && (token.value === undefined || token.value === ''))
-      problems.push(`${token.rawName} needs a value`);
-    else if (known.type === 'boolean' && token.value !== undefined)
-      problems.push(`${token.rawName} takes no value; leave ${JSON.stringify(token.value)} out`);
-  }
-  const one = (name: FlagName) => {
-    const value = values[name];
-    return typeof value === 'string' && value !== '' ? value : undefined;
-  };
-  const many = (name: FlagName) => {
-    const value = values[name];
-    return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : [];
-  };
+  const given = readFlags(args, options, { takes: ['help', ...shape.flags], takesArguments: true });
+  const { problems, help, arguments: positionals } = given;
   const { min, max, what } = shape.arguments;
-  if (values.help !== true && (positionals.length < min || positionals.length > max))
+  if (!help && (positionals.length < min || positionals.length > max))
     problems.push(max === 0 ? `unexpected argument ${JSON.stringify(positionals[0])}; it takes none` : `give ${what}`);
-  const wanted = one('output') ?? 'table';
+  const wanted = given.text('output') ?? 'table';
   const output = shape.outputs.find((candidate) => candidate === wanted);
   if (output === undefined)
     problems.push(
       `-o ${wanted} is not supported; give one of ${shape.outputs.filter((o) => o !== 'table').join(', ')}`,
     );
-  const port = one('port') ?? '0';
-  if (!/^[0-9]{1,5}$/.test(port) || Number(port) > 65_535)
-    problems.push(`--port ${port} is no port; give 1 to 65535, or 0 for a free one`);
-  const method = (one('method') ?? 'GET').toUpperCase();
+  const method = (given.text('method') ?? 'GET').toUpperCase();
   if (!methods.includes(method))
     problems.push(
       `--method ${method} is no HTTP method${didYouMean(method, methods)}; give one of ${methods.join(', ')}`,
     );
-  if (problems.length > 0) return { problems };
-  return {
-    flags: {
-      arguments: positionals,
-      kubeconfig: one('kubeconfig'),
-      context: one('context'),
-      namespace: one('namespace') ?? 'peerdiscovery-system',
-      namespaceGiven: one('namespace') !== undefined,
-      name: one('name') ?? 'cluster',
-      output: output ?? 'table',
-      watch: values.watch === true,
-      method,
-      target: many('target'),
-      targetVersion: one('target-version'),
-      auditLogs: many('audit-log'),
-      metricsFiles: many('metrics-file'),
-      port: Number(port),
-      help: values.help === true,
-      client: values.client === true,
-    },
+  const namespace = given.text('namespace');
+  const flags: PluginFlags = {
+    arguments: positionals,
+    kubeconfig: given.text('kubeconfig'),
+    context: given.text('context'),
+    namespace: namespace ?? 'peerdiscovery-system',
+    namespaceGiven: namespace !== undefined,
+    name: given.text('name') ?? 'cluster',
+    output: output ?? 'table',
+    watch: given.isOn('watch'),
+    method,
+    target: given.list('target'),
+    targetVersion: given.text('target-version'),
+    auditLogs: given.list('audit-log'),
+    metricsFiles: given.list('metrics-file'),
+    port: given.number('port', 0, 65_535, 'a port from 1 to 65535, or 0 for a free one'),
+    help,
+    client: given.isOn('client'),
   };
+  return problems.length > 0 ? { problems } : { flags };
 }

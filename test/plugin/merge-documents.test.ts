@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import { runMerge } from '../../src/bin/merge.ts';
 import type { GroupDiscovery } from '../../src/domain/discovery-document.ts';
 import { encodeDiscoveryList } from '../../src/domain/encode-discovery.ts';
+import { runMerge } from '../../src/plugin/merge-documents.ts';
 import { discoveryEtag } from '../../src/runtime/discovery-etag.ts';
 import { buildGroup, buildVersion } from '../support/discovery-builders.ts';
 

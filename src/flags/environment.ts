@@ -1,0 +1,47 @@
+import { readFileSync } from 'node:fs';
+import { delimiter } from 'node:path';
+
+/** A process's environment as Node gives it. */
+export type EnvironmentVariables = Readonly<Record<string, string | undefined>>;
+
+/** What the programs take from their environment; nothing else reads a variable. */
+export interface Environment {
+  /** The files that `KUBECONFIG` names. */
+  readonly kubeconfigFiles: readonly string[];
+  /** Where a Pod finds the API; undefined outside of one. */
+  readonly service: { readonly host: string; readonly port: string } | undefined;
+  readonly home: string | undefined;
+  /** False if the user or the terminal wants none. */
+  readonly color: boolean;
+  /** True in a process that another one of this program has started to share its port. */
+  readonly isWorker: boolean;
+}
+
+/** Set for processes that another `peerdiscovery proxy` has started; they answer it instead of having endpoints. */
+export const workerVariable = 'PEERDISCOVERY_PROXY_WORKER';
+const serviceAccountNamespaceFile = '/var/run/secrets/kubernetes.io/serviceaccount/namespace';
+
+/** Reads every variable that matters. */
+export function readEnvironment(env: EnvironmentVariables): Environment {
+  const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port } = env;
+  return {
+    kubeconfigFiles: (env.KUBECONFIG ?? '').split(delimiter).filter((file) => file !== ''),
+    service: host && port ? { host, port } : undefined,
+    home: env.HOME,
+    color: (env.NO_COLOR ?? '') === '' && env.TERM !== 'dumb',
+    isWorker: env[workerVariable] === '1',
+  };
+}
+
+/** The namespace to work in: the flag's, else the Pod's own, else that of the manifests. */
+export function namespaceOr(flag: string | undefined): string {
+  return flag ?? podNamespace() ?? 'peerdiscovery-system';
+}
+
+function podNamespace(): string | undefined {
+  try {
+    return readFileSync(serviceAccountNamespaceFile, 'utf8').trim();
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,30 @@
+import type { GivenFlags } from './read-flags.ts';
+
+/** What each program that serves takes, apart from what it serves. */
+export interface ServingFlags {
+  /** `host:port`, or undefined for none. */
+  readonly healthBindAddress: string | undefined;
+  readonly metricsBindAddress: string | undefined;
+  /** HTTPS and a review of access, or plain HTTP for everybody. */
+  readonly metricsSecure: boolean;
+  readonly logFormat: 'text' | 'json';
+  readonly logLevel: 'error' | 'warn' | 'info' | 'debug';
+}
+
+export const servingOptions = {
+  'metrics-bind-address': { type: 'string', default: '0' },
+  'metrics-secure': { type: 'string', default: 'true' },
+  'log-format': { type: 'string', default: 'json' },
+  'log-level': { type: 'string', default: 'info' },
+} as const;
+
+/** Reads them; `--health-bind-address` has another default in each program. */
+export function readServingFlags(given: GivenFlags<keyof typeof servingOptions | 'health-bind-address'>): ServingFlags {
+  return {
+    healthBindAddress: given.endpoint('health-bind-address'),
+    metricsBindAddress: given.endpoint('metrics-bind-address'),
+    metricsSecure: given.oneOf('metrics-secure', ['true', 'false']) === 'true',
+    logFormat: given.oneOf('log-format', ['json', 'text']),
+    logLevel: given.oneOf('log-level', ['info', 'error', 'warn', 'debug']),
+  };
+}
