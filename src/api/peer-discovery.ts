@@ -2,7 +2,7 @@
 import Type, { type Static, type TObjectOptions, type TProperties } from 'typebox';
 import type { Difference } from '../domain/find-divergences.ts';
 import type { VerdictBasis } from '../domain/judge-fields.ts';
-import type { AddressSource, Trust } from '../domain/resolve-peers.ts';
+import { type AddressSource, addressSources, type Trust } from '../domain/resolve-peers.ts';
 import type { FieldSkew, Mode, PeerState } from '../domain/routing-table.ts';
 import { durationPattern } from './duration.ts';
 import { reservedTableNameMessage, reservedTableNames } from './table-name.ts';
@@ -226,9 +226,9 @@ const specSchema = section(
         sources: Type.Optional(
           Type.Array(addressSource, {
             description: 'Sources that may be used, the most trusted first.',
-            default: ['Static', 'MirrorPod', 'Node', 'EndpointSlice', 'LeaseAnnotation'],
+            default: [...addressSources],
             minItems: 1,
-            maxItems: 5,
+            maxItems: addressSources.length,
             'x-kubernetes-list-type': 'atomic',
             'x-kubernetes-validations': [
               rule('self.all(s, self.exists_one(t, t == s))', 'a source may be listed only once'),

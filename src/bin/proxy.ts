@@ -164,8 +164,8 @@ export async function runProxy(args: readonly string[], context: CommandContext)
 }
 
 /** Whether clients' authorities come from the API. */
-function readsAuthorities({ authenticationMode, clientCaFile }: ProxyFlags): boolean {
-  return authenticationMode !== 'TokenPassthrough' && clientCaFile === undefined;
+function readsAuthorities({ verifiesClients, clientCaFile }: ProxyFlags): boolean {
+  return verifiesClients && clientCaFile === undefined;
 }
 
 /** Undefined if the proxy reads nothing from the API. */

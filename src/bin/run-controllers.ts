@@ -20,7 +20,7 @@ import type { ApiServiceObject, CustomResourceDefinitionObject } from '../domain
 import type { LeaseObject } from '../domain/identity-lease.ts';
 import { type Controller, startController } from '../operator/controller.ts';
 import { followObjects, type GoodSettings, type RunningController } from '../operator/follow-objects.ts';
-import type { EndpointSliceObject, NodeObject, PodObject } from '../operator/gather-addresses.ts';
+import { type AddressObjects, addressWatches } from '../operator/gather-addresses.ts';
 import type { ClusterSets } from '../operator/ports.ts';
 import type { StatusSnapshot } from '../operator/status-page/build-report.ts';
 import { createProgressHistory } from '../operator/status-page/progress-history.ts';
@@ -68,18 +68,14 @@ export async function runControllers(context: ControllersContext): Promise<void>
     selectors: { labelSelector?: string; fieldSelector?: string } = {},
   ) => startReflector<T & Watchable>({ client, path, onChange, clock, log, signal, random, ...selectors });
 
+  const watchAddresses = <Name extends keyof AddressObjects>(name: Name) => {
+    const { path, labelSelector } = addressWatches[name];
+    return reflect<AddressObjects[Name]>(path, notifyAll, { labelSelector });
+  };
   const shared = {
-    pods: reflect<PodObject>('/api/v1/namespaces/kube-system/pods', notifyAll, {
-      labelSelector: 'component=kube-apiserver',
-    }),
-    nodes: reflect<NodeObject>('/api/v1/nodes', notifyAll, { labelSelector: 'node-role.kubernetes.io/control-plane' }),
-    endpointSlices: reflect<EndpointSliceObject>(
-      '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices',
-      notifyAll,
-      {
-        labelSelector: 'kubernetes.io/service-name=kubernetes',
-      },
-    ),
+    pods: watchAddresses('pods'),
+    nodes: watchAddresses('nodes'),
+    endpointSlices: watchAddresses('endpointSlices'),
     crds: reflect<CustomResourceDefinitionObject>(
       '/apis/apiextensions.k8s.io/v1/customresourcedefinitions',
       definitionsChanged,

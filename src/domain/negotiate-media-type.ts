@@ -1,5 +1,12 @@
+/** Every way in which a discovery document is written, and its media type; the first is that of a client of any. */
+export const mediaTypes = {
+  json: 'application/json',
+  yaml: 'application/yaml',
+  protobuf: 'application/vnd.kubernetes.protobuf',
+} as const;
+
 /** How a discovery document is written. */
-export type Encoding = 'json' | 'yaml' | 'protobuf';
+export type Encoding = keyof typeof mediaTypes;
 
 /** Version of aggregated discovery. */
 export type AggregatedVersion = 'v2' | 'v2beta1';
@@ -15,11 +22,10 @@ export interface MediaTypeChoice {
   readonly profile: string;
 }
 
-const supported: readonly (readonly [type: string, subtype: string, encoding: Encoding])[] = [
-  ['application', 'json', 'json'],
-  ['application', 'yaml', 'yaml'],
-  ['application', 'vnd.kubernetes.protobuf', 'protobuf'],
-];
+const supported = Object.entries(mediaTypes).map(([encoding, mediaType]) => {
+  const [type = '', subtype = ''] = mediaType.split('/');
+  return [type, subtype, encoding as Encoding] as const;
+});
 
 /**
  * Chooses the aggregated form for an Accept header. Undefined if no clause asks for one of `versions`.

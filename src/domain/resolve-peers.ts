@@ -1,8 +1,11 @@
 import { compareText } from './compare-text.ts';
 import type { IdentityLease, LeaseProblem } from './identity-lease.ts';
 
-/** Where a peer's address was learnt; the order in the spec is the order of trust. */
-export type AddressSource = 'Static' | 'MirrorPod' | 'Node' | 'EndpointSlice' | 'LeaseAnnotation';
+/** Every source of addresses, the most trusted first; the spec may give another order. */
+export const addressSources = ['Static', 'MirrorPod', 'Node', 'EndpointSlice', 'LeaseAnnotation'] as const;
+
+/** Where a peer's address was learnt. */
+export type AddressSource = (typeof addressSources)[number];
 
 /** How trustworthy an address is before its certificate has been verified. */
 export type Trust = 'High' | 'Medium' | 'Low';

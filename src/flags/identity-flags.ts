@@ -1,9 +1,23 @@
-import type { RequestHeaderNames } from '../proxy/ports.ts';
+import type { AuthenticationMode, RequestHeaderNames } from '../proxy/ports.ts';
 import type { GivenFlags } from './read-flags.ts';
+
+type ModeName = AuthenticationMode['kind'];
+
+interface Mode {
+  /** How it makes users of client certificates known, for `--help`. */
+  readonly means: string;
+  readonly verifiesClients: boolean;
+  /** Flags of this mode alone. */
+  readonly ownFlags: readonly (keyof typeof identityOptions)[];
+  /** What to do where one of those is missing; absent if none is needed. */
+  readonly needsThem?: string;
+}
 
 /** How the proxy passes users of client certificates on to kube-apiserver. */
 export interface IdentityFlags {
-  readonly authenticationMode: 'TokenPassthrough' | 'RequestHeader' | 'Impersonation';
+  readonly authenticationMode: ModeName;
+  /** True if the mode asks clients for certificates. */
+  readonly verifiesClients: boolean;
   /** Undefined takes all about clients from `kube-system/extension-apiserver-authentication`. */
   readonly clientCaFile: string | undefined;
   readonly requestHeader: {
@@ -31,12 +45,30 @@ export const identityOptions = {
   'impersonation-token-file': { type: 'string' },
 } as const;
 
+const modes: Readonly<Record<ModeName, Mode>> = {
+  TokenPassthrough: {
+    means: 'not at all: client certificates are not asked for',
+    verifiesClients: false,
+    ownFlags: [],
+  },
+  RequestHeader: {
+    means: 'by X-Remote-* over the front-proxy client certificate',
+    verifiesClients: true,
+    ownFlags: ['proxy-client-cert-file', 'proxy-client-key-file'],
+    needsThem: 'give the front-proxy client certificate, or use Impersonation',
+  },
+  Impersonation: {
+    means: "by Impersonate-* with this proxy's own token",
+    verifiesClients: true,
+    ownFlags: ['impersonation-token-file'],
+  },
+};
+const modeNames = Object.keys(modes) as [ModeName, ...ModeName[]];
+
 export const identityUsage = `\
   --authentication-mode MODE        how users of client certificates are made known to kube-apiserver; bearer tokens
                                     are passed on in every mode (default TokenPassthrough)
-                                      TokenPassthrough  not at all: client certificates are not asked for
-                                      RequestHeader     by X-Remote-* over the front-proxy client certificate
-                                      Impersonation     by Impersonate-* with this proxy's own token
+${modeNames.map((name) => `${' '.repeat(38)}${name.padEnd(18)}${modes[name].means}\n`).join('')}\
   --client-ca-file FILE             authorities of client certificates; re-read when it changes (default: all about
                                     clients from ConfigMap kube-system/extension-apiserver-authentication)
   --proxy-client-cert-file FILE     front-proxy client certificate; re-read when it changes (RequestHeader)
@@ -59,6 +91,7 @@ const serviceAccountTokenFile = '/var/run/secrets/kubernetes.io/serviceaccount/t
 export function readIdentityFlags({
   text: one,
   list: given,
+  oneOf,
   problems,
 }: GivenFlags<keyof typeof identityOptions>): IdentityFlags {
   const list = (flag: keyof typeof identityOptions, otherwise: readonly string[]) => {
@@ -69,29 +102,21 @@ export function readIdentityFlags({
           problems.push(`--${flag}: ${JSON.stringify(name)} is not a header name`);
     return names.length === 0 ? otherwise : names;
   };
-  const modes = ['TokenPassthrough', 'RequestHeader', 'Impersonation'] as const;
-  const mode = modes.find((known) => known === one('authentication-mode'));
-  if (mode === undefined) problems.push(`--authentication-mode must be one of ${modes.join(', ')}`);
+  const isKnown = modeNames.some((name) => name === one('authentication-mode'));
+  const mode = oneOf('authentication-mode', modeNames);
+  const { verifiesClients } = modes[mode];
 
-  const proxyClientCertFile = one('proxy-client-cert-file');
-  const proxyClientKeyFile = one('proxy-client-key-file');
   const clientCaFile = one('client-ca-file');
   const needs = (flag: keyof typeof identityOptions, wanted: string, cure: string) => {
     if (given(flag).length > 0) problems.push(`--${flag} is for ${wanted}: ${cure}`);
   };
-  if (mode === 'RequestHeader') {
-    for (const flag of ['proxy-client-cert-file', 'proxy-client-key-file'] as const)
-      if (one(flag) === undefined)
-        problems.push(
-          `--authentication-mode=RequestHeader needs --${flag}: give the front-proxy client certificate, or use Impersonation`,
-        );
-  } else if (mode !== undefined) {
-    const cure = 'leave it out, or set --authentication-mode=RequestHeader';
-    needs('proxy-client-cert-file', 'mode RequestHeader', cure);
-    needs('proxy-client-key-file', 'mode RequestHeader', cure);
-  }
-  if (mode !== undefined && mode !== 'Impersonation')
-    needs('impersonation-token-file', 'mode Impersonation', 'leave it out, or set --authentication-mode=Impersonation');
+  for (const name of isKnown ? modeNames : [])
+    for (const flag of modes[name].ownFlags) {
+      const { needsThem } = modes[name];
+      if (name !== mode) needs(flag, `mode ${name}`, `leave it out, or set --authentication-mode=${name}`);
+      else if (needsThem !== undefined && one(flag) === undefined)
+        problems.push(`--authentication-mode=${name} needs --${flag}: ${needsThem}`);
+    }
   const requestHeaderFlags = [
     'requestheader-client-ca-file',
     'requestheader-allowed-names',
@@ -100,14 +125,15 @@ export function readIdentityFlags({
     'requestheader-group-headers',
     'requestheader-extra-headers-prefix',
   ] as const;
-  if (mode === 'TokenPassthrough')
+  if (isKnown && !verifiesClients)
     for (const flag of ['client-ca-file', ...requestHeaderFlags] as const)
       needs(flag, 'modes that verify clients', 'leave it out, or set --authentication-mode');
   else if (clientCaFile === undefined)
     for (const flag of requestHeaderFlags)
       needs(flag, 'use with --client-ca-file', 'give that too, or take all from the ConfigMap by leaving it out');
   return {
-    authenticationMode: mode ?? 'TokenPassthrough',
+    authenticationMode: mode,
+    verifiesClients,
     clientCaFile,
     requestHeader: {
       clientCaFile: one('requestheader-client-ca-file'),
@@ -119,8 +145,8 @@ export function readIdentityFlags({
         extraPrefix: list('requestheader-extra-headers-prefix', ['X-Remote-Extra-']),
       },
     },
-    proxyClientCertFile,
-    proxyClientKeyFile,
+    proxyClientCertFile: one('proxy-client-cert-file'),
+    proxyClientKeyFile: one('proxy-client-key-file'),
     impersonationTokenFile:
       mode === 'Impersonation' ? (one('impersonation-token-file') ?? serviceAccountTokenFile) : undefined,
   };

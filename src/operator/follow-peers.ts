@@ -10,6 +10,7 @@ import { type IdentityLease, type LeaseProblem, readIdentityLease } from '../dom
 import {
   type AddressAnswer,
   type AddressEvidence,
+  type AddressFacts,
   type Resolution,
   type ResolvedPeer,
   resolvePeers,
@@ -104,13 +105,8 @@ export function createPeerRoster(
       if ('peer' in read) leases.push(read.peer);
       else problems.push(read.problem);
     }
-    const addresses = gatherAddresses(
-      sets.pods.items().values(),
-      sets.nodes.items().values(),
-      sets.endpointSlices.items().values(),
-      settings.nodePort,
-    );
-    const facts = { leases, staticEntries: settings.staticEntries, ...addresses };
+    const addresses = gatherAddresses(sets, settings.nodePort);
+    const facts: AddressFacts = { leases, staticEntries: settings.staticEntries, ...addresses };
     const resolved = resolvePeers(facts, settings.sources, settings.checkAddress, evidence(hearing));
     return {
       ...resolved,

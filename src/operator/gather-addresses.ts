@@ -30,6 +30,34 @@ export interface EndpointSliceObject {
   readonly ports?: readonly { readonly name?: string; readonly port?: number }[] | null;
 }
 
+/** The objects that tell of addresses; each is watched as `addressWatches` says. */
+export interface AddressObjects {
+  readonly pods: PodObject;
+  readonly nodes: NodeObject;
+  readonly endpointSlices: EndpointSliceObject;
+}
+
+/** Where the API server lists objects, and which of them. */
+export interface Watch {
+  readonly path: string;
+  readonly labelSelector: string;
+}
+
+/** What is watched for addresses, one list each. */
+export const addressWatches: { readonly [Name in keyof AddressObjects]: Watch } = {
+  pods: { path: '/api/v1/namespaces/kube-system/pods', labelSelector: 'component=kube-apiserver' },
+  nodes: { path: '/api/v1/nodes', labelSelector: 'node-role.kubernetes.io/control-plane' },
+  endpointSlices: {
+    path: '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices',
+    labelSelector: 'kubernetes.io/service-name=kubernetes',
+  },
+};
+
+/** What was listed of each. */
+type ListedObjects = {
+  readonly [Name in keyof AddressObjects]: { items(): ReadonlyMap<string, AddressObjects[Name]> };
+};
+
 /** Written by kubeadm; see kubeadm's `constants.KubeAPIServerAdvertiseAddressEndpointAnnotationKey`. */
 const kubeadmEndpoint = 'kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint';
 /** A kubelet writes it on the mirror of a static pod; see `pkg/kubelet/types` of Kubernetes. */
@@ -37,17 +65,18 @@ const mirrorAnnotation = 'kubernetes.io/config.mirror';
 
 /** Reads every address from objects of the cluster, except unproven ones. */
 export function gatherAddresses(
-  pods: Iterable<PodObject>,
-  nodes: Iterable<NodeObject>,
-  endpointSlices: Iterable<EndpointSliceObject>,
+  listed: ListedObjects,
   nodePort: number,
-): Pick<AddressFacts, 'mirrorPods' | 'nodes' | 'endpoints'> {
-  const endpoints = [...endpointSlices].flatMap(endpointAddresses);
+): Omit<AddressFacts, 'leases' | 'staticEntries'> {
+  const pods = [...listed.pods.items().values()];
+  const nodes = [...listed.nodes.items().values()];
+  const endpointSlices = [...listed.endpointSlices.items().values()];
+  const endpoints = endpointSlices.flatMap(endpointAddresses);
   // A Node has no port; the control plane's own endpoint on that host does, if it lists one.
   const portOf = new Map(endpoints.map((address) => [parseAddress(address)?.host, parseAddress(address)?.port]));
   return {
-    mirrorPods: [...pods].flatMap((pod) => mirrorPodAddress(pod, nodePort)),
-    nodes: [...nodes].flatMap((node) => nodeAddresses(node, (ip) => portOf.get(ip) ?? nodePort)),
+    mirrorPods: pods.flatMap((pod) => mirrorPodAddress(pod, nodePort)),
+    nodes: nodes.flatMap((node) => nodeAddresses(node, (ip) => portOf.get(ip) ?? nodePort)),
     endpoints,
   };
 }

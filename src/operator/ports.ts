@@ -7,7 +7,7 @@ import type { RoutingBundle } from '../domain/routing-table.ts';
 import type { NodePool, SchemaOutline } from '../domain/schema-outline.ts';
 import type { ServedVersion } from '../domain/served-version.ts';
 import type { CertificatePair } from '../runtime/issue-certificate.ts';
-import type { EndpointSliceObject, NodeObject, PodObject } from './gather-addresses.ts';
+import type { AddressObjects } from './gather-addresses.ts';
 
 /** A failure for which trying again does not help. The message says what somebody must change. */
 export class TerminalError extends Error {
@@ -67,12 +67,12 @@ export interface WatchedSet<T> {
   readonly failing?: { readonly since: number; readonly message: string } | undefined;
 }
 
+/** The objects that tell of addresses. */
+export type AddressSets = { readonly [Name in keyof AddressObjects]: WatchedSet<AddressObjects[Name]> };
+
 /** What the API server that the operator uses says, each by a watch of its own. */
-export interface ClusterSets {
+export interface ClusterSets extends AddressSets {
   readonly leases: WatchedSet<LeaseObject>;
-  readonly pods: WatchedSet<PodObject>;
-  readonly nodes: WatchedSet<NodeObject>;
-  readonly endpointSlices: WatchedSet<EndpointSliceObject>;
   readonly crds: WatchedSet<CustomResourceDefinitionObject>;
   readonly apiServices: WatchedSet<ApiServiceObject>;
 }

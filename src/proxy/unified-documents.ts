@@ -10,7 +10,7 @@ import {
 import { encodeDiscoveryProtobuf, encodeLegacyProtobuf } from '../domain/discovery-protobuf.ts';
 import { encodeAsGo } from '../domain/encode-discovery.ts';
 import type { AggregatedVersion, Encoding, MediaTypeChoice } from '../domain/negotiate-media-type.ts';
-import { negotiateAggregated, negotiateLegacy, passesRouter } from '../domain/negotiate-media-type.ts';
+import { mediaTypes, negotiateAggregated, negotiateLegacy, passesRouter } from '../domain/negotiate-media-type.ts';
 import { parseDiscoveryList } from '../domain/parse-discovery.ts';
 import type { RoutingBundle } from '../domain/routing-table.ts';
 import { type DiscoveryPath, parseDiscoveryPath } from './discovery-path.ts';
@@ -28,12 +28,6 @@ export interface UnifiedDocuments {
   /** The document for a request; undefined if the home server must answer, errors included. */
   find(method: string, path: string, accept: string, pretty: boolean): FoundDocument | undefined;
 }
-
-const mediaTypes: Readonly<Record<Encoding, string>> = {
-  json: 'application/json',
-  yaml: 'application/yaml',
-  protobuf: 'application/vnd.kubernetes.protobuf',
-};
 
 const maxRemembered = 4_000;
 const maxRememberedAccept = 512;

@@ -1,5 +1,10 @@
 import { expect } from 'chai';
-import { gatherAddresses, type PodObject } from '../../src/operator/gather-addresses.ts';
+import {
+  type EndpointSliceObject,
+  gatherAddresses,
+  type NodeObject,
+  type PodObject,
+} from '../../src/operator/gather-addresses.ts';
 
 const mirror: PodObject = {
   metadata: {
@@ -17,9 +22,15 @@ const node = (name: string, ip: string) => ({
   status: { addresses: [{ type: 'InternalIP', address: ip }] },
 });
 
+const listed = <T>(objects: readonly T[]) => ({
+  items: () => new Map(objects.map((object, at) => [String(at), object])),
+});
+const addressesFrom = (pods: PodObject[], nodes: NodeObject[], slices: EndpointSliceObject[], port: number) =>
+  gatherAddresses({ pods: listed(pods), nodes: listed(nodes), endpointSlices: listed(slices) }, port);
+
 describe('gatherAddresses', () => {
   it('takes the address that kubeadm writes into the mirror pod of a node', () => {
-    expect(gatherAddresses([mirror], [], [], 6443).mirrorPods).to.deep.equal([
+    expect(addressesFrom([mirror], [], [], 6443).mirrorPods).to.deep.equal([
       { hostname: 'cp-1', address: '10.0.0.1:6443' },
     ]);
   });
@@ -31,7 +42,7 @@ describe('gatherAddresses', () => {
       { ...mirror, metadata: { ...metadata, ownerReferences: [{ kind: 'Node', name: 'cp-2' }] } },
       { ...mirror, metadata: { ...mirror.metadata, annotations: { ...mirror.metadata?.annotations, ...noMirror } } },
     ];
-    expect(gatherAddresses(forged, [], [], 6443).mirrorPods).to.deep.equal([]);
+    expect(addressesFrom(forged, [], [], 6443).mirrorPods).to.deep.equal([]);
   });
 
   it('reads the flags of a static pod that kubeadm did not write, and else the address of its host', () => {
@@ -43,19 +54,14 @@ describe('gatherAddresses', () => {
       { ...rke, spec: { nodeName: 'cp-1' }, status: { hostIP: '10.0.0.9' } },
       rke,
     ];
-    expect(gatherAddresses(pods, [], [], 6443).mirrorPods.map(({ address }) => address)).to.deep.equal([
+    expect(addressesFrom(pods, [], [], 6443).mirrorPods.map(({ address }) => address)).to.deep.equal([
       '[fd00::1]:7443',
       '10.0.0.9:6443',
     ]);
   });
 
   it("takes a node's port from the control plane's endpoint on that node, else from the spec", () => {
-    const { nodes, endpoints } = gatherAddresses(
-      [],
-      [node('cp-1', '10.0.0.1'), node('cp-3', '10.0.0.3')],
-      [slice],
-      6443,
-    );
+    const { nodes, endpoints } = addressesFrom([], [node('cp-1', '10.0.0.1'), node('cp-3', '10.0.0.3')], [slice], 6443);
     expect(endpoints).to.deep.equal(['10.0.0.1:7443', '10.0.0.2:7443']);
     expect(nodes).to.deep.equal([
       { hostname: 'cp-1', address: '10.0.0.1:7443' },
@@ -66,7 +72,7 @@ describe('gatherAddresses', () => {
   it('gives every internal address of a Node', () => {
     const addresses = ['192.0.2.1', '10.0.0.1', 'fd00::1'].map((address) => ({ type: 'InternalIP', address }));
     const object = { metadata: { name: 'cp-1' }, status: { addresses } };
-    expect(gatherAddresses([], [object], [slice], 6443).nodes.map(({ address }) => address)).to.deep.equal([
+    expect(addressesFrom([], [object], [slice], 6443).nodes.map(({ address }) => address)).to.deep.equal([
       '192.0.2.1:6443',
       '10.0.0.1:7443',
       '[fd00::1]:6443',

@@ -16,6 +16,8 @@ import { createPeerTls } from '../peers/peer-tls.ts';
 /** Files with the proxy's credentials, each by the flag that names it. */
 export interface CredentialFiles {
   readonly authenticationMode: AuthenticationMode['kind'];
+  /** True if the mode asks clients for certificates. */
+  readonly verifiesClients: boolean;
   readonly tlsCertFile: string;
   readonly tlsPrivateKeyFile: string;
   readonly peerCaFile: string;
@@ -181,18 +183,17 @@ export function loadCredentials(flags: CredentialFiles): LoadedCredentials {
   }
   if (problems.length > 0 || peerTls === undefined) return { kind: 'problems', problems };
 
-  const asksClients = flags.authenticationMode !== 'TokenPassthrough';
+  const asksClients = flags.verifiesClients;
   const pem = () =>
     [...authorities.clientCa, ...authorities.requestHeaderCa].map((certificate) => certificate.toString());
   const frontTls = (): FrontTls => ({ ...front, clientCa: asksClients ? pem() : undefined });
   let useFrontTls: (tls: FrontTls) => void = () => {};
   let noteExpiry: (certificate: string, certificates: ReturnType<typeof readCertificates>) => void = () => {};
-  const authentication: AuthenticationMode =
-    flags.authenticationMode === 'TokenPassthrough'
-      ? { kind: 'TokenPassthrough' }
-      : flags.authenticationMode === 'RequestHeader'
-        ? { kind: 'RequestHeader', authorities: () => authorities }
-        : { kind: 'Impersonation', authorities: () => authorities, token: () => token };
+  const authentication = modeOf(
+    flags.authenticationMode,
+    () => authorities,
+    () => token,
+  );
   const credentials: ProxyCredentials = {
     peerTls,
     authentication,
@@ -239,4 +240,19 @@ export function loadCredentials(flags: CredentialFiles): LoadedCredentials {
     },
   };
   return { kind: 'credentials', credentials };
+}
+
+function modeOf(
+  kind: AuthenticationMode['kind'],
+  authorities: () => ClientAuthorities,
+  token: () => string | undefined,
+): AuthenticationMode {
+  switch (kind) {
+    case 'TokenPassthrough':
+      return { kind };
+    case 'RequestHeader':
+      return { kind, authorities };
+    case 'Impersonation':
+      return { kind, authorities, token };
+  }
 }
