@@ -88,7 +88,7 @@ test-cluster: install ## Upgrade such a cluster under load, judge what clients s
 .PHONY: bench
 bench: install ## Measure, a report each in docs/benchmarks/ (ARGS=operator|proxy|fields|fields-operator|discovery|merge|looking: one of them)
 	@set -e; for part in $(or $(ARGS),operator proxy fields fields-operator discovery merge looking); do \
-	  case $$part in merge) node lab/bench-merge.ts;; *) node lab/enter-netns.ts -- node lab/bench-$$part.ts;; esac; \
+	  case $$part in merge) node lab/bench/merge.ts;; *) node lab/enter-netns.ts -- node lab/bench/$$part.ts;; esac; \
 	done
 	@biome format --write docs/benchmarks >/dev/null
 

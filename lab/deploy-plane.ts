@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { buildRootfs, entrypoint } from '../scripts/build-rootfs.ts';
 import { createApiClient } from '../src/adapters/kubernetes/api-client.ts';
 import { loadKubeConfig } from '../src/adapters/kubernetes/connect-cluster.ts';
-import { createLog } from '../src/adapters/telemetry/create-log.ts';
+import { createLog } from '../src/adapters/logging/create-log.ts';
 import { readEnvironment } from '../src/flags/environment.ts';
 import { ensureControlPlane } from './build-control-plane.ts';
 import { type ControlPlane, type Outcome, startControlPlane } from './control-plane.ts';

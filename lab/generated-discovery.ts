@@ -103,3 +103,13 @@ export function withNewResource(groups: readonly GroupDiscovery[], name: string)
     return { ...group, versions: [{ ...version, resources: [...(version.resources ?? []), added] }, ...others] };
   });
 }
+
+/** A document as a server sends it. */
+export function rawList(groups: readonly GroupDiscovery[]) {
+  return {
+    kind: 'APIGroupDiscoveryList',
+    apiVersion: 'apidiscovery.k8s.io/v2',
+    metadata: {},
+    items: groups.map(({ name, versions }) => ({ metadata: { name }, versions })),
+  };
+}

@@ -1,4 +1,4 @@
-import { flags, frame, frameTypes, literals } from '../../test/support/raw-http2.ts';
+import { flags, frame, frameTypes, literals } from '../raw-http2.ts';
 import { type Hostile, http2, nextTurn, openHttp2, openTcp, openTls, uint32, type Victim } from './open-connections.ts';
 
 /** What somebody without a credential does, until the process ends. */

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { memoryBytes } from '../bench-process.ts';
+import { memoryBytes } from '../bench/process.ts';
 import { createHttp1Client, createHttp2Client } from '../chaos/client.ts';
 
 /** What other users had of the proxy. */

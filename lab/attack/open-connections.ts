@@ -1,6 +1,6 @@
 import { connect as tcpConnect } from 'node:net';
 import { type ConnectionOptions, connect as tlsConnect } from 'node:tls';
-import { frame, frameTypes, literals, requestFields } from '../../test/support/raw-http2.ts';
+import { frame, frameTypes, literals, requestFields } from '../raw-http2.ts';
 
 /** Whom to attack. */
 export interface Victim {

@@ -15,10 +15,11 @@ import {
 } from '../adapters/kubernetes/peer-discovery-status.ts';
 import { rememberServers } from '../adapters/kubernetes/remember-servers.ts';
 import { writeWhile } from '../adapters/kubernetes/write-while.ts';
+import { createLog } from '../adapters/logging/create-log.ts';
+import { createMetrics } from '../adapters/metrics/operator-metrics.ts';
 import { createAddressPolicy } from '../adapters/peers/address-policy.ts';
-import { createLog } from '../adapters/telemetry/create-log.ts';
-import { type ReadinessCheck, serveEndpoint } from '../adapters/telemetry/http-endpoint.ts';
-import { createMetrics } from '../adapters/telemetry/metrics.ts';
+import { type ReadinessCheck, serveEndpoint } from '../adapters/serving/http-endpoint.ts';
+import { serveMetrics } from '../adapters/serving/serve-metrics.ts';
 import type { PeerDiscovery } from '../api/peer-discovery.ts';
 import { type Environment, namespaceOr } from '../flags/environment.ts';
 import { operatorUsage, parseOperatorFlags } from '../flags/operator-flags.ts';
@@ -26,7 +27,6 @@ import { keepCertificates } from '../operator/keep-certificates.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { followStatuses } from './follow-statuses.ts';
 import { type Observed, referenceTo, runControllers } from './run-controllers.ts';
-import { serveMetrics } from './serve-metrics.ts';
 import { createStatusRoute } from './status-route.ts';
 import { version } from './version.ts';
 

@@ -10,10 +10,10 @@ import {
   writeStatus,
 } from '../adapters/kubernetes/peer-discovery-status.ts';
 import { type Reflector, startReflector, type Watchable } from '../adapters/kubernetes/reflector.ts';
+import type { Metrics } from '../adapters/metrics/operator-metrics.ts';
 import { createAddressPolicy } from '../adapters/peers/address-policy.ts';
 import { createPeerClient } from '../adapters/peers/peer-client.ts';
-import type { ReadinessCheck } from '../adapters/telemetry/http-endpoint.ts';
-import type { Metrics } from '../adapters/telemetry/metrics.ts';
+import type { ReadinessCheck } from '../adapters/serving/http-endpoint.ts';
 import { parseDuration } from '../api/duration.ts';
 import { apiVersion, kind, type PeerDiscovery } from '../api/peer-discovery.ts';
 import type { ApiServiceObject, CustomResourceDefinitionObject } from '../domain/custom-resources.ts';

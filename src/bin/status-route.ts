@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
-import type { EndpointRoute } from '../adapters/telemetry/http-endpoint.ts';
+import type { EndpointRoute } from '../adapters/serving/http-endpoint.ts';
 import { buildReport, type StatusSnapshot } from '../operator/status-page/build-report.ts';
 import { pageScript } from '../operator/status-page/page-script.ts';
 import { pageStyle } from '../operator/status-page/page-style.ts';

@@ -122,7 +122,7 @@ export const unavailableReasons = [
   'other',
 ] as const;
 
-/** What the proxy counts; implemented over prom-client in `adapters/telemetry`. */
+/** What the proxy counts; implemented over prom-client in `adapters/metrics`. */
 export interface ProxyMetrics {
   readonly rerouted: { inc(labels: Readonly<Record<'code' | 'group' | 'version' | 'resource', string>>): void };
   /** Writes that were sent to a server other than home, which does not know all fields of the resource. */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { expect } from 'chai';
-import { serveEndpoint } from '../../src/adapters/telemetry/http-endpoint.ts';
+import { serveEndpoint } from '../../src/adapters/serving/http-endpoint.ts';
 import { createStatusRoute } from '../../src/bin/status-route.ts';
 import type { StatusSnapshot } from '../../src/operator/status-page/build-report.ts';
 import { calmSnapshot } from '../support/status-snapshots.ts';

@@ -6,8 +6,8 @@ import { expect } from 'chai';
 import { parseAllDocuments } from 'yaml';
 import { parseDuration } from '../../src/api/duration.ts';
 import { parseOperatorFlags } from '../../src/flags/operator-flags.ts';
-import { worstCaseBytes } from '../../src/proxy/limits.ts';
 import { parseProxyFlags } from '../../src/flags/proxy-flags.ts';
+import { worstCaseBytes } from '../../src/proxy/limits.ts';
 
 const config = fileURLToPath(new URL('../../config', import.meta.url));
 const documents = readdirSync(config, { recursive: true, encoding: 'utf8' })

@@ -4,6 +4,7 @@ import { connect as http2Connect } from 'node:http2';
 import { connect as tcpConnect } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
 import { expect } from 'chai';
+import { connectRawHttp2, flags, frame, frameTypes, literals, requestFields } from '../../lab/raw-http2.ts';
 import { createAdmission } from '../../src/proxy/admission.ts';
 import type { Exchange } from '../../src/proxy/exchange.ts';
 import { passThrough } from '../../src/proxy/request-identity.ts';
@@ -12,7 +13,6 @@ import { startLoopbackPeer } from '../support/loopback-peer.ts';
 import { createManualClock, eventually } from '../support/manual-clock.ts';
 import type { ProxyUnderTest } from '../support/proxy-under-test.ts';
 import { startProxyUnderTest } from '../support/proxy-under-test.ts';
-import { connectRawHttp2, flags, frame, frameTypes, literals, requestFields } from '../support/raw-http2.ts';
 import { createTestAuthority } from '../support/test-certificates.ts';
 
 describe('the end of a proxy', function () {

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { Agent, request } from 'node:https';
 import { expect } from 'chai';
+import { connectRawHttp2, flags, frame, frameTypes, literals, requestFields } from '../../lab/raw-http2.ts';
 import { limitOptions, readLimitFlags } from '../../src/flags/limit-flags.ts';
 import { readFlags } from '../../src/flags/read-flags.ts';
 import type { LoopbackPeer } from '../support/loopback-peer.ts';
@@ -8,7 +9,6 @@ import { startLoopbackPeer } from '../support/loopback-peer.ts';
 import { eventually } from '../support/manual-clock.ts';
 import type { ProxyUnderTest } from '../support/proxy-under-test.ts';
 import { startProxyUnderTest } from '../support/proxy-under-test.ts';
-import { connectRawHttp2, flags, frame, frameTypes, literals, requestFields } from '../support/raw-http2.ts';
 import { createTestAuthority } from '../support/test-certificates.ts';
 
 describe('--goaway-chance', () => {

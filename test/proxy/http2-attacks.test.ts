@@ -1,11 +1,6 @@
 import { once } from 'node:events';
 import { connect as http2Connect } from 'node:http2';
 import { expect } from 'chai';
-import type { LoopbackPeer } from '../support/loopback-peer.ts';
-import { startLoopbackPeer } from '../support/loopback-peer.ts';
-import { eventually } from '../support/manual-clock.ts';
-import type { ProxyUnderTest } from '../support/proxy-under-test.ts';
-import { startProxyUnderTest } from '../support/proxy-under-test.ts';
 import {
   connectRawHttp2,
   flags,
@@ -14,7 +9,12 @@ import {
   literals,
   type RawHttp2,
   requestFields,
-} from '../support/raw-http2.ts';
+} from '../../lab/raw-http2.ts';
+import type { LoopbackPeer } from '../support/loopback-peer.ts';
+import { startLoopbackPeer } from '../support/loopback-peer.ts';
+import { eventually } from '../support/manual-clock.ts';
+import type { ProxyUnderTest } from '../support/proxy-under-test.ts';
+import { startProxyUnderTest } from '../support/proxy-under-test.ts';
 import { createTestAuthority } from '../support/test-certificates.ts';
 
 const { data, headers, priority, reset, settings, ping, goaway, windowUpdate, continuation } = frameTypes;

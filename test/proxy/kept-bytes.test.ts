@@ -1,14 +1,6 @@
 import { once } from 'node:events';
 import { type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { expect } from 'chai';
-import { chunksCost, type Keeper } from '../../src/http/server/held-bytes.ts';
-import { KeptBytes } from '../../src/proxy/kept-bytes.ts';
-import type { ProxyLimits } from '../../src/proxy/limits.ts';
-import type { LoopbackPeer } from '../support/loopback-peer.ts';
-import { startLoopbackPeer } from '../support/loopback-peer.ts';
-import { eventually } from '../support/manual-clock.ts';
-import type { ProxyUnderTest } from '../support/proxy-under-test.ts';
-import { startProxyUnderTest } from '../support/proxy-under-test.ts';
 import {
   connectRawHttp2,
   flags,
@@ -17,7 +9,15 @@ import {
   literals,
   type RawHttp2,
   requestFields,
-} from '../support/raw-http2.ts';
+} from '../../lab/raw-http2.ts';
+import { chunksCost, type Keeper } from '../../src/http/server/held-bytes.ts';
+import { KeptBytes } from '../../src/proxy/kept-bytes.ts';
+import type { ProxyLimits } from '../../src/proxy/limits.ts';
+import type { LoopbackPeer } from '../support/loopback-peer.ts';
+import { startLoopbackPeer } from '../support/loopback-peer.ts';
+import { eventually } from '../support/manual-clock.ts';
+import type { ProxyUnderTest } from '../support/proxy-under-test.ts';
+import { startProxyUnderTest } from '../support/proxy-under-test.ts';
 import { createTestAuthority } from '../support/test-certificates.ts';
 
 describe('KeptBytes', () => {

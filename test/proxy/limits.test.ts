@@ -4,12 +4,6 @@ import { connect as http2Connect } from 'node:http2';
 import { type Socket, connect as tcpConnect } from 'node:net';
 import { type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { expect } from 'chai';
-import type { ProxyLimits } from '../../src/proxy/limits.ts';
-import type { LoopbackPeer } from '../support/loopback-peer.ts';
-import { startLoopbackPeer } from '../support/loopback-peer.ts';
-import { createManualClock, eventually, type ManualClock } from '../support/manual-clock.ts';
-import type { ProxyUnderTest } from '../support/proxy-under-test.ts';
-import { startProxyUnderTest } from '../support/proxy-under-test.ts';
 import {
   connectRawHttp2,
   flags,
@@ -18,7 +12,13 @@ import {
   literals,
   type RawHttp2,
   requestFields,
-} from '../support/raw-http2.ts';
+} from '../../lab/raw-http2.ts';
+import type { ProxyLimits } from '../../src/proxy/limits.ts';
+import type { LoopbackPeer } from '../support/loopback-peer.ts';
+import { startLoopbackPeer } from '../support/loopback-peer.ts';
+import { createManualClock, eventually, type ManualClock } from '../support/manual-clock.ts';
+import type { ProxyUnderTest } from '../support/proxy-under-test.ts';
+import { startProxyUnderTest } from '../support/proxy-under-test.ts';
 import { createTestAuthority } from '../support/test-certificates.ts';
 
 describe('limits', function () {

@@ -1,11 +1,11 @@
 import { once } from 'node:events';
 import { type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { expect } from 'chai';
+import { connectRawHttp2, flags, frame, frameTypes, literals, requestFields } from '../../lab/raw-http2.ts';
 import { defaultLimits, type ProxyLimits, worstCaseBytes } from '../../src/proxy/limits.ts';
 import type { LoopbackPeer } from '../support/loopback-peer.ts';
 import { startLoopbackPeer } from '../support/loopback-peer.ts';
 import { type ProxyProcess, startProxyProcess } from '../support/proxy-process.ts';
-import { connectRawHttp2, flags, frame, frameTypes, literals, requestFields } from '../support/raw-http2.ts';
 import { createTestAuthority } from '../support/test-certificates.ts';
 
 const mebibyte = 1024 * 1024;

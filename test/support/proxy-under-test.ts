@@ -1,9 +1,9 @@
 import { request as httpsRequest } from 'node:https';
 import { connect as tlsConnect } from 'node:tls';
+import { createProxyMetrics } from '../../src/adapters/metrics/proxy-metrics.ts';
 import { createAddressPolicy } from '../../src/adapters/peers/address-policy.ts';
 import { createPeerTls } from '../../src/adapters/peers/peer-tls.ts';
 import { createPeerTransport } from '../../src/adapters/peers/peer-transport.ts';
-import { createProxyMetrics } from '../../src/adapters/telemetry/proxy-metrics.ts';
 import type { RoutingBundle, RoutingTable, TableGroupVersion } from '../../src/domain/routing-table.ts';
 import { loadRequestParsers } from '../../src/http/llhttp/request-parser.ts';
 import { defaultLimits, type ProxyLimits } from '../../src/proxy/limits.ts';

@@ -1,6 +1,5 @@
-import { generateGroups, laggingServer, olderRelease } from '../../lab/generated-discovery.ts';
+import { generateGroups, laggingServer, rawList as listOf, olderRelease } from '../../lab/generated-discovery.ts';
 import { seededRandom } from '../../lab/seeded-random.ts';
-import type { GroupDiscovery } from '../../src/domain/discovery-document.ts';
 import type { DocumentSet, RawDiscoveryList } from './discovery-builders.ts';
 
 /**
@@ -30,12 +29,6 @@ export function realisticDocumentSets(options: {
   });
 }
 
-/** A document as a server sends it. */
-export function rawList(groups: readonly GroupDiscovery[]): RawDiscoveryList {
-  return {
-    kind: 'APIGroupDiscoveryList',
-    apiVersion: 'apidiscovery.k8s.io/v2',
-    metadata: {},
-    items: groups.map(({ name, versions }) => ({ metadata: { name }, versions })) as RawDiscoveryList['items'],
-  };
+function rawList(groups: Parameters<typeof listOf>[0]): RawDiscoveryList {
+  return listOf(groups) as RawDiscoveryList;
 }

@@ -1,6 +1,6 @@
 import { PluginError, type StatusPage } from '../../plugin/ports.ts';
 import type { Clock } from '../../runtime/clock.ts';
-import { delegatedTokenHeader, tokenAudience } from '../telemetry/review-access.ts';
+import { delegatedTokenHeader, tokenAudience } from '../serving/review-access.ts';
 import { type ApiClient, ApiError } from './api-client.ts';
 
 const viewer = 'peerdiscovery-status-viewer';

@@ -1,9 +1,9 @@
 import type { ChildProcess } from 'node:child_process';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
-import type { ReadinessCheck } from '../telemetry/http-endpoint.ts';
-import { type KeptMetrics, keepMetrics } from '../telemetry/kept-metrics.ts';
-import { aggregateMetrics } from '../telemetry/proxy-metrics.ts';
+import { type KeptMetrics, keepMetrics } from '../metrics/kept-metrics.ts';
+import { aggregateMetrics } from '../metrics/proxy-metrics.ts';
+import type { ReadinessCheck } from '../serving/http-endpoint.ts';
 
 /** A worker's report about itself. */
 export interface WorkerReport {

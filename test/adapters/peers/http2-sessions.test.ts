@@ -8,6 +8,7 @@ import {
 import type { AddressInfo, Socket } from 'node:net';
 import { createServer as createTlsServer, connect as tlsConnect } from 'node:tls';
 import { expect } from 'chai';
+import { flags, frame, frameTypes, literals } from '../../../lab/raw-http2.ts';
 import { createAddressPolicy } from '../../../src/adapters/peers/address-policy.ts';
 import { createPeerTls } from '../../../src/adapters/peers/peer-tls.ts';
 import { createPeerTransport } from '../../../src/adapters/peers/peer-transport.ts';
@@ -15,7 +16,6 @@ import type { Fault } from '../../../src/http/client/dispatch.ts';
 import { createHttp2Pool, type Http2Limits, type Http2Pool } from '../../../src/http/client/http2-pool.ts';
 import type { PeerRequest, PeerTransport } from '../../../src/proxy/ports.ts';
 import { eventually } from '../../support/manual-clock.ts';
-import { flags, frame, frameTypes, literals } from '../../support/raw-http2.ts';
 import { createTestAuthority } from '../../support/test-certificates.ts';
 
 interface Outcome {

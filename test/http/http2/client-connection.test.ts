@@ -1,11 +1,11 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket, connect as tcpConnect } from 'node:net';
 import { expect } from 'chai';
+import { flags, frame, frameTypes, literals } from '../../../lab/raw-http2.ts';
 import { seededRandom } from '../../../lab/seeded-random.ts';
 import { ClientConnection, type ClientUser } from '../../../src/http/http2/client-connection.ts';
 import { encodeAuthority, encodePseudoFields } from '../../../src/http/http2/hpack-encoder.ts';
 import { eventually } from '../../support/manual-clock.ts';
-import { flags, frame, frameTypes, literals } from '../../support/raw-http2.ts';
 
 /** An answer as its user got it. */
 interface Seen {

@@ -3,13 +3,13 @@ import { once } from 'node:events';
 import { type ClientHttp2Session, connect, constants, type Settings } from 'node:http2';
 import { type AddressInfo, createServer, type Server, type Socket, connect as tcpConnect } from 'node:net';
 import { expect } from 'chai';
+import { flags, frame, frameTypes, literals, requestFields } from '../../../lab/raw-http2.ts';
 import { seededRandom } from '../../../lab/seeded-random.ts';
 import { encodeFields, encodeStatus } from '../../../src/http/http2/hpack-encoder.ts';
 import type { RequestFields } from '../../../src/http/http2/read-request-fields.ts';
 import { ServerConnection, type ServerLimits } from '../../../src/http/http2/server-connection.ts';
 import type { Http2Stream, StreamUser } from '../../../src/http/http2/stream.ts';
 import { eventually } from '../../support/manual-clock.ts';
-import { flags, frame, frameTypes, literals, requestFields } from '../../support/raw-http2.ts';
 
 const limits: ServerLimits = {
   maxStreams: 100,

@@ -3,13 +3,13 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, release } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { PeerDiscovery } from '../src/api/peer-discovery.ts';
-import { type Answer, askUntil, countStatuses, openProbe, type Recording, record } from './bench-probe.ts';
-import { type ProcessUse, watchProcess } from './bench-process.ts';
-import { type Join, type Measurements, meetsTargets, type Routed, writeReport } from './bench-report.ts';
-import { endOperator, startBuiltOperator } from './built-operator.ts';
-import { type MixedPlane, repository, startMixedPlane } from './mixed-plane.ts';
-import { waitUntil } from './wait-until.ts';
+import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
+import { endOperator, startBuiltOperator } from '../built-operator.ts';
+import { type MixedPlane, repository, startMixedPlane } from '../mixed-plane.ts';
+import { waitUntil } from '../wait-until.ts';
+import { type Answer, askUntil, countStatuses, openProbe, type Recording, record } from './probe.ts';
+import { type ProcessUse, watchProcess } from './process.ts';
+import { type Join, type Measurements, meetsTargets, type Routed, writeReport } from './report.ts';
 
 const servers = [
   { name: 'plain-old', version: '1.36', runtimeConfig: 'batch/v1=false' },

@@ -3,12 +3,12 @@ import { createSecureServer, type Http2SecureServer } from 'node:http2';
 import { Agent, request as httpsRequest } from 'node:https';
 import { availableParallelism, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type FrontSetting, startRouting } from './bench-fronts.ts';
-import { cpuSeconds } from './bench-load.ts';
-import { buildProduct } from './build-product.ts';
-import { issue, type KeyPair, makeAuthority } from './certificates.ts';
+import { buildProduct } from '../build-product.ts';
+import { issue, type KeyPair, makeAuthority } from '../certificates.ts';
+import { repository } from '../mixed-plane.ts';
+import { type FrontSetting, startRouting } from './fronts.ts';
+import { cpuSeconds } from './load.ts';
 import { median } from './median.ts';
-import { repository } from './mixed-plane.ts';
 
 /** What the fields of a kind are to the servers, and so which way its requests go. */
 const kinds = {

@@ -3,8 +3,8 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { Agent, request as httpsRequest } from 'node:https';
 import { availableParallelism, release } from 'node:os';
 import { dirname, join } from 'node:path';
-import { type MixedPlane, repository, startMixedPlane } from './mixed-plane.ts';
-import { waitUntil } from './wait-until.ts';
+import { type MixedPlane, repository, startMixedPlane } from '../mixed-plane.ts';
+import { waitUntil } from '../wait-until.ts';
 
 const servers = [
   { name: 'old-1', version: '1.36', emulatedVersion: '1.33' },

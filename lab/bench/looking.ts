@@ -3,12 +3,12 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, release } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { nodeFlags } from '../scripts/build-rootfs.ts';
-import { openProbe, record } from './bench-probe.ts';
-import { type ProcessUse, watchProcess } from './bench-process.ts';
-import { buildProduct } from './build-product.ts';
-import { type MixedPlane, repository, startMixedPlane } from './mixed-plane.ts';
-import { waitUntil } from './wait-until.ts';
+import { nodeFlags } from '../../scripts/build-rootfs.ts';
+import { buildProduct } from '../build-product.ts';
+import { type MixedPlane, repository, startMixedPlane } from '../mixed-plane.ts';
+import { waitUntil } from '../wait-until.ts';
+import { openProbe, record } from './probe.ts';
+import { type ProcessUse, watchProcess } from './process.ts';
 
 const servers = [
   { name: 'a', version: '1.36' },

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { createLog, type LogFormat } from '../../../src/adapters/telemetry/create-log.ts';
+import { createLog, type LogFormat } from '../../../src/adapters/logging/create-log.ts';
 
 describe('createLog', () => {
   function collect(format: LogFormat, level: 'error' | 'warn' | 'info' | 'debug' = 'info') {

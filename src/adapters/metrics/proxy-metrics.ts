@@ -1,7 +1,7 @@
 import { AggregatorRegistry, Counter, Gauge, Registry } from 'prom-client';
 import { type MetricSources, type ProxyMetrics, unavailableReasons } from '../../proxy/ports.ts';
 import { registerBucketCounts } from './bucket-counts.ts';
-import { addProcessMetrics } from './metrics.ts';
+import { addProcessMetrics } from './operator-metrics.ts';
 
 /** The values of `limit`, as in docs/guides/identity.md. */
 const limits = [

@@ -93,7 +93,7 @@ export async function runHandshakes(
   pids: readonly number[],
   core: string,
 ): Promise<LoadResult> {
-  const script = fileURLToPath(new URL('bench-handshake-load.ts', import.meta.url));
+  const script = fileURLToPath(new URL('handshake-load.ts', import.meta.url));
   const before = cpuSeconds(pids);
   const args = ['-c', core, process.execPath, script, String(port), caFile, String(seconds), path];
   const { stdout } = await run('taskset', args);

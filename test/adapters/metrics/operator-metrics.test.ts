@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { createMetrics } from '../../../src/adapters/telemetry/metrics.ts';
+import { createMetrics } from '../../../src/adapters/metrics/operator-metrics.ts';
 import type { PeerView } from '../../../src/domain/derive-bundle.ts';
 import type { PeerState } from '../../../src/domain/routing-table.ts';
 

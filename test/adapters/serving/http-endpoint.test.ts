@@ -3,7 +3,7 @@ import {
   type EndpointOptions,
   type ReadinessCheck,
   serveEndpoint,
-} from '../../../src/adapters/telemetry/http-endpoint.ts';
+} from '../../../src/adapters/serving/http-endpoint.ts';
 
 const well = { name: 'leases', ok: true, message: '' };
 const ill = { name: 'watch', ok: false, message: 'silent\nfor 30 s' };

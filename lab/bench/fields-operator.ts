@@ -2,13 +2,13 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, release } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { PeerDiscovery } from '../src/api/peer-discovery.ts';
-import { cpuSeconds } from './bench-load.ts';
-import { memoryBytes, type ProcessUse, watchProcess } from './bench-process.ts';
-import { endOperator, startBuiltOperator } from './built-operator.ts';
+import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
+import { endOperator, startBuiltOperator } from '../built-operator.ts';
+import { type MixedPlane, repository, startMixedPlane } from '../mixed-plane.ts';
+import { waitUntil } from '../wait-until.ts';
+import { cpuSeconds } from './load.ts';
 import { median } from './median.ts';
-import { type MixedPlane, repository, startMixedPlane } from './mixed-plane.ts';
-import { waitUntil } from './wait-until.ts';
+import { memoryBytes, type ProcessUse, watchProcess } from './process.ts';
 
 /** What an operator used that was started beside servers which were there already. */
 interface Use {

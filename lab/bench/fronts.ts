@@ -3,11 +3,11 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { nodeFlags } from '../scripts/build-rootfs.ts';
-import { packBundle } from '../src/adapters/kubernetes/pack-bundle.ts';
-import type { RoutingBundle } from '../src/domain/routing-table.ts';
-import type { KeyPair } from './certificates.ts';
-import { waitUntil } from './wait-until.ts';
+import { nodeFlags } from '../../scripts/build-rootfs.ts';
+import { packBundle } from '../../src/adapters/kubernetes/pack-bundle.ts';
+import type { RoutingBundle } from '../../src/domain/routing-table.ts';
+import type { KeyPair } from '../certificates.ts';
+import { waitUntil } from '../wait-until.ts';
 
 /** Where files go, and what certificates there are. */
 export interface FrontSetting {

@@ -2,15 +2,15 @@ import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { FrontSetting, Listening } from './bench-fronts.ts';
-import { fixedPaths, startBackEnd, startHaproxy, startNginx, startOurs, startRouting } from './bench-fronts.ts';
-import { type LoadResult, runHandshakes, runLoad, stolenSeconds } from './bench-load.ts';
-import { type ProxyMeasurements, writeChart, writeProxyReport } from './bench-proxy-report.ts';
-import { measureWatches } from './bench-watches.ts';
-import { issue, makeAuthority } from './certificates.ts';
-import { startControlPlane } from './control-plane.ts';
-import { repository } from './mixed-plane.ts';
-import { waitUntil } from './wait-until.ts';
+import { issue, makeAuthority } from '../certificates.ts';
+import { startControlPlane } from '../control-plane.ts';
+import { repository } from '../mixed-plane.ts';
+import { waitUntil } from '../wait-until.ts';
+import type { FrontSetting, Listening } from './fronts.ts';
+import { fixedPaths, startBackEnd, startHaproxy, startNginx, startOurs, startRouting } from './fronts.ts';
+import { type LoadResult, runHandshakes, runLoad, stolenSeconds } from './load.ts';
+import { type ProxyMeasurements, writeChart, writeProxyReport } from './proxy-report.ts';
+import { measureWatches } from './watches.ts';
 
 const turns = 3;
 /** Real servers have work of their own, so that turns differ more. */
@@ -80,7 +80,7 @@ function note(samples: ProxyMeasurements['samples'], load: string, front: string
 }
 
 async function measureMemory(setting: FrontSetting, memory: ProxyMeasurements['memory']): Promise<void> {
-  const script = join(repository, 'lab', 'bench-watch-end.ts');
+  const script = join(repository, 'lab', 'bench', 'watch-end.ts');
   const { cert, key } = setting.peer;
   const back = spawn(process.execPath, [script, String(ports.watch), cert, key], { stdio: 'ignore' });
   try {

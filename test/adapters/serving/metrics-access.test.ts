@@ -1,8 +1,8 @@
 import { X509Certificate } from 'node:crypto';
 import { request } from 'node:https';
 import { expect } from 'chai';
-import { serveEndpoint } from '../../../src/adapters/telemetry/http-endpoint.ts';
-import { createReviewAccess } from '../../../src/adapters/telemetry/review-access.ts';
+import { serveEndpoint } from '../../../src/adapters/serving/http-endpoint.ts';
+import { createReviewAccess } from '../../../src/adapters/serving/review-access.ts';
 import { systemClock } from '../../../src/runtime/clock.ts';
 import { createSelfSignedCertificate } from '../../../src/runtime/issue-certificate.ts';
 

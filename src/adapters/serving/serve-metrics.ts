@@ -1,10 +1,10 @@
 import { hostname } from 'node:os';
-import type { ApiClient } from '../adapters/kubernetes/api-client.ts';
-import { type Endpoint, type EndpointOptions, serveEndpoint } from '../adapters/telemetry/http-endpoint.ts';
-import { createReviewAccess } from '../adapters/telemetry/review-access.ts';
-import type { ServingFlags } from '../flags/serving-flags.ts';
-import { systemClock } from '../runtime/clock.ts';
-import { type CertificatePair, createSelfSignedCertificate } from '../runtime/issue-certificate.ts';
+import type { ServingFlags } from '../../flags/serving-flags.ts';
+import { systemClock } from '../../runtime/clock.ts';
+import { type CertificatePair, createSelfSignedCertificate } from '../../runtime/issue-certificate.ts';
+import type { ApiClient } from '../kubernetes/api-client.ts';
+import { type Endpoint, type EndpointOptions, serveEndpoint } from './http-endpoint.ts';
+import { createReviewAccess } from './review-access.ts';
 
 /** Serves metrics as the flags say: over TLS, to everybody whom the cluster lets `get /metrics`. */
 export async function serveMetrics(

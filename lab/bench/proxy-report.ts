@@ -1,5 +1,5 @@
 import { availableParallelism, release } from 'node:os';
-import type { LoadResult } from './bench-load.ts';
+import type { LoadResult } from './load.ts';
 
 /** Everything that one run measured. */
 export interface ProxyMeasurements {

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { type ClientHttp2Session, connect as http2Connect } from 'node:http2';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type TLSSocket, connect as tlsConnect } from 'node:tls';
-import { residentKiB } from './bench-load.ts';
+import { residentKiB } from './load.ts';
 
 /** How to open watches. */
 interface WatchAccess {

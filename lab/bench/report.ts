@@ -1,4 +1,4 @@
-import type { ProcessUse } from './bench-process.ts';
+import type { ProcessUse } from './process.ts';
 
 /** One way to the joining server: ours, or upstream's. */
 export interface Routed {

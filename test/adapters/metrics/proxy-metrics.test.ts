@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { aggregateMetrics, createProxyMetrics } from '../../../src/adapters/telemetry/proxy-metrics.ts';
+import { aggregateMetrics, createProxyMetrics } from '../../../src/adapters/metrics/proxy-metrics.ts';
 
 const root = new URL('../../../', import.meta.url);
 const page = new URL('docs/reference/proxy-metrics.md', root);
