@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { openDescriptors, type Served, serveUsers, startAttacker } from './attack/measure-attack.ts';
 import { chartLimitBytes, type ProxyScene } from './attack/start-scene.ts';
-import { memoryBytes, waitedForProcessorMs } from './bench-process.ts';
+import { memoryBytes, waitedForProcessorMs } from './bench/process.ts';
 import { type LoopGauge, measureLoop, readHeld } from './chaos/inspect-process.ts';
 import { type LoadClient, startLoadClient } from './load/load-client.ts';
 import type { MixedTally } from './load/mixed-load.ts';

@@ -1,4 +1,4 @@
-import { openWatches } from '../bench-watches.ts';
+import { openWatches } from '../bench/watches.ts';
 
 /** Where watches find nothing to tell, after the one object that is there. */
 export const idleNamespace = 'load-idle';

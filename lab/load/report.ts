@@ -1,5 +1,5 @@
 import type { Served } from '../attack/measure-attack.ts';
-import { median } from '../median.ts';
+import { median } from '../bench/median.ts';
 import { type Asked, type Kind, kinds } from './mixed-load.ts';
 
 /** The proxy at one moment. */

@@ -1,6 +1,6 @@
 import { connect as tlsConnect } from 'node:tls';
-import { frame, frameTypes, literals, requestFields } from '../../test/support/raw-http2.ts';
 import { http2, openHttp2, openTls, type Victim } from '../attack/open-connections.ts';
+import { frame, frameTypes, literals, requestFields } from '../raw-http2.ts';
 
 /** A list of several megabytes. */
 export const largeNamespace = 'load-large';

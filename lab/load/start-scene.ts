@@ -1,6 +1,6 @@
-import { startFakePod } from '../../test/support/fake-pod.ts';
 import { startProxyScene } from '../attack/start-scene.ts';
 import { inspectedBy } from '../chaos/inspect-process.ts';
+import { startFakePod } from '../fake-pod.ts';
 import type { MixedPlane } from '../mixed-plane.ts';
 import { idleNamespace } from './idle-watches.ts';
 import { loadNamespace, mapCount } from './mixed-load.ts';

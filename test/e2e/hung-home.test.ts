@@ -3,10 +3,10 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import type { ControlPlane } from '../../lab/control-plane.ts';
+import { startFakePod } from '../../lab/fake-pod.ts';
 import { type MixedPlane, secondProxyAddress, startMixedPlane } from '../../lab/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
-import { startFakePod } from '../support/fake-pod.ts';
 import {
   type Access,
   type Ended,

@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { ensureControlPlane } from '../../lab/build-control-plane.ts';
 import type { KeyPair } from '../../lab/certificates.ts';
+import { startFakePod } from '../../lab/fake-pod.ts';
 import { type MixedPlane, repository, startMixedPlane } from '../../lab/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
-import { startFakePod } from '../support/fake-pod.ts';
 import { createWireClient } from '../support/wire-client.ts';
 
 const account = { kind: 'ServiceAccount', name: 'peerdiscovery-proxy', namespace: 'peerdiscovery-system' };

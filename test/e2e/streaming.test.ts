@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { Agent, WebSocket } from 'undici';
 import { ensureControlPlane } from '../../lab/build-control-plane.ts';
+import { startFakePod } from '../../lab/fake-pod.ts';
 import { type MixedPlane, startMixedPlane } from '../../lab/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
-import { startFakePod } from '../support/fake-pod.ts';
 import { createWireClient, type WireAnswer, type WireClient, type WireRequest } from '../support/wire-client.ts';
 
 /** `old-1`, which is home, emulates 1.33. The kubelet is the lab's; what it runs, it runs on this machine. */

@@ -1,4 +1,4 @@
-import type { MixedPlane } from '../../lab/mixed-plane.ts';
+import type { MixedPlane } from './mixed-plane.ts';
 
 const kubeletAddress = '10.77.0.38';
 
