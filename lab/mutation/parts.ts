@@ -20,7 +20,7 @@ export const mutationParts: readonly MutationPart[] = [
       'src/proxy/request-identity.ts',
       'src/proxy/user-info.ts',
     ],
-    tests: ['test/proxy/{authentication,headers}.test.ts', 'test/integration/identity.test.ts'],
+    tests: ['test/proxy/{authentication,forwarded-headers}.test.ts', 'test/integration/identity.test.ts'],
   },
   {
     name: 'limits',
@@ -38,6 +38,7 @@ export const mutationParts: readonly MutationPart[] = [
       'src/proxy/handler.ts',
       'src/http/server/objections.ts',
       'src/proxy/peer-health.ts',
+      'src/proxy/plan-request.ts',
     ],
     tests: [
       'test/proxy/broken-answers.test.ts',
@@ -45,6 +46,7 @@ export const mutationParts: readonly MutationPart[] = [
       'test/proxy/forward.test.ts',
       'test/proxy/hung-servers.test.ts',
       'test/proxy/peer-health.test.ts',
+      'test/proxy/plan-request.test.ts',
       'test/proxy/routing.test.ts',
     ],
   },

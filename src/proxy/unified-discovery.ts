@@ -3,7 +3,7 @@ import type { RoutingBundle } from '../domain/routing-table.ts';
 import { buildStatus } from '../domain/status-error.ts';
 import { headerValue } from '../http/fields.ts';
 import type { Clock } from '../runtime/clock.ts';
-import { createDiscoveryAdmission, type Homes } from './admit-discovery.ts';
+import { createDiscoveryAdmission, type Homes, type Refusal } from './admit-discovery.ts';
 import { parseDiscoveryPath, pathOf, pathWithTimeout, wantsPretty } from './discovery-path.ts';
 import type { SwaggerForm } from './document-messages.ts';
 import type { Exchange } from './exchange.ts';
@@ -29,9 +29,10 @@ export interface DiscoveryContext extends Homes {
   usable(peer: FleetPeer | undefined): peer is FleetPeer;
   /** Why absence from the table proves nothing; undefined if it proves absence. */
   readonly doubt: string | undefined;
-  /** Sends the request on to the first of these that can take it. */
-  pass(peers: readonly FleetPeer[]): void;
 }
+
+/** The servers that a request is passed on to; undefined for one that was answered. */
+export type Passed = readonly FleetPeer[] | undefined;
 
 /** Answers discovery and OpenAPI for all servers at once. */
 export interface UnifiedDiscovery {
@@ -39,8 +40,11 @@ export interface UnifiedDiscovery {
   isUnified(exchange: Exchange): boolean;
   /** What is asked, or undefined for a request that is to be routed like any other. */
   read(exchange: Exchange, snapshot: FleetSnapshot): DiscoveryQuestion | undefined;
-  /** Answers or passes on; undefined where that is done at once, as for a client that was let in a moment ago. */
-  answer(exchange: Exchange, question: DiscoveryQuestion, context: DiscoveryContext): undefined | Promise<void>;
+  /**
+   * Answers, at once or later, as for a client that is not let in yet. Resolves to servers, in order, if the first of
+   * them that can take the request is to answer instead.
+   */
+  answer(exchange: Exchange, question: DiscoveryQuestion, context: DiscoveryContext): undefined | Promise<Passed>;
 }
 
 const openApiV3 = '/openapi/v3';
@@ -87,15 +91,19 @@ export function createUnifiedDiscovery(parts: {
       const admitted = admission.admit(exchange, pathWithTimeout(exchange.target), aggregated, context);
       if (admitted === undefined) return give(exchange, question, context);
       return admitted.then((refusal) =>
-        refusal === undefined ? give(exchange, question, context) : refusal(exchange),
+        refusal === undefined ? give(exchange, question, context) : answerWith(refusal, exchange),
       );
     },
   };
 
-  function give(exchange: Exchange, question: DiscoveryQuestion, context: DiscoveryContext): undefined | Promise<void> {
+  function give(
+    exchange: Exchange,
+    question: DiscoveryQuestion,
+    context: DiscoveryContext,
+  ): undefined | Promise<Passed> {
     switch (question.kind) {
       case 'document':
-        return writeDocument(exchange, question.found.load());
+        return writeDocument(exchange, question.found.load())?.then(() => undefined);
       case 'openApiDocument':
         return passOpenApiDocument(exchange, question.key, context);
       case 'openApiIndex':
@@ -108,32 +116,44 @@ export function createUnifiedDiscovery(parts: {
     exchange: Exchange,
     question: DiscoveryQuestion & { readonly kind: 'openApiIndex' | 'swagger' },
     context: DiscoveryContext,
-  ): Promise<void> {
+  ): Promise<undefined> {
     const sources = orderOpenApiSources(context.snapshot, context.usable);
     if (question.kind === 'openApiIndex') {
       const view = await indexes.read(exchange, sources, context.onFault);
-      if (view.indexes.length > 0) return writeDocument(exchange, storeOpenApiIndex(view));
+      if (view.indexes.length > 0) {
+        await writeDocument(exchange, storeOpenApiIndex(view));
+        return;
+      }
     } else {
       const document = await swagger.read(exchange, question.form, sources, context.onFault);
-      if (document !== undefined) return writeDocument(exchange, document);
+      if (document !== undefined) {
+        await writeDocument(exchange, document);
+        return;
+      }
     }
     writeStatus(exchange, buildStatus(503, 'no kube-apiserver can give its OpenAPI document now', 1));
   }
 
-  async function passOpenApiDocument(exchange: Exchange, key: string, context: DiscoveryContext): Promise<void> {
+  async function passOpenApiDocument(exchange: Exchange, key: string, context: DiscoveryContext): Promise<Passed> {
     const { snapshot, homes, doubt } = context;
     const view = await indexes.read(exchange, orderOpenApiSources(snapshot, context.usable), context.onFault);
     const peers = choosePeersForDocument(view, key, hashOf(exchange.target));
-    if (peers.length > 0) return context.pass(peers);
+    if (peers.length > 0) return peers;
     const [, group = '', version = ''] = /^apis?(?:\/([^/]+))?\/([^/]+)$/.exec(key) ?? [];
     const why = view.complete
       ? snapshot.index?.groupVersion(group, version) === undefined
         ? doubt
         : 'the kube-apiservers that serve it cannot give its schema now'
       : 'not every kube-apiserver has told which schemas it has';
-    if (why === undefined) return context.pass(homes());
+    if (why === undefined) return homes();
     writeStatus(exchange, buildStatus(503, `there may be an OpenAPI document for ${key}: ${why}`, 1));
+    return undefined;
   }
+}
+
+function answerWith(refusal: Refusal, exchange: Exchange): undefined {
+  refusal(exchange);
+  return undefined;
 }
 
 function readOpenApi(path: string, accept: string): DiscoveryQuestion | undefined {
