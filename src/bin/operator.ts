@@ -30,7 +30,7 @@ import { type Observed, referenceTo, runControllers } from './run-controllers.ts
 import { createStatusRoute } from './status-route.ts';
 import { version } from './version.ts';
 
-/** What a command needs of the process around it. */
+/** What a command needs from its process. */
 export interface CommandContext {
   readonly environment: Environment;
   readonly stdout: (text: string) => void;
@@ -42,7 +42,7 @@ export interface CommandContext {
 const electionLease = 'peerdiscovery-operator';
 const apiTimeoutMs = 10_000;
 
-/** Runs `peerdiscovery operator` until its signal aborts; resolves to the exit code, 2 for bad flags. */
+/** Runs `peerdiscovery operator` until its signal aborts. Resolves to the exit code, 2 for bad flags. */
 export async function runOperator(args: readonly string[], context: CommandContext): Promise<number> {
   const parsed = parseOperatorFlags(args);
   if (parsed.kind === 'help') {
@@ -55,7 +55,7 @@ export async function runOperator(args: readonly string[], context: CommandConte
   }
   const { flags } = parsed;
   const { tlsCertFile, tlsPrivateKeyFile } = flags;
-  // An idle operator makes little garbage; V8's usual 16 MiB for the young would only stay resident.
+  // An idle operator makes little garbage, so V8's usual 16 MiB of young memory would only stay resident.
   setFlagsFromString('--max-semi-space-size=1');
   const log = createLog({ format: flags.logFormat, level: flags.logLevel });
   const kubeConfig = loadKubeConfig({ kubeconfig: flags.kubeconfig, environment: context.environment });
@@ -66,7 +66,7 @@ export async function runOperator(args: readonly string[], context: CommandConte
     log,
     userAgent: `peerdiscovery-operator/${version}`,
   });
-  // What the spec allows besides is known from the first status on.
+  // The spec's allowed ranges are known only from the first status on.
   const policy = createAddressPolicy([]);
   const servers = rememberServers({ client, file: flags.knownServersFile, policy, log });
   followStatuses({
@@ -192,7 +192,7 @@ export async function runOperator(args: readonly string[], context: CommandConte
   return 0;
 }
 
-/** What somebody has to change before any replica can lead; undefined for what may pass by itself. */
+/** What somebody must change before any replica can lead; undefined for troubles that may pass by themselves. */
 function explainElectionTrouble(
   reason: ElectionTrouble | undefined,
   message: string,

@@ -20,10 +20,10 @@ import type { ControllerSettings } from './read-settings.ts';
 import { settleCount } from './settle-count.ts';
 import type { LiveView } from './status-page/build-report.ts';
 
-/** Numbers for metrics after each pass. */
+/** Receives the results of each pass, for metrics. */
 export type ObservePass = (views: readonly PeerView[], unified: UnifiedView, revision: number) => void;
 
-/** Everything that the controller of one PeerDiscovery depends on. */
+/** Everything that one PeerDiscovery's controller depends on. */
 export interface ControllerContext {
   readonly settings: ControllerSettings;
   readonly sets: ClusterSets;
@@ -37,25 +37,25 @@ export interface ControllerContext {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
-  /** Observations of an earlier controller of the same object, so that a change of spec loses nothing. */
+  /** Observations of the object's previous controller, so that a change of spec loses nothing. */
   readonly known?: ReadonlyMap<string, PeerObservation>;
   readonly initialStatus?: PeerDiscoveryStatus | undefined;
 }
 
-/** Keeps one PeerDiscovery's status and routing table true until stopped. */
+/** Keeps one PeerDiscovery's status and routing table current until stopped. */
 export interface Controller {
-  /** Something outside has changed: pass as soon as possible. */
+  /** Something outside has changed: start a pass as soon as possible. */
   notify(): void;
-  /** A CRD or APIService has changed: every peer's discovery is about to change too. */
+  /** A CRD or APIService has changed: every peer's discovery will soon change too. */
   definitionsChanged(): void;
   /** The server at this address may have gone or may be behind: ask it now. */
   askNow(address: string): void;
-  /** A proxy has asked for a confirmation that names this question. */
+  /** A proxy asks for a confirmation that names this question. */
   confirmationAsked(question: string): void;
-  /** What the object's status says now; what another has written over this controller's conditions is put right. */
+  /** The object's current status. If somebody else has overwritten this controller's conditions, it restores them. */
   statusFound(status: PeerDiscoveryStatus | undefined): void;
   observations(): ReadonlyMap<string, PeerObservation>;
-  /** What it knows now, without asking anybody. */
+  /** What it knows now, without asking a server. */
   live(): LiveView;
   /** Resolves when the last pass has ended. */
   stop(): Promise<void>;
@@ -66,8 +66,8 @@ const maxRetryMs = 10_000;
 const emptyInbox: Inbox = { notified: false, questions: [] };
 
 /**
- * Starts the loop, one pass per change and one each second. A pass is four verbs over one state: gather what is known,
- * derive what follows, plan what to do about it, apply the plan.
+ * Starts the loop, with one pass per change and one each second. A pass is four verbs over one state: gather what is
+ * known, derive what follows, plan what to do about it, apply the plan.
  */
 export function startController(context: ControllerContext): Controller {
   const { settings, sets, client, fetches, clock, random, log } = context;
@@ -92,7 +92,7 @@ export function startController(context: ControllerContext): Controller {
   const memo = createDeriveMemo();
   const backoff = createBackoff({ baseMs: 2 * tickMs, capMs: maxRetryMs, random });
 
-  /** Resolves to what keeps the operator from its work; a fault of its own is an exception. */
+  /** Resolves to what keeps the operator from its work. A bug throws. */
   async function pass(): Promise<Trouble | undefined> {
     const received = inbox;
     inbox = emptyInbox;
@@ -110,7 +110,7 @@ export function startController(context: ControllerContext): Controller {
     return plan.trouble;
   }
 
-  /** True if nothing kept the operator from its work. */
+  /** Returns true if nothing kept the operator from its work. */
   async function tryPass(): Promise<boolean> {
     const startedAt = clock.now();
     let done = false;
@@ -143,8 +143,8 @@ export function startController(context: ControllerContext): Controller {
     definitionsChanged() {
       notify();
       roster.poke();
-      // A server's discovery follows its own watch of the definition, so ask again a little later.
-      // The last time is after a deletion has settled: what is listed then is served, whatever was deleted.
+      // A server's discovery follows its own watch of the definition, so ask again a little later. The last time comes
+      // after a deletion has settled: what a server lists then, it serves.
       for (const delayMs of [300, 1_000, 3_000, 6_000])
         void clock.sleep(delayMs, stopping.signal).then(() => {
           if (!stopping.signal.aborted) roster.poke();
@@ -166,7 +166,7 @@ export function startController(context: ControllerContext): Controller {
   };
 }
 
-/** The inputs of a failed pass count as unseen, so that the next one does everything again. */
+/** The inputs of a failed pass count as unseen, so that the next pass repeats everything. */
 function afterFault(state: PassState): PassState {
   return { ...state, derived: undefined };
 }

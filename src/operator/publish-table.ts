@@ -13,29 +13,29 @@ import type { Trouble } from './derive-status.ts';
 import type { EncodedDocument } from './encode-documents.ts';
 import { type BundleStore, TerminalError } from './ports.ts';
 
-/** What is known of the published table. */
+/** The state of the published table. */
 export interface Publication {
-  /** The highest revision that was ever seen, whoever wrote it; undefined before anything was read. */
+  /** The highest revision ever seen, whoever wrote it; undefined before the first read. */
   readonly highest?: number | undefined;
-  /** True if somebody else has written since: the highest revision is to be read again. */
+  /** True if somebody else has written since, so that the highest revision must be read again. */
   readonly overtaken: boolean;
-  /** What is there and is this publisher's own. */
+  /** What this publisher itself has published. */
   readonly published?: (Content & { readonly revision: number; readonly hash: string }) | undefined;
-  /** What was to be published last, whether that succeeded or not. */
+  /** What was last to be published, whether that succeeded or not. */
   readonly wanted?: UnifiedView | undefined;
-  /** What keeps it from being published or read. */
+  /** Why it cannot be published or read. */
   readonly failed?: Trouble | undefined;
-  /** What keeps it from being confirmed. */
+  /** Why it cannot be confirmed. */
   readonly unconfirmed?: Trouble | undefined;
   readonly confirmedAt: number;
-  /** What an earlier leader found of fields. */
+  /** An earlier leader's verdicts on fields. */
   readonly remembered?: RememberedVerdicts | undefined;
 }
 
 /** Nothing is known yet. */
 export const unreadPublication: Publication = { overtaken: false, confirmedAt: 0 };
 
-/** Everything that publishing depends on. */
+/** The dependencies of publishing. */
 export interface PublisherContext {
   /** Name of the PeerDiscovery. */
   readonly owner: string;
@@ -47,21 +47,21 @@ export interface PublisherContext {
   readonly encode: (groups: readonly GroupDiscovery[]) => EncodedDocument;
 }
 
-/** A table but for its revision, with its documents. */
+/** A table without its revision, with its documents. */
 interface Content {
   readonly table: Omit<RoutingTable, 'revision'>;
   readonly apis: EncodedDocument;
   readonly api: EncodedDocument;
 }
 
-/** What keeps the operator from publishing or confirming. */
+/** Why the operator cannot publish or confirm. */
 export function publicationTrouble({ failed, unconfirmed }: Publication): Trouble | undefined {
   return failed ?? unconfirmed;
 }
 
 /**
- * Learns once what an earlier leader published, and of which servers; `known` is undefined if that cannot be read now,
- * and then nothing may replace it.
+ * Reads once what an earlier leader published, and about which servers. `known` is undefined if that cannot be read
+ * now; then nothing may replace it.
  */
 export async function recallPublication(
   before: Publication,
@@ -82,7 +82,7 @@ export async function recallPublication(
   }
 }
 
-/** The content to publish, undefined if that is what is published. */
+/** The content to publish; undefined if it is already published. */
 function contentToPublish(
   { published }: Publication,
   unified: UnifiedView,
@@ -113,7 +113,7 @@ function contentToPublish(
 /**
  * Publishes what is wanted unless it is published already. A failure is a value, and the next call tries again.
  *
- * Revisions follow on the highest that was ever seen, whoever wrote it and whatever became of it.
+ * Each revision follows the highest one ever seen, whoever wrote it and whatever became of it.
  */
 export async function publish(
   before: Publication,
@@ -129,7 +129,7 @@ export async function publish(
     const outcome = await context.bundles.publish(bundleOf(content, next));
     if (outcome !== undefined) {
       const error = new Error(`another writer has published revision ${outcome.overtakenBy ?? 'meanwhile'}`);
-      // What is there now is somebody else's, so that not even what was published before may be taken for it.
+      // Somebody else's table is there now, so this publisher's earlier one no longer counts as published.
       return { ...blame(latest, before.failed, error, context.log), overtaken: true, published: undefined };
     }
     const { complete, peers } = content.table;
@@ -144,13 +144,13 @@ export async function publish(
   }
 }
 
-/** True if proxies are to be told by now that the table holds. */
+/** True if proxies should be told now that the table holds. */
 export function isConfirmationDue({ confirmedAt }: Publication, everyMs: number, now: number): boolean {
   return now - confirmedAt >= everyMs;
 }
 
 /**
- * Tells proxies that the table holds, and which of their questions that answers; writes it again if somebody has
+ * Tells proxies that the table holds, and which of their questions that answers. Writes the table again if somebody
  * deleted or replaced it. Tells nobody while a table could not be published.
  */
 export async function confirm(
@@ -171,7 +171,7 @@ export async function confirm(
   }
   if (wanted === undefined) return { ...before, unconfirmed: undefined };
   log.warn('the routing table was deleted or replaced; it is written again', { revision });
-  // Somebody may have put back an old one, or one of another writer: whatever is there, the next one is newer.
+  // Somebody may have restored an old table or another writer's. Whatever is there, the next one is newer.
   return publish({ ...before, overtaken: true, published: undefined, unconfirmed: undefined }, wanted, context);
 }
 
@@ -206,7 +206,7 @@ function parse(text: string): readonly GroupDiscovery[] {
   return parseDiscoveryList(JSON.parse(text));
 }
 
-/** Documents are compared by their ETags; rows that nobody changed are the same objects. */
+/** Compares documents by ETag. Rows that did not change are the same objects. */
 function sameContent(a: Content, b: Content): boolean {
   return a.apis.etag === b.apis.etag && a.api.etag === b.api.etag && sameValue(a.table, b.table);
 }

@@ -313,7 +313,7 @@ class Answering implements ForwardEvents {
   }
 }
 
-/** Writes an answer of this proxy's once it is known what home would add for this client. */
+/** Writes an answer of this proxy's own, once it knows what home would add for this client. */
 function writeOwn({ homeFields }: HandlerContext, exchange: Exchange, write: () => void): void {
   exchange.connection.homeFields ??= homeFields;
   const learning = homeFields.learn(exchange);

@@ -44,30 +44,29 @@ export interface DrainTimes {
 export interface ProxyServer {
   /** `shared`: other processes may listen on the same port, and the kernel spreads connections over them. */
   listen(port: number, host: string, shared?: boolean): Promise<AddressInfo>;
-  /** Keys of TLS session tickets, to be used by other processes on the same port. */
+  /** Keys of TLS session tickets for other processes on the same port. */
   ticketKeys(): Buffer;
   useTicketKeys(keys: Buffer): void;
   /** New connections get the new certificate and authorities. Open ones keep theirs. */
   replaceTls(tls: FrontTls): void;
-  /** Client connections now. */
+  /** Number of client connections now. */
   connections(): { readonly http1: number; readonly http2: number };
   /** Stops accepting, tells clients to go, lets requests finish and watches end until the deadlines. */
   drain(times: DrainTimes): Promise<void>;
 }
 
-/**
- * Serves HTTP/2 and HTTP/1.1 on one port by ALPN, within limits, and refuses what two servers could read in two ways.
- */
+/** Serves HTTP/2 and HTTP/1.1 on one port by ALPN, within limits, and refuses requests with two possible readings. */
 export function createProxyServer(options: ProxyServerOptions): ProxyServer {
   const { handler, requestParsers, tls, log, clock, metrics, limits, random, keptBytes } = options;
   const sendsAway = () => limits.goawayChance > 0 && random() < limits.goawayChance;
   const sockets = new Set<Socket>();
-  /** Connections that are not yet encrypted, by the client's address and port: Node does not tie the two together. */
+  /** Unencrypted connections by the client's address and port, because Node does not link the two. */
   const shaking = new Map<string, Socket>();
   const ended = new AbortController();
   const listenerOptions: TlsOptions = {
     ...contextOptions(tls),
-    // As kube-apiserver: asked for, not needed, and judged with each request rather than in the handshake.
+    // Like kube-apiserver: certificates are requested but not required, and each request judges them, not the
+    // handshake.
     requestCert: tls.clientCa !== undefined,
     rejectUnauthorized: false,
     ALPNProtocols: ['h2', 'http/1.1'],
@@ -112,8 +111,8 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
   keptBytes.watch(() => front.keepers());
   server.on('secureConnection', (socket) => {
     shaking.delete(nameOf(socket));
-    // An upgraded connection may be half closed; the others are ended by whoever serves them. One that ends before its
-    // handshake is over is of no use to anybody, so it was not to be half open until here.
+    // An upgraded connection may be half closed; whoever serves the others ends them. A connection that ends during its
+    // handshake is of no use, so it only becomes half-open here.
     socket.allowHalfOpen = true;
     const client: ClientConnection = {
       remoteAddress: socket.remoteAddress ?? 'unknown',
@@ -141,7 +140,7 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
       server.setTicketKeys(keys);
     },
     replaceTls: (fresh) => {
-      // A new context would have keys of its own.
+      // A new context would have its own keys.
       const keys = server.getTicketKeys();
       server.setSecureContext(contextOptions(fresh));
       server.setTicketKeys(keys);
@@ -178,11 +177,11 @@ function contextOptions({ cert, key, clientCa }: FrontTls) {
   return {
     ...own,
     minVersion: 'TLSv1.2' as const,
-    // Without any, Node would believe the public authorities; this server's own certificate vouches for nobody.
+    // Without any, Node would trust the public CAs; this server's own certificate vouches for nobody.
     ca: clientCa.length === 0 ? [cert] : [...clientCa],
-    // Go takes an intermediate authority for a root where it is listed.
+    // If a CA file lists an intermediate, Go treats it as a root.
     allowPartialTrustChain: true,
-    // SSL_OP_NO_TICKET: a resumed session would carry a verdict over from other authorities and another time.
+    // SSL_OP_NO_TICKET: a resumed session would keep a verdict from other CAs and another time.
     secureOptions: noTicket,
   };
 }

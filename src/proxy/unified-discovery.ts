@@ -36,9 +36,9 @@ export type Passed = readonly FleetPeer[] | undefined;
 
 /** Answers discovery and OpenAPI for all servers at once. */
 export interface UnifiedDiscovery {
-  /** Whether the answer is one over all servers, which one server's own document must not be taken for. */
+  /** Whether the answer is unified, so that one server's own document must not stand in for it. */
   isUnified(exchange: Exchange): boolean;
-  /** What is asked, or undefined for a request that is to be routed like any other. */
+  /** The question; undefined for a request that is routed like any other. */
   read(exchange: Exchange, snapshot: FleetSnapshot): DiscoveryQuestion | undefined;
   /**
    * Answers, at once or later, as for a client that is not let in yet. Resolves to servers, in order, if the first of
@@ -49,7 +49,7 @@ export interface UnifiedDiscovery {
 
 const openApiV3 = '/openapi/v3';
 
-/** Combines the question, who may see the answer, and the documents. */
+/** Combines the question, the right to see the answer, and the documents. */
 export function createUnifiedDiscovery(parts: {
   readonly transport: PeerTransport;
   readonly clock: Clock;
@@ -73,7 +73,7 @@ export function createUnifiedDiscovery(parts: {
       if (path === openApiV3 || path === '/openapi/v2') return true;
       const discovery = parseDiscoveryPath(path);
       if (discovery === undefined) return false;
-      // Only these have a form in which a client can ask for a server's own document.
+      // Only for these can a client ask for a server's own document.
       if (discovery.kind !== 'core' && discovery.kind !== 'groups') return true;
       return negotiateAggregated(acceptOf(rawHeaders), ['v2', 'v2beta1'])?.profile !== 'nopeer';
     },
@@ -167,7 +167,7 @@ function readOpenApi(path: string, accept: string): DiscoveryQuestion | undefine
   return key === '' ? undefined : { kind: 'openApiDocument', key };
 }
 
-/** Servers look at the first of several Accept fields only. */
+/** Of several Accept fields, servers look only at the first. */
 function acceptOf(rawHeaders: readonly string[]): string {
   return headerValue(rawHeaders, 'accept') ?? '';
 }
