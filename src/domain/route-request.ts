@@ -82,7 +82,7 @@ export function routeRequest(
   index: TableIndex | undefined,
   info: RequestInfo,
   view: RouteView,
-  discovery: boolean,
+  { discovery }: { readonly discovery: boolean },
 ): RouteDecision {
   if (index === undefined) return homeNoTable;
   if (index.table.mode === 'Observe') return homeTrusted;

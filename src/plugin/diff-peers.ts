@@ -31,7 +31,7 @@ export async function diffPeers(flags: PluginFlags, connect: () => Cluster, cont
       : comparePeers(left, right, await readPublished(connect(), flags), context);
   context.stdout(
     printData({ ...comparison, ...(fields.length > 0 && { fields }) }, flags.output) ??
-      renderComparison(titles, comparison, fields, createPaint(context.color)),
+      renderComparison(titles, comparison, fields, createPaint(context)),
   );
   if (inDoubt) return exitCodes.unknown;
   const { onlyLeft, onlyRight, changed } = comparison;

@@ -36,7 +36,7 @@ export async function doctor(flags: PluginFlags, cluster: Cluster, context: Plug
   const healthy = checks.every(({ level }) => level === 'skip') ? null : checks.every(({ level }) => level !== 'fail');
   context.stdout(
     printData({ healthy, checks }, flags.output) ??
-      renderChecks('CHECK', checks, createPaint(context.color), context.columns),
+      renderChecks('CHECK', checks, createPaint(context), context.columns),
   );
   if (healthy === null) return exitCodes.unknown;
   return healthy ? exitCodes.yes : exitCodes.no;

@@ -94,7 +94,7 @@ export async function explainRoute(flags: PluginFlags, cluster: Cluster, context
   });
   context.stdout(
     printData(explanation, flags.output) ??
-      renderExplanation(explanation, bundle.table, createPaint(context.color), context.columns),
+      renderExplanation(explanation, bundle.table, createPaint(context), context.columns),
   );
   const verdicts = explanation.outcomes.map(({ verdict }) => verdict);
   if (verdicts.length === 0 || verdicts.includes('unknown') || explanation.unknownOf.length > 0)
@@ -130,7 +130,7 @@ function explain(
       index,
       info,
       { home, usable, lastResort: () => false, alreadyRouted: false, tableTooOld: asked.tableTooOld },
-      discovery,
+      { discovery },
     );
     return [{ home: nameOf(peer), ...(describeOwn(info, peer) ?? describeDecision(decision, peer, names)) }];
   });

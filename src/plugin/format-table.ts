@@ -13,7 +13,7 @@ const gap = 2;
 export const usualColumns = 80;
 
 /** The painter for a terminal, or one that leaves text as it is. */
-export function createPaint(color: boolean): Paint {
+export function createPaint({ color }: { readonly color: boolean }): Paint {
   return (tone, text) => (color && text !== '' ? `\u001b[${codes[tone]}m${text}\u001b[0m` : text);
 }
 

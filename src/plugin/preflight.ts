@@ -52,9 +52,7 @@ export async function preflight(flags: PluginFlags, cluster: Cluster, context: P
   }
   const ready = checks.every(({ level }) => level !== 'fail');
   const result: Preflight = { ready, checks, appear: appear.map(formatServed), disappear };
-  context.stdout(
-    printData(result, flags.output) ?? renderPreflight(result, createPaint(context.color), context.columns),
-  );
+  context.stdout(printData(result, flags.output) ?? renderPreflight(result, createPaint(context), context.columns));
   return ready ? exitCodes.yes : exitCodes.no;
 }
 

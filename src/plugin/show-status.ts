@@ -76,7 +76,7 @@ function renderObject(object: PeerDiscovery, output: Output, context: PluginCont
     printData(withoutManagedFields(object), output) ??
     renderStatus(object, {
       wide: output === 'wide',
-      paint: createPaint(context.color),
+      paint: createPaint(context),
       width: widthOf(output, context),
       now: context.now(),
     })

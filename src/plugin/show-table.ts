@@ -16,7 +16,7 @@ export async function showTable(flags: PluginFlags, cluster: Cluster, context: P
   const { table } = bundle;
   context.stdout(
     printData(table, flags.output) ??
-      renderTable(table, flags.output === 'wide', createPaint(context.color), context.columns),
+      renderTable(table, flags.output === 'wide', createPaint(context), context.columns),
   );
   return table.complete ? exitCodes.yes : exitCodes.unknown;
 }

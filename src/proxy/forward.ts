@@ -220,7 +220,7 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
   } {
     const exchange = this.#exchange;
     // Requests with bodies differ in Content-Length, so their fields do not repeat.
-    if (!exchange.hasBody) return prepareAgain(exchange, peerProxied);
+    if (!exchange.hasBody) return prepareAgain(exchange, { peerProxied });
     const { identity, connection } = exchange;
     const context = { remoteAddress: connection.remoteAddress, peerProxied, identity };
     return { rawHeaders: prepareRequestHeaders(exchange.rawHeaders, context), written: undefined };

@@ -83,7 +83,10 @@ interface FieldsSource {
 }
 
 /** The same as `prepareRequestHeaders`, remembered for a connection whose next request has the same fields. */
-export function prepareAgain(exchange: FieldsSource, peerProxied: boolean): PreparedFields {
+export function prepareAgain(
+  exchange: FieldsSource,
+  { peerProxied }: Pick<HeaderContext, 'peerProxied'>,
+): PreparedFields {
   const { rawHeaders, identity, connection } = exchange;
   const before = connection.prepared;
   if (before?.identity === identity && before.peerProxied === peerProxied && isSameHeaders(before.from, rawHeaders))

@@ -63,7 +63,7 @@ export function planRequest(facts: PlanFacts, fleet: PlanView, nextTurn: () => n
     alreadyRouted,
     tableTooOld: fleet.tableTooOld(),
   };
-  const decision = routeRequest(snapshot.index, info, view, facts.isDiscovery);
+  const decision = routeRequest(snapshot.index, info, view, { discovery: facts.isDiscovery });
   if (decision.kind === 'unavailable')
     return refuse(decision.message, 'no_capable_server', decision.retryAfterSeconds, decision.reason);
   if (alreadyRouted && decision.kind === 'peer') return refuse(routedAlready, 'doubt');

@@ -6,7 +6,12 @@ import { isProtocolList } from '../http/field-syntax.ts';
  * protocol (RFC 9110, section 7.8), save where what is behind it decides: under `proxy`, and in groups that may be
  * aggregated.
  */
-export function isUpgradePassedOn(protocol: string, method: string, target: string, hasBody: boolean): boolean {
+export function isUpgradePassedOn(
+  protocol: string,
+  method: string,
+  target: string,
+  { hasBody }: { readonly hasBody: boolean },
+): boolean {
   if (/^(websocket|spdy\/3\.1)$/i.test(protocol)) return true;
   if (hasBody || !isProtocolList(protocol)) return false;
   const parsed = parseRequestInfo(method, target);

@@ -17,7 +17,7 @@ function route(target: string, overrides: Partial<RoutingTable> = {}, view: Part
     index,
     parsed.info,
     { home: 0, usable: () => true, lastResort: () => false, alreadyRouted: false, tableTooOld: false, ...view },
-    false,
+    { discovery: false },
   );
 }
 
@@ -125,7 +125,7 @@ describe('routeRequest', () => {
       undefined,
       parsed.info,
       { home: undefined, usable: () => true, lastResort: () => false, alreadyRouted: false, tableTooOld: false },
-      false,
+      { discovery: false },
     );
     expect(decision).to.have.nested.property('notFound.kind', 'doubt');
   });
@@ -195,7 +195,9 @@ describe('routeRequest', () => {
     const parsed = parseRequestInfo('GET', '/apis');
     if (parsed.kind !== 'ok') throw new Error(parsed.message);
     const view = { home: 0, usable: () => true, lastResort: () => false, alreadyRouted: false, tableTooOld: false };
-    expect(routeRequest(indexTable(routingTable({ peers, groupVersions })), parsed.info, view, true)).to.deep.equal({
+    expect(
+      routeRequest(indexTable(routingTable({ peers, groupVersions })), parsed.info, view, { discovery: true }),
+    ).to.deep.equal({
       kind: 'discovery',
     });
   });

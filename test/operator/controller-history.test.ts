@@ -91,7 +91,7 @@ function expectNoWrongNotFound(moment: Moment): void {
         alreadyRouted: false,
         tableTooOld: false,
       };
-      const decision = routeRequest(index, info as unknown as RequestInfo, view, false);
+      const decision = routeRequest(index, info as unknown as RequestInfo, view, { discovery: false });
       const believed = decision.kind === 'home' && decision.notFound.kind === 'trust';
       expect(believed, `a 404 of ${home.name} for ${key} at ${moment.nowMs} ms is believed`).to.equal(false);
     }

@@ -300,7 +300,7 @@ class Run {
     const wanted = at % peers.length;
     const home = usable(wanted) ? wanted : wells[0];
     const view = { usable, lastResort: () => false, alreadyRouted: false, tableTooOld: false };
-    const decision = routeRequest(index, parsed.info, { home, ...view }, false);
+    const decision = routeRequest(index, parsed.info, { home, ...view }, { discovery: false });
     const targets = targetsOf(decision, home, wells);
     const server = serverAt(targets[turn % Math.max(1, targets.length)] ?? -1);
     if (server === undefined) return { code: 503, object: {}, warned: false };

@@ -132,9 +132,9 @@ describe('prepareAgain', () => {
 
   it('gives what it gave, while fields, identity and destination are the same', () => {
     const exchange = { rawHeaders: fields, identity: passThrough, connection: connection() };
-    const first = prepareAgain(exchange, false);
+    const first = prepareAgain(exchange, { peerProxied: false });
     expect(first.rawHeaders).to.deep.equal(prepare(fields));
-    expect(prepareAgain({ ...exchange, rawHeaders: [...fields] }, false)).to.equal(first);
+    expect(prepareAgain({ ...exchange, rawHeaders: [...fields] }, { peerProxied: false })).to.equal(first);
   });
 
   const others = {
@@ -145,18 +145,18 @@ describe('prepareAgain', () => {
   for (const [what, other] of Object.entries(others))
     it(`makes them anew for ${what}`, () => {
       const exchange = { rawHeaders: fields, identity: passThrough, connection: connection() };
-      prepareAgain(exchange, false);
+      prepareAgain(exchange, { peerProxied: false });
       const next = { ...exchange, ...other };
       const { remoteAddress } = exchange.connection;
-      expect(prepareAgain(next, false).rawHeaders).to.deep.equal(
+      expect(prepareAgain(next, { peerProxied: false }).rawHeaders).to.deep.equal(
         prepareRequestHeaders(next.rawHeaders, { remoteAddress, peerProxied: false, identity: next.identity }),
       );
     });
 
   it('makes them anew for a server that is not home', () => {
     const exchange = { rawHeaders: fields, identity: passThrough, connection: connection() };
-    prepareAgain(exchange, false);
-    expect(prepareAgain(exchange, true).rawHeaders).to.deep.equal(prepare(fields, true));
+    prepareAgain(exchange, { peerProxied: false });
+    expect(prepareAgain(exchange, { peerProxied: true }).rawHeaders).to.deep.equal(prepare(fields, true));
   });
 });
 

@@ -73,8 +73,7 @@ export function settingsFrame(values: readonly (readonly [number, number])[]): s
 }
 
 /** A field block as one HEADERS frame and as many CONTINUATION frames as it needs. */
-export function fieldFrames(block: string, stream: number, ends: boolean): string {
-  const flags = ends ? flag.endStream : 0;
+export function fieldFrames(block: string, stream: number, flags: 0 | typeof flag.endStream): string {
   if (block.length <= defaultFrameBytes)
     return frameHead(block.length, frameType.headers, flags | flag.endHeaders, stream) + block;
   let frames = frameHead(defaultFrameBytes, frameType.headers, flags, stream) + block.slice(0, defaultFrameBytes);

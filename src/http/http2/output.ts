@@ -94,7 +94,7 @@ export class Http2Output {
 
   /** Sends a field block ahead of everything else that its stream has queued. */
   sendFields(id: number, block: string, ends: boolean): void {
-    this.send(fieldFrames(this.#greeting + block, id, ends));
+    this.send(fieldFrames(this.#greeting + block, id, ends ? flag.endStream : 0));
     this.#greeting = '';
   }
 
@@ -220,7 +220,7 @@ export class Http2Output {
     const ends = () => stream.isEnding && stream.queued === 0;
     if (stream.head !== '') {
       const only = ends() && stream.trailers === '';
-      this.#add(fieldFrames(this.#greeting + stream.head, id, only));
+      this.#add(fieldFrames(this.#greeting + stream.head, id, only ? flag.endStream : 0));
       this.#greeting = '';
       stream.head = '';
       if (only) return this.#finish(stream);
@@ -240,7 +240,7 @@ export class Http2Output {
     }
     if (!ends()) return false;
     if (stream.trailers === '') this.#add(frameHead(0, frameType.data, flag.endStream, id));
-    else this.#add(fieldFrames(stream.trailers, id, true));
+    else this.#add(fieldFrames(stream.trailers, id, flag.endStream));
     return this.#finish(stream);
   }
 

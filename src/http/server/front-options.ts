@@ -42,7 +42,7 @@ export interface FrontOptions<Connection extends HttpConnection> {
   /** The last answer on a connection whose request cannot be read to its end. */
   writeRefusal(refusal: Refusal): { readonly contentType: string; readonly body: Buffer };
   /** True if a request to switch to this protocol is one; else it is answered as any other. */
-  isUpgrade(protocol: string, method: string, target: string, hasBody: boolean): boolean;
+  isUpgrade(protocol: string, method: string, target: string, request: { readonly hasBody: boolean }): boolean;
   /** Whether the client is to connect anew after this request; asked once for each. */
   sendsAway(): boolean;
   /** Bytes that are remembered of a connection. */

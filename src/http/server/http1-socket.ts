@@ -324,7 +324,7 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
     const asksToSwitch = parser.upgrade && version === '1.1';
     const body = chunked || length > 0 ? new RequestBody(this) : undefined;
     const isUpgrade =
-      asksToSwitch && this.#shared.isUpgrade(protocolOf(rawHeaders), method, target, body !== undefined);
+      asksToSwitch && this.#shared.isUpgrade(protocolOf(rawHeaders), method, target, { hasBody: body !== undefined });
     const waitsForContinue = facts.expect !== undefined && version === '1.1';
     const request = { method, target, rawHeaders, version, body, waitsForContinue };
     const exchange = new Http1Exchange(this, request, asksToSwitch || !parser.keepAlive);
