@@ -5,7 +5,7 @@ export interface RequestToSend {
   readonly url: string;
   readonly method?: string;
   readonly ca: Buffer | string;
-  /** Name that the server's certificate has to bear. */
+  /** Name that the server's certificate must have. */
   readonly serverName: string;
   readonly token: string;
   readonly headers?: Readonly<Record<string, string>>;

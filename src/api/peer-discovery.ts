@@ -72,11 +72,11 @@ function section<Properties extends TProperties>(properties: Properties, options
 
 const addressSource = oneOf<AddressSource>('A source of addresses.', {
   Static: 'the list in this object',
-  MirrorPod: 'kube-apiserver pods that are proved to be mirror pods of their node',
+  MirrorPod: 'kube-apiserver Pods that are provably mirror Pods of their Node',
   Node: 'addresses of control-plane Nodes',
   EndpointSlice: 'the endpoints of the Service default/kubernetes, which have no identity',
   LeaseAnnotation:
-    'the annotation kubernetes.io/peer-advertise-address of the identity Lease, which servers write from 1.36 on',
+    'the annotation kubernetes.io/peer-advertise-address of the identity Lease, which servers since 1.36 write',
 });
 
 const portPattern = '(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})';
@@ -115,8 +115,8 @@ const staticAddress = Type.Object(
     }),
     address: Type.String({
       description:
-        'Where the peer listens, as IP:port; an IPv6 address goes in brackets. A name is refused, as whoever answers ' +
-        'for it in the DNS would choose the address after it was checked.',
+        'Where the peer listens, as IP:port, with an IPv6 address in brackets. A DNS name is refused, because ' +
+        'its address could change after the check.',
       maxLength: 64,
       ...matching(
         `^([[](${ipv6Pattern})[]]|${ipv4Pattern}):${portPattern}$`,
@@ -137,9 +137,9 @@ const selectorTerm = `(! *${labelKey}|${labelKey}( *(=|==|!=) *${labelValue}?| *
 /** Whether no bit is set behind the prefix of an IPv4 range. Another rule rejects what is not a range. */
 const withoutHostBits = [
   `!self.matches('^${ipv4Pattern}/([0-9]|[12][0-9]|3[0-2])$')`,
-  "[0, 1, 2, 3].all(i, int(self.split('/')[0].split('.')[i]) % " +
-    "[1, 2, 4, 8, 16, 32, 64, 128, 256][int(self.split('/')[1]) <= 8 * i ? 8 : " +
-    "int(self.split('/')[1]) >= 8 * i + 8 ? 0 : 8 * i + 8 - int(self.split('/')[1])] == 0)",
+  "[0, 1, 2, 3].all(i, int(self.split('/')[0].split('.')[i]) % [1, 2, 4, 8, 16, 32, 64, 128, " +
+    "256][int(self.split('/')[1]) <= 8 * i ? 8 : int(self.split('/')[1]) >= 8 * i + 8 ? 0 : 8 * i + 8 - " +
+    "int(self.split('/')[1])] == 0)",
 ].join(' || ');
 
 /** A regular expression for the numbers from 0 to `limit`. */
@@ -183,11 +183,12 @@ const specSchema = section(
       {
         fieldSkew: Type.Optional(
           oneOf<FieldSkew>(
-            'What proxies do in mode Route with a request that writes an object, or reads a single one, of a built-in kind ' +
-              'whose fields not every server knows.',
+            'What proxies do in mode Route with a request that writes an object, or reads a single one, of a ' +
+              'built-in kind if some servers do not know all of its fields.',
             {
-              Preserve: 'it goes to a server that knows all of them, and is answered 503 while none can take it',
-              Ignore: 'it goes home, and a server of an older version drops the fields that it does not know',
+              Preserve:
+                'the request goes to a server that knows all fields, or gets 503 while no such server can take it',
+              Ignore: 'the request goes home, and a server of an older version drops the fields that it does not know',
             },
             { default: 'Preserve' },
           ),
@@ -207,14 +208,14 @@ const specSchema = section(
         ),
         labelSelector: Type.Optional(
           Type.String({
-            description: 'Label selector of the Leases, in the notation of kubectl.',
+            description: 'Label selector of the Leases, as kubectl takes it.',
             default: 'apiserver.kubernetes.io/identity=kube-apiserver',
             minLength: 1,
             maxLength: 1024,
             ...matching(
               `^ *${selectorTerm} *(, *${selectorTerm} *)*$`,
-              'must be a label selector: terms such as key=value, key!=value, key in (a,b), key or !key, with a comma ' +
-                'between; for example apiserver.kubernetes.io/identity=kube-apiserver',
+              'must be a label selector: terms such as key=value, key!=value, key in (a,b), key or !key, ' +
+                'separated by commas; for example apiserver.kubernetes.io/identity=kube-apiserver',
             ),
           }),
         ),
@@ -225,7 +226,7 @@ const specSchema = section(
       {
         sources: Type.Optional(
           Type.Array(addressSource, {
-            description: 'Sources that may be used, the most trusted first.',
+            description: 'Sources that the operator may use. List the most trusted first.',
             default: [...addressSources],
             minItems: 1,
             maxItems: addressSources.length,
@@ -246,7 +247,7 @@ const specSchema = section(
         ),
         port: Type.Optional(
           Type.Integer({
-            description: 'Port of the peers whose source of addresses has none (Node, MirrorPod).',
+            description: 'Port of the peers whose address comes from a source without ports (Node, MirrorPod).',
             default: 6443,
             minimum: 1,
             maximum: 65_535,
@@ -262,24 +263,24 @@ const specSchema = section(
                 rule(
                   `self.matches('^(${ipv4Pattern}/([0-9]|[12][0-9]|3[0-2])|` +
                     `(${ipv6Pattern})/([0-9]|[1-9][0-9]|1[01][0-9]|12[0-8]))$')`,
-                  'must be a range of IP addresses with the length of its prefix; for example 10.0.0.0/24 or fd00::/64',
+                  'must be a range of IP addresses with a prefix length; for example 10.0.0.0/24 or fd00::/64',
                 ),
                 rule(
                   withoutHostBits,
-                  'has bits set behind its prefix: give the first address of the range, for example 10.0.0.0/8 for ' +
+                  'has bits set beyond its prefix: give the first address of the range, for example 10.0.0.0/8 for ' +
                     '10.0.0.1/8, or /32 for a single address',
                 ),
                 rule(
                   withoutHostBits6,
-                  'has bits set behind its prefix: give the first address of the range, for example fd00::/64 for ' +
+                  'has bits set beyond its prefix: give the first address of the range, for example fd00::/64 for ' +
                     'fd00::1/64, or /128 for a single address',
                 ),
               ],
             }),
             {
               description:
-                'Ranges that peers may have addresses in; a peer elsewhere is refused and never contacted. Empty: ' +
-                'all but loopback, link-local, multicast and unspecified addresses.',
+                'Ranges in which peers may have addresses. A peer elsewhere is refused and never contacted. ' +
+                'Empty: all addresses but loopback, link-local, multicast and unspecified ones.',
               default: [],
               maxItems: 64,
               'x-kubernetes-list-type': 'set',
@@ -294,22 +295,22 @@ const specSchema = section(
         caBundle: Type.Optional(
           Type.String({
             description:
-              "PEM certificates, in base64, that peers' certificates have to chain to. Without it, the CA by which " +
-              'the operator knows its own API server.',
+              "PEM certificates, in base64, that peers' certificates must chain to. Default: the CA with " +
+              'which the operator verifies its own API server.',
             format: 'byte',
             maxLength: 524_288,
             'x-kubernetes-validations': [
               rule(
                 "string(self).contains('-----BEGIN CERTIFICATE-----')",
-                'must be PEM certificates, in base64 once: give the output of "base64 -w0 ca.crt", whose first line, decoded, ' +
-                  'is -----BEGIN CERTIFICATE-----',
+                'must be PEM certificates, encoded in base64 once: give the output of "base64 -w0 ca.crt", ' +
+                  'where ca.crt begins with -----BEGIN CERTIFICATE-----',
               ),
             ],
           }),
         ),
         serverName: Type.Optional(
           Type.String({
-            description: "DNS name that every peer's certificate has to bear.",
+            description: "DNS name that every peer's certificate must have.",
             default: 'kubernetes.default.svc',
             minLength: 1,
             maxLength: 253,
@@ -326,11 +327,11 @@ const specSchema = section(
     ),
     polling: section(
       {
-        interval: duration('Time between two looks at the discovery of one peer.', '10s'),
-        timeout: duration('Time that one peer is given to answer.', '5s'),
+        interval: duration('Time between two reads of the discovery of one peer.', '10s'),
+        timeout: duration('How long the operator waits for the answer of one peer.', '5s'),
         concurrency: Type.Optional(
           Type.Integer({
-            description: 'Number of peers that are asked at once.',
+            description: 'Number of peers that the operator asks at once.',
             default: 8,
             minimum: 1,
             maximum: 64,
@@ -339,7 +340,7 @@ const specSchema = section(
         ),
       },
       {
-        description: 'How peers are polled, besides events.',
+        description: 'How the operator polls peers. It also follows events.',
         'x-kubernetes-validations': [
           rule(
             ofDurations(['interval'], "duration(self.interval) >= duration('100ms')"),
@@ -353,26 +354,26 @@ const specSchema = section(
       },
     ),
     staleAfter: duration(
-      'Age at which what a peer said of itself counts as stale. While a live peer is stale, a request that no peer is ' +
-        'known to serve is answered 503, not 404.',
+      'Age at which the discovery of a peer counts as stale. While a live peer is stale, a request that no peer ' +
+        'is known to serve gets 503, not 404.',
       '1m',
     ),
     goneAfter: duration(
-      'Time without an answer and without a renewal of its Lease after which a peer is forgotten.',
+      'The operator forgets a peer that has not answered, nor renewed its Lease, for this long.',
       '5m',
     ),
     routingTable: section(
       {
         namespace: Type.Optional(
           Type.String({
-            description: "Namespace of the ConfigMaps. Without it, the operator's own.",
+            description: "Namespace of the ConfigMaps. Default: the operator's own.",
             maxLength: 63,
             ...namespaceName,
           }),
         ),
         name: Type.Optional(
           Type.String({
-            description: 'Name of the ConfigMap. Without it, peerdiscovery- and the name of this object.',
+            description: 'Name of the ConfigMap. Default: peerdiscovery- and the name of this object.',
             maxLength: 63,
             'x-kubernetes-validations': [
               rule(
@@ -431,24 +432,25 @@ const conditionSchema = Type.Object(
 
 const peerStatusSchema = Type.Object(
   {
-    id: Type.String({ description: 'Name of its identity Lease, or its address where no identity could be proved.' }),
+    id: Type.String({ description: 'Name of its identity Lease, or its address if its identity could not be proved.' }),
     hostname: Type.Optional(Type.String({ description: 'Its hostname, from the Lease.' })),
-    version: Type.Optional(Type.String({ description: 'Its version, as it says itself.' })),
+    version: Type.Optional(Type.String({ description: 'Its version, as it reports it.' })),
     emulatedVersion: Type.Optional(
       Type.String({
-        description: 'The version that it emulates, such as 1.33 (--emulated-version); absent if it is its own.',
+        description:
+          'The version that it emulates (--emulated-version), such as 1.33. Absent if that is its own version.',
       }),
     ),
-    address: Type.Optional(Type.String({ description: 'Where it listens, as host:port; absent while unresolved.' })),
+    address: Type.Optional(Type.String({ description: 'Where it listens, as host:port. Absent while unresolved.' })),
     addressSource: Type.Optional(addressSource),
     trust: Type.Optional(
-      oneOf<Trust>('How far the address can be believed before its certificate is verified.', {
+      oneOf<Trust>('How far the address can be trusted before the certificate of its server is verified.', {
         High: 'stated by you, or by the kubelet of the node',
         Medium: 'stated by the control plane',
         Low: 'stated by the Lease alone, which anyone who may write Leases can forge',
       }),
     ),
-    state: oneOf<PeerState>('What is known of it.', {
+    state: oneOf<PeerState>('What the operator knows of it.', {
       Ready: 'serves, and its discovery is fresh',
       NotReady: 'alive, but starting or draining, so it gets no new work',
       Stale: 'alive, but its discovery is older than staleAfter',
@@ -460,16 +462,18 @@ const peerStatusSchema = Type.Object(
     reason: Type.String({ description: 'Why, in one CamelCase word.', minLength: 1 }),
     message: Type.Optional(Type.String({ description: 'Why, for people.' })),
     documentForm: Type.Optional(
-      oneOf<'v2' | 'v2beta1' | 'legacy'>('The form in which it gave its discovery.', {
+      oneOf<'v2' | 'v2beta1' | 'legacy'>('The form of its discovery.', {
         v2: 'aggregated discovery of 1.30 and later',
         v2beta1: 'aggregated discovery of 1.26 to 1.29',
         legacy: 'one document per group and version',
       }),
     ),
-    lastSuccessTime: Type.Optional(time('When its discovery last changed or became readable again; not every poll.')),
-    documentHash: Type.Optional(Type.String({ description: 'Short hash of its discovery, to compare peers by.' })),
-    groups: Type.Optional(count('Number of API groups that it serves, the core group among them.')),
-    resources: Type.Optional(count('Number of resources that it serves; subresources are not counted.')),
+    lastSuccessTime: Type.Optional(
+      time('When its discovery last changed or became readable again. A poll without a change does not count.'),
+    ),
+    documentHash: Type.Optional(Type.String({ description: 'Short hash of its discovery, for comparing peers.' })),
+    groups: Type.Optional(count('Number of API groups that it serves, including the core group.')),
+    resources: Type.Optional(count('Number of resources that it serves, without subresources.')),
     peerAggregated: Type.Optional(
       Type.Boolean({
         description: "True if it runs Kubernetes' own peer proxy (--peer-ca-file) and merges discovery itself.",
@@ -493,7 +497,7 @@ const differenceSchema = Type.Object(
     values: Type.Array(
       Type.Object(
         {
-          value: Type.String({ description: 'What these peers say; lists are sorted, and a long text is cut.' }),
+          value: Type.String({ description: 'What these peers say. Lists are sorted, and long texts are cut.' }),
           peers: Type.Array(Type.String({ description: 'Id of a peer.' }), {
             description: 'Peers that say so, at most 20.',
             'x-kubernetes-list-type': 'atomic',
@@ -526,7 +530,7 @@ const divergentResourceSchema = Type.Object(
     omittedPeers: Type.Optional(count('Number of ids left out of the two lists above.')),
     differences: Type.Optional(
       Type.Array(differenceSchema, {
-        description: 'What those that serve it describe differently.',
+        description: 'What the peers that serve it describe differently.',
         'x-kubernetes-list-type': 'atomic',
       }),
     ),
@@ -561,7 +565,7 @@ const fieldList = (description: string) =>
     Type.Object(
       {
         paths: Type.Array(
-          Type.String({ description: 'Path such as spec.template.spec.hostUsers; a long one is cut.' }),
+          Type.String({ description: 'Path such as spec.template.spec.hostUsers. A long path is cut.' }),
           {
             description: 'The fields, at most 10, the shallowest first.',
             'x-kubernetes-list-type': 'atomic',
@@ -578,33 +582,35 @@ const fieldDifferenceSchema = Type.Object(
     group: Type.String({ description: 'API group; empty for the core group.' }),
     resource: Type.String({
       description:
-        'Plural name of the resource; with /subresource where the body of one is of another kind, such as serviceaccounts/token.',
+        'Plural name of the resource, with /subresource if the body of the subresource is of another kind, such ' +
+        'as serviceaccounts/token.',
     }),
-    basis: oneOf<VerdictBasis>('How it is known which servers know all fields.', {
-      Schemas: 'the OpenAPI schemas of all servers were compared',
-      Versions: 'some schema is not known, so the newest version is taken to know all fields',
-      Remembered: 'some schema is not known, and an earlier leader has compared the same versions',
+    basis: oneOf<VerdictBasis>('How the operator knows which servers know all fields.', {
+      Schemas: 'it has compared the OpenAPI schemas of all servers',
+      Versions: 'it lacks some schema, so it assumes that the newest version knows all fields',
+      Remembered: 'it lacks some schema, but an earlier leader has compared the same versions',
     }),
     writers: Type.Array(Type.String({ description: 'Id of a peer.' }), {
-      description: 'Peers that know all fields, or most, at most 20: proxies send writes to these.',
+      description: 'Peers that know all fields, or the most, at most 20. Proxies send writes to these.',
       'x-kubernetes-list-type': 'atomic',
     }),
     standIns: Type.Optional(
       Type.Array(Type.String({ description: 'Id of a peer.' }), {
         description:
-          'Peers that keep every stored field but may not accept each one, at most 20: they write, with a Warning, while ' +
-          'no writer can.',
+          'Peers that keep every stored field but may not accept every new one, at most 20. While no writer can ' +
+          'take a write, proxies send it to these, and add a Warning to the answer.',
         'x-kubernetes-list-type': 'atomic',
       }),
     ),
     omittedPeers: Type.Optional(count('Number of ids left out of the two lists above.')),
-    appearing: fieldList('Fields that the writers know and another peer does not: it would drop them.'),
-    disappearing: fieldList('Fields that another peer knows and no writer does: they are lost with any write.'),
+    appearing: fieldList('Fields that the writers know and another peer does not. That peer would drop them.'),
+    disappearing: fieldList('Fields that another peer knows and no writer does. Every write loses them.'),
     described: fieldList(
-      'Fields that are described differently, as when one graduates: a peer may not accept them. An empty path is the kind itself.',
+      'Fields that peers describe differently, for example because one has graduated. A peer may not accept ' +
+        'them. An empty path is the kind itself.',
     ),
   },
-  { description: 'One built-in resource whose fields not all peers know, or describe in the same way.' },
+  { description: 'One built-in resource with fields that some peers do not know or describe differently.' },
 );
 
 const leaseProblemSchema = Type.Object(
@@ -620,7 +626,7 @@ const statusSchema = Type.Object(
   {
     observedGeneration: Type.Optional(count('The generation of the spec that this status is about.')),
     mode: Type.Optional(
-      oneOf<Mode>('What proxies do at present.', {
+      oneOf<Mode>('What proxies do now.', {
         Observe: 'nothing changes for clients',
         Route: 'requests are routed',
       }),
@@ -632,18 +638,16 @@ const statusSchema = Type.Object(
         {
           total: count('All peers that are listed.'),
           ready: count('Peers in state Ready.'),
-          stale: count('Peers whose discovery is not fresh; those that are away are among them.'),
+          stale: count('Peers whose discovery is not fresh, including those that are away.'),
           unreachable: count('Peers that cannot be read: in state Unreachable, Unresolved or Refused.'),
         },
         { description: 'How many peers there are.' },
       ),
     ),
-    groups: Type.Optional(count('Number of API groups in the unified document, the core group among them.')),
-    resources: Type.Optional(count('Number of resources in the unified document; subresources are not counted.')),
+    groups: Type.Optional(count('Number of API groups in the unified document, including the core group.')),
+    resources: Type.Optional(count('Number of resources in the unified document, without subresources.')),
     divergentResources: Type.Optional(
-      count(
-        'Number of resources and subresources that some live peers serve and others do not, or describe differently.',
-      ),
+      count('Number of resources and subresources that some live peers do not serve or describe differently.'),
     ),
     converged: Type.Optional(
       Type.Unsafe<'True' | 'False' | 'Unknown'>({
@@ -677,19 +681,19 @@ const statusSchema = Type.Object(
     schemaDifferences: Type.Optional(
       Type.Array(schemaDifferenceSchema, {
         description:
-          'Group-versions whose OpenAPI schemas differ between live peers, so that a field may be known to some only. ' +
+          'Group-versions whose OpenAPI schemas differ between live peers. Some peers may not know a field. ' +
           'Normal during an upgrade; Converged does not depend on it.',
         'x-kubernetes-list-type': 'atomic',
       }),
     ),
     fieldDifferentResources: Type.Optional(
-      count('Number of built-in resources whose fields not all live peers know, or describe in the same way.'),
+      count('Number of built-in resources with fields that some live peers do not know or describe differently.'),
     ),
     fieldDifferences: Type.Optional(
       Type.Array(fieldDifferenceSchema, {
         description:
-          'The built-in resources that peers know by different fields. Normal during an upgrade: proxies send writes to ' +
-          'the peers that know all fields (spec.routing.fieldSkew). Converged does not depend on it.',
+          'The built-in resources whose fields differ between peers. Normal during an upgrade: proxies send writes ' +
+          'to the peers that know all fields (spec.routing.fieldSkew). Converged does not depend on it.',
         'x-kubernetes-list-type': 'atomic',
       }),
     ),
@@ -701,7 +705,7 @@ const statusSchema = Type.Object(
           peers: count('Number of peers left out of the list.'),
           divergent: count('Number of divergent resources left out of the list.'),
         },
-        { description: 'What was left out of the lists above to keep this object small; the counts include it.' },
+        { description: 'What was left out of the lists above to keep this object small. The counts include it.' },
       ),
     ),
     leaseProblems: Type.Optional(

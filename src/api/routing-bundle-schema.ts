@@ -15,10 +15,12 @@ const PeerSchema = Type.Object({
   ),
   version: Type.Optional(Type.String()),
   emulatedVersion: Type.Optional(
-    Type.String({ description: 'The version that it emulates, such as 1.33; absent where it serves its own.' }),
+    Type.String({ description: 'The version that it emulates, such as 1.33. Absent if that is its own version.' }),
   ),
   inDoubt: Type.Optional(
-    Type.Boolean({ description: 'True if it may be another version since it said which it is: it is no writer now.' }),
+    Type.Boolean({
+      description: 'True if its version may have changed since it reported it. Such a peer is no writer.',
+    }),
   ),
   state: Type.Enum(['Ready', 'NotReady', 'Stale', 'Unreachable', 'Unresolved', 'Refused', 'Gone']),
 });
@@ -26,22 +28,23 @@ const PeerSchema = Type.Object({
 const ResourceSchema = Type.Object({
   resource: Type.String({ minLength: 1 }),
   scope: Type.Optional(
-    Type.Enum(['Namespaced', 'Cluster'], { description: 'Absent where servers disagree, or say something else.' }),
+    Type.Enum(['Namespaced', 'Cluster'], { description: 'Absent if servers disagree, or report something else.' }),
   ),
   peers: PeerSetIndexSchema,
   writers: Type.Optional(
     Type.Integer({
       minimum: 0,
       description:
-        'Who of them knows all fields: index into peerSets. Absent where all do, or where nobody has compared them; an ' +
-        'empty set where none does.',
+        'Which of them know all fields: index into peerSets. Absent if all do, or if the operator has not ' +
+        'compared them. An empty set if none does.',
     }),
   ),
   standIns: Type.Optional(
     Type.Integer({
       minimum: 0,
       description:
-        'Who of them keeps every stored field, but may drop one that a request brings: index into peerSets. Only with writers.',
+        'Which of them keep every stored field, but may drop one that a request brings: index into peerSets. ' +
+        'Only with writers.',
     }),
   ),
   subresources: Type.Record(Type.String(), PeerSetIndexSchema),
@@ -51,8 +54,8 @@ const ResourceSchema = Type.Object({
       Type.Object({ writers: Type.Integer({ minimum: 0 }), standIns: Type.Integer({ minimum: 0 }) }),
       {
         description:
-          'Writers and standIns of a subresource, as indexes into peerSets, where they are not those of the resource. A ' +
-          'reader that does not know this field takes those of the resource.',
+          'Writers and standIns of a subresource, as indexes into peerSets, if they differ from those of the ' +
+          'resource. A reader that does not know this field uses those of the resource.',
       },
     ),
   ),
@@ -74,8 +77,8 @@ const RoutingTableSchema = Type.Object({
       { namespace: Type.String({ minLength: 1 }), name: Type.String({ minLength: 1 }) },
       {
         description:
-          'The ConfigMap that it is kept in; the names of its shards begin with the same name and a hyphen. Any server may ' +
-          'write these, as a table that says who may write could not be replaced otherwise.',
+          'The ConfigMap that holds it. The names of its shards begin with the same name and a hyphen. Any ' +
+          'server may write these: otherwise, nobody could replace a table that names the wrong writers.',
       },
     ),
   ),
@@ -87,7 +90,7 @@ const RoutingTableSchema = Type.Object({
     }),
   ),
   revision: Type.Integer({ minimum: 0, description: 'Grows by one with every published change.' }),
-  serverName: Type.String({ minLength: 1, description: "Name that every peer's certificate has to bear." }),
+  serverName: Type.String({ minLength: 1, description: "Name that every peer's certificate must have." }),
   complete: Type.Boolean({
     description: "True if every live peer's discovery is fresh: only then does absence mean that no server serves it.",
   }),

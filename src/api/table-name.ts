@@ -5,7 +5,7 @@ export const reservedTableNames =
 /** What is wrong with a reserved name, and what to do. */
 export const reservedTableNameMessage =
   'is reserved: peerdiscovery-operator is the Lease of the leader election, peerdiscovery-ca and kube-root-ca.crt are ' +
-  'ConfigMaps of authorities, and NAME-behind and NAME-0123456789-0 belong to the routing table NAME; choose another, ' +
+  'ConfigMaps that hold CAs, and NAME-behind and NAME-0123456789-0 belong to the routing table NAME; choose another, ' +
   'for example peerdiscovery-blue';
 
 /** Names that a table can never have, because other objects have them. */

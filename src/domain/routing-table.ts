@@ -25,7 +25,7 @@ export type PeerState = 'Ready' | 'NotReady' | 'Stale' | 'Unreachable' | 'Unreso
 
 /** One kube-apiserver of the table. */
 export interface TablePeer {
-  /** Name of its identity Lease, or its address where no identity could be proved. */
+  /** Name of its identity Lease, or its address if its identity could not be proved. */
   readonly id: string;
   readonly hostname?: string;
   /** `host:port`; IPv6 hosts in brackets. Absent while unresolved. */
@@ -69,7 +69,7 @@ export interface FieldWriters {
 /** One resource of a group-version. */
 export interface TableResource {
   readonly resource: string;
-  /** Absent where servers disagree, or say something else. */
+  /** Absent if servers disagree, or report something else. */
   readonly scope?: Scope;
   readonly peers: PeerSet;
   /**
@@ -117,7 +117,7 @@ export interface RoutingTable {
   readonly fieldSkew?: FieldSkew;
   /** Grows by one with every published change, also over restarts of the operator. */
   readonly revision: number;
-  /** Name that every peer's certificate has to bear. */
+  /** Name that every peer's certificate must have. */
   readonly serverName: string;
   /** True if every live peer's discovery is fresh, so that absence from the table means that no server serves it. */
   readonly complete: boolean;

@@ -171,7 +171,7 @@ export const crdCases: readonly CrdCase[] = [
     refused(
       `the range ${cidr}, which has host bits`,
       { addresses: { allowedCIDRs: [cidr] } },
-      /allowedCIDRs\[0\]: Invalid value: .* has bits set behind its prefix: .* for example/,
+      /allowedCIDRs\[0\]: Invalid value: .* has bits set beyond its prefix: .* for example/,
     ),
   ),
   accepted('ranges of all kinds', {

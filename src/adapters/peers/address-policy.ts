@@ -76,7 +76,7 @@ interface Place {
  * (`::ffff:…`, and the deprecated `::a.b.c.d`) count as the IPv4 address. The address of a translator or tunnel (NAT64,
  * 6to4, Teredo, ISATAP) is refused if the IPv4 address that it carries is forbidden, even if a CIDR opens that IPv4
  * address. Names are refused, because whoever answers the DNS query would choose the address after the check.
- * @throws if an allowed CIDR cannot be read, or has bits set behind its prefix. The message lists all of them.
+ * @throws if an allowed CIDR cannot be read, or has bits set beyond its prefix. The message lists all of them.
  */
 export function createAddressPolicy(allowedCidrs: readonly string[]): AddressPolicy {
   const parsed = allowedCidrs.map((cidr) => ({ cidr, range: parseCidr(cidr) }));
@@ -86,7 +86,7 @@ export function createAddressPolicy(allowedCidrs: readonly string[]): AddressPol
     const first = range === undefined ? undefined : firstOf(range);
     return range === undefined || first === range.network
       ? []
-      : [`${JSON.stringify(cidr)} has bits set behind its prefix: give ${first}/${range.prefix}`];
+      : [`${JSON.stringify(cidr)} has bits set beyond its prefix: give ${first}/${range.prefix}`];
   });
   if (cut.length > 0) throw new Error(cut.join('; '));
   const allowed = parsed.flatMap(({ range }) => (range === undefined ? [] : [range]));

@@ -146,7 +146,7 @@ describe('createAddressPolicy', () => {
     );
   });
 
-  it('names the first address of every range that has bits set behind its prefix', () => {
+  it('names the first address of every range that has bits set beyond its prefix', () => {
     for (const [cidr, first] of [
       ['10.0.0.1/8', '10.0.0.0/8'],
       ['10.0.0.130/25', '10.0.0.128/25'],
@@ -156,7 +156,7 @@ describe('createAddressPolicy', () => {
       ['::ffff:10.0.0.1/104', '10.0.0.0/8'],
     ] as const)
       expect(() => createAddressPolicy(['10.0.0.0/8', cidr]), cidr).to.throw(
-        `${JSON.stringify(cidr)} has bits set behind its prefix: give ${first}`,
+        `${JSON.stringify(cidr)} has bits set beyond its prefix: give ${first}`,
       );
     const whole = [
       '0.0.0.0/0',
