@@ -26,7 +26,7 @@ const lean: Plugin = {
 /** A file with a #! line is a program. A thread's program keeps its name, because it is started by name. */
 async function findPrograms(): Promise<Record<string, string>> {
   const folder = `${root}/src/bin`;
-  const programs: Record<string, string> = { 'document-thread': `${root}/src/proxy/document-thread.ts` };
+  const programs: Record<string, string> = { 'document-thread': `${root}/src/proxy/discovery/document-thread.ts` };
   for (const name of await readdir(folder))
     if ((await readFile(`${folder}/${name}`, 'utf8')).startsWith('#!'))
       programs[basename(name, '.ts')] = `${folder}/${name}`;

@@ -12,7 +12,7 @@ import { FrameReader } from '../../src/http/http2/frame-reader.ts';
 import { HpackDecoder } from '../../src/http/http2/hpack-decoder.ts';
 import { loadRequestParsers } from '../../src/http/llhttp/request-parser.ts';
 import { examineHead, objectToTarget } from '../../src/http/server/objections.ts';
-import { userHeaders, userOfHeaders } from '../../src/proxy/user-info.ts';
+import { userHeaders, userOfHeaders } from '../../src/proxy/identity/user-info.ts';
 
 /** A parser, inputs to begin with, and what has to hold for every input. */
 export interface FuzzTarget {

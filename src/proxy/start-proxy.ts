@@ -1,15 +1,14 @@
 import type { RequestParsers } from '../http/llhttp/request-parser.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
-import { createAdmission } from './admission.ts';
-import { createAuthenticate } from './authenticate.ts';
-import { createFleet } from './fleet.ts';
-import { createHandler } from './handler.ts';
-import { createHomeFields } from './home-fields.ts';
-import { KeptBytes } from './kept-bytes.ts';
-import { createWatchLeveller } from './level-watches.ts';
+import { createAdmission } from './admission/admission.ts';
+import { KeptBytes } from './admission/kept-bytes.ts';
+import { createUnifiedDiscovery } from './discovery/unified-discovery.ts';
+import { createHandler } from './front/handler.ts';
+import type { ProxyServer } from './front/server.ts';
+import { createProxyServer } from './front/server.ts';
+import { createAuthenticate } from './identity/authenticate.ts';
 import type { ProxyLimits } from './limits.ts';
-import { createPeerHealth } from './peer-health.ts';
 import type {
   AuthenticationMode,
   FrontTls,
@@ -18,9 +17,10 @@ import type {
   ProxyMetrics,
   RoutingTableSource,
 } from './ports.ts';
-import type { ProxyServer } from './server.ts';
-import { createProxyServer } from './server.ts';
-import { createUnifiedDiscovery } from './unified-discovery.ts';
+import { createFleet } from './servers/fleet.ts';
+import { createHomeFields } from './servers/home-fields.ts';
+import { createWatchLeveller } from './servers/level-watches.ts';
+import { createPeerHealth } from './servers/peer-health.ts';
 
 /** The parts of a proxy. */
 export interface ProxyOptions {

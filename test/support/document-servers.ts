@@ -1,8 +1,8 @@
 import type { AnswerHandler } from '../../src/http/client/dispatch.ts';
 import { headerList } from '../../src/http/fields.ts';
-import type { Exchange } from '../../src/proxy/exchange.ts';
-import type { FleetPeer } from '../../src/proxy/fleet.ts';
 import type { PeerRequest, PeerTarget, PeerTransport } from '../../src/proxy/ports.ts';
+import type { Exchange } from '../../src/proxy/request/exchange.ts';
+import type { FleetPeer } from '../../src/proxy/servers/fleet.ts';
 
 /** What a server of {@link createDocumentServers} gives. */
 export interface GivenDocument {

@@ -1,6 +1,6 @@
 import { bytesField, message } from '../../src/domain/protobuf-writer.ts';
-import type { SwaggerForm } from '../../src/proxy/document-messages.ts';
-import { createMergedSwagger } from '../../src/proxy/openapi-swagger.ts';
+import type { SwaggerForm } from '../../src/proxy/discovery/document-messages.ts';
+import { createMergedSwagger } from '../../src/proxy/discovery/openapi-swagger.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { anybody, createDocumentServers } from './document-servers.ts';
 

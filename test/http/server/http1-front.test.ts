@@ -4,8 +4,8 @@ import { type AddressInfo, createServer, connect as tcpConnect } from 'node:net'
 import { type Duplex, duplexPair } from 'node:stream';
 import { expect } from 'chai';
 import fc from 'fast-check';
-import type { ClientConnection, Exchange } from '../../../src/proxy/exchange.ts';
-import type { RequestHandler } from '../../../src/proxy/handler.ts';
+import type { RequestHandler } from '../../../src/proxy/front/handler.ts';
+import type { ClientConnection, Exchange } from '../../../src/proxy/request/exchange.ts';
 import { createFrontUnderTest, runFront } from '../../support/http1-runs.ts';
 import { createManualClock, eventually } from '../../support/manual-clock.ts';
 

@@ -1,0 +1,49 @@
+import { headerValue } from '../../http/fields.ts';
+import type { Log } from '../../runtime/log.ts';
+import type { Route } from '../ports.ts';
+import type { Exchange } from './exchange.ts';
+
+/** What came of one request. The access log and the metrics read it at the end. */
+export class RequestRecord {
+  readonly startedAt = performance.now();
+  route: Route = 'rejected';
+  /** A watch or the like, which says nothing about how long answers take. */
+  isLong = false;
+  /** The server that answered. */
+  peer = '';
+  code = 0;
+  /** The server's audit id, for a client that sent none. */
+  auditId = '';
+  /** Why it went where it went, or was refused. */
+  reason = '';
+  /** Servers that were tried before, each with what was wrong. */
+  failed: string[] | undefined;
+
+  noteFailed(id: string, what: string): void {
+    this.failed ??= [];
+    this.failed.push(`${id}: ${what}`);
+  }
+}
+
+/** Writes a line of the access log. */
+export function logRequest(record: RequestRecord, exchange: Exchange, log: Log): void {
+  const { method, target, protocol, connection, rawHeaders, identity } = exchange;
+  const { startedAt, route, peer, code, auditId, reason, failed } = record;
+  // Query strings may carry tokens of websocket clients; the path says enough.
+  const queryAt = target.indexOf('?');
+  log.info('request', {
+    method,
+    path: queryAt < 0 ? target : target.slice(0, queryAt),
+    protocol,
+    client: connection.remoteAddress,
+    who: identity.who || 'unauthenticated',
+    userAgent: headerValue(rawHeaders, 'user-agent') ?? '',
+    auditId: headerValue(rawHeaders, 'audit-id') ?? (auditId || exchange.auditId || ''),
+    route,
+    peer,
+    code,
+    ...(reason !== '' && { reason }),
+    ...(failed !== undefined && { failed: failed.join(', ') }),
+    durationMs: Math.round((performance.now() - startedAt) * 10) / 10,
+  });
+}

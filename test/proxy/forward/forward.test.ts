@@ -1,0 +1,187 @@
+import { PassThrough } from 'node:stream';
+import { expect } from 'chai';
+import type { AnswerHandler } from '../../../src/http/client/dispatch.ts';
+import { type ForwardEvents, forward } from '../../../src/proxy/forward/forward.ts';
+import { passThrough, type RequestIdentity } from '../../../src/proxy/identity/request-identity.ts';
+import type { ForwardTarget } from '../../../src/proxy/plan/plan-request.ts';
+import type { PeerRequest, PeerTransport } from '../../../src/proxy/ports.ts';
+import type { ClientConnection, Exchange } from '../../../src/proxy/request/exchange.ts';
+import type { FleetPeer } from '../../../src/proxy/servers/fleet.ts';
+
+interface Given extends Partial<RequestIdentity> {
+  readonly rawHeaders?: readonly string[];
+  readonly connection?: ClientConnection;
+}
+
+describe('forwarding one request', () => {
+  const clientConnection = (): ClientConnection => ({
+    remoteAddress: '::1',
+    certificate: undefined,
+    home: undefined,
+    sticky: new Map(),
+  });
+  const peer: FleetPeer = {
+    target: { id: 'one', address: '127.0.0.1:1', serverName: 'one', pinned: false },
+    state: 'Ready',
+    load: { inFlight: 0, asked: 0 },
+  };
+  const target: ForwardTarget = { peer, notFound: { kind: 'trust' }, peerProxied: false };
+
+  /** A request whose `broken` part throws, be it of the exchange or of what is told. */
+  const start = (
+    broken: string,
+    { rawHeaders = ['Host', 'h'], connection = clientConnection(), ...more }: Given = {},
+  ) => {
+    const seen = { destroyed: 0, defects: [] as unknown[], aborted: 0, accepted: [] as (boolean | undefined)[] };
+    const brokenOr = (name: string, value: boolean | undefined = undefined) => {
+      if (name === broken) throw new Error(`${name} is broken`);
+      return value;
+    };
+    let onClose: (complete: boolean) => void = () => {};
+    let onDrain = () => {};
+    const exchange = {
+      method: 'GET',
+      target: '/api/v1/nodes',
+      rawHeaders,
+      protocol: 'HTTP/2',
+      connection,
+      identity: { ...passThrough, ...more },
+      hasBody: false,
+      respond: () => brokenOr('respond'),
+      write: () => brokenOr('write', broken !== 'resume'),
+      onDrain: (listener: () => void) => {
+        onDrain = listener;
+      },
+      end: () => brokenOr('end'),
+      destroy: () => {
+        seen.destroyed++;
+        onClose(false);
+      },
+    } as unknown as Exchange;
+    let handler: AnswerHandler | undefined;
+    const transport = {
+      dispatch: (_target: unknown, { mayShare }: PeerRequest, given: AnswerHandler) => {
+        seen.accepted.push(mayShare);
+        if (seen.accepted.length > 1) brokenOr('dispatch');
+        handler = given;
+        return {
+          pause: () => {},
+          resume: () => brokenOr('resume'),
+          abort: (error: Error) => {
+            seen.aborted++;
+            given.onFault({ kind: 'aborted', sent: true, error });
+          },
+        };
+      },
+    } as unknown as PeerTransport;
+    const events = {
+      onFault: () => brokenOr('onFault'),
+      knowsItsUsers: () => true,
+      onHead: () => brokenOr('onHead'),
+      onDefect: (error: unknown) => seen.defects.push(error),
+    } as unknown as ForwardEvents;
+    const upgrade = { protocol: 'websocket', accept: () => brokenOr('accept') };
+    const plan = {
+      longRunning: false,
+      repeatable: broken === 'dispatch',
+      opaqueNotFound: false,
+      isBehind: false,
+      askServed: async () => 'untold' as const,
+    };
+    const forwarded = forward(exchange, { ...plan, upgrade, first: target, others: () => [] }, transport, events);
+    onClose = (complete) => forwarded.onClose(complete);
+    if (handler === undefined) throw new Error('nothing was dispatched');
+    return { handler, seen, drain: () => onDrain() };
+  };
+
+  for (const broken of ['respond', 'onHead', 'write', 'resume', 'end', 'onFault', 'dispatch'])
+    it(`cuts off its answer, and tells, where ${broken} throws; the transport goes on`, () => {
+      const { handler, seen, drain } = start(broken);
+      if (broken === 'onFault' || broken === 'dispatch')
+        handler.onFault({ kind: 'reset', sent: true, error: new Error('gone') });
+      else {
+        handler.onHead(200, ['X', 'y']);
+        handler.onData(Buffer.from('some'), false);
+        drain();
+        // Only what still runs is ended by whoever runs it.
+        if (seen.aborted === 0) handler.onEnd([]);
+      }
+      expect(seen.destroyed).to.equal(1);
+      expect(String(seen.defects)).to.equal(`Error: ${broken} is broken`);
+      expect(peer.load.inFlight).to.equal(0);
+      expect(seen.aborted).to.equal(['end', 'onFault', 'dispatch'].includes(broken) ? 0 : 1);
+    });
+
+  for (const broken of ['onHead', 'accept'])
+    it(`ends both sides of an upgrade, and tells, where ${broken} throws`, () => {
+      const { handler, seen } = start(broken);
+      const socket = new PassThrough();
+      handler.onUpgrade([], socket);
+      expect([seen.destroyed, socket.destroyed]).to.deep.equal([1, true]);
+      expect(String(seen.defects)).to.equal(`Error: ${broken} is broken`);
+    });
+
+  describe('tells the transport whether a server has accepted the credential before', () => {
+    const bearer = (token: string) => ['Host', 'h', 'authorization', `Bearer ${token}`];
+    const askAs = (given: Given, status: number, answered: string[] = []) => {
+      const { handler, seen } = start('nothing', given);
+      handler.onHead(status, answered);
+      handler.onEnd([]);
+      return seen.accepted;
+    };
+
+    it('for each token of a client connection, until one is refused', () => {
+      const connection = clientConnection();
+      const [good, other] = [
+        { rawHeaders: bearer('good'), connection },
+        { rawHeaders: bearer('other'), connection },
+      ];
+      expect(askAs(good, 503)).to.deep.equal([false]);
+      expect(askAs(good, 429)).to.deep.equal([false]);
+      expect(askAs(good, 401)).to.deep.equal([false]);
+      expect(askAs(good, 403)).to.deep.equal([false]);
+      expect(askAs(good, 200)).to.deep.equal([true]);
+      expect(askAs(other, 404)).to.deep.equal([false]);
+      expect(askAs(good, 500)).to.deep.equal([true]);
+      expect(askAs(other, 401)).to.deep.equal([true]);
+      expect(askAs(other, 200)).to.deep.equal([false]);
+      expect(askAs({ rawHeaders: bearer('good') }, 200)).to.deep.equal([false]);
+    });
+
+    for (const status of [400, 408, 413, 429, 431, 500, 501, 503, 504])
+      it(`not by ${status}, which servers say before they look at the token, unless flow control has seen it`, () => {
+        const connection = clientConnection();
+        const given = { rawHeaders: bearer('made-up'), connection };
+        expect(askAs(given, status)).to.deep.equal([false]);
+        expect(askAs(given, status, ['X-Kubernetes-Pf-Flowschema-Uid', 'u'])).to.deep.equal([false]);
+        expect(askAs(given, status)).to.deep.equal([true]);
+      });
+
+    it('however the token is spelled, but no other credential', () => {
+      const connection = clientConnection();
+      const spelled = (value: string) => ({ rawHeaders: ['Authorization', value], connection });
+      expect(askAs(spelled('Bearer good'), 200)).to.deep.equal([false]);
+      for (const value of ['bearer good', 'BEARER good', ' bEaReR good ', 'Bearer good and more'])
+        expect(askAs(spelled(value), 200)).to.deep.equal([true]);
+      for (const value of ['Basic good', 'Bearer  good', 'Bearer', 'good'])
+        for (let turn = 0; turn < 2; turn++) expect(askAs(spelled(value), 200)).to.deep.equal([false]);
+    });
+
+    it('never without one, and always where this proxy’s own speaks', () => {
+      const connection = clientConnection();
+      expect(askAs({ connection }, 200)).to.deep.equal([false]);
+      expect(askAs({ connection }, 200)).to.deep.equal([false]);
+      expect(askAs({ connectAs: 'frontProxy' }, 200)).to.deep.equal([true]);
+      expect(askAs({ replacesToken: true }, 200)).to.deep.equal([true]);
+    });
+
+    it('and remembers no end of them', () => {
+      const connection = clientConnection();
+      for (let at = 0; at < 64; at++) askAs({ rawHeaders: bearer(String(at)), connection }, 200);
+      expect(askAs({ rawHeaders: bearer('0'), connection }, 200)).to.deep.equal([true]);
+      askAs({ rawHeaders: bearer('64'), connection }, 200);
+      expect(askAs({ rawHeaders: bearer('0'), connection }, 200)).to.deep.equal([false]);
+      expect(askAs({ rawHeaders: bearer('64'), connection }, 200)).to.deep.equal([true]);
+    });
+  });
+});

@@ -1,0 +1,38 @@
+import { expect } from 'chai';
+import { bearerToken, hasToken } from '../../../src/proxy/identity/bearer-token.ts';
+
+const asProtocol = (token: string) =>
+  `base64url.bearer.authorization.k8s.io.${Buffer.from(token).toString('base64url')}`;
+
+describe('the token of a request', () => {
+  for (const [what, rawHeaders, token] of [
+    ['in Authorization', ['Authorization', 'Bearer a'], 'a'],
+    ['with more after it', ['Authorization', ' bEARER a b '], 'a'],
+    ['among the protocols of a WebSocket', ['Sec-WebSocket-Protocol', `x, ${asProtocol('a')}`], 'a'],
+    ['in both places', ['Authorization', 'Bearer a', 'Sec-WebSocket-Protocol', asProtocol('a')], 'a'],
+  ] as const)
+    it(`is found ${what}`, () => {
+      expect(bearerToken({ rawHeaders, connection: {} })).to.equal(token);
+      expect(hasToken(rawHeaders)).to.equal(true);
+    });
+
+  it('is there, but nobody can tell which it is, where two differ', () => {
+    const rawHeaders = ['Authorization', 'Bearer a', 'Sec-WebSocket-Protocol', asProtocol('b')];
+    expect(bearerToken({ rawHeaders, connection: {} })).to.equal(undefined);
+    expect(hasToken(rawHeaders)).to.equal(true);
+  });
+
+  for (const [what, rawHeaders] of [
+    ['nothing', []],
+    ['another scheme', ['Authorization', 'Basic YTpi']],
+    ['a scheme alone', ['Authorization', 'Bearer']],
+    ['two spaces before it', ['Authorization', 'Bearer  a']],
+    ['a tab before it', ['Authorization', 'Bearer\ta']],
+    ['an empty protocol', ['Sec-WebSocket-Protocol', asProtocol('')]],
+    ['another protocol', ['Sec-WebSocket-Protocol', `x-${asProtocol('a')}`]],
+  ] as const)
+    it(`is absent with ${what}, as for kube-apiserver`, () => {
+      expect(bearerToken({ rawHeaders, connection: {} })).to.equal(undefined);
+      expect(hasToken(rawHeaders)).to.equal(false);
+    });
+});
