@@ -12,3 +12,9 @@ const certManager: GoTool = {
 export function ensureCertManager(log: Log): Promise<string> {
   return ensureTool(certManager, log);
 }
+
+/** Resolves to a folder with a `helm` of version 3. */
+export function ensureHelm3(log: Log): Promise<string> {
+  const commands = { helm: 'helm.sh/helm/v3/cmd/helm' };
+  return ensureTool({ name: 'others/helm3', commands, takes: 'about 3 minutes' }, log);
+}
