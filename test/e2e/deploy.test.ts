@@ -605,13 +605,8 @@ describe('what an administrator installs, from an empty control plane', function
         'peerdiscovery-operator',
       );
       await runBlock('rollback-uninstall.md', /^helm uninstall peerdiscovery --wait/m);
-      // The garbage collector takes its time with what the PeerDiscovery owned.
-      let left = '';
-      const isGone = async () => {
-        left = await lab.must(['get', 'leases,secrets,configmaps,deployments', '-n', 'default', '-o', 'name']);
-        return !left.includes('peerdiscovery');
-      };
-      await waitUntil('nothing to be left', isGone, { seen: () => left });
+      const left = await lab.must(['get', 'leases,secrets,configmaps,deployments', '-n', 'default', '-o', 'name']);
+      expect(left).not.to.contain('peerdiscovery');
     });
 
     it('installs, upgrades, rolls back and uninstalls by the very commands of the guides', async () => {

@@ -4,6 +4,7 @@ import type { Log } from '../../runtime/log.ts';
 import type { ApiClient } from './api-client.ts';
 import type { BundleLocation } from './config-map-bundle.ts';
 import { microTime } from './leader-election.ts';
+import { managedBy } from './managed-by.ts';
 import { type OwnerReference, ownedBy } from './owner-reference.ts';
 import { startReflector, type Watchable } from './reflector.ts';
 
@@ -109,7 +110,7 @@ export function watchBehindReports(
   async function make(): Promise<void> {
     if (making) return;
     making = true;
-    const metadata = { name, namespace: options.namespace, ...ownedBy(options.ownerReference) };
+    const metadata = { name, namespace: options.namespace, labels: managedBy, ...ownedBy(options.ownerReference) };
     const object = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata, spec: { leaseDurationSeconds: 1 } };
     const backoff = createBackoff({ baseMs: 1_000, capMs: 60_000, floorMs: 500, random });
     while (!signal.aborted) {

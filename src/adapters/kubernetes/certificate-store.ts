@@ -1,6 +1,7 @@
 import type { CertificateStore } from '../../operator/ports.ts';
 import type { CertificatePair } from '../../runtime/issue-certificate.ts';
 import type { ApiClient } from './api-client.ts';
+import { managedBy } from './managed-by.ts';
 
 /** Name of the CA's Secret, and of the ConfigMaps with the CA's certificates. */
 const authorityName = 'peerdiscovery-ca';
@@ -38,7 +39,7 @@ export function createCertificateStore(options: {
     const object = {
       apiVersion: 'v1',
       kind: 'Secret',
-      metadata: { name, namespace },
+      metadata: { name, namespace, labels: managedBy },
       type: 'kubernetes.io/tls',
       data: Object.fromEntries(data),
     };
@@ -66,7 +67,7 @@ export function createCertificateStore(options: {
       const path = `/api/v1/namespaces/${namespace}/configmaps/${authorityName}`;
       const current = await client.get<Secret>(path, { signal });
       if (current?.data?.['ca.crt'] === bundle) return;
-      const metadata = { name: authorityName, namespace };
+      const metadata = { name: authorityName, namespace, labels: managedBy };
       const object = { apiVersion: 'v1', kind: 'ConfigMap', metadata, data: { 'ca.crt': bundle } };
       await client.apply(path, object, { fieldManager, force: true, signal });
     },

@@ -13,6 +13,7 @@ import {
   parseHead,
 } from './bundle-codec.ts';
 import { formatServers, type ServerAddress } from './known-servers-file.ts';
+import { managedBy } from './managed-by.ts';
 import { type OwnerReference, ownedBy } from './owner-reference.ts';
 import { type Reflector, startReflector } from './reflector.ts';
 
@@ -325,7 +326,7 @@ async function deleteShards(
 }
 
 function labelsOf(name: string): Record<string, string> {
-  return { 'app.kubernetes.io/managed-by': 'peerdiscovery', [tableLabel]: name };
+  return { ...managedBy, [tableLabel]: name };
 }
 
 function collectionOf(namespace: string): string {

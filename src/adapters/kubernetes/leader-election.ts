@@ -2,6 +2,7 @@ import type { V1Lease } from '@kubernetes/client-node';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import { type ApiClient, ApiError } from './api-client.ts';
+import { managedBy } from './managed-by.ts';
 
 /** Why leadership can be neither won nor kept now. */
 export type ElectionTrouble = 'NamespaceMissing' | 'Forbidden' | 'Unreachable' | 'Failed';
@@ -142,7 +143,7 @@ export async function runLeaderElection(options: LeaderElectionOptions): Promise
         {
           apiVersion: 'coordination.k8s.io/v1',
           kind: 'Lease',
-          metadata: { name, namespace },
+          metadata: { name, namespace, labels: managedBy },
           spec: specNow(undefined),
         },
         { signal: attemptSignal },

@@ -6,6 +6,7 @@ import type { Log } from '../../runtime/log.ts';
 import { type ApiClient, ApiError } from './api-client.ts';
 import type { BundleLocation } from './config-map-bundle.ts';
 import { microTime } from './leader-election.ts';
+import { managedBy } from './managed-by.ts';
 import { type OwnerReference, ownedBy } from './owner-reference.ts';
 import { startReflector, type Watchable } from './reflector.ts';
 
@@ -60,7 +61,7 @@ export async function confirmTable(
   const object = {
     apiVersion: 'coordination.k8s.io/v1',
     kind: 'Lease',
-    metadata: { name, namespace, annotations, ...ownedBy(ownerReference) },
+    metadata: { name, namespace, labels: managedBy, annotations, ...ownedBy(ownerReference) },
     spec: { holderIdentity: holder, leaseDurationSeconds: believedForMs / 1_000, renewTime: microTime(now) },
   };
   const path = `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases/${name}`;
