@@ -5,11 +5,14 @@ import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { Counts } from './counting-reporter.ts';
+import { runSuites } from './run-suites.ts';
 
 /** A kind of tests, and the preparation for them. */
 interface Stage {
   readonly title: string;
   readonly prepare?: readonly string[];
+  /** Whether a failed run of mocha gets a second attempt. */
+  readonly again?: boolean;
   /** Runs of mocha, one after another. */
   readonly runs: () => Promise<readonly (readonly string[])[]>;
 }
@@ -38,6 +41,7 @@ const stages: Readonly<Record<string, Stage>> = {
   e2e: {
     title: 'end-to-end tests on a real control plane',
     prepare: ['node', 'lab/build-for-tests.ts'],
+    again: true,
     runs: () => inNamespaces('test/e2e'),
   },
   others: {
@@ -121,16 +125,23 @@ function describeTimes(times: ReadonlyMap<string, number>): string {
   return longest.map(([what, ms]) => `${String(Math.round(ms / 1_000)).padStart(6)} s  ${what}`).join('\n');
 }
 
-async function runStage(stage: Stage, countsFile: string, times: Map<string, number>): Promise<Counts> {
+async function runStage(
+  stage: Stage,
+  countsFile: string,
+  times: Map<string, number>,
+  flaky: string[],
+): Promise<Counts> {
   console.log(`\n== ${stage.title}`);
   if (stage.prepare !== undefined && (await run(stage.prepare)) !== 0)
     return broken(stage.title, `could not be prepared by ${stage.prepare.join(' ')}`);
-  const counts: Counts[] = [];
-  for (const command of await stage.runs()) {
+  const runTimed = async (command: readonly string[]) => {
     const start = performance.now();
-    counts.push(await runMocha(command, countsFile));
+    const counts = await runMocha(command, countsFile);
     times.set(command.at(-1) ?? '', performance.now() - start);
-  }
+    return counts;
+  };
+  const { counts, flakes } = await runSuites(await stage.runs(), runTimed, { again: stage.again ?? false });
+  flaky.push(...flakes);
   return sum(counts);
 }
 
@@ -141,18 +152,21 @@ if (unknown.length > 0)
 const folder = await mkdtemp(join(tmpdir(), 'peerdiscovery-tests-'));
 const counts: Counts[] = [];
 const times = new Map<string, number>();
+const flaky: string[] = [];
 // What is missing is got, or said, before the first test of any stage.
 if ((await run(['node', 'lab/prepare-machine.ts', ...chosen])) !== 0)
   counts.push(broken('this machine', 'could not be prepared by lab/prepare-machine.ts'));
 else
   for (const name of chosen) {
     const stage = stages[name];
-    if (stage !== undefined) counts.push(await runStage(stage, join(folder, `${name}.json`), times));
+    if (stage !== undefined) counts.push(await runStage(stage, join(folder, `${name}.json`), times, flaky));
   }
 await rm(folder, { recursive: true });
 const { passed, failed, skipped, failures } = sum(counts);
 if (times.size > 1) console.log(`\nthe longest runs:\n${describeTimes(times)}`);
 // Said again at the end: whoever sees the tail of a log alone sees why it failed.
+for (const flake of flaky) console.log(`\nFLAKY, passed when its suite ran again: ${flake}`);
 for (const failure of failures) console.log(`\nFAILED: ${failure}`);
-console.log(`\n${passed} passed, ${failed} failed, ${skipped} skipped`);
+const flakyCount = flaky.length === 0 ? '' : `, ${flaky.length} flaky`;
+console.log(`\n${passed} passed, ${failed} failed, ${skipped} skipped${flakyCount}`);
 process.exit(failed === 0 && passed > 0 ? 0 : 1);
