@@ -121,7 +121,7 @@ mutate: install ## Change the code in small ways, and list the changes that no t
 	@node lab/mutate.ts $(ARGS)
 
 .PHONY: fuzz-judge
-fuzz-judge: install ## Compare what changed request targets are taken for with a real kube-apiserver (ARGS="--seed N --inputs N")
+fuzz-judge: install ## Compare what changed request targets and Accept fields are taken for with a real kube-apiserver (ARGS="--seed N --inputs N")
 	@node lab/enter-netns.ts -- node lab/fuzz-judge.ts $(ARGS)
 
 .PHONY: rootfs

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { parseArgs } from 'node:util';
+import { contentTypeOf, negotiateDiscovery } from '../src/domain/negotiate-media-type.ts';
 import { parseRequestInfo } from '../src/domain/request-info.ts';
 import { objectToTarget } from '../src/http/server/objections.ts';
 import { type ControlPlane, startControlPlane } from './control-plane.ts';
@@ -12,12 +13,12 @@ import { createFuzzTargets } from './fuzz/targets.ts';
 import { seededRandom } from './seeded-random.ts';
 import { waitUntil } from './wait-until.ts';
 
-const usage = `Asks a real kube-apiserver what it takes changed request targets for, and compares.
+const usage = `Asks a real kube-apiserver what it takes changed request targets and Accept fields for, and compares.
 
 Usage: make fuzz-judge [ARGS="[--seed N] [--inputs N]"]
 
   --seed N    chooses the inputs (default: of the time)
-  --inputs N  how many (default 5000)
+  --inputs N  how many targets (default 5000); a fifth as many Accept fields
 `;
 
 /** What a request is about, as an audit event tells it. */
@@ -39,6 +40,13 @@ interface Case {
   readonly id: string;
   readonly method: string;
   readonly target: string;
+  readonly accept?: string;
+}
+
+/** The head of an answer. */
+interface Answer {
+  readonly status: number;
+  readonly contentType: string | undefined;
 }
 
 const policy = {
@@ -57,27 +65,53 @@ const perConnection = 10;
 const isSendable = (method: string, target: string) =>
   /^\/[\x21-\x7e]*$/.test(target) && objectToTarget(method, target, ['Host', 'a']) === undefined;
 
-function makeCases(count: number, random: () => number): readonly Case[] {
-  const source = createFuzzTargets().find(({ name }) => name === 'targets');
-  if (source === undefined) throw new Error('there are no targets');
-  const inputs = [...source.inputs.map((text) => Buffer.from(text, 'latin1')), ...readCorpus('targets')];
-  const cases: Case[] = [];
-  while (cases.length < count) {
-    const at = cases.length;
-    const target = (inputs[at] ?? mutate(inputs, source.words, random)).toString('latin1');
-    const method = methods[Math.floor(random() * methods.length)] ?? 'GET';
-    if (isSendable(method, target)) cases.push({ id: `judge-${at}`, method, target });
-    else if (at < inputs.length) inputs.splice(at, 1);
+/** The inputs of a target of `make fuzz`, then changed ones, as far as they can be sent. */
+function makeInputs(kind: string, count: number, random: () => number, isSendable: (text: string) => boolean) {
+  const source = createFuzzTargets().find(({ name }) => name === kind);
+  if (source === undefined) throw new Error(`there are no ${kind}`);
+  const seeds = [...source.inputs.map((text) => Buffer.from(text, 'latin1')), ...readCorpus(kind)];
+  const inputs = seeds.map((seed) => seed.toString('latin1')).filter(isSendable);
+  while (inputs.length < count) {
+    const input = mutate(seeds, source.words, random).toString('latin1');
+    if (isSendable(input)) inputs.push(input);
   }
-  return cases;
+  return inputs.slice(0, count);
 }
 
-/** Sends these, one after the other; gives the statuses. */
-function send(plane: ControlPlane, ca: string, cases: readonly Case[]): Promise<ReadonlyMap<string, number>> {
+function makeTargets(count: number, random: () => number): readonly Case[] {
+  const methodOf = () => methods[Math.floor(random() * methods.length)] ?? 'GET';
+  const targets = makeInputs('targets', count, random, (text) => isSendable('OPTIONS', text));
+  return targets.flatMap((target, at): Case[] => {
+    const method = methodOf();
+    return isSendable(method, target) ? [{ id: `judge-${at}`, method, target }] : [];
+  });
+}
+
+/** Every path whose documents are negotiated in their own way: behind go-restful or not, aggregated or legacy. */
+const documentPaths = [
+  { target: '/api', routed: true, aggregates: true },
+  { target: '/apis', routed: false, aggregates: true },
+  { target: '/apis/apps', routed: false, aggregates: false },
+  { target: '/apis/apps/v1', routed: true, aggregates: false },
+] as const;
+
+/** Field values that a server gets as they are. */
+const isFieldValue = (text: string) => /^(?:[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?)?$/.test(text);
+
+function makeAccepts(count: number, random: () => number): readonly Case[] {
+  const accepts = makeInputs('accepts', count, random, isFieldValue);
+  return accepts.map((accept, at) => {
+    const { target } = documentPaths[at % documentPaths.length] ?? documentPaths[0];
+    return { id: `judge-${at}`, method: 'GET', target, accept };
+  });
+}
+
+/** Sends these, one after the other; gives the heads of the answers. */
+function send(plane: ControlPlane, ca: string, cases: readonly Case[]): Promise<ReadonlyMap<string, Answer>> {
   const [server] = plane.servers;
   const [host = '', port = ''] = server?.address.split(':') ?? [];
   return new Promise((resolve, reject) => {
-    const statuses = new Map<string, number>();
+    const answers = new Map<string, Answer>();
     let text = '';
     const socket = connect({ host, port: Number(port), ca, servername: 'kubernetes.default.svc' });
     socket.setTimeout(30_000, () => socket.destroy());
@@ -88,15 +122,17 @@ function send(plane: ControlPlane, ca: string, cases: readonly Case[]): Promise<
       for (const head of text.split(/(?=HTTP\/1\.1 \d{3})/)) {
         const [, id] = /^Audit-Id: (judge-\d+)\r$/im.exec(head) ?? [];
         const [, status] = /^HTTP\/1\.1 (\d{3})/.exec(head) ?? [];
-        if (id !== undefined) statuses.set(id, Number(status));
+        const [, contentType] = /^Content-Type: (.*)\r$/im.exec(head) ?? [];
+        if (id !== undefined) answers.set(id, { status: Number(status), contentType });
       }
-      resolve(statuses);
+      resolve(answers);
     });
     const last = cases.length - 1;
     socket.write(
       cases
-        .map(({ id, method, target }, at) => {
+        .map(({ id, method, target, accept = '' }, at) => {
           const fields = [`Host: ${host}`, `Authorization: Bearer ${plane.tokens.reader}`, `Audit-ID: ${id}`];
+          if (accept !== '') fields.push(`Accept: ${accept}`);
           if (at === last) fields.push('Connection: close');
           return `${method} ${target} HTTP/1.1\r\n${[...fields, 'Content-Length: 0'].join('\r\n')}\r\n\r\n`;
         })
@@ -138,6 +174,68 @@ function ours({ method, target }: Case): string {
   return inWords({ verb, objectRef: isResourceRequest ? objectRef : undefined });
 }
 
+/** The audit log can't show bytes that are not UTF-8: it has U+FFFD for them. */
+function isSame(own: string, theirs: string): boolean {
+  if (!theirs.includes('\ufffd')) return own === theirs;
+  const blurred = (text: string) => text.replace(/[\u0080-\u00ff\ufffd]+/g, '\ufffd');
+  return blurred(own) === blurred(theirs);
+}
+
+/** Compares how targets were understood. Returns the number of differences, and keeps their inputs. */
+function judgeTargets(
+  cases: readonly Case[],
+  answers: ReadonlyMap<string, Answer>,
+  understood: ReadonlyMap<string, Understood>,
+  say: (line: string) => void,
+): number {
+  let differences = 0;
+  let judged = 0;
+  for (const one of cases) {
+    const event = understood.get(one.id);
+    const status = answers.get(one.id)?.status;
+    // A connection that a bad request ends takes those behind it with it.
+    if (event === undefined && status === undefined) continue;
+    judged++;
+    const theirs = event === undefined ? 'refused' : inWords(event);
+    const own = ours(one);
+    if (isSame(own, theirs)) continue;
+    differences++;
+    say(`${one.method} ${one.target}\n  kube-apiserver: ${theirs} (${status})\n  here:           ${own}`);
+    addToCorpus('targets', Buffer.from(one.target, 'latin1'));
+  }
+  say(`${judged} of ${cases.length} targets judged, ${differences} differences`);
+  return differences;
+}
+
+/**
+ * Compares the forms that Accept fields choose. Returns the number of differences, and keeps their inputs.
+ *
+ * Where the proxy would let a server answer, it agrees with any refusal.
+ */
+function judgeAccepts(
+  cases: readonly Case[],
+  answers: ReadonlyMap<string, Answer>,
+  say: (line: string) => void,
+): number {
+  let differences = 0;
+  let judged = 0;
+  for (const { id, target, accept = '' } of cases) {
+    const answer = answers.get(id);
+    if (answer === undefined) continue;
+    judged++;
+    const path = documentPaths.find((each) => each.target === target) ?? documentPaths[0];
+    const choice = negotiateDiscovery(accept, { routed: path.routed, versions: path.aggregates ? ['v2'] : [] });
+    const own = choice === undefined ? 'refused' : contentTypeOf(choice);
+    const theirs = answer.status === 200 ? answer.contentType : 'refused';
+    if (own === theirs) continue;
+    differences++;
+    say(`GET ${target}, Accept: ${accept}\n  kube-apiserver: ${theirs} (${answer.status})\n  here:           ${own}`);
+    addToCorpus('accepts', Buffer.from(accept, 'latin1'));
+  }
+  say(`${judged} of ${cases.length} Accept fields judged, ${differences} differences`);
+  return differences;
+}
+
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
@@ -160,29 +258,19 @@ async function main(): Promise<void> {
   const plane = await startControlPlane({ servers: [{ name: 'judge', version: '1.36', flags }], log: say });
   try {
     const ca = readFileSync(plane.caFile, 'utf8');
-    const cases = makeCases(Number(values.inputs), seededRandom(Number(values.seed)));
-    const statuses = new Map<string, number>();
-    for (let at = 0; at < cases.length; at += perConnection)
-      for (const [id, status] of await send(plane, ca, cases.slice(at, at + perConnection))) statuses.set(id, status);
+    const random = seededRandom(Number(values.seed));
+    const ask = async (cases: readonly Case[]) => {
+      const answers = new Map<string, Answer>();
+      for (let at = 0; at < cases.length; at += perConnection)
+        for (const [id, answer] of await send(plane, ca, cases.slice(at, at + perConnection))) answers.set(id, answer);
+      return answers;
+    };
+    const targets = makeTargets(Number(values.inputs), random);
+    const statuses = await ask(targets);
     await waitUntil('the audit log', async () => readAudit(auditFile).size > 0);
-    const understood = readAudit(auditFile);
-    let differences = 0;
-    let judged = 0;
-    for (const one of cases) {
-      const event = understood.get(one.id);
-      // A connection that a bad request ends takes those behind it with it.
-      if (event === undefined && statuses.get(one.id) === undefined) continue;
-      judged++;
-      const theirs = event === undefined ? 'refused' : inWords(event);
-      const own = ours(one);
-      if (own === theirs) continue;
-      differences++;
-      say(
-        `${one.method} ${one.target}\n  kube-apiserver: ${theirs} (${statuses.get(one.id)})\n  here:           ${own}`,
-      );
-      addToCorpus('targets', Buffer.from(one.target, 'latin1'));
-    }
-    say(`${judged} of ${cases.length} targets judged, ${differences} differences`);
+    const accepts = makeAccepts(Math.ceil(Number(values.inputs) / 5), random);
+    const differences =
+      judgeTargets(targets, statuses, readAudit(auditFile), say) + judgeAccepts(accepts, await ask(accepts), say);
     if (differences > 0) process.exitCode = 1;
   } finally {
     await plane.stop();

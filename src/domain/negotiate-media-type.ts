@@ -1,3 +1,5 @@
+import { parseGoFloat } from './parse-go-float.ts';
+
 /** Every way in which a discovery document is written, and its media type; the first is that of a client of any. */
 export const mediaTypes = {
   json: 'application/json',
@@ -26,6 +28,26 @@ const supported = Object.entries(mediaTypes).map(([encoding, mediaType]) => {
   const [type = '', subtype = ''] = mediaType.split('/');
   return [type, subtype, encoding as Encoding] as const;
 });
+
+/**
+ * Chooses how a discovery document is written. Undefined where kube-apiserver itself has to answer, mostly with 406.
+ *
+ * `routed` is true for paths behind go-restful. `versions` are those of the aggregated form that the path has; none of
+ * them means that there is only the legacy form.
+ */
+export function negotiateDiscovery(
+  accept: string,
+  { routed, versions }: { readonly routed: boolean; readonly versions: readonly AggregatedVersion[] },
+): MediaTypeChoice | undefined {
+  if (routed && !passesRouter(accept)) return undefined;
+  return negotiateAggregated(accept, versions) ?? negotiateLegacy(accept);
+}
+
+/** The field Content-Type of a document in this form. */
+export function contentTypeOf({ encoding, aggregated }: MediaTypeChoice): string {
+  const form = aggregated === undefined ? '' : `;g=apidiscovery.k8s.io;v=${aggregated};as=APIGroupDiscoveryList`;
+  return mediaTypes[encoding] + form;
+}
 
 /**
  * Chooses the aggregated form for an Accept header. Undefined if no clause asks for one of `versions`.
@@ -121,7 +143,7 @@ function readParameters(parts: readonly string[]): Pick<Clause, 'q' | 'parameter
     const [name = '', value = '', more = ''] = part.split('=');
     if (value === '' || more !== '') continue;
     const token = trimSpaces(name);
-    if (token === 'q') q = Number.parseFloat(value) || 0;
+    if (token === 'q') q = parseGoFloat(value);
     else parameters[token] = trimSpaces(value);
   }
   return { q, parameters };

@@ -10,7 +10,7 @@ import {
 import { encodeDiscoveryProtobuf, encodeLegacyProtobuf } from '../../domain/discovery-protobuf.ts';
 import { encodeAsGo } from '../../domain/encode-discovery.ts';
 import type { AggregatedVersion, Encoding, MediaTypeChoice } from '../../domain/negotiate-media-type.ts';
-import { mediaTypes, negotiateAggregated, negotiateLegacy, passesRouter } from '../../domain/negotiate-media-type.ts';
+import { contentTypeOf, negotiateDiscovery } from '../../domain/negotiate-media-type.ts';
 import { parseDiscoveryList } from '../../domain/parse-discovery.ts';
 import type { RoutingBundle } from '../../domain/routing-table.ts';
 import { type DiscoveryPath, parseDiscoveryPath } from './discovery-path.ts';
@@ -73,7 +73,7 @@ export function createUnifiedDocuments(bundle: RoutingBundle): UnifiedDocuments 
             ? encodeDiscoveryProtobuf(kind === 'core' ? parts().api : parts().apis, version)
             : writeAggregated(text, encoding, version, pretty),
         ),
-        contentType: `${mediaTypes[encoding]};g=apidiscovery.k8s.io;v=${version};as=APIGroupDiscoveryList`,
+        contentType: contentTypeOf(choice),
         etag,
         cacheControl: 'public',
         vary: true,
@@ -81,13 +81,14 @@ export function createUnifiedDocuments(bundle: RoutingBundle): UnifiedDocuments 
     );
   };
 
-  const findLegacy = (path: DiscoveryPath, { encoding }: MediaTypeChoice, pretty: boolean) => {
+  const findLegacy = (path: DiscoveryPath, choice: MediaTypeChoice, pretty: boolean) => {
+    const { encoding } = choice;
     const document = legacyDocument(path, parts());
     if (document === undefined) return undefined;
     return keep(`${JSON.stringify(path)} ${encoding} ${pretty}`, false, () =>
       storeDocument({
         body: Buffer.from(writeLegacy(document, encoding, pretty)),
-        contentType: mediaTypes[encoding],
+        contentType: contentTypeOf(choice),
         cacheControl: 'no-cache, private',
         vary: false,
       }),
@@ -99,10 +100,9 @@ export function createUnifiedDocuments(bundle: RoutingBundle): UnifiedDocuments 
     if (path === undefined) return undefined;
     // These are routes of go-restful, which knows only GET. The other handlers ignore the method.
     const routed = path.kind === 'core' || (path.kind === 'groupVersion' && parts().isBuiltIn(path));
-    if (routed && (method !== 'GET' || !passesRouter(accept))) return undefined;
-    const aggregated =
-      path.kind === 'core' || path.kind === 'groups' ? negotiateAggregated(accept, versions) : undefined;
-    const choice = aggregated ?? negotiateLegacy(accept);
+    if (routed && method !== 'GET') return undefined;
+    const aggregates = path.kind === 'core' || path.kind === 'groups';
+    const choice = negotiateDiscovery(accept, { routed, versions: aggregates ? versions : [] });
     if (choice === undefined) return undefined;
     const pretty = choice.encoding === 'json' && (choice.pretty || prettyAsked);
     if (choice.aggregated !== undefined && (path.kind === 'core' || path.kind === 'groups'))
