@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { identityLeaseName } from '../../src/runtime/identity-lease-name.ts';
 import { waitUntil } from '../wait-until.ts';
 import { createHttp2Client } from './client.ts';
 import { addressOf, type Fault, type Scene } from './scene.ts';
@@ -82,6 +83,14 @@ function forge(name: string, holdMs: number, leases: (scene: Scene) => readonly 
   };
 }
 
+/** As kube-apiservers on hosts of these names would write them, so the operator takes each for a server. */
+const manyServers = (count: number) => () =>
+  Array.from({ length: count }, (_, at) => ({
+    name: identityLeaseName(`many-${at}`),
+    hostname: `many-${at}`,
+    address: `10.77.${10 + (at % 20)}.${at % 250}:6443`,
+  }));
+
 const many = (count: number) => () =>
   Array.from({ length: count }, (_, at) => ({
     name: `apiserver-many${at}`,
@@ -109,4 +118,5 @@ export const leaseFaults: readonly Fault[] = [
   ]),
   forge('1,000 forged Leases', 8_000, many(1_000)),
   forge('10,000 forged Leases', 15_000, many(10_000)),
+  forge('2,000 forged Leases of servers that do not exist', 15_000, manyServers(2_000)),
 ];

@@ -88,8 +88,9 @@ export function resolvePeers(
   checkAddress: CheckAddress,
   evidence: AddressEvidence = noEvidence,
 ): Resolution {
-  const endpoints = sources.includes('EndpointSlice') ? [...new Set(facts.endpoints)] : [];
-  const claims = placeLeases({ ...facts, endpoints }, sources, evidence);
+  const listed = new Set(sources.includes('EndpointSlice') ? facts.endpoints : []);
+  const endpoints = [...listed];
+  const claims = placeLeases({ ...facts, endpoints }, listed, sources, evidence);
   const byAddress = new Map<string, ResolvedPeer>();
   const unresolved: ResolvedPeer[] = [];
   for (const { lease, place, yields } of inOrderOfRight(claims, evidence)) {
@@ -102,8 +103,7 @@ export function resolvePeers(
     if (place === undefined) unresolved.push(peer);
     else if (holder !== undefined || yields)
       unresolved.push({ ...peer, address: place.address, displacedBy: holder ?? place.address });
-    else
-      byAddress.set(place.address, { ...peer, ...place, ...(endpoints.includes(place.address) && { endpoint: true }) });
+    else byAddress.set(place.address, { ...peer, ...place, ...(listed.has(place.address) && { endpoint: true }) });
   }
   if (sources.includes('Static')) {
     const known = new Set(facts.leases.flatMap((lease) => [lease.name, lease.hostname]));
@@ -173,86 +173,133 @@ function inOrderOfRight(claims: readonly Claim[], { holders }: AddressEvidence):
 
 function placeLeases(
   facts: AddressFacts,
+  listed: ReadonlySet<string>,
   sources: readonly AddressSource[],
   evidence: AddressEvidence,
 ): readonly Claim[] {
-  const { endpoints } = facts;
   const claims = facts.leases.map((lease): Claim => {
-    const places = sources.flatMap((source) => placesFrom(source, lease, facts));
+    const places = sources.flatMap((source) => placesFrom(source, lease, facts, listed));
     const [first] = places;
     // The administrator's word needs no confirmation.
     const settled =
       first?.source === 'Static'
         ? first
-        : (places.find(({ address }) => endpoints.includes(address)) ?? lastPlace(lease, endpoints, evidence));
+        : (places.find(({ address }) => listed.has(address)) ?? lastPlace(lease, listed, evidence));
     return settled === undefined ? { lease, places } : { lease, places: [], place: settled };
   });
   const renewed = claims.filter(({ lease }) => !evidence.abandoned.has(lease.name));
   const open = renewed.filter(({ place }) => place === undefined);
   // A renamed server still has its old Lease. The sources may know the old name but not yet the new one.
   const isVerified = (address: string) => evidence.answers.get(address)?.verified === true;
+  const isFoundNowhere = open.some(({ places }) =>
+    places.every(({ address }) => evidence.answers.get(address)?.verified === false),
+  );
   const isLeftOver = ({ lease, place }: Claim) =>
+    isFoundNowhere &&
     evidence.abandoned.has(lease.name) &&
     place !== undefined &&
     place.source !== 'Static' &&
-    isVerified(place.address) &&
-    open.some(({ places }) => places.every(({ address }) => evidence.answers.get(address)?.verified === false));
+    isVerified(place.address);
   const judged = claims.map((claim) => (isLeftOver(claim) ? { ...claim, yields: true } : claim));
   const taken = new Set(judged.flatMap(({ place, yields }) => (place === undefined || yields ? [] : [place.address])));
-  const free = endpoints.filter((address) => !taken.has(address));
+  const free = facts.endpoints.filter((address) => !taken.has(address));
   const ownerOf = nameOwners(renewed, evidence);
-  const proved = new Map(
-    open.flatMap(({ lease }) => {
-      const address = provedEndpoint(lease, free, ownerOf, evidence);
-      return address === undefined ? [] : [[lease.name, address] as const];
-    }),
-  );
+  const proved = proveEndpoints(open, free, ownerOf, evidence);
+  const isShared = findShared(claims);
   const surplus = free.length - open.length >= 0 && free.length > proved.size;
   return judged.map((claim) => {
     if (claim.place !== undefined) return claim;
     const address = proved.get(claim.lease.name);
     if (address !== undefined) return { ...claim, place: { address, source: 'EndpointSlice', trust: 'Medium' } };
-    return { ...claim, place: choosePlace(claim, claims, surplus, ownerOf, evidence) };
+    return { ...claim, place: choosePlace(claim, isShared, surplus, ownerOf, evidence) };
   });
 }
 
 /** The last place of an abandoned Lease's server, if the EndpointSlice still lists it. */
 function lastPlace(
   { name }: IdentityLease,
-  endpoints: readonly string[],
+  listed: ReadonlySet<string>,
   { abandoned }: AddressEvidence,
 ): Place | undefined {
   const address = abandoned.get(name);
-  if (address === undefined || !endpoints.includes(address)) return undefined;
+  if (address === undefined || !listed.has(address)) return undefined;
   return { address, source: 'EndpointSlice', trust: 'Medium' };
 }
 
 /** Returns the Lease whose host the certificate at an address names; undefined if it names none or several. */
 type OwnerOf = (address: string) => IdentityLease | undefined;
 
+/** Looks at each Lease once, and at each address once. A forger can write any number of Leases. */
 function nameOwners(renewed: readonly Claim[], { answers }: AddressEvidence): OwnerOf {
-  return (address) => {
+  // A name and its qualified form have the same first label.
+  const byLabel = new Map<string, IdentityLease[]>();
+  for (const { lease } of renewed) {
+    const label = firstLabel(lease.hostname ?? '');
+    const others = byLabel.get(label);
+    if (others === undefined) byLabel.set(label, [lease]);
+    else others.push(lease);
+  }
+  const known = new Map<string, IdentityLease | undefined>();
+  const find = (address: string) => {
     const answer = answers.get(address);
     if (answer?.verified !== true) return undefined;
-    const named = renewed.filter(({ lease }) => answer.names.some((name) => isNameOf(name, lease.hostname)));
-    return named.length === 1 ? named[0]?.lease : undefined;
+    const named = new Set(
+      answer.names.flatMap((name) =>
+        (byLabel.get(firstLabel(name)) ?? []).filter(({ hostname }) => isNameOf(name, hostname)),
+      ),
+    );
+    const [owner, another] = named;
+    return another === undefined ? owner : undefined;
+  };
+  return (address) => {
+    if (!known.has(address)) known.set(address, find(address));
+    return known.get(address);
   };
 }
 
+function firstLabel(name: string): string {
+  return name.split('.', 1)[0]?.toLowerCase() ?? '';
+}
+
 /**
- * An address of the EndpointSlice that belongs to this Lease, because the certificate says so, or because it did before
- * and belongs to no other Lease.
+ * The addresses of the EndpointSlice that belong to Leases, because the certificate says so, or because it did before
+ * and belongs to no other Lease. By the Lease's name.
  */
-function provedEndpoint(
-  lease: IdentityLease,
+function proveEndpoints(
+  open: readonly Claim[],
   free: readonly string[],
   ownerOf: OwnerOf,
   { holders }: AddressEvidence,
-): string | undefined {
-  const held = free.find((address) => holders.get(address) === lease.name);
-  if (held !== undefined && (ownerOf(held) ?? lease).name === lease.name) return held;
-  const proved = free.filter((address) => ownerOf(address)?.name === lease.name);
-  return proved.length === 1 ? proved[0] : undefined;
+): ReadonlyMap<string, string> {
+  const held = new Map<string, string>();
+  const owned = new Map<string, readonly string[]>();
+  for (const address of free) {
+    const holder = holders.get(address);
+    if (holder !== undefined && !held.has(holder)) held.set(holder, address);
+    const owner = ownerOf(address)?.name;
+    if (owner !== undefined) owned.set(owner, [...(owned.get(owner) ?? []), address]);
+  }
+  const prove = ({ name }: IdentityLease) => {
+    const before = held.get(name);
+    if (before !== undefined && (ownerOf(before)?.name ?? name) === name) return before;
+    const [address, another] = owned.get(name) ?? [];
+    return another === undefined ? address : undefined;
+  };
+  return new Map(
+    open.flatMap(({ lease }) => {
+      const address = prove(lease);
+      return address === undefined ? [] : [[lease.name, address] as const];
+    }),
+  );
+}
+
+/** Tells whether the places of several Leases have this address. */
+function findShared(claims: readonly Claim[]): (address: string) => boolean {
+  const counts = new Map<string, number>();
+  for (const { places } of claims)
+    for (const address of new Set(places.map((place) => place.address)))
+      counts.set(address, (counts.get(address) ?? 0) + 1);
+  return (address) => (counts.get(address) ?? 0) > 1;
 }
 
 /**
@@ -264,21 +311,19 @@ function provedEndpoint(
  */
 function choosePlace(
   { lease, places }: Claim,
-  claims: readonly Claim[],
+  isShared: (address: string) => boolean,
   surplus: boolean,
   ownerOf: OwnerOf,
   { holders, answers }: AddressEvidence,
 ): Place | undefined {
-  const isShared = ({ address }: Place) =>
-    claims.some((claim) => claim.lease !== lease && claim.places.some((place) => place.address === address));
   const contradicted = (place: Place) => {
     const owner = ownerOf(place.address);
     if (owner !== undefined) return owner !== lease;
-    return surplus && (isShared(place) || answers.get(place.address)?.verified === false);
+    return surplus && (isShared(place.address) || answers.get(place.address)?.verified === false);
   };
   const score = (place: Place) => {
     if (ownerOf(place.address) === lease) return 4;
-    const answer = answers.get(place.address)?.verified === true && !isShared(place) ? 2 : 0;
+    const answer = answers.get(place.address)?.verified === true && !isShared(place.address) ? 2 : 0;
     return answer + (holders.get(place.address) === lease.name ? 1 : 0);
   };
   const possible = places.filter((place) => !contradicted(place));
@@ -295,7 +340,12 @@ function isNameOf(name: string, hostname: string | undefined): boolean {
   return one === other || isQualified(one, other);
 }
 
-function placesFrom(source: AddressSource, lease: IdentityLease, facts: AddressFacts): readonly Place[] {
+function placesFrom(
+  source: AddressSource,
+  lease: IdentityLease,
+  facts: AddressFacts,
+  listed: ReadonlySet<string>,
+): readonly Place[] {
   const believed = (addresses: readonly string[], trust: Trust) =>
     addresses.map((address) => ({ address, source, trust }));
   switch (source) {
@@ -316,7 +366,7 @@ function placesFrom(source: AddressSource, lease: IdentityLease, facts: AddressF
     case 'LeaseAnnotation': {
       const address = lease.annotatedAddress;
       if (address === undefined) return [];
-      return believed([address], facts.endpoints.includes(address) ? 'Medium' : 'Low');
+      return believed([address], listed.has(address) ? 'Medium' : 'Low');
     }
   }
 }

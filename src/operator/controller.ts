@@ -1,4 +1,4 @@
-import type PQueue from 'p-queue';
+import PQueue from 'p-queue';
 import type { PeerDiscoveryStatus } from '../api/peer-discovery.ts';
 import type { PeerObservation } from '../domain/assess-peer.ts';
 import { createDeriveMemo, type PeerView, type UnifiedView } from '../domain/derive-bundle.ts';
@@ -62,6 +62,8 @@ export interface Controller {
 }
 
 const tickMs = 1_000;
+/** Number of addresses probed at once of those where no server has been verified yet. */
+const maxStrangers = 32;
 const maxRetryMs = 10_000;
 const emptyInbox: Inbox = { notified: false, questions: [] };
 
@@ -82,7 +84,8 @@ export function startController(context: ControllerContext): Controller {
   const hasNews = () => inbox.notified || isOverwritten(state, inbox.status);
   const notify = () => receive({ notified: true });
 
-  const monitoring = { client, fetches, timing: settings.timing, clock, random, log, onChange: notify };
+  const strangers = new PQueue({ concurrency: maxStrangers });
+  const monitoring = { client, fetches, strangers, timing: settings.timing, clock, random, log, onChange: notify };
   const roster = createPeerRoster(settings, sets, monitoring, context.known);
   const schemas = createSchemaGatherer({ client, clock, hash: hashText, onChange: notify });
   const { name: owner, routingTable: location } = settings;

@@ -6,7 +6,12 @@ import {
   type ProbeResult,
 } from '../domain/assess-peer.ts';
 import type { PeerView } from '../domain/derive-bundle.ts';
-import { type IdentityLease, type LeaseProblem, readIdentityLease } from '../domain/identity-lease.ts';
+import {
+  type IdentityLease,
+  type LeaseObject,
+  type LeaseProblem,
+  readIdentityLease,
+} from '../domain/identity-lease.ts';
 import {
   type AddressAnswer,
   type AddressEvidence,
@@ -48,6 +53,7 @@ export function createPeerRoster(
   earlier: ReadonlyMap<string, PeerObservation> | undefined,
 ): PeerRoster {
   const { clock } = context;
+  const readLease = createLeaseReader(settings.checkLeaseNames ? identityLeaseName : undefined);
   const monitors = new Map<string, PeerMonitor>();
   const scouts = new Map<string, AddressScout>();
   // The administrator removed these servers from the list, so they are left alone.
@@ -101,7 +107,7 @@ export function createPeerRoster(
     const leases: IdentityLease[] = [];
     const problems: LeaseProblem[] = [];
     for (const object of sets.leases.items().values()) {
-      const read = readIdentityLease(object, settings.checkLeaseNames ? identityLeaseName : undefined);
+      const read = readLease(object);
       if ('peer' in read) leases.push(read.peer);
       else problems.push(read.problem);
     }
@@ -143,8 +149,9 @@ export function createPeerRoster(
   }
 
   function followScouts(candidates: readonly string[]): void {
+    const wanted = new Set(candidates);
     for (const [address, scout] of scouts) {
-      if (candidates.includes(address)) continue;
+      if (wanted.has(address)) continue;
       scout.stop();
       scouts.delete(address);
     }
@@ -201,6 +208,16 @@ export function createPeerRoster(
       for (const monitor of monitors.values()) monitor.stop();
       followScouts([]);
     },
+  };
+}
+
+/** Reads each Lease once, until the watch brings another version of it. A name costs a hash to check. */
+function createLeaseReader(nameFor: ((hostname: string) => string) | undefined) {
+  const known = new WeakMap<LeaseObject, ReturnType<typeof readIdentityLease>>();
+  return (object: LeaseObject) => {
+    const read = known.get(object) ?? readIdentityLease(object, nameFor);
+    known.set(object, read);
+    return read;
   };
 }
 

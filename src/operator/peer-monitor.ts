@@ -3,10 +3,11 @@ import {
   leaseAbandonedAfterMs,
   type PeerDocuments,
   type PeerObservation,
+  type ProbeResult,
   startingForMs,
 } from '../domain/assess-peer.ts';
 import type { SchemaIndex } from '../domain/compare-schemas.ts';
-import type { ResolvedPeer } from '../domain/resolve-peers.ts';
+import type { ResolvedPeer, Trust } from '../domain/resolve-peers.ts';
 import { createBackoff } from '../runtime/backoff.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
@@ -28,6 +29,11 @@ export interface MonitorContext {
   readonly client: PeerClient;
   /** Bounds how many servers' documents are read at once. */
   readonly fetches: PQueue;
+  /**
+   * Bounds how many addresses are probed at once where no server has been verified yet. Whoever can write Leases can
+   * name any number of them, and those must not take the descriptors that the probes of real servers need.
+   */
+  readonly strangers: PQueue;
   readonly timing: MonitorTiming;
   readonly clock: Clock;
   readonly random: () => number;
@@ -76,6 +82,8 @@ export function monitorPeer(
   /** True while it must become ready again, because it was seen not ready, moved or restarted. */
   let wasAway = known?.probe !== undefined && known.probe.kind !== 'ready';
   const backoff = createBackoff({ baseMs: 500, capMs: timing.maxBackoffMs, random: context.random });
+  /** The address, once a server with a verified certificate has answered there. */
+  let acquainted = known?.documents === undefined ? undefined : peer.address;
   let pokes = 0;
   let wake = new AbortController();
 
@@ -86,8 +94,12 @@ export function monitorPeer(
 
   async function probe(address: string): Promise<void> {
     const before = seen.probe?.kind;
-    const result = await client.probe(address, stopping.signal);
-    if (stopping.signal.aborted || seen.peer.address !== address) return;
+    const result =
+      acquainted === address
+        ? await client.probe(address, stopping.signal)
+        : await probeStranger(address, context, stopping.signal, seen.peer.trust);
+    if (result === undefined || stopping.signal.aborted || seen.peer.address !== address) return;
+    if (isVerified(result)) acquainted = address;
     const { unreachableSince: since, documentsAt, mayBeStarting: wasStarting = false, wasReady: _, ...rest } = seen;
     if (result.kind !== 'unauthorized') refusingSince = undefined;
     else if (before !== 'unauthorized' && before !== 'ready') refusingSince = clock.now();
@@ -236,4 +248,26 @@ export function monitorPeer(
       wake.abort();
     },
   };
+}
+
+const priorities: Readonly<Record<Trust, number>> = { High: 2, Medium: 1, Low: 0 };
+
+/** Probes an address in its turn, the more trusted first. Undefined if it was stopped before its turn. */
+export async function probeStranger(
+  address: string,
+  { client, strangers }: Pick<MonitorContext, 'client' | 'strangers'>,
+  signal: AbortSignal,
+  trust: Trust = 'Low',
+): Promise<ProbeResult | undefined> {
+  const probe = async () => (signal.aborted ? undefined : await client.probe(address, signal));
+  return await strangers.add(probe, { priority: priorities[trust] });
+}
+
+/** True if the probe found a server that proved who it is. */
+export function isVerified(result: ProbeResult): boolean {
+  return (
+    result.kind === 'ready' ||
+    result.kind === 'notReady' ||
+    (result.kind === 'unauthorized' && result.names !== undefined)
+  );
 }

@@ -1,5 +1,5 @@
 import type { ProbeResult } from '../domain/assess-peer.ts';
-import type { MonitorContext } from './peer-monitor.ts';
+import { isVerified, type MonitorContext, probeStranger } from './peer-monitor.ts';
 
 /** Probes an address that may be a peer's, again and again until stopped. */
 export interface AddressScout {
@@ -11,16 +11,20 @@ export interface AddressScout {
 /** Starts at once. A failure is a result, never an exception. */
 export function scoutAddress(
   address: string,
-  { client, clock, timing, log, onChange }: Pick<MonitorContext, 'client' | 'clock' | 'timing' | 'log' | 'onChange'>,
+  context: Pick<MonitorContext, 'client' | 'strangers' | 'clock' | 'timing' | 'log' | 'onChange'>,
 ): AddressScout {
+  const { client, clock, timing, log, onChange } = context;
   const stopping = new AbortController();
   let found: ProbeResult | undefined;
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {
-      const before = found?.kind;
-      found = await client.probe(address, stopping.signal);
+      const before = found;
+      const known = before !== undefined && isVerified(before);
+      found = known
+        ? await client.probe(address, stopping.signal)
+        : await probeStranger(address, context, stopping.signal);
       if (stopping.signal.aborted) return;
-      if (found.kind !== before) onChange();
+      if (found?.kind !== before?.kind) onChange();
       await clock.sleep(timing.probeIntervalMs, stopping.signal);
     }
   }

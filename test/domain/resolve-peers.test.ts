@@ -284,4 +284,18 @@ describe('resolvePeers', () => {
     };
     expect(addressesById(alone, { abandoned, ...found({ [x]: [] }) })).to.include({ 'apiserver-old': x });
   });
+
+  it('looks at each Lease a bounded number of times, however many there are', () => {
+    const looksAtEach = (count: number) => {
+      let looks = 0;
+      const forged = Array.from({ length: count }, (_, at) => {
+        const one = lease(`host-${at}`, { annotatedAddress: `10.0.0.${at % 20}:6443` });
+        return Object.defineProperty(one, 'hostname', { get: () => [`host-${at}`, looks++][0], enumerable: true });
+      });
+      const answers = Object.fromEntries(Array.from({ length: 20 }, (_, at) => [`10.0.0.${at}:6443`, ['kubernetes']]));
+      resolve({ leases: forged }, allSources, found(answers));
+      return looks / count;
+    };
+    expect(looksAtEach(400)).to.be.at.most(looksAtEach(100));
+  });
 });
