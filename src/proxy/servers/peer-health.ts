@@ -1,3 +1,4 @@
+import PQueue from 'p-queue';
 import { startingForMs } from '../../domain/assess-peer.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
@@ -61,6 +62,8 @@ interface Watching extends WatchedPeer {
 /** An idle peer is probed once in this many intervals. */
 const idleIntervals = 5;
 const hungAfter = 2;
+/** Number of peers probed at once that have neither been ready nor been asked anything yet. */
+const maxStrangers = 16;
 /** Between two probes of a peer that is doubted. */
 const doubtedMs = 200;
 
@@ -90,6 +93,8 @@ export function createPeerHealth({
   readonly random?: () => number;
 }): PeerHealth {
   const watched = new Map<string, Watching>();
+  // A table may list any number of servers that somebody has made up. They must not hold up probes of real ones.
+  const strangers = new PQueue({ concurrency: maxStrangers });
   const takeOut = (entry: Watching, why: string) => {
     if (!entry.isWell) return;
     entry.isWell = false;
@@ -150,9 +155,14 @@ export function createPeerHealth({
     while (!ended.aborted) {
       entry.wake = new AbortController();
       const { failures } = entry;
-      const askedAt = clock.now();
-      const found = await transport.probe(entry.target, (rawHeaders) => onHead?.(entry.target, rawHeaders));
-      if (ended.aborted) return;
+      let askedAt = clock.now();
+      const ask = async () => {
+        askedAt = clock.now();
+        return await transport.probe(entry.target, (rawHeaders) => onHead?.(entry.target, rawHeaders));
+      };
+      const isStranger = entry.readyAt === undefined && entry.load.asked === 0;
+      const found = isStranger ? await strangers.add(async () => (ended.aborted ? undefined : ask())) : await ask();
+      if (found === undefined || ended.aborted) return;
       if (entry.failures === failures) judge(entry, found);
       await wait(entry, askedAt, ended);
     }

@@ -50,6 +50,21 @@ describe('createPeerHealth', () => {
     ended.abort();
   });
 
+  it('lets no peers that it has never seen ready delay the probe of one that it knows', async () => {
+    const { clock, health, load, seen, ended } = setUp('ready');
+    await clock.advance(0);
+    const forged = Array.from({ length: 100 }, (_, at) => `10.0.1.${at}:6443`);
+    const strangers = forged.map((address) => ({ target: { ...target, address }, load: { inFlight: 0, asked: 0 } }));
+    seen.tookMs = 60_000;
+    load.inFlight = 1;
+    health.watch([{ target, load }, ...strangers]);
+    await clock.advance(0);
+    expect(seen.probes).to.equal(1 + 16);
+    await clock.advance(6_000);
+    expect(seen.probes).to.equal(1 + 16 + 1);
+    ended.abort();
+  });
+
   it('takes out a peer that says that it is not ready, without ending what runs there', async () => {
     const { clock, seen, load, isWell } = setUp('ready');
     load.inFlight = 1;
