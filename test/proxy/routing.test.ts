@@ -639,6 +639,8 @@ describe('the proxy', function () {
       ca: proxy.caPem,
       servername: 'localhost',
       agent: false,
+      // A user whom no server knows has only ten seconds to read, which a busy machine may need.
+      headers: { authorization: 'Bearer known' },
     });
     const [response] = (await once(request, 'response')) as [import('node:http').IncomingMessage];
     response.pause();
