@@ -33,7 +33,8 @@ export async function writeStatus(
 }
 
 /**
- * Sets `Stalled`, and sets `Ready` to false unless a good spec stays in use. Keeps everything else in the status.
+ * Sets `Stalled` for the newest generation, and sets `Ready` to false unless a good spec stays in use. Keeps everything
+ * else in the status.
  * Resolves to false if the status already said the same.
  *
  * @param now Milliseconds since the epoch.
@@ -46,6 +47,7 @@ export async function writeStandstill(
   signal?: AbortSignal,
 ): Promise<boolean> {
   const { reason, message, stillReady } = standstill;
+  const observedGeneration = object.metadata.generation ?? 0;
   const before = object.status?.conditions ?? [];
   const condition = (type: string, status: Condition['status']): Condition => {
     const last = before.find((candidate) => candidate.type === type);
@@ -55,12 +57,13 @@ export async function writeStandstill(
       status,
       reason,
       message,
-      observedGeneration: object.metadata.generation ?? 0,
+      observedGeneration,
       lastTransitionTime,
     };
   };
   const changed = [...(stillReady ? [] : [condition('Ready', 'False')]), condition('Stalled', 'True')];
   if (
+    object.status?.observedGeneration === observedGeneration &&
     changed.every(({ type, ...fields }) => {
       const last = before.find((candidate) => candidate.type === type);
       return last?.status === fields.status && last.reason === reason && last.message === message;
@@ -68,6 +71,8 @@ export async function writeStandstill(
   )
     return false;
   const kept = before.filter(({ type }) => !changed.some((candidate) => candidate.type === type));
-  await writeStatus(client, object.metadata.name, { ...object.status, conditions: [...kept, ...changed] }, signal);
+  // Tools that read kstatus wait for a status of an older generation, and see no condition of it.
+  const status = { ...object.status, observedGeneration, conditions: [...kept, ...changed] };
+  await writeStatus(client, object.metadata.name, status, signal);
   return true;
 }
