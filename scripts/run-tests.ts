@@ -45,7 +45,7 @@ const stages: Readonly<Record<string, Stage>> = {
     runs: () => inNamespaces('test/e2e'),
   },
   others: {
-    title: "tests with others' software: cert-manager, Helm 3 and what else people run beside us",
+    title: "tests with others' software: cert-manager, Flux, Helm 3 and what else people run beside us",
     prepare: ['node', 'lab/others/build-others.ts'],
     runs: () => inNamespaces('test/others'),
   },

@@ -1,7 +1,7 @@
 import { ensureControlPlane } from '../build-control-plane.ts';
 import { ensureHelm } from '../build-go-tool.ts';
 import { ensureModuleFiles, foreignDefinitions, openApiOf, releases } from './module-files.ts';
-import { ensureCertManager, ensureHelm3 } from './programs.ts';
+import { ensureCertManager, ensureFlux, ensureHelm3 } from './programs.ts';
 
 // All that `make test-others` runs, as its suites have no network from which a module could be downloaded.
 const log = (message: string) => void process.stderr.write(`${message}\n`);
@@ -10,3 +10,4 @@ await ensureHelm(log);
 for (const files of [...releases.map(openApiOf), ...foreignDefinitions]) await ensureModuleFiles(files, log);
 await ensureCertManager(log);
 await ensureHelm3(log);
+await ensureFlux(log);

@@ -59,16 +59,31 @@ export const certManagerDefinitions: ModuleFiles = {
   path: 'deploy/crds',
 };
 
+/** CustomResourceDefinitions of Flux, as `lab/others/flux/go.mod` pins it; later versions need a later Go. */
+export const fluxDefinitions: readonly ModuleFiles[] = [
+  { module: 'github.com/fluxcd/source-controller', version: 'v1.9.6', path: 'config/crd/bases' },
+  { module: 'github.com/fluxcd/kustomize-controller', version: 'v1.9.6', path: 'config/crd/bases' },
+  { module: 'github.com/fluxcd/helm-controller', version: 'v1.6.1', path: 'config/crd/bases' },
+];
+
+/** CustomResourceDefinitions of Argo CD; later versions need a later Go. */
+const argoDefinitions: ModuleFiles = {
+  module: 'github.com/argoproj/argo-cd/v3',
+  version: 'v3.5.7',
+  path: 'manifests/crds',
+};
+
+/** CustomResourceDefinitions of the Prometheus Operator, of the version that `lab/others/prometheus-operator` pins. */
+const prometheusDefinitions: ModuleFiles = {
+  module: 'github.com/prometheus-operator/prometheus-operator',
+  version: 'v0.85.0',
+  path: 'example/prometheus-operator-crd',
+};
+
 /** CustomResourceDefinitions of those whose objects we ship. */
 export const foreignDefinitions: readonly ModuleFiles[] = [
   certManagerDefinitions,
-  {
-    module: 'github.com/prometheus-operator/prometheus-operator',
-    version: 'v0.85.0',
-    path: 'example/prometheus-operator-crd',
-  },
-  // Later versions need a later Go, even to be downloaded.
-  { module: 'github.com/fluxcd/source-controller', version: 'v1.9.6', path: 'config/crd/bases' },
-  { module: 'github.com/fluxcd/kustomize-controller', version: 'v1.9.6', path: 'config/crd/bases' },
-  { module: 'github.com/argoproj/argo-cd/v3', version: 'v3.5.7', path: 'manifests/crds' },
+  prometheusDefinitions,
+  ...fluxDefinitions,
+  argoDefinitions,
 ];

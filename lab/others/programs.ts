@@ -18,3 +18,18 @@ export function ensureHelm3(log: Log): Promise<string> {
   const commands = { helm: 'helm.sh/helm/v3/cmd/helm' };
   return ensureTool({ name: 'others/helm3', commands, takes: 'about 3 minutes' }, log);
 }
+
+const flux: GoTool = {
+  name: 'others/flux',
+  commands: {
+    'source-controller': 'github.com/fluxcd/source-controller',
+    'kustomize-controller': 'github.com/fluxcd/kustomize-controller',
+    'helm-controller': 'github.com/fluxcd/helm-controller',
+  },
+  takes: 'about 10 minutes',
+};
+
+/** Resolves to a folder with Flux's `source-controller`, `kustomize-controller` and `helm-controller`. */
+export function ensureFlux(log: Log): Promise<string> {
+  return ensureTool(flux, log);
+}

@@ -108,7 +108,8 @@ describe("objects of others' kinds that we ship, on a real API server with their
       await expectAccepted(built.filter(({ apiVersion }) => group.test(apiVersion)));
     });
 
-  it('are accepted by Flux', () => expectAccepted(readExample('flux-kustomization.yaml')));
+  for (const example of ['flux-kustomization.yaml', 'flux-helm-release.yaml'])
+    it(`are accepted by Flux: ${example}`, () => expectAccepted(readExample(example)));
 
   it('are accepted by Argo CD', () => expectAccepted(readExample('argocd-application.yaml')));
 

@@ -1,0 +1,227 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { type DeployPlane, startDeployPlane } from '../../lab/deploy-plane.ts';
+import { ensureModuleFiles, fluxDefinitions } from '../../lab/others/module-files.ts';
+import { ensureFlux } from '../../lab/others/programs.ts';
+import { waitUntil } from '../../lab/wait-until.ts';
+import { type GitOps, startGitOps } from '../support/gitops.ts';
+
+const system = 'peerdiscovery-system';
+const flux = 'flux-system';
+const storage = '127.0.0.1:9790';
+const controllers = ['source-controller', 'kustomize-controller', 'helm-controller'] as const;
+
+/** The part of a Flux object that tests read. */
+interface FluxObject {
+  readonly status?: {
+    readonly lastHandledReconcileAt?: string;
+    readonly conditions?: readonly { readonly type: string; readonly status: string; readonly message: string }[];
+  };
+}
+
+describe('Flux by its own controllers', function () {
+  this.timeout(300_000);
+  let lab: DeployPlane;
+  let gitops: GitOps;
+
+  before(async () => {
+    const log = (message: string) => void process.stdout.write(`      … ${message}\n`);
+    const programs = await ensureFlux(log);
+    lab = await startDeployPlane(log);
+    gitops = await startGitOps(lab, '127.0.0.1');
+    writeApp();
+    for (const files of fluxDefinitions)
+      await lab.must(['apply', '--server-side', '-f', await ensureModuleFiles(files, log)]);
+    await lab.must(['wait', '--for=condition=Established', '--timeout=60s', 'crd', '--all']);
+    await lab.must(['create', 'namespace', flux]);
+    startControllers(programs);
+  });
+
+  after(async () => {
+    await gitops?.git.stop();
+    await lab?.stop();
+  });
+
+  afterEach(async function () {
+    if (this.currentTest?.state !== 'failed' || lab === undefined) return;
+    const kinds = 'gitrepositories,kustomizations,helmreleases,deployments,pods';
+    const { stdout } = await lab.kubectl(['get', kinds, '-A', '-o', 'wide']);
+    const tail = (name: string) => lab.plane.readLog(name).split('\n').slice(-12).join('\n');
+    process.stdout.write(`${stdout}\n${controllers.map(tail).join('\n')}\n`);
+  });
+
+  /** What must not be shipped while servers differ. */
+  function writeApp(): void {
+    const app = join(gitops.work, 'apps/needs-new-api');
+    mkdirSync(app, { recursive: true });
+    const map = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'needs-new-api', namespace: 'default' } };
+    writeFileSync(join(app, 'app.yaml'), JSON.stringify(map));
+    gitops.git.commit('An app that needs a new API');
+  }
+
+  function startControllers(programs: string): void {
+    const access = { server: lab.plane.server('old-1').url, token: lab.plane.tokens.admin, name: 'flux' };
+    const env = { KUBECONFIG: lab.plane.kubeconfig(access), RUNTIME_NAMESPACE: flux };
+    const folder = join(lab.folder, 'artifacts');
+    mkdirSync(folder);
+    const own: Readonly<Record<(typeof controllers)[number], readonly string[]>> = {
+      'source-controller': [
+        ...[`--storage-path=${folder}`, `--storage-addr=${storage}`, `--storage-adv-addr=${storage}`],
+      ],
+      'kustomize-controller': ['--requeue-dependency=2s'],
+      'helm-controller': [],
+    };
+    for (const [index, name] of controllers.entries()) {
+      const ports = [`--metrics-addr=127.0.0.1:${9700 + index}`, `--health-addr=127.0.0.1:${9710 + index}`];
+      lab.plane.spawn(join(programs, name), ['--watch-all-namespaces', ...ports, ...own[name]], { name, env });
+    }
+  }
+
+  const get = async (kind: string, name: string): Promise<FluxObject> =>
+    JSON.parse(await lab.must(['get', kind, name, '-n', flux, '-o', 'json']));
+  const readyOf = (object: FluxObject) => object.status?.conditions?.find(({ type }) => type === 'Ready');
+
+  /** Waits until Flux says Ready with this status, and resolves to its message. */
+  async function waitForReady(kind: string, name: string, status: 'True' | 'False'): Promise<string> {
+    let last: FluxObject | undefined;
+    return waitUntil(
+      `${kind} ${name} to have Ready ${status}`,
+      async () => {
+        last = await get(kind, name);
+        const ready = readyOf(last);
+        return ready?.status === status ? ready.message : undefined;
+      },
+      { boundMs: 200_000, everyMs: 1_000, seen: () => JSON.stringify(last?.status) },
+    );
+  }
+
+  /** What `flux reconcile` does: resolves once the controller has handled it. */
+  async function reconcile(kind: string, name: string): Promise<FluxObject> {
+    const token = String(Date.now());
+    const note = `reconcile.fluxcd.io/requestedAt=${token}`;
+    await lab.must(['annotate', '--overwrite', '--field-manager=flux-client-side-apply', kind, name, '-n', flux, note]);
+    let last: FluxObject | undefined;
+    return waitUntil(
+      `${kind} ${name} to be reconciled`,
+      async () => {
+        last = await get(kind, name);
+        return last.status?.lastHandledReconcileAt === token && readyOf(last)?.status !== 'Unknown' ? last : undefined;
+      },
+      { boundMs: 200_000, everyMs: 500, seen: () => JSON.stringify(last?.status) },
+    );
+  }
+
+  /** Commits what the folder has, and has Flux apply it; resolves to what Flux says of it. */
+  async function roll(message: string): Promise<FluxObject> {
+    const commit = gitops.git.commit(message);
+    await reconcile('gitrepository', 'platform');
+    const applied = await reconcile('kustomization', 'peerdiscovery');
+    expect(JSON.stringify(applied.status)).to.contain(commit);
+    return applied;
+  }
+
+  const address = /https:.*\/peerdiscovery\.git/;
+
+  describe('the example of a Kustomization', () => {
+    it('is installed to Ready', async () => {
+      await gitops.applyExample('flux-kustomization.yaml', address);
+      await waitForReady('kustomization', 'peerdiscovery', 'True');
+      await lab.must(['wait', '--for=condition=Ready', 'peerdiscovery/cluster', '--timeout=1s']);
+      const images = await lab.must(['get', 'deployments', '-n', system, '-o', 'jsonpath={..image}']);
+      expect(images).to.equal('registry.example.com/peerdiscovery:0.1.0 registry.example.com/peerdiscovery:0.1.0');
+    });
+
+    it('holds back what needs a new API while servers differ', async () => {
+      await waitForReady('kustomization', 'peerdiscovery-converged', 'False');
+      const { message } = readyOf(await get('kustomization', 'needs-new-api')) ?? {};
+      expect(message).to.contain('peerdiscovery-converged');
+      expect((await lab.kubectl(['get', 'configmap', 'needs-new-api', '-n', 'default'])).code).not.to.equal(0);
+    });
+
+    it('shares no field with us: nobody writes an object while Flux looks again and again', () =>
+      gitops.expectNoWrites('kustomize.toolkit.fluxcd.io/name=peerdiscovery', () =>
+        reconcile('kustomization', 'peerdiscovery'),
+      ));
+
+    it('has drift noticed and put back', async () => {
+      await gitops.drift();
+      expect(await gitops.isPutBack()).to.equal(false);
+      expect(readyOf(await reconcile('kustomization', 'peerdiscovery'))?.status).to.equal('True');
+      expect(await gitops.isPutBack()).to.equal(true);
+    });
+
+    it('rolls a change out, and waits until it runs', async () => {
+      gitops.edit('config/proxy/deployment.yaml', (text) => text.replace(/replicas: \d+/, 'replicas: 3'));
+      gitops.edit(
+        'config/overlays/routing/peerdiscovery.yaml',
+        (text) => `${text}  staleAfter: 5s\n  goneAfter: 5s\n  polling: { interval: 1s }\n`,
+      );
+      expect(readyOf(await roll('Run three proxies, and look closer'))?.status).to.equal('True');
+      expect(await gitops.proxies('.status.readyReplicas')).to.equal('3');
+      const path = 'jsonpath={.metadata.generation} {.status.observedGeneration}';
+      const seen = await lab.must(['get', 'pd', 'cluster', '-o', path]);
+      expect(new Set(seen.split(' ')).size).to.equal(1);
+    });
+
+    it('ships what needs a new API once every server serves the same', async () => {
+      await lab.plane.server('new-1').stop();
+      await waitForReady('kustomization', 'needs-new-api', 'True');
+      await lab.must(['get', 'configmap', 'needs-new-api', '-n', 'default']);
+      await lab.plane.server('new-1').start();
+    });
+
+    it('is failed, with our reason, while a PeerDiscovery is Stalled, and ready once it can be followed', async () => {
+      const wrong = '  addresses: { allowedCIDRs: ["fd00::/7"] }\n';
+      gitops.edit('config/overlays/routing/peerdiscovery.yaml', (text) => text + wrong);
+      const failed = readyOf(await roll('Allow a range that is none'));
+      expect(failed?.status).to.equal('False');
+      expect(failed?.message)
+        .to.contain('PeerDiscovery/cluster')
+        .and.to.match(/Failed/);
+      gitops.edit('config/overlays/routing/peerdiscovery.yaml', (text) => text.replace(wrong, ''));
+      expect(readyOf(await roll('Allow it no more'))?.status).to.equal('True');
+    });
+
+    it('is removed with everything that it has installed', async () => {
+      await lab.must(['delete', 'kustomization', '--all', '-n', flux, '--timeout=120s']);
+      await waitUntil('the namespace to go', async () => (await lab.kubectl(['get', 'namespace', system])).code !== 0);
+      expect((await lab.kubectl(['get', 'clusterroles', '-o', 'name'])).stdout).not.to.contain('peerdiscovery');
+    });
+  });
+
+  describe('the example of a HelmRelease', () => {
+    it('is installed to Ready', async () => {
+      await gitops.applyExample('flux-helm-release.yaml', address);
+      await waitForReady('helmrelease', 'peerdiscovery', 'True');
+      await lab.must(['wait', '--for=condition=Ready', 'peerdiscovery/cluster', '--timeout=1s']);
+      expect(await gitops.isPutBack()).to.equal(true);
+    });
+
+    it('shares no field with us: nobody writes an object while Flux looks again and again', () =>
+      gitops.expectNoWrites('helm.toolkit.fluxcd.io/name=peerdiscovery', () =>
+        reconcile('helmrelease', 'peerdiscovery'),
+      ));
+
+    it('has drift noticed and put back', async () => {
+      await gitops.drift();
+      expect(await gitops.isPutBack()).to.equal(false);
+      expect(readyOf(await reconcile('helmrelease', 'peerdiscovery'))?.status).to.equal('True');
+      expect(await gitops.isPutBack()).to.equal(true);
+    });
+
+    it('rolls a change out, and waits until it runs', async () => {
+      const spec = { values: { proxy: { replicas: 3 } } };
+      const patch = ['patch', 'helmrelease', 'peerdiscovery', '-n', flux, '--type=merge'];
+      await lab.must([...patch, '-p', JSON.stringify({ spec })]);
+      expect(readyOf(await reconcile('helmrelease', 'peerdiscovery'))?.status).to.equal('True');
+      expect(await gitops.proxies('.status.readyReplicas')).to.equal('3');
+    });
+
+    it('is uninstalled with everything but the CRD', async () => {
+      await lab.must(['delete', 'helmrelease', '--all', '-n', flux, '--timeout=120s']);
+      const left = await lab.must(['get', 'deployments,clusterroles,peerdiscoveries', '-A', '-o', 'name']);
+      expect(left).not.to.contain('peerdiscovery');
+    });
+  });
+});
