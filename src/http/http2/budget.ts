@@ -15,15 +15,15 @@ export class Budget {
     this.#at = now();
   }
 
-  /** Takes one token. Returns false if none is left. */
-  spend(): boolean {
-    if (this.#left < 1) {
+  /** Takes so many tokens. Returns false, and takes none, if fewer are left. */
+  spend(cost = 1): boolean {
+    if (this.#left < cost) {
       const now = this.#now();
       this.#left = Math.min(this.#burst, this.#left + ((now - this.#at) / 1_000) * this.#perSecond);
       this.#at = now;
-      if (this.#left < 1) return false;
+      if (this.#left < cost) return false;
     }
-    this.#left--;
+    this.#left -= cost;
     return true;
   }
 }

@@ -138,6 +138,10 @@ export class ClientConnection extends Http2Connection {
     return stream.answered > 0;
   }
 
+  protected override mayReadHead(): boolean {
+    return true;
+  }
+
   protected override lastOfOther(): number {
     return 0;
   }

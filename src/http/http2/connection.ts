@@ -72,6 +72,10 @@ const spareContinuations = 64;
 const keptPart = 1 / 8;
 /** Bytes charged per chunk besides its content, so that many small chunks are not free. */
 const pieceCost = 512;
+/** A frame that does nothing costs as much again for so many bytes: this side has read and decrypted them. */
+const oddBytes = 1024;
+/** So many bytes of DATA for a stream that has ended cost a trifle: what is on its way is less than a window. */
+const lateBytes = 4 * 1024;
 /** A smaller DATA frame spends from the budget of trifles, unless it is the last of its stream. */
 const trifleBytes = 64;
 const noBytes = Buffer.alloc(0);
@@ -154,6 +158,10 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     else this.fail(fault(errorCode.protocol, 'the preface is not that of HTTP/2'));
   }
 
+  mayTake(type: number, length: number): boolean {
+    return (type !== frameType.headers && type !== frameType.continuation) || this.mayReadHead(length);
+  }
+
   onFrame(type: number, flags: number, id: number, bytes: Buffer, from: number, to: number): void {
     this.fail(this.#takeFrame(type, flags, id, bytes, from, to));
   }
@@ -183,7 +191,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
         if (id !== 0) return fault(errorCode.protocol, 'GOAWAY of a stream');
         if (length < 8) return fault(errorCode.frameSize, 'a GOAWAY that is too short');
         this.onGoaway(bytes.readUInt32BE(from) & 0x7fffffff);
-        return this.countOddity();
+        return this.countOddity(length);
       case frameType.windowUpdate:
         return this.#onWindowUpdate(id, bytes, from, length);
       case frameType.continuation:
@@ -192,7 +200,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
         return fault(errorCode.protocol, 'PUSH_PROMISE where there is no push');
       default:
         // RFC 9113, section 4.1: unknown frame types are ignored.
-        return this.countOddity();
+        return this.countOddity(length);
     }
   }
 
@@ -244,6 +252,10 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
       return;
     }
     this.heard = true;
+    this.#read(chunk);
+  };
+
+  #read(chunk: Buffer): void {
     try {
       this.#reader.read(chunk);
     } catch (error) {
@@ -251,7 +263,13 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     }
     if (this.output.isDrowned(this.#setting.maxUnread))
       this.fail(fault(errorCode.enhanceYourCalm, 'it makes this side write, and does not read'));
-  };
+  }
+
+  /** Goes on reading after `mayReadHead` has said no. */
+  protected readOn(): void {
+    this.socket.resume();
+    if (this.state === 'open') this.#read(noBytes);
+  }
 
   /** Ends this connection alone after a bug, so that no other suffers. */
   readonly #onCrash = (error: unknown): void => {
@@ -279,6 +297,8 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     }
   };
 
+  /** False if a frame of a field block has to wait: whoever says so calls `readOn` later. */
+  protected abstract mayReadHead(length: number): boolean;
   /** True for a stream that neither side has opened. */
   protected abstract isIdle(id: number): boolean;
   /** False until the stream's header fields have arrived. */
@@ -338,7 +358,11 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     this.onFault(reason);
     // Any other peer gets the time to read the reason.
     if (isDrowned) this.socket.destroy();
-    else if (code === errorCode.enhanceYourCalm) this.socket.once('finish', () => this.socket.destroy());
+    else if (code === errorCode.enhanceYourCalm) {
+      // Whatever it still sends would cost this side more.
+      this.socket.pause();
+      this.socket.once('finish', () => this.socket.destroy());
+    }
   }
 
   #stop(phase: 'ended' | 'closed'): void {
@@ -387,12 +411,14 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   }
 
   /** Spends from the budget of frames that do nothing, or that make this side work for little. */
-  protected countOddity(): Fault | undefined {
-    return this.#oddities.spend() ? undefined : fault(errorCode.enhanceYourCalm, 'too many frames that do nothing');
+  protected countOddity(bytes = 0): Fault | undefined {
+    return this.#oddities.spend(1 + bytes / oddBytes)
+      ? undefined
+      : fault(errorCode.enhanceYourCalm, 'too many frames that do nothing');
   }
 
-  #countTrifle(): Fault | undefined {
-    return this.#trifles.spend() ? undefined : fault(errorCode.enhanceYourCalm, 'too many frames for what they do');
+  #countTrifle(cost = 1): Fault | undefined {
+    return this.#trifles.spend(cost) ? undefined : fault(errorCode.enhanceYourCalm, 'too many frames for what they do');
   }
 
   #onHeaders(flags: number, id: number, bytes: Buffer, start: number, end: number): Fault | undefined {
@@ -492,7 +518,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
       return fault(errorCode.flowControl, 'a window is too large');
     this.output.send(frameHead(0, frameType.settings, flag.ack, 0));
     this.onSettings();
-    return this.countOddity();
+    return this.countOddity(to - from);
   }
 
   #setStreamWindow(value: number): boolean {
@@ -570,7 +596,9 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     }
     const stream = this.streams.get(id);
     if (stream === undefined || stream.remoteEnded) {
-      if (!this.mayBeOnItsWay(id)) this.fail(this.refuse(id, errorCode.streamClosed));
+      this.fail(
+        this.mayBeOnItsWay(id) ? this.#countTrifle(length / lateBytes) : this.refuse(id, errorCode.streamClosed),
+      );
       return undefined;
     }
     stream.receiveWindow -= length;

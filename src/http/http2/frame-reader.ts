@@ -4,6 +4,8 @@ import { defaultFrameBytes, flag, frameHeadBytes, frameType } from './frames.ts'
 export interface FrameTaker {
   /** A whole frame, of any kind but unpadded DATA. `bytes[from, to)` is its payload; do not keep it. */
   onFrame(type: number, flags: number, stream: number, bytes: Buffer, from: number, to: number): void;
+  /** Asked before `onFrame`. If false, the reader keeps the frame and all that follows, and goes on with the next `read`. */
+  mayTake(type: number, length: number): boolean;
   /** The head of an unpadded DATA frame. Its content follows in pieces, by `onData`. */
   onDataHead(flags: number, stream: number, length: number): void;
   onData(piece: Buffer, isLast: boolean): void;
@@ -11,7 +13,7 @@ export interface FrameTaker {
   onUnreadable(reason: 'frame' | 'preface'): void;
 }
 
-/** Splits incoming bytes into frames. It holds at most one frame. RFC 9113, section 4.1. */
+/** Splits incoming bytes into frames. It holds at most one, and what the taker does not want yet. RFC 9113, section 4.1. */
 export class FrameReader {
   readonly #taker: FrameTaker;
   /** What must precede the first frame, and how many bytes of it have arrived. */
@@ -28,7 +30,7 @@ export class FrameReader {
     this.#preface = preface;
   }
 
-  /** Of a frame that has come in part. */
+  /** Of what has come and was not taken. */
   get heldBytes(): number {
     return this.#rest?.length ?? 0;
   }
@@ -49,9 +51,10 @@ export class FrameReader {
         return;
       }
     if (this.#rest !== undefined) {
-      bytes = Buffer.concat([this.#rest, chunk]);
+      bytes = chunk.length === 0 ? this.#rest : Buffer.concat([this.#rest, chunk]);
       this.#rest = undefined;
     }
+    let isKept = false;
     while (!this.#stopped) {
       if (this.#dataLeft > 0) {
         if (at >= bytes.length) return;
@@ -79,11 +82,15 @@ export class FrameReader {
       }
       const end = at + frameHeadBytes + length;
       if (end > bytes.length) break;
+      isKept = !this.#taker.mayTake(type, length);
+      if (isKept) break;
       const from = at + frameHeadBytes;
       at = end;
       this.#taker.onFrame(type, flags, stream, bytes, from, end);
     }
-    // A copy: the rest is short, and a view would keep its whole buffer alive.
-    if (!this.#stopped && at < bytes.length) this.#rest = Buffer.from(bytes.subarray(at));
+    if (this.#stopped || at >= bytes.length) return;
+    const rest = bytes.subarray(at);
+    // A copy: part of a frame is short, and a view would keep its whole buffer alive.
+    this.#rest = isKept ? rest : Buffer.from(rest);
   }
 }

@@ -24,6 +24,8 @@ export interface ServerOwner {
    * `excess` tells which limit the fields exceeded, if any; those that did not fit are missing.
    */
   onRequest(stream: Http2Stream, request: RequestFields, hasBody: boolean, excess: FieldExcess | undefined): StreamUser;
+  /** Pays for the frame of a head, of so many bytes; false if it has to wait, and `goOn` is called when it may be read. */
+  takeTurn(bytes: number, goOn: () => void): boolean;
   /** A stream above the concurrency limit was refused, or an idle connection is being closed. */
   onLimit(limit: 'http2_streams' | 'idle_timeout'): void;
   /** The connection ends because the client broke a rule or a limit. */
@@ -126,6 +128,16 @@ export class ServerConnection extends Http2Connection {
     this.output.sendGoaway(this.#last, errorCode.none);
     this.onStreamClosed();
   }
+
+  protected override mayReadHead(length: number): boolean {
+    if (this.#owner.takeTurn(length, this.#goOn)) return true;
+    this.socket.pause();
+    return false;
+  }
+
+  readonly #goOn = (): void => {
+    this.readOn();
+  };
 
   protected override isIdle(id: number): boolean {
     return id > this.#last && id <= this.#lastTaken;

@@ -5,6 +5,7 @@ import { HeadRoom } from './head-room.ts';
 import type { Keeper } from './held-bytes.ts';
 import { createHttp1Front } from './http1-front.ts';
 import { createHttp2Front } from './http2-front.ts';
+import { Turns } from './turns.ts';
 
 /** Serves HTTP on connections that others have accepted. */
 export interface HttpFront<Connection extends HttpConnection> {
@@ -25,8 +26,9 @@ export function createFront<Connection extends HttpConnection>(
   options: FrontOptions<Connection>,
 ): HttpFront<Connection> {
   const room = new HeadRoom(options.limits.maxLongHeaderBytes);
-  const http1 = createHttp1Front(options, room);
-  const http2 = createHttp2Front(options, room);
+  const turns = new Turns();
+  const http1 = createHttp1Front(options, room, turns);
+  const http2 = createHttp2Front(options, room, turns);
   return {
     accept: (socket, connection, protocol) => (protocol === 'h2' ? http2 : http1).accept(socket, connection),
     http2Connections: () => http2.connections(),

@@ -6,6 +6,7 @@ import type { Keeper } from './held-bytes.ts';
 import type { Http1Exchange } from './http1-exchange.ts';
 import { type Http1Shared, Http1Socket } from './http1-socket.ts';
 import { sweepWhileAny } from './sweep.ts';
+import type { Turns } from './turns.ts';
 
 /** The HTTP/1.x side of the front. */
 export interface Http1Front<Connection> {
@@ -20,6 +21,7 @@ export interface Http1Front<Connection> {
 export function createHttp1Front<Connection extends HttpConnection>(
   options: FrontOptions<Connection>,
   room: HeadRoom,
+  turns: Turns,
 ): Http1Front<Connection> {
   const sockets = new Set<Http1Socket<Connection>>();
   const { parsers, limits, clock, signal, log } = options;
@@ -39,6 +41,7 @@ export function createHttp1Front<Connection extends HttpConnection>(
   const shared: Http1Shared<Connection> = {
     ...options,
     room,
+    turns,
     isDraining: () => draining,
     flushSoon: (exchange) => {
       if (unflushed.push(exchange) === 1) setImmediate(flushAll);

@@ -13,10 +13,12 @@ import { noHeadRoom, type Refusal } from './refusal.ts';
 import { RepeatedHead } from './repeated-head.ts';
 import { RequestBody } from './request-body.ts';
 import { splice } from './splice.ts';
+import type { Turns } from './turns.ts';
 
 /** What all connections of a front share. */
 export interface Http1Shared<Connection extends HttpConnection> extends FrontOptions<Connection> {
   readonly room: HeadRoom;
+  readonly turns: Turns;
   isDraining(): boolean;
   flushSoon(exchange: Http1Exchange<Connection>): void;
   /** Has {@link Http1Socket.takeNext} called when it is this connection's turn. */
@@ -62,6 +64,8 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
   /** Bytes that the client sent ahead of the current answer. */
   #ahead: Buffer[] = [];
   #aheadBytes = 0;
+  /** True while what has come of a head waits for its turn. */
+  #waits = false;
   readonly #discarded = new DiscardedBytes();
   /** The server's side of a connection that was handed over. */
   #peer: Duplex | undefined;
@@ -110,7 +114,7 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
 
   /** Ends the connection if it has nothing to do. */
   closeIfIdle(): void {
-    if (this.#phase === 'idle') this.#linger();
+    if (this.#phase === 'idle' && this.#ahead.length === 0) this.#linger();
   }
 
   isClosing(): boolean {
@@ -162,7 +166,25 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
     this.#readOn();
   }
 
+  /** Waits with bytes of a head until it is this connection's turn. */
+  #waitWith(chunk: Buffer): void {
+    this.#waits = true;
+    this.#keepAhead(chunk);
+    this.#socket.pause();
+    this.#shared.turns.wait(this.#onTurn);
+  }
+
+  readonly #onTurn = (): void => {
+    this.#waits = false;
+    const ahead = this.#ahead;
+    this.#ahead = [];
+    this.#aheadBytes = 0;
+    for (const chunk of ahead) this.#onData(chunk);
+    this.#readOn();
+  };
+
   #readOn(): void {
+    if (this.#waits) return;
     if (this.#phase !== 'upgrading' && !this.#isFull && !this.#hasEnough()) this.#socket.resume();
   }
 
@@ -200,7 +222,8 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
       case 'head':
         // What came before is read first.
         if (this.#ahead.length > 0) this.#keepAhead(chunk);
-        else this.#parse(chunk);
+        else if (this.client.owner !== undefined || this.#shared.turns.take(chunk.length)) this.#parse(chunk);
+        else this.#waitWith(chunk);
         return;
       case 'busy':
         if (this.#body === undefined || this.#body.complete) this.#keepAhead(chunk);

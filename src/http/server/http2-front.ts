@@ -10,6 +10,7 @@ import { Http2Exchange } from './http2-exchange.ts';
 import { objectToTarget } from './objections.ts';
 import { noHeadRoom, type Refusal } from './refusal.ts';
 import { sweepWhileAny } from './sweep.ts';
+import type { Turns } from './turns.ts';
 
 /** The HTTP/2 side of the front. */
 export interface Http2Front<Connection> {
@@ -27,6 +28,7 @@ const ordinaryFields = 10;
 export function createHttp2Front<Connection extends HttpConnection>(
   options: FrontOptions<Connection>,
   room: HeadRoom,
+  turns: Turns,
 ): Http2Front<Connection> {
   const { limits, log, clock, signal, onExchange, onRefusal, onLimit, sendsAway, memoryOf } = options;
   const connections = new Set<ServerConnection>();
@@ -88,6 +90,11 @@ export function createHttp2Front<Connection extends HttpConnection>(
           // What is on its way, watches included, is served to its end.
           if (sendsAway()) connection.drain();
           return exchange;
+        },
+        takeTurn: (bytes, goOn) => {
+          if (client.owner !== undefined || turns.take(bytes)) return true;
+          turns.wait(goOn);
+          return false;
         },
         onLimit,
         onFault: (reason) => {

@@ -46,6 +46,9 @@ describe('the server’s side of HTTP/2', function () {
   /** What is done with a request; reads its body meanwhile. */
   let answer: (request: Seen) => void;
   let maxStreams: number;
+  /** False if heads have to wait, and what goes on with each that does. */
+  let hasTurn: () => boolean;
+  let waiting: (() => void)[];
   /** False stops reading a body. */
   let wants: (request: Seen) => boolean;
 
@@ -60,6 +63,8 @@ describe('the server’s side of HTTP/2', function () {
       stream.end();
     };
     wants = () => true;
+    hasTurn = () => true;
+    waiting = [];
     maxStreams = 100;
     server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
       sockets.push(socket);
@@ -96,6 +101,11 @@ describe('the server’s side of HTTP/2', function () {
           entry.closed = complete;
         },
       };
+    },
+    takeTurn: (_bytes: number, goOn: () => void) => {
+      if (hasTurn()) return true;
+      waiting.push(goOn);
+      return false;
     },
     onLimit: (limit: string) => void exceeded.push(limit),
     onFault: (reason: string) => void faults.push(reason),
@@ -137,6 +147,82 @@ describe('the server’s side of HTTP/2', function () {
     connections[0]?.sweep(0);
     connections[0]?.sweep(5_000);
     expect(socket?.destroyed).to.equal(true);
+    client.destroy();
+  });
+
+  const connectPlainly = async () => {
+    const client = tcpConnect({ port, host: '127.0.0.1' });
+    client.on('error', () => {});
+    await once(client, 'connect');
+    client.write(Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), frame(frameTypes.settings, 0, 0)]));
+    return client;
+  };
+
+  it('reads one head at each turn that it gets, and forgets nothing that comes meanwhile', async () => {
+    let turns = 0;
+    hasTurn = () => turns-- > 0;
+    const client = await connectPlainly();
+    const head = (stream: number) => frame(frameTypes.headers, 5, stream, literals(requestFields()));
+    client.write(Buffer.concat([1, 3, 5].map(head)));
+    for (const stream of [1, 3, 5]) {
+      await eventually(() => waiting.length > 0);
+      expect(sockets[0]?.isPaused()).to.equal(true);
+      expect(seen).to.have.length((stream - 1) / 2);
+      client.write(head(stream + 6));
+      turns = 1;
+      waiting.shift()?.();
+      expect(seen.at(-1)?.stream.id).to.equal(stream);
+    }
+    expect(connections[0]?.heldBytes()).to.be.above(0);
+    hasTurn = () => true;
+    for (const goOn of waiting) goOn();
+    await eventually(() => seen.length === 6);
+    expect(seen.map(({ stream }) => stream.id)).to.deep.equal([1, 3, 5, 7, 9, 11]);
+    expect(sockets[0]?.isPaused()).to.equal(false);
+    client.destroy();
+  });
+
+  const costly: Readonly<Record<string, Buffer>> = {
+    'frames that nobody knows': frame(0xee, 0, 0, Buffer.alloc(16 * 1024)),
+    SETTINGS: frame(frameTypes.settings, 0, 0, Buffer.alloc(6 * 2_730)),
+    GOAWAY: frame(frameTypes.goaway, 0, 0, Buffer.alloc(16 * 1024)),
+  };
+  for (const [name, one] of Object.entries(costly))
+    it(`reads a megabyte of ${name} and no more`, async () => {
+      const client = await connectPlainly();
+      for (let at = 0; at < 200 && faults.length === 0; at++) {
+        client.write(one);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      await eventually(() => faults.length === 1);
+      await eventually(() => sockets[0]?.destroyed === true);
+      expect(faults).to.deep.equal(['too many frames that do nothing']);
+      expect(sockets[0]?.bytesRead).to.be.below(2 * 1024 * 1024);
+      client.destroy();
+    });
+
+  it('reads nothing more of whoever has cost too much', async () => {
+    const client = await connectPlainly();
+    const block = Buffer.concat(Array.from({ length: 1_100 }, () => frame(0xee, 0, 0)));
+    client.write(block);
+    await eventually(() => faults.length === 1);
+    expect(sockets[0]?.isPaused()).to.equal(true);
+    client.destroy();
+  });
+
+  it('reads less than a hundred megabytes of DATA for a stream that it has ended', async () => {
+    const client = await connectPlainly();
+    client.write(frame(frameTypes.headers, 4, 1, literals(requestFields([[':method', 'POST']]))));
+    await eventually(() => seen[0]?.closed === true);
+    const block = Buffer.concat(
+      Array.from({ length: 16 }, () => frame(frameTypes.data, 0, 1, Buffer.alloc(16 * 1024))),
+    );
+    let sent = 0;
+    for (; sent < 400 && faults.length === 0; sent++) {
+      if (!client.write(block)) await Promise.race([once(client, 'drain'), once(client, 'close')]);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(faults).to.deep.equal(['too many frames for what they do']);
     client.destroy();
   });
 

@@ -292,6 +292,66 @@ describe('our own HTTP/1.1', function () {
     expect(Math.max(...lookedIn.values())).to.be.at.most(2);
   });
 
+  it('lets clients that nobody knows wait, and a known one never', async () => {
+    const fields = Array.from({ length: 40 }, (_, at) => `x-${at}: ${'y'.repeat(170)}\r\n`).join('');
+    let strangers = 0;
+    let known = 0;
+    let worst = 0;
+    let before = 0;
+    const handle = (exchange: Exchange) => {
+      if (exchange.connection.owner === undefined) strangers++;
+      else {
+        known++;
+        // What strangers had between two requests that a known client has sent one after another.
+        worst = Math.max(worst, strangers - before);
+        before = strangers;
+      }
+      ok(exchange);
+    };
+    const front = createFrontUnderTest({ handle }, createManualClock());
+    const owned = { ...client(), owner: 'somebody' };
+    const accept = (connection: ClientConnection) => {
+      const [server, socket] = duplexPair();
+      front.accept(server, connection);
+      stops.push(() => socket.destroy());
+      return socket.resume();
+    };
+    stops.push(front.stop);
+    const others = Array.from({ length: 100 }, () => accept(client()));
+    const user = accept(owned);
+    for (const socket of others) socket.write(get('/', fields));
+    for (let turn = 0; strangers < 100; turn++) {
+      if (known === turn) user.write(get());
+      await eventually(() => known > turn || strangers === 100);
+    }
+    expect(known).to.be.above(3);
+    // Some seven heads of this length in a turn of the event loop.
+    expect(worst).to.be.at.most(30);
+  });
+
+  it('answers whoever waits for its turn before it drains', async () => {
+    const fields = Array.from({ length: 40 }, (_, at) => `x-${at}: ${'y'.repeat(170)}\r\n`).join('');
+    const clients = Array.from({ length: 60 }, () => client());
+    const front = createFrontUnderTest({ handle: ok }, createManualClock());
+    let answered = 0;
+    const sockets = clients.map((one) => {
+      const [server, socket] = duplexPair();
+      front.accept(server, one);
+      stops.push(() => socket.destroy());
+      return socket.on('data', (chunk: Buffer) => {
+        if (chunk.includes('HTTP/1.1 200')) answered++;
+      });
+    });
+    stops.push(front.stop);
+    for (const socket of sockets) socket.write(get());
+    await eventually(() => answered === 60);
+    for (const socket of sockets) socket.write(get('/', fields));
+    const wait = () => [...front.keepers()].some((keeper) => keeper.keptBytes(new Set()) > 7_000);
+    await eventually(wait);
+    front.drain();
+    await eventually(() => answered === 120);
+  });
+
   it('reads no more ahead than a head may have', async () => {
     let running: Exchange | undefined;
     const targets: string[] = [];

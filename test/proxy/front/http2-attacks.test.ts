@@ -31,7 +31,7 @@ describe('attacks over HTTP/2', function () {
   beforeEach(async () => {
     home = await startLoopbackPeer('home', authority);
     proxy = await startProxyUnderTest(authority, home, {
-      limits: { maxHeaderBytes: 64 * 1024, maxHeaderFields: 200 },
+      limits: { maxHeaderBytes: 64 * 1024, maxHeaderFields: 200, maxStreamsPerConnection: 100 },
     });
     client = await connectRawHttp2(proxy.port, authority.caPem);
   });
@@ -230,7 +230,7 @@ describe('attacks over HTTP/2', function () {
     const head = literals(requestFields());
     for (let at = 0; at < 400; at++) client.write(frame(headers, whole, 2 * at + 1, head));
     await eventually(() => client.seen.some(({ type }) => type === reset || type === goaway), 10_000);
-    expect(proxy.proxy.inFlight()).to.be.at.most(250);
+    expect(proxy.proxy.inFlight()).to.be.at.most(100);
   });
 
   it('asks for a body that waits for a word, over HTTP/2 too', async () => {
