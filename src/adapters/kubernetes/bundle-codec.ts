@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { promisify } from 'node:util';
 import { gunzip, gzip } from 'node:zlib';
 import { describeStructureFault } from '../../api/routing-bundle-schema.ts';
+import { findJsonExcess, type JsonBounds } from '../../domain/count-json.ts';
 import type { RoutingBundle } from '../../domain/routing-table.ts';
 import { type PackedBundle, packBundle, unpackPeerSets } from './pack-bundle.ts';
 
@@ -14,8 +15,15 @@ export const bundleFormat = 'peerdiscovery.dev/routing-bundle.v1';
 /** Maximum length of a shard. In base64 it stays well below etcd's limit of 1.5 MiB per object. */
 const defaultShardBytes = 512 * 1024;
 
-/** Maximum length of an unpacked bundle. */
-export const maxBundleBytes = 256 * 1024 * 1024;
+/** Maximum length of an unpacked bundle: 50,000 resources with their subresources take 30 MB. */
+export const maxBundleBytes = 64 * 1024 * 1024;
+/** Maximum length of all shards together: the same 50,000 take 1.5 MB. */
+const maxPackedBytes = 16 * 1024 * 1024;
+/**
+ * What a bundle may hold; the same 50,000 resources take half a million objects and lists. Names of members are those
+ * of the format, and of subresources.
+ */
+const bundleBounds: JsonBounds = { maxContainers: 1_000_000, maxCommas: 3_000_000, maxNames: 20_000 };
 
 /** One piece of a compressed bundle. */
 export interface BundleShard {
@@ -48,15 +56,21 @@ export interface EncodedBundle {
 /** A complete, validated bundle, or why there is none. */
 export type DecodedBundle =
   | { readonly ok: true; readonly bundle: RoutingBundle }
-  | { readonly ok: false; readonly reason: string };
+  | { readonly ok: false; readonly reason: string; readonly isWhole?: boolean };
 
-/** Cuts a bundle into content-addressed shards: equal bundles give equal shards with equal names. */
+/**
+ * Cuts a bundle into content-addressed shards: equal bundles give equal shards with equal names.
+ * @throws Error for a bundle that no reader would take
+ */
 export async function encodeBundle(
   name: string,
   bundle: RoutingBundle,
   maxShardBytes = defaultShardBytes,
 ): Promise<EncodedBundle> {
-  const compressed = await gzipAsync(JSON.stringify(packBundle(bundle)));
+  const text = Buffer.from(JSON.stringify(packBundle(bundle)));
+  const excess = findExcess(text, maxBundleBytes);
+  if (excess !== undefined) throw new Error(`the routing table is too large: ${excess}`);
+  const compressed = await gzipAsync(text);
   const sha256 = hashOf(compressed);
   const shards: BundleShard[] = [];
   for (let start = 0; start < compressed.length; start += maxShardBytes) {
@@ -67,13 +81,20 @@ export async function encodeBundle(
   return { head: { format: bundleFormat, revision: bundle.table.revision, sha256, shards: references }, shards };
 }
 
-/** Decodes the bundle. Succeeds only if every checksum, size and field is right. */
+/**
+ * Decodes the bundle. Succeeds only if every checksum, size and field is right. `isWhole` says that the shards have their
+ * checksums: the same head will never give more.
+ */
 export async function decodeBundle(head: BundleHead, shards: readonly BundleShard[]): Promise<DecodedBundle> {
   const byName = new Map(shards.map((shard) => [shard.name, shard.bytes]));
   const parts: Uint8Array[] = [];
+  let length = 0;
   for (const { name, sha256 } of head.shards) {
     const bytes = byName.get(name);
     if (!bytes) return { ok: false, reason: `shard ${name} is missing` };
+    // Before anything is hashed: a head may name one shard thousands of times.
+    length += bytes.length;
+    if (length > maxPackedBytes) return { ok: false, reason: `its shards are longer than ${maxPackedBytes} bytes` };
     if (hashOf(bytes) !== sha256) return { ok: false, reason: `shard ${name} does not have its checksum` };
     parts.push(bytes);
   }
@@ -81,7 +102,8 @@ export async function decodeBundle(head: BundleHead, shards: readonly BundleShar
   if (hashOf(compressed) !== head.sha256)
     return { ok: false, reason: 'the shards together do not have their checksum' };
   const decoded = await unpackBundle(compressed);
-  if (decoded.ok && decoded.bundle.table.revision !== head.revision) {
+  if (!decoded.ok) return { ...decoded, isWhole: true };
+  if (decoded.bundle.table.revision !== head.revision) {
     return { ok: false, reason: `the head says revision ${head.revision}, the table ${decoded.bundle.table.revision}` };
   }
   return decoded;
@@ -98,14 +120,30 @@ export async function unpackBundle(bytes: Uint8Array, maxBytes = maxBundleBytes)
       return { ok: false, reason: tooLong ? `it is longer than ${maxBytes} bytes` : 'it cannot be decompressed' };
     }
   }
-  if (text.length > maxBytes) return { ok: false, reason: `it is longer than ${maxBytes} bytes` };
+  const excess = findExcess(text, maxBytes);
+  if (excess !== undefined) return { ok: false, reason: excess };
   let value: unknown;
   try {
     value = JSON.parse(Buffer.from(text.buffer, text.byteOffset, text.byteLength).toString('utf8'));
   } catch {
     return { ok: false, reason: 'it is not JSON' };
   }
-  return validateBundle(value);
+  const decoded = validateBundle(value);
+  return decoded.ok ? boundDocuments(decoded) : decoded;
+}
+
+function findExcess(text: Uint8Array, maxBytes: number): string | undefined {
+  return text.length > maxBytes ? `it is longer than ${maxBytes} bytes` : findJsonExcess(text, bundleBounds);
+}
+
+/** The documents are text in the bundle, where nothing tells how many names they have. */
+function boundDocuments(decoded: Extract<DecodedBundle, { ok: true }>): DecodedBundle {
+  const { apis, api } = decoded.bundle;
+  for (const [name, document] of Object.entries({ apis, api })) {
+    const excess = findJsonExcess(Buffer.from(document), bundleBounds);
+    if (excess !== undefined) return { ok: false, reason: `${name}: ${excess}` };
+  }
+  return decoded;
 }
 
 /**

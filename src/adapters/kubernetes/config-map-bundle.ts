@@ -197,12 +197,17 @@ export interface WatchBundleOptions extends BundleLocation {
   readonly random: () => number;
 }
 
+/** How long nothing is read after a table whose content was refused. */
+const refusalPauseMs = 1_000;
+
 /** Follows the published bundle. It validates everything that it hands out. */
 export function watchBundle(options: WatchBundleOptions): Reflector<V1ConfigMap> {
   const { client, namespace, name, signal } = options;
   const log = options.log.child({ bundle: `${namespace}/${name}` });
   const headKey = `${namespace}/${name}`;
   let accepted: { uid: string; head: BundleHead } | undefined;
+  /** The last head whose content was refused. It is not read again. */
+  let refused: { readonly sha256: string; readonly message: string } | undefined;
   let trouble: string | undefined;
   let assembling: Promise<void> = Promise.resolve();
   let wanted = false;
@@ -211,7 +216,8 @@ export function watchBundle(options: WatchBundleOptions): Reflector<V1ConfigMap>
     const next = reason && `${reason}: ${message}`;
     if (next === trouble) return;
     trouble = next;
-    if (reason) log.warn('published routing table is not usable; the last good one stays', { reason, message });
+    const inUse = accepted?.head.revision;
+    if (reason) log.warn('published routing table is not usable; the last good one stays', { reason, message, inUse });
     options.onTrouble(reason, message);
   }
 
@@ -242,6 +248,7 @@ export function watchBundle(options: WatchBundleOptions): Reflector<V1ConfigMap>
         return report('OlderRevision', `revision ${head.revision} after ${accepted.head.revision}`);
       }
     }
+    if (refused?.sha256 === head.sha256) return report('Invalid', refused.message);
     const shards: BundleShard[] = [];
     for (const reference of head.shards) {
       const content = items.get(`${namespace}/${reference.name}`)?.binaryData?.[shardKey];
@@ -249,7 +256,15 @@ export function watchBundle(options: WatchBundleOptions): Reflector<V1ConfigMap>
     }
     const decoded = await decodeBundle(head, shards);
     if (signal.aborted) return;
-    if (!decoded.ok) return report('Invalid', `revision ${head.revision}: ${decoded.reason}`);
+    if (!decoded.ok) {
+      const message = `revision ${head.revision}: ${decoded.reason}`;
+      report('Invalid', message);
+      if (decoded.isWhole !== true) return;
+      refused = { sha256: head.sha256, message };
+      // Reading costs time: whoever writes such tables one after another gets no more of it.
+      await options.clock.sleep(refusalPauseMs, signal);
+      return;
+    }
     accepted = { uid, head };
     report(undefined, '');
     options.onBundle(decoded.bundle);

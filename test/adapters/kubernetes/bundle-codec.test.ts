@@ -82,6 +82,45 @@ describe('bundle codec', () => {
     expect(await unpackBundle(Buffer.from('{'))).to.deep.equal({ ok: false, reason: 'it is not JSON' });
   });
 
+  const excessive: Readonly<Record<string, string>> = {
+    'three million names': `{${Array.from({ length: 3_000_000 }, (_, at) => `"${at.toString(36)}":1`).join()}}`,
+    'a million empty objects': `[${'{},'.repeat(1_000_000)}0]`,
+    'millions of numbers': `[${'1,'.repeat(3_100_000)}0]`,
+  };
+  for (const [name, text] of Object.entries(excessive))
+    it(`does not parse a text of ${name}`, async () => {
+      for (const bytes of [Buffer.from(text), gzipSync(text)]) {
+        const read = await unpackBundle(bytes);
+        expect(read.ok || read.reason).to.match(/^it holds more than \d+ /);
+      }
+    });
+
+  it('does not take documents of more names than any server has', async () => {
+    const apis = `{${Array.from({ length: 30_000 }, (_, at) => `"${at}":1`).join()}}`;
+    const text = JSON.stringify(packBundle({ ...sampleBundle(7), apis }));
+    expect(await unpackBundle(Buffer.from(text))).to.deep.equal({
+      ok: false,
+      reason: 'apis: it holds more than 20000 names',
+    });
+  });
+
+  it('reads no more shards than a table has, however often a head names one', async () => {
+    const { head, shards } = await encodeBundle('table', sampleBundle(7, noise(300_000)), 512 * 1024);
+    const repeated = { ...head, shards: Array.from({ length: 10_000 }, () => head.shards).flat() };
+    expect(await decodeBundle(repeated, shards)).to.deep.equal({
+      ok: false,
+      reason: 'its shards are longer than 16777216 bytes',
+    });
+  });
+
+  it('publishes no table that it would not read', async () => {
+    const bundle = sampleBundle(7);
+    const doubts = Array.from({ length: 1_000_001 }, () => ({ peer: 'a', reason: 'b', message: 'c' }));
+    const table = { ...bundle.table, complete: false, doubts };
+    const failed = await encodeBundle('table', { ...bundle, table }).catch((error: unknown) => String(error));
+    expect(failed).to.equal('Error: the routing table is too large: it holds more than 1000000 objects and lists');
+  });
+
   it('names the bad field', () => {
     const wrong: [change: (bundle: ReturnType<typeof mutable>) => void, reason: string][] = [
       [(b) => Object.assign(b.table.peers[1] ?? {}, { state: 'Fine' }), 'table.peers.1.state'],

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { type ApiClient, createApiClient } from '../../../src/adapters/kubernetes/api-client.ts';
+import { hashOf } from '../../../src/adapters/kubernetes/bundle-codec.ts';
 import { publishBundle, readHead, watchBundle } from '../../../src/adapters/kubernetes/config-map-bundle.ts';
 import { parseServers } from '../../../src/adapters/kubernetes/known-servers-file.ts';
 import { silentLog } from '../../../src/runtime/log.ts';
@@ -31,18 +32,23 @@ describe('a bundle in ConfigMaps', () => {
   function watch() {
     const revisions: number[] = [];
     const troubles: (string | undefined)[] = [];
+    const messages: string[] = [];
+    const clock = createManualClock();
     watchBundle({
       client,
       namespace: 'ns',
       name: 'table',
       onBundle: (bundle) => revisions.push(bundle.table.revision),
-      onTrouble: (reason) => troubles.push(reason),
-      clock: createManualClock(),
+      onTrouble: (reason, message) => {
+        troubles.push(reason);
+        messages.push(message);
+      },
+      clock,
       log: silentLog,
       signal: stop.signal,
       random: () => 0.5,
     });
-    return { revisions, troubles };
+    return { revisions, troubles, messages, clock };
   }
 
   const shardPaths = () => [...server.objects.keys()].filter((path) => path !== headPath);
@@ -208,6 +214,39 @@ describe('a bundle in ConfigMaps', () => {
     server.remove(headPath);
     await eventually(() => troubles.at(-1) === 'Missing');
     expect(revisions).to.deep.equal([1]);
+  });
+
+  it('is read once a second at most by whoever has refused its content, and the same content once', async () => {
+    await publishBundle(client, location, sampleBundle(1));
+    const { revisions, messages, clock } = watch();
+    await eventually(() => revisions.length === 1 && server.watches.length === 1);
+    const old = server.objects.get(headPath);
+    const labels = { 'peerdiscovery.dev/routing-table': 'table' };
+    const put = (revision: number, content: string) => {
+      const name = `table-${content.length}`;
+      const sha256 = hashOf(Buffer.from(content));
+      server.put(`${configMapsPath}/${name}`, {
+        metadata: { name, namespace: 'ns', labels },
+        binaryData: { bundle: Buffer.from(content).toString('base64') },
+      });
+      const data = { ...(old?.data as object), revision: String(revision), sha256 };
+      server.put(headPath, { ...old, data: { ...data, shards: JSON.stringify([{ name, sha256 }]) } });
+    };
+    put(2, '{');
+    await eventually(() => messages.length > 0);
+    expect(messages).to.deep.equal(['revision 2: it is not JSON']);
+    put(3, '[1,');
+    put(4, '[1,2');
+    for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+    expect(messages).to.have.length(1);
+    await clock.advance(1_000);
+    await eventually(() => messages.length === 2);
+    expect(messages.at(-1)).to.equal('revision 4: it is not JSON');
+    await clock.advance(1_000);
+    put(5, '[1,2');
+    await publishBundle(client, location, sampleBundle(6));
+    await eventually(() => revisions.length === 2);
+    expect([revisions, messages.length, messages.at(-1)]).to.deep.equal([[1, 6], 3, '']);
   });
 
   it('never goes back to an older revision, unless the head was re-created', async () => {
