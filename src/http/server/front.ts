@@ -27,8 +27,15 @@ export function createFront<Connection extends HttpConnection>(
 ): HttpFront<Connection> {
   const room = new HeadRoom(options.limits.maxLongHeaderBytes);
   const turns = new Turns();
-  const http1 = createHttp1Front(options, room, turns);
-  const http2 = createHttp2Front(options, room, turns);
+  const paid: FrontOptions<Connection> = {
+    ...options,
+    onExchange: (exchange, upgrade) => {
+      options.onExchange(exchange, upgrade);
+      if (exchange.connection.owner === undefined && exchange.status() === 0) turns.charge();
+    },
+  };
+  const http1 = createHttp1Front(paid, room, turns);
+  const http2 = createHttp2Front(paid, room, turns);
   return {
     accept: (socket, connection, protocol) => (protocol === 'h2' ? http2 : http1).accept(socket, connection),
     http2Connections: () => http2.connections(),

@@ -27,6 +27,12 @@ export class Turns {
     return true;
   }
 
+  /** Pays for a request that was not answered at once: it costs a whole turn, as somebody else has to be asked. */
+  charge(): void {
+    this.#left -= perTurn;
+    this.#scheduleTurn();
+  }
+
   /** Calls `goOn` when it is this connection's turn. The next `take` in it succeeds. */
   wait(goOn: () => void): void {
     this.#waiting.push(goOn);

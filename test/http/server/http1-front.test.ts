@@ -329,6 +329,26 @@ describe('our own HTTP/1.1', function () {
     expect(worst).to.be.at.most(30);
   });
 
+  it('asks others for one unknown client in a turn', async () => {
+    let asked = 0;
+    const front = createFrontUnderTest({ handle: () => void asked++ }, createManualClock());
+    stops.push(front.stop);
+    const sockets = Array.from({ length: 100 }, () => {
+      const [server, socket] = duplexPair();
+      front.accept(server, client());
+      stops.push(() => socket.destroy());
+      return socket;
+    });
+    for (const socket of sockets) socket.write(get());
+    let most = 0;
+    for (let before = asked; asked < 100; before = asked) {
+      await new Promise((resolve) => setImmediate(resolve));
+      most = Math.max(most, asked - before);
+    }
+    // Two where a turn of the front comes before that of the test.
+    expect(most).to.be.at.most(2);
+  });
+
   it('answers whoever waits for its turn before it drains', async () => {
     const fields = Array.from({ length: 40 }, (_, at) => `x-${at}: ${'y'.repeat(170)}\r\n`).join('');
     const clients = Array.from({ length: 60 }, () => client());

@@ -31,6 +31,18 @@ describe('turns of clients that nobody knows', () => {
     expect(waited).to.be.within(15, 17);
   });
 
+  it('have room for one request that others have to answer', () => {
+    let asked = 0;
+    for (let turn = 0; turn < 100; turn++) {
+      while (turns.take(0)) {
+        asked++;
+        turns.charge();
+      }
+      nextTurn();
+    }
+    expect(asked).to.be.within(90, 110);
+  });
+
   it('are taken in order, and whoever waits again is behind all others', () => {
     const seen: string[] = [];
     takeAll(0);
