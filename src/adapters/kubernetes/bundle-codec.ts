@@ -82,8 +82,8 @@ export async function encodeBundle(
 }
 
 /**
- * Decodes the bundle. Succeeds only if every checksum, size and field is right. `isWhole` says that the shards have their
- * checksums: the same head will never give more.
+ * Decodes the bundle. Succeeds only if every checksum, size and field is right. `isWhole` says that the shards have
+ * their checksums: the same head will never give more.
  */
 export async function decodeBundle(head: BundleHead, shards: readonly BundleShard[]): Promise<DecodedBundle> {
   const byName = new Map(shards.map((shard) => [shard.name, shard.bytes]));

@@ -4,7 +4,7 @@ import { defaultFrameBytes, flag, frameHeadBytes, frameType } from './frames.ts'
 export interface FrameTaker {
   /** A whole frame, of any kind but unpadded DATA. `bytes[from, to)` is its payload; do not keep it. */
   onFrame(type: number, flags: number, stream: number, bytes: Buffer, from: number, to: number): void;
-  /** Asked before `onFrame`. If false, the reader keeps the frame and all that follows, and goes on with the next `read`. */
+  /** Asked before `onFrame`. If false, the reader keeps the frame and all that follows until the next `read`. */
   mayTake(type: number, length: number): boolean;
   /** The head of an unpadded DATA frame. Its content follows in pieces, by `onData`. */
   onDataHead(flags: number, stream: number, length: number): void;
@@ -13,7 +13,7 @@ export interface FrameTaker {
   onUnreadable(reason: 'frame' | 'preface'): void;
 }
 
-/** Splits incoming bytes into frames. It holds at most one, and what the taker does not want yet. RFC 9113, section 4.1. */
+/** Splits incoming bytes into frames. It holds at most one, and what has to wait. RFC 9113, section 4.1. */
 export class FrameReader {
   readonly #taker: FrameTaker;
   /** What must precede the first frame, and how many bytes of it have arrived. */

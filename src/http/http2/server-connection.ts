@@ -24,7 +24,7 @@ export interface ServerOwner {
    * `excess` tells which limit the fields exceeded, if any; those that did not fit are missing.
    */
   onRequest(stream: Http2Stream, request: RequestFields, hasBody: boolean, excess: FieldExcess | undefined): StreamUser;
-  /** Pays for the frame of a head, of so many bytes; false if it has to wait, and `goOn` is called when it may be read. */
+  /** Pays for a frame of a head. If false, it has to wait, and `goOn` is called when it may be read. */
   takeTurn(bytes: number, goOn: () => void): boolean;
   /** A stream above the concurrency limit was refused, or an idle connection is being closed. */
   onLimit(limit: 'http2_streams' | 'idle_timeout'): void;

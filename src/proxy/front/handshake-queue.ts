@@ -15,9 +15,9 @@ const handshakeRecord = 22;
 const clientHello = 1;
 
 /**
- * Begins a TLS handshake once the client's whole hello has come: a few in each turn of the event loop, one client address
- * after another. Each costs this side a signature, so that clients on connections that stand have their turns between
- * them.
+ * Begins a TLS handshake once the client's whole hello has come: a few in each turn of the event loop, one client
+ * address after another. Each costs this side a signature, so that clients on connections that stand have their turns
+ * between them.
  */
 export class HandshakeQueue<Connection extends Accepted> {
   readonly #helloTimeoutMs: number;
@@ -30,8 +30,8 @@ export class HandshakeQueue<Connection extends Accepted> {
   #isScheduled = false;
 
   /**
-   * `helloTimeoutMs` is from the connection to the last byte of the client's hello. `begin` gets a socket with its hello in
-   * it. `now` gives milliseconds.
+   * `helloTimeoutMs` is from the connection to the last byte of the client's hello.
+   * `begin` gets a socket from which the hello can be read. `now` gives milliseconds.
    */
   constructor(helloTimeoutMs: number, begin: (socket: Connection) => void, now: () => number) {
     this.#helloTimeoutMs = helloTimeoutMs;
