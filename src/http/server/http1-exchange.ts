@@ -1,9 +1,10 @@
 import { readContentLength } from '../content-length.ts';
 import type { RawHeaders } from '../fields.ts';
 import { isFieldSafe, statusLine, writeInterimHead } from './answer-head.ts';
+import { BaseExchange, type ReceivedRequest } from './base-exchange.ts';
+import { interimFields, kindOfField, mayBeTrailer } from './connection-fields.ts';
 import type { HttpConnection, HttpExchange } from './exchange.ts';
-import { type Counted, chunksCost, fieldsCost } from './held-bytes.ts';
-import type { RequestBody } from './request-body.ts';
+import { type Counted, chunksCost } from './held-bytes.ts';
 
 /** The connection that an exchange is on. */
 export interface Http1Wire<Connection extends HttpConnection> {
@@ -24,15 +25,9 @@ export interface Http1Wire<Connection extends HttpConnection> {
   cut(): void;
 }
 
-/** The facts of a request's head. */
-export interface Http1Request {
-  readonly method: string;
-  readonly target: string;
-  readonly rawHeaders: RawHeaders;
+/** A request over HTTP/1.x. */
+export interface Http1Request extends ReceivedRequest {
   readonly version: string;
-  readonly body: RequestBody | undefined;
-  /** The client waits for 100 Continue before it sends its body. */
-  readonly waitsForContinue: boolean;
 }
 
 /** How the end of an answer is marked. */
@@ -49,20 +44,14 @@ const joinedBytes = 8 * 1024;
  * Small answers leave as one piece, head and all; what is written in one turn of the event loop leaves together. More
  * bytes than `Content-Length` says never leave, and fewer end the connection.
  */
-export class Http1Exchange<Connection extends HttpConnection> implements HttpExchange<Connection> {
-  readonly method: string;
-  readonly target: string;
-  readonly rawHeaders: RawHeaders;
+export class Http1Exchange<Connection extends HttpConnection>
+  extends BaseExchange<Connection>
+  implements HttpExchange<Connection>
+{
   readonly protocol: 'HTTP/1.0' | 'HTTP/1.1';
-  readonly connection: Connection;
-  readonly hasBody: boolean;
   /** True if the connection is to end with this answer. */
   isLast: boolean;
   readonly #wire: Http1Wire<Connection>;
-  readonly #body: RequestBody | undefined;
-  #waitsForContinue: boolean;
-  #toldToContinue = false;
-  #status = 0;
   #ended = false;
   /** The last bytes are handed over, or have left the process. */
   #lastGiven = false;
@@ -77,54 +66,25 @@ export class Http1Exchange<Connection extends HttpConnection> implements HttpExc
   #size = 0;
   #flushing = false;
   #trailers = '';
-  readonly #closeListeners: ((complete: boolean) => void)[] = [];
-  #drainListener: (() => void) | undefined;
 
   constructor(wire: Http1Wire<Connection>, request: Http1Request, isLast: boolean) {
+    super(request, wire.client);
     this.#wire = wire;
-    this.connection = wire.client;
-    this.method = request.method;
-    this.target = request.target;
-    this.rawHeaders = request.rawHeaders;
     this.protocol = request.version === '1.1' ? 'HTTP/1.1' : 'HTTP/1.0';
-    this.#body = request.body;
-    this.hasBody = request.body !== undefined;
-    this.#waitsForContinue = request.waitsForContinue;
     // HTTP/1.0 connections are not kept.
     this.isLast = isLast || request.version !== '1.1';
   }
 
-  keptBytes(counted: Counted): number {
-    const ofBody = this.#body?.held ?? 0;
-    const ofAnswer = this.#head.length + chunksCost(this.#chunks, counted);
-    return 2 * this.target.length + fieldsCost(this.rawHeaders, counted) + ofBody + ofAnswer;
+  protected answerBytes(counted: Counted): number {
+    return this.#head.length + chunksCost(this.#chunks, counted);
   }
 
-  bodyComplete(): boolean {
-    return this.#body === undefined || this.#body.complete;
-  }
-
-  body(): AsyncIterable<Uint8Array> | null {
-    // A server is there to take the body, so the client may send it. RFC 9110, section 10.1.1.
-    if (this.#waitsForContinue && this.#body?.complete === false) this.interim(100, []);
-    this.#waitsForContinue = false;
-    return this.#body ?? null;
-  }
-
-  interim(status: number, rawHeaders: RawHeaders): void {
-    if (this.#status !== 0 || this.#closed || this.protocol === 'HTTP/1.0') return;
-    if (status === 100 && this.#toldToContinue) return;
-    const head = writeInterimHead(
-      status,
-      rawHeaders.filter((_text, at) => isOfField(rawHeaders, at)),
-    );
-    if (head === undefined) return;
-    if (status === 100) this.#toldToContinue = true;
+  protected sendInterim(status: number, rawHeaders: RawHeaders): boolean {
+    if (this.#closed || this.protocol === 'HTTP/1.0') return false;
+    const head = writeInterimHead(status, interimFields(rawHeaders));
+    if (head === undefined) return false;
     this.#wire.sendInterim(head);
-  }
-
-  status(): number {
-    return this.#status;
+    return true;
   }
 
   /** True once the whole answer was handed over. */
@@ -133,8 +93,8 @@ export class Http1Exchange<Connection extends HttpConnection> implements HttpExc
   }
 
   respond(status: number, rawHeaders: RawHeaders): void {
-    if (this.#status !== 0 || this.#closed) return;
-    this.#status = status;
+    if (this.answered !== 0 || this.#closed) return;
+    this.answered = status;
     let head = statusLine(status);
     const length = status === 204 ? undefined : readContentLength(rawHeaders);
     let announced = '';
@@ -143,7 +103,7 @@ export class Http1Exchange<Connection extends HttpConnection> implements HttpExc
       const name = rawHeaders[at] ?? '';
       const value = rawHeaders[at + 1] ?? '';
       if (!isFieldSafe(name, value)) isSafe = false;
-      const kind = kindOf(name);
+      const kind = kindOfField(name);
       if (kind === 'hop' || (kind === 'content-length' && status === 204)) continue;
       if (kind === 'trailer') announced += `${name}: ${value}\r\n`;
       else head += `${name}: ${value}\r\n`;
@@ -179,7 +139,7 @@ export class Http1Exchange<Connection extends HttpConnection> implements HttpExc
     if (chunk !== undefined) this.#take(chunk);
     this.#ended = true;
     // The client must not take a truncated answer for a whole one.
-    if (this.#status === 0 || (this.#framing === 'length' && this.#left !== 0)) {
+    if (this.answered === 0 || (this.#framing === 'length' && this.#left !== 0)) {
       this.destroy();
       return;
     }
@@ -192,18 +152,10 @@ export class Http1Exchange<Connection extends HttpConnection> implements HttpExc
     if (!this.#closed) this.#wire.cut();
   }
 
-  onDrain(listener: () => void): void {
-    this.#drainListener = listener;
-  }
-
-  onClose(listener: (complete: boolean) => void): void {
-    this.#closeListeners.push(listener);
-  }
-
   /** More can be sent. */
   onDrained(): void {
     this.flush();
-    if (this.#size + this.#wire.waiting() < highMark) this.#drainListener?.();
+    if (this.#size + this.#wire.waiting() < highMark) this.drainListener?.();
   }
 
   /** The last bytes of the answer have been sent. */
@@ -308,47 +260,16 @@ export class Http1Exchange<Connection extends HttpConnection> implements HttpExc
     if (this.#closed) return;
     this.#closed = true;
     this.#chunks = [];
-    this.#drainListener = undefined;
-    this.#body?.fail(new Error(complete ? 'the request has been answered' : 'the client has left'));
-    for (const listener of this.#closeListeners) listener(complete);
+    this.noteClose(complete);
   }
 }
 
-/**
- * Whether a name or value is that of a field that an interim answer may have: it has no body, and says nothing of one.
- */
-function isOfField(rawHeaders: RawHeaders, at: number): boolean {
-  return kindOf(rawHeaders[at - (at % 2)] ?? '') === undefined;
-}
-
-/** Fields of an answer that are not simply passed on: they are about its end or about one connection. */
-function kindOf(name: string): 'content-length' | 'trailer' | 'hop' | undefined {
-  switch (name.length) {
-    case 7: {
-      const lower = name.toLowerCase();
-      return lower === 'trailer' ? 'trailer' : lower === 'upgrade' ? 'hop' : undefined;
-    }
-    case 10: {
-      const lower = name.toLowerCase();
-      return lower === 'connection' || lower === 'keep-alive' ? 'hop' : undefined;
-    }
-    case 14:
-      return name.toLowerCase() === 'content-length' ? 'content-length' : undefined;
-    case 17:
-      return name.toLowerCase() === 'transfer-encoding' ? 'hop' : undefined;
-    default:
-      return undefined;
-  }
-}
-
-/** Drops fields that trailers must not have, such as framing. RFC 9110, section 6.5.1. */
 function trailerLines(rawTrailers: RawHeaders): string {
   let lines = '';
   for (let at = 0; at + 1 < rawTrailers.length; at += 2) {
     const name = rawTrailers[at] ?? '';
     const value = rawTrailers[at + 1] ?? '';
-    if (kindOf(name) === undefined && name.toLowerCase() !== 'host' && isFieldSafe(name, value))
-      lines += `${name}: ${value}\r\n`;
+    if (mayBeTrailer(name) && isFieldSafe(name, value)) lines += `${name}: ${value}\r\n`;
   }
   return lines;
 }

@@ -5,8 +5,10 @@ import { errorCode } from '../http2/frames.ts';
 import { encodeFields, encodeStatus } from '../http2/hpack-encoder.ts';
 import type { RequestFields } from '../http2/read-request-fields.ts';
 import type { Http2Stream, StreamUser } from '../http2/stream.ts';
+import { BaseExchange } from './base-exchange.ts';
+import { interimFields, mayBeTrailer } from './connection-fields.ts';
 import type { HttpConnection, HttpExchange } from './exchange.ts';
-import { type Counted, chunksCost, fieldsCost } from './held-bytes.ts';
+import { type Counted, chunksCost } from './held-bytes.ts';
 import { RequestBody } from './request-body.ts';
 
 /** Unread bytes of one of many bodies on a connection above which no more are asked for. */
@@ -17,78 +19,41 @@ const bodyBytes = 64 * 1024;
  *
  * More bytes than `Content-Length` says never leave, and fewer reset the stream.
  */
-export class Http2Exchange<Connection extends HttpConnection> implements HttpExchange<Connection>, StreamUser {
-  readonly method: string;
-  readonly target: string;
-  readonly rawHeaders: RawHeaders;
+export class Http2Exchange<Connection extends HttpConnection>
+  extends BaseExchange<Connection>
+  implements HttpExchange<Connection>, StreamUser
+{
   readonly protocol = 'HTTP/2';
-  readonly connection: Connection;
-  readonly hasBody: boolean;
   readonly #stream: Http2Stream;
-  readonly #body: RequestBody | undefined;
-  #waitsForContinue: boolean;
-  #toldToContinue = false;
-  #status = 0;
-  /** Bytes of the answer still to be written; -1 without a Content-Length. */
-  #left = -1;
+  /** Bytes of the answer still to be written; undefined without a Content-Length. */
+  #left: number | undefined;
   #isBodiless = false;
-  #drainListener: (() => void) | undefined;
-  #closeListeners: ((complete: boolean) => void)[] = [];
 
   constructor(stream: Http2Stream, request: RequestFields, hasBody: boolean, connection: Connection) {
-    const { fields, authority } = request;
-    // Both may be there if they agree; two Host fields are refused later. RFC 9113, section 8.3.1.
-    if (authority !== undefined && headerValue(fields, 'host') !== authority) fields.unshift('Host', authority);
-    // One array for all requests with the same fields: a watch holds on to nothing of its own but its path.
-    const before = connection.rawHeaders;
-    if (before !== undefined && isSameHeaders(before, fields)) this.rawHeaders = before;
-    else {
-      this.rawHeaders = fields;
-      connection.rawHeaders = isWorthKeeping(fields) ? fields : undefined;
-    }
-    this.method = request.method;
-    this.target = request.path;
-    this.connection = connection;
-    this.hasBody = hasBody;
+    const { method, path: target } = request;
+    const rawHeaders = fieldsOf(request, connection);
+    const body = hasBody ? new RequestBody({ onRoom: () => stream.resume() }, bodyBytes) : undefined;
+    const waitsForContinue = hasBody && headerValue(rawHeaders, 'expect')?.toLowerCase() === '100-continue';
+    super({ method, target, rawHeaders, body, waitsForContinue }, connection);
     this.#stream = stream;
-    this.#body = hasBody ? new RequestBody({ onRoom: () => stream.resume() }, bodyBytes) : undefined;
-    this.#waitsForContinue = hasBody && headerValue(fields, 'expect')?.toLowerCase() === '100-continue';
   }
 
-  keptBytes(counted: Counted): number {
+  protected answerBytes(counted: Counted): number {
     const { chunks, head } = this.#stream;
-    const ofBody = this.#body?.held ?? 0;
-    const ofAnswer = head.length + (chunks === undefined ? 0 : chunksCost(chunks, counted));
-    return 2 * this.target.length + fieldsCost(this.rawHeaders, counted) + ofBody + ofAnswer;
+    return head.length + (chunks === undefined ? 0 : chunksCost(chunks, counted));
   }
 
-  bodyComplete(): boolean {
-    return this.#body === undefined || this.#body.complete;
-  }
-
-  body(): AsyncIterable<Uint8Array> | null {
-    // A server is there to take the body, so the client may send it. RFC 9110, section 10.1.1.
-    if (this.#waitsForContinue && this.#body?.complete === false) this.interim(100, []);
-    this.#waitsForContinue = false;
-    return this.#body ?? null;
-  }
-
-  interim(status: number, rawHeaders: RawHeaders): void {
-    if (this.#status !== 0 || (status === 100 && this.#toldToContinue)) return;
+  protected sendInterim(status: number, rawHeaders: RawHeaders): boolean {
     const isInterim = status >= 100 && status <= 199 && status !== 101;
-    const fields = isInterim ? encodeFields(withoutFraming(rawHeaders)) : undefined;
-    if (fields === undefined) return;
-    if (status === 100) this.#toldToContinue = true;
+    const fields = isInterim ? encodeFields(interimFields(rawHeaders)) : undefined;
+    if (fields === undefined) return false;
     this.#stream.interim(encodeStatus(status) + fields);
-  }
-
-  status(): number {
-    return this.#status;
+    return true;
   }
 
   respond(status: number, rawHeaders: RawHeaders): void {
-    if (this.#status !== 0 || this.#stream.isClosed) return;
-    this.#status = status;
+    if (this.answered !== 0 || this.#stream.isClosed) return;
+    this.answered = status;
     const isStatus = status >= 200 && status <= 999;
     const fields = isStatus ? encodeFields(status === 204 ? withoutLength(rawHeaders) : rawHeaders) : undefined;
     const length = readContentLength(rawHeaders);
@@ -98,7 +63,7 @@ export class Http2Exchange<Connection extends HttpConnection> implements HttpExc
       return;
     }
     this.#isBodiless = this.method === 'HEAD' || status === 204 || status === 304;
-    if (!this.#isBodiless && length !== undefined) this.#left = length;
+    if (!this.#isBodiless) this.#left = length;
     this.#stream.begin(encodeStatus(status) + fields);
   }
 
@@ -112,7 +77,7 @@ export class Http2Exchange<Connection extends HttpConnection> implements HttpExc
     const fits = chunk === undefined || this.#mayLeave(chunk);
     if (chunk !== undefined) this.connection.keptBytes?.note(chunk.length);
     // The client must not take a truncated answer for a whole one.
-    if (this.#status === 0 || this.#left > 0) {
+    if (this.answered === 0 || (this.#left ?? 0) > 0) {
       this.destroy();
       return;
     }
@@ -124,39 +89,27 @@ export class Http2Exchange<Connection extends HttpConnection> implements HttpExc
     this.#stream.reset(errorCode.internal);
   }
 
-  onDrain(listener: () => void): void {
-    this.#drainListener = listener;
-  }
-
-  onClose(listener: (complete: boolean) => void): void {
-    this.#closeListeners.push(listener);
-  }
-
   onData(chunk: Buffer): boolean {
     // A body that arrives after the answer is dropped.
-    return this.#body === undefined || this.#body.push(chunk);
+    return this.requestBody === undefined || this.requestBody.push(chunk);
   }
 
   onEnd(): void {
-    this.#body?.finish();
+    this.requestBody?.finish();
   }
 
   onRoom(): void {
-    this.#drainListener?.();
+    this.drainListener?.();
   }
 
   onClosed(complete: boolean): void {
-    this.#body?.fail(new Error(complete ? 'the request has been answered' : 'the client has left'));
-    this.#drainListener = undefined;
-    const listeners = this.#closeListeners;
-    this.#closeListeners = [];
-    for (const listener of listeners) listener(complete);
+    this.noteClose(complete);
   }
 
   /** Returns false for bytes that must not be sent. */
   #mayLeave(chunk: Uint8Array): boolean {
     if (this.#isBodiless || this.#stream.isClosed) return false;
-    if (this.#left < 0) return true;
+    if (this.#left === undefined) return true;
     if (chunk.length > this.#left) {
       this.destroy();
       return false;
@@ -166,21 +119,25 @@ export class Http2Exchange<Connection extends HttpConnection> implements HttpExc
   }
 }
 
-/** An interim answer has no body, and says nothing of one. */
-function withoutFraming(rawHeaders: RawHeaders): RawHeaders {
-  return rawHeaders.filter((_text, at) => !/^(content-length|trailer)$/i.test(rawHeaders[at - (at % 2)] ?? ''));
+/** One array for all requests with the same fields: a watch holds on to nothing of its own but its path. */
+function fieldsOf({ fields, authority }: RequestFields, connection: HttpConnection): RawHeaders {
+  // Both may be there if they agree; two Host fields are refused later. RFC 9113, section 8.3.1.
+  if (authority !== undefined && headerValue(fields, 'host') !== authority) fields.unshift('Host', authority);
+  const before = connection.rawHeaders;
+  if (before !== undefined && isSameHeaders(before, fields)) return before;
+  connection.rawHeaders = isWorthKeeping(fields) ? fields : undefined;
+  return fields;
 }
 
 function withoutLength(rawHeaders: RawHeaders): RawHeaders {
   return rawHeaders.filter((_text, at) => rawHeaders[at - (at % 2)]?.toLowerCase() !== 'content-length');
 }
 
-/** Drops fields that trailers must not have, such as framing. RFC 9110, section 6.5.1. */
 function encodeTrailers(rawTrailers: RawHeaders): string {
   let block = '';
   for (let at = 0; at + 1 < rawTrailers.length; at += 2) {
     const name = rawTrailers[at] ?? '';
-    if (!/^(content-length|host|trailer)$/i.test(name)) block += encodeFields([name, rawTrailers[at + 1] ?? '']) ?? '';
+    if (mayBeTrailer(name)) block += encodeFields([name, rawTrailers[at + 1] ?? '']) ?? '';
   }
   return block;
 }
