@@ -21,6 +21,7 @@ import { createFleet } from './servers/fleet.ts';
 import { createHomeFields } from './servers/home-fields.ts';
 import { createWatchLeveller } from './servers/level-watches.ts';
 import { createPeerHealth } from './servers/peer-health.ts';
+import { createServerReports } from './servers/server-reports.ts';
 
 /** The parts of a proxy. */
 export interface ProxyOptions {
@@ -116,13 +117,12 @@ export function startProxy(options: ProxyOptions): RunningProxy {
   const handler = createHandler({
     fleet,
     leveller,
-    health,
+    servers: createServerReports({ health, metrics, log, reportBehind: options.reportBehind }),
     transport,
     clock,
     discovery,
     homeFields,
     metrics,
-    reportBehind: options.reportBehind,
     log,
     accessLog,
     authenticate,

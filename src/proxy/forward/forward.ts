@@ -1,60 +1,61 @@
 import type { Duplex } from 'node:stream';
+import { isProxied, type RequestInfo } from '../../domain/request-info.ts';
 import type { NotFoundRule } from '../../domain/route-request.ts';
 import type { StatusError } from '../../domain/status-error.ts';
 import { buildStatus } from '../../domain/status-error.ts';
 import type { AnswerHandler, Call, Fault } from '../../http/client/dispatch.ts';
 import type { WrittenFields } from '../../http/client/written-fields.ts';
 import { headerValue } from '../../http/fields.ts';
+import type { Clock } from '../../runtime/clock.ts';
+import type { Log } from '../../runtime/log.ts';
 import { AcceptedCredentials } from '../identity/accepted-credentials.ts';
 import { tokenDigest } from '../identity/bearer-token.ts';
-import type { ForwardTarget } from '../plan/plan-request.ts';
+import { type ForwardTarget, type RoutePlan, warnOfFields } from '../plan/plan-request.ts';
 import type { PeerTransport, UnavailableReason } from '../ports.ts';
 import type { Exchange } from '../request/exchange.ts';
 import { prepareAgain, prepareRequestHeaders, prepareResponseHeaders } from '../request/forwarded-headers.ts';
-import type { FleetPeer } from '../servers/fleet.ts';
-import type { Served } from './ask-served.ts';
+import type { RequestRecord } from '../request/request-record.ts';
+import type { ServerReports } from '../servers/server-reports.ts';
+import { askServed } from './ask-served.ts';
 import { classifiableBytes, mayBeUnknownResource } from './classify-not-found.ts';
 import { isShutdownRefusal } from './classify-refusal.ts';
 import { type KeptBody, keepBody } from './kept-body.ts';
 
 /** What to send, and where. */
-export interface ForwardPlan {
-  readonly first: ForwardTarget | undefined;
-  /** The servers to try after that, in order. Called at most once, when needed. */
-  others(): readonly ForwardTarget[];
+export interface ForwardRequest {
+  readonly plan: RoutePlan;
+  readonly info: RequestInfo;
   readonly longRunning: boolean;
-  /** True for a read that may be sent twice. */
-  readonly repeatable: boolean;
-  /** True if a 404 may come from behind the server (`proxy` subresources), so that it proves nothing. */
-  readonly opaqueNotFound: boolean;
   /** True if something behind the server answers: under `proxy`, or for an aggregated API. */
   readonly isBehind: boolean;
-  /** Value of an additional `Warning` for the answer. */
-  readonly warning?: string | undefined;
-  /** Asks a server now whether it serves the resource of the request. Never rejects. */
-  askServed(peer: FleetPeer): Promise<Served>;
   readonly upgrade:
     | { readonly protocol: string; accept(rawHeaders: readonly string[], peer: Duplex): void }
     | undefined;
 }
 
-/** Receives the events of forwarding. */
-export interface ForwardEvents {
-  /** `isServers` is false if the server may be well because something else may have broken the connection. */
-  onFault(target: ForwardTarget, fault: Fault, isServers: boolean): void;
-  /** False for a server that has not been seen ready since it failed: it may not have read its RBAC rules yet. */
-  knowsItsUsers(target: ForwardTarget): boolean;
-  onFailover(target: ForwardTarget): void;
-  /** A server does not know a resource that it serves according to the table. */
-  onTableBehind(target: ForwardTarget): void;
-  /** A server is shutting down and refused the request without looking at it. */
-  onShutdown(target: ForwardTarget): void;
-  /** An answer is passed on, `waitedMs` after the request. */
-  onHead(target: ForwardTarget, status: number, rawHeaders: readonly string[], waitedMs: number): void;
-  reject(status: StatusError, why?: UnavailableReason): void;
-  /** A bug in this program broke off the answer. */
-  onDefect(error: unknown): void;
+/** What forwarding works with. */
+export interface ForwardContext {
+  readonly transport: PeerTransport;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly servers: ServerReports;
+  /** Gets the servers that failed. */
+  readonly record: Pick<RequestRecord, 'noteFailed'>;
 }
+
+/** How a request ends, told before the client hears of it. */
+export type ForwardOutcome =
+  | {
+      readonly kind: 'answer';
+      readonly target: ForwardTarget;
+      readonly status: number;
+      readonly rawHeaders: readonly string[];
+      /** From the request to the head of the answer. */
+      readonly waitedMs: number;
+      /** True if a server did not know the resource that it serves according to the table. */
+      readonly isTableBehind: boolean;
+    }
+  | { readonly kind: 'refuse'; readonly status: StatusError; readonly why?: UnavailableReason | undefined };
 
 /** Bodies up to this size are kept while another server may be needed: that covers most objects, but no upload. */
 const keptBodyBytes = 256 * 1024;
@@ -72,19 +73,11 @@ const keptBodyBytes = 256 * 1024;
  */
 export function forward(
   exchange: Exchange,
-  plan: ForwardPlan,
-  transport: PeerTransport,
-  events: ForwardEvents,
-): ForwardedExchange {
-  const forwarding = new Forwarding(exchange, plan, transport, events);
-  forwarding.start();
-  return forwarding;
-}
-
-/** A running exchange. */
-export interface ForwardedExchange {
-  /** Call it when the exchange closes. */
-  onClose(complete: boolean): void;
+  request: ForwardRequest,
+  context: ForwardContext,
+  onOutcome: (outcome: ForwardOutcome) => void,
+): void {
+  new Forwarding(exchange, request, context, onOutcome).start();
 }
 
 /** An answer that another server's may have to replace. */
@@ -96,11 +89,15 @@ interface HeldAnswer {
 }
 
 /** One request with all its attempts, one after another. It handles each answer. */
-class Forwarding implements ForwardedExchange, AnswerHandler {
+class Forwarding implements AnswerHandler {
   readonly #exchange: Exchange;
-  readonly #plan: ForwardPlan;
-  readonly #transport: PeerTransport;
-  readonly #events: ForwardEvents;
+  readonly #request: ForwardRequest;
+  readonly #context: ForwardContext;
+  readonly #onOutcome: (outcome: ForwardOutcome) => void;
+  /** True for a read that may be sent twice. */
+  readonly #isRepeatable: boolean;
+  /** True if a 404 may come from behind the server (`proxy` subresources), so that it proves nothing. */
+  readonly #isOpaque: boolean;
   readonly #body: KeptBody | undefined;
   #closed = false;
   #drains = false;
@@ -119,12 +116,20 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
   /** The client's own token, unless this proxy's own replaces it. */
   #credential: string | undefined;
   #isAccepted = false;
+  #isTableBehind = false;
 
-  constructor(exchange: Exchange, plan: ForwardPlan, transport: PeerTransport, events: ForwardEvents) {
+  constructor(
+    exchange: Exchange,
+    request: ForwardRequest,
+    context: ForwardContext,
+    onOutcome: (outcome: ForwardOutcome) => void,
+  ) {
     this.#exchange = exchange;
-    this.#plan = plan;
-    this.#transport = transport;
-    this.#events = events;
+    this.#request = request;
+    this.#context = context;
+    this.#onOutcome = onOutcome;
+    this.#isRepeatable = isRepeatable(exchange, request);
+    this.#isOpaque = isProxied(request.info);
     this.#body = exchange.hasBody
       ? keepBody(
           () => exchange.body() ?? emptyBody(),
@@ -137,22 +142,27 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
   }
 
   start(): void {
-    const { first } = this.#plan;
+    const { first } = this.#request.plan;
+    this.#exchange.onClose((complete) => this.#onClose(complete));
     this.#readCredential();
     if (first === undefined)
-      this.#events.reject(buildStatus(503, 'no kube-apiserver can take requests now', 1), 'no_ready_server');
+      this.#refuse(buildStatus(503, 'no kube-apiserver can take requests now', 1), 'no_ready_server');
     else this.#attempt(first);
   }
 
-  onClose(complete: boolean): void {
+  #onClose(complete: boolean): void {
     this.#closed = true;
     // An answer of our own ends before the peer's.
     if (this.#running) this.#call?.abort(new Error(complete ? 'the request has been answered' : 'the client has left'));
   }
 
+  #refuse(status: StatusError, why?: UnavailableReason): void {
+    this.#onOutcome({ kind: 'refuse', status, why });
+  }
+
   /** The next server to try. */
   #next(): ForwardTarget | undefined {
-    this.#others ??= this.#plan.others();
+    this.#others ??= this.#request.plan.others();
     return this.#others[this.#failovers];
   }
 
@@ -175,7 +185,7 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
 
   #dispatch({ peer }: ForwardTarget, rawHeaders: readonly string[], written: WrittenFields | undefined): Call {
     const exchange = this.#exchange;
-    return this.#transport.dispatch(
+    return this.#context.transport.dispatch(
       peer.target,
       {
         method: exchange.method,
@@ -183,10 +193,10 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
         rawHeaders,
         written,
         body: this.#body?.open() ?? null,
-        longRunning: this.#plan.longRunning,
+        longRunning: this.#request.longRunning,
         mayShare: this.#isAccepted,
         connectAs: exchange.identity.connectAs,
-        upgrade: this.#plan.upgrade?.protocol,
+        upgrade: this.#request.upgrade?.protocol,
       },
       this,
     );
@@ -263,14 +273,20 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
 
   /** Keeps a bug from harming other answers, even on the same connection. */
   #onDefect(error: unknown): void {
-    this.#events.onDefect(error);
+    this.#context.log.error('an answer could not be passed on', {
+      error: error instanceof Error ? error.stack : String(error),
+    });
     this.#exchange.destroy();
   }
 
   #takeHead(status: number, rawHeaders: string[]): void {
     if (this.#closed) return;
     const target = this.#target;
-    if ((status === 401 || status === 403) && target !== undefined && !this.#events.knowsItsUsers(target)) {
+    if (
+      (status === 401 || status === 403) &&
+      target !== undefined &&
+      !this.#context.servers.knowsItsUsers(target.peer.target)
+    ) {
       this.#dropRefusal(target);
       return;
     }
@@ -312,9 +328,9 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
       this.#releaseHeld();
     } else if (held !== undefined) {
       if (isShutdownRefusal(held.status, Buffer.concat(held.chunks)) && this.#target !== undefined) {
-        this.#events.onShutdown(this.#target);
+        this.#noteShutdown(this.#target);
         // An aggregated server may say the same, after anything it has done.
-        if ((!this.#plan.isBehind || this.#plan.repeatable) && this.#tryNext(false)) return;
+        if ((!this.#request.isBehind || this.#isRepeatable) && this.#tryNext(false)) return;
       }
       this.#releaseHeld();
     }
@@ -331,7 +347,7 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
     const target = this.#target;
     if (target === undefined) return;
     try {
-      const served = await this.#plan.askServed(target.peer);
+      const served = await askServed(this.#context, target.peer.target, this.#exchange, this.#request.info);
       if (this.#closed) return;
       if (served === 'absent') this.#onUnknownResource(target);
       else if (served === 'untold') this.#onUntold(target);
@@ -345,12 +361,24 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
   #takeFault(fault: Fault): void {
     const target = this.#target;
     if (fault.kind === 'aborted' || this.#closed || target === undefined) return;
-    this.#events.onFault(target, fault, this.#isServers(fault));
+    this.#noteFault(target, fault);
     if (this.#started) {
       this.#exchange.destroy();
       return;
     }
     this.#recover(target, fault);
+  }
+
+  #noteFault({ peer }: ForwardTarget, fault: Fault): void {
+    const { servers, record } = this.#context;
+    record.noteFailed(peer.target.id, fault.kind);
+    servers.noteFault(peer.target, fault, this.#isServers(fault));
+  }
+
+  #noteShutdown({ peer }: ForwardTarget): void {
+    const { servers, record } = this.#context;
+    record.noteFailed(peer.target.id, 'shutting down');
+    servers.noteShutdown(peer.target, this.#request.isBehind);
   }
 
   /**
@@ -359,14 +387,14 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
    */
   #isServers({ kind, sent }: Fault): boolean {
     if (!sent || (kind !== 'reset' && kind !== 'timeout')) return true;
-    if (this.#plan.isBehind) return false;
+    if (this.#request.isBehind) return false;
     const isUnsent = this.#exchange.hasBody && !this.#exchange.bodyComplete();
     return kind === 'timeout' || !(this.#started || isUnsent);
   }
 
   onUpgrade(rawHeaders: string[], socket: Duplex): void {
     this.#running = false;
-    const { upgrade } = this.#plan;
+    const { upgrade } = this.#request;
     const target = this.#target;
     if (target === undefined) return;
     const { load } = target.peer;
@@ -379,7 +407,7 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
       load.inFlight--;
     });
     try {
-      this.#events.onHead(target, 101, rawHeaders, performance.now() - this.#askedAt);
+      this.#tellAnswer(target, 101, rawHeaders);
       upgrade.accept(rawHeaders, socket);
     } catch (error) {
       socket.destroy();
@@ -401,7 +429,7 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
     const { kind } = this.#rule();
     // Whatever is behind a server that knows the resource may answer anything. A server that does not know it has
     // nothing behind it.
-    return kind === 'doubt' || (kind === 'listed' && !this.#plan.opaqueNotFound);
+    return kind === 'doubt' || (kind === 'listed' && !this.#isOpaque);
   }
 
   /** True only if another server could be asked instead, and the server itself has answered. */
@@ -409,17 +437,22 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
     return (
       (status === 503 || status === 429) &&
       this.#next() !== undefined &&
-      !this.#plan.opaqueNotFound &&
+      !this.#isOpaque &&
       headerValue(headers, 'retry-after') !== undefined
     );
   }
 
   #respond(status: number, headers: readonly string[]): void {
     this.#started = true;
-    if (this.#target !== undefined)
-      this.#events.onHead(this.#target, status, headers, performance.now() - this.#askedAt);
-    const { warning } = this.#plan;
+    if (this.#target !== undefined) this.#tellAnswer(this.#target, status, headers);
+    const { plan, info } = this.#request;
+    const warning = info.verb === 'get' ? undefined : warnOfFields(plan.fields, info);
     this.#exchange.respond(status, warning === undefined ? headers : [...headers, 'Warning', warning]);
+  }
+
+  #tellAnswer(target: ForwardTarget, status: number, rawHeaders: readonly string[]): void {
+    const waitedMs = performance.now() - this.#askedAt;
+    this.#onOutcome({ kind: 'answer', target, status, rawHeaders, waitedMs, isTableBehind: this.#isTableBehind });
   }
 
   #send(chunk: Buffer): void {
@@ -449,23 +482,22 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
   /** kube-apiserver refuses before it carries anything out. What is behind it may refuse afterwards. */
   #dropRefusal(target: ForwardTarget): void {
     const { id } = target.peer.target;
-    const { opaqueNotFound, repeatable } = this.#plan;
     this.#call?.abort(new Error('a refusal by a server that has not been seen ready'));
-    if (opaqueNotFound && !repeatable) {
+    if (this.#isOpaque && !this.#isRepeatable) {
       const message = `kube-apiserver ${id} is not ready, and refused; whether the request was carried out is unknown`;
-      this.#events.reject(buildStatus(504, message));
+      this.#refuse(buildStatus(504, message));
       return;
     }
     if (this.#tryNext(false)) return;
     const message = `kube-apiserver ${id} has not been ready since it failed, and cannot tell yet who may do what`;
-    this.#events.reject(buildStatus(503, message, 1), 'unreachable');
+    this.#refuse(buildStatus(503, message, 1), 'unreachable');
   }
 
   #rejectDoubtful(rule: NotFoundRule): void {
     const why =
       rule.kind === 'doubt' ? rule.message : 'those that serve the resource have nothing here, or the table is behind';
     const message = `whether any kube-apiserver serves this is unknown: ${why}`;
-    this.#events.reject(buildStatus(503, message, 1), 'doubt');
+    this.#refuse(buildStatus(503, message, 1), 'doubt');
   }
 
   #pass(rawTrailers: string[]): void {
@@ -475,7 +507,7 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
 
   /** The table does not list it, so the server may have got it between the 404 and the question. */
   #onNewlyServed(target: ForwardTarget, rawTrailers: string[]): void {
-    if (!this.#plan.repeatable) this.#rejectUncertain(target);
+    if (!this.#isRepeatable) this.#rejectUncertain(target);
     else if (this.#repeats-- > 0) this.#attempt(target);
     else this.#pass(rawTrailers);
   }
@@ -487,7 +519,8 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
       this.#rejectDoubtful(notFound);
       return;
     }
-    this.#events.onTableBehind(this.#target);
+    this.#isTableBehind = true;
+    this.#context.servers.noteTableBehind(this.#target.peer.target, this.#request.info.path);
     if (!this.#tryNext(true)) this.#rejectDoubtful(notFound);
   }
 
@@ -495,7 +528,7 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
   #onUntold(target: ForwardTarget): void {
     const { notFound } = target;
     this.#held = undefined;
-    if (!this.#plan.repeatable) this.#rejectUncertain(target);
+    if (!this.#isRepeatable) this.#rejectUncertain(target);
     else if (notFound.kind === 'doubt' || !this.#tryNext(true)) this.#rejectDoubtful(notFound);
   }
 
@@ -505,7 +538,7 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
     const message =
       `kube-apiserver ${id} answered 404, which may be about the resource or what is behind it; ` +
       'whether it carried out the request is unknown';
-    this.#events.reject(buildStatus(504, message));
+    this.#refuse(buildStatus(504, message));
   }
 
   /**
@@ -516,7 +549,7 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
     const other = this.#next();
     if (other === undefined || this.#body?.whole === false) return false;
     this.#failovers++;
-    this.#events.onFailover(other);
+    this.#context.servers.noteFailover();
     this.#attempt(leavesHome ? { ...other, peerProxied: true } : other);
     return true;
   }
@@ -527,7 +560,7 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
       return;
     }
     const untouched = !fault.sent && this.#body?.begun !== true;
-    if (!untouched && !(this.#plan.repeatable && this.#repeats-- > 0)) {
+    if (!untouched && !(this.#isRepeatable && this.#repeats-- > 0)) {
       this.#giveUp(target, fault);
       return;
     }
@@ -539,18 +572,18 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
       return;
     }
     this.#failovers++;
-    if (other !== target) this.#events.onFailover(other);
+    if (other !== target) this.#context.servers.noteFailover();
     this.#attempt(other);
   }
 
   #giveUp({ peer }: ForwardTarget, { kind, sent, error }: Fault): void {
     const { id } = peer.target;
     if (kind === 'request') {
-      this.#events.reject(buildStatus(400, `the request cannot be sent: ${error.message}`));
+      this.#refuse(buildStatus(400, `the request cannot be sent: ${error.message}`));
       return;
     }
-    if (sent && !this.#plan.repeatable) {
-      this.#events.reject(
+    if (sent && !this.#isRepeatable) {
+      this.#refuse(
         buildStatus(
           504,
           `the connection to kube-apiserver ${id} was lost; whether it carried out the request is unknown`,
@@ -558,11 +591,17 @@ class Forwarding implements ForwardedExchange, AnswerHandler {
       );
       return;
     }
-    this.#events.reject(
+    this.#refuse(
       buildStatus(503, `kube-apiserver ${id} cannot be reached: ${error.message}`, 1),
       kind === 'saturated' ? 'saturated' : 'unreachable',
     );
   }
+}
+
+/** An upgrade may run a command; only that to a watch is a read. */
+function isRepeatable({ method, hasBody }: Exchange, { upgrade, info }: ForwardRequest): boolean {
+  const reads = (method === 'GET' || method === 'HEAD') && !hasBody;
+  return reads && (upgrade === undefined || info.verb === 'watch');
 }
 
 function mayBeAboutResource({ headers, chunks }: HeldAnswer): boolean {

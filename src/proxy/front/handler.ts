@@ -1,8 +1,7 @@
 import type { RequestInfo } from '../../domain/request-info.ts';
-import { isProxied, parseRequestInfo } from '../../domain/request-info.ts';
+import { parseRequestInfo } from '../../domain/request-info.ts';
 import type { StatusError } from '../../domain/status-error.ts';
 import { buildStatus } from '../../domain/status-error.ts';
-import type { Fault } from '../../http/client/dispatch.ts';
 import { headerValue } from '../../http/fields.ts';
 import type { UpgradeRequest } from '../../http/server/front-options.ts';
 import type { Clock } from '../../runtime/clock.ts';
@@ -10,12 +9,10 @@ import type { Log } from '../../runtime/log.ts';
 import type { Admission } from '../admission/admission.ts';
 import { RunningRequest } from '../admission/running-requests.ts';
 import type { DiscoveryQuestion, UnifiedDiscovery } from '../discovery/unified-discovery.ts';
-import { askServed } from '../forward/ask-served.ts';
-import type { ForwardEvents, ForwardedExchange } from '../forward/forward.ts';
+import type { ForwardOutcome } from '../forward/forward.ts';
 import { forward } from '../forward/forward.ts';
 import type { Authenticate } from '../identity/authenticate.ts';
 import {
-  type ForwardTarget,
   homesFor,
   isAnsweredBehind,
   isLongRunning,
@@ -23,28 +20,25 @@ import {
   planRequest,
   type RoutePlan,
   stickyKey,
-  warnOfFields,
 } from '../plan/plan-request.ts';
-import type { PeerTarget, PeerTransport, ProxyMetrics, UnavailableReason } from '../ports.ts';
+import type { PeerTransport, ProxyMetrics, UnavailableReason } from '../ports.ts';
 import type { Exchange, HomeFields } from '../request/exchange.ts';
 import { ownFields } from '../request/own-fields.ts';
 import { logRequest, RequestRecord } from '../request/request-record.ts';
 import { writeStatus } from '../request/write-status.ts';
 import type { Fleet, FleetPeer, FleetSnapshot } from '../servers/fleet.ts';
 import type { WatchLeveller } from '../servers/level-watches.ts';
-import type { PeerHealth } from '../servers/peer-health.ts';
+import type { ServerReports } from '../servers/server-reports.ts';
 
 /** Everything that answering needs. */
 export interface HandlerContext {
   readonly fleet: Fleet;
-  readonly health: PeerHealth;
+  readonly servers: ServerReports;
   readonly transport: PeerTransport;
   readonly clock: Clock;
   readonly discovery: UnifiedDiscovery;
   readonly homeFields: HomeFields;
   readonly metrics: ProxyMetrics;
-  /** Tells the table's owner that the server at this address does not serve what the table says. */
-  readonly reportBehind: (address: string) => void;
   readonly log: Log;
   readonly accessLog: boolean;
   readonly authenticate: Authenticate;
@@ -76,6 +70,8 @@ export function createHandler(context: HandlerContext): RequestHandler {
   };
 }
 
+type PassedAnswer = Extract<ForwardOutcome, { readonly kind: 'answer' }>;
+
 /** An admitted request. */
 interface AdmittedRequest {
   readonly info: RequestInfo;
@@ -86,7 +82,7 @@ interface AdmittedRequest {
 }
 
 /** One request from its head to the end of its answer: admitted, planned, carried out, and recorded. */
-class Answering implements ForwardEvents {
+class Answering {
   readonly #context: HandlerContext;
   readonly #counts: { inFlight: number; turn: number };
   readonly #exchange: Exchange;
@@ -94,9 +90,6 @@ class Answering implements ForwardEvents {
   readonly #record = new RequestRecord();
   #running: RunningRequest | undefined;
   #routed: (AdmittedRequest & { readonly plan: RoutePlan }) | undefined;
-  #forwarded: ForwardedExchange | undefined;
-  /** A server did not know the resource: later requests for it go to the server that answers this one. */
-  #isTableBehind = false;
 
   constructor(
     context: HandlerContext,
@@ -109,7 +102,7 @@ class Answering implements ForwardEvents {
     this.#exchange = exchange;
     this.#upgrade = upgrade;
     counts.inFlight++;
-    exchange.onClose((complete) => this.#onClose(complete));
+    exchange.onClose(() => this.#onClose());
   }
 
   answer(): void {
@@ -177,7 +170,7 @@ class Answering implements ForwardEvents {
   }
 
   #answerDiscovery(request: AdmittedRequest, question: DiscoveryQuestion): void {
-    const { fleet, discovery, health } = this.#context;
+    const { fleet, discovery, servers } = this.#context;
     const { snapshot, home, isBehind } = request;
     this.#record.route = 'discovery';
     const answering = discovery.answer(this.#exchange, question, {
@@ -185,8 +178,8 @@ class Answering implements ForwardEvents {
       homes: () => homesFor(fleet, snapshot, home),
       usable: (peer) => fleet.usable(peer),
       doubt: doubtOf(snapshot, fleet),
-      onFault: (target, fault) => noteFault(this.#context, target, fault, !isBehind || !fault.sent),
-      knowsItsUsers: ({ address }) => health.isWell(address),
+      onFault: (target, fault) => servers.noteFault(target, fault, !isBehind || !fault.sent),
+      knowsItsUsers: (target) => servers.knowsItsUsers(target),
     });
     answering
       ?.then((passed) => {
@@ -197,28 +190,15 @@ class Answering implements ForwardEvents {
 
   #forward(request: AdmittedRequest, plan: RoutePlan): void {
     const exchange = this.#exchange;
-    const upgrade = this.#upgrade;
     const { info, isBehind } = request;
-    const { first, fields } = plan;
     this.#routed = { ...request, plan };
     this.#record.route = plan.route;
     this.#record.reason = plan.reason;
-    if (plan.binds === 'resource' && first !== undefined) stick(exchange, info, first.peer);
-    const { method } = exchange;
-    const reads = (method === 'GET' || method === 'HEAD') && !exchange.hasBody;
-    const sending = {
-      first,
-      others: () => plan.others(),
-      longRunning: this.#record.isLong,
-      // An upgrade may run a command; only that to a watch is a read.
-      repeatable: reads && (upgrade === undefined || info.verb === 'watch'),
-      opaqueNotFound: isProxied(info),
-      isBehind,
-      warning: info.verb === 'get' ? undefined : warnOfFields(fields, info),
-      askServed: ({ target }: FleetPeer) => askServed(this.#context, target, exchange, info),
-      upgrade,
-    };
-    this.#forwarded = forward(exchange, sending, this.#context.transport, this);
+    if (plan.binds === 'resource' && plan.first !== undefined) stick(exchange, info, plan.first.peer);
+    const { transport, clock, log, servers } = this.#context;
+    const sending = { plan, info, longRunning: this.#record.isLong, isBehind, upgrade: this.#upgrade };
+    const context = { transport, clock, log, servers, record: this.#record };
+    forward(exchange, sending, context, (outcome) => this.#onOutcome(outcome));
   }
 
   #refuse(status: StatusError, why: UnavailableReason = 'other'): undefined {
@@ -232,51 +212,18 @@ class Answering implements ForwardEvents {
     return undefined;
   }
 
-  reject(status: StatusError, why?: UnavailableReason): void {
+  #onOutcome(outcome: ForwardOutcome): void {
+    if (outcome.kind === 'answer') {
+      this.#noteAnswer(outcome);
+      return;
+    }
     this.#record.route = 'rejected';
-    this.#refuse(status, why);
+    this.#refuse(outcome.status, outcome.why);
   }
 
-  onFault({ peer }: ForwardTarget, fault: Fault, isServers: boolean): void {
-    this.#record.noteFailed(peer.target.id, fault.kind);
-    noteFault(this.#context, peer.target, fault, isServers);
-  }
-
-  knowsItsUsers({ peer }: ForwardTarget): boolean {
-    return this.#context.health.isWell(peer.target.address);
-  }
-
-  onShutdown({ peer }: ForwardTarget): void {
-    this.#record.noteFailed(peer.target.id, 'shutting down');
-    const { health } = this.#context;
-    if (this.#routed?.isBehind === true) health.doubt(peer.target.address);
-    else health.markDown(peer.target, 'it is shutting down');
-  }
-
-  onDefect(error: unknown): void {
-    this.#context.log.error('an answer could not be passed on', {
-      error: error instanceof Error ? error.stack : String(error),
-    });
-  }
-
-  onFailover(): void {
-    this.#context.metrics.failovers.inc();
-  }
-
-  onTableBehind({ peer }: ForwardTarget): void {
-    const { metrics, log, reportBehind } = this.#context;
-    this.#isTableBehind = true;
-    metrics.tableBehind.inc();
-    const { id, address } = peer.target;
-    log.warn('a kube-apiserver does not know a resource that the routing table says it serves', {
-      peer: id,
-      path: this.#routed?.info.path,
-    });
-    reportBehind(address);
-  }
-
-  onHead({ peer, peerProxied }: ForwardTarget, status: number, rawHeaders: readonly string[], waitedMs: number): void {
+  #noteAnswer({ target, status, rawHeaders, waitedMs, isTableBehind }: PassedAnswer): void {
     const { metrics, fleet, accessLog, admission, leveller } = this.#context;
+    const { peer, peerProxied } = target;
     const record = this.#record;
     if (this.#routed === undefined) return;
     const { info, home, isBehind, plan } = this.#routed;
@@ -286,7 +233,7 @@ class Answering implements ForwardEvents {
     if (accessLog) record.auditId = headerValue(rawHeaders, 'audit-id') ?? '';
     if (!record.isLong) metrics.overhead.observe(Math.max(0, performance.now() - record.startedAt - waitedMs) / 1000);
     // Whoever answers stays: neither the next read of the resource nor the next request for home goes back in time.
-    if (plan.binds === 'resource' || this.#isTableBehind) stick(this.#exchange, info, peer);
+    if (plan.binds === 'resource' || isTableBehind) stick(this.#exchange, info, peer);
     else if (plan.binds === 'home' && peer !== home) fleet.adoptHome(this.#exchange.connection, peer);
     if (plan.binds === 'home' && info.verb === 'watch' && status === 200 && this.#upgrade === undefined)
       leveller.begin(this.#exchange, peer.target.address);
@@ -297,7 +244,7 @@ class Answering implements ForwardEvents {
     if (plan.fields !== undefined && info.verb !== 'get') metrics.fieldWrites.inc({ group, version, resource });
   }
 
-  #onClose(complete: boolean): void {
+  #onClose(): void {
     const { admission, leveller, metrics, accessLog, log } = this.#context;
     const record = this.#record;
     this.#counts.inFlight--;
@@ -310,7 +257,6 @@ class Answering implements ForwardEvents {
       if (record.code === 503) metrics.unavailable.inc({ reason: 'discovery' });
     }
     if (accessLog) logRequest(record, this.#exchange, log);
-    this.#forwarded?.onClose(complete);
   }
 }
 
@@ -320,15 +266,6 @@ function writeOwn({ homeFields }: HandlerContext, exchange: Exchange, write: () 
   const learning = homeFields.learn(exchange);
   if (learning === undefined) write();
   else learning.then(write, write);
-}
-
-function noteFault({ health, metrics }: HandlerContext, target: PeerTarget, fault: Fault, isServers: boolean): void {
-  if (fault.kind === 'aborted' || fault.kind === 'request') return;
-  metrics.peerErrors.inc({ type: fault.kind === 'address' ? 'endpoint_resolution' : 'proxy_transport' });
-  // The server lives: one client's odd request must not take it from all others.
-  if (fault.kind === 'saturated' || fault.kind === 'answer') return;
-  if (isServers) health.markDown(target, fault.error.message);
-  else health.doubt(target.address);
 }
 
 function stick({ connection: { sticky } }: Exchange, info: RequestInfo, { target }: FleetPeer): void {

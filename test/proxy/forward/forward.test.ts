@@ -1,12 +1,17 @@
 import { PassThrough } from 'node:stream';
 import { expect } from 'chai';
+import { parseRequestInfo } from '../../../src/domain/request-info.ts';
 import type { AnswerHandler } from '../../../src/http/client/dispatch.ts';
-import { type ForwardEvents, forward } from '../../../src/proxy/forward/forward.ts';
+import { forward } from '../../../src/proxy/forward/forward.ts';
 import { passThrough, type RequestIdentity } from '../../../src/proxy/identity/request-identity.ts';
-import type { ForwardTarget } from '../../../src/proxy/plan/plan-request.ts';
+import { planPass } from '../../../src/proxy/plan/plan-request.ts';
 import type { PeerRequest, PeerTransport } from '../../../src/proxy/ports.ts';
 import type { ClientConnection, Exchange } from '../../../src/proxy/request/exchange.ts';
+import { RequestRecord } from '../../../src/proxy/request/request-record.ts';
 import type { FleetPeer } from '../../../src/proxy/servers/fleet.ts';
+import type { ServerReports } from '../../../src/proxy/servers/server-reports.ts';
+import { type LogFields, silentLog } from '../../../src/runtime/log.ts';
+import { createManualClock } from '../../support/manual-clock.ts';
 
 interface Given extends Partial<RequestIdentity> {
   readonly rawHeaders?: readonly string[];
@@ -25,7 +30,10 @@ describe('forwarding one request', () => {
     state: 'Ready',
     load: { inFlight: 0, asked: 0 },
   };
-  const target: ForwardTarget = { peer, notFound: { kind: 'trust' }, peerProxied: false };
+
+  const parsed = parseRequestInfo('GET', '/api/v1/nodes');
+  if (parsed.kind === 'bad') throw new Error(parsed.message);
+  const nodes = parsed.info;
 
   /** A request whose `broken` part throws, be it of the exchange or of what is told. */
   const start = (
@@ -53,6 +61,9 @@ describe('forwarding one request', () => {
         onDrain = listener;
       },
       end: () => brokenOr('end'),
+      onClose: (listener: (complete: boolean) => void) => {
+        onClose = listener;
+      },
       destroy: () => {
         seen.destroyed++;
         onClose(false);
@@ -74,22 +85,19 @@ describe('forwarding one request', () => {
         };
       },
     } as unknown as PeerTransport;
-    const events = {
-      onFault: () => brokenOr('onFault'),
-      knowsItsUsers: () => true,
-      onHead: () => brokenOr('onHead'),
-      onDefect: (error: unknown) => seen.defects.push(error),
-    } as unknown as ForwardEvents;
-    const upgrade = { protocol: 'websocket', accept: () => brokenOr('accept') };
-    const plan = {
-      longRunning: false,
-      repeatable: broken === 'dispatch',
-      opaqueNotFound: false,
-      isBehind: false,
-      askServed: async () => 'untold' as const,
+    const log = {
+      ...silentLog,
+      error: (_message: string, fields?: LogFields) => seen.defects.push(String(fields?.error).split('\n', 1)[0]),
     };
-    const forwarded = forward(exchange, { ...plan, upgrade, first: target, others: () => [] }, transport, events);
-    onClose = (complete) => forwarded.onClose(complete);
+    const servers = {
+      noteFault: () => brokenOr('onFault'),
+      knowsItsUsers: () => true,
+    } as unknown as ServerReports;
+    const upgrade = { protocol: 'websocket', accept: () => brokenOr('accept') };
+    const plan = planPass([peer], peer);
+    const info = { ...nodes, ...(broken === 'dispatch' && { verb: 'watch' }) };
+    const context = { transport, clock: createManualClock(), log, servers, record: new RequestRecord() };
+    forward(exchange, { plan, info, longRunning: false, isBehind: false, upgrade }, context, () => brokenOr('onHead'));
     if (handler === undefined) throw new Error('nothing was dispatched');
     return { handler, seen, drain: () => onDrain() };
   };

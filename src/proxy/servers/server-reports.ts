@@ -1,0 +1,54 @@
+import type { Fault } from '../../http/client/dispatch.ts';
+import type { Log } from '../../runtime/log.ts';
+import type { PeerTarget, ProxyMetrics } from '../ports.ts';
+import type { PeerHealth } from './peer-health.ts';
+
+/** What requests tell of the servers that they are sent to. */
+export interface ServerReports {
+  /** False for a server that has not been seen ready since it failed: it may not have read its RBAC rules yet. */
+  knowsItsUsers(target: PeerTarget): boolean;
+  /** `isServers` is false if the server may be well because something else may have broken the connection. */
+  noteFault(target: PeerTarget, fault: Fault, isServers: boolean): void;
+  /** The server is shutting down, or something behind it is: it refused a request without looking at it. */
+  noteShutdown(target: PeerTarget, isBehind: boolean): void;
+  /** A server does not know a resource that it serves according to the table. */
+  noteTableBehind(target: PeerTarget, path: string): void;
+  /** A request goes to another server than the first. */
+  noteFailover(): void;
+}
+
+/** Passes reports on to the health of the servers, the metrics and the log. */
+export function createServerReports({
+  health,
+  metrics,
+  log,
+  reportBehind,
+}: {
+  readonly health: Pick<PeerHealth, 'isWell' | 'markDown' | 'doubt'>;
+  readonly metrics: Pick<ProxyMetrics, 'peerErrors' | 'tableBehind' | 'failovers'>;
+  readonly log: Log;
+  /** Tells the table's owner that the server at this address does not serve what the table says. */
+  readonly reportBehind: (address: string) => void;
+}): ServerReports {
+  return {
+    knowsItsUsers: ({ address }) => health.isWell(address),
+    noteFault: (target, fault, isServers) => {
+      if (fault.kind === 'aborted' || fault.kind === 'request') return;
+      metrics.peerErrors.inc({ type: fault.kind === 'address' ? 'endpoint_resolution' : 'proxy_transport' });
+      // The server lives: one client's odd request must not take it from all others.
+      if (fault.kind === 'saturated' || fault.kind === 'answer') return;
+      if (isServers) health.markDown(target, fault.error.message);
+      else health.doubt(target.address);
+    },
+    noteShutdown: (target, isBehind) => {
+      if (isBehind) health.doubt(target.address);
+      else health.markDown(target, 'it is shutting down');
+    },
+    noteTableBehind: ({ id, address }, path) => {
+      metrics.tableBehind.inc();
+      log.warn('a kube-apiserver does not know a resource that the routing table says it serves', { peer: id, path });
+      reportBehind(address);
+    },
+    noteFailover: () => metrics.failovers.inc(),
+  };
+}
