@@ -1,8 +1,9 @@
 import type { Dispatcher } from '../../http/client/dispatch.ts';
 import type { Readiness } from '../../proxy/ports.ts';
 
-/** Connections for asking one peer about its readiness. */
-export interface ReadinessLane extends Dispatcher {
+/** The way to ask one peer about its readiness, over connections for nothing else. */
+export interface ReadinessLane {
+  readonly dispatch: Dispatcher['dispatch'];
   /** True if the peer refuses anonymous requests but answers this proxy's own token. */
   needsToken: boolean;
 }
@@ -19,9 +20,8 @@ export interface Asking {
 /** The result of one request for `/readyz`; `undefined` if the connection broke. */
 type Found = Readiness | undefined;
 
-/** Makes a lane from a pool that nothing else uses. */
-export function createReadinessLane(pool: Dispatcher): ReadinessLane {
-  return Object.assign(pool, { needsToken: false });
+export function createReadinessLane(dispatch: Dispatcher['dispatch']): ReadinessLane {
+  return { dispatch, needsToken: false };
 }
 
 /**
@@ -56,11 +56,11 @@ async function readInTime({ ownToken, timeoutMs }: Asking): Promise<string | und
 }
 
 /** The peer may close a persistent connection just as it is used, so a second try follows. */
-async function askTwice(pool: Dispatcher, asking: Asking, token?: string): Promise<Readiness> {
-  return (await askOnce(pool, asking, token)) ?? (await askOnce(pool, asking, token)) ?? 'away';
+async function askTwice(lane: ReadinessLane, asking: Asking, token?: string): Promise<Readiness> {
+  return (await askOnce(lane, asking, token)) ?? (await askOnce(lane, asking, token)) ?? 'away';
 }
 
-function askOnce(pool: Dispatcher, { timeoutMs, onHead }: Asking, token: string | undefined): Promise<Found> {
+function askOnce(lane: ReadinessLane, { timeoutMs, onHead }: Asking, token: string | undefined): Promise<Found> {
   return new Promise((resolve) => {
     // First reads what arrived while this process was busy.
     const timer = setTimeout(() => setImmediate(giveUp), timeoutMs);
@@ -76,7 +76,7 @@ function askOnce(pool: Dispatcher, { timeoutMs, onHead }: Asking, token: string 
     let text = '';
     const rawHeaders = token === undefined ? [] : ['Authorization', `Bearer ${token}`];
     const request = { method: 'GET', path: '/readyz', rawHeaders, body: null, upgrade: undefined } as const;
-    const call = pool.dispatch(request, {
+    const call = lane.dispatch(request, {
       onHead: (code, fields) => {
         status = code;
         onHead?.(fields);

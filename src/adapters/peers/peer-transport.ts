@@ -1,6 +1,6 @@
-import { type AnswerHandler, type Call, type Dispatcher, sweepMs } from '../../http/client/dispatch.ts';
-import { createHttp1Pool, type Http1PoolLimits } from '../../http/client/http1-pool.ts';
-import { createHttp2Pool, type Http2Pool } from '../../http/client/http2-pool.ts';
+import { createHttpClient, type ReachableOrigin } from '../../http/client/client.ts';
+import type { AnswerHandler, Call } from '../../http/client/dispatch.ts';
+import type { HttpProtocol } from '../../http/client/open-verified.ts';
 import { headerValue } from '../../http/fields.ts';
 import { loadResponseParsers } from '../../http/llhttp/response-parser.ts';
 import type { PeerRequest, PeerTarget, PeerTransport } from '../../proxy/ports.ts';
@@ -28,29 +28,20 @@ export interface PeerTransportOptions {
   readonly ownToken?: () => Promise<string | undefined>;
 }
 
-/** Connections to one peer with the same material. Watches and short requests never share one. */
-interface Lanes {
+/** Watches and short requests never share a connection. */
+type Lane =
   /** Short requests with a body, with an unaccepted credential, or to a peer that does not speak HTTP/2. */
-  readonly short: Dispatcher;
+  | 'short'
   /** Short requests without a body. */
-  readonly shared: Http2Pool;
+  | 'shared'
   /** Long-running requests with a body, that switch protocols, or to a peer that does not speak HTTP/2. */
-  readonly long: Dispatcher;
+  | 'long'
   /** Long-running requests without a body: a stream takes far less memory than a connection. */
-  readonly watches: Http2Pool;
+  | 'watches'
   /** The same for clients whose credential no server has accepted yet, on connections that the server may end. */
-  readonly newcomers: Http2Pool;
+  | 'newcomers'
   /** The one connection for asking the peer about its readiness. */
-  readonly probes: ReadinessLane;
-}
-
-/** Lanes, and how long they have had no connection. */
-interface HeldLanes {
-  readonly lanes: Lanes;
-  idleSweeps: number;
-  /** True once they are no longer swept. Then they must not be used. */
-  forgotten: boolean;
-}
+  | 'probes';
 
 /**
  * Sends requests only over connections that carry no byte before the peer's certificate is verified.
@@ -63,10 +54,6 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
   const { maxShortPerPeer = 1_000, maxLongPerPeer = 20_000, probeTimeoutMs = 1_000, ownToken } = options;
   const { forgetAfterMs = 600_000 } = options;
   const connector = createPeerConnector(options.addressPolicy, connectTimeoutMs);
-  const parsers = loadResponseParsers();
-  const shortLimits = { maxConnections: maxShortPerPeer, answerTimeoutMs: shortTimeoutMs, idleTimeoutMs };
-  const probeLimits = { maxConnections: 2, answerTimeoutMs: undefined, idleTimeoutMs };
-  const longLimits = { maxConnections: maxLongPerPeer, answerTimeoutMs: undefined, idleTimeoutMs };
   const http2Limits = {
     streamsPerConnection: 100,
     idleTimeoutMs,
@@ -86,91 +73,70 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
     streamWindow: 256 * 1024,
     answerTimeoutMs: shortTimeoutMs,
   };
-  const lanesOf = new Map<string, HeldLanes>();
+  const http1Lane = (maxConnections: number, answerTimeoutMs?: number) =>
+    ({ protocol: 'http/1.1', limits: { maxConnections, answerTimeoutMs, idleTimeoutMs } }) as const;
+  const client = createHttpClient<Lane>({
+    lanes: {
+      short: http1Lane(maxShortPerPeer, shortTimeoutMs),
+      shared: { protocol: 'h2', limits: sharedLimits, otherwise: 'short' },
+      long: http1Lane(maxLongPerPeer),
+      watches: { protocol: 'h2', limits: watchLimits, otherwise: 'long' },
+      newcomers: { protocol: 'h2', limits: watchLimits, otherwise: 'long' },
+      probes: http1Lane(2),
+    },
+    parsers: loadResponseParsers(),
+    forgetAfterMs,
+    onForget: (key) => probesByKey.delete(key),
+  });
   /** Both are few and live long. Looking up by object avoids building the key. */
-  const known = new WeakMap<PeerTlsMaterial, WeakMap<PeerTarget, HeldLanes>>();
-  const createPool = (target: PeerTarget, material: PeerTlsMaterial, limits: Http1PoolLimits) =>
-    createHttp1Pool(target, () => connector.connect(target, material, 'http/1.1'), parsers, limits);
-  const find = (target: PeerTarget, material: PeerTlsMaterial): Lanes => {
+  const origins = new WeakMap<PeerTlsMaterial, WeakMap<PeerTarget, ReachableOrigin>>();
+  const originOf = (target: PeerTarget, material: PeerTlsMaterial): ReachableOrigin => {
+    const ofMaterial = origins.get(material) ?? new WeakMap<PeerTarget, ReachableOrigin>();
+    origins.set(material, ofMaterial);
+    const known = ofMaterial.get(target);
+    if (known !== undefined) return known;
     const { generation, identified } = material;
     const { address, serverName, pinned } = target;
-    const key = `${address} ${serverName} ${pinned} ${identified !== undefined} ${generation}`;
-    let held = lanesOf.get(key);
-    if (held === undefined) {
-      const lanes = {
-        short: createPool(target, material, shortLimits),
-        shared: createHttp2Pool(target, () => connector.connect(target, material, 'h2'), sharedLimits),
-        long: createPool(target, material, longLimits),
-        watches: createHttp2Pool(target, () => connector.connect(target, material, 'h2'), watchLimits),
-        newcomers: createHttp2Pool(target, () => connector.connect(target, material, 'h2'), watchLimits),
-        probes: createReadinessLane(createPool(target, material, probeLimits)),
-      };
-      held = { lanes, idleSweeps: 0, forgotten: false };
-      lanesOf.set(key, held);
-    }
-    const ofMaterial = known.get(material) ?? new WeakMap<PeerTarget, HeldLanes>();
-    known.set(material, ofMaterial);
-    ofMaterial.set(target, held);
-    return held.lanes;
+    const origin = {
+      address,
+      key: `${address} ${serverName} ${pinned} ${identified !== undefined} ${generation}`,
+      connect: (protocol: HttpProtocol) => connector.connect(target, material, protocol),
+    };
+    ofMaterial.set(target, origin);
+    return origin;
   };
-  const lookUp = (target: PeerTarget, material: PeerTlsMaterial) => {
-    const held = known.get(material)?.get(target);
-    return held === undefined || held.forgotten ? find(target, material) : held.lanes;
+  const probesByKey = new Map<string, ReadinessLane>();
+  const probesOf = (origin: ReachableOrigin): ReadinessLane => {
+    const known = probesByKey.get(origin.key);
+    if (known !== undefined) return known;
+    const lane = createReadinessLane((request, handler) => client.dispatch(origin, 'probes', request, handler));
+    probesByKey.set(origin.key, lane);
+    return lane;
   };
-  const sweep = setInterval(() => {
-    for (const [key, held] of lanesOf) {
-      const lanes = Object.values(held.lanes);
-      for (const lane of lanes) lane.sweep();
-      held.idleSweeps = lanes.some((lane) => lane.open() > 0) ? 0 : held.idleSweeps + 1;
-      // The lanes of a server that has left, or of replaced certificates.
-      if (held.idleSweeps * sweepMs <= forgetAfterMs) continue;
-      held.forgotten = true;
-      lanesOf.delete(key);
-    }
-  }, sweepMs);
-  sweep.unref();
   return {
     dispatch: (target, request, handler) => {
       const material = tls.material(request.connectAs);
       if (material === undefined) return refuse(handler, 'no front-proxy client certificate is configured');
       if (isOverruled(request)) return refuse(handler, 'a token cannot go over a front-proxy connection');
-      const lanes = lookUp(target, material);
-      const alone = request.longRunning ? lanes.long : lanes.short;
-      const multiplexed = laneOf(lanes, request);
-      if (multiplexed?.usable !== true) return alone.dispatch(request, handler);
-      return multiplexed.dispatch(request, handler, () => alone.dispatch(request, handler));
+      return client.dispatch(originOf(target, material), laneOf(request), request, handler);
     },
     probe: (target, onHead) => {
       const material = tls.material('anonymous');
       if (material === undefined) return Promise.resolve('away');
-      return askReadiness(lookUp(target, material).probes, { timeoutMs: probeTimeoutMs, ownToken, onHead });
+      return askReadiness(probesOf(originOf(target, material)), { timeoutMs: probeTimeoutMs, ownToken, onHead });
     },
-    abandon: (address) => {
-      const error = new Error(`${address}: nothing is heard of it`);
-      for (const [key, { lanes }] of lanesOf)
-        if (key.startsWith(`${address} `)) for (const lane of Object.values(lanes)) lane.abandon(error);
-    },
-    connections: () => {
-      let short = 0;
-      let long = 0;
-      for (const { lanes } of lanesOf.values()) {
-        short += lanes.short.open() + lanes.shared.open();
-        long += lanes.long.open() + lanes.watches.open() + lanes.newcomers.open();
-      }
-      return { short, long };
-    },
-    close: async () => {
-      clearInterval(sweep);
-      for (const { lanes } of lanesOf.values()) for (const lane of Object.values(lanes)) lane.close();
-    },
+    abandon: (address) => client.abandon(address, new Error(`${address}: nothing is heard of it`)),
+    connections: () => ({
+      short: client.open('short') + client.open('shared'),
+      long: client.open('long') + client.open('watches') + client.open('newcomers'),
+    }),
+    close: async () => client.close(),
   };
 }
 
-/** The HTTP/2 connections that a request may use, if any. */
-function laneOf(lanes: Lanes, { longRunning, mayShare, body, upgrade }: PeerRequest): Http2Pool | undefined {
-  if (body !== null || upgrade !== undefined) return undefined;
-  if (longRunning) return mayShare === true ? lanes.watches : lanes.newcomers;
-  return mayShare === true ? lanes.shared : undefined;
+function laneOf({ longRunning, mayShare }: PeerRequest): Lane {
+  if (longRunning) return mayShare === true ? 'watches' : 'newcomers';
+  return mayShare === true ? 'shared' : 'short';
 }
 
 /**
