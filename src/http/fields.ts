@@ -1,3 +1,5 @@
+import { maxRememberedBytes } from './last-made.ts';
+
 /** Header fields in Node's raw form: name, value, name, value. */
 export type RawHeaders = readonly string[];
 
@@ -24,12 +26,9 @@ export function isNamed(name: string, lower: string): boolean {
   return name.length === lower.length && (name === lower || name.toLowerCase() === lower);
 }
 
-/** Maximum memory for the fields of an idle connection's last request. */
-const keptBytes = 16 * 1024;
-
-/** Whether a connection may remember these fields. Long ones would cost more than they save. */
+/** Whether a connection may remember these fields. */
 export function isWorthKeeping(rawHeaders: RawHeaders): boolean {
-  return fieldBytes(rawHeaders) <= keptBytes;
+  return fieldBytes(rawHeaders) <= maxRememberedBytes;
 }
 
 /** Bytes of names and values, plus 32 for each field. */

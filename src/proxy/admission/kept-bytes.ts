@@ -16,8 +16,9 @@ export function memoryCost(client: Remembered, counted: Counted): number {
   let cost = (sticky.size + (accepted?.size ?? 0)) * pieceCost;
   if (rawHeaders !== undefined) cost += fieldsCost(rawHeaders, counted);
   if (prepared === undefined) return cost;
-  cost += fieldsCost(prepared.from, counted) + fieldsCost(prepared.rawHeaders, counted);
-  return cost + prepared.written.size;
+  const { from, made } = prepared;
+  cost += fieldsCost(from.rawHeaders, counted) + fieldsCost(made.rawHeaders, counted);
+  return cost + made.written.size;
 }
 
 /** The share of all bytes for each user, and for all clients together whose credential no server has accepted. */

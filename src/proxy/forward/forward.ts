@@ -224,9 +224,9 @@ class Forwarding implements AnswerHandler {
     const exchange = this.#exchange;
     // Requests with bodies differ in Content-Length, so their fields do not repeat.
     if (!exchange.hasBody) return prepareAgain(exchange, { peerProxied });
-    const { identity, connection } = exchange;
+    const { rawHeaders, identity, connection } = exchange;
     const context = { remoteAddress: connection.remoteAddress, peerProxied, identity };
-    return { rawHeaders: prepareRequestHeaders(exchange.rawHeaders, context), written: undefined };
+    return { rawHeaders: prepareRequestHeaders(rawHeaders, context), written: undefined };
   }
 
   onInterim(status: number, rawHeaders: string[]): void {

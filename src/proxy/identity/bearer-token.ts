@@ -1,16 +1,19 @@
 import { hash } from 'node:crypto';
 import { headerValue, type RawHeaders } from '../../http/fields.ts';
+import { type LastMade, madeBefore, maxRememberedBytes } from '../../http/last-made.ts';
 
 /** A WebSocket client may bring its token as a protocol. Source: `websocket` of k8s.io/apiserver/pkg/authentication. */
 const socketTokenPrefix = 'base64url.bearer.authorization.k8s.io.';
 
-/** The last token on a connection, and the field that it came from. */
-export interface TokenMemo {
-  readonly field: string;
+/** A token, and its digest once somebody has asked for it. */
+interface KnownToken {
   readonly token: string | undefined;
-  /** See `tokenDigest`; computed on first use. */
+  /** See `tokenDigest`. */
   digest: string | undefined;
 }
+
+/** The last token on a connection, by the field that it came from. */
+export type TokenMemo = LastMade<string, KnownToken>;
 
 /** The source of the token, and the connection that remembers it. */
 interface TokenSource {
@@ -46,27 +49,24 @@ export function hasToken(rawHeaders: RawHeaders): boolean {
 /** A token's key in caches: a digest, so that no credential stays in memory and long ones cost no more. */
 export function tokenDigest(source: TokenSource): string | undefined {
   const token = bearerToken(source);
-  const memo = source.connection.token;
+  const known = source.connection.token?.made;
   if (token === undefined) return undefined;
-  if (memo?.token !== token) return digestOf(token);
-  memo.digest ??= digestOf(token);
-  return memo.digest;
+  if (known?.token !== token) return digestOf(token);
+  known.digest ??= digestOf(token);
+  return known.digest;
 }
 
 function digestOf(token: string): string {
   return hash('sha256', token, 'base64url');
 }
 
-/** An idle connection remembers no field longer than this. */
-const keptBytes = 16 * 1024;
-
 /** Most requests of a connection have the same token, so its hash is computed once. */
 function remembered(field: string, connection: TokenSource['connection']): string | undefined {
-  const known = connection.token;
-  if (known?.field === field) return known.token;
-  const token = parseBearer(field);
-  connection.token = field.length <= keptBytes ? { field, token, digest: undefined } : undefined;
-  return token;
+  const known = madeBefore(connection.token, field);
+  if (known !== undefined) return known.token;
+  const made = { token: parseBearer(field), digest: undefined };
+  connection.token = field.length <= maxRememberedBytes ? { from: field, made } : undefined;
+  return made.token;
 }
 
 /** Source: `AuthenticateRequest` in k8s.io/apiserver/pkg/authentication/request/bearertoken. */

@@ -1,5 +1,6 @@
 import { WrittenFields } from '../../http/client/written-fields.ts';
 import { headerList, isNamed, isSameHeaders, isWorthKeeping, type RawHeaders } from '../../http/fields.ts';
+import { type LastMade, madeBefore } from '../../http/last-made.ts';
 import type { RequestIdentity } from '../identity/request-identity.ts';
 
 /** What of the request is needed besides its header fields. */
@@ -66,41 +67,50 @@ export function prepareRequestHeaders(rawHeaders: RawHeaders, context: HeaderCon
   return result;
 }
 
-/** Header fields of a request as they are sent on, and what they were made of. */
-export interface PreparedFields {
-  readonly rawHeaders: readonly string[];
-  readonly written: WrittenFields;
-  readonly from: RawHeaders;
+/** What header fields are made of, besides the client's address. */
+interface FieldsSource {
+  readonly rawHeaders: RawHeaders;
   readonly identity: RequestIdentity;
   readonly peerProxied: boolean;
 }
 
+/** Header fields of a request as they are sent on, and what was written of them. */
+interface SentFields {
+  readonly rawHeaders: readonly string[];
+  readonly written: WrittenFields;
+}
+
+/** The header fields that a connection has sent last. */
+export type PreparedFields = LastMade<FieldsSource, SentFields>;
+
 /** What of an exchange header fields are made of, and the connection that remembers them. */
-interface FieldsSource {
-  readonly rawHeaders: RawHeaders;
-  readonly identity: RequestIdentity;
+interface AskingExchange extends Omit<FieldsSource, 'peerProxied'> {
   readonly connection: { readonly remoteAddress: string; prepared?: PreparedFields | undefined };
 }
 
 /** The same as `prepareRequestHeaders`, remembered for a connection whose next request has the same fields. */
 export function prepareAgain(
-  exchange: FieldsSource,
+  { rawHeaders, identity, connection }: AskingExchange,
   { peerProxied }: Pick<HeaderContext, 'peerProxied'>,
-): PreparedFields {
-  const { rawHeaders, identity, connection } = exchange;
-  const before = connection.prepared;
-  if (before?.identity === identity && before.peerProxied === peerProxied && isSameHeaders(before.from, rawHeaders))
-    return before;
+): SentFields {
+  const from = { rawHeaders, identity, peerProxied };
+  const before = madeBefore(connection.prepared, from, isSameSource);
+  if (before !== undefined) return before;
   const { remoteAddress } = connection;
-  const prepared = {
+  const made = {
     rawHeaders: prepareRequestHeaders(rawHeaders, { remoteAddress, peerProxied, identity }),
     written: new WrittenFields(),
-    from: rawHeaders,
-    identity,
-    peerProxied,
   };
-  connection.prepared = isWorthKeeping(rawHeaders) ? prepared : undefined;
-  return prepared;
+  connection.prepared = isWorthKeeping(rawHeaders) ? { from, made } : undefined;
+  return made;
+}
+
+function isSameSource(one: FieldsSource, other: FieldsSource): boolean {
+  return (
+    one.identity === other.identity &&
+    one.peerProxied === other.peerProxied &&
+    isSameHeaders(one.rawHeaders, other.rawHeaders)
+  );
 }
 
 /** A peer's answer without what belongs to the connection that it came on. Everything else stays as often as it was. */
