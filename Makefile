@@ -67,15 +67,15 @@ test-others: install ## Run the tests with others' software, built from Go modul
 
 .PHONY: controlplane
 controlplane: install ## Get kube-apiserver, etcd and kubectl (KUBEBUILDER_ASSETS, or built from Go modules; VERSIONS=1.33: these)
-	@node lab/build-control-plane.ts $(VERSIONS)
+	@node lab/build/build-control-plane.ts $(VERSIONS)
 
 .PHONY: demo
 demo: install ## Show the story on a mixed control plane (ARGS=--once to run through and exit, ARGS=--simulated)
-	@node lab/run-demo.ts $(ARGS)
+	@node lab/demo/run-demo.ts $(ARGS)
 
 .PHONY: demo-picture
 demo-picture: install ## Draw docs/images/demo*.svg, and write the README's output, from what the demo prints
-	@mkdir -p dist && node lab/run-demo.ts --once > dist/demo.txt && node scripts/draw-terminal.ts dist/demo.txt docs/images README.md
+	@mkdir -p dist && node lab/demo/run-demo.ts --once > dist/demo.txt && node scripts/draw-terminal.ts dist/demo.txt docs/images README.md
 
 .PHONY: cluster
 cluster: install ## Bring up a real cluster of three kubeadm machines with PeerDiscovery in it, until Ctrl-C (needs root)

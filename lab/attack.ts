@@ -5,7 +5,7 @@ import { attacks } from './attack/attacks.ts';
 import { type AttackOutcome, measureAttack } from './attack/measure-attack.ts';
 import { describeOutcome, judgeAttacks, writeAttackReport } from './attack/report.ts';
 import { chartLimitBytes, startAttackScene } from './attack/start-scene.ts';
-import { repository } from './mixed-plane.ts';
+import { repository } from './plane/mixed-plane.ts';
 
 const usage = `Attacks a proxy before real kube-apiservers as somebody without a credential, while others use it.
 

@@ -1,7 +1,7 @@
-import { buildClients, clientMinors } from './build-clients.ts';
-import { ensureControlPlane } from './build-control-plane.ts';
-import { ensureH2spec, ensureHelm, ensureKrew } from './build-go-tool.ts';
-import { buildMergeOracle, oracleMinors } from './build-merge-oracle.ts';
+import { buildClients, clientMinors } from './build/build-clients.ts';
+import { ensureControlPlane } from './build/build-control-plane.ts';
+import { ensureH2spec, ensureHelm, ensureKrew } from './build/build-go-tool.ts';
+import { buildMergeOracle, oracleMinors } from './build/build-merge-oracle.ts';
 
 // All that the end-to-end tests run besides what is built here. They themselves have a network of their own, from which
 // no module can be downloaded.

@@ -2,7 +2,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { ensureControlPlane } from './build-control-plane.ts';
+import { ensureControlPlane } from './build/build-control-plane.ts';
+import { findDateLibrary } from './build/find-program.ts';
 import { faults, pair } from './chaos/faults.ts';
 import { roundLabel, startLoad, writeLabel } from './chaos/load.ts';
 import { createWriteLedger, type WriteLedger } from './chaos/oracle.ts';
@@ -10,8 +11,7 @@ import { createAnswerTally, type FaultOutcome, writeChaosReport } from './chaos/
 import { type Fault, kindOf, must, programs, type Scene } from './chaos/scene.ts';
 import { slowDown } from './chaos/slow-down.ts';
 import { openStage, proxies, recover } from './chaos/stage.ts';
-import { findDateLibrary } from './find-program.ts';
-import { repository } from './mixed-plane.ts';
+import { repository } from './plane/mixed-plane.ts';
 import { seededRandom } from './seeded-random.ts';
 
 const usage = `Breaks a real control plane under load, and judges every answer.

@@ -6,10 +6,10 @@ import { parseArgs } from 'node:util';
 import { contentTypeOf, negotiateDiscovery } from '../src/domain/negotiate-media-type.ts';
 import { parseRequestInfo } from '../src/domain/request-info.ts';
 import { objectToTarget } from '../src/http/server/objections.ts';
-import { type ControlPlane, startControlPlane } from './control-plane.ts';
 import { addToCorpus, readCorpus } from './fuzz/corpus.ts';
 import { mutate } from './fuzz/mutate.ts';
 import { createFuzzTargets } from './fuzz/targets.ts';
+import { type ControlPlane, startControlPlane } from './plane/control-plane.ts';
 import { seededRandom } from './seeded-random.ts';
 import { waitUntil } from './wait-until.ts';
 

@@ -11,7 +11,7 @@ import { type LoadClient, startLoadClient } from './load/load-client.ts';
 import type { MixedTally } from './load/mixed-load.ts';
 import { type Cycle, describeCycle, judgeLoad, type Run, type Sample, writeLoadReport } from './load/report.ts';
 import { inspectorPort, startLoadScene } from './load/start-scene.ts';
-import { repository } from './mixed-plane.ts';
+import { repository } from './plane/mixed-plane.ts';
 
 const usage = `Loads a proxy before real kube-apiservers until it has no more to give, and looks for what is lost or grows.
 

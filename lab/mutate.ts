@@ -4,8 +4,8 @@ import { copyFile, mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { cacheFolder, hashOf } from './build-control-plane.ts';
-import { installLocked } from './install-locked.ts';
+import { cacheFolder, hashOf } from './build/build-control-plane.ts';
+import { installLocked } from './build/install-locked.ts';
 import { type MutationPart, mutationParts } from './mutation/parts.ts';
 
 const usage = `Changes the code in small ways, and reports the changes that no test notices.

@@ -1,9 +1,9 @@
 import { spawnSync } from 'node:child_process';
 import { delimiter } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { containerdFolder, ensurePrometheus, prometheusFolder } from './build-go-tool.ts';
-import { findDateLibrary, findProgram } from './find-program.ts';
-import { browserFolder, ensureBrowser } from './unpack-browser.ts';
+import { containerdFolder, ensurePrometheus, prometheusFolder } from './build/build-go-tool.ts';
+import { findDateLibrary, findProgram } from './build/find-program.ts';
+import { browserFolder, ensureBrowser } from './build/unpack-browser.ts';
 
 /** A program of Prometheus that the tests of the alerts run. */
 export type PrometheusProgram = 'prometheus' | 'promtool';

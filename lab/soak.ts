@@ -2,14 +2,14 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { ensureControlPlane } from './build-control-plane.ts';
+import { ensureControlPlane } from './build/build-control-plane.ts';
 import { churn } from './chaos/churn.ts';
 import { type Held, inspectedBy, readHeld } from './chaos/inspect-process.ts';
 import { startLoad } from './chaos/load.ts';
 import { createAnswerTally } from './chaos/report.ts';
 import { must, type Program, pause, programs, type Scene } from './chaos/scene.ts';
 import { openStage, proxies, recover } from './chaos/stage.ts';
-import { repository } from './mixed-plane.ts';
+import { repository } from './plane/mixed-plane.ts';
 import { seededRandom } from './seeded-random.ts';
 
 const usage = `Lets a control plane live on under load and change, and looks for what grows.

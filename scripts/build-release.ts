@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseDocument } from 'yaml';
-import { ensureControlPlane } from '../lab/build-control-plane.ts';
+import { ensureControlPlane } from '../lab/build/build-control-plane.ts';
 import { localImage } from './build-image.ts';
 import { buildRootfs, entrypoint, packPackage } from './build-rootfs.ts';
 import { readDocs } from './bundle-plugin.ts';

@@ -1,10 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { Agent, request as httpsRequest } from 'node:https';
 import { availableParallelism, release } from 'node:os';
-import { dirname, join } from 'node:path';
-import { type MixedPlane, repository, startMixedPlane } from '../mixed-plane.ts';
+import type { MixedPlane } from '../plane/mixed-plane.ts';
 import { waitUntil } from '../wait-until.ts';
+import { measureOnPlane, progress, publishReport } from './run-bench.ts';
 
 const servers = [
   { name: 'old-1', version: '1.36', emulatedVersion: '1.33' },
@@ -14,9 +14,6 @@ const aggregated = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDisco
 const connections = 8;
 const rounds = 5;
 const roundMs = 4_000;
-const report = join(repository, 'docs', 'benchmarks', 'discovery.md');
-
-const progress = (text: string) => void process.stderr.write(`… ${text}\n`);
 
 /** One thing to measure: what is asked of whom. */
 interface Contest {
@@ -167,11 +164,7 @@ function writeReport(results: readonly Result[], gitVersion: string): string {
   ].join('\n')}\n`;
 }
 
-const mixed = await startMixedPlane({ servers, home: 'old-1', log: progress });
-const stop = () => void mixed.stop().finally(() => process.exit(130));
-process.once('SIGINT', stop);
-process.once('SIGTERM', stop);
-try {
+await measureOnPlane({ servers, home: 'old-1' }, async (mixed) => {
   mixed.startOperator();
   const proxy = mixed.startProxy();
   if (proxy.pid === undefined) throw new Error('the proxy does not run');
@@ -194,13 +187,5 @@ try {
   }
   const { stdout } = await mixed.kubectl('new-1', ['get', '--raw', '/version']);
   const text = writeReport(results, (JSON.parse(stdout) as { gitVersion: string }).gitVersion);
-  mkdirSync(dirname(report), { recursive: true });
-  writeFileSync(report, text);
-  execFileSync('biome', ['format', '--write', report], { stdio: 'ignore' });
-  process.stdout.write(`\n${text}\n`);
-} catch (error) {
-  process.stderr.write(`${mixed.plane.logTails(20)}\n`);
-  throw error;
-} finally {
-  await mixed.stop();
-}
+  publishReport('discovery', text);
+});

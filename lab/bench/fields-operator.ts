@@ -1,14 +1,13 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, release } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
-import { endOperator, startBuiltOperator } from '../built-operator.ts';
-import { type MixedPlane, repository, startMixedPlane } from '../mixed-plane.ts';
+import { endOperator, startBuiltOperator } from '../plane/built-operator.ts';
+import type { MixedPlane } from '../plane/mixed-plane.ts';
 import { waitUntil } from '../wait-until.ts';
 import { cpuSeconds } from './load.ts';
 import { median } from './median.ts';
 import { memoryBytes, type ProcessUse, watchProcess } from './process.ts';
+import { measureOnPlane, progress, publishReport } from './run-bench.ts';
 
 /** What an operator used that was started beside servers which were there already. */
 interface Use {
@@ -24,8 +23,6 @@ interface Use {
 const turns = 3;
 const settleMs = 10_000;
 const idleMs = 30_000;
-const progress = (text: string) => void process.stderr.write(`… ${text}\n`);
-
 async function readStatus(mixed: MixedPlane): Promise<PeerDiscovery['status']> {
   const { stdout } = await mixed.kubectl('a', ['get', 'peerdiscovery', 'cluster', '-o', 'json']);
   return (JSON.parse(stdout) as PeerDiscovery).status;
@@ -88,37 +85,26 @@ ${row('Idle: resident memory', 'MiB', 0, ({ idle }) => idle.residentMiB)}
 `;
 }
 
-const mixed = await startMixedPlane({
-  servers: (['a', 'b', 'c'] as const).map((name) => ({ name, version: '1.36' })),
-  home: 'a',
-  log: progress,
-});
-const stop = () => void mixed.stop().finally(() => process.exit(130));
-process.once('SIGINT', stop);
-process.once('SIGTERM', stop);
-try {
-  const changing = mixed.plane.server('c');
-  const alike: Use[] = [];
-  const different: Use[] = [];
-  for (let turn = 1; turn <= turns; turn += 1) {
-    progress(`start ${turn} of ${turns}: three servers of 1.36`);
-    alike.push(await measureOperator(mixed, false));
-    progress(`start ${turn} of ${turns}: one server of 1.35`);
-    await changing.stop();
-    await changing.startAs({ version: '1.35' });
-    different.push(await measureOperator(mixed, true));
-    await changing.stop();
-    await changing.startAs({ version: '1.36' });
-  }
-  const text = writeUseReport(alike, different);
-  const pages = join(repository, 'docs', 'benchmarks');
-  mkdirSync(pages, { recursive: true });
-  writeFileSync(join(pages, 'fields-operator.md'), text);
-  process.stdout.write(`\n${text}\n`);
-} catch (error) {
-  process.stderr.write(`${mixed.plane.logTails(20)}\n`);
-  throw error;
-} finally {
-  await mixed.stop();
-}
+await measureOnPlane(
+  {
+    servers: (['a', 'b', 'c'] as const).map((name) => ({ name, version: '1.36' })),
+    home: 'a',
+  },
+  async (mixed) => {
+    const changing = mixed.plane.server('c');
+    const alike: Use[] = [];
+    const different: Use[] = [];
+    for (let turn = 1; turn <= turns; turn += 1) {
+      progress(`start ${turn} of ${turns}: three servers of 1.36`);
+      alike.push(await measureOperator(mixed, false));
+      progress(`start ${turn} of ${turns}: one server of 1.35`);
+      await changing.stop();
+      await changing.startAs({ version: '1.35' });
+      different.push(await measureOperator(mixed, true));
+      await changing.stop();
+      await changing.startAs({ version: '1.36' });
+    }
+    publishReport('fields-operator', writeUseReport(alike, different));
+  },
+);
 process.exit(0);

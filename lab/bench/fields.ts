@@ -1,14 +1,13 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createSecureServer, type Http2SecureServer } from 'node:http2';
 import { Agent, request as httpsRequest } from 'node:https';
-import { availableParallelism, release, tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { buildProduct } from '../build-product.ts';
-import { issue, type KeyPair, makeAuthority } from '../certificates.ts';
-import { repository } from '../mixed-plane.ts';
+import { availableParallelism, release } from 'node:os';
+import { buildProduct } from '../build/build-product.ts';
+import { issue, type KeyPair, makeAuthority } from '../plane/certificates.ts';
 import { type FrontSetting, startRouting } from './fronts.ts';
 import { cpuSeconds } from './load.ts';
 import { median } from './median.ts';
+import { inFolder, publishReport } from './run-bench.ts';
 
 /** What the fields of a kind are to the servers, and so which way its requests go. */
 const kinds = {
@@ -141,25 +140,18 @@ ${rows.join('\n')}
 `;
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-bench-'));
 const servers: Http2SecureServer[] = [];
-try {
+await inFolder(async (folder) => {
   const authority = makeAuthority(folder, 'ca');
   const hosts = ['DNS:localhost', 'IP:127.0.0.1'];
   const peer = issue(folder, 'peer', authority, '/CN=peer', ['DNS:kubernetes.default.svc', ...hosts]);
   for (const port of [ports.home, ports.other]) servers.push(await startServer(peer, port));
-  const text = writeFieldsReport(
-    await measure({
-      ...{ folder, caFile: authority.cert, peer, program: buildProduct(), core: undefined },
-      serving: issue(folder, 'serving', authority, '/CN=front', hosts),
-    }),
-  );
-  process.stdout.write(`\n${text}\n`);
-  const pages = join(repository, 'docs', 'benchmarks');
-  mkdirSync(pages, { recursive: true });
-  writeFileSync(join(pages, 'fields.md'), text);
-} finally {
+  const setting = {
+    ...{ folder, caFile: authority.cert, peer, program: buildProduct(), core: undefined },
+    serving: issue(folder, 'serving', authority, '/CN=front', hosts),
+  };
+  publishReport('fields', writeFieldsReport(await measure(setting)));
+}).finally(() => {
   for (const server of servers) server.close();
-  rmSync(folder, { recursive: true, force: true });
-}
+});
 process.exit(0);

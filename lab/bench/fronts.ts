@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { nodeFlags } from '../../scripts/build-rootfs.ts';
 import { packBundle } from '../../src/adapters/kubernetes/pack-bundle.ts';
 import type { RoutingBundle } from '../../src/domain/routing-table.ts';
-import type { KeyPair } from '../certificates.ts';
+import type { KeyPair } from '../plane/certificates.ts';
 import { waitUntil } from '../wait-until.ts';
 
 /** Where files go, and what certificates there are. */

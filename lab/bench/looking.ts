@@ -1,14 +1,13 @@
 import type { ChildProcess } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, release } from 'node:os';
-import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { nodeFlags } from '../../scripts/build-rootfs.ts';
-import { buildProduct } from '../build-product.ts';
-import { type MixedPlane, repository, startMixedPlane } from '../mixed-plane.ts';
+import { buildProduct } from '../build/build-product.ts';
+import type { MixedPlane } from '../plane/mixed-plane.ts';
 import { waitUntil } from '../wait-until.ts';
 import { openProbe, record } from './probe.ts';
 import { type ProcessUse, watchProcess } from './process.ts';
+import { measureOnPlane, progress, publishReport } from './run-bench.ts';
 
 const servers = [
   { name: 'a', version: '1.36' },
@@ -21,9 +20,6 @@ const settleMs = 10_000;
 const watchMs = 60_000;
 const busyEveryMs = 250;
 const namespace = 'peerdiscovery-system';
-const report = join(repository, 'docs', 'benchmarks', 'looking.md');
-
-const progress = (text: string) => void process.stderr.write(`… ${text}\n`);
 
 /** Requests that a server has answered so far: for its readiness, for what it serves, and all others. */
 interface Requests {
@@ -183,18 +179,6 @@ function writeReport([alone, ...stages]: readonly Stage[]): string {
   ].join('\n')}\n`;
 }
 
-const mixed = await startMixedPlane({ servers, home: 'a', log: progress });
-const stop = () => void mixed.stop().finally(() => process.exit(130));
-process.once('SIGINT', stop);
-process.once('SIGTERM', stop);
-try {
-  const text = writeReport(await measure(mixed));
-  mkdirSync(dirname(report), { recursive: true });
-  writeFileSync(report, text);
-  process.stdout.write(`\n${text}\n`);
-} catch (error) {
-  process.stderr.write(`${mixed.plane.logTails(20)}\n`);
-  throw error;
-} finally {
-  await mixed.stop();
-}
+await measureOnPlane({ servers, home: 'a' }, async (mixed) => {
+  publishReport('looking', writeReport(await measure(mixed)));
+});

@@ -1,7 +1,6 @@
-import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, release, tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { availableParallelism, release } from 'node:os';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -14,19 +13,17 @@ import { parseDiscoveryList } from '../../src/domain/parse-discovery.ts';
 import type { RoutingTable } from '../../src/domain/routing-table.ts';
 import { deriveStatus } from '../../src/operator/derive-status.ts';
 import { createDocumentEncoder } from '../../src/operator/encode-documents.ts';
-import { buildMergeOracle } from '../build-merge-oracle.ts';
+import { buildMergeOracle } from '../build/build-merge-oracle.ts';
 import { generateGroups, laggingServer, olderRelease, rawList, withNewResource } from '../generated-discovery.ts';
-import { repository } from '../mixed-plane.ts';
 import { runOracle } from '../run-oracle.ts';
 import { seededRandom } from '../seeded-random.ts';
 import { median } from './median.ts';
 import { type MergeMeasurement, type Ours, type Theirs, writeChart, writeMergeReport } from './merge-report.ts';
+import { inFolder, progress, publishReport, writePage } from './run-bench.ts';
 
 const peerCounts = [3, 10, 100];
 const resourceCounts = [500, 5_000, 20_000];
-const folder = join(repository, 'docs', 'benchmarks');
 
-const progress = (text: string) => void process.stderr.write(`… ${text}\n`);
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
 
@@ -226,11 +223,6 @@ async function measureTheirs(binary: string, fleet: Fleet, repeat: number): Prom
 const binary = await buildMergeOracle('0.36', progress);
 const measurements: MergeMeasurement[] = [];
 
-function inFolder<Result>(run: (at: string) => Promise<Result>): Promise<Result> {
-  const at = mkdtempSync(join(tmpdir(), 'bench-merge-'));
-  return run(at).finally(() => rmSync(at, { recursive: true }));
-}
-
 // An operator has been running for long; the code of a process that has just started is not yet compiled.
 await inFolder((at) => measureOurs(writeFleet(at, 3, 5_000), 5));
 for (const resources of resourceCounts)
@@ -253,10 +245,5 @@ for (const resources of resourceCounts)
 const setting = [
   `${availableParallelism()} cores, Linux ${release().split('-')[0]}, Node ${process.version}; the Go program is built with k8s.io/apiserver 0.36.3`,
 ];
-mkdirSync(folder, { recursive: true });
-writeFileSync(join(folder, 'merge.svg'), writeChart(measurements));
-const text = writeMergeReport(setting, measurements);
-const report = join(folder, 'merge.md');
-writeFileSync(report, text);
-spawnSync('biome', ['format', '--write', report]);
-process.stdout.write(`\n${text}`);
+writePage('merge.svg', writeChart(measurements));
+publishReport('merge', writeMergeReport(setting, measurements));

@@ -1,15 +1,14 @@
 import type { ChildProcess } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, release } from 'node:os';
-import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
-import { endOperator, startBuiltOperator } from '../built-operator.ts';
-import { type MixedPlane, repository, startMixedPlane } from '../mixed-plane.ts';
+import { endOperator, startBuiltOperator } from '../plane/built-operator.ts';
+import type { MixedPlane } from '../plane/mixed-plane.ts';
 import { waitUntil } from '../wait-until.ts';
 import { type Answer, askUntil, countStatuses, openProbe, type Recording, record } from './probe.ts';
 import { type ProcessUse, watchProcess } from './process.ts';
 import { type Join, type Measurements, meetsTargets, type Routed, writeReport } from './report.ts';
+import { measureOnPlane, progress, publishReport } from './run-bench.ts';
 
 const servers = [
   { name: 'plain-old', version: '1.36', runtimeConfig: 'batch/v1=false' },
@@ -26,9 +25,6 @@ const afterwardsMs = 3_000;
 const settleMs = 10_000;
 const idleMs = 30_000;
 const paceMs = 20;
-const report = join(repository, 'docs', 'benchmarks', 'operator.md');
-
-const progress = (text: string) => void process.stderr.write(`… ${text}\n`);
 
 const probeOf = (mixed: MixedPlane, url: string) => ({
   url,
@@ -179,20 +175,8 @@ async function measure(mixed: MixedPlane): Promise<Measurements> {
   };
 }
 
-const mixed = await startMixedPlane({ servers, home: 'plain-old', log: progress });
-const stop = () => void mixed.stop().finally(() => process.exit(130));
-process.once('SIGINT', stop);
-process.once('SIGTERM', stop);
-try {
+await measureOnPlane({ servers, home: 'plain-old' }, async (mixed) => {
   const measured = await measure(mixed);
-  const text = writeReport(measured);
-  mkdirSync(dirname(report), { recursive: true });
-  writeFileSync(report, text);
-  process.stdout.write(`\n${text}\n`);
+  publishReport('operator', writeReport(measured));
   progress(meetsTargets(measured) ? 'every target was met' : 'not every target was met');
-} catch (error) {
-  process.stderr.write(`${mixed.plane.logTails(20)}\n`);
-  throw error;
-} finally {
-  await mixed.stop();
-}
+});

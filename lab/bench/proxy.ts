@@ -1,15 +1,16 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { issue, makeAuthority } from '../certificates.ts';
-import { startControlPlane } from '../control-plane.ts';
-import { repository } from '../mixed-plane.ts';
+import { issue, makeAuthority } from '../plane/certificates.ts';
+import { startControlPlane } from '../plane/control-plane.ts';
+import { repository } from '../plane/mixed-plane.ts';
 import { waitUntil } from '../wait-until.ts';
 import type { FrontSetting, Listening } from './fronts.ts';
 import { fixedPaths, startBackEnd, startHaproxy, startNginx, startOurs, startRouting } from './fronts.ts';
 import { type LoadResult, runHandshakes, runLoad, stolenSeconds } from './load.ts';
 import { type ProxyMeasurements, writeChart, writeProxyReport } from './proxy-report.ts';
+import { inFolder, progress, publishReport, writePage } from './run-bench.ts';
 import { measureWatches } from './watches.ts';
 
 const turns = 3;
@@ -22,8 +23,6 @@ const proxyCore = '0';
 const loadCore = '1';
 const ports = { back: 20_001, nginx: 20_002, haproxy: 20_003, ours: 20_004, two: 20_005, watch: 20_011 };
 const token = 't'.repeat(800);
-
-const progress = (text: string) => void process.stderr.write(`… ${text}\n`);
 
 function needPrograms(): void {
   const missing = ['nginx', 'haproxy', 'wrk', 'h2load', 'taskset'].filter(
@@ -167,8 +166,7 @@ function pidOf(address: string): number {
 needPrograms();
 const build = spawnSync('npm', ['run', '--silent', 'build'], { cwd: repository, encoding: 'utf8' });
 if (build.status !== 0) throw new Error(`the build failed: ${build.stdout}${build.stderr}`);
-const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-bench-'));
-try {
+await inFolder(async (folder) => {
   const authority = makeAuthority(folder, 'ca');
   const names = ['DNS:localhost', 'IP:127.0.0.1'];
   const setting: FrontSetting = {
@@ -188,13 +186,8 @@ try {
   if (wants('real')) await measureReal(setting, measured.samples);
   const available = (availableParallelism() * (performance.now() - startedAtMs)) / 1_000;
   const text = writeProxyReport(measured, (100 * (stolenSeconds() - stolenBefore)) / available);
-  process.stdout.write(`\n${text}\n`);
   if (parts.length === 0) {
-    const pages = join(repository, 'docs', 'benchmarks');
-    mkdirSync(pages, { recursive: true });
-    writeFileSync(join(pages, 'proxy.md'), text);
-    writeFileSync(join(pages, 'proxy.svg'), writeChart(measured));
-  }
-} finally {
-  rmSync(folder, { recursive: true, force: true });
-}
+    publishReport('proxy', text);
+    writePage('proxy.svg', writeChart(measured));
+  } else process.stdout.write(`\n${text}\n`);
+});

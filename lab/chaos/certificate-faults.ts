@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { issue, makeAuthority } from '../certificates.ts';
-import { proxyAddresses } from '../mixed-plane.ts';
+import { issue, makeAuthority } from '../plane/certificates.ts';
+import { proxyAddresses } from '../plane/mixed-plane.ts';
 import {
   addressOf,
   dropPackets,

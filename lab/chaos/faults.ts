@@ -1,4 +1,4 @@
-import { inlined, makeAuthority } from '../certificates.ts';
+import { inlined, makeAuthority } from '../plane/certificates.ts';
 import { certificateFaults } from './certificate-faults.ts';
 import { dateFaults } from './date-faults.ts';
 import { leaseFaults } from './lease-faults.ts';

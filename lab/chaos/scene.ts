@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import type { MixedPlane } from '../mixed-plane.ts';
+import type { MixedPlane } from '../plane/mixed-plane.ts';
 import { waitUntil } from '../wait-until.ts';
 
 /** What faults act on. */

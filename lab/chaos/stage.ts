@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { secondProxyAddress, startMixedPlane } from '../mixed-plane.ts';
+import { secondProxyAddress, startMixedPlane } from '../plane/mixed-plane.ts';
 import { waitUntil } from '../wait-until.ts';
 import { createHttp1Client } from './client.ts';
 import { tableLabel, tableNamespace } from './faults.ts';

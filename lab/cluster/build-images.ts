@@ -14,8 +14,8 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { copyProgram } from '../../scripts/build-rootfs.ts';
 import { type ImageContents, writeOciArchive } from '../../scripts/write-oci-archive.ts';
-import { cacheFolder } from '../build-control-plane.ts';
-import { findProgram } from '../find-program.ts';
+import { cacheFolder } from '../build/build-control-plane.ts';
+import { findProgram } from '../build/find-program.ts';
 import { type NodeBuild, nodePrograms, type Programs } from './build-programs.ts';
 
 /** Registry of the cluster's own images. It does not exist: every machine has them before it is asked. */

@@ -2,8 +2,8 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { cacheFolder, go, hashOf, kubernetesVersion, versionFlags } from '../build-control-plane.ts';
-import { ensureContainerd, ensureCoreDns } from '../build-go-tool.ts';
+import { cacheFolder, go, hashOf, kubernetesVersion, versionFlags } from '../build/build-control-plane.ts';
+import { ensureContainerd, ensureCoreDns } from '../build/build-go-tool.ts';
 
 /** What Kubernetes' one binary can be called as; `kubectl` comes last, as its presence says that a folder is whole. */
 export const nodePrograms = [

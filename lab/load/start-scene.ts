@@ -1,7 +1,7 @@
 import { startProxyScene } from '../attack/start-scene.ts';
 import { inspectedBy } from '../chaos/inspect-process.ts';
-import { startFakePod } from '../fake-pod.ts';
-import type { MixedPlane } from '../mixed-plane.ts';
+import { startFakePod } from '../plane/fake-pod.ts';
+import type { MixedPlane } from '../plane/mixed-plane.ts';
 import { idleNamespace } from './idle-watches.ts';
 import { loadNamespace, mapCount } from './mixed-load.ts';
 import { largeNamespace } from './slow-readers.ts';

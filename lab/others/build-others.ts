@@ -1,5 +1,5 @@
-import { ensureControlPlane } from '../build-control-plane.ts';
-import { ensureHelm } from '../build-go-tool.ts';
+import { ensureControlPlane } from '../build/build-control-plane.ts';
+import { ensureHelm } from '../build/build-go-tool.ts';
 import { ensureModuleFiles, foreignDefinitions, openApiOf, releases } from './module-files.ts';
 import { ensureCertManager, ensureFlux, ensureHelm3 } from './programs.ts';
 

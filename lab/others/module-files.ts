@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { cp, mkdir, rename } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { cacheFolder } from '../build-control-plane.ts';
+import { cacheFolder } from '../build/build-control-plane.ts';
 
 /** A folder in the sources of a Go module; Go checks the sources against its checksum database. */
 export interface ModuleFiles {

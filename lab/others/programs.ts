@@ -1,4 +1,4 @@
-import { ensureTool, type GoTool } from '../build-go-tool.ts';
+import { ensureTool, type GoTool } from '../build/build-go-tool.ts';
 
 type Log = (message: string) => void;
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { VersionDiscovery } from '../../src/domain/discovery-document.ts';
 import { type Clock, systemClock } from '../../src/runtime/clock.ts';
-import { inlined, issue, type KeyPair, makeAuthority } from '../certificates.ts';
+import { inlined, issue, type KeyPair, makeAuthority } from '../plane/certificates.ts';
 import type { SimulatedUser } from './answer.ts';
 import { createObjectStore, type ObjectStore } from './object-store.ts';
 import type { ServingCertificate } from './serve-requests.ts';

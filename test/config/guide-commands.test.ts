@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { repository } from '../../lab/deploy-plane.ts';
+import { repository } from '../../lab/plane/deploy-plane.ts';
 import { type CommandBlock, commandBlock, commandBlocks } from '../support/guide-commands.ts';
 
 /** What the tests on real control planes run, by their own sources: `runBlock('install.md', /^helm install/m`. */

@@ -1,9 +1,9 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ensureControlPlane } from '../../lab/build-control-plane.ts';
-import { inlined, issue, type KeyPair, makeAuthority } from '../../lab/certificates.ts';
-import { type MixedPlane, proxyAddresses, startMixedPlane } from '../../lab/mixed-plane.ts';
+import { ensureControlPlane } from '../../lab/build/build-control-plane.ts';
+import { inlined, issue, type KeyPair, makeAuthority } from '../../lab/plane/certificates.ts';
+import { type MixedPlane, proxyAddresses, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
 import { createWireClient, type WireClient } from '../support/wire-client.ts';

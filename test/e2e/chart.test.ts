@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import type { V1PodSpec } from '@kubernetes/client-node';
 import { expect } from 'chai';
 import { parseAllDocuments } from 'yaml';
-import { ensureHelm } from '../../lab/build-go-tool.ts';
-import { repository } from '../../lab/deploy-plane.ts';
+import { ensureHelm } from '../../lab/build/build-go-tool.ts';
+import { repository } from '../../lab/plane/deploy-plane.ts';
 
 interface Metadata {
   readonly name: string;

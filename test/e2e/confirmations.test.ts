@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { expect } from 'chai';
-import { type MixedPlane, startMixedPlane } from '../../lab/mixed-plane.ts';
+import { type MixedPlane, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 
 /** What an operator stands behind, how a proxy learns of it, and what people see when nobody does any more. */

@@ -1,8 +1,8 @@
 import type { ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { deleteNamespaceWithClaim, resourceClaim } from '../../lab/demo-namespace.ts';
-import type { Narrator } from '../../lab/narrator.ts';
+import { deleteNamespaceWithClaim, resourceClaim } from '../../lab/demo/demo-namespace.ts';
+import type { Narrator } from '../../lab/demo/narrator.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { claims, startThreeServers, type ThreeServers } from '../support/three-servers.ts';
 import { createWireClient, type WireClient } from '../support/wire-client.ts';

@@ -4,8 +4,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { buildControlPlane } from '../../lab/build-control-plane.ts';
-import { repository } from '../../lab/deploy-plane.ts';
+import { buildControlPlane } from '../../lab/build/build-control-plane.ts';
+import { repository } from '../../lab/plane/deploy-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { chaptersOf, commandsForReadme, drawTerminal, pictures, withoutTimes } from '../../scripts/draw-terminal.ts';
 import { commandBlock } from '../support/guide-commands.ts';
@@ -103,7 +103,7 @@ describe('make demo', function () {
 
       for (const signal of alone)
         it(`leaves nothing behind at ${signal} for the one that make started`, async () => {
-          const run = start(`exec node lab/run-demo.ts ${kind}`);
+          const run = start(`exec node lab/demo/run-demo.ts ${kind}`);
           await untilSaid(run, /1\. Three/);
           run.child.kill(signal);
           await run.ended;

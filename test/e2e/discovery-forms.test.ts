@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { request as httpsRequest } from 'node:https';
 import { expect } from 'chai';
-import { type ControlPlane, startControlPlane } from '../../lab/control-plane.ts';
+import { type ControlPlane, startControlPlane } from '../../lab/plane/control-plane.ts';
 import { createUnifiedDocuments } from '../../src/proxy/discovery/unified-documents.ts';
 import { aggregatedV2 } from '../support/discovery-requests.ts';
 import { routingTable } from '../support/proxy-under-test.ts';

@@ -5,10 +5,10 @@ import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { expect } from 'chai';
 import { parse } from 'yaml';
-import { buildClients, clientMinors } from '../../lab/build-clients.ts';
-import { ensureControlPlane } from '../../lab/build-control-plane.ts';
-import { ensureHelm } from '../../lab/build-go-tool.ts';
-import { type MixedPlane, startMixedPlane } from '../../lab/mixed-plane.ts';
+import { buildClients, clientMinors } from '../../lab/build/build-clients.ts';
+import { ensureControlPlane } from '../../lab/build/build-control-plane.ts';
+import { ensureHelm } from '../../lab/build/build-go-tool.ts';
+import { type MixedPlane, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { acceptHeaders, aggregatedV2 } from '../support/discovery-requests.ts';
 

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { ensureControlPlane, isBuilt } from '../../lab/build-control-plane.ts';
-import { deploymentWith, newFields, updateStatusOfDeployment } from '../../lab/demo-fields.ts';
-import { type MixedPlane, startMixedPlane } from '../../lab/mixed-plane.ts';
-import { createNarrator } from '../../lab/narrator.ts';
+import { ensureControlPlane, isBuilt } from '../../lab/build/build-control-plane.ts';
+import { deploymentWith, newFields, updateStatusOfDeployment } from '../../lab/demo/demo-fields.ts';
+import { createNarrator } from '../../lab/demo/narrator.ts';
+import { type MixedPlane, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
 import { createWireClient, type WireClient } from '../support/wire-client.ts';

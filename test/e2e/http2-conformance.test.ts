@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
-import { ensureH2spec } from '../../lab/build-go-tool.ts';
+import { ensureH2spec } from '../../lab/build/build-go-tool.ts';
 import { startLoopbackPeer } from '../support/loopback-peer.ts';
 import { startProxyUnderTest } from '../support/proxy-under-test.ts';
 import { createTestAuthority } from '../support/test-certificates.ts';

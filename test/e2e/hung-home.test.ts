@@ -2,9 +2,9 @@ import type { ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
-import type { ControlPlane } from '../../lab/control-plane.ts';
-import { startFakePod } from '../../lab/fake-pod.ts';
-import { type MixedPlane, secondProxyAddress, startMixedPlane } from '../../lab/mixed-plane.ts';
+import type { ControlPlane } from '../../lab/plane/control-plane.ts';
+import { startFakePod } from '../../lab/plane/fake-pod.ts';
+import { type MixedPlane, secondProxyAddress, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
 import {

@@ -4,10 +4,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { ensureControlPlane } from '../../lab/build-control-plane.ts';
-import type { KeyPair } from '../../lab/certificates.ts';
-import { startFakePod } from '../../lab/fake-pod.ts';
-import { type MixedPlane, repository, startMixedPlane } from '../../lab/mixed-plane.ts';
+import { ensureControlPlane } from '../../lab/build/build-control-plane.ts';
+import type { KeyPair } from '../../lab/plane/certificates.ts';
+import { startFakePod } from '../../lab/plane/fake-pod.ts';
+import { type MixedPlane, repository, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { createWireClient } from '../support/wire-client.ts';
 

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { repository } from '../../lab/deploy-plane.ts';
+import { repository } from '../../lab/plane/deploy-plane.ts';
 import { findContainers } from '../../lab/prepare-machine.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { localImage } from '../../scripts/build-image.ts';

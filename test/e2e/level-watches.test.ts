@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { type MixedPlane, startMixedPlane } from '../../lab/mixed-plane.ts';
+import { type MixedPlane, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { type SteadyWatcher, startSteadyWatcher } from '../support/steady-client.ts';
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { buildMergeOracle, oracleMinors } from '../../lab/build-merge-oracle.ts';
+import { buildMergeOracle, oracleMinors } from '../../lab/build/build-merge-oracle.ts';
 import type { GroupDiscovery } from '../../src/domain/discovery-document.ts';
 import { encodeDiscoveryList } from '../../src/domain/encode-discovery.ts';
 import { createMergeMemo, mergeDiscovery } from '../../src/domain/merge-discovery.ts';

@@ -1,8 +1,8 @@
 import type { ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { expect } from 'chai';
-import { ensureControlPlane } from '../../lab/build-control-plane.ts';
-import { type MixedPlane, startMixedPlane } from '../../lab/mixed-plane.ts';
+import { ensureControlPlane } from '../../lab/build/build-control-plane.ts';
+import { type MixedPlane, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import type { PeerDiscovery, PeerStatus } from '../../src/api/peer-discovery.ts';
 import { crdCases } from '../support/crd-cases.ts';

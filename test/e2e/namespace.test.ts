@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { expect } from 'chai';
-import { startControlPlane } from '../../lab/control-plane.ts';
+import { startControlPlane } from '../../lab/plane/control-plane.ts';
 
 const enter = (script: string) =>
   spawnSync(process.execPath, ['lab/enter-netns.ts', '--', 'sh', '-c', script], { encoding: 'utf8', timeout: 20_000 });

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { ensureControlPlane } from '../../lab/build-control-plane.ts';
-import { type MixedPlane, startMixedPlane } from '../../lab/mixed-plane.ts';
+import { ensureControlPlane } from '../../lab/build/build-control-plane.ts';
+import { type MixedPlane, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { oddObject, oddRequests, oddStrangers } from '../support/odd-requests.ts';
 import { createWireClient, type WireAnswer, type WireClient, type WireRequest } from '../support/wire-client.ts';

@@ -3,10 +3,10 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { ensureControlPlane } from '../../lab/build-control-plane.ts';
-import { ensureKrew } from '../../lab/build-go-tool.ts';
-import type { Outcome } from '../../lab/control-plane.ts';
-import { type MixedPlane, repository, startMixedPlane } from '../../lab/mixed-plane.ts';
+import { ensureControlPlane } from '../../lab/build/build-control-plane.ts';
+import { ensureKrew } from '../../lab/build/build-go-tool.ts';
+import type { Outcome } from '../../lab/plane/control-plane.ts';
+import { type MixedPlane, repository, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { generateKrew } from '../../scripts/generate-krew.ts';
 import { commandBlock } from '../support/guide-commands.ts';

@@ -3,8 +3,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { ensureHelm } from '../../lab/build-go-tool.ts';
-import { type ControlPlane, startControlPlane } from '../../lab/control-plane.ts';
+import { ensureHelm } from '../../lab/build/build-go-tool.ts';
+import { type ControlPlane, startControlPlane } from '../../lab/plane/control-plane.ts';
 import { buildRelease } from '../../scripts/build-release.ts';
 
 const image = 'registry.example.com/mine/peerdiscovery:1.2.3';

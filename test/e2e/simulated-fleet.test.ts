@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { type ControlPlane, startControlPlane } from '../../lab/control-plane.ts';
+import { type ControlPlane, startControlPlane } from '../../lab/plane/control-plane.ts';
 import { sendRequest } from '../../lab/simulated/send-request.ts';
 import { type SimulatedControlPlane, startSimulatedControlPlane } from '../../lab/simulated/simulated-control-plane.ts';
 

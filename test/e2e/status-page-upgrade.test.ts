@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import type { Browser, Page } from 'playwright-core';
 import { parse } from 'yaml';
-import { ensureControlPlane } from '../../lab/build-control-plane.ts';
-import { type MixedPlane, repository, startMixedPlane } from '../../lab/mixed-plane.ts';
+import { ensureControlPlane } from '../../lab/build/build-control-plane.ts';
+import { type MixedPlane, repository, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { openBrowser, requireBrowser } from '../support/open-browser.ts';
 

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { type MixedPlane, startMixedPlane } from '../../lab/mixed-plane.ts';
+import { type MixedPlane, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
 import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
 import { deriveStatus } from '../../src/operator/derive-status.ts';
 import { largestFleet } from '../support/largest-fleet.ts';

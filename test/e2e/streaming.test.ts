@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { Agent, WebSocket } from 'undici';
-import { ensureControlPlane } from '../../lab/build-control-plane.ts';
-import { startFakePod } from '../../lab/fake-pod.ts';
-import { type MixedPlane, startMixedPlane } from '../../lab/mixed-plane.ts';
+import { ensureControlPlane } from '../../lab/build/build-control-plane.ts';
+import { startFakePod } from '../../lab/plane/fake-pod.ts';
+import { type MixedPlane, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { createWireClient, type WireAnswer, type WireClient, type WireRequest } from '../support/wire-client.ts';
 

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { createNarrator, standardStage } from '../../lab/narrator.ts';
+import { createNarrator, standardStage } from '../../lab/demo/narrator.ts';
 
 describe('the narrator of the demo', () => {
   async function tell(colours: boolean): Promise<string> {

@@ -3,10 +3,10 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import type { V1Pod } from '@kubernetes/client-node';
 import { expect } from 'chai';
-import { ensureHelm } from '../../lab/build-go-tool.ts';
-import { type DeployPlane, repository, startDeployPlane } from '../../lab/deploy-plane.ts';
+import { ensureHelm } from '../../lab/build/build-go-tool.ts';
 import { certManagerDefinitions, ensureModuleFiles } from '../../lab/others/module-files.ts';
 import { ensureCertManager } from '../../lab/others/programs.ts';
+import { type DeployPlane, repository, startDeployPlane } from '../../lab/plane/deploy-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { commandBlock } from '../support/guide-commands.ts';
 

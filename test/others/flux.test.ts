@@ -1,9 +1,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { type DeployPlane, startDeployPlane } from '../../lab/deploy-plane.ts';
 import { ensureModuleFiles, fluxDefinitions } from '../../lab/others/module-files.ts';
 import { ensureFlux } from '../../lab/others/programs.ts';
+import { type DeployPlane, startDeployPlane } from '../../lab/plane/deploy-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { type GitOps, startGitOps } from '../support/gitops.ts';
 

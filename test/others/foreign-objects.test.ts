@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { expect } from 'chai';
 import { parseAllDocuments } from 'yaml';
-import { type ControlPlane, type Outcome, startControlPlane } from '../../lab/control-plane.ts';
-import { repository } from '../../lab/deploy-plane.ts';
 import { ensureModuleFiles, foreignDefinitions } from '../../lab/others/module-files.ts';
 import type { ApiObject } from '../../lab/others/validate-object.ts';
+import { type ControlPlane, type Outcome, startControlPlane } from '../../lab/plane/control-plane.ts';
+import { repository } from '../../lab/plane/deploy-plane.ts';
 
 /** What of Flux's Kustomization and of Argo CD's Application says what is built. */
 interface GitOpsObject extends ApiObject {

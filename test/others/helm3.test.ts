@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import { parseAllDocuments } from 'yaml';
-import { ensureHelm } from '../../lab/build-go-tool.ts';
-import type { Outcome } from '../../lab/control-plane.ts';
-import { type DeployPlane, startDeployPlane } from '../../lab/deploy-plane.ts';
+import { ensureHelm } from '../../lab/build/build-go-tool.ts';
 import { ensureHelm3 } from '../../lab/others/programs.ts';
+import type { Outcome } from '../../lab/plane/control-plane.ts';
+import { type DeployPlane, startDeployPlane } from '../../lab/plane/deploy-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { commandBlock } from '../support/guide-commands.ts';
 

@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { expect } from 'chai';
 import { parseAllDocuments } from 'yaml';
-import { ensureControlPlane } from '../../lab/build-control-plane.ts';
-import { ensureHelm } from '../../lab/build-go-tool.ts';
-import { repository } from '../../lab/deploy-plane.ts';
+import { ensureControlPlane } from '../../lab/build/build-control-plane.ts';
+import { ensureHelm } from '../../lab/build/build-go-tool.ts';
 import { ensureModuleFiles, openApiOf, releases } from '../../lab/others/module-files.ts';
 import { type ApiObject, createValidator } from '../../lab/others/validate-object.ts';
+import { repository } from '../../lab/plane/deploy-plane.ts';
 
 const overlays = ['observe-only', 'routing', 'high-availability', 'control-plane'] as const;
 const issuers = ['self-issued', 'cert-manager'] as const;

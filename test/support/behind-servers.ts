@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { createServer as createHttpsServer, type ServerOptions } from 'node:https';
 import { createServer, type Server, type Socket } from 'node:net';
-import type { ControlPlane } from '../../lab/control-plane.ts';
+import type { ControlPlane } from '../../lab/plane/control-plane.ts';
 
 /** What a server behind kube-apiserver is to answer. */
 export interface ScriptedAnswer {

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { repository } from '../../lab/deploy-plane.ts';
+import { repository } from '../../lab/plane/deploy-plane.ts';
 
 /** A block of shell commands that the documentation tells people to run. */
 export interface CommandBlock {

@@ -1,8 +1,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
-import type { ControlPlane } from '../../lab/control-plane.ts';
-import { repository } from '../../lab/mixed-plane.ts';
+import type { ControlPlane } from '../../lab/plane/control-plane.ts';
+import { repository } from '../../lab/plane/mixed-plane.ts';
 
 export interface AlertRule {
   readonly alert: string;

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { ensureControlPlane } from '../../lab/build-control-plane.ts';
-import { type MixedPlane, startMixedPlane } from '../../lab/mixed-plane.ts';
+import { ensureControlPlane } from '../../lab/build/build-control-plane.ts';
+import { type MixedPlane, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { createWireClient, type WireClient } from './wire-client.ts';
 

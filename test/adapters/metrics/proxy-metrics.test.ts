@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { aggregateMetrics, createProxyMetrics } from '../../../src/adapters/metrics/proxy-metrics.ts';
 
-const root = new URL('../../../', import.meta.url);
+const root = new URL('../../..', import.meta.url);
 const page = new URL('docs/reference/proxy-metrics.md', root);
 
 /** What is told of several processes: every gauge has to be considered, as not each of them can be summed. */

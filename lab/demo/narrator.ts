@@ -1,4 +1,4 @@
-import type { MixedPlane } from './mixed-plane.ts';
+import type { MixedPlane } from '../plane/mixed-plane.ts';
 
 /** Tells a story in a terminal, and remembers what did not go as told. */
 export interface Narrator {

@@ -1,11 +1,11 @@
 import type { ChildProcess } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Minor } from './build-control-plane.ts';
+import type { Minor } from '../build/build-control-plane.ts';
 import { type ControlPlane, type Outcome, type ServerOptions, startControlPlane } from './control-plane.ts';
 
 /** The repository's root. */
-export const repository = dirname(dirname(fileURLToPath(import.meta.url)));
+export const repository = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const program = join(repository, 'src', 'bin', 'peerdiscovery.ts');
 const pluginProgram = join(repository, 'src', 'bin', 'kubectl-peerdiscovery.ts');
 

@@ -2,17 +2,17 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { buildRootfs, entrypoint } from '../scripts/build-rootfs.ts';
-import { createApiClient } from '../src/adapters/kubernetes/api-client.ts';
-import { loadKubeConfig } from '../src/adapters/kubernetes/connect-cluster.ts';
-import { createLog } from '../src/adapters/logging/create-log.ts';
-import { readEnvironment } from '../src/flags/environment.ts';
-import { ensureControlPlane } from './build-control-plane.ts';
+import { buildRootfs, entrypoint } from '../../scripts/build-rootfs.ts';
+import { createApiClient } from '../../src/adapters/kubernetes/api-client.ts';
+import { loadKubeConfig } from '../../src/adapters/kubernetes/connect-cluster.ts';
+import { createLog } from '../../src/adapters/logging/create-log.ts';
+import { readEnvironment } from '../../src/flags/environment.ts';
+import { ensureControlPlane } from '../build/build-control-plane.ts';
 import { type ControlPlane, type Outcome, startControlPlane } from './control-plane.ts';
 import { type NodeAgent, startNodeAgent } from './node-agent.ts';
 
 /** The repository's root. */
-export const repository = fileURLToPath(new URL('..', import.meta.url));
+export const repository = fileURLToPath(new URL('../..', import.meta.url));
 
 /** One request to an apiserver, as its audit log has it. */
 export interface AuditEvent {

@@ -5,10 +5,10 @@ import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ensureControlPlane } from './build-control-plane.ts';
+import { ensureControlPlane } from '../build/build-control-plane.ts';
+import { lifelineVariable, onUnwanted } from '../on-unwanted.ts';
+import { prepareMachine } from '../prepare-machine.ts';
 import { createNarrator } from './narrator.ts';
-import { lifelineVariable, onUnwanted } from './on-unwanted.ts';
-import { prepareMachine } from './prepare-machine.ts';
 
 const patienceMs = 15_000;
 const usage = `Tells the story of a wrong 404 on a mixed control plane, on this machine.
@@ -46,7 +46,7 @@ function startDemo(assets: string | undefined, folder: string): ChildProcess {
   const [file = '', ...rest] =
     assets === undefined
       ? [...demo, ...(args.includes('--simulated') ? [] : ['--simulated'])]
-      : [process.execPath, pathOf('enter-netns.ts'), '--', ...demo];
+      : [process.execPath, pathOf('../enter-netns.ts'), '--', ...demo];
   const env = { ...process.env, TMPDIR: folder, [lifelineVariable]: '1' };
   return spawn(file, rest, {
     stdio: ['inherit', 'inherit', 'inherit', 'pipe'],

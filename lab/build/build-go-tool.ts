@@ -76,7 +76,7 @@ export function prometheusFolder(): Promise<string> {
   return folderOf(prometheus);
 }
 
-const moduleOf = ({ name }: GoTool) => fileURLToPath(new URL(name, import.meta.url));
+const moduleOf = ({ name }: GoTool) => fileURLToPath(new URL(`../${name}`, import.meta.url));
 const folderOf = async (tool: GoTool) => join(cacheFolder(), tool.name, await hashOf(moduleOf(tool)));
 
 /** Resolves to the folder of the tool's programs, built once into the cache. */

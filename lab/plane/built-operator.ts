@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
-import { nodeFlags } from '../scripts/build-rootfs.ts';
-import { buildProduct } from './build-product.ts';
+import { nodeFlags } from '../../scripts/build-rootfs.ts';
+import { buildProduct } from '../build/build-product.ts';
 import type { MixedPlane } from './mixed-plane.ts';
 
 /** Starts the operator as it is shipped; it uses the server of this name. */

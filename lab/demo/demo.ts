@@ -1,10 +1,10 @@
+import { onUnwanted } from '../on-unwanted.ts';
+import { startMixedPlane } from '../plane/mixed-plane.ts';
 import { tellFieldLoss } from './demo-fields.ts';
 import { tellNamespaceDeletion } from './demo-namespace.ts';
 import { createSimulatedNarrator, tellSimulatedStory } from './demo-simulated.ts';
 import { type StoryPlane, tellStory } from './demo-story.ts';
-import { startMixedPlane } from './mixed-plane.ts';
 import { createNarrator, type Narrator } from './narrator.ts';
-import { onUnwanted } from './on-unwanted.ts';
 import { startSimulatedPlane } from './simulated-plane.ts';
 
 const once = process.argv.includes('--once');

@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { Agent } from 'node:https';
+import { sendRequest } from '../simulated/send-request.ts';
+import { waitUntil } from '../wait-until.ts';
 import { tellStory } from './demo-story.ts';
 import { createNarrator, type Narrator } from './narrator.ts';
-import { sendRequest } from './simulated/send-request.ts';
 import type { SimulatedPlane } from './simulated-plane.ts';
-import { waitUntil } from './wait-until.ts';
 
 /**
  * A narrator each of whose chapters says that what it tells is simulated, and that shows curl where kubectl is missing.

@@ -3,9 +3,9 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ensureControlPlane, type Minor, programs } from './build-control-plane.ts';
+import { ensureControlPlane, type Minor, programs } from '../build/build-control-plane.ts';
+import { waitUntil } from '../wait-until.ts';
 import { inlined, issue, type KeyPair, makeAuthority, makeSigningKey } from './certificates.ts';
-import { waitUntil } from './wait-until.ts';
 
 /** What a kube-apiserver runs, and how. */
 export interface Software {

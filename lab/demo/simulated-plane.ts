@@ -3,13 +3,13 @@ import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { createBuiltInKubectl, type Kubectl } from '../simulated/built-in-kubectl.ts';
+import { freePort, installProduct, productNamespace } from '../simulated/install-product.ts';
+import { type SimulatedControlPlane, startSimulatedControlPlane } from '../simulated/simulated-control-plane.ts';
 import type { StoryPlane } from './demo-story.ts';
-import { createBuiltInKubectl, type Kubectl } from './simulated/built-in-kubectl.ts';
-import { freePort, installProduct, productNamespace } from './simulated/install-product.ts';
-import { type SimulatedControlPlane, startSimulatedControlPlane } from './simulated/simulated-control-plane.ts';
 
-const program = fileURLToPath(new URL('../src/bin/peerdiscovery.ts', import.meta.url));
-const pluginProgram = fileURLToPath(new URL('../src/bin/kubectl-peerdiscovery.ts', import.meta.url));
+const program = fileURLToPath(new URL('../../src/bin/peerdiscovery.ts', import.meta.url));
+const pluginProgram = fileURLToPath(new URL('../../src/bin/kubectl-peerdiscovery.ts', import.meta.url));
 
 /** A simulated control plane with the story's three servers, and the unmodified operator and proxy. */
 export interface SimulatedPlane extends StoryPlane {

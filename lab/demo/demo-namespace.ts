@@ -1,7 +1,7 @@
 import { once } from 'node:events';
-import type { MixedPlane } from './mixed-plane.ts';
+import type { MixedPlane } from '../plane/mixed-plane.ts';
+import { waitUntil } from '../wait-until.ts';
 import type { Narrator } from './narrator.ts';
-import { waitUntil } from './wait-until.ts';
 
 /** A ResourceClaim: an object of an API that only the new servers know. */
 export function resourceClaim(namespace: string, name: string): object {

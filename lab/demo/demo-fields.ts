@@ -1,8 +1,8 @@
 import { once } from 'node:events';
-import type { Minor } from './build-control-plane.ts';
-import type { MixedPlane } from './mixed-plane.ts';
+import type { Minor } from '../build/build-control-plane.ts';
+import type { MixedPlane } from '../plane/mixed-plane.ts';
+import { waitUntil } from '../wait-until.ts';
 import type { Narrator } from './narrator.ts';
-import { waitUntil } from './wait-until.ts';
 
 /** Fields of a Pod template that 1.36 knows and an older version does not. */
 export interface NewFields {

@@ -29,7 +29,7 @@ export interface PodPlace {
  * The environment of a container with references to fields of its Pod and to earlier variables resolved, as a kubelet
  * does: https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/.
  */
-export function resolveEnvironment(
+function resolveEnvironment(
   container: V1Container,
   place: Pick<PodPlace, 'podIp' | 'hostIp' | 'apiServer'>,
 ): Map<string, string> {
@@ -50,7 +50,7 @@ export function resolveEnvironment(
 }
 
 /** Replaces `$(NAME)` where NAME is known, and leaves everything else, as a kubelet does. */
-export function expand(text: string, environment: ReadonlyMap<string, string>): string {
+function expand(text: string, environment: ReadonlyMap<string, string>): string {
   return text.replace(/\$\(([A-Za-z_][A-Za-z0-9_]*)\)/g, (whole, name: string) => environment.get(name) ?? whole);
 }
 

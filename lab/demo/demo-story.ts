@@ -1,8 +1,8 @@
 import { dirname } from 'node:path';
-import type { LabServer } from './control-plane.ts';
-import type { MixedPlane } from './mixed-plane.ts';
+import type { LabServer } from '../plane/control-plane.ts';
+import type { MixedPlane } from '../plane/mixed-plane.ts';
+import { waitUntil } from '../wait-until.ts';
 import type { Narrator } from './narrator.ts';
-import { waitUntil } from './wait-until.ts';
 
 const claims = '/apis/resource.k8s.io/v1/resourceclaims';
 

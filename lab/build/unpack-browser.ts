@@ -8,7 +8,7 @@ import { brotliDecompress } from 'node:zlib';
 import { cacheFolder, hashOf } from './build-control-plane.ts';
 import { installLocked } from './install-locked.ts';
 
-const manifest = fileURLToPath(new URL('browser', import.meta.url));
+const manifest = fileURLToPath(new URL('../browser', import.meta.url));
 const decompress = promisify(brotliDecompress);
 
 /** The package has the libraries and the font that a small machine lacks. */

@@ -7,7 +7,7 @@ import { cacheFolder, go, hashOf } from './build-control-plane.ts';
 /** Minors of k8s.io/apiserver whose merge can be asked. */
 export const oracleMinors = ['0.35', '0.36', '0.37'] as const;
 
-const module = join(dirname(fileURLToPath(import.meta.url)), 'merge-oracle');
+const module = join(dirname(dirname(fileURLToPath(import.meta.url))), 'merge-oracle');
 
 /** Resolves to the path of a program that wraps the merge of this k8s.io/apiserver; built once into the cache. */
 export async function buildMergeOracle(

@@ -16,7 +16,7 @@ export interface BuildOptions {
   readonly log: (message: string) => void;
 }
 
-const here = dirname(fileURLToPath(import.meta.url));
+const here = dirname(dirname(fileURLToPath(import.meta.url)));
 /** What the binary can be called as. */
 export const programs = [
   'etcd',

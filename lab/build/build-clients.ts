@@ -7,7 +7,7 @@ import { cacheFolder, go, hashOf } from './build-control-plane.ts';
 /** Releases of client-go and kubectl whose behaviour can be tried: before aggregated discovery, and with it. */
 export const clientMinors = ['0.24', '0.36'] as const;
 
-const module = join(dirname(fileURLToPath(import.meta.url)), 'clients');
+const module = join(dirname(dirname(fileURLToPath(import.meta.url))), 'clients');
 const programs = ['kubectl', 'discovery-client'];
 
 /** Resolves to a folder with `kubectl` and `discovery-client` of that release; built once into the cache. */
