@@ -29,6 +29,7 @@ generate: install ## Write the files that are generated from the sources
 	node scripts/generate-schemas.ts
 	node scripts/generate-chart.ts
 	node scripts/generate-proxy-flags.ts
+	node scripts/generate-alerts.ts
 	node scripts/generate-supply-chain.ts && biome format --write docs/supply-chain.md >/dev/null
 
 .PHONY: check
@@ -41,6 +42,7 @@ check: install ## Check format, lint, import direction, types, unused code and g
 	node scripts/generate-crd.ts --check
 	node scripts/generate-chart.ts --check
 	node scripts/generate-proxy-flags.ts --check
+	node scripts/generate-alerts.ts --check
 	node scripts/generate-supply-chain.ts --check
 	@before=$$(cat docs/schemas/* | sha256sum) && node scripts/generate-schemas.ts && \
 	[ "$$before" = "$$(cat docs/schemas/* | sha256sum)" ] || { echo 'docs/schemas was out of date: commit what was generated now' >&2; exit 1; }
