@@ -19,7 +19,8 @@ export interface Environment {
 
 /** Set for processes that another `peerdiscovery proxy` has started; they answer it instead of having endpoints. */
 export const workerVariable = 'PEERDISCOVERY_PROXY_WORKER';
-const serviceAccountNamespaceFile = '/var/run/secrets/kubernetes.io/serviceaccount/namespace';
+/** Where a Pod finds its ServiceAccount: files `token`, `namespace` and `ca.crt`. */
+export const serviceAccountFolder = '/var/run/secrets/kubernetes.io/serviceaccount';
 
 /** Reads every variable that matters. */
 export function readEnvironment(env: EnvironmentVariables): Environment {
@@ -40,7 +41,7 @@ export function namespaceOr(flag: string | undefined): string {
 
 function podNamespace(): string | undefined {
   try {
-    return readFileSync(serviceAccountNamespaceFile, 'utf8').trim();
+    return readFileSync(`${serviceAccountFolder}/namespace`, 'utf8').trim();
   } catch {
     return undefined;
   }

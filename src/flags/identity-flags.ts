@@ -1,4 +1,5 @@
 import type { AuthenticationMode, RequestHeaderNames } from '../proxy/ports.ts';
+import { serviceAccountFolder } from './environment.ts';
 import type { GivenFlags } from './read-flags.ts';
 
 type ModeName = AuthenticationMode['kind'];
@@ -85,8 +86,6 @@ ${modeNames.map((name) => `${' '.repeat(38)}${name.padEnd(18)}${modes[name].mean
                                     (default: the Pod's ServiceAccount token)
 `;
 
-const serviceAccountTokenFile = '/var/run/secrets/kubernetes.io/serviceaccount/token';
-
 /** Reads what was given; every problem names the flag and its cure. */
 export function readIdentityFlags({
   text: one,
@@ -148,6 +147,6 @@ export function readIdentityFlags({
     proxyClientCertFile: one('proxy-client-cert-file'),
     proxyClientKeyFile: one('proxy-client-key-file'),
     impersonationTokenFile:
-      mode === 'Impersonation' ? (one('impersonation-token-file') ?? serviceAccountTokenFile) : undefined,
+      mode === 'Impersonation' ? (one('impersonation-token-file') ?? `${serviceAccountFolder}/token`) : undefined,
   };
 }

@@ -288,10 +288,11 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
     const before = connected.get(place);
     if (before?.key === key) return await before.dispatcher;
     // Remembered before it is ready, so that calls which start together share it.
-    const dispatcher =
+    const made =
       way.address === undefined
         ? createDispatcher(kubeConfig, resolved, timeoutMs)
         : Promise.resolve(createVerifiedDispatcher(way, resolved, timeoutMs));
+    const dispatcher: Promise<Dispatcher> = made.then((unfenced) => unfenced.compose(fenced));
     connected.set(place, { key, dispatcher });
     if (before) {
       log.info('credentials or CA of the API server changed; connecting anew', { server: way.address ?? serverUrl });
@@ -364,9 +365,7 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
     Object.assign(headers, call.headers);
     headers.accept = call.accept ?? 'application/json';
     if (call.contentType) headers['content-type'] = call.contentType;
-    const { beforeSending } = call;
-    const sender = beforeSending === undefined ? dispatcher : dispatcher.compose(checkedBy(beforeSending));
-    const response = await sender.request({
+    const options: FencedOptions = {
       origin: target,
       path: basePath + call.path + formatQuery(call.query),
       method: call.method,
@@ -375,7 +374,9 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
       headersTimeout: timeoutMs,
       bodyTimeout: streaming ? 0 : timeoutMs,
       ...(call.body === undefined ? {} : { body: JSON.stringify(call.body) }),
-    });
+      beforeSending: call.beforeSending,
+    };
+    const response = await dispatcher.request(options);
     // A body that is left early errs by event as well; nobody else listens then.
     response.body.on('error', () => {});
     if (response.statusCode >= 200 && response.statusCode < 300) return response;
@@ -589,10 +590,16 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
   };
 }
 
-/** Lets a request begin only if this does not throw then, however long a connection was awaited. */
-function checkedBy(check: () => void): Dispatcher.DispatcherComposeInterceptor {
-  return (dispatch) => (options, handler) => dispatch(options, new CheckingHandler(handler, check));
+/** A request that may have lost its right to be sent before a connection was there. */
+interface FencedOptions extends Dispatcher.RequestOptions {
+  readonly beforeSending: (() => void) | undefined;
 }
+
+/** Lets a request begin only if its `beforeSending` does not throw then, however long a connection was awaited. */
+const fenced: Dispatcher.DispatcherComposeInterceptor = (dispatch) => (options, handler) => {
+  const { beforeSending } = options as Partial<FencedOptions>;
+  return dispatch(options, beforeSending === undefined ? handler : new CheckingHandler(handler, beforeSending));
+};
 
 class CheckingHandler extends DecoratorHandler {
   readonly #handler: Dispatcher.DispatchHandler;

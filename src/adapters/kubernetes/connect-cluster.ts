@@ -3,7 +3,7 @@ import { isIPv6 } from 'node:net';
 import { delimiter, dirname, resolve } from 'node:path';
 import { type Cluster, KubeConfig, type User } from '@kubernetes/client-node';
 import { parse } from 'yaml';
-import type { Environment } from '../../flags/environment.ts';
+import { type Environment, serviceAccountFolder } from '../../flags/environment.ts';
 
 /** Where to find the API server and the credentials. */
 export interface LoadKubeConfigOptions {
@@ -21,12 +21,7 @@ export interface LoadKubeConfigOptions {
  * wins), else the Pod's ServiceAccount. An error says what to do.
  */
 export function loadKubeConfig(options: LoadKubeConfigOptions): KubeConfig {
-  const {
-    kubeconfig,
-    context,
-    environment,
-    serviceAccountPath = '/var/run/secrets/kubernetes.io/serviceaccount',
-  } = options;
+  const { kubeconfig, context, environment, serviceAccountPath = serviceAccountFolder } = options;
   if (kubeconfig) return checked(loadFiles([kubeconfig]), `--kubeconfig ${kubeconfig}`, context);
   const { kubeconfigFiles: files, service } = environment;
   if (files.length > 0) return checked(loadFiles(files), `KUBECONFIG=${files.join(delimiter)}`, context);
