@@ -153,8 +153,8 @@ export interface MetricSources {
   clientConnections(): { readonly http1: number; readonly http2: number };
   /** Requests that are being answered. */
   requestsInFlight(): number;
-  /** -1 without a table. */
-  tableAgeSeconds(): number;
+  /** Undefined without a table. */
+  tableAgeSeconds(): number | undefined;
   connections(): { readonly short: number; readonly long: number };
 }
 

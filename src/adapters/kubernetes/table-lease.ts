@@ -164,7 +164,7 @@ export function watchConfirmations(
       if (event.object.spec?.renewTime === renewTime) return;
       renewTime = event.object.spec?.renewTime;
       if (renewTime !== undefined) options.onHeard?.(renewTime);
-      const intervalMs = changedAt === undefined ? Number.POSITIVE_INFINITY : now - changedAt;
+      const intervalMs = changedAt === undefined ? undefined : now - changedAt;
       changedAt = now;
       if (wentBack) return;
       const askedAt = answered(event.object);
@@ -172,7 +172,7 @@ export function watchConfirmations(
         believedAt = Math.max(believedAt ?? askedAt, askedAt);
         options.onAnswered?.();
       }
-      if (intervalMs >= leastIntervalMs && intervalMs <= mostIntervalMs) believedAt = now;
+      if (intervalMs !== undefined && intervalMs >= leastIntervalMs && intervalMs <= mostIntervalMs) believedAt = now;
     },
   });
   /** When the newest question was asked that this confirmation answers. */

@@ -57,7 +57,7 @@ export function createProxyMetrics(sources: MetricSources): ProxyMetrics {
     aggregator: 'max',
     registers,
     collect() {
-      this.set(tableAgeSeconds());
+      this.set(tableAgeSeconds() ?? -1);
     },
   });
   new Gauge({

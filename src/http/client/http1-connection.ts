@@ -30,14 +30,14 @@ const maxInterim = 16;
  * unexpected byte ends it. It never pipelines.
  */
 export class Http1Connection {
-  /** When it became idle or made progress, in the owner's sweeps. */
-  seenInSweep = 0;
+  /** The owner's sweep in which it became idle or made progress; undefined if that was after the last sweep. */
+  seenInSweep: number | undefined = 0;
   readonly #socket: TLSSocket;
   readonly #parser: ResponseParser;
   readonly #owner: Http1Owner;
   #attempt: Http1Attempt | undefined;
-  /** The remaining bytes of a body of known length. */
-  #left = 0;
+  /** The remaining bytes of a body, if its length is known. */
+  #left: number | 'untilClose' = 0;
   #interim = 0;
   #requestComplete = true;
   #keepAlive = false;
@@ -101,8 +101,8 @@ export class Http1Connection {
       this.#fail('reset', new Error('bytes that nobody asked for'));
       return;
     }
-    this.seenInSweep = -1;
-    if (this.#left > 0) {
+    this.seenInSweep = undefined;
+    if (this.#left !== 0) {
       this.#takeCounted(attempt, chunk, 0);
       return;
     }
@@ -144,7 +144,7 @@ export class Http1Connection {
       throw new MalformedResponse('an answer that does not tell its length');
     this.#keepAlive = keepAlive && framing !== 'close';
     if (framing === 'length') this.#left = length;
-    else if (framing === 'close') this.#left = Number.POSITIVE_INFINITY;
+    else if (framing === 'close') this.#left = 'untilClose';
     attempt.handler.onHead(status, this.#parser.takeFields());
     if (this.#attempt !== attempt) return true;
     if (framing === 'chunked') return false;
@@ -176,12 +176,13 @@ export class Http1Connection {
 
   #takeCounted(attempt: Http1Attempt, chunk: Buffer, from: number): void {
     const length = chunk.length - from;
-    if (length < this.#left) {
-      this.#left -= length;
+    const left = this.#left;
+    if (left === 'untilClose' || length < left) {
+      if (left !== 'untilClose') this.#left = left - length;
       attempt.handler.onData(from === 0 ? chunk : chunk.subarray(from), false);
       return;
     }
-    const end = from + this.#left;
+    const end = from + left;
     this.#left = 0;
     this.#complete(
       attempt,
@@ -222,7 +223,7 @@ export class Http1Connection {
   readonly #onEnd = (): void => {
     const attempt = this.#attempt;
     // A body that ends with the connection.
-    if (attempt !== undefined && this.#left === Number.POSITIVE_INFINITY) this.#complete(attempt, false, []);
+    if (attempt !== undefined && this.#left === 'untilClose') this.#complete(attempt, false, []);
     else this.#fail('reset', new Error('the server closed the connection'));
   };
 
@@ -246,7 +247,7 @@ export class Http1Connection {
       for await (const chunk of body) {
         if (this.#attempt !== attempt) return;
         if (chunk.length === 0) continue;
-        this.seenInSweep = -1;
+        this.seenInSweep = undefined;
         sent += chunk.length;
         if (length !== undefined && sent > length) throw new Error('the body is longer than Content-Length');
         if (!this.#writePiece(chunk, length === undefined)) await drained(socket);

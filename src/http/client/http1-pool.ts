@@ -102,7 +102,7 @@ export function createHttp1Pool(
       sweeps++;
       const answerSweeps = answerTimeoutMs === undefined ? Number.POSITIVE_INFINITY : answerTimeoutMs / sweepMs;
       for (const connection of all) {
-        if (connection.seenInSweep === -1) connection.seenInSweep = sweeps;
+        connection.seenInSweep ??= sweeps;
         const silent = sweeps - connection.seenInSweep;
         if (connection.busy && silent > answerSweeps)
           connection.destroy('timeout', new Error(`${target.address}: nothing for ${answerTimeoutMs} ms`));
@@ -142,7 +142,7 @@ class Attempt implements Http1Attempt, Call {
 
   startOn(connection: Http1Connection): void {
     this.#connection = connection;
-    connection.seenInSweep = -1;
+    connection.seenInSweep = undefined;
     const head = this.#head;
     // A long answer need not keep it.
     this.#head = '';

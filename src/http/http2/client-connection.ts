@@ -171,7 +171,7 @@ export class ClientConnection extends Http2Connection {
       return undefined;
     }
     stream.answered = status;
-    stream.awaited = user.isHead || status === 204 || status === 304 ? 0 : (length ?? -1);
+    stream.awaited = user.isHead || status === 204 || status === 304 ? 0 : length;
     user.onAnswer(status, rawHeaders);
     return ends && !stream.isClosed ? this.endRemote(stream) : undefined;
   }

@@ -468,7 +468,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   }
 
   protected endRemote(stream: Http2Stream): Fault | undefined {
-    if (stream.awaited > 0) return this.refuse(stream.id, errorCode.protocol);
+    if ((stream.awaited ?? 0) > 0) return this.refuse(stream.id, errorCode.protocol);
     stream.remoteEnded = true;
     this.onRemoteEnd(stream);
     return undefined;
@@ -609,7 +609,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
 
   #deliver(stream: Http2Stream, piece: Buffer): Fault | undefined {
     const { length } = piece;
-    if (stream.awaited >= 0) {
+    if (stream.awaited !== undefined) {
       stream.awaited -= length;
       if (stream.awaited < 0) {
         this.#giveBack(length);

@@ -75,7 +75,7 @@ export class HpackDecoder {
       } else if (byte >= 0x20) {
         const size = this.#number(block, to, 5);
         // At most two updates: the smallest size since the previous block, and the current one. RFC 7541, section 4.2.
-        if (!mayResize || ++resizes > 2 || size < 0 || size > tableBytes) return false;
+        if (!mayResize || ++resizes > 2 || size === undefined || size > tableBytes) return false;
         this.#maxSize = size;
         this.#evict(0);
         continue;
@@ -104,7 +104,8 @@ export class HpackDecoder {
     return name === undefined || value === undefined ? undefined : toEntry(name, value);
   }
 
-  #entry(index: number): Entry | undefined {
+  #entry(index: number | undefined): Entry | undefined {
+    if (index === undefined) return undefined;
     if (index <= staticEntries.length) return staticEntries[index - 1];
     const at = this.#entries.length - (index - staticEntries.length);
     return at < this.#first ? undefined : this.#entries[at];
@@ -126,18 +127,18 @@ export class HpackDecoder {
     this.#first = 0;
   }
 
-  /** Reads an integer (RFC 7541, section 5.1); -1 if it is truncated or too large. */
-  #number(block: Buffer, to: number, prefix: number): number {
+  /** Reads an integer (RFC 7541, section 5.1); undefined if it is truncated or too large. */
+  #number(block: Buffer, to: number, prefix: number): number | undefined {
     const mask = (1 << prefix) - 1;
     let value = (block[this.#at++] ?? 0) & mask;
     if (value < mask) return value;
     for (let shift = 0; shift <= 21; shift += 7) {
-      if (this.#at >= to) return -1;
+      if (this.#at >= to) return undefined;
       const byte = block[this.#at++] ?? 0;
       value += (byte & 0x7f) << shift;
       if (byte < 0x80) return value;
     }
-    return -1;
+    return undefined;
   }
 
   #text(block: Buffer, to: number): string | undefined {
@@ -145,7 +146,7 @@ export class HpackDecoder {
     const isHuffman = (block[this.#at] ?? 0) >= 0x80;
     const length = this.#number(block, to, 7);
     const from = this.#at;
-    if (length < 0 || from + length > to) return undefined;
+    if (length === undefined || from + length > to) return undefined;
     this.#at = from + length;
     return isHuffman ? decodeHuffman(block, from, this.#at) : block.toString('latin1', from, this.#at);
   }

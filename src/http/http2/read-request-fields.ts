@@ -8,8 +8,8 @@ export interface RequestFields {
   readonly authority: string | undefined;
   /** All fields but the pseudo fields. */
   readonly fields: string[];
-  /** The Content-Length; -1 if absent. */
-  readonly contentLength: number;
+  /** The Content-Length; undefined if absent. */
+  readonly contentLength: number | undefined;
 }
 
 /** Returns undefined for a malformed request. RFC 9113, sections 8.2 and 8.3. */
@@ -18,7 +18,7 @@ export function readRequestFields(list: readonly string[]): RequestFields | unde
   let path: string | undefined;
   let scheme: string | undefined;
   let authority: string | undefined;
-  let contentLength = -1;
+  let contentLength: number | undefined;
   const fields: string[] = [];
   for (let at = 0; at + 1 < list.length; at += 2) {
     const name = list[at] ?? '';
@@ -35,7 +35,7 @@ export function readRequestFields(list: readonly string[]): RequestFields | unde
     if (isOfConnection(name, value)) return undefined;
     if (name === 'content-length') {
       const length = parseContentLength(value);
-      if (length === undefined || (contentLength >= 0 && contentLength !== length)) return undefined;
+      if (length === undefined || (contentLength !== undefined && contentLength !== length)) return undefined;
       contentLength = length;
     }
     fields.push(name, value);

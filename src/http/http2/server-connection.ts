@@ -173,7 +173,8 @@ export class ServerConnection extends Http2Connection {
       return this.#turnAway(id, errorCode.refusedStream);
     }
     const request = decoder.malformed ? undefined : readRequestFields(decoder.fields);
-    if (request === undefined || (ends && request.contentLength > 0)) return this.#turnAway(id, errorCode.protocol);
+    if (request === undefined || (ends && (request.contentLength ?? 0) > 0))
+      return this.#turnAway(id, errorCode.protocol);
     this.#begin(id, ends, request, decoder.excess);
     return undefined;
   }

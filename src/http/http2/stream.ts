@@ -32,8 +32,8 @@ export class Http2Stream {
   /** For the connection: bytes that may be sent, and that the peer may send. */
   sendWindow: number;
   receiveWindow: number;
-  /** For the connection: bytes of the body still to come; -1 without a Content-Length. */
-  awaited = -1;
+  /** For the connection: bytes of the body still to come; undefined without a Content-Length. */
+  awaited: number | undefined;
   /** For the connection: bytes read and not yet given back to the sender's window. */
   credit = 0;
   /** For the connection: bytes handed to the user while it was paused. */

@@ -57,8 +57,8 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
   #body: RequestBody | undefined;
   /** Bytes reserved for the current head. */
   #headBytes = 0;
-  /** Bytes still to come of a body with Content-Length. */
-  #left = 0;
+  /** Bytes still to come of a body with Content-Length; undefined for a chunked one. */
+  #left: number | undefined = 0;
   /** True while the reader of the body takes no more. */
   #isFull = false;
   /** Bytes that the client sent ahead of the current answer. */
@@ -363,7 +363,7 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
     }
     this.#body = body;
     if (body !== undefined) {
-      this.#left = chunked ? -1 : length;
+      this.#left = chunked ? undefined : length;
       if (at < chunk.length) this.#takeBody(body, chunk, at);
       // The exchange may have broken meanwhile.
       if (this.#exchange !== exchange) return;
@@ -435,17 +435,20 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
   }
 
   #takeBody(body: RequestBody, chunk: Buffer, from: number): void {
-    const wants = this.#left < 0 ? this.#takeChunked(body, chunk, from) : this.#takeCounted(body, chunk, from);
+    const left = this.#left;
+    const wants =
+      left === undefined ? this.#takeChunked(body, chunk, from) : this.#takeCounted(body, chunk, from, left);
     if (wants || this.#phase !== 'busy') return;
     this.#isFull = true;
     this.#socket.pause();
   }
 
-  #takeCounted(body: RequestBody, chunk: Buffer, from: number): boolean {
-    const end = Math.min(chunk.length, from + this.#left);
-    this.#left -= end - from;
+  #takeCounted(body: RequestBody, chunk: Buffer, from: number, before: number): boolean {
+    const end = Math.min(chunk.length, from + before);
+    const left = before - (end - from);
+    this.#left = left;
     const wants = body.push(chunk.subarray(from, end));
-    if (this.#left > 0) return wants;
+    if (left > 0) return wants;
     body.finish();
     if (end < chunk.length) this.#keepAhead(chunk.subarray(end));
     return true;

@@ -212,7 +212,7 @@ function byLoad(peers: FleetPeer[]): FleetPeer[] {
 /** The peer that this client connection was sent to before comes first, so that its reads do not go back in time. */
 function stickyFirst(peers: FleetPeer[], before: string | undefined): FleetPeer[] {
   const ordered = byLoad(peers);
-  const at = before === undefined ? -1 : ordered.findIndex(({ target }) => target.address === before);
+  const at = ordered.findIndex(({ target }) => target.address === before);
   if (at > 0) ordered.unshift(...ordered.splice(at, 1));
   return ordered;
 }

@@ -32,8 +32,8 @@ export interface Fleet {
   /** Sets whether the source may be behind. It counts as behind until the first call. */
   distrust(doubtful: boolean): void;
   tableTooOld(): boolean;
-  /** -1 without a table. */
-  tableAgeSeconds(): number;
+  /** Undefined without a table. */
+  tableAgeSeconds(): number | undefined;
   /** True if the table calls the peer ready and this proxy has seen no fault. */
   usable(peer: FleetPeer | undefined): peer is FleetPeer;
   /**
@@ -167,7 +167,8 @@ export function createFleet({
       if (!doubtful) confirmedAt = clock.now();
     },
     tableTooOld: () => distrusted,
-    tableAgeSeconds: () => (snapshot.bundle === undefined ? -1 : Math.max(0, (clock.now() - confirmedAt) / 1000)),
+    tableAgeSeconds: () =>
+      snapshot.bundle === undefined ? undefined : Math.max(0, (clock.now() - confirmedAt) / 1000),
     usable,
     lastResort,
     pinnedHome: () => (pinnedTakesWork(snapshot) ? pinnedHome : undefined),

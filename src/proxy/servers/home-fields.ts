@@ -71,7 +71,8 @@ export function createHomeFields({
       const home = homeOf(exchange.connection);
       if (home === undefined) return undefined;
       const key = `${home.address} ${origin}`;
-      if ((origins.get(key)?.until ?? Number.NEGATIVE_INFINITY) > clock.now()) return undefined;
+      const until = origins.get(key)?.until;
+      if (until !== undefined && until > clock.now()) return undefined;
       const running = asking.get(key);
       if (running !== undefined) return running;
       if (asking.size >= maxAsking) return undefined;

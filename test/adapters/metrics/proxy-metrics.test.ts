@@ -88,7 +88,7 @@ describe("the proxy's metrics", () => {
 function createIdle() {
   return createProxyMetrics({
     requestsInFlight: () => 0,
-    tableAgeSeconds: () => -1,
+    tableAgeSeconds: () => undefined,
     connections: () => ({ short: 0, long: 0 }),
     clientConnections: () => ({ http1: 0, http2: 0 }),
   });
