@@ -2,7 +2,7 @@ import { type BundleStore, TerminalError } from '../../operator/ports.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { type ApiClient, ApiError } from './api-client.ts';
 import type { BundleHead } from './bundle-codec.ts';
-import { type BundleLocation, listShards, publishBundle, readBundle, readHead } from './config-map-bundle.ts';
+import { type BundleLocation, hasShard, listShards, publishBundle, readBundle, readHead } from './config-map-bundle.ts';
 import type { OwnerReference } from './owner-reference.ts';
 import { confirmTable, ForeignLeaseError, readConfirmedRevision } from './table-lease.ts';
 
@@ -23,8 +23,8 @@ export interface BundleStoreOptions {
   readonly signal: AbortSignal;
 }
 
-/** Interval between checks that the shards exist. Without them, no new proxy can read the table. */
-const checkShardsEveryMs = 60_000;
+/** Interval between checks that the shards exist, unless a proxy asks. */
+const checkShardsEveryMs = 15_000;
 
 /** Keeps bundles in ConfigMaps. If waiting cannot help, it throws a `TerminalError` that says what to change. */
 export function createBundleStore({
@@ -49,12 +49,13 @@ export function createBundleStore({
     }
   };
 
-  async function isThere({ revision, sha256, shards }: BundleHead): Promise<boolean> {
+  async function isThere({ revision, sha256, shards }: BundleHead, asked: readonly string[]): Promise<boolean> {
     const found = await readHead(client, place);
     if (!found.ok || found.head.revision !== revision || found.head.sha256 !== sha256) return false;
-    if (clock.now() - shardsSeenAt < checkShardsEveryMs) return true;
+    // Without its shards, no proxy that starts can read the table. Such a proxy asks, so that it need not wait.
+    if (asked.length === 0 && clock.now() - shardsSeenAt < checkShardsEveryMs) return true;
     const there = new Set(await listShards(client, place));
-    if (!shards.every((shard) => there.has(shard.name))) return false;
+    for (const { name } of shards) if (!there.has(name) && !(await hasShard(client, place, name))) return false;
     shardsSeenAt = clock.now();
     return true;
   }
@@ -84,9 +85,9 @@ export function createBundleStore({
         if (outcome.reason === 'NotATable') throw notATable(location);
         return { overtakenBy: outcome.revision };
       }),
-    confirm: (revision, answers) =>
+    confirm: (revision, answers = []) =>
       explained(async () => {
-        if (published?.revision !== revision || !(await isThere(published))) return false;
+        if (published?.revision !== revision || !(await isThere(published, answers))) return false;
         const confirmation = { ...place, fieldManager, holder, operatorVersion, ownerReference };
         await confirmTable(client, confirmation, revision, clock.date(), answers);
         return true;

@@ -139,6 +139,15 @@ export async function listShards(
   return found.items.map(({ metadata }) => metadata?.name ?? '').filter((shard) => shard.startsWith(`${name}-`));
 }
 
+/** Whether a shard exists now. A server whose cache is behind may not list one that was just written. */
+export async function hasShard(
+  client: ApiClient,
+  { namespace, signal }: BundleLocation & { readonly signal?: AbortSignal | undefined },
+  shard: string,
+): Promise<boolean> {
+  return (await client.get<V1ConfigMap>(pathOf(namespace, shard), { signal })) !== undefined;
+}
+
 /** Reads the published head, without its shards. */
 export async function readHead(
   client: ApiClient,

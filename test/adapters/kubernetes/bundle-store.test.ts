@@ -81,8 +81,15 @@ describe('a bundle store', () => {
   it('does not go on confirming a table whose shards are gone', async () => {
     const shard = [...server.objects.keys()].find((path) => path.startsWith(`${head}-`)) ?? '';
     server.remove(shard);
-    await clock.advance(60_000);
+    await clock.advance(15_000);
     expect(await store.confirm(7)).to.equal(false);
+  });
+
+  it('looks for the shards at once when a proxy asks, which may have just started', async () => {
+    expect(await store.confirm(7, ['a question'])).to.equal(true);
+    const shard = [...server.objects.keys()].find((path) => path.startsWith(`${head}-`)) ?? '';
+    server.remove(shard);
+    expect(await store.confirm(7, ['another'])).to.equal(false);
   });
 
   it('knows the highest revision, though the head is malformed or gone', async () => {
