@@ -121,7 +121,7 @@ function krewPlugin(downloads: string, archives: KrewRelease['archives']): objec
       description: [
         'Shows what the kube-apiservers of a mixed-version control plane serve',
         'differently, where a request goes and why, what an upgrade would change,',
-        'and what keeps the PeerDiscovery operator from its work.',
+        'and what keeps the PeerDiscovery operator from working.',
         '',
       ].join('\n'),
       caveats: [

@@ -47,7 +47,7 @@ export function customResourceDefinition() {
               'Skew',
               'integer',
               '.status.fieldDifferentResources',
-              'Resources that peers know by different fields',
+              'Resources whose fields differ between peers',
               1,
             ),
             column('Hash', 'string', '.status.hash', 'Short hash of the unified document', 1),

@@ -180,7 +180,7 @@ export async function runOperator(args: readonly string[], context: CommandConte
         const standstill = explainElectionTrouble(reason, message, namespace);
         if (standstill === undefined) return;
         reportStandstill(client, recorder, standstill, context.signal).catch((error: unknown) =>
-          log.warn('the trouble cannot be written into the status of PeerDiscovery', { error }),
+          log.warn('cannot write the trouble into the status of PeerDiscovery', { error }),
         );
       },
     });
@@ -201,10 +201,10 @@ function explainElectionTrouble(
   if (reason === 'NamespaceMissing')
     return {
       reason,
-      message: `no operator can lead, as its namespace ${namespace} does not exist: create it, or set --namespace`,
+      message: `no operator can lead, because its namespace ${namespace} does not exist: create it, or set --namespace`,
     };
   if (reason === 'Forbidden')
-    return { reason, message: `no operator can lead, as it may not use its election Lease: ${message}` };
+    return { reason, message: `no operator can lead, because it may not use its election Lease: ${message}` };
   return undefined;
 }
 

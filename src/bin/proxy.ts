@@ -87,12 +87,12 @@ export async function runProxy(args: readonly string[], context: CommandContext)
         client,
         onChange: (authorities) => {
           credentials.replaceAuthorities(authorities);
-          log.info('authorities of client certificates in use', {
+          log.info('using the CAs of client certificates', {
             clientCa: authorities.clientCa.length,
             requestHeaderCa: authorities.requestHeaderCa.length,
           });
         },
-        onTrouble: (why) => log.warn('authorities of client certificates not taken; the last good ones stay', { why }),
+        onTrouble: (why) => log.warn('cannot use the CAs of client certificates; keeping the last good ones', { why }),
         clock: systemClock,
         log,
         signal: ended.signal,
@@ -103,7 +103,7 @@ export async function runProxy(args: readonly string[], context: CommandContext)
       {
         name: 'client-ca',
         ok: credentials.ready(),
-        message: 'kube-system/extension-apiserver-authentication has not been read; see --client-ca-file',
+        message: 'the proxy has not read kube-system/extension-apiserver-authentication yet; see --client-ca-file',
       },
       { name: 'shutdown', ok: !stopping.aborted, message: 'shutting down' },
       ...(workers?.checks() ?? []),
@@ -219,7 +219,7 @@ function warnOfMemory({ limits, workers }: ProxyFlags, log: Log): void {
   if (given <= 0 || given >= needed) return;
   const inMebibytes = (bytes: number) => `${Math.ceil(bytes / 1024 / 1024)}Mi`;
   log.warn(
-    'clients can make this proxy take more memory than it has: raise the limit of memory or lower --max-connections',
+    'clients can make this proxy use more memory than it has: raise the memory limit, or lower --max-connections',
     {
       limit: inMebibytes(given),
       needed: inMebibytes(needed),

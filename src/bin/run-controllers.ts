@@ -213,7 +213,7 @@ export async function runControllers(context: ControllersContext): Promise<void>
   }
 
   context.onObservable(() => ({
-    trouble: objects.failing && `the API server cannot be read: ${objects.failing.message}`,
+    trouble: objects.failing && `cannot read from the API server: ${objects.failing.message}`,
     objects: [...objects.items()].map(([name, { status }]) => ({
       name,
       status,

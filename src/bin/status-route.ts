@@ -35,7 +35,8 @@ export function createStatusRoute(read: () => StatusSnapshot | undefined): Endpo
     const snapshot = read();
     if (snapshot === undefined) {
       response.setHeader('Retry-After', '1');
-      const detail = 'Another replica of the operator leads, or is about to: ask again, and you may meet it.';
+      const detail =
+        'Another replica of the operator leads, or is about to lead. Ask again: the next answer may come from it.';
       return send(response, 503, 'text/html; charset=utf-8', renderMessage('This replica does not lead', detail));
     }
     const report = buildReport(snapshot, parameters.get('q') ?? '');

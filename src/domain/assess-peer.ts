@@ -181,15 +181,15 @@ function judgeSilence(
         {
           state: 'Stale',
           reason: 'NotYetProbed',
-          message: 'this leader has not asked it yet; the one before found it ready',
+          message: 'this leader has not asked it yet; the previous leader found it ready',
           live: true,
         }
       : // A restarted server listens before it is ready, so it gets no work until it reports ready.
-        { state: 'NotReady', reason: 'NotYetProbed', message: 'it has not been asked yet', live: true };
+        { state: 'NotReady', reason: 'NotYetProbed', message: 'the operator has not asked it yet', live: true };
   if (probe.kind === 'refused')
     // Don't ask another server for ever just because it took over the address of one that has left.
     return departed && forgotten
-      ? gone(`another is at its address: ${probe.detail}`)
+      ? gone(`another server has its address: ${probe.detail}`)
       : { state: 'Refused', reason: 'CertificateRefused', message: probe.detail, live: !departed };
   if (probe.kind !== 'unreachable') return undefined;
   if (mayRun) return { state: 'Unreachable', reason: 'ConnectionFailed', message: probe.detail, live: true };
@@ -205,7 +205,7 @@ function judgeServer({ probe, mayBeStarting, fetchFailure }: PeerObservation, { 
     return {
       state: 'NotReady',
       reason: 'Unauthorized',
-      message: `${probe.detail}, as by a server that has just started`,
+      message: `${probe.detail}; a server that has just started answers so`,
       live: true,
     };
   if (probe?.kind === 'notReady')
@@ -214,7 +214,7 @@ function judgeServer({ probe, mayBeStarting, fetchFailure }: PeerObservation, { 
     return {
       state: 'Stale',
       reason: fetchFailure?.reason ?? 'NotYetFetched',
-      message: fetchFailure?.message ?? 'its discovery has not been read yet',
+      message: fetchFailure?.message ?? 'the operator has not read its discovery yet',
       live: true,
     };
   if (probe?.kind === 'unauthorized')
@@ -223,12 +223,12 @@ function judgeServer({ probe, mayBeStarting, fetchFailure }: PeerObservation, { 
 }
 
 const unresolvedMessage =
-  'its Lease is renewed but no source gives its address: list it in spec.addresses.static, or let the operator read ' +
-  'control-plane Nodes or mirror pods';
+  'its Lease is renewed, but no source gives its address: list the server in spec.addresses.static, or let ' +
+  'the operator read control-plane Nodes or mirror Pods';
 
 function displacedMessage(holder: string): string {
   return (
-    `its Lease is renewed, but its address is that of ${holder}: where several servers advertise one address, list each ` +
-    "one's own in spec.addresses.static"
+    `its Lease is renewed, but its address belongs to ${holder}: if several servers advertise one address, list ` +
+    'the own address of each in spec.addresses.static'
   );
 }

@@ -36,9 +36,9 @@ export function findJsonExcess(text: Uint8Array, bounds = documentBounds): strin
       if (name !== undefined) names.add(name);
     }
   }
-  if (containers > maxContainers) return `it holds more than ${maxContainers} objects and lists`;
-  if (commas > maxCommas) return `it holds more than ${maxCommas} values`;
-  if (names.size > maxNames) return `it holds more than ${maxNames} names`;
+  if (containers > maxContainers) return `it has more than ${maxContainers} objects and lists`;
+  if (commas > maxCommas) return `it has more than ${maxCommas} values`;
+  if (names.size > maxNames) return `it has more than ${maxNames} names`;
   return undefined;
 }
 

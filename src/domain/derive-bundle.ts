@@ -219,7 +219,9 @@ function settlingDoubt(peer: string): Doubt {
   return {
     peer,
     reason: 'Settling',
-    message: 'a custom resource or API service was deleted, and it has not been asked since whether it serves it still',
+    message:
+      'a CustomResourceDefinition or APIService was deleted, and the operator has not asked the ' +
+      'server since then whether it still serves the resources',
   };
 }
 
@@ -240,7 +242,8 @@ function trimGroup(group: GroupDiscovery, deleted: ReadonlySet<string>): readonl
 
 /** Lists every reason why a live server might serve something that the table lacks. */
 function findDoubts(listed: readonly PeerView[]): readonly Doubt[] {
-  if (listed.length === 0) return [{ peer: '', reason: 'NoPeers', message: 'no kube-apiserver has been found yet' }];
+  if (listed.length === 0)
+    return [{ peer: '', reason: 'NoPeers', message: 'the operator has found no kube-apiserver yet' }];
   return listed.flatMap(({ seen, assessment: { live, fresh, reason, message } }) =>
     live && !fresh ? [{ peer: seen.peer.id, reason, message }] : [],
   );
@@ -258,7 +261,7 @@ function findUnlisted(listed: readonly PeerView[], { aggregated }: DefinedResour
     if (!unlisted.has(apis)) unlisted.set(apis, firstUnlisted(apis, aggregated));
     const found = unlisted.get(apis);
     if (found === undefined) return [];
-    return [{ peer: peer.id, reason: 'NotListed', message: `it lists ${found} but not what is in it` }];
+    return [{ peer: peer.id, reason: 'NotListed', message: `it lists ${found}, but not its resources` }];
   });
 }
 

@@ -49,13 +49,13 @@ export function readIdentityLease(
       return problem(
         name,
         'Foreign',
-        `has no label ${hostnameLabel}; kube-apiserver writes one, so this Lease is ignored`,
+        `has no label ${hostnameLabel}, which kube-apiserver writes, so the operator ignores this Lease`,
       );
     if (nameFor(hostname) !== name)
       return problem(
         name,
         'Foreign',
-        `kube-apiserver on ${hostname} names its Lease ${nameFor(hostname)}; this one is ignored`,
+        `kube-apiserver on ${hostname} names its Lease ${nameFor(hostname)}, so the operator ignores this one`,
       );
   }
   const holderIdentity = lease.spec?.holderIdentity;

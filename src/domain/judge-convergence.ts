@@ -30,7 +30,7 @@ export function judgeConvergence(
   const unknown = (reason: string, why: string): Convergence => ({
     status: 'Unknown',
     reason,
-    message: `what every kube-apiserver serves is not known: ${why}`,
+    message: `the operator does not know what every kube-apiserver serves: ${why}`,
   });
   const [doubt] = doubts;
   if (doubt !== undefined) return unknown('Incomplete', missing.length > 0 ? nameEach(missing) : doubt.message);
@@ -40,7 +40,7 @@ export function judgeConvergence(
     return {
       status: 'False',
       reason: 'Divergent',
-      message: `${divergent.length} resources or subresources are not served by every peer in the same way`,
+      message: `${divergent.length} resources or subresources differ between peers`,
     };
   if (missing.length > 0) return unknown('PeerAway', nameEach(missing));
   const returning = belonging.filter(({ assessment }) => assessment.returning === true);
@@ -48,7 +48,7 @@ export function judgeConvergence(
     return {
       status: 'Unknown',
       reason: 'PeerReturned',
-      message: `a kube-apiserver has only just come back: ${nameEach(returning)}`,
+      message: `a kube-apiserver has just come back: ${nameEach(returning)}`,
     };
   return { status: 'True', reason: 'SameAPIs', message: 'all kube-apiservers are ready and serve the same APIs' };
 }

@@ -314,7 +314,7 @@ function isAlike(
 /** Chooses the newest, unless another provably knows more and describes nothing else differently. */
 function chooseRight(judging: Judging, [newest, ...older]: readonly Class[]): Class {
   let right = newest;
-  if (right === undefined) throw new RangeError('there is no class to choose from');
+  if (right === undefined) throw new RangeError('no class to choose from');
   for (const other of older) {
     const compared = compareClasses(judging, right, other);
     if (compared === undefined || compared.described.count > 0 || compared.onlyLeft.count > 0) continue;

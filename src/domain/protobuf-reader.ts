@@ -24,7 +24,8 @@ export function readFields(bytes: Uint8Array): Field[] {
   let at = 0;
   const varint = (): number => {
     let value = 0;
-    for (let factor = 1; factor < 2 ** 63; factor *= 128) {
+    // Ten bytes at most. Negative numbers have that many.
+    for (let factor = 1; factor < 2 ** 70; factor *= 128) {
       const byte = bytes[at++];
       if (byte === undefined) break;
       value += (byte & 127) * factor;

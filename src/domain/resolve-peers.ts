@@ -142,8 +142,8 @@ function duplicateAddress({ id, address, displacedBy }: ResolvedPeer): LeaseProb
     lease: id,
     reason: 'DuplicateAddress',
     message:
-      `its address ${address} is that of ${displacedBy} already; while both Leases are renewed there may be a ` +
-      'second server that is not seen: give each its own address in spec.addresses.static',
+      `its address ${address} already belongs to ${displacedBy}; while both Leases are renewed, the operator may miss ` +
+      'a second server: list the own address of each in spec.addresses.static',
   };
 }
 

@@ -68,7 +68,7 @@ const homeNoTable: RouteDecision = {
   kind: 'home',
   notFound: {
     kind: 'doubt',
-    message: 'no routing table has been received yet, so what other servers serve is unknown',
+    message: 'this proxy has no routing table yet, so it does not know what other servers serve',
   },
   instead: 'any',
 };
@@ -187,7 +187,7 @@ function routeListed(
     return { kind: 'home', notFound, instead: capable };
   if (capable.length > 0) return { kind: 'peer', notFound, candidates: capable };
   if (serving.length === 0) {
-    return unavailable(`no kube-apiserver can tell now what ${what} has: its own server does not answer`);
+    return unavailable(`no kube-apiserver can tell now whether ${what} exists: the server of that API does not answer`);
   }
   return unavailable(`no kube-apiserver that serves ${what} can take requests now: ${sayStates(index, serving)}`);
 }
@@ -243,7 +243,7 @@ function sayStates({ table }: TableIndex, peers: PeerSet): string {
   const said = peers.map((peer) => {
     const { id, state, inDoubt } = table.peers[peer] ?? { id: `peer ${peer}`, state: 'Unresolved' };
     if (state !== 'Ready' && state !== 'Stale') return `${id} is ${state}`;
-    return `${id} is ${inDoubt === true ? 'not known well enough since it was away' : 'not answering this proxy'}`;
+    return `${id} is ${inDoubt === true ? 'not known well enough since its return' : 'not answering this proxy'}`;
   });
   return said.join(', ');
 }

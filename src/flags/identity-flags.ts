@@ -48,7 +48,7 @@ export const identityOptions = {
 
 const modes: Readonly<Record<ModeName, Mode>> = {
   TokenPassthrough: {
-    means: 'not at all: client certificates are not asked for',
+    means: 'not at all: the proxy asks for no client certificate',
     verifiesClients: false,
     ownFlags: [],
   },
@@ -67,15 +67,16 @@ const modes: Readonly<Record<ModeName, Mode>> = {
 const modeNames = Object.keys(modes) as [ModeName, ...ModeName[]];
 
 export const identityUsage = `\
-  --authentication-mode MODE        how users of client certificates are made known to kube-apiserver; bearer tokens
-                                    are passed on in every mode (default TokenPassthrough)
+  --authentication-mode MODE        how kube-apiserver learns the user of a client certificate; bearer tokens pass
+                                    through in every mode (default TokenPassthrough)
 ${modeNames.map((name) => `${' '.repeat(38)}${name.padEnd(18)}${modes[name].means}\n`).join('')}\
-  --client-ca-file FILE             authorities of client certificates; re-read when it changes (default: all about
-                                    clients from ConfigMap kube-system/extension-apiserver-authentication)
+  --client-ca-file FILE             CAs of client certificates; re-read when it changes (default: these and the
+                                    settings of --requestheader-* from the ConfigMap
+                                    kube-system/extension-apiserver-authentication)
   --proxy-client-cert-file FILE     front-proxy client certificate; re-read when it changes (RequestHeader)
   --proxy-client-key-file FILE      its key
   --requestheader-client-ca-file FILE
-                                    authorities of other proxies, whose X-Remote-* is believed
+                                    CAs of other proxies, whose X-Remote-* fields this proxy trusts
   --requestheader-allowed-names NAME,...
                                     common names of those proxies; empty allows any of them
   --requestheader-username-headers NAME,...     (default X-Remote-User)
@@ -129,7 +130,7 @@ export function readIdentityFlags({
       needs(flag, 'modes that verify clients', 'leave it out, or set --authentication-mode');
   else if (clientCaFile === undefined)
     for (const flag of requestHeaderFlags)
-      needs(flag, 'use with --client-ca-file', 'give that too, or take all from the ConfigMap by leaving it out');
+      needs(flag, 'use with --client-ca-file', 'give that too, or leave both out to use the ConfigMap');
   return {
     authenticationMode: mode,
     verifiesClients,

@@ -36,27 +36,28 @@ export const limitOptions = {
 } as const;
 
 export const limitUsage = `\
-  --max-connections N               client connections at once; more are closed (default ${defaultLimits.maxConnections})
-  --max-requests-inflight N         requests at once, long-running ones apart; more get 429 (default ${defaultLimits.maxRequests})
+  --max-connections N               client connections at once; the proxy closes more (default ${defaultLimits.maxConnections})
+  --max-requests-inflight N         requests at once without long-running ones; more get 429 (default ${defaultLimits.maxRequests})
   --max-long-running-requests N     watches, exec and the like at once; more get 429 (default ${defaultLimits.maxLongRunning})
-  --max-unauthenticated-requests N  requests at once whose token no server has accepted yet, or without one; these have
-                                    places of their own, and as many for long-running ones (default ${defaultLimits.maxUnauthenticated})
-  --max-buffered-bytes N            of requests and answers in memory, half for one user, an eighth for all whose token
-                                    no server has accepted; beyond, the largest are cut off (default ${defaultLimits.maxBufferedBytes})
+  --max-unauthenticated-requests N  requests at once without a token, or whose token no server has accepted yet. These
+                                    have their own places, and as many again for long-running ones (default ${defaultLimits.maxUnauthenticated})
+  --max-buffered-bytes N            bytes of requests and answers in memory: at most half for one user, an eighth for
+                                    all whose token no server has accepted. Beyond that, the proxy cuts off the largest
+                                    (default ${defaultLimits.maxBufferedBytes})
   --http2-max-streams-per-connection N
                                     requests at once on one HTTP/2 connection (default ${defaultLimits.maxStreamsPerConnection})
   --max-header-bytes N              size of a request's head (default ${defaultLimits.maxHeaderBytes})
   --max-header-fields N             header fields of a request (default ${defaultLimits.maxHeaderFields})
-  --max-long-header-bytes N         what heads have beyond 64 KiB each, all together; more get 429
+  --max-long-header-bytes N         bytes of all request heads together, not counting 64 KiB for each; more get 429
                                     (default ${defaultLimits.maxLongHeaderBytes})
-  --request-timeout TIME            for one request with its answer, long-running ones apart; give more than
+  --request-timeout TIME            for one request with its answer, unless it is long-running; give more than
                                     kube-apiserver's own, which is 1m (default 1m30s)
-  --read-header-timeout TIME        for the head of a request to come (default 20s)
+  --read-header-timeout TIME        for the head of a request to arrive (default 20s)
   --idle-timeout TIME               for a connection without requests (default 3m)
   --goaway-chance SHARE             share of requests, from 0 to 0.02, after which their connection ends and the client
-                                    connects anew, perhaps to another proxy: by GOAWAY over HTTP/2, and by
+                                    connects again, perhaps to another proxy: by GOAWAY over HTTP/2, and by
                                     "Connection: close" over HTTP/1.1; 0.001 is a good start behind a load balancer.
-                                    Leave it off where there is only one proxy (default 0)
+                                    Leave it at 0 if there is only one proxy (default 0)
 `;
 
 /** Reads what was given over the defaults; every problem names the flag and its cure. */

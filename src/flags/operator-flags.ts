@@ -46,26 +46,27 @@ Usage: peerdiscovery operator [flags]
   --kubeconfig PATH                 kubeconfig of the API server to use (default: $KUBECONFIG, else in-cluster)
   --namespace NAME                  own namespace, for the election Lease and routing tables
                                     (default: the Pod's, else peerdiscovery-system)
-  --known-servers-file FILE         read at the start: other kube-apiservers to reach the API through when the
-                                    kubeconfig's does not answer; kept up to date unless its file system is read-only,
-                                    as of the table's ConfigMap, whose servers.json may be mounted (default: none)
+  --known-servers-file FILE         other kube-apiservers to reach the API through if the kubeconfig's does not answer;
+                                    read at the start, and kept up to date unless its file system is read-only, such as
+                                    a mounted servers.json of the table's ConfigMap (default: none)
   --leader-elect true|false         work only while holding the election Lease (default true)
   --health-bind-address HOST:PORT   /healthz, /livez and /readyz over plain HTTP; 0 for none (default 127.0.0.1:8080)
   --metrics-bind-address HOST:PORT  /metrics and /status, such as :8443; 0 for none (default 0)
-  --metrics-secure true|false       serve both over TLS, each to whom the cluster lets get it (default true)
+  --metrics-secure true|false       serve both over TLS, and only to clients that the cluster lets get them
+                                    (default true)
   --tls-cert-file FILE              certificate to serve them with; re-read when it changes (default, and until the
-                                    file is there: self-signed)
+                                    file exists: self-signed)
   --tls-private-key-file FILE       its key
   --issue-certificate NAMESPACE/SECRET=NAME[,NAME...]
-                                    keep a serving certificate for these DNS names and IP addresses in this Secret, by a
-                                    CA of the operator's own that is published in ConfigMap peerdiscovery-ca; the name
-                                    control-plane-nodes stands for all their addresses; may be repeated
+                                    keep a serving certificate for these DNS names and IP addresses in this Secret. The
+                                    operator's own CA issues it; ConfigMap peerdiscovery-ca has that CA. The name
+                                    control-plane-nodes stands for the addresses of these Nodes. May be repeated
   --certificate-lifetime DURATION   how long such a certificate is valid; renewed at two thirds of it (default 2160h)
   --log-format json|text            (default json)
   --log-level error|warn|info|debug (default info)
 
 Examples:
-  # From a machine of yours, without an election; Ctrl-C ends it
+  # On your own machine, without an election; Ctrl-C ends it
   peerdiscovery operator --kubeconfig ~/.kube/config --leader-elect false --log-format text
   # With metrics and the status page
   peerdiscovery operator --metrics-bind-address :8443

@@ -76,28 +76,30 @@ Usage: peerdiscovery proxy --tls-cert-file FILE --tls-private-key-file FILE --pe
   --secure-port PORT                port to listen on; 0 takes a free one (default 6443)
   --tls-cert-file FILE              certificate to serve with; re-read when it changes
   --tls-private-key-file FILE       its key
-  --peer-ca-file FILE               authorities that kube-apiservers' certificates must chain to
-  --peer-server-name NAME           name that those certificates must bear (default kubernetes.default.svc)
-  --allow-peer-cidrs CIDR,...       connect to these ranges only; loopback and link-local need to be named here
+  --peer-ca-file FILE               CAs that kube-apiservers' certificates must chain to
+  --peer-server-name NAME           name that those certificates must have (default kubernetes.default.svc)
+  --allow-peer-cidrs CIDR,...       connect only to these ranges; loopback and link-local must be named here
   --home HOST:PORT                  home kube-apiserver of all clients (default: one chosen per client connection)
   --kubeconfig FILE                 kubeconfig to watch the routing table with (default: $KUBECONFIG, else in-cluster)
-  --known-servers-file FILE         read at the start: other kube-apiservers to reach the API through when the
-                                    kubeconfig's does not answer; kept up to date unless its file system is read-only,
-                                    as of the table's ConfigMap, whose servers.json may be mounted (default: none)
+  --known-servers-file FILE         other kube-apiservers to reach the API through if the kubeconfig's does not answer;
+                                    read at the start, and kept up to date unless its file system is read-only, such as
+                                    a mounted servers.json of the table's ConfigMap (default: none)
   --namespace NAME                  namespace of the routing table (default: the Pod's, else peerdiscovery-system)
   --routing-table NAME              name of the routing table (default peerdiscovery-cluster)
-  --routing-table-file FILE         read the routing table from a file instead; re-read when it changes. What it does
-                                    not list is 503, not 404, once it was not written or touched for 30 s
+  --routing-table-file FILE         read the routing table from a file instead; re-read when it changes. If
+                                    nobody has written or touched it for 30 s, requests for what it does not list get
+                                    503, not 404
   --health-bind-address HOST:PORT   /healthz, /livez and /readyz over plain HTTP; 0 for none (default 127.0.0.1:8081)
   --metrics-bind-address HOST:PORT  /metrics, such as :8443; 0 for none (default 0)
-  --metrics-secure true|false       serve metrics over TLS, to whom the cluster lets get /metrics (default true)
+  --metrics-secure true|false       serve metrics over TLS, and only to clients that the cluster lets get /metrics
+                                    (default true)
   --log-format json|text            (default json)
   --log-level error|warn|info|debug (default info)
-  --workers NUMBER                  processes that share the port, one for each core that is to be used (default 1)
+  --workers NUMBER                  processes that share the port; give one for each core to use (default 1)
   --access-log                      log a line for each request
-  --watch-leveling-period TIME      how often to look whether some kube-apiservers have far more watches than others, as
-                                    after a restart of each in turn; some of those are ended as a timeout ends them, and
-                                    their clients resume them where there are fewer; 0s for never (default 5s)
+  --watch-leveling-period TIME      how often to check whether some kube-apiservers have far more watches than others,
+                                    such as after a rolling restart. The proxy ends some of those watches as a timeout
+                                    does, and their clients resume them where there are fewer; 0s for never (default 5s)
   --shutdown-delay-duration TIME    keep serving, though not ready, after SIGTERM; such as 5s (default 0s)
   --shutdown-watch-termination-grace-period TIME
                                     then end watches evenly over this time (default 5s)
@@ -111,10 +113,10 @@ Limits (for each process):
 ${limitUsage}
 Examples:
 
-  # From a machine of yours, in front of one server
+  # On your own machine, in front of one server
   peerdiscovery proxy --kubeconfig ~/.kube/config --tls-cert-file proxy.crt --tls-private-key-file proxy.key \\
     --peer-ca-file ca.crt --home 10.0.0.11:6443 --log-format text
-  # Without a cluster's API: by a routing table that is a file
+  # Without a cluster's API: with a routing table from a file
   peerdiscovery proxy --routing-table-file table.json --tls-cert-file proxy.crt --tls-private-key-file proxy.key \\
     --peer-ca-file ca.crt
 `;

@@ -39,8 +39,7 @@ export async function applyReport(
     const status = plan.status ?? report.status;
     return { ...before, report: { ...report, status, about: plan.about, failedAt: undefined } };
   } catch (error) {
-    if (report.failedAt === undefined)
-      outlets.log.warn('the status cannot be written and will be tried again', { error });
+    if (report.failedAt === undefined) outlets.log.warn('cannot write the status; trying again', { error });
     return { ...before, report: { ...report, failedAt: now } };
   }
 }

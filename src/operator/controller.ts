@@ -121,7 +121,7 @@ export function startController(context: ControllerContext): Controller {
       done = (await pass()) === undefined;
     } catch (error) {
       state = afterFault(state);
-      log.warn('a pass failed and will be repeated', { error });
+      log.warn('a pass failed; repeating it', { error });
     }
     const result = done && state.report.failedAt === undefined ? 'success' : 'error';
     context.observeReconcile(result, (clock.now() - startedAt) / 1_000);

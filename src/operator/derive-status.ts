@@ -158,7 +158,7 @@ function judgeReady({ unified, published, trouble }: StatusInput, listed: readon
     message,
   });
   if (trouble !== undefined) return ready('False', trouble.reason, trouble.message);
-  if (published === undefined) return ready('False', 'NotPublished', 'no routing table has been published yet');
+  if (published === undefined) return ready('False', 'NotPublished', 'the operator has published no routing table yet');
   const [doubt] = unified.doubts;
   if (doubt !== undefined) {
     const more = unified.doubts.length > 1 ? ` (and ${unified.doubts.length - 1} more)` : '';
@@ -179,7 +179,7 @@ function judgeStalled(trouble: Trouble | undefined): Judgement {
   if (trouble?.terminal === true)
     return { type: 'Stalled', status: 'True', reason: trouble.reason, message: trouble.message };
   const message =
-    trouble === undefined ? 'nothing keeps the operator from its work' : `trying again: ${trouble.message}`;
+    trouble === undefined ? 'nothing keeps the operator from working' : `trying again: ${trouble.message}`;
   return { type: 'Stalled', status: 'False', reason: trouble?.reason ?? 'Progressing', message };
 }
 

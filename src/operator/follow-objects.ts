@@ -109,7 +109,7 @@ export function followObjects(context: FollowerContext): ObjectFollower {
     follow(objects) {
       changing = changing
         .then(() => followAll(objects))
-        .catch((error: unknown) => log.error('a PeerDiscovery cannot be followed', { error }));
+        .catch((error: unknown) => log.error('cannot follow a PeerDiscovery', { error }));
     },
     controllers: () => [...running.values()].map(({ controller }) => controller),
     controllerOf: (name) => running.get(name)?.controller,

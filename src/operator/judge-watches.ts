@@ -40,7 +40,7 @@ function judgeLeases(leases: WatchedSet<LeaseObject>, now: number): Trouble | un
   const reason = 'LeasesUnknown';
   const { failing, lastContactAtMs } = leases;
   if (failing !== undefined && (!leases.synced || now - failing.since > graceMs))
-    return { reason, message: `the identity Leases cannot be read: ${failing.message}` };
+    return { reason, message: `cannot read the identity Leases: ${failing.message}` };
   const silentMs = lastContactAtMs === undefined ? 0 : now - lastContactAtMs;
   // No figure in the text: it would be news in every pass.
   if (leases.items().size > 0 && silentMs > leasesSilentMs)
@@ -62,7 +62,7 @@ function judgeEndpoints(
   return {
     reason: 'EndpointsUnknown',
     message:
-      `the EndpointSlice of default/kubernetes cannot be read: ${failing.message}; allow it, or leave EndpointSlice out ` +
-      'of spec.addresses.sources',
+      `cannot read the EndpointSlice of default/kubernetes: ${failing.message}; allow the operator ` +
+      'to read it, or leave EndpointSlice out of spec.addresses.sources',
   };
 }

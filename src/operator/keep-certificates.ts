@@ -40,12 +40,12 @@ export async function keepCertificates(options: KeepCertificatesOptions): Promis
   const attempt = async (what: string, work: () => Promise<void>): Promise<void> => {
     try {
       await work();
-      if (troubles.delete(what)) log.info('a certificate can be kept again', { what });
+      if (troubles.delete(what)) log.info('certificates can be issued again', { what });
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       if (signal.aborted || troubles.get(what) === why) return;
       troubles.set(what, why);
-      log.error('a certificate cannot be kept', { what, why });
+      log.error('cannot issue a certificate', { what, why });
     }
   };
   while (!signal.aborted) {
@@ -74,9 +74,12 @@ function renewed(stored: Authority | undefined, namespace: string, now: number):
     return renewAuthority(stored, now);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    throw new Error(`the CA's Secret in ${namespace} cannot be used: ${why}; delete it to have a new CA made`, {
-      cause: error,
-    });
+    throw new Error(
+      `the CA's Secret in ${namespace} cannot be used: ${why}; delete it, and the operator ` + `makes a new CA`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
@@ -88,7 +91,7 @@ export function renewAuthority(stored: Authority | undefined, now: number): Auth
   if (stored === undefined) return { signing: newAuthority(now) };
   const { signing, next } = stored;
   const certificate = readPair(signing);
-  if (!certificate.ca) throw new Error('its certificate is not that of a CA');
+  if (!certificate.ca) throw new Error('its certificate is not a CA certificate');
   const endsAt = certificate.validToDate.getTime();
   if (endsAt <= now) return { signing: next ?? newAuthority(now), previous: signing.cert };
   if (endsAt - now > authorityRenewalMs) return stored;
@@ -154,13 +157,13 @@ export function whyRenew(
   try {
     certificate = readPair(pair);
   } catch {
-    return 'what is there cannot be used';
+    return "the Secret's certificate cannot be used";
   }
   const believed = readCertificates(bundleOf(authority, now));
   if (!believed.some((ca) => certificate.checkIssued(ca) && certificate.verify(ca.publicKey)))
-    return 'it is not from the CA';
-  if (certificate.validToDate.getTime() - now < lifetimeMs / 3) return 'it expires';
-  if (!bearsNames(certificate, names)) return 'it bears other names';
+    return 'the CA has not issued it';
+  if (certificate.validToDate.getTime() - now < lifetimeMs / 3) return 'it expires soon';
+  if (!bearsNames(certificate, names)) return 'it has other names';
   return undefined;
 }
 

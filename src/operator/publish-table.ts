@@ -77,7 +77,7 @@ export async function recallPublication(
     const known = rememberPeers({ table, apis: parse(apis), api: parse(api) }, now);
     return { publication: { ...publication, remembered: rememberVerdicts(table) }, known };
   } catch (error) {
-    const failed = explain(before.failed, 'PublishFailed', error, 'what is published cannot be read', log);
+    const failed = explain(before.failed, 'PublishFailed', error, 'cannot read the published routing table', log);
     return { publication: { ...before, failed } };
   }
 }
@@ -166,11 +166,11 @@ export async function confirm(
   try {
     if (await bundles.confirm(revision, questions)) return { ...before, confirmedAt: at, unconfirmed: undefined };
   } catch (error) {
-    const what = 'the routing table cannot be confirmed';
+    const what = 'cannot confirm the routing table';
     return { ...before, unconfirmed: explain(before.unconfirmed, 'ConfirmFailed', error, what, log) };
   }
   if (wanted === undefined) return { ...before, unconfirmed: undefined };
-  log.warn('the routing table was deleted or replaced; it is written again', { revision });
+  log.warn('the routing table was deleted or replaced; writing it again', { revision });
   // Somebody may have restored an old table or another writer's. Whatever is there, the next one is newer.
   return publish({ ...before, overtaken: true, published: undefined, unconfirmed: undefined }, wanted, context);
 }
@@ -188,7 +188,7 @@ function bundleOf({ table, apis, api }: Content, revision: number): RoutingBundl
 function blame(publication: Publication, before: Trouble | undefined, error: unknown, log: Log): Publication {
   return {
     ...publication,
-    failed: explain(before, 'PublishFailed', error, 'the routing table cannot be written', log),
+    failed: explain(before, 'PublishFailed', error, 'cannot write the routing table', log),
   };
 }
 

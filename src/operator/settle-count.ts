@@ -60,7 +60,7 @@ function countDoubt({ leases, addresses }: ServerCount): Doubt {
     peer: '',
     reason: 'CountUnsettled',
     message:
-      `no source says at which of ${addresses.join(', ')} the server of ${leases.join(', ')} is; they are taken for ` +
-      `the same servers once both lists have been as they are for ${leaseAbandonedAfterMs / 1_000} s`,
+      `no source says which of ${addresses.join(', ')} the server of ${leases.join(', ')} has; the operator ` +
+      `takes them for the same servers once both lists have not changed for ${leaseAbandonedAfterMs / 1_000} s`,
   };
 }

@@ -67,7 +67,7 @@ function comparePeers(
   const cut = (status?.omitted?.divergent ?? 0) > 0 || divergent.some(isCut);
   if (cut)
     context.stderr(
-      'warning: the status lists not every difference, so that peers may describe more resources differently;\n' +
+      'warning: the status does not list every difference, so peers may describe more resources differently;\n' +
         '  compare saved documents (diff NAME=FILE NAME=FILE) to see all\n',
     );
   const find = (name: string) => {
@@ -87,7 +87,7 @@ function comparePeers(
     const peer = table.peers[at];
     return doubt === undefined || peer === undefined ? [] : [`${nameOf(peer)}: ${doubt}`];
   });
-  for (const doubt of doubts) context.stderr(`warning: what a peer serves is not known well: ${doubt}\n`);
+  for (const doubt of doubts) context.stderr(`warning: it is not known well what a peer serves: ${doubt}\n`);
   const title = (at: number) => {
     const peer = table.peers[at];
     return peer === undefined ? '' : `${nameOf(peer)} (${showServedVersion(peer) ?? 'version unknown'}, ${peer.state})`;

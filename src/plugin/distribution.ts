@@ -83,12 +83,15 @@ const anyOf =
   };
 
 const clientFrom = (folder: string, name: string) =>
-  `for the overlay control-plane, make the Secret peerdiscovery-front-proxy-client of ${folder}/${name}.crt and ${name}.key`;
+  `for the overlay control-plane, make the Secret peerdiscovery-front-proxy-client from ` +
+  `${folder}/${name}.crt and ${name}.key`;
 /** They label control-plane Nodes with `true`; kubeadm uses the empty string. */
 const rancher = (folder: string) =>
-  `${clientFrom(folder, 'client-auth-proxy')}, and node-role.kubernetes.io/control-plane: "true" the nodeSelector of its DaemonSet`;
+  `${clientFrom(folder, 'client-auth-proxy')}, and set node-role.kubernetes.io/control-plane: "true" as the ` +
+  `nodeSelector of its DaemonSet`;
 const managed =
-  'keep spec.mode: Observe, as the provider runs the control plane and shows no single server; what can be seen is in the guide';
+  'keep spec.mode: Observe, because the provider runs the control plane and shows no single server; the ' +
+  'guide says what you can see';
 
 /** The first match wins, so distributions based on kubeadm come before kubeadm. */
 const distributions: readonly Distribution[] = [
@@ -111,14 +114,14 @@ const distributions: readonly Distribution[] = [
   {
     name: 'k0s',
     sign: inVersion(/\+k0s/),
-    advice:
-      'list every server in spec.addresses.static where its controllers are no Nodes, and install the overlay routing',
+    advice: 'install the overlay routing; if the controllers are not Nodes, list every server in spec.addresses.static',
   },
   {
     name: 'Talos',
     sign: withImage(/^Talos\b/),
     advice:
-      'for the overlay control-plane, sign a client certificate by cluster.aggregatorCA of the machine configuration; point clients at the proxy instead of KubePrism (localhost:7445)',
+      'for the overlay control-plane, sign a client certificate with cluster.aggregatorCA of the machine ' +
+      'configuration; point clients at the proxy instead of KubePrism (localhost:7445)',
   },
   {
     name: 'MicroK8s',
@@ -136,7 +139,8 @@ const distributions: readonly Distribution[] = [
     name: 'Cluster API',
     sign: withAnnotation(/^cluster\.x-k8s\.io\//),
     advice:
-      'set spec.goneAfter below the time in which a machine is replaced, and certificates for control-plane-nodes by the operator: their addresses change with each rollout',
+      'set spec.goneAfter below the time that it takes to replace a machine, and let the operator issue ' +
+      'certificates for control-plane-nodes: the addresses change with each rollout',
   },
   { name: 'kubeadm', sign: withAnnotation(/^kubeadm\.alpha\.kubernetes\.io\//) },
 ];
@@ -165,7 +169,7 @@ export async function checkDistribution(cluster: Cluster): Promise<Check> {
   const name = 'distribution';
   const guide = documentationUrl('guides/distributions.md');
   if (found === undefined)
-    return { name, level: 'ok', message: `by version, Nodes and API groups none of those in ${guide}` };
+    return { name, level: 'ok', message: `its version, Nodes and API groups fit none of those in ${guide}` };
   const message = `${found.name}: ${found.sign}`;
   if (found.advice === undefined) return { name, level: 'ok', message };
   return { name, level: 'ok', message, cure: `${found.advice} (${guide})` };

@@ -187,7 +187,9 @@ async function checkTable(cluster: Cluster, location: ReturnType<typeof tableLoc
   if (read.ok) return { name, level: 'ok', message: `${location.namespace}/${location.name} is whole` };
   return {
     ...{ name, level: 'fail', message: read.reason },
-    cure: `read the operator's log; if the ConfigMap ${location.namespace}/${location.name} is damaged, delete it, and the operator writes it anew`,
+    cure:
+      `read the operator's log; if the ConfigMap ${location.namespace}/${location.name} is damaged, ` +
+      `delete it, and the operator writes it again`,
   };
 }
 
@@ -224,7 +226,7 @@ async function checkLeader(cluster: Cluster, namespace: string, now: number): Pr
         : holder === ''
           ? 'the last leader resigned and nobody has taken over'
           : `${holder} has not renewed its Lease for ${formatAge(age)}`,
-    cure: `see that the operator's Pods run: kubectl -n ${namespace} get pods; another namespace is given by -n`,
+    cure: `check that the operator's Pods run: kubectl -n ${namespace} get pods; give another namespace with -n`,
   };
 }
 
@@ -253,8 +255,9 @@ async function checkAccess(
     return {
       ...{ name, level: 'fail', message: `${account.name} may not: ${missing.join('; ')}` },
       cure: account.found
-        ? 'install again by what it was installed with (Helm or kustomize), which has its roles'
-        : 'install again by what it was installed with (Helm or kustomize), which has its roles; no Pod of it was found, so if it is elsewhere, give its namespace with -n',
+        ? 'install it again with the same tool (Helm or kustomize), which creates its roles'
+        : 'install it again with the same tool (Helm or kustomize), which creates its roles; no Pod of it ' +
+          'was found here: if it runs in another namespace, give that with -n',
     };
   } catch (error) {
     if (!isRefused(error)) throw error;

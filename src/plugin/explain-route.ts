@@ -73,7 +73,8 @@ export async function explainRoute(flags: PluginFlags, cluster: Cluster, context
   if (path === undefined) {
     if (!bundle.table.complete)
       throw new PluginError(
-        `no peer is known to serve a resource called ${JSON.stringify(asked)}, but not every peer is known well enough`,
+        `no peer is known to serve a resource called ${JSON.stringify(asked)}, but some peers are not ` +
+          `known well enough`,
         'wait until "kubectl peerdiscovery status" says Ready, then ask again',
       );
     context.stderr(
@@ -115,7 +116,7 @@ function explain(
 ): Explanation {
   const parsed = parseRequestInfo(asked.method, asked.path);
   if (parsed.kind === 'bad')
-    throw new PluginError(`${asked.path}: ${parsed.message}`, 'give the path as it follows the host in a URL');
+    throw new PluginError(`${asked.path}: ${parsed.message}`, 'give the path that follows the host in a URL');
   const { info } = parsed;
   // In Observe, proxies send everything home. The user wants to know what Route would do.
   const index = indexTable({ ...table, mode: 'Route' });
@@ -188,7 +189,7 @@ function describeOwn({ isResourceRequest, path }: RequestInfo, home: TablePeer):
     : {
         goes: 'home',
         to: [name],
-        why: `${name} answers it; the table knows APIs alone, so what it answers is unknown`,
+        why: `${name} answers it; the table knows only APIs, so the answer is unknown`,
         verdict: 'unknown',
       };
 }
@@ -237,9 +238,15 @@ function describePeer(fields: FieldRoute | undefined, home: string): string {
     case 'writer':
       return `${home} does not know all of its fields`;
     case 'standIn':
-      return `${home} does not know all of its fields; who accepts all is away, so that the answer has a Warning`;
+      return (
+        `${home} does not know all of its fields; the servers that accept all are away, so the ` +
+        `answer has a Warning`
+      );
     case 'lossy':
-      return `${home} does not serve it; no server that does knows all of its fields, so that the answer has a Warning`;
+      return (
+        `${home} does not serve it, and no server that serves it knows all of its fields, so the ` +
+        `answer has a Warning`
+      );
   }
 }
 
@@ -265,9 +272,15 @@ function describeServing(home: string, fields: FieldRoute | undefined): string {
     case 'writer':
       return `${home} knows all of its fields`;
     case 'standIn':
-      return `${home} keeps all stored fields; who accepts all is away, so that the answer to a write has a Warning`;
+      return (
+        `${home} keeps all stored fields; the servers that accept all are away, so the answer to a ` +
+        `write has a Warning`
+      );
     case 'lossy':
-      return `${home} serves it; no server that does knows all of its fields, so that the answer to a write has a Warning`;
+      return (
+        `${home} serves it, but no server that serves it knows all of its fields, so the answer to a ` +
+        `write has a Warning`
+      );
   }
 }
 
@@ -286,8 +299,9 @@ function renderExplanation(explanation: Explanation, table: RoutingTable, paint:
   else if (request.isResourceRequest && servedBy.length === 0)
     tables.push(
       table.complete
-        ? `No server serves it, and every live server is known: 404 is the truth.\n${suggest(explanation.closest)}`
-        : `No server is known to serve it, but not every live server is known well enough.\n${suggest(explanation.closest)}`,
+        ? `No server serves it, and every live server is known, so the answer is 404.\n${suggest(explanation.closest)}`
+        : `No server is known to serve it, but some live servers are not known well ` +
+            `enough.\n${suggest(explanation.closest)}`,
     );
   else if (peers.length > 0)
     tables.push(
@@ -309,7 +323,7 @@ function renderExplanation(explanation: Explanation, table: RoutingTable, paint:
       ),
     );
   for (const { peer, why } of explanation.doubts) tables.push(`Whether ${peer} serves it is unknown: ${why}.\n`);
-  if (outcomes.length === 0) tables.push('No server can be home now: every request is answered 503.\n');
+  if (outcomes.length === 0) tables.push('No server can be home now: every request gets 503.\n');
   else
     tables.push(
       formatTable(
@@ -325,7 +339,7 @@ function renderExplanation(explanation: Explanation, table: RoutingTable, paint:
     );
   if (explanation.mode === 'Observe')
     tables.push(
-      'In mode Observe, as now, proxies send every request home; the above is what\nRoute would do. Turn it on with:\n' +
+      'The mode is Observe: proxies send every request home. The above is what\nRoute would do. Turn it on with:\n' +
         ` kubectl patch peerdiscovery ${table.owner} --type=merge -p '{"spec":{"mode":"Route"}}'\n`,
     );
   if (explanation.alsoServedAs.length > 0) tables.push(`Also served as ${explanation.alsoServedAs.join(', ')}.\n`);

@@ -58,7 +58,9 @@ function judge(read: readonly ReadGates[], differences: readonly string[]): Chec
   const named = `${shown.join('; ')}${more > 0 ? `; and ${more} more` : ''}`;
   return {
     ...{ name, level: 'warn' },
-    message: `${differences.length} differ between servers of one version, so that one may drop a field that another keeps: ${named}`,
+    message:
+      `${differences.length} differ between servers of one version, so one may drop a field that ` +
+      `another keeps: ${named}`,
     cure: 'give all servers of one version the same --feature-gates and --runtime-config; kubernetes_feature_enabled in the /metrics of each server lists its gates',
   };
 }
@@ -69,7 +71,9 @@ function skip(unread: readonly Extract<GatesOfPeer, { kind: 'unread' }>[]): read
   return [
     {
       ...{ name, level: 'skip', message: said.join('; ') },
-      cure: "ask for the right to get /metrics (the ClusterRole system:monitoring has it), and look from a machine that reaches each server's own address",
+      cure:
+        'ask for the right to get /metrics (the ClusterRole system:monitoring has it), and use ' +
+        "a machine that reaches each server's own address",
     },
   ];
 }

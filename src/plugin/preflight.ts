@@ -39,7 +39,7 @@ export async function preflight(flags: PluginFlags, cluster: Cluster, context: P
   let disappear: readonly Disappearing[] = [];
   if (flags.target.length === 0)
     checks.push({
-      ...{ name: 'changes', level: 'skip', message: 'what will appear and disappear is not known' },
+      ...{ name: 'changes', level: 'skip', message: 'it is not known what will appear and disappear' },
       cure: "give --target FILE: the target version's saved /apis (and --target FILE again for its /api)",
     });
   else {
@@ -143,7 +143,7 @@ function checkDisappearing(disappear: readonly Disappearing[], auditKnown: boole
       level: 'warn',
       message: `${disappear.length} resources disappear; whether clients use them is not known`,
     },
-    cure: 'give --audit-log FILE of every server, from a whole business cycle',
+    cure: 'give --audit-log FILE of every server, for a whole business cycle',
   };
 }
 
@@ -159,7 +159,7 @@ function renderPreflight({ ready, checks, appear, disappear }: Preflight, paint:
       ),
     );
   const verdict = ready
-    ? paint('good', 'Nothing speaks against the upgrade.')
+    ? paint('good', 'No check speaks against the upgrade.')
     : paint('bad', 'Not ready: see what failed above.');
   return `${parts.join('\n')}\n${verdict}\n`;
 }
@@ -168,7 +168,7 @@ function disappearTable(disappear: readonly Disappearing[], paint: Paint, width?
   const rows = disappear.flatMap(({ resource, servedInsteadAs, usedBy }): readonly (readonly Cell[])[] => {
     const users = usedBy.map(({ source, user, userAgent, verbs, requests, last }) =>
       source === 'metrics'
-        ? 'somebody, by the metrics'
+        ? 'somebody, according to the metrics'
         : `${user} (${userAgent}; ${verbs.join(',')}; ${requests} requests, last ${last})`,
     );
     const first = [

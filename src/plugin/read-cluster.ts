@@ -56,7 +56,7 @@ export async function readPublished(
   if (read.ok) return { object, bundle: read.bundle };
   throw new PluginError(
     `the routing table ${location.namespace}/${location.name} cannot be used: ${read.reason}`,
-    'see that the operator runs ("kubectl peerdiscovery doctor"); it publishes the table within seconds',
+    'check that the operator runs ("kubectl peerdiscovery doctor"); it publishes the table within seconds',
   );
 }
 

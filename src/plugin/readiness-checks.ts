@@ -33,12 +33,14 @@ export function checkCondition(object: PeerDiscovery): Check {
   if (ready === undefined)
     return {
       ...{ name, level: 'fail', message: 'the operator has not written a status yet' },
-      cure: "see that the operator's Pods run, and read their log",
+      cure: "check that the operator's Pods run, and read their log",
     };
   if (ready.status === 'True') return { name, level: 'ok', message: ready.message };
   return {
     ...{ name, level: 'fail', message: `${ready.reason}: ${ready.message}` },
-    cure: `mend what the message names, then wait: kubectl wait --for=condition=Ready peerdiscovery/${object.metadata.name}`,
+    cure:
+      `fix what the message names, then wait: kubectl wait --for=condition=Ready ` +
+      `peerdiscovery/${object.metadata.name}`,
   };
 }
 
@@ -54,7 +56,7 @@ export function checkConfirmed(ageMs: number | undefined): Check {
       ageMs === undefined
         ? 'the operator has never confirmed the routing table'
         : `the operator has not confirmed the routing table for ${formatAge(ageMs)}, so proxies answer 503 where they would answer 404`,
-    cure: "see that the operator's Pods run, and read their log",
+    cure: "check that the operator's Pods run, and read their log",
   };
 }
 
@@ -78,7 +80,7 @@ function checkFields({ metadata, spec, status }: PeerDiscovery): Check {
       cure: 'upgrade the operator',
     };
   if (count === 0) return { name, level: 'ok', message: 'all servers know the same fields' };
-  const found = `${count} resources are known by different fields${describeFields(status)}`;
+  const found = `${count} resources have fields that some servers do not know${describeFields(status)}`;
   if (spec?.routing?.fieldSkew !== 'Ignore')
     return { name, level: 'ok', message: `${found}; writes go to servers that know all` };
   return {
@@ -133,7 +135,7 @@ function checkSpare(peers: readonly PeerStatus[]): Check {
     ...{
       name: 'spare server',
       level: 'warn',
-      message: 'there is no second server: its restart is an outage of the API',
+      message: 'there is only one server: its restart is an outage of the API',
     },
     cure: 'plan for it, or run at least two kube-apiservers',
   };
@@ -147,7 +149,7 @@ function checkTrust(peers: readonly PeerStatus[]): Check {
     ...{
       name: 'addresses',
       level: 'warn',
-      message: `known by the Lease alone, which others may forge: ${low.join(', ')}`,
+      message: `known from the Lease alone, which others can forge: ${low.join(', ')}`,
     },
     cure: 'list their addresses in spec.addresses.static, or label control-plane Nodes',
   };
@@ -164,7 +166,7 @@ function checkVersions(peers: readonly PeerStatus[], target: string | undefined)
   if (target === undefined)
     return {
       ...{ name, level: 'skip', message: `servers are at ${spanOf(peers)}` },
-      cure: 'give --target-version, such as v1.37.0, to have the step checked',
+      cure: 'give --target-version, such as v1.37.0, to check the step',
     };
   const to = minorNumber(target);
   if (to === undefined || minors.length === 0)

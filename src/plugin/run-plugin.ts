@@ -36,13 +36,13 @@ const commands: Readonly<Record<string, Command>> = {
   status: {
     shape: { flags: [...withOutput, 'watch'], outputs: ['table', 'wide', 'json', 'yaml'], arguments: none },
     usage: 'status [-o wide|json|yaml] [-w]',
-    summary: 'Show the kube-apiservers, how they are, and what they serve differently',
+    summary: 'Show the kube-apiservers, their state, and what they serve differently',
     details:
       'Exit code 0 if the PeerDiscovery is Ready, 1 if not, 3 if that is Unknown. ' +
-      'With -w it prints every change with its time until it is stopped. It fits the width of the terminal; ' +
-      '-o wide has more columns and wraps nothing.',
+      'With -w, it prints every change with its time, until you stop it. The output fits the width of the ' +
+      'terminal; -o wide has more columns and wraps nothing.',
     examples: [
-      ['status', 'how the servers are'],
+      ['status', 'the state of the servers'],
       ['status -w', 'every change with its time, during an upgrade'],
       ['status -o json', 'the whole object, for programs'],
     ],
@@ -94,11 +94,11 @@ const commands: Readonly<Record<string, Command>> = {
     usage: 'table [-o wide|json|yaml]',
     summary: 'Show the published routing table, decoded',
     details:
-      'Subresources are listed where they are served by others than their resource, with -o wide always. ' +
-      'While servers know different fields, WRITES GO TO names those that know all, and those that stand in for them. ' +
+      'It lists a subresource if its servers are not those of its resource; -o wide lists all subresources. While ' +
+      'servers know different fields, WRITES GO TO names those that know all, and those that stand in for them. ' +
       'Exit code 0 if the table is complete, 3 if not.',
     examples: [
-      ['table', 'every group, version and resource with who serves it'],
+      ['table', 'every group, version and resource with its servers'],
       ['table -o wide', 'subresources too'],
     ],
     run: (flags, connect, context) => showTable(flags, connect(), context),
@@ -113,9 +113,9 @@ const commands: Readonly<Record<string, Command>> = {
     summary: 'Before an upgrade: is the control plane ready, what will it change, and whom will it hurt',
     details:
       "--target is the target version's saved /apis as aggregated discovery; give it again for its /api. " +
-      '--audit-log is a log of kube-apiserver as JSON lines; "-" is standard input. Without --metrics-file, the metrics ' +
-      'of the API server of the kubeconfig are asked. ' +
-      'Exit code 0 if nothing speaks against the upgrade, 1 if something does, 3 if the cluster cannot be read.',
+      '--audit-log is a log of kube-apiserver as JSON lines; "-" is standard input. Without --metrics-file, it ' +
+      'reads the metrics of the API server of the kubeconfig. Exit code 0 if no check speaks against the upgrade, 1 ' +
+      'if one does, 3 if the cluster cannot be read.',
     examples: [
       ['preflight --target-version v1.37.0', 'whether the control plane is ready for it'],
       ['preflight --target apis.json --audit-log audit.log', 'and whom it would hurt'],
@@ -125,12 +125,13 @@ const commands: Readonly<Record<string, Command>> = {
   doctor: {
     shape: { flags: withOutput, outputs: ['table', 'json', 'yaml'], arguments: none },
     usage: 'doctor [-o json|yaml]',
-    summary: 'Look for what keeps PeerDiscovery from its work: RBAC, certificates, addresses, clocks',
+    summary: 'Look for what keeps PeerDiscovery from working: RBAC, certificates, addresses, clocks',
     details:
-      'It connects to every server to look at its certificate and clock, and sends no credential for that. Of servers of ' +
-      'one version it reads /metrics with the credential of the kubeconfig, which only a server gets whose certificate is ' +
-      'verified by the CA of the kubeconfig, and warns of feature gates that differ. ' +
-      'What you may not read is skipped, and it says so. Exit code 0 if nothing is broken, 1 if something is.',
+      'It connects to every server to look at its certificate and clock, and sends no credential for that. ' +
+      'It also reads /metrics of servers of the same version, and warns if their feature gates differ. ' +
+      'For that it sends the credential of the kubeconfig, but only to a server whose certificate the ' +
+      'CA of the kubeconfig verifies. It skips what you may not read, and says so. Exit code 0 if ' +
+      'nothing is broken, 1 if something is.',
     examples: [
       ['doctor', 'look at everything'],
       ['doctor -n default', 'of an operator in the namespace default'],
@@ -144,10 +145,11 @@ const commands: Readonly<Record<string, Command>> = {
       arguments: none,
     },
     usage: 'dashboard [--port PORT]',
-    summary: "Show the operator's status page in a browser of this machine, until it is stopped",
+    summary: "Show the operator's status page in a browser of this machine, until you stop it",
     details:
-      'It prints an address of 127.0.0.1 and passes the page on through the API server, as the user of the kubeconfig. ' +
-      'Your own credential goes to the API server alone; the operator gets a token for the page, made for ten minutes.',
+      'It prints an address of 127.0.0.1, and fetches the page through the API server as the user of the ' +
+      'kubeconfig. Your own credential goes only to the API server; the operator gets a token for the ' +
+      'page, which is valid for ten minutes.',
     examples: [
       ['dashboard', 'on a free port'],
       ['dashboard --port 8888', 'on this one'],
@@ -159,8 +161,8 @@ const commands: Readonly<Record<string, Command>> = {
     usage: 'version [--client] [-o json|yaml]',
     summary: 'Print the versions of this plugin, of the operator, and of the API server',
     details:
-      'The operator says its version with each confirmation of the routing table. What cannot be read is unknown, with the ' +
-      'reason on standard error. Exit code 0.',
+      'The operator reports its version with each confirmation of the routing table. A version that cannot ' +
+      'be read is unknown, and standard error says why. Exit code 0.',
     examples: [
       ['version', 'both sides'],
       ['version --client -o json', 'this plugin alone, without a cluster'],

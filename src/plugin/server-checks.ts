@@ -21,7 +21,9 @@ export function checkAddresses(peers: readonly PeerStatus[]): readonly Check[] {
     return [
       {
         ...{ name: 'peers', level: 'fail', message: 'the operator has found no kube-apiserver' },
-        cure: 'see that identity Leases exist (kubectl -n kube-system get leases -l apiserver.kubernetes.io/identity) and that spec.addresses.sources finds addresses',
+        cure:
+          'check that identity Leases exist (kubectl -n kube-system get leases -l ' +
+          'apiserver.kubernetes.io/identity) and that spec.addresses.sources finds addresses',
       },
     ];
   return peers.map((peer): Check => {
@@ -29,7 +31,9 @@ export function checkAddresses(peers: readonly PeerStatus[]): readonly Check[] {
     if (peer.state === 'Refused')
       return {
         ...{ name, level: 'fail', message: peer.message ?? peer.reason },
-        cure: 'give the server a certificate that chains to the CA and bears kubernetes.default.svc, or allow its range in spec.addresses.allowedCIDRs',
+        cure:
+          'give the server a certificate that chains to the CA and has the name kubernetes.default.svc, ' +
+          'or allow its range in spec.addresses.allowedCIDRs',
       };
     if (peer.address === undefined)
       return {
@@ -39,7 +43,7 @@ export function checkAddresses(peers: readonly PeerStatus[]): readonly Check[] {
     const known = `${peer.address} from ${peer.addressSource ?? 'an unknown source'}, trust ${peer.trust ?? 'unknown'}`;
     if (peer.trust === 'Low')
       return {
-        ...{ name, level: 'warn', message: `${known}: whoever may write Leases may forge it` },
+        ...{ name, level: 'warn', message: `${known}: anyone who may write Leases can forge it` },
         cure: 'label its Node node-role.kubernetes.io/control-plane, or list it in spec.addresses.static',
       };
     if (peer.id === peer.address)
@@ -60,14 +64,18 @@ export function checkCertificates(peers: readonly InspectedPeer[], now: number):
       return [
         {
           ...{ name, level: 'skip', message: `not reachable from here: ${inspection.message}` },
-          cure: 'what the operator sees of it is in "kubectl peerdiscovery status"; only a machine that reaches the server can look itself',
+          cure:
+            '"kubectl peerdiscovery status" shows what the operator sees of it; to look for yourself, ' +
+            'use a machine that reaches the server',
         },
       ];
     if (inspection.kind === 'refused')
       return [
         {
           ...{ name, level: 'fail', message: inspection.message },
-          cure: "issue a certificate by the CA of spec.tls.caBundle (else the kubeconfig's), with the DNS name of spec.tls.serverName",
+          cure:
+            "issue a certificate from the CA of spec.tls.caBundle (else the kubeconfig's), with the DNS " +
+            'name of spec.tls.serverName',
         },
       ];
     const leftMs = inspection.notAfter - now;
@@ -107,7 +115,7 @@ export function checkClocks(peers: readonly InspectedPeer[]): readonly Check[] {
   return [
     {
       ...{ name: 'clocks', level, message: between },
-      cure: 'synchronise the clocks (chrony, systemd-timesyncd): Leases, tokens and certificates are judged by them',
+      cure: 'synchronise the clocks (chrony, systemd-timesyncd): Leases, tokens and certificates depend on them',
     },
   ];
 }
@@ -119,7 +127,7 @@ export function checkUpstreamProxy(peers: readonly PeerStatus[]): Check {
   const running = known.filter(({ peerAggregated }) => peerAggregated === true).map(nameOf);
   if (known.length === 0)
     return {
-      ...{ name, level: 'skip', message: 'not known of any server' },
+      ...{ name, level: 'skip', message: 'not known for any server' },
       cure: 'wait until the operator has read their discovery',
     };
   if (running.length === 0)

@@ -17,7 +17,8 @@ export async function showDashboard(flags: PluginFlags, cluster: Cluster, contex
   await read('');
   const url = await context.serveDashboard(read, flags.port);
   context.stdout(
-    `The status page is at ${url}\nIt is for this machine, and for who knows the address. Ctrl-C ends it.\n`,
+    `The status page is at ${url}\nOnly this machine can open it, and only with this address. Press ` +
+      `Ctrl-C to end it.\n`,
   );
   await new Promise<void>((resolve) => {
     if (context.signal.aborted) resolve();

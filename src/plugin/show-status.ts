@@ -111,7 +111,7 @@ function renderStatus({ metadata, spec, status }: PeerDiscovery, look: Look): st
   ];
   const title = wrapped(facts.join(', ')).replace(named, () => paint('strong', named));
   if (status?.conditions === undefined)
-    return `${title}\n${wrapped('The operator has not looked at it yet; see that it runs: "kubectl peerdiscovery doctor".')}`;
+    return `${title}\n${wrapped('The operator has not looked at it yet. Check that it runs: "kubectl peerdiscovery doctor".')}`;
   const parts = [title, conditionTable(status.conditions, look)];
   const peers = status.peers ?? [];
   if (peers.length > 0) parts.push(peerTable(peers, look));

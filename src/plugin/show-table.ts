@@ -25,11 +25,13 @@ export async function showTable(flags: PluginFlags, cluster: Cluster, context: P
 function renderTable(table: RoutingTable, wide: boolean, paint: Paint, columns: number | undefined): string {
   const width = wide ? undefined : columns;
   const skew = table.fieldSkew === undefined ? '' : `, fieldSkew ${table.fieldSkew}`;
-  const title = `Routing table of ${table.owner}, revision ${table.revision}, mode ${table.mode}${skew}, servers bear ${table.serverName}`;
+  const title =
+    `Routing table of ${table.owner}, revision ${table.revision}, mode ${table.mode}${skew}, ` +
+    `server name ${table.serverName}`;
   const head = `${(width === undefined ? [title] : wrapText(title, width)).join('\n')}\n`;
   const complete = table.complete
-    ? `${paint('good', 'Complete')}: what it does not list, no server serves.\n`
-    : `${paint('warning', 'Not complete')}: what it does not list is answered 503, not 404.\n${table.doubts
+    ? `${paint('good', 'Complete')}: no server serves what it does not list.\n`
+    : `${paint('warning', 'Not complete')}: requests for what it does not list get 503, not 404.\n${table.doubts
         .map(({ peer, reason, message }) => `  ${peer === '' ? '' : `${peer}: `}${reason}: ${message}\n`)
         .join('')}`;
   const peers = formatTable(

@@ -58,7 +58,8 @@ async function readOperatorVersion(flags: PluginFlags, cluster: Cluster): Promis
   const version = lease?.metadata?.annotations?.[operatorVersionAnnotation];
   if (version !== undefined) return version;
   throw new PluginError(
-    `the Lease ${namespace}/${name} does not say it: no operator has confirmed the table, or one that is older than this plugin`,
-    'see that the operator runs: kubectl peerdiscovery doctor',
+    `the Lease ${namespace}/${name} does not say it: no operator has confirmed the table, or the operator ` +
+      `is older than this plugin`,
+    'check that the operator runs: kubectl peerdiscovery doctor',
   );
 }

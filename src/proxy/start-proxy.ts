@@ -87,7 +87,7 @@ export function startProxy(options: ProxyOptions): RunningProxy {
       const now = clock.now();
       const level = lost.from === from && now - lost.at < 10_000 ? 'debug' : 'warn';
       lost = { from, at: now };
-      log[level]('home was lost; client connections that had it get a new one', { from, to });
+      log[level]('lost the home server; its client connections get another one', { from, to });
     },
   });
   const homeFields = createHomeFields({
@@ -163,7 +163,7 @@ export function startProxy(options: ProxyOptions): RunningProxy {
         (pinnedHome !== undefined && health.isWell(pinnedHome)) || snapshot.peers.some((peer) => fleet.usable(peer));
       const table = snapshot.bundle !== undefined;
       return [
-        { name: 'table', ok: table, message: trouble ?? 'no routing table has been received yet' },
+        { name: 'table', ok: table, message: trouble ?? 'this proxy has no routing table yet' },
         // A proxy serves on its last good table. Taking all proxies out because the operator is gone would turn a doubt
         // about a few resources into an outage of everything. So this is shown but not counted.
         {

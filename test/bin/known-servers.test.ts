@@ -93,13 +93,13 @@ describe('rememberServers', () => {
     it(`says that a file which holds ${text || 'nothing'} cannot be read, and goes on`, () => {
       writeFileSync(file, text);
       start().learn('cluster', at(a));
-      expect(warnings).to.deep.equal(['the known kube-apiservers cannot be read from --known-servers-file']);
+      expect(warnings).to.deep.equal(['cannot read the known kube-apiservers from --known-servers-file']);
       expect(told).to.deep.equal([at(a)]);
     });
 
   it('says that the file cannot be written, and uses the servers', () => {
     start(join(folder, 'no', 'folder')).learn('cluster', at(a));
-    expect(warnings).to.deep.equal(['the known kube-apiservers cannot be written to --known-servers-file']);
+    expect(warnings).to.deep.equal(['cannot write the known kube-apiservers to --known-servers-file']);
     expect(told).to.deep.equal([at(a)]);
   });
 });

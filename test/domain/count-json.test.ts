@@ -12,15 +12,15 @@ describe('findJsonExcess', () => {
   });
 
   it('names the bound that a text exceeds', () => {
-    expect(check('[{},{},{}]')).to.equal('it holds more than 3 objects and lists');
-    expect(check('[[[[')).to.equal('it holds more than 3 objects and lists');
-    expect(check('[1,2,3,4,5,6]')).to.equal('it holds more than 4 values');
+    expect(check('[{},{},{}]')).to.equal('it has more than 3 objects and lists');
+    expect(check('[[[[')).to.equal('it has more than 3 objects and lists');
+    expect(check('[1,2,3,4,5,6]')).to.equal('it has more than 4 values');
   });
 
   it('counts each name once, wherever and however it is written', () => {
     const many = { maxContainers: 100, maxCommas: 100, maxNames: 2 };
     expect(check('[{"a":1,"b":2},{"b" : 3,"a"\n:4}]', many)).to.equal(undefined);
-    const over = 'it holds more than 2 names';
+    const over = 'it has more than 2 names';
     expect(check('[{"a":1},{"b":2},{"c":3}]', many)).to.equal(over);
     expect(check('{"x\\"":1,"y\\"":1,"z\\"":1}', many)).to.equal(over);
     expect(check(String.raw`{"x\\":1,"y\\":1,"z\\":1}`, many)).to.equal(over);
@@ -29,7 +29,7 @@ describe('findJsonExcess', () => {
 
   it('refuses what is quick to send and takes seconds to read: millions of members, each of another name', () => {
     const members = Array.from({ length: 250_000 }, (_, at) => `"name-${at}":1`).join(',');
-    expect(findJsonExcess(Buffer.from(`{${members}}`))).to.equal('it holds more than 200000 names');
+    expect(findJsonExcess(Buffer.from(`{${members}}`))).to.equal('it has more than 200000 names');
   });
 
   it('lets nothing through that holds more, whatever is in its strings', () => {

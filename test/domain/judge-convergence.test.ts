@@ -50,7 +50,7 @@ function story(at: (now: number) => readonly PeerObservation[], fromMs: number, 
   return told;
 }
 
-const unknown = (why: string) => `Unknown: what every kube-apiserver serves is not known: ${why}`;
+const unknown = (why: string) => `Unknown: the operator does not know what every kube-apiserver serves: ${why}`;
 const alike = 'True: all kube-apiservers are ready and serve the same APIs';
 
 describe('judgeConvergence', () => {
@@ -83,7 +83,7 @@ describe('judgeConvergence', () => {
     expect(judge([server('new-1', 0), hung()], 0)).to.deep.equal({
       status: 'Unknown',
       reason: 'PeerAway',
-      message: 'what every kube-apiserver serves is not known: old-1 is NotReady',
+      message: 'the operator does not know what every kube-apiserver serves: old-1 is NotReady',
     });
     expect(judge([server('new-1', 0), hung(old)], 0)).to.include({ status: 'False', reason: 'Divergent' });
   });
@@ -100,7 +100,7 @@ describe('judgeConvergence', () => {
     expect(told.filter((line) => !line.startsWith('Unknown'))).to.deep.equal([]);
     const back = (now: number) => [server('new-1', now), server('old-1', now, { returnedAt: 0 })];
     expect(story(back, 0, 60_000)).to.deep.equal([
-      'Unknown: a kube-apiserver has only just come back: old-1 is Ready',
+      'Unknown: a kube-apiserver has just come back: old-1 is Ready',
       alike,
     ]);
   });
@@ -118,10 +118,10 @@ describe('judgeConvergence', () => {
     expect(judgeConvergence(views, { doubts: doubt('apiserver-a'), divergent: [] })).to.deep.equal({
       status: 'Unknown',
       reason: 'Incomplete',
-      message: 'what every kube-apiserver serves is not known: a is Ready',
+      message: 'the operator does not know what every kube-apiserver serves: a is Ready',
     });
     expect(judgeConvergence(views, { doubts: doubt('other'), divergent: [] }).message).to.equal(
-      'what every kube-apiserver serves is not known: it is being asked again',
+      'the operator does not know what every kube-apiserver serves: it is being asked again',
     );
   });
 

@@ -368,7 +368,7 @@ describe('routeRequest', () => {
       expect(to('GET', '/api/v1/pods', {}, doubted('a'))).to.have.property('kind', 'home');
       expect(to('PUT', pod, {}, doubted('b'))).to.deep.include({ kind: 'home', instead: [2] });
       const none = to('PUT', pod, {}, doubted('a', 'b', 'c'));
-      expect(none).to.have.property('message').that.includes('a is not known well enough since it was away');
+      expect(none).to.have.property('message').that.includes('a is not known well enough since its return');
       const alone = { ...doubted('a'), groupVersions: [groupVersion('v1', { pods: [0] })] };
       expect(to('PUT', pod, {}, alone)).to.have.property('kind', 'home');
     });

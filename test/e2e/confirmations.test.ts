@@ -91,7 +91,7 @@ describe('confirmations on real servers', function () {
     expect(await columns()).to.include({ READY: '0', STALE: '2' });
     expect(await fieldOf('.status.conditions[?(@.type=="Ready")].reason')).to.equal('OperatorSilent');
     expect(await fieldOf('.status.conditions[?(@.type=="Ready")].message')).to.match(
-      /^no operator has stood behind this status since 20\d\d-/,
+      /^no operator has confirmed this status since 20\d\d-/,
     );
     operator = mixed.startOperator();
     await waitUntil('the status of the new operator', async () => (await columns()).READY === '2', { boundMs: 60_000 });

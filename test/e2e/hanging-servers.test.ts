@@ -233,7 +233,7 @@ describe('a control plane of which one server hangs', function () {
     await waitUntil('a difference', async () => /^False: /.test(await converged()));
     try {
       await strike('server');
-      const away = 'Unknown: what every kube-apiserver serves is not known: old-1 is Unreachable';
+      const away = 'Unknown: the operator does not know what every kube-apiserver serves: old-1 is Unreachable';
       await waitUntil('old-1 to be missed', async () => (await converged()) === away, { boundMs: 60_000 });
       const reason = '{.status.peers[?(@.hostname=="old-1")].reason}';
       const abandoned = async () => {

@@ -252,7 +252,9 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
         ])
       ).stdout;
     expect(await read(root)).to.match(/groups.*system:masters.*cannot impersonate/);
-    expect(await read(jane, '-H', 'Impersonate-User: bob')).to.match(/cannot impersonate on top of it.*Forbidden/s);
+    expect(await read(jane, '-H', 'Impersonate-User: bob')).to.match(
+      /such a user cannot impersonate others.*Forbidden/s,
+    );
   });
 
   for (const protocol of ['http1', 'http2'] as const)

@@ -985,7 +985,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.advance(2_000);
     expect(plane.table.complete).to.equal(false);
     expect(plane.table.doubts).to.deep.include.members([
-      { peer: plane.table.peers[0]?.id, reason: 'NotListed', message: 'it lists batch/v1 but not what is in it' },
+      { peer: plane.table.peers[0]?.id, reason: 'NotListed', message: 'it lists batch/v1, but not its resources' },
     ]);
     await plane.controller.stop();
   });

@@ -119,7 +119,7 @@ describe('the certificates that the operator keeps', () => {
     const { clock, state, stop } = setUp(90 * dayMs, broken);
     await clock.advance(61_000);
     expect(state.authority).to.equal(broken);
-    expect(JSON.stringify(state.errors)).to.contain('delete it to have a new CA made');
+    expect(JSON.stringify(state.errors)).to.contain('delete it, and the operator makes a new CA');
     expect(state.errors).to.have.length(1);
     await stop();
   });
@@ -151,6 +151,6 @@ describe('the CA that the operator keeps', () => {
 
   it('is not believed to have signed what another CA of it did', () => {
     const other = renewAuthority(undefined, now);
-    expect(whyRenew(first.signing, [], other, 90 * dayMs, now)).to.equal('it is not from the CA');
+    expect(whyRenew(first.signing, [], other, 90 * dayMs, now)).to.equal('the CA has not issued it');
   });
 });

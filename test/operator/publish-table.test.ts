@@ -143,7 +143,7 @@ describe('publishing the table', () => {
     await publisher.confirm();
     expect(publisher.trouble).to.deep.equal({
       reason: 'ConfirmFailed',
-      message: 'the routing table cannot be confirmed: connection reset',
+      message: 'cannot confirm the routing table: connection reset',
     });
     await publisher.confirm();
     expect(publisher.trouble).to.deep.equal({ reason: 'Forbidden', message: 'allow it', terminal: true });

@@ -562,7 +562,7 @@ describe('kubectl peerdiscovery', () => {
     const differing = await run(['diff', 'a', 'b'], doubted);
     expect([differing.code, differing.stderr]).to.deep.equal([
       3,
-      'warning: what a peer serves is not known well: b: no source gives its address\n',
+      'warning: it is not known well what a peer serves: b: no source gives its address\n',
     ]);
   });
 
@@ -593,7 +593,7 @@ describe('kubectl peerdiscovery', () => {
     ] as const)
       expect((await run(['explain', path])).code, path).to.equal(code);
     expect((await run(['explain', '/openapi/v2'])).stdout).to.contain('the unified document of all servers');
-    expect((await run(['explain', '/nonsense'])).stdout).to.contain('the table knows APIs alone');
+    expect((await run(['explain', '/nonsense'])).stdout).to.contain('the table knows only APIs');
   });
 
   it('takes a method where it is served: what changes objects, in a namespace', async () => {
@@ -691,7 +691,7 @@ describe('kubectl peerdiscovery', () => {
       onlyLeft: ['spec.colour', '(2 more)'],
       onlyRight: ['spec.name'],
     });
-    expect((await run(['diff', 'a', 'b'], described(1))).stderr).to.contain('lists not every difference');
+    expect((await run(['diff', 'a', 'b'], described(1))).stderr).to.contain('does not list every difference');
     const served = (change: (fake: { objects: Map<string, unknown> }) => void) => (fake: Fake) => {
       change(fake);
       const bundle = bundleWith();
@@ -762,7 +762,7 @@ describe('kubectl peerdiscovery', () => {
       targetFiles,
     );
     expect(used.code).to.equal(1);
-    expect(used.stdout).to.contain('somebody, by the metrics');
+    expect(used.stdout).to.contain('somebody, according to the metrics');
   });
 
   for (const [what, version, message] of [
@@ -872,7 +872,7 @@ describe('kubectl peerdiscovery', () => {
   it('completes what kubectl asks for', async () => {
     const complete = async (...words: string[]) => (await run(['__complete', ...words])).stdout.trimEnd().split('\n');
     expect(await complete('do')).to.deep.equal([
-      'doctor\tLook for what keeps PeerDiscovery from its work: RBAC, certificates, addresses, clocks',
+      'doctor\tLook for what keeps PeerDiscovery from working: RBAC, certificates, addresses, clocks',
       ':4',
     ]);
     expect(await complete('diff', '')).to.deep.equal(['a', 'b', ':4']);

@@ -165,7 +165,7 @@ export function loadCredentials(flags: CredentialFiles): LoadedCredentials {
       files: [impersonationTokenFile],
       load: () => {
         const text = read(impersonationTokenFile).trim();
-        if (!/^[\x21-\x7e]+$/.test(text)) throw new Error('it is not a token on one line');
+        if (!/^[\x21-\x7e]+$/.test(text)) throw new Error('it must be a token on one line');
         token = text;
         return '';
       },
@@ -222,12 +222,12 @@ export function loadCredentials(flags: CredentialFiles): LoadedCredentials {
           try {
             loaded(source.load());
             if (certificate !== 'peer-ca' && certificate !== 'front-proxy') useFrontTls(frontTls());
-            log.info('re-read what has changed', { certificate, files });
+            log.info('re-read changed files', { certificate, files });
           } catch (error) {
             metrics.reloadFailures.inc({ certificate });
             const inUseForSeconds = Math.round((now() - (loadedAt.get(source) ?? 0)) / 1_000);
             const why = error instanceof Error ? error.message : String(error);
-            log.warn(`${named}: what has changed cannot be used; the last good one stays in use`, {
+            log.warn(`${named}: the changed file cannot be used; the last good one stays in use`, {
               certificate,
               files,
               inUseForSeconds,

@@ -229,7 +229,7 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
     onChange: (from, to, silent) => {
       for (const { way, abort, stream } of [...owed])
         if (way.address === from.address && (silent || stream))
-          abort.abort(new Error(`${from.address ?? serverUrl} is left for ${to.address ?? serverUrl}`));
+          abort.abort(new Error(`${from.address ?? serverUrl} is replaced by ${to.address ?? serverUrl}`));
     },
     clock: systemClock,
     random: Math.random,
@@ -557,7 +557,8 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
     async readFrom(server, path, { query, signal, headers } = {}) {
       const call: Call = { method: 'GET', path, query, signal, headers, accept: '*/*' };
       if (!mayUseOthers()) {
-        const why = 'the kubeconfig names no CA, a proxy or a path, so that no certificate of a server can be verified';
+        const why =
+          "the kubeconfig names no CA, or it names a proxy or a path, so no server's certificate can be verified";
         throw fault(call, 'ConnectionFailed', new Error(why), server);
       }
       return await readWhole(call, server);
@@ -727,7 +728,7 @@ async function dispatcherOfClientNode(kubeConfig: KubeConfig): Promise<Dispatche
   await kubeConfig.applySecurityAuthentication(
     context as unknown as Parameters<KubeConfig['applySecurityAuthentication']>[0],
   );
-  if (!made) throw new Error('the kubeconfig names a SOCKS proxy that could not be set up');
+  if (!made) throw new Error('the SOCKS proxy of the kubeconfig cannot be used');
   return made;
 }
 

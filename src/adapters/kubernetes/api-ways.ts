@@ -113,8 +113,8 @@ export function createApiWays({ probe, owed, onChange, clock, random, log }: Api
     const from = current;
     current = to;
     const servers = { from: nameOf(from), to: nameOf(to) };
-    if (silent) log.warn('the API server does not answer or is not ready; another one is used', servers);
-    else log.info('a kube-apiserver is used by its own address', servers);
+    if (silent) log.warn('the API server does not answer or is not ready; using another one', servers);
+    else log.info('using a kube-apiserver by its own address', servers);
     onChange(from, to, silent);
   }
 

@@ -43,7 +43,7 @@ export function createBehindReporter(
     };
     client
       .patchMerge(`${leasesPath(location)}/${leaseName(location)}`, patch)
-      .catch((error: unknown) => log.debug('the operator could not be told that the table is behind', { error }));
+      .catch((error: unknown) => log.debug('cannot tell the operator that the table is behind', { error }));
   };
 }
 
@@ -56,7 +56,7 @@ export function createAsker(client: ApiClient, location: BundleLocation, log: Lo
     const patch = { metadata: { annotations: { [questionAnnotation]: question } } };
     client
       .patchMerge(`${leasesPath(location)}/${leaseName(location)}`, patch)
-      .catch((error: unknown) => log.debug('the operator could not be asked for a confirmation', { error }));
+      .catch((error: unknown) => log.debug('cannot ask the operator for a confirmation', { error }));
   };
 }
 
@@ -100,7 +100,7 @@ export function watchBehindReports(
       const news = renewTime !== undefined && renewTime !== seen && event.type === 'Modified';
       seen = renewTime;
       if (!news || address === undefined) return;
-      log.info('a proxy found the table behind; the server is read again', { address });
+      log.info('a proxy found the table behind; reading the server again', { address });
       onBehind(address);
     },
   });
@@ -118,7 +118,7 @@ export function watchBehindReports(
         await client.apply(`${leasesPath(options)}/${name}`, object, { fieldManager, force: true, signal });
         break;
       } catch (error) {
-        log.debug('proxies cannot report that the table is behind; it is tried again', { error });
+        log.debug('cannot receive reports that the table is behind; trying again', { error });
         await clock.sleep(backoff.nextMs(), signal);
       }
     }

@@ -95,16 +95,16 @@ export async function decodeBundle(head: BundleHead, shards: readonly BundleShar
     // Before anything is hashed: a head may name one shard thousands of times.
     length += bytes.length;
     if (length > maxPackedBytes) return { ok: false, reason: `its shards are longer than ${maxPackedBytes} bytes` };
-    if (hashOf(bytes) !== sha256) return { ok: false, reason: `shard ${name} does not have its checksum` };
+    if (hashOf(bytes) !== sha256) return { ok: false, reason: `shard ${name} does not match its checksum` };
     parts.push(bytes);
   }
   const compressed = Buffer.concat(parts);
   if (hashOf(compressed) !== head.sha256)
-    return { ok: false, reason: 'the shards together do not have their checksum' };
+    return { ok: false, reason: 'the shards together do not match their checksum' };
   const decoded = await unpackBundle(compressed);
   if (!decoded.ok) return { ...decoded, isWhole: true };
   if (decoded.bundle.table.revision !== head.revision) {
-    return { ok: false, reason: `the head says revision ${head.revision}, the table ${decoded.bundle.table.revision}` };
+    return { ok: false, reason: `the head has revision ${head.revision}, the table has revision ${decoded.bundle.table.revision}` };
   }
   return decoded;
 }
@@ -156,12 +156,12 @@ export function validateBundle(value: unknown): DecodedBundle {
   const packed = value as PackedBundle;
   const { table } = packed;
   if (table.complete !== (table.doubts.length === 0)) {
-    return { ok: false, reason: 'table.complete has to be true exactly if table.doubts is empty' };
+    return { ok: false, reason: 'table.complete must be true if and only if table.doubts is empty' };
   }
   const peerCount = table.peers.length;
   const wrong = table.peerSets.findIndex((peers) => !isPeerSet(peers, peerCount));
   if (wrong !== -1) {
-    return { ok: false, reason: `table.peerSets.${wrong} has to be ascending indexes below ${peerCount}` };
+    return { ok: false, reason: `table.peerSets.${wrong} must be ascending indexes below ${peerCount}` };
   }
   return unpackPeerSets(packed);
 }

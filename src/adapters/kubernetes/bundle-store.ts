@@ -98,16 +98,16 @@ export function createBundleStore({
 function tableOfAnother({ namespace, name }: BundleLocation, owner: string): TerminalError {
   return new TerminalError(
     'TableOfAnother',
-    `the routing table ${namespace}/${name} is that of PeerDiscovery ${owner}: give one of the two another ` +
-      `spec.routingTable.name, or, if ${owner} no longer exists, delete the ConfigMap ${name}`,
+    `the routing table ${namespace}/${name} belongs to PeerDiscovery ${owner}: set another ` +
+      `spec.routingTable.name in one of the two, or, if ${owner} no longer exists, delete the ConfigMap ${name}`,
   );
 }
 
 function notATable({ namespace, name }: BundleLocation): TerminalError {
   return new TerminalError(
     'NotATable',
-    `the ConfigMap ${namespace}/${name} is there and is no routing table: set spec.routingTable.name to another, or ` +
-      'delete the ConfigMap if nobody needs it',
+    `the ConfigMap ${namespace}/${name} exists and is not a routing table: set another ` +
+      'spec.routingTable.name, or delete the ConfigMap if nobody needs it',
   );
 }
 
@@ -116,8 +116,8 @@ function asTerminal(error: unknown, { namespace, name }: BundleLocation): unknow
   if (error instanceof ForeignLeaseError)
     return new TerminalError(
       'LeaseOfAnother',
-      `the routing table cannot be confirmed by the Lease ${namespace}/${name}: ${error.message}; set ` +
-        'spec.routingTable.name to another name, or delete the Lease if nobody needs it',
+      `the operator cannot confirm the routing table with the Lease ${namespace}/${name}: ${error.message}; ` +
+        'set another spec.routingTable.name, or delete the Lease if nobody needs it',
       { cause: error },
     );
   if (!(error instanceof ApiError)) return error;
@@ -130,7 +130,7 @@ function asTerminal(error: unknown, { namespace, name }: BundleLocation): unknow
   if (error.code === 403)
     return new TerminalError(
       'Forbidden',
-      `the routing table may not be read or written in namespace ${namespace}: ${error.message}`,
+      `the operator may not read or write the routing table in namespace ${namespace}: ${error.message}`,
       { cause: error },
     );
   return error;

@@ -226,7 +226,7 @@ export function watchBundle(options: WatchBundleOptions): Reflector<V1ConfigMap>
     if (next === trouble) return;
     trouble = next;
     const inUse = accepted?.head.revision;
-    if (reason) log.warn('published routing table is not usable; the last good one stays', { reason, message, inUse });
+    if (reason) log.warn('the published routing table is not usable; keeping the last good one', { reason, message, inUse });
     options.onTrouble(reason, message);
   }
 
@@ -239,7 +239,7 @@ export function watchBundle(options: WatchBundleOptions): Reflector<V1ConfigMap>
         wanted = false;
         return signal.aborted ? undefined : assemble();
       })
-      .catch((error: unknown) => log.error('routing table was not taken over', { error }));
+      .catch((error: unknown) => log.error('the routing table could not be taken over', { error }));
   }
 
   async function assemble() {

@@ -15,7 +15,7 @@ export function formatServers(servers: readonly ServerAddress[]): string {
 export function parseServers(text: string): readonly ServerAddress[] {
   const { servers } = JSON.parse(text) as { readonly servers?: unknown };
   if (!Array.isArray(servers) || !servers.every(isServerAddress))
-    throw new Error('it has to be {"servers": [{"address": "IP:PORT", "serverName": "NAME"}]}');
+    throw new Error('it must be {"servers": [{"address": "IP:PORT", "serverName": "NAME"}]}');
   return servers;
 }
 

@@ -167,7 +167,7 @@ export async function runLeaderElection(options: LeaderElectionOptions): Promise
     const message = error instanceof Error ? error.message : String(error);
     const now = monotonicMs();
     if (trouble === undefined) troubledSinceMs = now;
-    if (trouble !== reason) log.warn('leader election has trouble', { reason, message });
+    if (trouble !== reason) log.warn('leader election is in trouble', { reason, message });
     trouble = reason;
     if (now - troubledSinceMs < troubleAfterMs || toldOf === reason) return;
     toldOf = reason;
@@ -252,7 +252,7 @@ export async function runLeaderElection(options: LeaderElectionOptions): Promise
       const ended = new AbortController();
       await Promise.race([work, clock.sleep(renewDeadlineMs - retryPeriodMs, ended.signal)]);
       ended.abort();
-      if (working) log.warn('the work of the leader has not ended; the lease is left to expire');
+      if (working) log.warn("the leader's work has not ended; letting the lease expire");
       else if (!lost) await release();
     } else {
       await work;

@@ -87,7 +87,7 @@ export function unpackPeerSets({
       if (used.some((index) => index >= peerSets.length))
         return {
           ok: false,
-          reason: `table.groupVersions.${g}.resources.${r} has to refer to ${peerSets.length} peerSets`,
+          reason: `table.groupVersions.${g}.resources.${r} must refer to ${peerSets.length} peerSets`,
         };
       rows.push({
         ...resource,

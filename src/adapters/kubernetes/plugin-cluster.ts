@@ -61,7 +61,9 @@ export function createPluginCluster(client: ApiClient): Cluster {
             reason: found.reason === 'Missing' ? 'it does not exist' : (found.message ?? 'malformed'),
           };
         const bundle = await readBundle(client, location, found.head);
-        return bundle === undefined ? { ok: false, reason: 'its parts are not whole' } : { ok: true, bundle };
+        return bundle === undefined
+          ? { ok: false, reason: 'its shards are incomplete or damaged' }
+          : { ok: true, bundle };
       }),
     watchObject: (name, onChange, signal) =>
       guarded(async () => {

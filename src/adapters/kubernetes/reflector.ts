@@ -288,7 +288,7 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
   async function recoverFrom(end: WatchEnd, progressed: boolean): Promise<void> {
     if (end.type === 'Expired') {
       resourceVersion = undefined;
-      log.debug('resource version expired; listing anew');
+      log.debug('resource version expired; listing again');
       if (expiredInRow++ > 0) await waitAfter(new Error('resource version expires at once'));
     } else if (end.type === 'Failed') {
       if (end.relist) resourceVersion = undefined;
@@ -316,7 +316,7 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
   }
 
   const stopped = run().catch((error: unknown) => {
-    if (!signal.aborted) log.error('the reflector stopped by a fault of its own', { error });
+    if (!signal.aborted) log.error('the reflector stopped because of an internal error', { error });
   });
 
   return {

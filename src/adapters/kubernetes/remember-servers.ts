@@ -67,7 +67,7 @@ function readServers(file: string, log: Log): readonly ServerAddress[] {
     return parseServers(readFileSync(file, 'utf8'));
   } catch (error) {
     if (codeOf(error) !== 'ENOENT')
-      log.warn('the known kube-apiservers cannot be read from --known-servers-file', { file, error });
+      log.warn('cannot read the known kube-apiservers from --known-servers-file', { file, error });
     return [];
   }
 }
@@ -80,7 +80,7 @@ function writeServers(file: string, text: string, log: Log): void {
     renameSync(draft, file);
   } catch (error) {
     if (codeOf(error) === 'EROFS') return;
-    log.warn('the known kube-apiservers cannot be written to --known-servers-file', { file, error });
+    log.warn('cannot write the known kube-apiservers to --known-servers-file', { file, error });
   }
 }
 

@@ -34,7 +34,7 @@ export async function serveDashboard(
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) =>
       reject(
-        new PluginError(`127.0.0.1:${port} cannot be listened on: ${error.message}`, 'give another --port', {
+        new PluginError(`cannot listen on 127.0.0.1:${port}: ${error.message}`, 'give another --port', {
           cause: error,
         }),
       ),

@@ -49,7 +49,10 @@ export function reportSilence(options: SilenceReportOptions): (renewTime: string
       reported = renewTime;
       return;
     }
-    log.warn('no operator has confirmed the routing table for a minute; its status is taken back', { name, renewTime });
+    log.warn('no operator has confirmed the routing table for a minute; marking its status as unknown', {
+      name,
+      renewTime,
+    });
     const patch = { apiVersion, kind, metadata: { name }, status };
     await client.apply(`${peerDiscoveriesPath}/${name}`, patch, {
       fieldManager,
@@ -69,7 +72,7 @@ export function reportSilence(options: SilenceReportOptions): (renewTime: string
       try {
         await report(heard.renewTime, name);
       } catch (error) {
-        log.debug('the status could not be taken back; it is tried again', { error });
+        log.debug('cannot mark the status as unknown; trying again', { error });
       }
     }
   }
@@ -88,7 +91,9 @@ function withdraw(status: PeerDiscovery['status'], renewTime: string): object | 
     type,
     status: 'Unknown',
     reason: 'OperatorSilent',
-    message: `no operator has stood behind this status since ${rfc3339(since)}: see that one runs and reaches the API server`,
+    message:
+      `no operator has confirmed this status since ${rfc3339(since)}: check that one runs and ` +
+      `reaches the API server`,
     lastTransitionTime: rfc3339(since + silentAfterMs),
   });
   return {

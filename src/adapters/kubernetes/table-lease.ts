@@ -80,7 +80,7 @@ export async function confirmTable(
 export class ForeignLeaseError extends Error {
   override readonly name = 'ForeignLeaseError';
   constructor(holder: string) {
-    super(`it is a Lease of other software, held by ${holder}`);
+    super(`the Lease belongs to other software and is held by ${holder}`);
   }
 }
 
@@ -202,11 +202,11 @@ export function watchConfirmations(
   return (revision) => {
     const now = clock.now();
     if (believedAt === undefined)
-      return `the operator has not confirmed the table twice since this proxy began (Lease ${namespace}/${name})`;
+      return `the operator has not confirmed the table twice since this proxy started (Lease ${namespace}/${name})`;
     if (now - believedAt >= believedForMs)
       return `the operator has not confirmed the table for more than ${believedForMs / 1_000} s (Lease ${namespace}/${name})`;
     if (revision < confirmed && now - confirmedSince >= lagMs)
-      return `the operator confirms revision ${confirmed}, and this proxy has ${revision}`;
+      return `the operator confirms revision ${confirmed}, but this proxy has ${revision}`;
     return undefined;
   };
 }

@@ -8,7 +8,7 @@ import type { ApiClient } from './api-client.ts';
  */
 export function writeWhile(client: ApiClient, may: () => boolean): ApiClient {
   const beforeSending = () => {
-    if (!may()) throw new Error('nothing is written: this process no longer leads');
+    if (!may()) throw new Error('this process no longer leads, so it writes nothing');
   };
   const fence = <Args extends readonly unknown[], Result>(write: (...args: Args) => Promise<Result>) =>
     async function fenced(...args: Args): Promise<Result> {

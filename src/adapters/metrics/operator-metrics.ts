@@ -57,7 +57,7 @@ export function createMetrics(): Metrics {
   const gauge = <Label extends string>(name: string, help: string, labelNames: readonly Label[]) =>
     new Gauge({ name, help, labelNames, registers });
 
-  const reconciles = counter('controller_runtime_reconcile_total', 'Reconciles per controller and result', [
+  const reconciles = counter('controller_runtime_reconcile_total', 'Reconciles by controller and result', [
     'controller',
     'result',
   ]);
@@ -66,18 +66,16 @@ export function createMetrics(): Metrics {
   ]);
   const reconcileTime = new Histogram({
     name: 'controller_runtime_reconcile_time_seconds',
-    help: 'Time that a reconcile took',
+    help: 'Duration of a reconcile',
     labelNames: ['controller'],
     buckets: reconcileBuckets,
     registers,
   });
   const leader = gauge('leader_election_master_status', '1 if this process leads', ['name']);
-  const syncErrors = counter(
-    'apiserver_peer_discovery_sync_errors_total',
-    'Failures to bring the discovery of peers up to date',
-    ['type'],
-  );
-  const peerState = gauge('peerdiscovery_peer_state', '1 for the state that a peer is in', [
+  const syncErrors = counter('apiserver_peer_discovery_sync_errors_total', 'Failures to read the discovery of peers', [
+    'type',
+  ]);
+  const peerState = gauge('peerdiscovery_peer_state', '1 for the current state of a peer', [
     'peerdiscovery',
     'peer',
     'state',
@@ -183,7 +181,7 @@ export function addProcessMetrics(registry: Registry): void {
   read('nodejs_heap_size_used_bytes', 'Used part of the JavaScript heap', 'sum', () => process.memoryUsage().heapUsed);
   new Counter({
     name: 'nodejs_eventloop_active_seconds_total',
-    help: 'Time that the event loop was busy; its rate is the share of the one core that it can use',
+    help: 'Time that the event loop was busy. Its rate is the used share of one core, which is all that it can use',
     // Of several workers, the busiest counts.
     aggregator: 'max',
     registers,

@@ -53,7 +53,7 @@ export function createProxyMetrics(sources: MetricSources): ProxyMetrics {
   });
   new Gauge({
     name: 'peerdiscovery_proxy_table_age_seconds',
-    help: 'Seconds since the routing table was received or last confirmed; -1 without one.',
+    help: 'Seconds since the routing table was received or last confirmed. -1 without a table.',
     aggregator: 'max',
     registers,
     collect() {
@@ -74,7 +74,7 @@ export function createProxyMetrics(sources: MetricSources): ProxyMetrics {
   });
   new Gauge({
     name: 'peerdiscovery_proxy_client_connections',
-    help: 'Connections of clients, by version of HTTP; upgraded ones and those in their handshake are among HTTP/1.1.',
+    help: 'Client connections by HTTP version. HTTP/1.1 includes upgraded connections and those in the TLS handshake.',
     aggregator: 'sum',
     labelNames: ['protocol'],
     registers,
@@ -86,7 +86,7 @@ export function createProxyMetrics(sources: MetricSources): ProxyMetrics {
   });
   const unavailable = new Counter({
     name: 'peerdiscovery_proxy_unavailable_total',
-    help: 'Requests that the proxy itself answered 503, by why it could not do better.',
+    help: 'Requests that the proxy itself answered 503, by reason.',
     labelNames: ['reason'],
     registers,
   });
@@ -104,7 +104,7 @@ export function createProxyMetrics(sources: MetricSources): ProxyMetrics {
   });
   const reloadFailures = new Counter({
     name: 'peerdiscovery_proxy_certificate_reload_failures_total',
-    help: 'Changed certificate files that could not be used, so that the last good ones stay in use.',
+    help: 'Changed certificate files that could not be used. The last good ones stay in use.',
     labelNames: ['certificate'],
     registers,
   });
@@ -130,7 +130,7 @@ export function createProxyMetrics(sources: MetricSources): ProxyMetrics {
     unavailable,
     tableRevision: new Gauge({
       name: 'peerdiscovery_proxy_table_revision',
-      help: 'Revision of the routing table in use; 0 without one.',
+      help: 'Revision of the routing table in use. 0 without a table.',
       aggregator: 'min',
       registers,
     }),
@@ -146,13 +146,13 @@ export function createProxyMetrics(sources: MetricSources): ProxyMetrics {
     }),
     movedWatches: new Counter({
       name: 'peerdiscovery_proxy_moved_watches_total',
-      help: 'Watches that were ended so that their clients resume them on a kube-apiserver that has fewer.',
+      help: 'Watches that the proxy ended so that their clients resume them on a kube-apiserver with fewer.',
       registers,
     }),
     limited,
     certificateExpiry: new Gauge({
       name: 'peerdiscovery_proxy_certificate_expiration_timestamp_seconds',
-      help: 'When the certificate in use expires; of a bundle, the one that expires first.',
+      help: 'When the certificate in use expires. For a bundle, when the first of its certificates expires.',
       aggregator: 'min',
       labelNames: ['certificate'],
       registers,
@@ -160,17 +160,19 @@ export function createProxyMetrics(sources: MetricSources): ProxyMetrics {
     reloadFailures,
     tableBehind: new Counter({
       name: 'peerdiscovery_proxy_table_behind_total',
-      help: 'Answers by which a kube-apiserver said that it does not know a resource that the table says it serves.',
+      help: '404 answers from a kube-apiserver for a resource that the table says it serves.',
       registers,
     }),
     overhead: registerBucketCounts(registry, {
       name: 'peerdiscovery_proxy_added_duration_seconds',
-      help: 'From the head of a request to the head of its answer, less the wait for the kube-apiserver that answered.',
+      help:
+        'Time from the head of a request to the head of its answer, without the wait for the ' +
+        'kube-apiserver that answered.',
       buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
     }),
     duration: registerBucketCounts(registry, {
       name: 'peerdiscovery_proxy_request_duration_seconds',
-      help: 'From the head of a request to the end of its answer; watches are left out.',
+      help: 'Time from the head of a request to the end of its answer, without watches.',
       labelName: 'route',
       buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
     }),

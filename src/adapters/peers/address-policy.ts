@@ -130,7 +130,7 @@ function checkAddress(
   if (ip === undefined)
     return {
       ok: false,
-      reason: 'a name, not an IP address: the answer of a DNS query could change after it was checked',
+      reason: 'a name, not an IP address: the DNS answer could change after the check',
     };
   const holds = (range: Range) => holdsAddress(range, ip);
   for (const carried of carriedBy(ip, translated)) {

@@ -13,7 +13,7 @@ import { withoutNodeAdvice } from '../../runtime/without-node-advice.ts';
 export async function inspectServer(options: InspectionOptions): Promise<ServerInspection> {
   const { address, caPem } = options;
   const target = parseAddress(address);
-  if (target === undefined) return { kind: 'unreachable', message: `${address} is no address` };
+  if (target === undefined) return { kind: 'unreachable', message: `${address} is not an address` };
   try {
     const anyOf = tryEach(anchorSets(caPem ?? ''));
     return await anyOf(address, (anchors) => inspectWith(anchors, target, options));

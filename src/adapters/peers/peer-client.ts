@@ -152,7 +152,9 @@ export function createPeerClient(options: PeerClientOptions): PeerClient {
     try {
       return await options.credentials();
     } catch (error) {
-      throw new PeerError('Unauthorized', `own credential cannot be read: ${messageOf(error)}`, { cause: error });
+      throw new PeerError('Unauthorized', `cannot read the operator's own credential: ` + `${messageOf(error)}`, {
+        cause: error,
+      });
     }
   }
 

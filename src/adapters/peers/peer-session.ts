@@ -145,7 +145,7 @@ export function openPeerSession(options: PeerSessionOptions): PeerSession {
         const encoding = headers['content-encoding'];
         if (encoding !== undefined && encoding !== 'identity') {
           body.on('error', () => {}).destroy();
-          throw new PeerError('Malformed', `${path} is encoded, although no encoding was offered`);
+          throw new PeerError('Malformed', `${path} is encoded, although the operator offered no encoding`);
         }
         return { status, etag, body: await readBody(body, headers['content-length'], request) };
       } catch (error) {

@@ -125,7 +125,7 @@ export function createPeerTransport(options: PeerTransportOptions): PeerTranspor
       if (material === undefined) return Promise.resolve('away');
       return askReadiness(probesOf(originOf(target, material)), { timeoutMs: probeTimeoutMs, ownToken, onHead });
     },
-    abandon: (address) => client.abandon(address, new Error(`${address}: nothing is heard of it`)),
+    abandon: (address) => client.abandon(address, new Error(`${address}: it no longer answers`)),
     connections: () => ({
       short: client.open('short') + client.open('shared'),
       long: client.open('long') + client.open('watches') + client.open('newcomers'),

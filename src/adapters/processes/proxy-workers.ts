@@ -124,7 +124,7 @@ export function startWorkers(options: WorkerOptions): ProxyWorkers {
     ];
     const child = run(['proxy', ...args, ...own]);
     worker.child = child;
-    child.on('error', (error) => log.error('a worker cannot be run', { worker: worker.name, error: error.message }));
+    child.on('error', (error) => log.error('cannot start a worker', { worker: worker.name, error: error.message }));
     child.on('message', (message) => {
       const said = message as FromWorker;
       // Messages from an ended process say nothing about its replacement.
@@ -142,7 +142,7 @@ export function startWorkers(options: WorkerOptions): ProxyWorkers {
       for (const { over } of worker.asked.values()) over.abort();
       worker.asked.clear();
       if (stopping.signal.aborted) return;
-      log.error('a worker has ended and is replaced', { worker: worker.name, code, signal });
+      log.error('a worker has ended; starting another', { worker: worker.name, code, signal });
       void clock.sleep(restartAfterMs, stopping.signal).then(() => {
         if (!stopping.signal.aborted) start(worker);
       });
@@ -212,7 +212,7 @@ function checkAnswers({ name, missed }: Worker): ReadinessCheck {
   return {
     name: `${name}-answers`,
     ok: missed < missesToFail,
-    message: `it hangs, and so do its connections: ${missed} reports in a row did not come`,
+    message: `it hangs, and so do its connections: it has missed ${missed} reports in a row`,
   };
 }
 

@@ -145,10 +145,10 @@ function refuse(response: ServerResponse, verdict: Exclude<AccessVerdict, 'allow
     response.setHeader('WWW-Authenticate', 'Bearer realm="peerdiscovery"');
     sendText(response, 401, 'Unauthorized: give a bearer token that the cluster knows\n');
   } else if (verdict === 'forbidden')
-    sendText(response, 403, `Forbidden: bind ClusterRole ${roleFor(path)} to who asks\n`);
+    sendText(response, 403, `Forbidden: bind the ClusterRole ${roleFor(path)} to this user\n`);
   else {
     response.setHeader('Retry-After', '5');
-    sendText(response, 503, 'the API server could not be asked whether you may read this\n');
+    sendText(response, 503, 'cannot ask the API server whether you may read this\n');
   }
 }
 
@@ -170,7 +170,7 @@ function sendReport(
   }
   const lines = checks.map(({ name, ok, message, informational }) => {
     if (excluded.has(name)) return `[+]${name} excluded: ok`;
-    if (!ok && informational === true) return `[!]${name} does not hold, but is not counted: ${oneLine(message)}`;
+    if (!ok && informational === true) return `[!]${name} failed, but does not count: ${oneLine(message)}`;
     return ok ? `[+]${name} ok` : `[-]${name} failed: ${oneLine(message)}`;
   });
   sendText(response, failing ? 500 : 200, `${lines.join('\n')}\n${root} check ${failing ? 'failed' : 'passed'}\n`);

@@ -98,7 +98,7 @@ export class Http1Connection {
   readonly #onData = (chunk: Buffer): void => {
     const attempt = this.#attempt;
     if (attempt === undefined) {
-      this.#fail('reset', new Error('bytes that nobody asked for'));
+      this.#fail('reset', new Error('the server sent bytes without a request'));
       return;
     }
     this.seenInSweep = undefined;
@@ -141,7 +141,7 @@ export class Http1Connection {
     // The end of the connection proves nothing. Only Go's hijacked connections end an answer this way, when they refuse
     // an upgrade.
     if (framing === 'close' && attempt.request.upgrade === undefined)
-      throw new MalformedResponse('an answer that does not tell its length');
+      throw new MalformedResponse('the answer does not tell its length');
     this.#keepAlive = keepAlive && framing !== 'close';
     if (framing === 'length') this.#left = length;
     else if (framing === 'close') this.#left = 'untilClose';
@@ -159,7 +159,8 @@ export class Http1Connection {
       attempt.handler.onInterim?.(status, this.#parser.takeFields());
       return false;
     }
-    if (attempt.request.upgrade === undefined) throw new MalformedResponse('a switch of protocols nobody asked for');
+    if (attempt.request.upgrade === undefined)
+      throw new MalformedResponse('the server switched protocols without a request to');
     const socket = this.#socket;
     attempt.settled = true;
     this.#attempt = undefined;

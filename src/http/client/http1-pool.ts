@@ -105,7 +105,7 @@ export function createHttp1Pool(
         connection.seenInSweep ??= sweeps;
         const silent = sweeps - connection.seenInSweep;
         if (connection.busy && silent > answerSweeps)
-          connection.destroy('timeout', new Error(`${target.address}: nothing for ${answerTimeoutMs} ms`));
+          connection.destroy('timeout', new Error(`${target.address}: no bytes for ${answerTimeoutMs} ms`));
         else if (!connection.busy && silent > idleTimeoutMs / sweepMs)
           connection.destroy('aborted', new Error('idle for too long'));
       }

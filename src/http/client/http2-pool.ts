@@ -102,7 +102,7 @@ export function createHttp2Pool(target: Origin, open: () => Promise<TLSSocket>, 
   /** Until the server has announced its stream limit, it might refuse another stream. */
   const hold = (socket: TLSSocket) =>
     new Promise<Session>((resolve, reject) => {
-      const timer = setTimeout(() => held.connection.destroy('no settings in time'), setUpTimeoutMs);
+      const timer = setTimeout(() => held.connection.destroy('no SETTINGS in time'), setUpTimeoutMs);
       const owner = {
         onReady: () => {
           clearTimeout(timer);
@@ -115,7 +115,7 @@ export function createHttp2Pool(target: Origin, open: () => Promise<TLSSocket>, 
         onClose: () => {
           clearTimeout(timer);
           sessions.delete(held);
-          reject(new ConnectFault('connect', `${target.address}: HTTP/2 was not set up`));
+          reject(new ConnectFault('connect', `${target.address}: the connection closed before HTTP/2 was set up`));
         },
       };
       // The close event tells everything.
@@ -159,7 +159,7 @@ export function createHttp2Pool(target: Origin, open: () => Promise<TLSSocket>, 
         if (answerTimeoutMs !== undefined)
           for (const attempt of attempts)
             if (++attempt.silentSweeps > answerTimeoutMs / sweepMs)
-              attempt.giveUp(new Error(`${target.address}: nothing for ${answerTimeoutMs} ms`));
+              attempt.giveUp(new Error(`${target.address}: no bytes for ${answerTimeoutMs} ms`));
         held.idleSweeps = attempts.size === 0 ? held.idleSweeps + 1 : 0;
         if (held.idleSweeps > idleTimeoutMs / sweepMs) {
           // Doesn't wait any longer for a server that does not close its side.

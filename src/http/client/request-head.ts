@@ -46,13 +46,14 @@ function writeFields(target: Origin, request: HttpRequest): RequestHead {
         if (isNamed(name, 'host') && ++hosts > 1) return bad('more than one Host');
         break;
       case 7:
-        if (isNamed(name, 'upgrade')) return bad('Upgrade belongs to the connection');
+        if (isNamed(name, 'upgrade')) return bad('Upgrade must not be set: it belongs to the connection');
         break;
       case 10:
-        if (isNamed(name, 'connection')) return bad('Connection belongs to the connection');
+        if (isNamed(name, 'connection')) return bad('Connection must not be set: it belongs to the connection');
         break;
       case 17:
-        if (isNamed(name, 'transfer-encoding')) return bad('Transfer-Encoding belongs to the connection');
+        if (isNamed(name, 'transfer-encoding'))
+          return bad('Transfer-Encoding must not be set: it belongs to the connection');
         break;
       default:
     }
@@ -63,7 +64,7 @@ function writeFields(target: Origin, request: HttpRequest): RequestHead {
   if (length === 'invalid') return bad('an invalid Content-Length');
   if (body === null && length !== undefined && length > 0) return bad('a Content-Length without a body');
   if (upgrade !== undefined && (body !== null || !isFieldValue(upgrade) || !isProtocolList(upgrade)))
-    return bad('an upgrade like this');
+    return bad('an upgrade with a body or an invalid protocol');
   if (hosts === 0) lines.push(`Host: ${target.address}\r\n`);
   if (body !== null && length === undefined) lines.push('Transfer-Encoding: chunked\r\n');
   if (upgrade !== undefined) lines.push(`Connection: Upgrade\r\nUpgrade: ${upgrade}\r\n`);

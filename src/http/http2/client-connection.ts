@@ -150,8 +150,8 @@ export class ClientConnection extends Http2Connection {
     const { decoder } = this;
     const stream = this.streams.get(id);
     if (stream === undefined)
-      return this.isIdle(id) ? fault(errorCode.protocol, 'an answer to nothing') : this.countOddity();
-    if (!stream.localEnded) return fault(errorCode.protocol, 'an answer to what was not asked yet');
+      return this.isIdle(id) ? fault(errorCode.protocol, 'HEADERS on an idle stream') : this.countOddity();
+    if (!stream.localEnded) return fault(errorCode.protocol, 'HEADERS before the request has ended');
     const user = stream.user as ClientUser;
     const { fields } = decoder;
     if (decoder.malformed || decoder.excess !== undefined) return this.refuse(id, errorCode.protocol);

@@ -169,7 +169,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   #takeFrame(type: number, flags: number, id: number, bytes: Buffer, from: number, to: number): Fault | undefined {
     const length = to - from;
     if (this.#block !== undefined && type !== frameType.continuation)
-      return fault(errorCode.protocol, 'a frame within a list of fields');
+      return fault(errorCode.protocol, 'another frame within a field block');
     if (!this.knowsSettings && type !== frameType.settings)
       return fault(errorCode.protocol, 'the first frame is not SETTINGS');
     switch (type) {
@@ -178,7 +178,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
       case frameType.headers:
         return this.#onHeaders(flags, id, bytes, from, to);
       case frameType.priority:
-        if (id === 0) return fault(errorCode.protocol, 'PRIORITY of no stream');
+        if (id === 0) return fault(errorCode.protocol, 'PRIORITY on stream 0');
         if (length !== 5) return this.refuse(id, errorCode.frameSize);
         return this.countOddity();
       case frameType.reset:
@@ -188,8 +188,8 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
       case frameType.ping:
         return this.#onPing(flags, id, bytes, from, to);
       case frameType.goaway:
-        if (id !== 0) return fault(errorCode.protocol, 'GOAWAY of a stream');
-        if (length < 8) return fault(errorCode.frameSize, 'a GOAWAY that is too short');
+        if (id !== 0) return fault(errorCode.protocol, 'GOAWAY not on stream 0');
+        if (length < 8) return fault(errorCode.frameSize, 'GOAWAY is too short');
         this.onGoaway(bytes.readUInt32BE(from) & 0x7fffffff);
         return this.countOddity(length);
       case frameType.windowUpdate:
@@ -197,7 +197,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
       case frameType.continuation:
         return this.#onContinuation(flags, id, bytes, from, to);
       case frameType.pushPromise:
-        return fault(errorCode.protocol, 'PUSH_PROMISE where there is no push');
+        return fault(errorCode.protocol, 'PUSH_PROMISE, although push is disabled');
       default:
         // RFC 9113, section 4.1: unknown frame types are ignored.
         return this.countOddity(length);
@@ -262,7 +262,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
       this.#onCrash(error);
     }
     if (this.output.isDrowned(this.#setting.maxUnread))
-      this.fail(fault(errorCode.enhanceYourCalm, 'it makes this side write, and does not read'));
+      this.fail(fault(errorCode.enhanceYourCalm, 'it reads too little of what it makes this side write'));
   }
 
   /** Goes on reading after `mayReadHead` has said no. */
@@ -396,7 +396,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   }
 
   protected spendReset(): Fault | undefined {
-    return this.#resets.spend() ? undefined : fault(errorCode.enhanceYourCalm, 'too many streams are reset');
+    return this.#resets.spend() ? undefined : fault(errorCode.enhanceYourCalm, 'too many streams were reset');
   }
 
   /** Resets a stream whose frames may still be on their way. */
@@ -422,7 +422,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   }
 
   #onHeaders(flags: number, id: number, bytes: Buffer, start: number, end: number): Fault | undefined {
-    if (id % 2 === 0) return fault(errorCode.protocol, 'HEADERS of no stream of a client’s');
+    if (id % 2 === 0) return fault(errorCode.protocol, 'HEADERS on a stream that is not a client’s');
     let from = start;
     let to = end;
     if ((flags & flag.padded) !== 0) {
@@ -430,7 +430,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
       to -= bytes[from++] ?? 0;
     }
     if ((flags & flag.priority) !== 0) from += 5;
-    if (from > to) return fault(errorCode.protocol, 'HEADERS with more padding than content');
+    if (from > to) return fault(errorCode.protocol, 'HEADERS with too much padding');
     const ends = (flags & flag.endStream) !== 0;
     if ((flags & flag.endHeaders) !== 0) {
       return this.#readFields(id, ends, bytes, from, to);
@@ -442,12 +442,12 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   #onContinuation(flags: number, id: number, bytes: Buffer, from: number, to: number): Fault | undefined {
     const block = this.#block;
     if (block === undefined || block.id !== id)
-      return fault(errorCode.protocol, 'CONTINUATION of nothing that was begun');
+      return fault(errorCode.protocol, 'CONTINUATION without HEADERS');
     block.parts.push(Buffer.from(bytes.subarray(from, to)));
     block.bytes += to - from;
     const most = 2 * this.#setting.maxFieldBytes;
     if (block.bytes > most || block.parts.length > spareContinuations + most / defaultFrameBytes)
-      return fault(errorCode.enhanceYourCalm, 'a head that does not end');
+      return fault(errorCode.enhanceYourCalm, 'a field block is too long');
     if (this.#setting.fieldRoom?.resize(block.charged, block.bytes) === false)
       return fault(errorCode.enhanceYourCalm, 'too many long heads at once');
     block.charged = block.bytes;
@@ -463,7 +463,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   }
 
   #readFields(id: number, ends: boolean, bytes: Buffer, from: number, to: number): Fault | undefined {
-    if (!this.decoder.read(bytes, from, to)) return fault(errorCode.compression, 'fields that cannot be read');
+    if (!this.decoder.read(bytes, from, to)) return fault(errorCode.compression, 'fields cannot be decoded');
     return this.onFields(id, ends);
   }
 
@@ -475,8 +475,8 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   }
 
   #onReset(id: number, length: number, code: number): Fault | undefined {
-    if (id === 0 || this.isIdle(id)) return fault(errorCode.protocol, 'RST_STREAM of no stream');
-    if (length !== 4) return fault(errorCode.frameSize, 'a RST_STREAM of another size');
+    if (id === 0 || this.isIdle(id)) return fault(errorCode.protocol, 'RST_STREAM on an idle stream');
+    if (length !== 4) return fault(errorCode.frameSize, 'RST_STREAM has the wrong size');
     const found = this.spendReset();
     if (found !== undefined) return found;
     const stream = this.streams.get(id);
@@ -487,12 +487,12 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   }
 
   #onSettings(flags: number, id: number, bytes: Buffer, from: number, to: number): Fault | undefined {
-    if (id !== 0) return fault(errorCode.protocol, 'SETTINGS of a stream');
+    if (id !== 0) return fault(errorCode.protocol, 'SETTINGS not on stream 0');
     if ((flags & flag.ack) !== 0) {
-      if (from !== to) return fault(errorCode.frameSize, 'an answer to SETTINGS that is not empty');
+      if (from !== to) return fault(errorCode.frameSize, 'a SETTINGS acknowledgement is not empty');
       return this.countOddity();
     }
-    if ((to - from) % 6 !== 0) return fault(errorCode.frameSize, 'SETTINGS of another size');
+    if ((to - from) % 6 !== 0) return fault(errorCode.frameSize, 'SETTINGS has the wrong size');
     let window: number | undefined;
     for (let at = from; at < to; at += 6) {
       const value = bytes.readUInt32BE(at + 2);
@@ -533,8 +533,8 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   }
 
   #onPing(flags: number, id: number, bytes: Buffer, from: number, to: number): Fault | undefined {
-    if (id !== 0) return fault(errorCode.protocol, 'PING of a stream');
-    if (to - from !== 8) return fault(errorCode.frameSize, 'a PING of another size');
+    if (id !== 0) return fault(errorCode.protocol, 'PING not on stream 0');
+    if (to - from !== 8) return fault(errorCode.frameSize, 'PING has the wrong size');
     const payload = bytes.toString('latin1', from, to);
     if ((flags & flag.ack) === 0) this.output.send(frameHead(8, frameType.ping, flag.ack, 0) + payload);
     else this.onPong(payload);
@@ -542,15 +542,15 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   }
 
   #onWindowUpdate(id: number, bytes: Buffer, from: number, length: number): Fault | undefined {
-    if (length !== 4) return fault(errorCode.frameSize, 'a WINDOW_UPDATE of another size');
-    if (id !== 0 && this.isIdle(id)) return fault(errorCode.protocol, 'WINDOW_UPDATE of no stream');
+    if (length !== 4) return fault(errorCode.frameSize, 'WINDOW_UPDATE has the wrong size');
+    if (id !== 0 && this.isIdle(id)) return fault(errorCode.protocol, 'WINDOW_UPDATE on an idle stream');
     if (!this.output.takeUpdate()) {
       const found = this.#countTrifle();
       if (found !== undefined) return found;
     }
     const more = bytes.readUInt32BE(from) & 0x7fffffff;
     if (id === 0) {
-      if (more === 0) return fault(errorCode.protocol, 'a WINDOW_UPDATE of nothing');
+      if (more === 0) return fault(errorCode.protocol, 'WINDOW_UPDATE of 0');
       return this.output.grow(more) ? undefined : fault(errorCode.flowControl, 'a window is too large');
     }
     const stream = this.streams.get(id);
@@ -566,7 +566,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   #onPaddedData(flags: number, id: number, bytes: Buffer, from: number, to: number): Fault | undefined {
     const length = to - from;
     const padding = 1 + (bytes[from] ?? 0);
-    if (padding > length) return fault(errorCode.protocol, 'DATA with more padding than content');
+    if (padding > length) return fault(errorCode.protocol, 'DATA with too much padding');
     this.#dataEnds = (flags & flag.endStream) !== 0;
     this.#dataStream = this.#admitData(id, length);
     if (this.state === 'ended') return undefined;
@@ -582,16 +582,16 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   /** The stream that takes the data, if one may. The frame counts against the connection window in any case. */
   #admitData(id: number, length: number): Http2Stream | undefined {
     if (this.#block !== undefined || !this.knowsSettings) {
-      this.fail(fault(errorCode.protocol, 'DATA where there may be none'));
+      this.fail(fault(errorCode.protocol, 'DATA where it is not allowed'));
       return undefined;
     }
     if (id === 0 || this.isIdle(id)) {
-      this.fail(fault(errorCode.protocol, 'DATA of no stream'));
+      this.fail(fault(errorCode.protocol, 'DATA on an idle stream'));
       return undefined;
     }
     this.#receiveWindow -= length;
     if (this.#receiveWindow < 0) {
-      this.fail(fault(errorCode.flowControl, 'more DATA than the connection’s window'));
+      this.fail(fault(errorCode.flowControl, 'more DATA than the connection’s window allows'));
       return undefined;
     }
     const stream = this.streams.get(id);

@@ -98,7 +98,7 @@ export class ServerConnection extends Http2Connection {
     else if (wait === 'idle') {
       this.#owner.onLimit('idle_timeout');
       this.drain();
-    } else this.fail(fault(errorCode.protocol, 'a head is late'));
+    } else this.fail(fault(errorCode.protocol, 'a request head did not come in time'));
   }
 
   #findWait(): Wait | undefined {
@@ -164,9 +164,7 @@ export class ServerConnection extends Http2Connection {
       return isFit ? this.endRemote(stream) : this.refuse(id, errorCode.protocol);
     }
     if (id <= this.#last || id > this.#lastTaken)
-      return this.mayBeOnItsWay(id)
-        ? this.countOddity()
-        : fault(errorCode.streamClosed, 'HEADERS of a stream that has ended');
+      return this.mayBeOnItsWay(id) ? this.countOddity() : fault(errorCode.streamClosed, 'HEADERS on a closed stream');
     this.#last = id;
     if (this.streams.size >= this.#limits.maxStreams) {
       this.#owner.onLimit('http2_streams');

@@ -279,7 +279,7 @@ export function loadRequestParsers(): RequestParsers {
     #count(end: number): boolean {
       this.#between += end - this.#afterData;
       if (this.#between <= maxBetweenChunks) return true;
-      this.#fail('malformed', 'too much between two chunks');
+      this.#fail('malformed', 'too many bytes between two chunks');
       return false;
     }
 

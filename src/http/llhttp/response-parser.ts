@@ -156,7 +156,7 @@ export function loadResponseParsers(): ResponseParsers {
 
     count(length: number): number {
       this.#fieldBytes += length;
-      return this.#fieldBytes > maxHeadBytes ? this.#fail('too long a head') : ok;
+      return this.#fieldBytes > maxHeadBytes ? this.#fail('the head is too long') : ok;
     }
 
     onHead(status: number, keepAlive: boolean): number {

@@ -99,7 +99,7 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
       this.#shared.onLimit('idle_timeout');
       this.#linger();
     } else if (took >= readHeaderTimeoutMs)
-      this.#refuse('header_timeout', { status: 408, message: 'the head is late' });
+      this.#refuse('header_timeout', { status: 408, message: 'the request head did not come in time' });
   }
 
   get owner(): string | undefined {
@@ -382,7 +382,10 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
       objection ?? (isUpgrade && exchange.hasBody ? 'a request to upgrade must not have a body' : undefined);
     if (found !== undefined) this.#reject(exchange, 'ambiguous', { status: 400, message: found });
     else if (exchange.protocol === 'HTTP/1.1' && expect !== undefined && expect.toLowerCase() !== '100-continue')
-      this.#reject(exchange, 'ambiguous', { status: 417, message: 'nothing but 100-continue can be expected' });
+      this.#reject(exchange, 'ambiguous', {
+        status: 417,
+        message: 'the only Expect that is supported is 100-continue',
+      });
     else return false;
     return true;
   }

@@ -65,7 +65,7 @@ export function examineHead({ method, target, version, rawHeaders }: RequestHead
 }
 
 const oneHost = 'exactly one Host is needed';
-const oddHost = 'the Host has a character that no name of a host has';
+const oddHost = 'the Host has a character that no host name has';
 /**
  * What is in no host and port; RFC 3986, section 3.2.2. Servers refuse it in ways that cannot be told from a server
  * that is broken: it must not get to one. The `@` of user information is refused over HTTP/2; RFC 9113, section 8.3.1.
@@ -74,7 +74,7 @@ const badHost = /[^\w!$%&'()*+,.:;=[\]~-]/;
 
 /** Why a request line is refused whatever follows it, or undefined. */
 export function objectToLine(method: string, target: string): string | undefined {
-  if (method === 'CONNECT' || method === 'TRACE') return `${method} is not served`;
+  if (method === 'CONNECT' || method === 'TRACE') return `${method} is not supported`;
   if (target.charCodeAt(0) !== 0x2f) return 'the request target is not in origin form';
   // A fragment is no part of a target, and one server may cut it off where another does not.
   if (/[^\x21-\x7e]|[#\\]/.test(target)) return 'the request target has a character that must be percent-encoded';

@@ -8,6 +8,6 @@ export interface Refusal {
 /** The refusal of a head that there is no room for. */
 export const noHeadRoom: Refusal = {
   status: 429,
-  message: 'too many long heads at once at this proxy, please try again later',
+  message: 'this proxy has too many long request heads at once, please try again later',
   retryAfterSeconds: 1,
 };

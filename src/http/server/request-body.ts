@@ -102,7 +102,7 @@ export class RequestBody implements AsyncIterableIterator<Uint8Array> {
     }
     if (this.#error !== undefined) return Promise.reject(this.#error);
     if (this.complete) return Promise.resolve({ done: true, value: undefined });
-    if (this.#waiting !== undefined) return Promise.reject(new Error('a body has one reader'));
+    if (this.#waiting !== undefined) return Promise.reject(new Error('a body can have only one reader'));
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
     });

@@ -202,7 +202,7 @@ function judge(
     return {
       level: 'note',
       title: 'Not looked at yet',
-      detail: 'The operator has only just found this object, or has not been able to begin with it.',
+      detail: 'The operator has just found this object, or could not begin with it.',
     };
   if (stalled?.status === 'True')
     return { level: 'bad', title: 'Stopped until somebody changes something', detail: stalled.message };
@@ -210,20 +210,20 @@ function judge(
     return {
       level: 'warning',
       title: 'In doubt',
-      detail: `What no server is known to serve is answered 503, not 404: ${readiness.message}`,
+      detail: `Requests for what no server is known to serve get 503, not 404: ${readiness.message}`,
     };
   const away = peers - ready;
   if (away > 0)
     return {
       level: 'warning',
       title: `Complete, with ${away} of ${peers} servers not ready`,
-      detail: 'What the others serve is served. See the table of servers for the reasons.',
+      detail: 'What the other servers serve is available. See the table of servers for the reasons.',
     };
   if (differences > 0)
     return {
       level: 'note',
       title: `Complete; the servers differ in ${differences} ${differences === 1 ? 'resource' : 'resources'}`,
-      detail: 'Every server is known and fresh. Differences are normal while an upgrade is under way.',
+      detail: 'Every server is known and fresh. Differences are normal during an upgrade.',
     };
   return {
     level: 'good',

@@ -34,7 +34,7 @@ ${shapes}
 <p id="announce" class="unseen" role="status" data-own></p>
 <main id="main" class="wide" tabindex="-1">
 ${trouble !== undefined && html`<p class="trouble">${icon('warning')} What follows may be old: ${trouble}</p>`}
-${objects.length === 0 && html`<section class="card"><h2>No PeerDiscovery yet</h2><p>Create one to have the control plane watched: <code>kubectl apply -k config/overlays/observe-only</code></p></section>`}
+${objects.length === 0 && html`<section class="card"><h2>No PeerDiscovery yet</h2><p>Create one, and the operator watches the control plane: <code>kubectl apply -k config/overlays/observe-only</code></p></section>`}
 ${objects.map((object) => renderObject(object, report.search, now))}
 </main>
 <footer class="wide"><p>Operator ${operator.version} · ${operator.identity} · leads since <time datetime="${operator.leadsSince}">${operator.leadsSince}</time> · <a href="?format=json">as JSON</a></p></footer>
@@ -111,12 +111,12 @@ const sentences: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   },
   Stalled: {
     True: 'Nothing more happens until somebody changes something',
-    False: 'Nothing keeps the operator from its work',
+    False: 'Nothing keeps the operator from working',
   },
 };
 
 function renderConditions(conditions: readonly ConditionReport[], now: number): Html {
-  if (conditions.length === 0) return html`<p class="empty">The operator has said nothing of it yet.</p>`;
+  if (conditions.length === 0) return html`<p class="empty">The operator has reported nothing about it yet.</p>`;
   return html`<ul class="conditions">${conditions.map(
     ({ type, status, level, message, since, reason }) => html`<li>${icon(level)}<div>
 <p><strong>${sentences[type]?.[status] ?? `${type} is ${status}`}</strong></p>
@@ -132,10 +132,10 @@ function renderProblems({ leaseProblems, schemaDifferences, fieldDifferences, na
     html`<h4>Leases that identify no server</h4><ul class="plain-list">${leaseProblems.map(({ lease, reason, message }) => html`<li><code>${lease}</code> ${reason}: ${message}</li>`)}</ul>`
   }${
     schemaDifferences.length > 0 &&
-    html`<details id="${`schemas-${name}`}"><summary>Schemas differ in ${schemaDifferences.length} group-versions</summary><p class="aside">A field may be known to some servers only; normal during an upgrade.</p><p>${schemaDifferences.join(', ')}</p></details>`
+    html`<details id="${`schemas-${name}`}"><summary>Schemas differ in ${schemaDifferences.length} group-versions</summary><p class="aside">Some servers may not know a field. This is normal during an upgrade.</p><p>${schemaDifferences.join(', ')}</p></details>`
   }${
     fieldDifferences.length > 0 &&
-    html`<details id="${`fields-${name}`}"><summary>Fields differ in ${fieldDifferences.length} resources</summary><p class="aside">In mode Route, writes of these go to the servers that know all fields; the status of the object names both.</p><p>${fieldDifferences.join(', ')}</p></details>`
+    html`<details id="${`fields-${name}`}"><summary>Fields differ in ${fieldDifferences.length} resources</summary><p class="aside">In mode Route, writes of these resources go to the servers that know all fields. The status of the object names the servers and the fields.</p><p>${fieldDifferences.join(', ')}</p></details>`
   }`;
 }
 

@@ -25,7 +25,7 @@ export function renderProgress(object: ObjectReport, now: number): Html {
   const { history, name } = object;
   const [first] = history;
   const last = history.at(-1);
-  if (first === undefined || last === undefined) return html`<p class="empty">Nothing has been seen yet.</p>`;
+  if (first === undefined || last === undefined) return html`<p class="empty">The operator has seen nothing yet.</p>`;
   const versions = listVersions(history);
   const lanes = [...versionLanes(history, versions), ...otherLanes(history, last)];
   const times = history.map(({ at }) => at);
@@ -44,7 +44,7 @@ ${renderHistory(object, versions, now)}
 function sayProgress({ differences }: ObjectReport, last: ProgressEntry): string {
   const known = Object.entries(last.versions).sort(([a], [b]) => compareVersions(b, a));
   const all = known.map(([version, count]) => `${count} on ${version}`).join(', ');
-  if (known.length > 1) return `An upgrade is under way, or stopped half-way: of ${last.peers} servers, ${all}.`;
+  if (known.length > 1) return `An upgrade is under way, or stopped halfway: of ${last.peers} servers, ${all}.`;
   const [only] = known;
   if (only === undefined) return 'No server is known.';
   const one = `${last.peers === 1 ? 'The one server runs' : `All ${last.peers} servers run`} ${only[0]}`;

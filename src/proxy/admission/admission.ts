@@ -114,7 +114,7 @@ export function createAdmission({
     (request.isKnown ? declined : unread).add(request);
     const isLate = exchange.hasBody && !exchange.bodyComplete();
     if (isLate) writeStatus(exchange, buildStatus(408, 'the body of the request did not come in time'));
-    else writeStatus(exchange, buildStatus(504, 'no answer within the time that a request may take'));
+    else writeStatus(exchange, buildStatus(504, 'the request timed out before its answer was complete'));
   };
   const cutOverdue = () => {
     const now = clock.now();
@@ -175,16 +175,16 @@ export function createAdmission({
       // An accepted user takes a known user's place.
       if (places.known[sort] >= most) {
         metrics.limited.inc({ limit });
-        return buildStatus(429, 'too many requests at once at this proxy, please try again later', 1);
+        return buildStatus(429, 'this proxy has too many requests at once, please try again later', 1);
       }
       if (!known && held[sort] >= allowed && (!cutOldest(unread) || held[sort] >= allowed)) {
         metrics.limited.inc({ limit: allowed < most ? 'unauthenticated_requests' : limit });
-        return buildStatus(429, 'too many requests at once at this proxy, please try again later', 1);
+        return buildStatus(429, 'this proxy has too many requests at once, please try again later', 1);
       }
       const user = loadOf(exchange);
       if (user[sort] >= Math.ceil(allowed / 2)) {
         metrics.limited.inc({ limit: `user_${limit}` });
-        return buildStatus(429, 'too many requests of one user at once at this proxy, please try again later', 1);
+        return buildStatus(429, 'this proxy has too many requests of this user at once, please try again later', 1);
       }
       user[sort]++;
       held[sort]++;

@@ -104,7 +104,7 @@ export function createDiscoveryAdmission({
     { homes, onFault, knowsItsUsers }: Homes,
   ): Promise<Admitted | Refusal> {
     const origin = headerValue(exchange.rawHeaders, 'origin');
-    let refusal: Refusal = unavailable('there is none');
+    let refusal: Refusal = unavailable('no server can be home now');
     for (const { target } of homes()) {
       const etagKey = `${target.address} ${pathOf(path)}`;
       const condition = path.startsWith('/openapi/') ? '*' : aggregated ? etags.get(etagKey) : undefined;
@@ -158,7 +158,7 @@ function withAuditId(rawHeaders: RawHeaders, id: string): RawHeaders {
 
 function unavailable(why: string): Refusal {
   return (exchange) =>
-    writeStatus(exchange, buildStatus(503, `no home kube-apiserver can be asked whether this is allowed: ${why}`, 1));
+    writeStatus(exchange, buildStatus(503, `cannot ask a home kube-apiserver whether this is allowed: ${why}`, 1));
 }
 
 /** A hash, so that no credential stays in memory; each text with its length, so that no two askers look alike. */

@@ -110,7 +110,7 @@ export function createMergedSwagger({
   function refuse(target: PeerTarget, why: string, onFault: OnFault): void {
     if (restingUntil.size >= maxResting) restingUntil.clear();
     restingUntil.set(target.address, clock.now() + restMs);
-    onFault(target, { kind: 'answer', sent: true, error: new Error(`/openapi/v2 is not merged: ${why}`) });
+    onFault(target, { kind: 'answer', sent: true, error: new Error(`cannot merge /openapi/v2: ${why}`) });
   }
 
   async function unlessLate(
@@ -190,7 +190,7 @@ export function createMergedSwagger({
           continue;
         }
         if (fetched.bytes > left) {
-          refuse(target, `with the others it is longer than ${maxAllBytes} bytes`, onFault);
+          refuse(target, `together with the other documents it is longer than ${maxAllBytes} bytes`, onFault);
           continue;
         }
         left -= fetched.bytes;

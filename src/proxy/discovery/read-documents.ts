@@ -41,7 +41,7 @@ export function openDocumentReader({
   worker.on('error', (error) => fail(error instanceof Error ? error : new Error(String(error))));
   worker.on('exit', () => fail(new Error('the thread that reads documents has ended')));
   const close = () => {
-    fail(new Error('nothing is read any more'));
+    fail(new Error('the thread that reads documents was closed'));
     worker.terminate().catch(() => {});
   };
   return {

@@ -144,7 +144,7 @@ export function createUnifiedDiscovery(parts: {
       ? snapshot.index?.groupVersion(group, version) === undefined
         ? doubt
         : 'the kube-apiservers that serve it cannot give its schema now'
-      : 'not every kube-apiserver has told which schemas it has';
+      : 'some kube-apiservers have not told which schemas they have';
     if (why === undefined) return homes();
     writeStatus(exchange, buildStatus(503, `there may be an OpenAPI document for ${key}: ${why}`, 1));
     return undefined;

@@ -273,7 +273,7 @@ class Forwarding implements AnswerHandler {
 
   /** Keeps a bug from harming other answers, even on the same connection. */
   #onDefect(error: unknown): void {
-    this.#context.log.error('an answer could not be passed on', {
+    this.#context.log.error('cannot pass on an answer', {
       error: error instanceof Error ? error.stack : String(error),
     });
     this.#exchange.destroy();
@@ -482,21 +482,21 @@ class Forwarding implements AnswerHandler {
   /** kube-apiserver refuses before it carries anything out. What is behind it may refuse afterwards. */
   #dropRefusal(target: ForwardTarget): void {
     const { id } = target.peer.target;
-    this.#call?.abort(new Error('a refusal by a server that has not been seen ready'));
+    this.#call?.abort(new Error('refused by a server that has not been ready since it failed'));
     if (this.#isOpaque && !this.#isRepeatable) {
-      const message = `kube-apiserver ${id} is not ready, and refused; whether the request was carried out is unknown`;
+      const message = `kube-apiserver ${id} is not ready and refused the request; the request may have been carried out`;
       this.#refuse(buildStatus(504, message));
       return;
     }
     if (this.#tryNext(false)) return;
-    const message = `kube-apiserver ${id} has not been ready since it failed, and cannot tell yet who may do what`;
+    const message = `kube-apiserver ${id} has not been ready since it failed, so it may not know yet who may do what`;
     this.#refuse(buildStatus(503, message, 1), 'unreachable');
   }
 
   #rejectDoubtful(rule: NotFoundRule): void {
     const why =
-      rule.kind === 'doubt' ? rule.message : 'those that serve the resource have nothing here, or the table is behind';
-    const message = `whether any kube-apiserver serves this is unknown: ${why}`;
+      rule.kind === 'doubt' ? rule.message : 'the servers of the resource have nothing here, or the table is behind';
+    const message = `it is unknown whether any kube-apiserver serves this: ${why}`;
     this.#refuse(buildStatus(503, message, 1), 'doubt');
   }
 
@@ -536,8 +536,8 @@ class Forwarding implements AnswerHandler {
     this.#held = undefined;
     const { id } = peer.target;
     const message =
-      `kube-apiserver ${id} answered 404, which may be about the resource or what is behind it; ` +
-      'whether it carried out the request is unknown';
+      `kube-apiserver ${id} answered 404, which may be about the resource or about its backend; ` +
+      'the request may have been carried out';
     this.#refuse(buildStatus(504, message));
   }
 
@@ -586,7 +586,7 @@ class Forwarding implements AnswerHandler {
       this.#refuse(
         buildStatus(
           504,
-          `the connection to kube-apiserver ${id} was lost; whether it carried out the request is unknown`,
+          `the connection to kube-apiserver ${id} was lost; the request may have been carried out`,
         ),
       );
       return;

@@ -56,7 +56,7 @@ export function createAuthenticate(mode: AuthenticationMode, clock: Clock): Auth
     if (found.kind === 'none' || own === byToken)
       return { ...own, identity: { ...own.identity, alreadyRouted: found.routed } };
     return authorities.clientCa.length === 0
-      ? refuse(503, 'the authority of client certificates is not known yet', 1)
+      ? refuse(503, 'this proxy does not know the CA of client certificates yet', 1)
       : refuse(401, 'Unauthorized');
   };
 }
@@ -162,7 +162,7 @@ function impersonate(token: () => string | undefined): Convey {
     if (namesImpersonation(rawHeaders))
       return refuse(
         403,
-        'this proxy makes users of client certificates known by impersonation and cannot impersonate on top of it: ' +
+        'this proxy uses impersonation for client certificates, so such a user cannot impersonate others: ' +
           'use a token, or connect to a kube-apiserver directly',
       );
     const bearer = token();

@@ -105,10 +105,10 @@ function readElements(bytes: Buffer): Element[] {
     const tag = bytes[at] ?? 0;
     const short = bytes[at + 1] ?? 0;
     const octets = short < 0x80 ? 0 : short & 0x7f;
-    if (octets > 3) throw new Error('a length that no certificate has');
+    if (octets > 3) throw new Error('an invalid length');
     const length = octets === 0 ? short : bytes.readUIntBE(at + 2, octets);
     const from = at + 2 + octets;
-    if (from + length > bytes.length) throw new Error('a value that is cut off');
+    if (from + length > bytes.length) throw new Error('a truncated value');
     elements.push({ tag, content: bytes.subarray(from, from + length) });
     at = from + length;
   }

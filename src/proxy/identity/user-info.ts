@@ -25,7 +25,8 @@ export function userOfCertificate(leaf: X509Certificate, sha256: string): UserIn
   const name = values('CN').at(-1) ?? '';
   if (name === '') return undefined;
   const uids = values(uidAttribute);
-  if (uids.length > 1 || uids[0] === '') return { error: 'its subject needs one UID that is not empty, or none' };
+  if (uids.length > 1 || uids[0] === '')
+    return { error: 'its subject must have exactly one UID, which is not empty, or none' };
   return {
     name,
     uid: uids[0] ?? '',

@@ -62,7 +62,7 @@ export type RequestPlan =
 export function planRequest(facts: PlanFacts, fleet: PlanView, nextTurn: () => number): RequestPlan {
   const { info, snapshot, home, alreadyRouted } = facts;
   if (facts.needsTable)
-    return refuse('no routing table has been received yet, so what is served is unknown', 'no_table');
+    return refuse('this proxy has no routing table yet, so it does not know what is served', 'no_table');
   const view = {
     home: home === undefined ? undefined : snapshot.index?.peerAt(home.target.address),
     usable: (peer: number) => fleet.usable(snapshot.peers[peer]),
@@ -164,13 +164,13 @@ export function warnOfFields(
   switch (fields) {
     case 'standIn':
       return (
-        `299 - "no kube-apiserver that accepts every field of ${what} can take requests now: a field that only those accept ` +
-        'was dropped, if the request had one"'
+        `299 - "no kube-apiserver that accepts every field of ${what} can take requests now: any field of the request ` +
+        'that only those accept was dropped"'
       );
     case 'lossy':
       return (
-        `299 - "no kube-apiserver that serves ${what} knows every field of it: one that others know was dropped, if the ` +
-        'request or the stored object had it"'
+        `299 - "no kube-apiserver that serves ${what} knows all of its fields: any field that only ` +
+        'others know was dropped from the object"'
       );
     default:
       return undefined;
@@ -219,7 +219,7 @@ function stickyFirst(peers: FleetPeer[], before: string | undefined): FleetPeer[
 
 function noHome({ bundle }: FleetSnapshot): string {
   return bundle === undefined
-    ? 'no routing table has been received yet and no home kube-apiserver is set'
+    ? 'this proxy has no routing table yet, and no --home is set'
     : 'no kube-apiserver is ready';
 }
 
@@ -247,7 +247,7 @@ function explain(decision: RouteDecision, alreadyRouted: boolean): string {
     case 'listed':
       return 'home serves it';
     case 'trust':
-      return 'for home, whatever it says';
+      return 'for home, whatever it answers';
     case 'doubt':
       return 'for home, but not its 404';
   }

@@ -77,7 +77,7 @@ export function createWatchLeveller({
     const moves = planMoves(counts, fleet.pinnedHome(), Math.ceil(places.size * stepShare));
     for (const [address, count] of moves) {
       metrics.movedWatches.inc(count);
-      log.info('watches are moved from a kube-apiserver that has more than others', { address, count });
+      log.info('moving watches from a kube-apiserver that has more than others', { address, count });
       for (const exchange of pick(address, count)) move(exchange);
     }
   }
@@ -109,7 +109,7 @@ export function createWatchLeveller({
       try {
         look();
       } catch (error) {
-        log.error('watches could not be levelled', { error: String(error) });
+        log.error('cannot level watches', { error: String(error) });
       }
     }
   }

@@ -98,18 +98,18 @@ export function createPeerHealth({
   const takeOut = (entry: Watching, why: string) => {
     if (!entry.isWell) return;
     entry.isWell = false;
-    log.warn('peer taken out', { peer: entry.target.id, address: entry.target.address, why });
+    log.warn('peer taken out of service', { peer: entry.target.id, address: entry.target.address, why });
   };
   const putBack = (entry: Watching) => {
     entry.hungFor = 0;
     entry.refusingSince = undefined;
     if (entry.isWell) return;
     entry.isWell = true;
-    log.info('peer is well again', { peer: entry.target.id, address: entry.target.address });
+    log.info('peer is back in service', { peer: entry.target.id, address: entry.target.address });
   };
   const takeRefusal = (entry: Watching) => {
     entry.hungFor = 0;
-    if (entry.answersAnybody) takeOut(entry, 'it refuses what it answered before');
+    if (entry.answersAnybody) takeOut(entry, 'it refuses requests that it answered before');
     if (entry.isWell) return;
     // If anonymous requests are not allowed, a refusal is the only answer.
     entry.refusingSince ??= clock.now();

@@ -67,10 +67,10 @@ describe('bundle codec', () => {
     expect((await decodeBundle(head, changed)).ok).to.equal(false);
     const swapped = { ...head, shards: [head.shards[1], head.shards[0], ...head.shards.slice(2)] } as typeof head;
     expect(await decodeBundle(swapped, shards)).to.deep.include({
-      reason: 'the shards together do not have their checksum',
+      reason: 'the shards together do not match their checksum',
     });
     expect(await decodeBundle({ ...head, revision: 8 }, shards)).to.deep.include({
-      reason: 'the head says revision 8, the table 7',
+      reason: 'the head has revision 8, the table has revision 7',
     });
   });
 

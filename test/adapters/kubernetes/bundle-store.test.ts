@@ -109,7 +109,7 @@ describe('a bundle store', () => {
       .catch((reason: unknown) => reason);
     expect(error).to.be.instanceOf(TerminalError);
     expect(error).to.include({ reason: 'NotATable' });
-    expect(String(error)).to.match(/is no routing table: set spec\.routingTable\.name/);
+    expect(String(error)).to.match(/is not a routing table: set another spec\.routingTable\.name/);
     expect(server.objects.get(head)?.data).to.deep.equal({ 'ca.crt': 'of somebody else' });
   });
 
@@ -133,7 +133,7 @@ describe('a bundle store', () => {
       const error = await work().catch((reason: unknown) => reason);
       expect(error).to.be.instanceOf(TerminalError);
       expect(error).to.include({ reason: 'TableOfAnother' });
-      expect(String(error)).to.match(/is that of PeerDiscovery cluster.*spec\.routingTable\.name/);
+      expect(String(error)).to.match(/belongs to PeerDiscovery cluster.*spec\.routingTable\.name/);
     }
     expect(await other.confirm(7)).to.equal(false);
     expect((await store.read()).revision).to.equal(7);

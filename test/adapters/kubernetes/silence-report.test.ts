@@ -68,7 +68,7 @@ describe('a proxy whose table nobody confirms', () => {
       ['Converged', 'Unknown', 'OperatorSilent'],
     ]);
     expect(status.conditions?.[0]?.message).to.match(
-      /^no operator has stood behind this status since 2026-01-01T10:00:00Z/,
+      /^no operator has confirmed this status since 2026-01-01T10:00:00Z/,
     );
     expect(status.conditions?.[0]?.lastTransitionTime).to.equal('2026-01-01T10:01:00Z');
     await pass(120_000);

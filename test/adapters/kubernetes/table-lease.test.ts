@@ -98,7 +98,7 @@ describe('confirmations of a routing table', () => {
     await settled();
     expect(doubt(7)).to.equal(undefined);
     await clock.advance(3_000);
-    expect(doubt(7)).to.equal('the operator confirms revision 8, and this proxy has 7');
+    expect(doubt(7)).to.equal('the operator confirms revision 8, but this proxy has 7');
     expect(doubt(8)).to.equal(undefined);
     expect(doubt(9)).to.equal(undefined);
   });

@@ -35,7 +35,7 @@ describe('writeWhile', () => {
       let leads = false;
       const writer = writeWhile(client, () => leads);
       const error = await write(writer).catch((reason: unknown) => reason);
-      expect(error).to.have.property('message', 'nothing is written: this process no longer leads');
+      expect(error).to.have.property('message', 'this process no longer leads, so it writes nothing');
       expect(server.requests).to.deep.equal([]);
       leads = true;
       await write(writer).catch(() => {});
@@ -52,7 +52,7 @@ describe('writeWhile', () => {
       leads = false;
       expect(await written)
         .to.have.property('message')
-        .that.includes('nothing is written: this process no longer leads');
+        .that.includes('this process no longer leads, so it writes nothing');
       expect(server.requests).to.deep.equal([]);
     });
 

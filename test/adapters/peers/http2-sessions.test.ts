@@ -568,7 +568,7 @@ describe('requests over HTTP/2', function () {
       const { seen } = start({ setUpTimeoutMs: 100 }, (mute.address() as AddressInfo).port);
       await eventually(() => seen.faults.length === 1);
       expect(seen.faults[0]).to.include({ kind: 'connect', sent: false });
-      expect(seen.faults[0]?.error.message).to.match(/HTTP\/2 was not set up/);
+      expect(seen.faults[0]?.error.message).to.match(/closed before HTTP\/2 was set up/);
       expect(open.open()).to.equal(0);
       await new Promise((resolve) => {
         mute.close(resolve);

@@ -410,7 +410,7 @@ describe('createPeerClient', () => {
         const crowd = `{"kind":"APIGroupDiscoveryList","items":[${`${unit},`.repeat(4_000_000)}${unit}]}`;
         const result = await fetchFrom({ '/api': core, '/apis': sendText(200, crowd) });
         expect(result).to.include({ kind: 'failed', reason: 'Malformed' });
-        expect(result).to.have.property('message').that.includes('/apis is too large: it holds more than');
+        expect(result).to.have.property('message').that.includes('/apis is too large: it has more than');
       });
 
     it('cuts a peer off that sends slowly for ever', async () => {

@@ -296,7 +296,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     'an odd version': 'HTTP/2.0 200 OK\r\nContent-Length: 1\r\n\r\na',
     'a bad chunk size': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n\r\n',
     'a chunk longer than it says': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n',
-    'a switch of protocols nobody asked for': 'HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n',
+    'the server switched protocols without a request to': 'HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n',
     'a head without end': `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(1_200_000)}`,
     'a reason without end': `HTTP/1.1 200 ${'x'.repeat(1_200_000)}`,
     'too many fields': `HTTP/1.1 200 OK\r\n${'X: y\r\n'.repeat(2_000)}\r\n`,

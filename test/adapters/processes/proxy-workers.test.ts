@@ -50,7 +50,7 @@ describe('peerdiscovery proxy --workers', function () {
       for (let round = 0; round < 10; round++) expect((await ask(session)).reused).to.equal(true);
 
       process.kill(Number(pid), 'SIGKILL');
-      const ended = await log.next('a worker has ended and is replaced');
+      const ended = await log.next('a worker has ended; starting another');
       expect(ended).to.include({ worker: 'worker-2', signal: 'SIGKILL' });
       const replaced = await log.next('a worker serves');
       expect(replaced.pid).not.to.equal(pid);

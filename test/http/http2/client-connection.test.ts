@@ -166,12 +166,12 @@ describe('the client’s side of HTTP/2', function () {
     ]),
     'a push': frame(5, endHeaders, 1, Buffer.concat([Buffer.from([0, 0, 0, 2]), head()])),
     'a frame that is too long': frame(data, 0, 1, Buffer.alloc(16_385)),
-    'an answer to nothing': frame(headers, whole, 9, head()),
+    'HEADERS on an idle stream': frame(headers, whole, 9, head()),
     'more than the window of a stream': Buffer.concat([
       frame(headers, endHeaders, 1, head()),
       ...Array.from({ length: 5 }, () => frame(data, 0, 1, Buffer.alloc(16_000))),
     ]),
-    'fields that cannot be read': frame(headers, whole, 1, Buffer.from([0xff])),
+    'fields cannot be decoded': frame(headers, whole, 1, Buffer.from([0xff])),
     'its end': Buffer.alloc(0),
   };
   for (const [name, bytes] of Object.entries(broken))

@@ -132,7 +132,7 @@ describe('the server’s side of HTTP/2', function () {
     client.on('error', () => {});
     await once(client, 'connect');
     client.write(Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), frame(frameTypes.settings, 0, 0)]));
-    // PRIORITY of no stream.
+    // PRIORITY on stream 0.
     client.write(frame(frameTypes.priority, 0, 0, Buffer.alloc(5)));
     await eventually(() => faults.length === 1);
     const block = Buffer.alloc(64 * 1024);

@@ -212,7 +212,7 @@ const differences: Readonly<Record<string, string>> = {
   'a Host with user information': 'it is no host, and Go’s server would refuse it',
   'a Host with a space': 'it is no host, and Go’s server would refuse it',
   'Expect of something else': 'nothing that follows a refused head is looked at',
-  'Expect of two things': 'nothing but 100-continue can be expected',
+  'Expect of two things': 'the only Expect that is supported is 100-continue',
 };
 
 /** What the checks around Node's server refuse and the front takes, and why. */

@@ -528,7 +528,12 @@ describe('our own HTTP/1.1', function () {
     await eventually(ended);
     const [head = '', body = ''] = received().split('\r\n\r\n');
     expect(head).to.match(/^HTTP\/1\.1 408 Request Timeout\r\nContent-Type: application\/json\r\n/);
-    expect(JSON.parse(body)).to.include({ kind: 'Status', reason: 'Timeout', message: 'the head is late', code: 408 });
+    expect(JSON.parse(body)).to.include({
+      kind: 'Status',
+      reason: 'Timeout',
+      message: 'the request head did not come in time',
+      code: 408,
+    });
   });
 
   it('sends no body to a HEAD whose chunks are broken', async () => {

@@ -54,7 +54,7 @@ describe('the merged /openapi/v2', function () {
       oldest,
     });
     expect(await read()).to.equal('{"swagger":"2.0","info":"new","paths":{"/a":2,"/b":1},"definitions":{"A":2,"B":1}}');
-    expect(faults).to.deep.equal(['broken: /openapi/v2 is not merged: it is not JSON']);
+    expect(faults).to.deep.equal(['broken: cannot merge /openapi/v2: it is not JSON']);
     documents.set('broken', json('C', { paths: { '/c': 3 } }));
     asked.length = 0;
     await clock.advance(59_000);
@@ -92,7 +92,7 @@ describe('the merged /openapi/v2', function () {
     expect(await read('protobuf')).to.equal(
       Buffer.from(message(bytesField(8, message(bytesField(2, pair('/a')), bytesField(2, pair('/b')))))).toString(),
     );
-    expect(faults).to.deep.equal(['bomb: /openapi/v2 is not merged: a message has more than 250000 fields']);
+    expect(faults).to.deep.equal(['bomb: cannot merge /openapi/v2: a message has more than 250000 fields']);
   });
 
   it('takes no turns from others while large documents are read', async () => {

@@ -40,7 +40,7 @@ describe('answers that what is behind a server breaks', function () {
     const log: Log = {
       ...silentLog,
       warn: (message, fields) => {
-        if (message === 'peer taken out') takenOut.push(fields);
+        if (message === 'peer taken out of service') takenOut.push(fields);
       },
     };
     home = await startLoopbackPeer('home', authority);
