@@ -67,7 +67,7 @@ describe('the proxy', function () {
     await Promise.all([home, other, third].map((peer) => peer.kill()));
   });
 
-  it('sends what home serves home, unmarked, with the token as it is', async () => {
+  it('sends home what home serves, unmarked, with the token as it is', async () => {
     const answer = await proxy.get('/api/v1/pods', {
       Authorization: 'Bearer t',
       'X-Remote-User': 'root',
@@ -79,7 +79,7 @@ describe('the proxy', function () {
     expect(headers).not.to.have.any.keys('x-remote-user', 'x-kubernetes-peer-proxied');
   });
 
-  it('sends what home lacks to one capable peer, marked, the same one for a connection', async () => {
+  it('sends what home lacks to one capable peer, marked, and keeps to that peer on a connection', async () => {
     expect((await proxy.get('/apis/new.io/v1/lone')).body).to.equal('other');
     expect(other.seen[0]?.headers['x-kubernetes-peer-proxied']).to.equal('true');
     expect(home.seen).to.have.length(0);
@@ -89,7 +89,7 @@ describe('the proxy', function () {
     expect([other.seen.length, third.seen.length].map((count) => count % 6).sort()).to.deep.equal([0, 1]);
   });
 
-  describe('with a resource whose fields not all servers know', () => {
+  describe('with a resource whose fields only some servers know', () => {
     const skewed = (states: readonly ('Ready' | 'Unreachable')[], more = {}) =>
       table({
         peers: [home, other, third].map(({ address }, at) => ({
@@ -109,7 +109,7 @@ describe('the proxy', function () {
       });
     const pods = '/api/v1/namespaces/x/pods';
 
-    it('sends writes and reads of one object to a server that knows all, marked, and lists home', async () => {
+    it('sends writes and reads of one object to a server that knows all fields, marked, and lists home', async () => {
       proxy.use(skewed([]));
       expect((await proxy.get(pods, {}, 'POST', '{}')).body).to.equal('third');
       expect((await proxy.get(`${pods}/p`)).body).to.equal('third');
@@ -128,7 +128,7 @@ describe('the proxy', function () {
       expect((await proxy.get(`${pods}/p`)).headers.warning).to.equal(undefined);
     });
 
-    it('warns of what is lost where no server that serves a version knows all fields', async () => {
+    it('warns of lost fields if no server of the version knows all fields', async () => {
       const resources = [{ resource: 'pods', peers: [0, 1], writers: [], standIns: [0, 1], subresources: {} }];
       proxy.use(skewed([], { groupVersions: [{ group: '', version: 'v1', origin: 'BuiltIn', resources }] }));
       const answer = await proxy.get(pods, {}, 'POST', '{}');
@@ -136,7 +136,7 @@ describe('the proxy', function () {
       expect(answer.headers.warning).to.match(/^299 - "no kube-apiserver that serves pods of v1 knows every field/);
     });
 
-    it('says 503 and sends nothing where only servers are left that would destroy a stored field', async () => {
+    it('answers 503 and sends nothing if every server that is left would destroy a stored field', async () => {
       proxy.use(skewed(['Ready', 'Unreachable', 'Unreachable']));
       const answer = await proxy.get(pods, {}, 'POST', '{}');
       expect(answer.status).to.equal(503);
@@ -172,7 +172,7 @@ describe('the proxy', function () {
     expect((await proxy.get('/api/v1/pods/x', { 'Content-Length': '5' }, 'DELETE', 'hello')).body).to.equal('hello');
   });
 
-  it("lets home's 404 stand for what no server has", async () => {
+  it("passes home's 404 on if no server has the resource", async () => {
     notFound(home, '404 page not found\n', 'text/plain; charset=utf-8');
     expect((await proxy.get('/apis/nope.io/v1/x')).status).to.equal(404);
   });
@@ -206,7 +206,7 @@ describe('the proxy', function () {
     await bare.stop();
   });
 
-  it("gives no server's own discovery for that of all while there is no table", async () => {
+  it("does not answer with one server's discovery while there is no table", async () => {
     const bare = await startProxyUnderTest(authority, home);
     for (const path of [
       '/apis',
@@ -237,7 +237,7 @@ describe('the proxy', function () {
     await bare.stop();
   });
 
-  it('passes a missing object on, but not the word that a listed resource is unknown', async () => {
+  it('passes on the 404 of a missing object, but not the 404 of a listed resource', async () => {
     notFound(home, missingObject);
     expect((await proxy.get('/api/v1/namespaces/a/pods/x')).status).to.equal(404);
     notFound(home, unknownResource);
@@ -245,7 +245,7 @@ describe('the proxy', function () {
     expect(proxy.behind).to.deep.equal([home.address]);
   });
 
-  it('takes a write elsewhere whose 404 proves that it was not carried out, while its body is whole', async () => {
+  it('sends a write elsewhere if its 404 proves that nothing was carried out, while its body is whole', async () => {
     notFound(home, unknownResource);
     for (const peer of [other, third])
       peer.answer = (request, response) => {
@@ -267,13 +267,13 @@ describe('the proxy', function () {
     expect(other.seen.length + third.seen.length).to.equal(before);
   });
 
-  it('gives 503 when every server that the table names says that it does not know the resource', async () => {
+  it('answers 503 if every server in the table says that it does not know the resource', async () => {
     for (const peer of [home, other, third]) notFound(peer, unknownResource);
     expect((await proxy.get('/api/v1/pods')).status).to.equal(503);
     expect((await proxy.get('/apis/new.io/v1/things', { 'Content-Length': '1' }, 'POST', 'x')).status).to.equal(503);
   });
 
-  it("passes on what is behind a server's proxy subresource, but no 404 of a server that may know no such thing", async () => {
+  it('passes on answers of a backend under proxy, but no 404 of a server that may not know the resource', async () => {
     notFound(home, '404 page not found\n', 'text/plain');
     const pods = groupVersion('v1', { pods: [0, 1, 2] });
     const resources = pods.resources.map((row) => ({ ...row, subresources: { proxy: [0, 1, 2] } }));
@@ -288,7 +288,7 @@ describe('the proxy', function () {
     expect((await proxy.get('/apis/nope.io/v1/namespaces/a/things/x/proxy/some/path')).status).to.equal(503);
   });
 
-  it('gives a home that drains or starts no new work, unless nobody else is there', async () => {
+  it('gives no new work to a home that drains or starts, unless no other server is there', async () => {
     const draining = (states: readonly string[]) => {
       const { peers, ...rest } = table();
       return { ...rest, peers: peers.map((peer, at) => ({ ...peer, state: states[at] })) } as ReturnType<typeof table>;
@@ -299,22 +299,25 @@ describe('the proxy', function () {
     expect((await proxy.get('/api/v1/pods')).body).to.equal('home');
   });
 
-  it('keeps the home of a client connection, gives it one new home when that is lost, and counts it', async () => {
-    const unpinned = await startProxyUnderTest(authority, undefined);
-    unpinned.use(table());
-    const session = http2Connect(`https://localhost:${unpinned.port}`, { ca: unpinned.caPem });
-    const first = await getOver(session, '/version');
-    for (let round = 0; round < 4; round++) expect(await getOver(session, '/version')).to.equal(first);
-    await ({ home, other, third }[first] as LoopbackPeer).kill();
-    const second = await getOver(session, '/version');
-    expect(second).not.to.equal(first);
-    for (let round = 0; round < 4; round++) expect(await getOver(session, '/version')).to.equal(second);
-    session.close();
-    expect(await unpinned.proxy.metrics.text()).to.match(/peerdiscovery_proxy_home_changes_total 1\n/);
-    await unpinned.stop();
-  });
+  it(
+    'keeps the home of a client connection, gives it one new home if that is lost, and ' + 'counts the change',
+    async () => {
+      const unpinned = await startProxyUnderTest(authority, undefined);
+      unpinned.use(table());
+      const session = http2Connect(`https://localhost:${unpinned.port}`, { ca: unpinned.caPem });
+      const first = await getOver(session, '/version');
+      for (let round = 0; round < 4; round++) expect(await getOver(session, '/version')).to.equal(first);
+      await ({ home, other, third }[first] as LoopbackPeer).kill();
+      const second = await getOver(session, '/version');
+      expect(second).not.to.equal(first);
+      for (let round = 0; round < 4; round++) expect(await getOver(session, '/version')).to.equal(second);
+      session.close();
+      expect(await unpinned.proxy.metrics.text()).to.match(/peerdiscovery_proxy_home_changes_total 1\n/);
+      await unpinned.stop();
+    },
+  );
 
-  it('stays with the peer that a read of a resource was failed over to', async () => {
+  it('stays with the peer to which a read of a resource has failed over', async () => {
     proxy.use(table({ groupVersions: [groupVersion('new.io/v1', { things: [1, 2] })] }));
     const session = http2Connect(`https://localhost:${proxy.port}`, { ca: proxy.caPem });
     const first = await getOver(session, '/apis/new.io/v1/things');
@@ -335,7 +338,7 @@ describe('the proxy', function () {
     expect((await proxy.get('/apis/new.io/v1/lone')).body).to.equal('other');
   });
 
-  it('takes the 404 to a HEAD for that of a server which does not know the resource', async () => {
+  it('takes a 404 to a HEAD for one of a server that does not know the resource', async () => {
     proxy.use(table({ groupVersions: [groupVersion('new.io/v1', { things: [1, 2], lone: [1] })] }));
     const type = { 'Content-Type': 'application/json' };
     other.answer = (_request, response) => response.writeHead(404, type).end();
@@ -352,14 +355,14 @@ describe('the proxy', function () {
     expect((await proxy.get('/apis/nope.io/v1/things', {}, 'HEAD')).status).to.equal(404);
   });
 
-  describe('a 404 of a server that says by its discovery what it serves', () => {
+  describe('a 404 of a server whose discovery says what it serves', () => {
     const denial = unknownResource.replace('the server could not find the requested resource', 'tenant not found');
     const asked = (peer: LoopbackPeer) => peer.seen.map(({ method, url }) => `${method} ${url}`);
     const send = (method: string, path = '/api/v1/namespaces/a/pods') =>
       proxy.get(path, method === 'GET' || method === 'HEAD' ? {} : { 'Content-Length': '1' }, method, 'x');
 
     for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'GET'])
-      it(`is its answer to ${method}, at once where its words are others than kube-apiserver's`, async () => {
+      it(`is the answer to ${method} at once if its text is not kube-apiserver's`, async () => {
         answerFor(home, 404, denial, []);
         const { status, body } = await send(method);
         expect([status, body]).to.deep.equal([404, denial]);
@@ -368,7 +371,7 @@ describe('the proxy', function () {
       });
 
     for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'GET', 'HEAD'])
-      it(`is its answer to ${method} if it serves the resource, in kube-apiserver's very words`, async () => {
+      it(`is the answer to ${method} if the server serves the resource, even with kube-apiserver's text`, async () => {
         answerFor(home, 404, unknownResource, ['pods']);
         const { status, body } = await send(method);
         expect([status, body]).to.deep.equal([404, method === 'HEAD' ? '' : unknownResource]);
@@ -376,31 +379,34 @@ describe('the proxy', function () {
         expect([...asked(other), ...asked(third), ...proxy.behind]).to.deep.equal([]);
       });
 
-    it('asks as the client', async () => {
+    it('makes the proxy ask for the discovery as the client', async () => {
       answerFor(home, 404, unknownResource, ['pods']);
       await proxy.get('/api/v1/pods', { authorization: 'Bearer mine', 'impersonate-user': 'jane' });
       const { headers } = home.seen[1] ?? {};
       expect([headers?.authorization, headers?.['impersonate-user']]).to.deep.equal(['Bearer mine', 'jane']);
     });
 
-    it('sends the request to another server if it lists the group-version without the resource', async () => {
+    it('makes the proxy send the request to another server if that discovery lacks the resource', async () => {
       answerFor(home, 404, unknownResource, ['secrets', 'pods/status']);
       expect((await send('POST')).body).to.be.oneOf(['other', 'third']);
       expect(proxy.behind).to.deep.equal([home.address]);
     });
 
     for (const discovery of [403, 500, 'no list'] as const)
-      it(`sends a read to another server, and a write never, if it answers ${discovery} to the question`, async () => {
-        answerFor(home, 404, unknownResource, discovery);
-        const write = await send('POST');
-        expect(statusAndRetry(write)).to.deep.equal([504, undefined]);
-        expect(write.body).to.include('whether it carried out the request is unknown');
-        expect([...asked(other), ...asked(third)]).to.deep.equal([]);
-        expect((await send('GET')).body).to.be.oneOf(['other', 'third']);
-        expect(proxy.behind).to.deep.equal([]);
-      });
+      it(
+        `makes the proxy send a read to another server, but never a write, if that discovery ` + `is ${discovery}`,
+        async () => {
+          answerFor(home, 404, unknownResource, discovery);
+          const write = await send('POST');
+          expect(statusAndRetry(write)).to.deep.equal([504, undefined]);
+          expect(write.body).to.include('whether it carried out the request is unknown');
+          expect([...asked(other), ...asked(third)]).to.deep.equal([]);
+          expect((await send('GET')).body).to.be.oneOf(['other', 'third']);
+          expect(proxy.behind).to.deep.equal([]);
+        },
+      );
 
-    it('asks for the subresource where the request is about one', async () => {
+    it('makes the proxy look for the subresource if the request is about one', async () => {
       const pods = groupVersion('v1', { pods: [0, 1, 2] });
       const resources = pods.resources.map((row) => ({ ...row, subresources: { exec: [0, 1, 2] } }));
       proxy.use(table({ groupVersions: [{ ...pods, resources }] }));
@@ -410,7 +416,7 @@ describe('the proxy', function () {
       expect((await send('POST', '/api/v1/namespaces/a/pods/x/exec')).body).to.be.oneOf(['other', 'third']);
     });
 
-    it('is believed of what the table does not list, while it is in doubt, only after a read was sent again', async () => {
+    it('is accepted for what a table in doubt does not list only after the proxy has repeated a read', async () => {
       proxy.use(table({ complete: false, doubts: [{ peer: 'p', reason: 'r', message: 'm' }] }));
       answerFor(home, 404, unknownResource, ['fresh']);
       expect((await proxy.get('/api/v1/fresh')).status).to.equal(404);
@@ -431,23 +437,26 @@ describe('the proxy', function () {
     expect(other.seen.length + third.seen.length).to.equal(0);
   });
 
-  it('takes what a server refuses because it is shutting down to another, writes too, and leaves that server alone', async () => {
-    const refusal = { kind: 'Status', status: 'Failure', message: 'apiserver is shutting down', code: 503 };
-    const refuse: LoopbackPeer['answer'] = (_request, response) =>
-      response
-        .writeHead(503, { 'Retry-After': '1', 'Content-Type': 'application/json' })
-        .end(`${JSON.stringify(refusal)}\n\n`);
-    other.answer = refuse;
-    third.answer = refuse;
-    expect((await proxy.get('/apis/new.io/v1/lone')).body).to.include('apiserver is shutting down');
-    third.answer = (request, response) => {
-      request.pipe(response);
-    };
-    const write = await proxy.get('/apis/new.io/v1/things', { 'Content-Length': '5' }, 'POST', 'hello');
-    expect(write.body).to.equal('hello');
-    expect((await proxy.get('/apis/new.io/v1/things')).status).to.equal(200);
-    expect(await proxy.proxy.metrics.text()).to.match(/peerdiscovery_proxy_failovers_total [12]\n/);
-  });
+  it(
+    'sends what a server refuses because it is shutting down to another, writes too, and then ' + 'avoids that server',
+    async () => {
+      const refusal = { kind: 'Status', status: 'Failure', message: 'apiserver is shutting down', code: 503 };
+      const refuse: LoopbackPeer['answer'] = (_request, response) =>
+        response
+          .writeHead(503, { 'Retry-After': '1', 'Content-Type': 'application/json' })
+          .end(`${JSON.stringify(refusal)}\n\n`);
+      other.answer = refuse;
+      third.answer = refuse;
+      expect((await proxy.get('/apis/new.io/v1/lone')).body).to.include('apiserver is shutting down');
+      third.answer = (request, response) => {
+        request.pipe(response);
+      };
+      const write = await proxy.get('/apis/new.io/v1/things', { 'Content-Length': '5' }, 'POST', 'hello');
+      expect(write.body).to.equal('hello');
+      expect((await proxy.get('/apis/new.io/v1/things')).status).to.equal(200);
+      expect(await proxy.proxy.metrics.text()).to.match(/peerdiscovery_proxy_failovers_total [12]\n/);
+    },
+  );
 
   it('moves new requests at once to where a new table says, and cuts no running watch', async () => {
     let event = (_text: string) => {};
@@ -466,7 +475,7 @@ describe('the proxy', function () {
     session.close();
   });
 
-  it('shows what readiness depends on, and counts no table that is merely old', async () => {
+  it('shows what readiness depends on, and stays ready if the table is merely old', async () => {
     const bare = await startProxyUnderTest(authority, home);
     const failing = () =>
       bare.proxy
@@ -485,7 +494,7 @@ describe('the proxy', function () {
     await bare.stop();
   });
 
-  it('answers 503 with a negotiated Status when those that have the resource cannot take requests', async () => {
+  it('answers 503 with a negotiated Status if the servers of the resource cannot take requests', async () => {
     const gone = table();
     proxy.use({ ...gone, peers: gone.peers.map((peer, at) => (at === 0 ? peer : { ...peer, state: 'Unreachable' })) });
     const answer = await proxy.get('/apis/new.io/v1/lone', { Accept: 'application/yaml' });
@@ -516,7 +525,7 @@ describe('the proxy', function () {
     expect(await proxy.proxy.metrics.text()).to.match(/unavailable_total\{reason="discovery"\} 1\n/);
   });
 
-  it('lets others stand in for a home that is dead', async () => {
+  it('sends requests to other servers while home is dead', async () => {
     await home.kill();
     expect((await proxy.get('/api/v1/pods')).body).to.be.oneOf(['other', 'third']);
     expect((await proxy.get('/version')).body).to.be.oneOf(['other', 'third']);
@@ -614,7 +623,7 @@ describe('the proxy', function () {
     session.close();
   });
 
-  it('holds the server back when the client reads slowly', async () => {
+  it('slows the server down if the client reads slowly', async () => {
     const total = 160 * 1024 * 1024;
     // The kernel alone may hold 38 MiB for each of the two connections, and does on a busy machine.
     const held = 96 * 1024 * 1024;
@@ -697,7 +706,7 @@ describe('the proxy', function () {
     session.close();
   });
 
-  it('gives the unified document to those whom home lets in, and to nobody else', async () => {
+  it('gives the unified document to clients that home lets in, and to nobody else', async () => {
     home.answer = (request, response) => {
       if (request.headers.authorization !== 'Bearer t') return response.writeHead(401).end('no');
       return request.headers['if-none-match'] === '"h"'
@@ -722,12 +731,12 @@ describe('the proxy', function () {
     expect(home.seen.at(-1)?.headers['impersonate-user']).to.equal('x');
   });
 
-  it("gives home's own answer for profile=nopeer and for what no server can write", async () => {
+  it("gives home's own answer for profile=nopeer and for a form that the proxy cannot write", async () => {
     for (const accept of [`${v2};profile=nopeer`, 'text/html', 'application/json;sv=v1'])
       expect((await proxy.get('/apis', { Accept: accept })).body).to.equal('home');
   });
 
-  it('joins both sides of an upgrade, keeps a half-closed side half-closed, and marks and strips as always', async () => {
+  it('joins both sides of an upgrade, keeps a half-closed side half-closed, and marks and strips headers as always', async () => {
     let heads: NodeJS.Dict<string | string[]> = {};
     other.onUpgrade = (request, socket: Socket) => {
       heads = request.headers;
@@ -759,12 +768,16 @@ describe('the proxy', function () {
     });
     await once(socket, 'close');
     expect(received).to.match(/^HTTP\/1\.1 101 .*Sec-WebSocket-Accept: k\r\n.*\r\nhello\[question\]$/s);
-    expect(heads).to.include({ authorization: 'Bearer t', 'x-kubernetes-peer-proxied': 'true', upgrade: 'websocket' });
+    expect(heads).to.include({
+      authorization: 'Bearer t',
+      'x-kubernetes-peer-proxied': 'true',
+      upgrade: 'websocket',
+    });
     expect(heads).not.to.have.property('x-remote-user');
   });
 
   for (const protocol of ['h2c', 'TLS/1.2', 'tcp', 'foo/1', 'foo, websocket'])
-    it(`serves a request that asks to switch to ${protocol} as if it did not, with a body or without`, async () => {
+    it(`ignores the wish of a request to switch to ${protocol}, with a body or without`, async () => {
       const ask = `Host: h\r\nConnection: Upgrade\r\nUpgrade: ${protocol}\r\n`;
       home.answer = (request, response) => request.pipe(response.writeHead(200, { 'X-Got': `${request.method}` }));
       expect(await proxy.sendRaw(`GET /api/v1/pods HTTP/1.1\r\n${ask}\r\n`)).to.match(/^HTTP\/1\.1 200 .*X-Got: GET/s);
@@ -798,7 +811,7 @@ describe('the proxy', function () {
         expect(answer).to.match(new RegExp(`^HTTP/1\\.1 101 .*Upgrade: ${protocol}\r\n\r\nraw$`, 's'));
       });
 
-  it('serves a request with a body under proxy as if it asked for no other protocol', async () => {
+  it('ignores the wish of a request with a body to switch protocols under proxy', async () => {
     home.answer = (request, response) => request.pipe(response.writeHead(200, { 'X-Got': `${request.method}` }));
     const ask = 'Host: h\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 5\r\n\r\nhello';
     expect(await proxy.sendRaw(`POST /api/v1/namespaces/a/services/x/proxy/y HTTP/1.1\r\n${ask}`)).to.match(

@@ -4,7 +4,7 @@ import { routingTable, startProxyUnderTest } from '../support/proxy-under-test.t
 import { createTestAuthority } from '../support/test-certificates.ts';
 
 describe('startProxy', () => {
-  it('logs a doubt about its table once, and once that it has ended', async () => {
+  it('logs a doubt about its table once, and its end once', async () => {
     const lines: string[] = [];
     const note = (level: string) => (message: string, fields?: Readonly<Record<string, unknown>>) => {
       if (/^the routing table /.test(message)) lines.push([level, message, fields?.why].filter(Boolean).join(': '));

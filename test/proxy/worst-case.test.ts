@@ -75,7 +75,7 @@ describe('the memory of a proxy', function () {
       inParallel(20, () => say('GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(5_000))),
   };
 
-  it('stays within what its limits say together, whatever clients do', async () => {
+  it('stays within the sum of its limits, whatever clients do', async () => {
     for (const [attack, run] of Object.entries(attacks)) {
       await run();
       // It has to answer, in its own process, after all that was sent before.

@@ -63,7 +63,11 @@ describe('the status page', () => {
     expect(renderPage(buildReport({ now, date: now, operator, objects: [] }, ''))).to.contain('No PeerDiscovery yet');
     const bare = { name: 'cluster', status: undefined, live: undefined, history: [] };
     const page = renderPage(buildReport({ now, date: now, operator, objects: [bare] }, 'x'));
-    for (const words of ['Not looked at yet', 'No kube-apiserver has been found yet', 'The operator has seen nothing yet'])
+    for (const words of [
+      'Not looked at yet',
+      'No kube-apiserver has been found yet',
+      'The operator has seen nothing yet',
+    ])
       expect(page).to.contain(words);
     const unseen = { ...bare, live: { views: [], unified: undefined } };
     expect(renderPage(buildReport({ now, date: now, operator, objects: [unseen] }, ''))).to.contain(

@@ -51,7 +51,7 @@ describe('KeptBytes', () => {
     expect([cut, limits]).to.deep.equal([['large'], ['user_buffered_bytes']]);
   });
 
-  it('gives an eighth to all together whom no server has accepted, which takes nothing from the others', () => {
+  it('gives all unaccepted users together an eighth, and takes nothing from the others', () => {
     const { ledger, hold, cut, limits } = createLedger(1_000);
     for (let at = 0; at < 20; at++) hold(`unknown ${at}`, 50, undefined);
     hold('known', 450, 'known');
@@ -72,7 +72,7 @@ describe('KeptBytes', () => {
     ]);
   });
 
-  it('looks as soon as what has passed could be too much, and only then', async () => {
+  it('checks the sum only once the bytes that have passed could exceed it', async () => {
     const { ledger, hold, cut } = createLedger(64_000);
     const keeper = hold('unknown', 0, undefined);
     // As fast as it may grow, it is seen before it holds half more than it may.
@@ -86,7 +86,7 @@ describe('KeptBytes', () => {
 });
 
 describe('chunksCost', () => {
-  it('counts a document once that many clients are sent pieces of', () => {
+  it('counts a document once, however many clients get pieces of it', () => {
     const document = Buffer.alloc(1_000_000);
     const counted = new Set<object>();
     expect(chunksCost([document.subarray(0, 10)], counted)).to.be.within(1_000_000, 1_001_000);
@@ -94,7 +94,7 @@ describe('chunksCost', () => {
   });
 });
 
-describe('what clients make a proxy hold', function () {
+describe('the bytes that clients make a proxy hold', function () {
   this.timeout(60_000);
   const authority = createTestAuthority('peers');
   const mebibyte = 1024 * 1024;
@@ -149,7 +149,7 @@ describe('what clients make a proxy hold', function () {
     await serves('new');
   });
 
-  it('bounds heads that come in pieces of a byte, which cost many times that', async () => {
+  it('bounds heads that come byte by byte, which cost many times their length', async () => {
     await start({ maxBufferedBytes: mebibyte });
     for (let at = 0; at < 8; at++) {
       const socket = await say('GET /version HTTP/1.1\r\nHost: a\r\nX: ');
@@ -211,7 +211,7 @@ describe('what clients make a proxy hold', function () {
     });
   }
 
-  it('holds little of a long answer over HTTP/1.1 that was written at once', async () => {
+  it('holds little of a long answer that was written at once, over HTTP/1.1', async () => {
     await start({});
     home.answer = (_request, response) => response.end(Buffer.alloc(mebibyte, 'x'));
     const { body, headers } = await proxy.get('/api/v1/pods', { Authorization: 'Bearer one' });

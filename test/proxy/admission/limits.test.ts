@@ -105,7 +105,7 @@ describe('limits', function () {
     expect((await proxy.get('/version', { Authorization: 'Bearer flood' })).status).to.equal(200);
   });
 
-  it('takes one token for one user, however it is spelled and wherever it stands', async () => {
+  it('takes one token for one user, in any spelling and any place', async () => {
     await start({ maxRequests: 8, maxLongRunning: 8 });
     home.answer = (request, response) => {
       if (request.headers.authorization === 'Bearer other') response.end('home');
@@ -179,7 +179,7 @@ describe('limits', function () {
     '/api/v1/pods?watch=1&allowWatchBookmarks=true',
     '/api/v1/namespaces/a/pods/b/log',
   ])
-    it(`lets made-up tokens take no place of known or new users by answers that nobody reads: ${path}`, async () => {
+    it(`takes no places from known or new users for made-up tokens whose answers nobody reads: ${path}`, async () => {
       await start({ maxRequests: 8, maxLongRunning: 8, maxUnauthenticated: 4 });
       judge();
       expect((await proxy.get(path, { Authorization: 'Bearer good' })).status).to.equal(200);
@@ -193,7 +193,7 @@ describe('limits', function () {
       await passDeadlines();
     });
 
-  it('takes a 401 of what stands behind a server for no word about the token', async () => {
+  it('does not take a 401 from a backend of a server for a verdict on the token', async () => {
     await start({ maxRequests: 8, maxLongRunning: 8, maxUnauthenticated: 2 });
     home.answer = (request, response) => {
       if (request.url?.includes('/proxy/')) response.writeHead(401).end('log in first');
@@ -208,7 +208,7 @@ describe('limits', function () {
     await passDeadlines();
   });
 
-  it('lets servers that do not answer made-up tokens be no matter to known users', async () => {
+  it('serves known users even if servers do not answer made-up tokens', async () => {
     await start({ maxRequests: 8, maxLongRunning: 8, maxUnauthenticated: 4 });
     judge();
     expect((await proxy.get('/version', { Authorization: 'Bearer good' })).status).to.equal(200);
@@ -234,7 +234,7 @@ describe('limits', function () {
     expect(await limited('unread_answers')).to.equal(40);
   });
 
-  it('counts watches apart, so that they starve no short request', async () => {
+  it('counts watches separately, so that they starve no short request', async () => {
     await start({ maxLongRunning: 1, maxRequests: 1 });
     home.answer = (request, response) => {
       if (request.url?.includes('watch')) response.write('{}\n');
@@ -286,7 +286,7 @@ describe('limits', function () {
 
   // The first bytes of a ClientHello. Source: RFC 8446, section 5.1.
   for (const begun of [Buffer.alloc(0), Buffer.from([0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3])])
-    it(`does not keep who has gone in a handshake, after ${begun.length} bytes, as long as who is slow`, async () => {
+    it(`forgets a client that left in its handshake after ${begun.length} bytes sooner than a slow one`, async () => {
       await start({});
       const begin = async () => {
         const socket = tcpConnect({ port: proxy.port, host: '127.0.0.1', allowHalfOpen: true });
@@ -303,7 +303,7 @@ describe('limits', function () {
       expect(await Promise.race([slow.closed, gone.closed])).to.equal(gone.socket);
     });
 
-  it('ends a connection whose head does not come, whether a byte has come or not', async () => {
+  it('ends a connection whose request head does not come, even if a byte of it has come', async () => {
     await start({ readHeaderTimeoutMs: 100 });
     for (const text of ['', 'GET / HTTP/1.1\r\nHost: a\r\n']) {
       const { socket, received } = await connect(text);
@@ -314,7 +314,7 @@ describe('limits', function () {
     expect(home.seen).to.have.length(0);
   });
 
-  it('ends a connection that never begins TLS, or that its client has left before', async () => {
+  it('ends a connection that never begins TLS, and one whose client left before TLS', async () => {
     await start({ readHeaderTimeoutMs: 100 });
     const silent = tcpConnect(proxy.port, '127.0.0.1');
     silent.resume();
@@ -343,7 +343,7 @@ describe('limits', function () {
     expect(await limited('http2_streams')).to.equal(0);
   });
 
-  it('answers 408 to a body that does not come, and stops the request at the server', async () => {
+  it('answers 408 if the body does not come, and stops the request at the server', async () => {
     await start({ requestTimeoutMs: 60_000 });
     let cut = false;
     home.answer = (request) => request.resume().once('close', () => (cut = true));
@@ -360,7 +360,7 @@ describe('limits', function () {
     expect(await limited('request_timeout')).to.equal(1);
   });
 
-  it('answers 504 when the server does not, and leaves watches and logs alone', async () => {
+  it('answers 504 if the server does not answer, but never ends watches and logs', async () => {
     await start({ requestTimeoutMs: 60_000 });
     home.answer = (request, response) => {
       if (request.url?.includes('watch')) response.write('{}\n');
@@ -421,7 +421,7 @@ describe('limits', function () {
     expect(await proxy.sendRaw(most)).to.match(/^HTTP\/1\.1 200 /);
   });
 
-  it('asks for a body only when a server is there to take it', async () => {
+  it('asks for a body only once a server can take it', async () => {
     await start({});
     home.answer = (request, response) => {
       let body = '';

@@ -46,7 +46,7 @@ describe('RunningRequests', () => {
     expect([second.list, second.before, second.after]).to.deep.equal([undefined, undefined, undefined]);
   });
 
-  it('leaves a request alone that is in another list', () => {
+  it('does not remove a request that is in another list', () => {
     const [one, other] = [new RunningRequests(), new RunningRequests()];
     const first = request(1);
     one.add(first);

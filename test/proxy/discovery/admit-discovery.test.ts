@@ -139,7 +139,7 @@ describe('createDiscoveryAdmission', () => {
     }
   });
 
-  it('takes no 400 for a yes, as a server says it before it looks at who is asking', async () => {
+  it('does not take a 400 for permission, because a server says it before it authenticates', async () => {
     const { asked, transport } = scriptedPeers(() => ({ status: 400, body: 'invalid timeout' }));
     const admission = createDiscoveryAdmission({ transport, clock: createManualClock() });
     for (let time = 1; time <= 2; time++) {
@@ -151,13 +151,13 @@ describe('createDiscoveryAdmission', () => {
     }
   });
 
-  it('takes a 404 of an old home, which comes after authorisation, for a yes', async () => {
+  it('takes a 404 of an old home for permission, because it comes after authorization', async () => {
     const { transport } = scriptedPeers(() => ({ status: 404 }));
     const admission = createDiscoveryAdmission({ transport, clock: createManualClock() });
     expect(await admission.admit(exchangeOf('a'), '/apis/new.io/v1', false, homesOf('home'))).to.equal(undefined);
   });
 
-  it('asks the next server when one is in trouble, and says so when none can decide', async () => {
+  it('asks the next server if one is in trouble, and says so if none can decide', async () => {
     const troubles: readonly Scripted[] = ['fault', { status: 500 }, { status: 503 }, { status: 429 }];
     for (const trouble of troubles) {
       const { transport } = scriptedPeers(({ peer }) => (peer === 'home' ? trouble : yes));

@@ -10,7 +10,7 @@ const program = fileURLToPath(new URL('../../support/read-large-documents.ts', i
 describe('the longest documents that are merged', function () {
   this.timeout(180_000);
 
-  it('stay within what is planned for them, in both encodings, with the thread that merges them', async () => {
+  it('stay within their planned memory in both encodings, including the thread that merges them', async () => {
     const { stdout } = await run(process.execPath, ['--expose-gc', '--max-semi-space-size=8', program]);
     const { merged, took } = JSON.parse(stdout) as { readonly merged: number; readonly took: number };
     expect(merged).to.be.above(2 * 78 * 1024 * 1024);

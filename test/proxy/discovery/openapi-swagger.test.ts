@@ -47,7 +47,7 @@ describe('the merged /openapi/v2', function () {
     expect([asked, faults]).to.deep.equal([['one 200', 'same 304'], []]);
   });
 
-  it('leaves out what cannot be read, names its server, and asks it again after a minute', async () => {
+  it('leaves out an unreadable document, names its server, and asks that again after a minute', async () => {
     const { read, documents, clock, asked, faults } = mergedOf({
       newest,
       broken: { etag: '"X"', body: Buffer.from('{"paths":{"/c":tru}}') },
@@ -64,22 +64,25 @@ describe('the merged /openapi/v2', function () {
     expect(await read()).to.contain('"/c":3');
   });
 
-  it('waits for no body that never ends: others get the last document meanwhile, and next time at once', async () => {
-    const { read, documents, clock, asked } = mergedOf({ newest, oldest });
-    const before = await read();
-    documents.set('oldest', { etag: '"E"', body: Buffer.from('{'), endless: true });
-    await clock.advance(3_000);
-    asked.length = 0;
-    const asking = read();
-    await clock.advance(2_000);
-    expect(await asking).to.equal(before);
-    // Once to see that it has changed, once for the document.
-    while (asked.filter((one) => one === 'oldest 200').length < 2) await new Promise(setImmediate);
-    await clock.advance(10_000);
-    asked.length = 0;
-    expect(await read()).to.equal(before);
-    expect(asked).not.to.include('oldest 200');
-  });
+  it(
+    'does not wait for a body that never ends: others get the last document meanwhile, and ' + 'next time at once',
+    async () => {
+      const { read, documents, clock, asked } = mergedOf({ newest, oldest });
+      const before = await read();
+      documents.set('oldest', { etag: '"E"', body: Buffer.from('{'), endless: true });
+      await clock.advance(3_000);
+      asked.length = 0;
+      const asking = read();
+      await clock.advance(2_000);
+      expect(await asking).to.equal(before);
+      // Once to see that it has changed, once for the document.
+      while (asked.filter((one) => one === 'oldest 200').length < 2) await new Promise(setImmediate);
+      await clock.advance(10_000);
+      asked.length = 0;
+      expect(await read()).to.equal(before);
+      expect(asked).not.to.include('oldest 200');
+    },
+  );
 
   it('merges no bomb of fields in protobuf', async () => {
     const pair = (name: string) => message(bytesField(1, name), bytesField(2, 'x'));
@@ -95,7 +98,7 @@ describe('the merged /openapi/v2', function () {
     expect(faults).to.deep.equal(['bomb: cannot merge /openapi/v2: a message has more than 250000 fields']);
   });
 
-  it('takes no turns from others while large documents are read', async () => {
+  it('does not block other requests while it reads large documents', async () => {
     const servers: DocumentServers = createDocumentServers({ newest: large('N'), oldest: large('O') });
     const swagger = createMergedSwagger({ transport: servers.transport as never, clock: systemClock });
     const started = performance.now();

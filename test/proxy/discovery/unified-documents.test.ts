@@ -80,7 +80,7 @@ describe('createUnifiedDocuments', () => {
     expect(yaml).to.match(/shortNames:\n +- "no"\n +- "y"\n +- "1e3"\n +- po\n/);
   });
 
-  it('finds nothing for what a server has to answer', () => {
+  it('has no document for a path that a server must answer', () => {
     const nothing: readonly (readonly [path: string, accept?: string, method?: string])[] = [
       ['/apis', `${aggregatedV2};profile=nopeer`],
       ['/apis', 'text/html'],
@@ -102,14 +102,14 @@ describe('createUnifiedDocuments', () => {
       expect(find(path, accept, method), `${method ?? 'GET'} ${path} ${accept ?? ''}`).to.equal(undefined);
   });
 
-  it('writes no list of what is dead or described by another server, but names the group', () => {
+  it('writes no list of a version that is dead or described by another server, but names the group', () => {
     for (const groupVersion of ['metrics.k8s.io/v1beta1', 'dead.example.com/v1'])
       expect(find(`/apis/${groupVersion}`), groupVersion).to.equal(undefined);
     expect(bodyOf('/apis/dead.example.com')).to.contain('dead.example.com/v1');
     expect(bodyOf('/apis')).to.contain('dead.example.com/v1');
   });
 
-  it('is lenient about custom resources as servers are, whose handler has no router in front', () => {
+  it('is as lenient about custom resources as servers, whose handler has no router in front', () => {
     for (const [accept, method] of [
       ['application/*', 'GET'],
       ['', 'POST'],
@@ -117,7 +117,7 @@ describe('createUnifiedDocuments', () => {
       expect(find('/apis/example.com/v1', accept, method)?.load().body.toString()).to.contain('widgets');
   });
 
-  it('compresses long documents alone, and those only once', async () => {
+  it('compresses only long documents, and each only once', async () => {
     const big = find('/apis/big.example.com/v1')?.load();
     const compressed = await big?.gzipped();
     expect(gunzipSync(compressed ?? Buffer.alloc(0))).to.deep.equal(big?.body);

@@ -29,7 +29,7 @@ const broken: Readonly<Record<string, Answer>> = {
   'is interim for ever': write('HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(100)),
 };
 
-describe('answers that what is behind a server breaks', function () {
+describe('answers that a backend of a server breaks', function () {
   this.timeout(30_000);
   const authority = createTestAuthority('peers');
   let home: LoopbackPeer;
@@ -65,7 +65,7 @@ describe('answers that what is behind a server breaks', function () {
     proxy.get(path, {}, method, method === 'POST' ? 'body' : undefined).catch((error: Error) => error.message);
 
   for (const [what, answer] of Object.entries(broken))
-    it(`leave the server in, where one ${what}`, async () => {
+    it(`leave the server in use if one ${what}`, async () => {
       home.answer = (request, response) =>
         request.url === '/version' ? response.end('{}') : request.resume() && answer(request, response);
       for (const path of [
@@ -82,14 +82,14 @@ describe('answers that what is behind a server breaks', function () {
       expect(takenOut).to.deep.equal([]);
     });
 
-  it('leave the server in, where it was an upgrade that was not answered', async () => {
+  it('leave the server in use if it did not answer an upgrade', async () => {
     home.onUpgrade = (_request, socket) => socket.destroy();
     const upgrade = 'HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n';
     await proxy.sendRaw(`GET /api/v1/namespaces/a/services/x/proxy/y ${upgrade}`);
     expect(takenOut).to.deep.equal([]);
   });
 
-  it('leave the server in, where an aggregated server says that it is shutting down, and repeat no write', async () => {
+  it('leave the server in use if an aggregated server is shutting down, and repeat no write', async () => {
     const other = await startLoopbackPeer('other', authority);
     const nodes = { ...groupVersion('metrics.k8s.io/v1beta1', { nodes: [0, 1] }), origin: 'Aggregated' } as const;
     const peers = [home, other].map(({ address }) => ({ id: address, address, state: 'Ready' }) as const);
@@ -106,7 +106,7 @@ describe('answers that what is behind a server breaks', function () {
     await other.kill();
   });
 
-  it('leave the server in, where it answers a body that it does not want, and ends the connection', async () => {
+  it('leave the server in use if it answers before the end of a body and closes the connection', async () => {
     home.answer = ({ socket }) => void socket.destroy();
     const head =
       'POST /api/v1/namespaces/a/pods HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 9000000\r\n\r\n';
@@ -123,7 +123,7 @@ describe('answers that what is behind a server breaks', function () {
     await eventually(() => takenOut.length === 1);
   });
 
-  it('take the server out where nobody is behind it', async () => {
+  it('take the server out if it has no backend', async () => {
     home.answer = ({ socket }) => void socket.destroy();
     await ask('POST', '/api/v1/namespaces/a/pods');
     expect(takenOut).to.have.length(1);

@@ -78,7 +78,7 @@ describe('mayBeUnknownResource', () => {
 });
 
 describe('encodeStatus', () => {
-  it('writes what the client accepts first, and JSON else', () => {
+  it('writes the first encoding that the client accepts, or else JSON', () => {
     const failure = buildStatus(503, 'why', 1);
     expect(JSON.parse(encodeStatus(failure, '').body.toString())).to.deep.equal(failure);
     expect(encodeStatus(failure, 'application/yaml').body.toString()).to.include('reason: ServiceUnavailable');

@@ -103,7 +103,7 @@ describe('forwarding one request', () => {
   };
 
   for (const broken of ['respond', 'onHead', 'write', 'resume', 'end', 'onFault', 'dispatch'])
-    it(`cuts off its answer, and tells, where ${broken} throws; the transport goes on`, () => {
+    it(`cuts off its answer and reports it if ${broken} throws; the transport goes on`, () => {
       const { handler, seen, drain } = start(broken);
       if (broken === 'onFault' || broken === 'dispatch')
         handler.onFault({ kind: 'reset', sent: true, error: new Error('gone') });
@@ -121,7 +121,7 @@ describe('forwarding one request', () => {
     });
 
   for (const broken of ['onHead', 'accept'])
-    it(`ends both sides of an upgrade, and tells, where ${broken} throws`, () => {
+    it(`ends both sides of an upgrade and reports it if ${broken} throws`, () => {
       const { handler, seen } = start(broken);
       const socket = new PassThrough();
       handler.onUpgrade([], socket);
@@ -157,7 +157,7 @@ describe('forwarding one request', () => {
     });
 
     for (const status of [400, 408, 413, 429, 431, 500, 501, 503, 504])
-      it(`not by ${status}, which servers say before they look at the token, unless flow control has seen it`, () => {
+      it(`not by ${status} without the header of flow control, as servers say it before they look at the token`, () => {
         const connection = clientConnection();
         const given = { rawHeaders: bearer('made-up'), connection };
         expect(askAs(given, status)).to.deep.equal([false]);
@@ -165,7 +165,7 @@ describe('forwarding one request', () => {
         expect(askAs(given, status)).to.deep.equal([true]);
       });
 
-    it('however the token is spelled, but no other credential', () => {
+    it('for any spelling of the token, but for no other credential', () => {
       const connection = clientConnection();
       const spelled = (value: string) => ({ rawHeaders: ['Authorization', value], connection });
       expect(askAs(spelled('Bearer good'), 200)).to.deep.equal([false]);
@@ -175,7 +175,7 @@ describe('forwarding one request', () => {
         for (let turn = 0; turn < 2; turn++) expect(askAs(spelled(value), 200)).to.deep.equal([false]);
     });
 
-    it('never without one, and always where this proxy’s own speaks', () => {
+    it('never without a credential, and always for the credential of this proxy', () => {
       const connection = clientConnection();
       expect(askAs({ connection }, 200)).to.deep.equal([false]);
       expect(askAs({ connection }, 200)).to.deep.equal([false]);
@@ -183,7 +183,7 @@ describe('forwarding one request', () => {
       expect(askAs({ replacesToken: true }, 200)).to.deep.equal([true]);
     });
 
-    it('and remembers no end of them', () => {
+    it('and bounds how many it remembers', () => {
       const connection = clientConnection();
       for (let at = 0; at < 64; at++) askAs({ rawHeaders: bearer(String(at)), connection }, 200);
       expect(askAs({ rawHeaders: bearer('0'), connection }, 200)).to.deep.equal([true]);

@@ -51,7 +51,7 @@ describe('--goaway-chance', () => {
     expect(seen.map((value) => value === 'close')).to.deep.equal([false, true, false]);
   });
 
-  it('tells a share of the clients over HTTP/2 to go, and serves what is on its way', async () => {
+  it('tells a share of the clients over HTTP/2 to go, and serves the requests on their way', async () => {
     await start(0.01);
     const held: ServerResponse[] = [];
     home.answer = (_request, response) => {
@@ -73,7 +73,7 @@ describe('--goaway-chance', () => {
     expect(ended.map(({ stream }) => stream)).to.have.members([1, 3]);
   });
 
-  it('asks nothing of chance when it is off', async () => {
+  it('uses no random number while it is off', async () => {
     await start(0);
     chances = [0];
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });

@@ -32,7 +32,7 @@ describe('interim answers', function () {
     `${method} ${path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n${more}\r\n`;
 
   for (const method of ['GET', 'POST'])
-    it(`of a server to a ${method} are passed on over HTTP/1.1, without what is about the connection`, async () => {
+    it(`of a server to a ${method} are passed on over HTTP/1.1, without the fields about the connection`, async () => {
       home.answer = (_request, response) => {
         response.socket?.write(interim);
         response.end('done');
@@ -73,7 +73,7 @@ describe('interim answers', function () {
     expect(await proxy.sendRaw(`GET ${path} HTTP/1.0\r\n\r\n`)).to.match(/^HTTP\/1\.1 200 OK\r\n/);
   });
 
-  it('tell a client once to go on with its body, whoever says so', async () => {
+  it('tell a client only once to go on with its body', async () => {
     home.answer = (asked, response) => {
       response.socket?.write('HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n');
       asked.resume();

@@ -40,7 +40,7 @@ describe('keepBody', () => {
     expect(String((await waiting).value)).to.equal('cd');
   });
 
-  it('passes a long body on, and says that it is not whole any more', async () => {
+  it('passes a long body on, and says that it is no longer whole', async () => {
     const body = keepBody(() => chunksOf('abc', 'def', 'ghi'), 5);
     expect(await readAll(body.open())).to.equal('abcdefghi');
     expect(body.whole).to.equal(false);
@@ -55,7 +55,7 @@ describe('keepBody', () => {
     expect(failure).to.equal('the client has left');
   });
 
-  it('keeps no body that comes in countless pieces', async () => {
+  it('does not keep a body that comes in too many pieces', async () => {
     const kept = keepBody(async function* () {
       for (let at = 0; at < 1_100; at++) yield Buffer.from('x');
     }, 10_000);

@@ -50,7 +50,7 @@ describe('answers that Node will not write', function () {
     ]);
   });
 
-  it('leaves out the announcement of trailers where there can be none', async () => {
+  it('leaves out the announcement of trailers if the answer cannot have any', async () => {
     home.answer = (request, response) => {
       // Node would not write it either, so it goes past Node.
       const length = request.method === 'HEAD' ? '' : 'Content-Length: 1\r\n';
@@ -74,7 +74,7 @@ describe('answers that Node will not write', function () {
     }
   });
 
-  it('lets a refused upgrade go though its client sends on', async () => {
+  it('forgets a refused upgrade even if its client goes on sending', async () => {
     home.answer = (_request, response) => response.writeHead(403).end('no');
     const socket = tlsConnect({ host: '127.0.0.1', port: proxy.port, ca: authority.caPem, servername: 'localhost' });
     socket.on('error', () => {});

@@ -106,7 +106,7 @@ describe('ambiguous requests', function () {
       expect(home.seen).to.have.length(0);
     });
 
-  it('says what is wrong with a head without Host, and with a Host that is none', async () => {
+  it('names the fault of a head without Host, and of an invalid Host', async () => {
     for (const fields of ['', 'Accept: */*\r\n'])
       expect(readRefusal(await proxy.sendRaw(`GET / HTTP/1.1\r\n${fields}\r\n`), 400).message).to.equal(
         'exactly one Host is needed',
@@ -115,7 +115,7 @@ describe('ambiguous requests', function () {
     expect(readRefusal(odd, 400).message).to.match(/^the Host has a character /);
   });
 
-  it('serves HTTP/1.0 without Host, as probes of load balancers are, and gives the server one', async () => {
+  it('serves HTTP/1.0 without Host, as load balancers probe, and gives the server one', async () => {
     for (const fields of ['', 'Accept: */*\r\n']) {
       home.seen.length = 0;
       expect(await proxy.sendRaw(`GET /healthz HTTP/1.0\r\n${fields}\r\n`)).to.match(/^HTTP\/1\.1 200 .*home$/s);
@@ -123,7 +123,7 @@ describe('ambiguous requests', function () {
     }
   });
 
-  it('refuses in a Host every byte that Go’s server does, and no other, over HTTP/1.1 and HTTP/2', () => {
+  it('refuses exactly the bytes in a Host that Go’s server refuses, over HTTP/1.1 and HTTP/2', () => {
     const allowed = /[0-9A-Za-z!$%&'()*+,\-.:;=[\]_~]/;
     for (let byte = 0; byte < 256; byte++) {
       const character = String.fromCharCode(byte);
@@ -162,7 +162,7 @@ describe('ambiguous requests', function () {
       expect(home.seen.map(({ url }) => url)).not.to.include('/smuggled');
     });
 
-  it('takes what is in a body for a body, whatever it looks like', async () => {
+  it('takes the bytes of a body for a body, whatever they look like', async () => {
     const inner = 'GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n';
     const bodies: string[] = [];
     home.answer = (request, response) => {
@@ -181,14 +181,14 @@ describe('ambiguous requests', function () {
     expect(home.seen.map(({ url }) => url)).not.to.include('/smuggled');
   });
 
-  it('does not answer what follows a request that it refused', async () => {
+  it('does not answer what follows a refused request', async () => {
     const text = 'TRACE / HTTP/1.1\r\nHost: a\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n';
     const received = await proxy.sendRaw(text);
     expect(received.match(/HTTP\/1\.1 /g)).to.have.length(1);
     expect(home.seen.map(({ url }) => url)).not.to.include('/smuggled');
   });
 
-  it('lets no trailer of a request say who is asking', async () => {
+  it('ignores identity fields in the trailers of a request', async () => {
     const trailers = 'X-Remote-User: root\r\nImpersonate-User: root';
     let seen: unknown;
     home.answer = (request, response) => {
@@ -220,7 +220,7 @@ describe('ambiguous requests', function () {
     session.close();
   });
 
-  it('refuses HTTP/2 whose name for the host is none', async () => {
+  it('refuses HTTP/2 with an invalid name for the host', async () => {
     const session = http2Connect(`https://localhost:${proxy.port}`, { ca: authority.caPem });
     for (const host of [{ ':authority': 'user@one' }, { ':authority': 'one/two' }, { ':authority': '', host: 'a b' }]) {
       const stream = session.request({ ':path': '/', ...host });

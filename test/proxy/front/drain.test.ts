@@ -60,7 +60,7 @@ describe('the end of a proxy', function () {
     expect(silent.destroyed).to.equal(true);
   });
 
-  it('is not needed to change the certificate: running connections go on, new ones get the new one', async () => {
+  it('is not needed for a new certificate: running connections go on, and new ones get it', async () => {
     let watch: ServerResponse | undefined;
     home.answer = (_request, response) => {
       watch = response;
@@ -103,7 +103,7 @@ describe('the end of a proxy', function () {
     expect(received).to.match(/\r\n0\r\n\r\n$/);
   });
 
-  it('ends watches evenly over their time, and a lone one at its end', async () => {
+  it('ends watches evenly over their time, and a single one at its end', async () => {
     const clock = createManualClock();
     const limits = { maxRequests: 10, maxUnauthenticated: 250, maxLongRunning: 10, requestTimeoutMs: 1_000_000 };
     const endedBy = async (count: number, graceMs: number, stepsMs: readonly number[]) => {
@@ -133,7 +133,7 @@ describe('the end of a proxy', function () {
     expect(await endedBy(3, 0, [0])).to.deep.equal([3]);
   });
 
-  it('serves over HTTP/2 what was on its way when it said that it goes, and nothing after a second word', async () => {
+  it('serves requests over HTTP/2 that were on their way at its first GOAWAY, and none after the second', async () => {
     const held: ServerResponse[] = [];
     home.answer = (_request, response) => {
       held.push(response);
@@ -170,7 +170,7 @@ describe('the end of a proxy', function () {
     expect(home.seen).to.have.length(2);
   });
 
-  it('names the last request after a second to a client that answers no ping', async () => {
+  it('names the last request after a second if the client answers no ping', async () => {
     const client = await connectRawHttp2(proxy.port, authority.caPem);
     await eventually(() => client.seen.length > 0);
     const drained = drain(0);

@@ -97,7 +97,7 @@ describe('long heads', function () {
       return { received: () => received };
     }
 
-    it('leave room for others until their requests are answered, and are 429 beyond it', async () => {
+    it('leave room for others until their requests are answered, and get 429 beyond that room', async () => {
       const running = proxy.get('/api/v1/pods', { 'X-Long': 'a'.repeat(800_000) });
       await eventually(() => held.length === 1);
       const refused = await proxy.get('/api/v1/pods', { 'X-Long': 'a'.repeat(800_000) });

@@ -101,7 +101,7 @@ describe('who a client is', function () {
       expect(seen('x-remote-user')).to.deep.equal(['jane']);
     });
 
-    it('is the certificate where there is a token too, and the token goes nowhere', async () => {
+    it('is the user of the certificate if there is a token too, and the token goes nowhere', async () => {
       await get(jane, {
         Authorization: 'Bearer secret',
         'Sec-WebSocket-Protocol': 'base64url.bearer.authorization.k8s.io.c2VjcmV0, v4.channel.k8s.io',
@@ -111,7 +111,7 @@ describe('who a client is', function () {
       expect(seen('sec-websocket-protocol')).to.deep.equal(['v4.channel.k8s.io']);
     });
 
-    it('is the token without a certificate, over a connection that proves nothing', async () => {
+    it('is the user of the token without a certificate, over a connection that proves nothing', async () => {
       await get(undefined, { Authorization: 'Bearer secret' });
       expect(seen('authorization')).to.deep.equal(['Bearer secret']);
       expect(home.seen.at(-1)?.clientName).to.equal(undefined);
@@ -124,7 +124,7 @@ describe('who a client is', function () {
     });
 
     for (const spelling of ['X-Remote-User', 'x-remote-user', 'X_Remote_User', 'X-Remote_User'])
-      it(`is nobody else by ${spelling}, whoever sends it`, async () => {
+      it(`cannot become somebody else with ${spelling}`, async () => {
         for (const certificate of [undefined, jane]) {
           await get(certificate, { [spelling]: 'root', 'X-Remote-Group': 'system:masters', 'X-Remote-Uid': '0' });
           expect(seen('x-remote-user')).to.deep.equal(certificate === undefined ? [] : ['jane']);
@@ -133,7 +133,7 @@ describe('who a client is', function () {
         }
       });
 
-    it('is nobody else by the names that the control plane was told to use instead', async () => {
+    it('cannot become somebody else with the header names that the control plane uses instead', async () => {
       authorities = { ...authorities, headerNames: { ...headerNames, user: ['X-Acme-User'], extraPrefix: ['Acme-'] } };
       const underscores = { X_Acme_User: 'root', 'x-acme_user': 'root', ACME_Scopes: 'all' };
       const answer = await get(jane, {
@@ -149,19 +149,19 @@ describe('who a client is', function () {
       expect(seen('acme-scopes')).to.deep.equal([]);
     });
 
-    it('lets Connection remove nothing that says who it is', async () => {
+    it('cannot remove its identity with Connection', async () => {
       await get(jane, { Connection: 'close, X-Remote-User, X-Remote-Group' });
       expect(seen('x-remote-user')).to.deep.equal(['jane']);
     });
 
-    it('leaves impersonation to the server, which judges by the stamped user', async () => {
+    it('leaves impersonation to the server, which decides by the stamped user', async () => {
       await get(jane, { 'Impersonate-User': 'bob', 'Impersonate-Group': ['x', 'y'] });
       expect(seen('x-remote-user')).to.deep.equal(['jane']);
       expect(seen('impersonate-user')).to.deep.equal(['bob']);
       expect(seen('impersonate-group')).to.deep.equal(['x', 'y']);
     });
 
-    it('is nobody with a certificate of a strange authority, unless a token says who', async () => {
+    it('is nobody with a certificate of an unknown CA, unless there is a token', async () => {
       const stranger = strangers.issue({ commonName: 'jane', usage: 'clientAuth' });
       expect((await get(stranger)).status).to.equal(401);
       expect(home.seen).to.have.length(0);
@@ -170,13 +170,13 @@ describe('who a client is', function () {
       expect(seen('authorization')).to.deep.equal(['Bearer secret']);
     });
 
-    it('is nobody with a certificate that has expired, or that is for servers', async () => {
+    it('is nobody with an expired certificate, or with one for servers', async () => {
       expect((await get(user('jane', { expired: true }))).status).to.equal(401);
       expect((await get(user('jane', { usage: 'serverAuth' }))).status).to.equal(401);
       expect(home.seen).to.have.length(0);
     });
 
-    it('is nobody any more when the authority is taken away, on the connection that stands too', async () => {
+    it('is nobody once the CA is removed, even on an open connection', async () => {
       const session = http2Connect(`https://localhost:${proxy.port}`, {
         ca: peers.caPem,
         cert: jane.certPem,
@@ -194,7 +194,7 @@ describe('who a client is', function () {
       session.destroy();
     });
 
-    it('is nobody any more when the certificate expires, on the connection that stands too', async () => {
+    it('is nobody once the certificate expires, even on an open connection', async () => {
       await proxy.stop();
       const clock = createManualClock(Date.parse(new X509Certificate(jane.certPem).validTo) - 20_000);
       await start('RequestHeader', { clock });
@@ -216,13 +216,13 @@ describe('who a client is', function () {
       session.destroy();
     });
 
-    it('is unknown, not nobody, until the authorities are known', async () => {
+    it('is unknown, not nobody, until the proxy knows the CAs', async () => {
       authorities = { ...authorities, clientCa: [], requestHeaderCa: [] };
       const { status, headers } = await get(jane);
       expect([status, headers['retry-after']]).to.deep.equal([503, '1']);
     });
 
-    it('is nobody with a certificate that has no common name, save for a token, as no proxy has such a one', async () => {
+    it('is nobody with a certificate without a common name, unless there is a token, as no proxy has such a one', async () => {
       const nameless = user('', { organizations: ['system:masters'] });
       expect((await get(nameless)).status).to.equal(401);
       expect(home.seen).to.have.length(0);
@@ -231,13 +231,16 @@ describe('who a client is', function () {
       expect(seen('authorization')).to.deep.equal(['Bearer good']);
     });
 
-    it('is nobody with such a certificate too where this proxy knows of no proxies, as servers may', async () => {
-      authorities = { ...authorities, requestHeaderCa: [] };
-      expect((await get(user('', { organizations: ['system:masters'] }))).status).to.equal(401);
-      expect(home.seen).to.have.length(0);
-    });
+    it(
+      'is nobody with such a certificate even if this proxy knows no other proxies, because ' + 'servers may know some',
+      async () => {
+        authorities = { ...authorities, requestHeaderCa: [] };
+        expect((await get(user('', { organizations: ['system:masters'] }))).status).to.equal(401);
+        expect(home.seen).to.have.length(0);
+      },
+    );
 
-    it('is refused with a name that HTTP would change into another', async () => {
+    it('is refused if HTTP would change its name', async () => {
       for (const odd of ['admin ', ' admin', 'a\tb'])
         expect((await get(user(odd))).status, JSON.stringify(odd)).to.equal(403);
       expect(home.seen).to.have.length(0);
@@ -248,7 +251,7 @@ describe('who a client is', function () {
       expect(Buffer.from(seen('x-remote-user')[0] ?? '', 'latin1').toString('utf8')).to.equal('jürgen');
     });
 
-    it('is whom an authenticated proxy says', async () => {
+    it('is the user that an authenticated proxy names', async () => {
       await get(frontProxy, {
         'X-Remote-User': 'bob',
         'X-Remote-Group': ['g1', 'g2'],
@@ -259,14 +262,17 @@ describe('who a client is', function () {
       expect(seen('x-remote-extra-acme.com%2fkey')).to.deep.equal(['v']);
     });
 
-    it('is not whom a proxy of another name says, nor a user, though the authorities have one name', async () => {
-      const foreign = proxies.issue({ commonName: 'other-proxy', usage: 'clientAuth' });
-      expect((await get(foreign, { 'X-Remote-User': 'root' })).status).to.equal(401);
-      for (const pretender of [user('front-proxy-client'), user('front-proxy-client', { withoutKeyId: true })]) {
-        await get(pretender, { 'X-Remote-User': 'root' });
-        expect(seen('x-remote-user')).to.deep.equal(['front-proxy-client']);
-      }
-    });
+    it(
+      'is not the user that a proxy with another name sends, nor a client user, even if both ' + 'CAs have one name',
+      async () => {
+        const foreign = proxies.issue({ commonName: 'other-proxy', usage: 'clientAuth' });
+        expect((await get(foreign, { 'X-Remote-User': 'root' })).status).to.equal(401);
+        for (const pretender of [user('front-proxy-client'), user('front-proxy-client', { withoutKeyId: true })]) {
+          await get(pretender, { 'X-Remote-User': 'root' });
+          expect(seen('x-remote-user')).to.deep.equal(['front-proxy-client']);
+        }
+      },
+    );
 
     it('lets an authenticated proxy route once: to home or nowhere', async () => {
       const marked = { 'X-Remote-User': 'bob', 'x-kubernetes-peer-proxied': 'true' };
@@ -278,7 +284,7 @@ describe('who a client is', function () {
       expect(other.seen).to.have.length(0);
     });
 
-    describe('under authorities of one name, without key identifiers', () => {
+    describe('under CAs of one name, without key identifiers', () => {
       const clientExtensions = ['basicConstraints=CA:FALSE', 'extendedKeyUsage=clientAuth'];
       const authority = (issuer?: TestCertificate, ...more: string[]) =>
         issueTestCertificate({
@@ -309,14 +315,14 @@ describe('who a client is', function () {
         [401, 401],
       ];
 
-      it('is believed whichever signed, in any order', async () => {
+      it('is accepted from either CA, in any order', async () => {
         for (const issuer of [one, other, third])
           expect(await statuses(client(issuer), one, other, third)).to.deep.equal(accepted);
         expect(seen('x-remote-user')).to.deep.equal(['jane']);
         expect(await statuses(client(unlisted), one, other)).to.deep.equal(refused);
       });
 
-      it('is believed by an intermediate of either, sent or listed', async () => {
+      it('is accepted from an intermediate of either CA, sent or listed', async () => {
         for (const issuer of [one, other]) {
           const intermediate = authority(issuer);
           const leaf = client(intermediate);
@@ -328,7 +334,7 @@ describe('who a client is', function () {
         expect(await statuses(withChain(client(foreign), foreign), one, other)).to.deep.equal(refused);
       });
 
-      it('is not believed with what Go refuses', async () => {
+      it('is not accepted with a certificate that Go refuses', async () => {
         const noAuthority = issueTestCertificate({
           commonName: 'kubernetes',
           extensions: ['basicConstraints=CA:FALSE'],
@@ -386,7 +392,7 @@ describe('who a client is', function () {
       expect(seen('audit-id')).to.deep.equal(['audit-7']);
     });
 
-    it('takes no such mark from anybody else', async () => {
+    it('accepts this mark from nobody else', async () => {
       const mark = { 'x-kubernetes-peer-proxied': 'true' };
       expect((await get(jane, mark, '/apis/new.io/v1/things')).body).to.equal('other');
       await get(jane, mark);
@@ -409,7 +415,7 @@ describe('who a client is', function () {
       expect(home.seen.at(-1)?.clientName).to.equal(undefined);
     });
 
-    it('is refused to impersonate on top of that, in any spelling, and never ignored', async () => {
+    it('cannot impersonate on top of that: the proxy refuses any spelling, and ignores none', async () => {
       for (const name of ['Impersonate-User', 'impersonate-group', 'Impersonate-Extra-Scopes']) {
         const { status, body } = await get(jane, { [name]: 'x' });
         expect(status).to.equal(403);
@@ -418,7 +424,7 @@ describe('who a client is', function () {
       expect(home.seen).to.have.length(0);
     });
 
-    it('impersonates with a token of its own as ever, and with nothing of the proxy', async () => {
+    it('impersonates as usual with its own token, and without the credential of the proxy', async () => {
       await get(undefined, { Authorization: 'Bearer secret', 'Impersonate-User': 'bob' });
       expect(seen('authorization')).to.deep.equal(['Bearer secret']);
       expect(seen('impersonate-user')).to.deep.equal(['bob']);
@@ -426,7 +432,7 @@ describe('who a client is', function () {
       expect(seen('authorization')).to.deep.equal([]);
     });
 
-    it('is nobody else by X-Remote-User', async () => {
+    it('cannot become somebody else with X-Remote-User', async () => {
       await get(jane, { 'X-Remote-User': 'root' });
       expect(seen('x-remote-user')).to.deep.equal([]);
     });
@@ -435,7 +441,7 @@ describe('who a client is', function () {
   describe('in mode TokenPassthrough', () => {
     beforeEach(() => start('TokenPassthrough'));
 
-    it('is not asked for a certificate, and sends X-Remote-User to nobody', async () => {
+    it('is not asked for a certificate, and cannot send X-Remote-User to a server', async () => {
       await get(jane, { 'X-Remote-User': 'root', Authorization: 'Bearer secret' });
       expect(seen('x-remote-user')).to.deep.equal([]);
       expect(seen('authorization')).to.deep.equal(['Bearer secret']);

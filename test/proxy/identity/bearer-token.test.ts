@@ -16,7 +16,7 @@ describe('the token of a request', () => {
       expect(hasToken(rawHeaders)).to.equal(true);
     });
 
-  it('is there, but nobody can tell which it is, where two differ', () => {
+  it('is ambiguous if two tokens differ', () => {
     const rawHeaders = ['Authorization', 'Bearer a', 'Sec-WebSocket-Protocol', asProtocol('b')];
     expect(bearerToken({ rawHeaders, connection: {} })).to.equal(undefined);
     expect(hasToken(rawHeaders)).to.equal(true);

@@ -41,13 +41,13 @@ function order(planned: ReturnType<typeof plan>): (string | undefined)[] {
 }
 
 describe('planRequest', () => {
-  it('sends what home serves home, binds the client to it, and has the others stand in', () => {
+  it('sends home what home serves, binds the client to it, and keeps the others as stand-ins', () => {
     const planned = plan(pods);
     expect(planned).to.deep.include({ kind: 'forward', route: 'home', binds: 'home' });
     expect(order(planned)).to.deep.equal(['a', 'b', 'c']);
   });
 
-  it('sends what home lacks to those that have it, in turn, and the one first that was used before', () => {
+  it('sends what home lacks to the servers that have it in turn, but first to the one used before', () => {
     expect(plan(things)).to.deep.include({ kind: 'forward', route: 'peer', binds: 'resource' });
     expect(order(plan(things))).to.deep.equal(['b', 'c']);
     expect(order(plan(things, {}, 1))).to.deep.equal(['c', 'b']);
@@ -67,12 +67,12 @@ describe('planRequest', () => {
     expect(turns).to.equal(1);
   });
 
-  it('routes nothing again that another proxy has routed here', () => {
+  it('does not route a request again that another proxy has routed here', () => {
     expect(order(plan(pods, { alreadyRouted: true }))).to.deep.equal(['a']);
     expect(plan(things, { alreadyRouted: true })).to.include({ kind: 'refuse', why: 'doubt' });
   });
 
-  it('refuses by 503 what waits for a table, and what has no home', () => {
+  it('refuses a request with 503 if there is no table, or no home', () => {
     for (const [facts, why] of [
       [{ needsTable: true }, 'no_table'],
       [{ home: undefined }, 'no_table'],
@@ -83,7 +83,7 @@ describe('planRequest', () => {
     }
   });
 
-  it('leaves a document of all servers to discovery', () => {
+  it('leaves a document about all servers to discovery', () => {
     expect(plan('/apis', { isDiscovery: true }).kind).to.equal('discovery');
   });
 });

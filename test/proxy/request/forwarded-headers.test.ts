@@ -79,7 +79,7 @@ describe('prepareRequestHeaders', () => {
       expect(prepare(headers)).to.deep.equal(['Host', 'h', name, 'alice', ...forwardedFor]);
     });
 
-  it('does not let Connection remove cookies, nor where a request comes from', () => {
+  it('does not let Connection remove cookies or the origin of a request', () => {
     const headers = [
       'Host',
       'h',
@@ -114,7 +114,7 @@ describe('prepareRequestHeaders', () => {
     ]);
   });
 
-  it('marks only what leaves its home', () => {
+  it('marks only requests that go to another server than home', () => {
     expect(prepare(['Host', 'h'], true)).to.deep.equal([
       'Host',
       'h',
@@ -130,7 +130,7 @@ describe('prepareAgain', () => {
   const connection = (): { remoteAddress: string; prepared?: PreparedFields } => ({ remoteAddress: '192.0.2.7' });
   const fields = ['Host', 'h', 'Authorization', 'Bearer a'];
 
-  it('gives what it gave, while fields, identity and destination are the same', () => {
+  it('returns the same headers while fields, identity and destination are the same', () => {
     const exchange = { rawHeaders: fields, identity: passThrough, connection: connection() };
     const first = prepareAgain(exchange, { peerProxied: false });
     expect(first.rawHeaders).to.deep.equal(prepare(fields));
@@ -143,7 +143,7 @@ describe('prepareAgain', () => {
     'another identity': { identity: { ...passThrough, stamp: ['X-Remote-User', 'u'] } },
   };
   for (const [what, other] of Object.entries(others))
-    it(`makes them anew for ${what}`, () => {
+    it(`makes new headers for ${what}`, () => {
       const exchange = { rawHeaders: fields, identity: passThrough, connection: connection() };
       prepareAgain(exchange, { peerProxied: false });
       const next = { ...exchange, ...other };
@@ -153,7 +153,7 @@ describe('prepareAgain', () => {
       );
     });
 
-  it('makes them anew for a server that is not home', () => {
+  it('makes new headers for a server that is not home', () => {
     const exchange = { rawHeaders: fields, identity: passThrough, connection: connection() };
     prepareAgain(exchange, { peerProxied: false });
     expect(prepareAgain(exchange, { peerProxied: true }).rawHeaders).to.deep.equal(prepare(fields, true));
@@ -161,7 +161,7 @@ describe('prepareAgain', () => {
 });
 
 describe('prepareResponseHeaders', () => {
-  it('passes everything but the hop, as often as it was', () => {
+  it('passes every field on as often as it came, except those about the connection', () => {
     const headers = [
       'Audit-Id',
       '1',

@@ -11,7 +11,7 @@ import { createTestAuthority } from '../../support/test-certificates.ts';
 
 const origin = 'https://console.example';
 
-describe('what home adds to every answer', function () {
+describe('the fields that home adds to every answer', function () {
   this.timeout(30_000);
   const authority = createTestAuthority('peers');
   let home: LoopbackPeer;
@@ -50,7 +50,7 @@ describe('what home adds to every answer', function () {
   });
 
   for (const path of ['/apis', '/api', '/api/v1/%zz'])
-    it(`is in what the proxy writes for ${path}, with a date and an audit id`, async () => {
+    it(`are in what the proxy writes for ${path}, with a date and an audit ID`, async () => {
       const { headers } = await proxy.get(path, { Origin: origin, 'Audit-ID': 'mine' });
       expect(headers).to.include({
         'access-control-allow-origin': origin,
@@ -65,7 +65,7 @@ describe('what home adds to every answer', function () {
       expect(other.headers['audit-id']).to.match(/^[0-9a-f-]{36}$/);
     });
 
-  it('answers a browser’s question before its request for every path', async () => {
+  it('answer the preflight request of a browser for every path', async () => {
     for (const path of ['/apis', '/api/v1/pods', '/apis/what.io/v1/things']) {
       const { status, headers } = await proxy.get(path, { Origin: origin }, 'OPTIONS');
       expect(status).to.equal(204);
@@ -74,13 +74,13 @@ describe('what home adds to every answer', function () {
     }
   });
 
-  it('asks about an origin without a credential', async () => {
+  it('come from a question to home without a credential', async () => {
     await proxy.get('/apis/what.io/v1/things', { Origin: origin, Authorization: 'Bearer secret' }, 'OPTIONS');
     const asked = home.seen.filter(({ method }) => method === 'OPTIONS');
     expect(asked.map(({ headers }) => [headers.origin, headers.authorization])).to.deep.equal([[origin, undefined]]);
   });
 
-  it('is left out where home cannot be asked', async () => {
+  it('are left out if home cannot be asked', async () => {
     await home.kill();
     const { status, headers } = await proxy.get('/api/v1/%zz', { Origin: origin });
     expect(status).to.equal(400);

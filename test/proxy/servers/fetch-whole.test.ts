@@ -41,7 +41,7 @@ describe('fetchWhole', () => {
     expect(aborts).to.deep.equal([]);
   });
 
-  it('ends an answer whose body never ends, as a fault that takes no server out', async () => {
+  it('ends an answer whose body never ends, with a fault that takes no server out', async () => {
     const { clock, handler, aborts, answer } = ask();
     handler.onHead(200, []);
     handler.onData(Buffer.from('half'), false);

@@ -55,7 +55,7 @@ describe('a server that hangs', function () {
         await Promise.all([home, other].map((peer) => peer.kill()));
       });
 
-      it('loses what it holds: reads are answered elsewhere, writes are 504', async () => {
+      it('loses its requests: reads go elsewhere, writes get 504', async () => {
         hang(home);
         const requests = { reads: [0, 1, 2, 3], writes: [0, 1, 2] };
         const reads = requests.reads.map(() => proxy.get('/api/v1/pods'));
@@ -70,7 +70,7 @@ describe('a server that hangs', function () {
         for (const { headers } of lost) expect(headers['retry-after']).to.equal(undefined);
       });
 
-      it('gets no new work, though the table grows old, and has its place again once it is ready', async () => {
+      it('gets no new work, even if the table grows old, and is back once it is ready', async () => {
         hang(home);
         const bodies: string[] = [];
         await proxy.get('/api/v1/pods').then(({ body }) => bodies.push(body));
@@ -97,7 +97,7 @@ describe('a server that hangs', function () {
       await Promise.all([home, other].map((peer) => peer.kill()));
     });
 
-    it('loses its watches, over both protocols, and what was upgraded', async () => {
+    it('loses its watches and upgraded connections, over both protocols', async () => {
       home.answer = (_request, response) => {
         response.writeHead(200, { 'Content-Type': 'application/json' });
         response.write('{}\n');
@@ -121,12 +121,12 @@ describe('a server that hangs', function () {
       session.destroy();
     });
 
-    it('waits for a slow answer of a server that is ready', async () => {
+    it('waits for a slow answer of a ready server', async () => {
       home.answer = (_request, response) => setTimeout(() => response.end('late'), limitMs);
       expect((await proxy.get('/api/v1/pods')).body).to.equal('late');
     });
 
-    it('keeps what a server has begun that says it is not ready, as one that shuts down does', async () => {
+    it('keeps its answer from a server that says it is not ready, such as one that shuts down', async () => {
       let finish: (() => void) | undefined;
       home.answer = (_request, response) => {
         finish = () => response.end('begun');
@@ -141,7 +141,7 @@ describe('a server that hangs', function () {
       expect((await begun).body).to.equal('begun');
     });
 
-    it('is told 503 with Retry-After where every server hangs', async () => {
+    it('gets 503 with Retry-After if every server hangs', async () => {
       hang(home);
       hang(other);
       const answers = await Promise.all([proxy.get('/api/v1/pods'), proxy.get('/version')]);
@@ -150,7 +150,7 @@ describe('a server that hangs', function () {
     });
 
     for (const status of [401, 403])
-      it(`is not told ${status} by a server that has not been ready since it failed`, async () => {
+      it(`gets no ${status} from a server that has not been ready since it failed`, async () => {
         for (const peer of [home, other]) {
           peer.onReadyz = (_request, response) => response.writeHead(500).end('[-]poststarthook/rbac failed\n');
           peer.answer = (_request, response) => response.writeHead(status).end();
@@ -178,7 +178,7 @@ describe('a server that hangs', function () {
         while (!statuses.has(status)) await askAll();
       });
 
-    it('is not sent to a home that the table has called not ready, when the table grows old', async () => {
+    it('does not go to a home that the table last called not ready, once the table is old', async () => {
       hang(home);
       proxy.use(table('NotReady'));
       proxy.doubt('the operator is gone');

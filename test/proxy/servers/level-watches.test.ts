@@ -16,13 +16,13 @@ import { createTestAuthority } from '../../support/test-certificates.ts';
 const plan = (counts: Record<string, number>, pinned?: string, most = 1_000) =>
   Object.fromEntries(planMoves(new Map(Object.entries(counts)), pinned, most));
 
-describe('the plan of which watches move', () => {
-  it('takes what the busiest have beyond the mean', () => {
+describe('the plan of the watches to move', () => {
+  it('takes watches from the busiest beyond the mean', () => {
     expect(plan({ a: 90, b: 90, c: 0 })).to.deep.equal({ a: 30, b: 30 });
     expect(plan({ a: 100, b: 0 })).to.deep.equal({ a: 50 });
   });
 
-  it('leaves servers alone that are nearly level, and a surplus that no move would make smaller', () => {
+  it('moves nothing between nearly level servers, and no surplus that a move would not reduce', () => {
     expect(plan({ a: 105, b: 95, c: 100 })).to.deep.equal({});
     expect(plan({ a: 1, b: 0 })).to.deep.equal({});
     expect(plan({ a: 2, b: 1, c: 1 })).to.deep.equal({});
@@ -147,7 +147,7 @@ describe('the levelling of watches', function () {
     expect(counts()).to.deep.equal([atOld, atYoung]);
   });
 
-  it('leaves logs alone, and what is asked for on the same connection where it was', async () => {
+  it('does not end logs, and does not move other requests of the same connection', async () => {
     await start();
     use('NotReady');
     const session = openSession();
@@ -163,35 +163,38 @@ describe('the levelling of watches', function () {
     expect(young.seen).to.have.length(0);
   });
 
-  it('moves a watch that is taken up on the same connection over HTTP/1.1, and ends that after an answer', async () => {
-    await start();
-    use('NotReady');
-    const agents = Array.from({ length: 4 }, () => new Agent({ keepAlive: true, maxSockets: 1 }));
-    /** Resolves when the answer has ended: to whether the connection is to end with it. */
-    const ask = (agent: Agent, path: string) =>
-      new Promise<boolean>((resolve, reject) => {
-        const { port, caPem: ca } = proxy;
-        const headers = { Authorization: 'Bearer a' };
-        const sent = request({ agent, host: 'localhost', port, ca, path, headers }, (response) => {
-          response.resume().once('close', () => resolve(response.headers.connection === 'close'));
+  it(
+    'moves a watch that resumes on the same connection over HTTP/1.1, and ends that connection ' + 'after an answer',
+    async () => {
+      await start();
+      use('NotReady');
+      const agents = Array.from({ length: 4 }, () => new Agent({ keepAlive: true, maxSockets: 1 }));
+      /** Resolves when the answer has ended: to whether the connection is to end with it. */
+      const ask = (agent: Agent, path: string) =>
+        new Promise<boolean>((resolve, reject) => {
+          const { port, caPem: ca } = proxy;
+          const headers = { Authorization: 'Bearer a' };
+          const sent = request({ agent, host: 'localhost', port, ca, path, headers }, (response) => {
+            response.resume().once('close', () => resolve(response.headers.connection === 'close'));
+          });
+          sent.once('error', reject).end();
         });
-        sent.once('error', reject).end();
-      });
-    const first = agents.map(async (agent) => ({ agent, closes: await ask(agent, watch) }));
-    await eventually(() => counts()[0] === 4, 5_000);
-    use('Ready');
-    await pass(60);
-    const { agent, closes } = await Promise.race(first);
-    expect(closes).to.equal(false);
-    const again = ask(agent, watch);
-    await eventually(() => counts()[1] === 1, 5_000);
-    for (const response of running.get(young) ?? []) response.end();
-    expect(await again).to.equal(true);
-    for (const each of agents) each.destroy();
-    await Promise.all(first);
-  });
+      const first = agents.map(async (agent) => ({ agent, closes: await ask(agent, watch) }));
+      await eventually(() => counts()[0] === 4, 5_000);
+      use('Ready');
+      await pass(60);
+      const { agent, closes } = await Promise.race(first);
+      expect(closes).to.equal(false);
+      const again = ask(agent, watch);
+      await eventually(() => counts()[1] === 1, 5_000);
+      for (const response of running.get(young) ?? []) response.end();
+      expect(await again).to.equal(true);
+      for (const each of agents) each.destroy();
+      await Promise.all(first);
+    },
+  );
 
-  it('gives a pinned home its watches back from those that stood in for it', async () => {
+  it('gives a pinned home its watches back from its stand-ins', async () => {
     await start(true);
     use('NotReady');
     await keepWatching(6);

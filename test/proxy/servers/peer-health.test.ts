@@ -32,7 +32,7 @@ describe('createPeerHealth', () => {
     return { clock, seen, ended, health, load, isWell };
   }
 
-  it('asks every second whoever has something to do, and every five seconds whoever has not', async () => {
+  it('probes a peer with requests every second, and any other every five seconds', async () => {
     const { clock, seen, load, ended } = setUp('ready');
     await clock.advance(0);
     expect(seen.probes).to.equal(1);
@@ -77,7 +77,7 @@ describe('createPeerHealth', () => {
     expect(isWell()).to.equal(true);
   });
 
-  it('takes a peer for hung that let it wait twice in a row, within five seconds of its silence', async () => {
+  it('takes a peer for hung after two late answers in a row, within five seconds of its silence', async () => {
     const { clock, seen, load, health, isWell } = setUp('ready');
     load.inFlight = 1;
     await clock.advance(0);
@@ -93,7 +93,7 @@ describe('createPeerHealth', () => {
     expect([isWell(), health.isHung(target.address)]).to.deep.equal([true, false]);
   });
 
-  it('leaves a peer alone that let it wait once', async () => {
+  it('keeps a peer after one late answer', async () => {
     const { clock, seen, load, isWell } = setUp('ready');
     load.inFlight = 1;
     for (const answer of ['ready', 'hung', 'ready', 'hung', 'ready'] as const) {
@@ -103,7 +103,7 @@ describe('createPeerHealth', () => {
     expect([isWell(), seen.hung]).to.deep.equal([true, 0]);
   });
 
-  it('gives a peer that names its etcd a second before it asks again', async () => {
+  it('gives a peer that blames its etcd a second before the next probe', async () => {
     const { clock, seen, load } = setUp('ready');
     load.inFlight = 1;
     await clock.advance(0);
@@ -114,26 +114,29 @@ describe('createPeerHealth', () => {
     expect(seen.hung).to.equal(1);
   });
 
-  it('takes out a peer that refuses what it answered before, as whoever has just started refuses everybody', async () => {
-    const { clock, seen, load, isWell } = setUp('ready');
-    load.inFlight = 1;
-    await clock.advance(0);
-    seen.answer = 'refused';
-    await clock.advance(1_000);
-    expect(isWell()).to.equal(false);
-    await clock.advance(11_000);
-    expect(isWell()).to.equal(true);
-    await clock.advance(11_000);
-    expect(isWell()).to.equal(true);
-  });
+  it(
+    'takes out a peer that refuses what it answered before, because a server that starts ' + 'refuses everybody',
+    async () => {
+      const { clock, seen, load, isWell } = setUp('ready');
+      load.inFlight = 1;
+      await clock.advance(0);
+      seen.answer = 'refused';
+      await clock.advance(1_000);
+      expect(isWell()).to.equal(false);
+      await clock.advance(11_000);
+      expect(isWell()).to.equal(true);
+      await clock.advance(11_000);
+      expect(isWell()).to.equal(true);
+    },
+  );
 
-  it('leaves a peer alone that has refused from the first', async () => {
+  it('keeps a peer that has refused from the first probe', async () => {
     const { clock, isWell } = setUp('refused');
     await clock.advance(30_000);
     expect(isWell()).to.equal(true);
   });
 
-  it('probes a peer that failed at once, and believes no answer that was on its way', async () => {
+  it('probes a failed peer at once, and ignores an answer that was already on its way', async () => {
     const { clock, seen, health, isWell } = setUp('ready', 100);
     await clock.advance(50);
     health.markDown(target, 'refused');
@@ -143,7 +146,7 @@ describe('createPeerHealth', () => {
     expect([seen.probes, isWell()]).to.deep.equal([2, true]);
   });
 
-  it('keeps a peer in that is doubted, and probes it now, but not again and again', async () => {
+  it('keeps a doubted peer, and probes it now, but not again and again', async () => {
     const { clock, seen, health, isWell, ended } = setUp('ready');
     await clock.advance(1_000);
     expect(seen.probes).to.equal(1);
@@ -164,7 +167,7 @@ describe('createPeerHealth', () => {
     ended.abort();
   });
 
-  it('probes it now where the table says that it is ready', async () => {
+  it('probes a peer now if the table says that it is ready', async () => {
     const { clock, seen, health, ended, isWell } = setUp();
     await clock.advance(100);
     expect([seen.probes, isWell()]).to.deep.equal([1, false]);
@@ -178,7 +181,7 @@ describe('createPeerHealth', () => {
     ended.abort();
   });
 
-  it('takes a refusal for health only after ten seconds of it, as whoever starts refuses everybody', async () => {
+  it('takes refusals for health only after ten seconds, because a server that starts refuses everybody', async () => {
     const { clock, seen, isWell } = setUp();
     await clock.advance(0);
     seen.answer = 'refused';
@@ -192,7 +195,7 @@ describe('createPeerHealth', () => {
     expect(isWell()).to.equal(true);
   });
 
-  it('takes a refusal for health at once if the table has said since it was away that it is ready', async () => {
+  it('takes a refusal for health at once if the table has called the peer ready since it was away', async () => {
     const { clock, seen, health, isWell } = setUp();
     await clock.advance(100);
     // An old table, which has not heard of its end.
@@ -206,7 +209,7 @@ describe('createPeerHealth', () => {
     expect(isWell()).to.equal(true);
   });
 
-  it('forgets whoever is not watched any more', async () => {
+  it('forgets a peer that is no longer watched', async () => {
     const { clock, seen, health, isWell } = setUp();
     await clock.advance(0);
     health.watch([]);
