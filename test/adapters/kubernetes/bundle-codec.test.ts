@@ -91,7 +91,7 @@ describe('bundle codec', () => {
     it(`does not parse a text of ${name}`, async () => {
       for (const bytes of [Buffer.from(text), gzipSync(text)]) {
         const read = await unpackBundle(bytes);
-        expect(read.ok || read.reason).to.match(/^it holds more than \d+ /);
+        expect(read.ok || read.reason).to.match(/^it has more than \d+ /);
       }
     });
 
@@ -100,7 +100,7 @@ describe('bundle codec', () => {
     const text = JSON.stringify(packBundle({ ...sampleBundle(7), apis }));
     expect(await unpackBundle(Buffer.from(text))).to.deep.equal({
       ok: false,
-      reason: 'apis: it holds more than 20000 names',
+      reason: 'apis: it has more than 20000 names',
     });
   });
 
@@ -118,7 +118,7 @@ describe('bundle codec', () => {
     const doubts = Array.from({ length: 1_000_001 }, () => ({ peer: 'a', reason: 'b', message: 'c' }));
     const table = { ...bundle.table, complete: false, doubts };
     const failed = await encodeBundle('table', { ...bundle, table }).catch((error: unknown) => String(error));
-    expect(failed).to.equal('Error: the routing table is too large: it holds more than 1000000 objects and lists');
+    expect(failed).to.equal('Error: the routing table is too large: it has more than 1000000 objects and lists');
   });
 
   it('names the bad field', () => {
