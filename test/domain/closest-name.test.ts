@@ -17,13 +17,37 @@ describe('closestName', () => {
     ['x', undefined],
     ['', undefined],
     ['d', undefined],
+    ['e', undefined],
+    ['dfif', 'diff'],
+    ['idff', 'diff'],
+    ['dfig', undefined],
+    ['daschbord', 'dashboard'],
   ];
   for (const [text, wanted] of cases)
     it(`finds ${wanted ?? 'nothing'} for ${JSON.stringify(text)}`, () =>
       expect(closestName(text, commands)).to.equal(wanted));
 
-  it('takes no notice of the dashes of a flag, and asks only if there is an answer', () => {
+  it('counts every letter that differs, and a swap only of two neighbours', () => {
+    for (const [text, name] of [
+      ['abcd', 'abxy'],
+      ['zzab', 'zzbc'],
+      ['zzbc', 'zzab'],
+      ['ab-c', 'abcd'],
+      ['abcd', 'ab-c'],
+    ] as const)
+      expect(closestName(text, [name]), `${text} ${name}`).to.equal(undefined);
+  });
+
+  it('finds nothing if no name is known, or if several begin with the text', () => {
+    expect(closestName('status', [])).to.equal(undefined);
+    expect(closestName('do', ['doctor', 'dominate'])).to.equal(undefined);
+    expect(closestName('abc', ['ab-cdefghi'])).to.equal(undefined);
+  });
+
+  it('ignores the dashes of a flag, and asks only if a name is close', () => {
     expect(didYouMean('-outptu', ['--output', '--watch'])).to.equal('; did you mean --output?');
+    expect(closestName('--og', ['--go'])).to.equal('--go');
+    expect(closestName('--kub', ['--kubeconfig-of-the-cluster'])).to.equal('--kubeconfig-of-the-cluster');
     expect(didYouMean('--nonsense', ['--output', '--watch'])).to.equal('');
   });
 });
