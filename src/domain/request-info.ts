@@ -181,7 +181,7 @@ function exactMatch(selector: string, field: string): string {
   let found = '';
   for (const term of splitTerms(selector)) {
     if (term === '') continue;
-    const match = /^(?<left>[^=!]*?)(?<operator>!=|==|=)(?<right>.*)$/s.exec(term);
+    const match = /^(?<left>.*?)(?<operator>!=|==|=)(?<right>.*)$/s.exec(term);
     const right = unescapeValue(match?.groups?.right ?? '\\');
     if (right === undefined) return '';
     if (found === '' && match?.groups?.operator !== '!=' && match?.groups?.left === field) found = right;

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { parseRequestInfo } from '../../src/domain/request-info.ts';
+import { isProxied, parseRequestInfo } from '../../src/domain/request-info.ts';
 
 /** The cases of `TestGetAPIRequestInfo` in k8s.io/apiserver, in this project's own form, and some of the edges. */
 const cases: readonly (readonly [
@@ -191,6 +191,7 @@ describe('parseRequestInfo', () => {
       if (parsed.kind !== 'ok') return;
       expect(parsed.info).to.include({
         isResourceRequest: true,
+        apiPrefix: target.includes('pis/') ? 'apis' : 'api',
         verb,
         group,
         version,
@@ -222,8 +223,13 @@ describe('parseRequestInfo', () => {
   ])
     it(`takes ${target} for no resource request`, () => {
       const parsed = parseRequestInfo('GET', target);
-      expect(parsed).to.have.nested.property('info.isResourceRequest', false);
-      expect(parsed).to.have.nested.property('info.verb', 'get');
+      const nothing = { apiPrefix: '', group: '', version: '', namespace: '', resource: '', subresource: '', name: '' };
+      expect(parsed.kind === 'ok' && parsed.info).to.deep.equal({
+        ...nothing,
+        isResourceRequest: false,
+        verb: 'get',
+        path: target,
+      });
     });
 
   for (const target of ['/api/v1/%zz', '/api/v1/pods%2', '/api/v1/watch', '/apis/batch/v1/proxy'])
@@ -232,6 +238,66 @@ describe('parseRequestInfo', () => {
     });
 
   it('does not stumble over escapes that are not UTF-8', () => {
-    expect(parseRequestInfo('GET', '/api/v1/pods/%ff')).to.have.nested.property('info.resource', 'pods');
+    expect(parseRequestInfo('GET', '/api/v1/pods/%ff%41')).to.deep.include({ kind: 'ok' }).and.to.have.nested.include({
+      'info.resource': 'pods',
+      'info.name': '\u00ffA',
+    });
+  });
+
+  /** As `fields.ParseSelector` and `url.ParseQuery` of Go read them. */
+  const selected: readonly (readonly [query: string, verb: string, name: string])[] = [
+    ['fieldSelector=metadata.name%3D%3Db', 'list', 'b'],
+    ['fieldSelector=metadata.name=b&limit=12', 'list', 'b'],
+    ['fieldSelector=metadata.name=b&limit=-5', 'list', 'b'],
+    ['fieldSelector=metadata.name=b&limit=%2B12', 'list', 'b'],
+    ['fieldSelector=metadata.name=b&limit=x5', 'list', ''],
+    ['fieldSelector=metadata.name=b&limit=5x', 'list', ''],
+    ['fieldSelector=metadata.name=b&timeoutSeconds=x&watch=1', 'watch', ''],
+    ['fieldSelector=metadata.name=.', 'list', ''],
+    ['fieldSelector=metadata.name=..', 'list', ''],
+    ['fieldSelector=metadata.name=a%2Fb', 'list', ''],
+    ['fieldSelector=metadata.name=a%252Fb', 'list', ''],
+    ['fieldSelector=,metadata.name=b,', 'list', 'b'],
+    ['fieldSelector=metadata.name=a,metadata.name=b', 'list', 'a'],
+    ['fieldSelector=xmetadata.name=b', 'list', ''],
+    ['fieldSelector=metadata.name=a=b', 'list', ''],
+    ['fieldSelector=a!b=c,metadata.name=b', 'list', 'b'],
+    ['fieldSelector=metadata.name=a+b', 'list', 'a b'],
+    [`fieldSelector=metadata.name=${encodeURIComponent('a\\,b')}`, 'list', 'a,b'],
+    [`fieldSelector=metadata.name=${encodeURIComponent('a\\=b')}`, 'list', 'a=b'],
+    [`fieldSelector=metadata.name=${encodeURIComponent('a\\\\')}`, 'list', 'a\\'],
+    [`fieldSelector=metadata.name=${encodeURIComponent('a\\x')}`, 'list', ''],
+    [`fieldSelector=metadata.name=${encodeURIComponent('a\\')}`, 'list', ''],
+    ['fieldSelector', 'list', ''],
+    ['watch=%zz&watch=1', 'watch', ''],
+    ['watch=1;x', 'list', ''],
+    ['&&w%61tch=1', 'watch', ''],
+    ['wat+ch=1', 'list', ''],
+  ];
+  for (const [query, verb, name] of selected)
+    it(`reads the parameters ${query} as kube-apiserver does`, () => {
+      expect(parseRequestInfo('GET', `/api/v1/pods?${query}`)).to.have.nested.include({
+        'info.verb': verb,
+        'info.name': name,
+      });
+    });
+
+  it('takes no part of the path for a parameter', () => {
+    const parsed = parseRequestInfo('GET', '/api/v1/pods&watch=1');
+    expect(parsed).to.have.nested.include({ 'info.verb': 'list', 'info.resource': 'pods&watch=1' });
+  });
+});
+
+describe('isProxied', () => {
+  it('is true for the subresource and for the old path, and for nothing else', () => {
+    for (const [target, expected] of [
+      ['/api/v1/namespaces/d/services/s/proxy/x', true],
+      ['/api/v1/proxy/nodes/n', true],
+      ['/api/v1/namespaces/d/pods/x/exec', false],
+      ['/api/v1/pods', false],
+    ] as const) {
+      const parsed = parseRequestInfo('GET', target);
+      expect(parsed.kind === 'ok' && isProxied(parsed.info), target).to.equal(expected);
+    }
   });
 });

@@ -1,9 +1,10 @@
 import { expect } from 'chai';
-import { indexTable } from '../../src/domain/table-index.ts';
+import type { FieldSkew, TableGroupVersion } from '../../src/domain/routing-table.ts';
+import { indexTable, type TableIndex } from '../../src/domain/table-index.ts';
 import { routingTable } from '../support/proxy-under-test.ts';
 
 describe('indexTable', () => {
-  const index = indexTable(
+  const table = () =>
     routingTable({
       peers: [
         { id: 'a', address: '10.0.0.1:6443', state: 'Ready' },
@@ -29,8 +30,12 @@ describe('indexTable', () => {
           resources: [{ resource: 'nodes', scope: 'Cluster', peers: [1], subresources: {} }],
         },
       ],
-    }),
-  );
+    });
+  // Made by the test, so that a mutation of what makes it is noticed.
+  let index: TableIndex;
+  beforeEach(() => {
+    index = indexTable(table());
+  });
 
   it('finds resources and subresources by their own peers', () => {
     expect(index.resource('', 'v1', 'pods', '')).to.deep.equal({ peers: [0, 1], scope: undefined });
@@ -56,7 +61,59 @@ describe('indexTable', () => {
 
   it('finds peers by address, and who serves a group or a version of it', () => {
     expect(index.peerAt('10.0.0.1:6443')).to.equal(0);
+    expect(index.peerAt('10.0.0.2:6443')).to.equal(undefined);
     expect(index.group('batch')).to.deep.equal([1]);
     expect(index.groupVersion('', 'v1')).to.deep.equal([0, 1]);
+  });
+
+  it('takes the first of two peers at one address, and sorts peers whatever the order of rows', () => {
+    const twins = indexTable(
+      routingTable({
+        peers: ['a', 'b', 'c'].map((id) => ({ id, address: '10.0.0.1:6443', state: 'Ready' as const })),
+        groupVersions: [
+          {
+            ...{ group: 'g', version: 'v1', origin: 'BuiltIn' },
+            resources: [
+              { resource: 'x', peers: [2], subresources: {} },
+              { resource: 'y', peers: [0, 1], subresources: {} },
+            ],
+          },
+        ],
+      }),
+    );
+    expect(twins.peerAt('10.0.0.1:6443')).to.equal(0);
+    expect(twins.group('g')).to.deep.equal([0, 1, 2]);
+  });
+
+  it('knows which group-versions an aggregated server serves', () => {
+    expect(index.isAggregated('metrics.k8s.io', 'v1beta1')).to.equal(true);
+    expect(index.isAggregated('metrics.k8s.io', 'v1')).to.equal(false);
+    expect(index.isAggregated('batch', 'v1')).to.equal(false);
+  });
+
+  it('lets only all servers together write while one of several may be of another version now', () => {
+    const fieldsOf = (
+      inDoubt: readonly boolean[],
+      changes: Partial<TableGroupVersion> = {},
+      skew: FieldSkew = 'Preserve',
+    ) =>
+      indexTable(
+        routingTable({
+          fieldSkew: skew,
+          peers: inDoubt.map((doubt, at) => ({ id: `${at}`, state: 'Ready', ...(doubt && { inDoubt: true }) })),
+          groupVersions: [
+            {
+              ...{ group: 'apps', version: 'v1', origin: 'BuiltIn' },
+              resources: [{ resource: 'deployments', peers: inDoubt.map((_, at) => at), subresources: {} }],
+              ...changes,
+            },
+          ],
+        }),
+      ).resource('apps', 'v1', 'deployments', '')?.fields;
+    expect(fieldsOf([false, true])).to.deep.equal({ writers: [0, 1], standIns: [], harmless: false });
+    expect(fieldsOf([false, false])).to.equal(undefined);
+    expect(fieldsOf([true])).to.equal(undefined);
+    expect(fieldsOf([false, true], { origin: 'CustomResource' })).to.equal(undefined);
+    expect(fieldsOf([false, true], {}, 'Ignore')).to.equal(undefined);
   });
 });
