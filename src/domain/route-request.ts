@@ -187,7 +187,7 @@ function routeListed(
     return { kind: 'home', notFound, instead: capable };
   if (capable.length > 0) return { kind: 'peer', notFound, candidates: capable };
   if (serving.length === 0) {
-    return unavailable(`no kube-apiserver can tell now whether ${what} exists: the server of that API does not answer`);
+    return unavailable(`no kube-apiserver can tell now what ${what} has: the server of that API does not answer`);
   }
   return unavailable(`no kube-apiserver that serves ${what} can take requests now: ${sayStates(index, serving)}`);
 }
