@@ -25,7 +25,7 @@ export class RunningRequest implements Keeper {
   before: RunningRequest | undefined;
   after: RunningRequest | undefined;
 
-  constructor(exchange: Exchange, startedAt: number, user: UserLoad, longRunning = false, isKnown = true) {
+  constructor(exchange: Exchange, startedAt: number, user: UserLoad, longRunning: boolean, isKnown: boolean) {
     this.exchange = exchange;
     this.startedAt = startedAt;
     this.user = user;

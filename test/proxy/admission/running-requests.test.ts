@@ -4,7 +4,7 @@ import { RunningRequest, RunningRequests } from '../../../src/proxy/admission/ru
 import type { Exchange } from '../../../src/proxy/request/exchange.ts';
 
 const user = { user: '', short: 0, long: 0 };
-const request = (at: number) => new RunningRequest({ target: String(at) } as Exchange, at, user);
+const request = (at: number) => new RunningRequest({ target: String(at) } as Exchange, at, user, false, true);
 
 function ordered(list: RunningRequests): number[] {
   const found: number[] = [];

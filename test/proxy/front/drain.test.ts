@@ -5,12 +5,9 @@ import { connect as tcpConnect } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
 import { expect } from 'chai';
 import { connectRawHttp2, flags, frame, frameTypes, literals, requestFields } from '../../../lab/raw-http2.ts';
-import { createAdmission } from '../../../src/proxy/admission/admission.ts';
-import { passThrough } from '../../../src/proxy/identity/request-identity.ts';
-import type { Exchange } from '../../../src/proxy/request/exchange.ts';
 import type { LoopbackPeer } from '../../support/loopback-peer.ts';
 import { startLoopbackPeer } from '../../support/loopback-peer.ts';
-import { createManualClock, eventually } from '../../support/manual-clock.ts';
+import { eventually } from '../../support/manual-clock.ts';
 import type { ProxyUnderTest } from '../../support/proxy-under-test.ts';
 import { startProxyUnderTest } from '../../support/proxy-under-test.ts';
 import { createTestAuthority } from '../../support/test-certificates.ts';
@@ -101,36 +98,6 @@ describe('the end of a proxy', function () {
     await ended;
     expect(stream.rstCode).to.equal(0);
     expect(received).to.match(/\r\n0\r\n\r\n$/);
-  });
-
-  it('ends watches evenly over their time, and a single one at its end', async () => {
-    const clock = createManualClock();
-    const limits = { maxRequests: 10, maxUnauthenticated: 250, maxLongRunning: 10, requestTimeoutMs: 1_000_000 };
-    const endedBy = async (count: number, graceMs: number, stepsMs: readonly number[]) => {
-      const { signal } = new AbortController();
-      const admission = createAdmission({ limits, clock, metrics: proxy.proxy.metrics, signal: AbortSignal.abort() });
-      let ended = 0;
-      const connection = {};
-      for (let at = 0; at < count; at++) {
-        const end = () => ended++;
-        const exchange: Partial<Exchange> = { identity: { ...passThrough, replacesToken: true, who: `${at}` } };
-        admission.enter(
-          { ...exchange, connection, status: () => 200, end, onClose: () => {} } as unknown as Exchange,
-          true,
-        );
-      }
-      const done = admission.endLongRunning(graceMs, signal);
-      const counts: number[] = [];
-      for (const stepMs of stepsMs) {
-        await clock.advance(stepMs);
-        counts.push(ended);
-      }
-      await done;
-      return counts;
-    };
-    expect(await endedBy(1, 10_000, [0, 5_000, 4_900, 100])).to.deep.equal([0, 0, 0, 1]);
-    expect(await endedBy(10, 10_000, [0, 1_000, 1_000, 3_000, 4_900, 100])).to.deep.equal([0, 1, 2, 5, 9, 10]);
-    expect(await endedBy(3, 0, [0])).to.deep.equal([3]);
   });
 
   it('serves requests over HTTP/2 that were on their way at its first GOAWAY, and none after the second', async () => {
