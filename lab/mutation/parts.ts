@@ -11,15 +11,13 @@ export const mutationParts: readonly MutationPart[] = [
   {
     name: 'identity',
     sources: ['src/proxy/identity/*.ts'],
-    tests: [
-      'test/proxy/{identity/authentication,request/forwarded-headers}.test.ts',
-      'test/integration/identity.test.ts',
-    ],
+    tests: ['test/proxy/{identity/*,request/forwarded-headers}.test.ts', 'test/integration/identity.test.ts'],
   },
   {
     name: 'limits',
     sources: ['src/proxy/admission/admission.ts', 'src/proxy/limits.ts', 'src/proxy/admission/running-requests.ts'],
     tests: [
+      'test/proxy/admission/admission.test.ts',
       'test/proxy/admission/limits.test.ts',
       'test/proxy/admission/running-requests.test.ts',
       'test/proxy/front/drain.test.ts',

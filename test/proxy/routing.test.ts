@@ -393,18 +393,15 @@ describe('the proxy', function () {
     });
 
     for (const discovery of [403, 500, 'no list'] as const)
-      it(
-        `makes the proxy send a read to another server, but never a write, if that discovery ` + `is ${discovery}`,
-        async () => {
-          answerFor(home, 404, unknownResource, discovery);
-          const write = await send('POST');
-          expect(statusAndRetry(write)).to.deep.equal([504, undefined]);
-          expect(write.body).to.include('whether it carried out the request is unknown');
-          expect([...asked(other), ...asked(third)]).to.deep.equal([]);
-          expect((await send('GET')).body).to.be.oneOf(['other', 'third']);
-          expect(proxy.behind).to.deep.equal([]);
-        },
-      );
+      it(`makes the proxy send a read to another server, but never a write, if that discovery is ${discovery}`, async () => {
+        answerFor(home, 404, unknownResource, discovery);
+        const write = await send('POST');
+        expect(statusAndRetry(write)).to.deep.equal([504, undefined]);
+        expect(write.body).to.include('whether it carried out the request is unknown');
+        expect([...asked(other), ...asked(third)]).to.deep.equal([]);
+        expect((await send('GET')).body).to.be.oneOf(['other', 'third']);
+        expect(proxy.behind).to.deep.equal([]);
+      });
 
     it('makes the proxy look for the subresource if the request is about one', async () => {
       const pods = groupVersion('v1', { pods: [0, 1, 2] });

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { bearerToken, hasToken } from '../../../src/proxy/identity/bearer-token.ts';
+import { bearerToken, hasToken, tokenDigest } from '../../../src/proxy/identity/bearer-token.ts';
 
 const asProtocol = (token: string) =>
   `base64url.bearer.authorization.k8s.io.${Buffer.from(token).toString('base64url')}`;
@@ -35,4 +35,31 @@ describe('the token of a request', () => {
       expect(bearerToken({ rawHeaders, connection: {} })).to.equal(undefined);
       expect(hasToken(rawHeaders)).to.equal(false);
     });
+});
+
+describe('tokenDigest', () => {
+  const digest = (rawHeaders: readonly string[], connection = {}) => tokenDigest({ rawHeaders, connection });
+
+  it('is the same for one token wherever it stands, differs from any other, and is not the token', () => {
+    const connection = {};
+    const found = digest(['Authorization', 'Bearer a'], connection);
+    expect(found).to.match(/^[\w-]{43}$/);
+    expect(digest(['Authorization', 'bearer a x'], connection)).to.equal(found);
+    expect(digest(['Sec-WebSocket-Protocol', asProtocol('a')], connection)).to.equal(found);
+    expect(digest(['Authorization', 'Bearer b'], connection)).not.to.equal(found);
+    expect(digest([], connection)).to.equal(undefined);
+  });
+
+  it('is remembered for the last field of a connection, unless that is long', () => {
+    const connection: { token?: { field: string } } = {};
+    for (const [token, isKept] of [
+      ['a'.repeat(16 * 1024 - 7), true],
+      ['a'.repeat(16 * 1024 - 6), false],
+    ] as const) {
+      const field = `Bearer ${token}`;
+      const found = digest(['Authorization', field], connection);
+      expect(digest(['Authorization', field], connection)).to.equal(found);
+      expect(connection.token?.field).to.equal(isKept ? field : undefined);
+    }
+  });
 });
