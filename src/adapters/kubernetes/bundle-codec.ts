@@ -104,7 +104,10 @@ export async function decodeBundle(head: BundleHead, shards: readonly BundleShar
   const decoded = await unpackBundle(compressed);
   if (!decoded.ok) return { ...decoded, isWhole: true };
   if (decoded.bundle.table.revision !== head.revision) {
-    return { ok: false, reason: `the head has revision ${head.revision}, the table has revision ${decoded.bundle.table.revision}` };
+    return {
+      ok: false,
+      reason: `the head has revision ${head.revision}, the table has revision ${decoded.bundle.table.revision}`,
+    };
   }
   return decoded;
 }

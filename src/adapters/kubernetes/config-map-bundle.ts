@@ -226,7 +226,8 @@ export function watchBundle(options: WatchBundleOptions): Reflector<V1ConfigMap>
     if (next === trouble) return;
     trouble = next;
     const inUse = accepted?.head.revision;
-    if (reason) log.warn('the published routing table is not usable; keeping the last good one', { reason, message, inUse });
+    if (reason)
+      log.warn('the published routing table is not usable; keeping the last good one', { reason, message, inUse });
     options.onTrouble(reason, message);
   }
 

@@ -441,8 +441,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
 
   #onContinuation(flags: number, id: number, bytes: Buffer, from: number, to: number): Fault | undefined {
     const block = this.#block;
-    if (block === undefined || block.id !== id)
-      return fault(errorCode.protocol, 'CONTINUATION without HEADERS');
+    if (block === undefined || block.id !== id) return fault(errorCode.protocol, 'CONTINUATION without HEADERS');
     block.parts.push(Buffer.from(bytes.subarray(from, to)));
     block.bytes += to - from;
     const most = 2 * this.#setting.maxFieldBytes;

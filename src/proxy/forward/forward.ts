@@ -584,10 +584,7 @@ class Forwarding implements AnswerHandler {
     }
     if (sent && !this.#isRepeatable) {
       this.#refuse(
-        buildStatus(
-          504,
-          `the connection to kube-apiserver ${id} was lost; the request may have been carried out`,
-        ),
+        buildStatus(504, `the connection to kube-apiserver ${id} was lost; the request may have been carried out`),
       );
       return;
     }
