@@ -78,7 +78,8 @@ describe('the manifests', () => {
       if (parsed.kind !== 'flags') throw new Error(JSON.stringify(parsed));
       const { limits, workers } = parsed.flags;
       const given = /^(\d+)Mi$/.exec(container?.resources?.limits?.memory ?? '')?.[1];
-      expect(Number(given) * 1024 * 1024).to.be.at.least(workers * worstCaseBytes(limits));
+      // A fifth more: for the largest routing table that is read, the kernel's buffers, and what no test has tried.
+      expect(Number(given) * 1024 * 1024).to.be.at.least(1.2 * workers * worstCaseBytes(limits));
     });
 
   it('grant no wildcard, and impersonation in its own component alone', () => {

@@ -8,7 +8,7 @@ describe('attacks of clients without a credential, before real kube-apiservers',
   this.timeout(180_000);
   let scene: Awaited<ReturnType<typeof startAttackScene>>;
   before(async () => {
-    scene = await startAttackScene(3, (message) => void process.stdout.write(`      … ${message}\n`));
+    scene = await startAttackScene(2, (message) => void process.stdout.write(`      … ${message}\n`));
   });
   after(async () => scene?.mixed.stop());
 
