@@ -51,7 +51,7 @@ describe('tokenDigest', () => {
   });
 
   it('is remembered for the last field of a connection, unless that is long', () => {
-    const connection: { token?: { field: string } } = {};
+    const connection: { token?: { from: string } } = {};
     for (const [token, isKept] of [
       ['a'.repeat(16 * 1024 - 7), true],
       ['a'.repeat(16 * 1024 - 6), false],
@@ -59,7 +59,7 @@ describe('tokenDigest', () => {
       const field = `Bearer ${token}`;
       const found = digest(['Authorization', field], connection);
       expect(digest(['Authorization', field], connection)).to.equal(found);
-      expect(connection.token?.field).to.equal(isKept ? field : undefined);
+      expect(connection.token?.from).to.equal(isKept ? field : undefined);
     }
   });
 });
