@@ -87,6 +87,10 @@ cluster: install ## Bring up a real cluster of three kubeadm machines with PeerD
 test-cluster: install ## Upgrade such a cluster under load, judge what clients saw, write docs/benchmarks/upgrade.md
 	@node lab/cluster/run-cluster.ts upgrade; status=$$?; biome format --write docs/benchmarks >/dev/null; exit $$status
 
+.PHONY: test-cluster-life
+test-cluster-life: install ## Let a cluster be drained, cut off, renewed, joined …, under load (ARGS="drain power …": some of it)
+	@node lab/cluster/run-cluster.ts life $(ARGS); status=$$?; biome format --write docs/benchmarks >/dev/null; exit $$status
+
 .PHONY: bench
 bench: install ## Measure, a report each in docs/benchmarks/ (ARGS=operator|proxy|fields|fields-operator|discovery|merge|looking: one of them)
 	@set -e; for part in $(or $(ARGS),operator proxy fields fields-operator discovery merge looking); do \

@@ -117,5 +117,6 @@ export async function measure(
   const { name: way, proxied } = client.way;
   const tookMs = Date.now() - startedAt;
   const outcome: Outcome = outcomeOf(answer.status, tookMs);
-  return { sample: { way, proxied, kind, startedAt, tookMs, status: answer.status, outcome }, answer };
+  const { status, error } = answer;
+  return { sample: { way, proxied, kind, startedAt, tookMs, status, outcome, error }, answer };
 }

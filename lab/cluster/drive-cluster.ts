@@ -3,39 +3,20 @@ import { availableParallelism, cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import type { NodeBuild } from './build-programs.ts';
+import type { ClusterPlan } from './cluster-plan.ts';
 import { installProduct, loadImages } from './install-product.ts';
 import { initialize, joinControlPlane, upgradeMachine, waitForMachines } from './kubeadm.ts';
+import { judgeEvent, type LivedEvent, live, waitUntilRight } from './life.ts';
+import { healthOf, lifeEvents } from './life-events.ts';
+import { writeLifeReport } from './life-report.ts';
 import { startLoad } from './load.ts';
 import { type Machine, makeNetwork, startMachine } from './machine.ts';
 import { judge, judgeOperator, type Observations, shortcomings } from './samples.ts';
 import { drawTimeline, writeUpgradeReport } from './upgrade-report.ts';
 
-/** One version that the cluster can be of. */
-interface Release {
-  readonly node: NodeBuild;
-  /** Archives of its images. */
-  readonly images: readonly string[];
-}
-
-/** What a cluster is made of. */
-export interface ClusterPlan {
-  /** Folder of everything that the cluster writes. */
-  readonly root: string;
-  /** Name of its control group. */
-  readonly group: string;
-  /** Folder of containerd. */
-  readonly containerd: string;
-  readonly from: Release;
-  readonly to: Release;
-  /** Archive with the image of this project. */
-  readonly product: string;
-  /** How long it took to build what was missing. */
-  readonly buildSeconds: number;
-}
-
 /** How long clients are watched before and after the upgrade. */
 const aroundMs = 30_000;
+const pages = fileURLToPath(new URL('../../docs/benchmarks', import.meta.url));
 const log = (message: string) => void process.stdout.write(`${message}\n`);
 
 /** Runs a step and says how long it took. */
@@ -52,7 +33,6 @@ async function bringUp({ root, group, containerd, from, product }: ClusterPlan):
   const machines: Machine[] = [];
   for (const number of [1, 2, 3]) {
     const machine = await step(`m${number} starts`, () => startMachine({ number, root, group, containerd }));
-    writeFileSync(join(machine.folder, 'enter'), `exec ${machine.enter.join(' ')} "$@"\n`);
     machine.use(from.node.folder, ['kubeadm', 'kubelet', 'kubectl']);
     await step(`m${number} loads images`, () => loadImages(machine, [...from.images, product]));
     const [what, run] =
@@ -95,17 +75,21 @@ async function upgradeUnderLoad({ to }: ClusterPlan, machines: readonly Machine[
   return { ...(await load.stop()), steps, failure };
 }
 
+/** What every report says of the machine. */
+function machineLines({ buildSeconds }: ClusterPlan, upSeconds: number): readonly string[] {
+  return [
+    `One machine of ${availableParallelism()} cores for all, with ${cpus()[0]?.model ?? 'an unknown processor'}; load average ${loadavg()[0]?.toFixed(1)} at the end.`,
+    `Building or finding all programs and images took ${buildSeconds.toFixed(0)} s, bringing the cluster up with this project in it ${upSeconds.toFixed(0)} s.`,
+  ];
+}
+
 /** Writes report and picture; returns 0 if everything held that is to hold. */
 function report(observed: Observations, plan: ClusterPlan, upSeconds: number): number {
-  const { from, to, buildSeconds } = plan;
+  const { from, to } = plan;
   const setting = {
     versions: [from.node.version, to.node.version] as const,
-    lines: [
-      `One machine of ${availableParallelism()} cores for all three, with ${cpus()[0]?.model ?? 'an unknown processor'}; load average ${loadavg()[0]?.toFixed(1)} at the end.`,
-      `Building or finding all programs and images took ${buildSeconds.toFixed(0)} s, bringing the cluster up with this project in it ${upSeconds.toFixed(0)} s.`,
-    ],
+    lines: machineLines(plan, upSeconds),
   };
-  const pages = fileURLToPath(new URL('../../docs/benchmarks', import.meta.url));
   writeFileSync(join(pages, 'upgrade.md'), writeUpgradeReport(observed, setting));
   writeFileSync(join(pages, 'upgrade.svg'), drawTimeline(observed, setting));
   const short = shortcomings(judge(observed, true), judgeOperator(observed));
@@ -113,6 +97,35 @@ function report(observed: Observations, plan: ClusterPlan, upSeconds: number): n
   if (observed.failure !== undefined) log('the upgrade did not come to its end');
   log('docs/benchmarks/upgrade.md is written');
   return short.length === 0 && observed.failure === undefined ? 0 : 1;
+}
+
+/** Lets the chosen events happen to the cluster under load, and reports them; returns 0 if everything held. */
+async function liveUnderLoad(plan: ClusterPlan, machines: readonly Machine[], upSeconds: number): Promise<number> {
+  const [first, second, third] = machines;
+  if (first === undefined || second === undefined || third === undefined)
+    throw new Error('a life needs three machines');
+  const health = healthOf(machines);
+  const events = lifeEvents({ machines: [first, second, third], health });
+  const chosen = events.filter(({ id }) => plan.events.length === 0 || plan.events.includes(id));
+  await step('all is right', () => waitUntilRight(health));
+  const load = await startLoad(machines);
+  const lived: LivedEvent[] = [];
+  for (const event of chosen) {
+    const over = await step(event.name, () => live(event, health));
+    for (const problem of over.problems) log(`      ${problem}`);
+    lived.push(over);
+    // What follows would be judged by what this one has broken.
+    if (over.rightAt === undefined) break;
+  }
+  const seen = await load.stop();
+  const { version } = plan.from.node;
+  const text = writeLifeReport(lived, seen, { version, lines: machineLines(plan, upSeconds) });
+  // A part of the events is no report.
+  if (plan.events.length > 0) log(text);
+  else writeFileSync(join(pages, 'cluster-life.md'), text);
+  const short = lived.flatMap((event) => judgeEvent(event, seen).short.map((line) => `${event.name}: ${line}`));
+  for (const line of short) log(`did not hold: ${line}`);
+  return short.length === 0 && lived.length === chosen.length ? 0 : 1;
 }
 
 async function main(mode: string, plan: ClusterPlan): Promise<number> {
@@ -127,6 +140,7 @@ async function main(mode: string, plan: ClusterPlan): Promise<number> {
     log(`  ${join(plan.root, 'enter')} m1 kubectl get pods -A -o wide`);
     await new Promise(() => setInterval(() => {}, 60_000));
   }
+  if (mode === 'life') return liveUnderLoad(plan, machines, upSeconds);
   return report(await upgradeUnderLoad(plan, machines), plan, upSeconds);
 }
 

@@ -4,7 +4,7 @@ import { type Client, type Credentials, createClient, measure, type Way } from '
 import type { Machine } from './machine.ts';
 import type { Observations, Sample, Sight, Write } from './samples.ts';
 
-/** Clients that work while the cluster is upgraded. */
+/** Clients that work while something happens to the cluster. */
 export interface Load {
   /** Ends the clients; resolves to what they saw. */
   stop(): Promise<Pick<Observations, 'samples' | 'sights' | 'writes'>>;
@@ -44,7 +44,8 @@ export async function startLoad(machines: readonly Machine[]): Promise<Load> {
       const name = `${client.way.name.replace(', ', '-')}-${serial++}`;
       const { sample } = await measure(client, 'write', ['POST', writes, configMap(name)]);
       samples.push(sample);
-      sent.push({ name, proxied: client.way.proxied, status: sample.status });
+      const { proxied, status, startedAt } = sample;
+      sent.push({ name, proxied, status, startedAt });
     }),
     follow(client, stop.signal, (name) => seen.get(client)?.add(name)),
   ]);
@@ -80,7 +81,8 @@ function fail(): never {
   throw new Error('a cluster has machines');
 }
 
-function waysOf(machines: readonly Machine[]): readonly Way[] {
+/** The ways through each machine's proxy and straight at its server. */
+export function waysOf(machines: readonly Machine[]): readonly Way[] {
   return machines.flatMap(({ name, address }) => [
     { name: `${name}, proxy`, host: address, port: 7443, proxied: true },
     { name: `${name}, server`, host: address, port: 6443, proxied: false },
@@ -88,7 +90,7 @@ function waysOf(machines: readonly Machine[]): readonly Way[] {
 }
 
 /** The administrator's certificate and both authorities, as a user gets them. */
-async function readCredentials(machine: Machine): Promise<Credentials> {
+export async function readCredentials(machine: Machine): Promise<Credentials> {
   const view = ['kubectl', 'config', 'view', '--raw', '-o'];
   const decode = async (path: string) =>
     Buffer.from(await machine.must([...view, `jsonpath={${path}}`]), 'base64').toString('utf8');

@@ -14,12 +14,13 @@ for controller in cpu cpuacct cpuset memory devices freezer blkio pids; do
 done
 mkdir /sys/fs/cgroup/systemd && mount -t cgroup -o none,name=systemd cgroup /sys/fs/cgroup/systemd
 
-# State of its own. etcd is in memory, so that it never waits for the disk.
+# State of its own; what is in FOLDER outlives a power cut.
 mount -t overlay -o "lowerdir=/etc,upperdir=$folder/etc,workdir=$folder/etc.work" etc /etc || exit 1
 mount -t tmpfs run /run && mkdir -p /run/lock /run/netns && mount --make-shared /run
 mount -t tmpfs varlib /var/lib && mkdir -p /var/lib/{kubelet,containerd,etcd,cni}
 mount --bind "$folder/kubelet" /var/lib/kubelet && mount --make-shared /var/lib/kubelet
 mount --bind "$folder/containerd" /var/lib/containerd
+mount --bind "$folder/etcd" /var/lib/etcd
 mkdir -p /run/varlog && mount --bind /run/varlog /var/log && mkdir -p /var/log/{pods,containers} "$folder"/log/{pods,containers}
 mount --bind "$folder/log/pods" /var/log/pods && mount --bind "$folder/log/containers" /var/log/containers
 mkdir -p /run/libexec /usr/libexec && mount --bind /run/libexec /usr/libexec && mkdir -p /usr/libexec/kubernetes
@@ -31,6 +32,8 @@ for setting in vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on
   cat "/proc/sys/$setting" >"$file" && mount --bind "$file" "/proc/sys/$setting"
 done
 
+# The first time only: from then on /etc is what kubeadm and others have made of it.
+set_up() {
 rm -rf /etc/kubernetes /etc/cni /etc/containerd
 mkdir -p /etc/kubernetes /etc/cni/net.d /etc/containerd
 echo "$name" >/etc/hostname
@@ -64,15 +67,19 @@ version = 3
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
   SystemdCgroup = false
 END
+}
+[ -e "$folder/set-up" ] || { set_up && touch "$folder/set-up"; }
 
-# What kubeadm asks of systemd. The kubelet is kept running below, so ending it restarts it.
+# What kubeadm asks of systemd. The kubelet is kept running below unless it was stopped, so ending it restarts it.
 mkdir /run/bin
 cat >/run/bin/systemctl <<'END'
 #!/bin/sh
 case "$*" in
 *is-enabled*kubelet* | *is-active*kubelet* | *is-enabled*containerd* | *is-active*containerd* | *status*kubelet*) exit 0 ;;
 *is-*) exit 3 ;;
-*stop*kubelet* | *restart*kubelet*) [ -e /run/kubelet.pid ] && kill "$(cat /run/kubelet.pid)" 2>/dev/null; exit 0 ;;
+*restart*kubelet*) rm -f /run/kubelet.stopped; [ -e /run/kubelet.pid ] && kill "$(cat /run/kubelet.pid)" 2>/dev/null; exit 0 ;;
+*stop*kubelet*) touch /run/kubelet.stopped; [ -e /run/kubelet.pid ] && kill "$(cat /run/kubelet.pid)" 2>/dev/null; exit 0 ;;
+*start*kubelet*) rm -f /run/kubelet.stopped ;;
 esac
 END
 chmod +x /run/bin/systemctl
@@ -88,7 +95,7 @@ until ctr version >/dev/null 2>&1; do sleep 0.2; done
 touch "$folder/up"
 kubernetes=/etc/kubernetes
 while :; do
-  if [ -e /var/lib/kubelet/config.yaml ] && [ -e /var/lib/kubelet/kubeadm-flags.env ] &&
+  if [ ! -e /run/kubelet.stopped ] && [ -e /var/lib/kubelet/config.yaml ] && [ -e /var/lib/kubelet/kubeadm-flags.env ] &&
     { [ -e $kubernetes/kubelet.conf ] || [ -e $kubernetes/bootstrap-kubelet.conf ]; }; then
     KUBELET_KUBEADM_ARGS=
     . /var/lib/kubelet/kubeadm-flags.env

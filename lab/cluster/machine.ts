@@ -26,14 +26,18 @@ export interface Machine {
   readonly address: string;
   /** Everything that it writes, its logs in `log/`. */
   readonly folder: string;
-  /** Command that runs in the machine what follows it. */
-  readonly enter: readonly string[];
+  /** Command that runs in the machine what follows it, since it was last switched on. */
+  enter(): readonly string[];
   /** Runs a program in the machine to its end. */
   run(command: readonly string[], options?: RunOptions): Promise<Outcome>;
   /** As `run`; anything but success is an error with the end of what was printed. Resolves to standard output. */
   must(command: readonly string[], options?: RunOptions): Promise<string>;
   /** Takes these programs from a folder from now on. */
   use(folder: string, programs: readonly string[]): void;
+  /** Cuts it off the network and ends all its processes at once; what it has written stays. */
+  cutPower(): Promise<void>;
+  /** Switches it on again; resolves when containerd answers. */
+  powerOn(): Promise<void>;
 }
 
 /** Where a machine is, and what it can run from its start on. */
@@ -65,28 +69,16 @@ export async function makeNetwork(): Promise<void> {
 }
 
 /** Resolves to a new machine in which containerd answers. */
-export async function startMachine({ number, root, group, containerd }: MachineOptions): Promise<Machine> {
-  const name = `m${number}`;
-  const folder = join(root, name);
+export async function startMachine(options: MachineOptions): Promise<Machine> {
+  const name = `m${options.number}`;
+  const folder = join(options.root, name);
   const bin = join(folder, 'bin');
   const logFolder = join(folder, 'log');
-  for (const part of ['etc', 'etc.work', 'containerd', 'kubelet', 'bin', 'log'])
+  for (const part of ['etc', 'etc.work', 'containerd', 'kubelet', 'etcd', 'bin', 'log'])
     mkdirSync(join(folder, part), { recursive: true });
-  const path = `${bin}:${containerd}:${systemPath}`;
-  makeCgroups(group, name);
-  const child = launch(
-    ['bash', init, name, String(number), folder],
-    path,
-    cgroupsOf(group, name),
-    join(logFolder, 'init.log'),
-  );
-  const pid = await waitUntil(`the first process of ${name}`, async () => firstProcess(child), { boundMs: 30_000 });
-  await succeed(['ip', 'link', 'add', name, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', String(pid)]);
-  await succeed(['ip', 'link', 'set', name, 'master', 'br0', 'up']);
-  await waitUntil(`containerd in ${name}`, async () => existsSync(join(folder, 'up')), {
-    boundMs: 120_000,
-    seen: () => readFileSync(join(logFolder, 'init.log'), 'utf8').slice(-2_000),
-  });
+  // In memory, so that etcd never waits for the disk; outside of the machine, so that a power cut leaves it.
+  await succeed(['mount', '-t', 'tmpfs', `${name}-etcd`, join(folder, 'etcd')]);
+  const path = `${bin}:${options.containerd}:${systemPath}`;
   const settings = [
     `PATH=${path}`,
     'CONTAINERD_NAMESPACE=k8s.io',
@@ -94,20 +86,26 @@ export async function startMachine({ number, root, group, containerd }: MachineO
     'HOME=/root',
   ];
   const flags = ['-m', '-u', '-i', '-n', '-p', '-C'];
-  const enter = ['nsenter', '-t', String(pid), ...flags, '--', 'env', '-i', ...settings];
+  let booted = await boot(options, folder, path);
+  const enter: Machine['enter'] = () => [
+    ...['nsenter', '-t', String(booted.pid), ...flags],
+    ...['--', 'env', '-i', ...settings],
+  ];
   const run: Machine['run'] = async (command, { input, log } = {}) => {
-    const outcome = await runToEnd([...enter, ...command], input);
+    const outcome = await runToEnd([...enter(), ...command], input);
     if (log !== undefined) writeFileSync(join(logFolder, log), outcome.stdout + outcome.stderr, { flag: 'a' });
     return outcome;
   };
+  const writeEntrance = () => writeFileSync(join(folder, 'enter'), `exec ${enter().join(' ')} "$@"\n`);
+  writeEntrance();
   return {
     name,
-    address: `10.10.0.1${number}`,
+    address: `10.10.0.1${options.number}`,
     folder,
     enter,
     run,
-    must: async (command, options) => {
-      const { code, stdout, stderr } = await run(command, options);
+    must: async (command, runOptions) => {
+      const { code, stdout, stderr } = await run(command, runOptions);
       if (code === 0) return stdout;
       const tail = (stderr + stdout).split('\n').slice(-30).join('\n');
       throw new Error(`${name}: ${command.join(' ').slice(0, 300)} ended with ${code}:\n${tail}`);
@@ -118,7 +116,45 @@ export async function startMachine({ number, root, group, containerd }: MachineO
         symlinkSync(join(source, program), join(bin, program));
       }
     },
+    cutPower: async () => {
+      // The cable first: no peer gets the last words of a process that is killed.
+      await succeed(['ip', 'link', 'set', name, 'down']);
+      process.kill(booted.pid, 'SIGKILL');
+      await booted.ended;
+      await runToEnd(['ip', 'link', 'delete', name]);
+    },
+    powerOn: async () => {
+      booted = await boot(options, folder, path);
+      writeEntrance();
+    },
   };
+}
+
+/** A machine that is on. */
+interface Booted {
+  /** Its first process. */
+  readonly pid: number;
+  /** Resolves when that has ended. */
+  readonly ended: Promise<void>;
+}
+
+/** Starts a machine's first process, plugs it into the network, and waits for containerd. */
+async function boot({ number, group }: MachineOptions, folder: string, path: string): Promise<Booted> {
+  const name = `m${number}`;
+  const logFile = join(folder, 'log', 'init.log');
+  const sign = join(folder, 'up');
+  rmSync(sign, { force: true });
+  makeCgroups(group, name);
+  const child = launch(['bash', init, name, String(number), folder], path, cgroupsOf(group, name), logFile);
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  const pid = await waitUntil(`the first process of ${name}`, async () => firstProcess(child), { boundMs: 30_000 });
+  await succeed(['ip', 'link', 'add', name, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', String(pid)]);
+  await succeed(['ip', 'link', 'set', name, 'master', 'br0', 'up']);
+  await waitUntil(`containerd in ${name}`, async () => existsSync(sign), {
+    boundMs: 120_000,
+    seen: () => readFileSync(logFile, 'utf8').slice(-2_000),
+  });
+  return { pid, ended };
 }
 
 /** Starts the first process of a machine in its control groups, so that it sees these as the root of all. */

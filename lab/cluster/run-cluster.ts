@@ -10,15 +10,24 @@ import { waitUntil } from '../wait-until.ts';
 import { ensureImages } from './build-images.ts';
 import { ensurePrograms } from './build-programs.ts';
 import { removeCgroups, requireCgroups } from './cgroups.ts';
-import type { ClusterPlan } from './drive-cluster.ts';
+import type { ClusterPlan } from './cluster-plan.ts';
+import { lifeEventIds } from './life.ts';
 
 const usage = `Runs a real cluster of three machines that kubeadm makes, in namespaces of this machine.
 
-Usage: node lab/cluster/run-cluster.ts up | upgrade
+Usage: node lab/cluster/run-cluster.ts up | upgrade | life [EVENT...]
 
   up       brings it up with this project installed, and leaves it until Ctrl-C
   upgrade  upgrades it under load, judges what clients saw, and writes docs/benchmarks/upgrade.md
+  life     lets everything else happen to it that happens to clusters, under load, judges it, and writes
+           docs/benchmarks/cluster-life.md; or only some events: ${lifeEventIds.join(', ')}
 `;
+
+/** What is to be done. */
+interface Order {
+  readonly mode: string;
+  readonly events: readonly string[];
+}
 
 const prefix = 'peerdiscovery-cluster-';
 const driver = fileURLToPath(new URL('drive-cluster.ts', import.meta.url));
@@ -26,7 +35,7 @@ const namespaces = ['--net', '--uts', '--ipc', '--mount', '--pid', '--fork', '--
 const log = (message: string) => void process.stderr.write(`${message}\n`);
 
 /** Everything that takes long, where the network is still that of the machine. */
-async function prepare(root: string, started: number): Promise<ClusterPlan> {
+async function prepare(root: string, started: number, { mode, events }: Order): Promise<ClusterPlan> {
   await prepareMachine('cluster', log);
   const programs = await ensurePrograms(log);
   const images = Object.values(programs.nodes).map((node) => ensureImages(programs, node, log));
@@ -35,14 +44,16 @@ async function prepare(root: string, started: number): Promise<ClusterPlan> {
   const archive = join(root, 'image.tar');
   buildProductImage(root, archive);
   const [from = [], to = []] = images;
+  const next = { node: programs.nodes['1.36'], images: to };
   return {
     root,
     group: basename(root),
     containerd: programs.containerd,
-    from: { node: programs.nodes['1.35'], images: from },
-    to: { node: programs.nodes['1.36'], images: to },
+    from: mode === 'life' ? next : { node: programs.nodes['1.35'], images: from },
+    to: next,
     product: archive,
     buildSeconds: builtMs / 1_000,
+    events,
   };
 }
 
@@ -97,7 +108,7 @@ async function writeEntrance(root: string, child: ChildProcess): Promise<void> {
   writeFileSync(join(root, 'enter'), `${script.join('\n')}\n`, { mode: 0o755 });
 }
 
-async function main(mode: string): Promise<number> {
+async function main(order: Order): Promise<number> {
   const started = Date.now();
   if (process.getuid?.() !== 0) throw new Error('the cluster needs root: its machines are namespaces with mounts');
   requireCgroups();
@@ -112,21 +123,22 @@ async function main(mode: string): Promise<number> {
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   for (const name of signals) process.on(name, abandon);
   try {
-    const plan = await prepare(root, started);
+    const plan = await prepare(root, started, order);
     for (const name of signals) process.off(name, abandon).on(name, () => stop.abort());
-    return await drive(plan, mode, stop.signal);
+    return await drive(plan, order.mode, stop.signal);
   } finally {
     await waitUntil('the end of the cluster', async () => removeCgroups(basename(root)), { boundMs: 30_000 });
     rmSync(root, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
   }
 }
 
-const [mode] = process.argv.slice(2);
-if (mode !== 'up' && mode !== 'upgrade') {
+const [mode = '', ...events] = process.argv.slice(2);
+const isUnknown = (event: string) => mode !== 'life' || !lifeEventIds.some((id) => id === event);
+if (!['up', 'upgrade', 'life'].includes(mode) || events.some(isUnknown)) {
   process.stderr.write(usage);
   process.exitCode = 2;
 } else
-  process.exitCode = await main(mode).catch((error: unknown) => {
+  process.exitCode = await main({ mode, events }).catch((error: unknown) => {
     log(error instanceof Error ? error.message : String(error));
     return 1;
   });

@@ -13,6 +13,8 @@ export interface Sample {
   readonly tookMs: number;
   readonly status: number;
   readonly outcome: Outcome;
+  /** Why there was no answer. */
+  readonly error?: string | undefined;
 }
 
 /** What one look at the cluster has shown. */
@@ -29,6 +31,8 @@ export interface Sight {
 /** One write: what it was answered, and how often it is there at the end. */
 export interface Write {
   readonly name: string;
+  /** Milliseconds of the date. */
+  readonly startedAt: number;
   readonly proxied: boolean;
   readonly status: number;
   readonly found: number;

@@ -17,7 +17,14 @@ const sight = (seconds: number, servers: Sight['servers'], converged: string): S
   converged,
   confirmedAt: Math.floor(seconds / 5) * 5_000,
 });
-const write = (found: number, seen: boolean): Write => ({ name: 'x', proxied: true, status: 201, found, seen });
+const write = (found: number, seen: boolean): Write => ({
+  name: 'x',
+  startedAt: 0,
+  proxied: true,
+  status: 201,
+  found,
+  seen,
+});
 const notFound = { kind: 'new', status: 404, outcome: 'notFound' } as const;
 
 describe('The judge of an upgrade', () => {

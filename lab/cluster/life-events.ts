@@ -1,0 +1,264 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { localImage } from '../../scripts/build-image.ts';
+import { waitUntil } from '../wait-until.ts';
+import { type Credentials, createClient, type Way } from './clients.ts';
+import { type Health, type LifeEvent, type Off, type Outcome, waitUntilRight } from './life.ts';
+import { readCredentials, waysOf } from './load.ts';
+import type { Machine } from './machine.ts';
+
+/** What events happen to. */
+export interface LifeCluster {
+  /** Machines that clients have ways to. */
+  readonly machines: readonly [Machine, Machine, Machine];
+  readonly health: Health;
+}
+
+const system = 'peerdiscovery-system';
+const proxies = 'peerdiscovery-front-proxy';
+const imageName = 'localhost/peerdiscovery';
+/** Longer than the Node of a machine without power stays Ready. */
+const powerlessMs = 60_000;
+const networkCutMs = 20_000;
+
+/** All events, in the order in which they happen. */
+export function lifeEvents(cluster: LifeCluster): readonly LifeEvent[] {
+  return [
+    {
+      id: 'nothing',
+      name: 'nothing',
+      does: 'Nothing happens for 20 s.',
+      run: async () => {
+        await setTimeout(20_000);
+        return {};
+      },
+    },
+    {
+      id: 'drain',
+      name: 'drain',
+      does: 'A machine is drained by `kubectl drain --ignore-daemonsets --delete-emptydir-data`, then uncordoned.',
+      run: () => drain(cluster),
+    },
+    {
+      id: 'certificates',
+      name: 'certificates renewed',
+      does: 'On each machine in turn `kubeadm certs renew all`, then its static Pods are stopped by moving their manifests away and back. At the end the proxies get the new front-proxy client certificate, as docs/guides/certificates.md says.',
+      run: () => renewCertificates(cluster),
+    },
+    {
+      id: 'power',
+      name: 'power cut',
+      does: `A machine loses network and power, and is switched on again after ${powerlessMs / 1_000} s with its disk.`,
+      run: () => cutPower(cluster),
+    },
+    {
+      id: 'network',
+      name: 'Pod network cut',
+      does: `The other machines have no way to the Pods of one machine for ${networkCutMs / 1_000} s.`,
+      run: () => cutPodNetwork(cluster),
+    },
+    {
+      id: 'upgrade',
+      name: 'PeerDiscovery upgraded',
+      does: 'The manifests are applied with another image tag, as docs/guides/upgrade.md says; operators and proxies are replaced one by one.',
+      run: () => upgradeProduct(cluster),
+    },
+  ];
+}
+
+/** What has to be right: servers, Nodes, Pods of PeerDiscovery, and what PeerDiscovery says. */
+export function healthOf(machines: readonly Machine[]): Health {
+  const first = machines[0] as Machine;
+  const ask = async (...args: string[]) => {
+    const { code, stdout } = await first.run(['kubectl', '--request-timeout=3s', ...args]);
+    return code === 0 ? stdout : undefined;
+  };
+  const ready = `{range .items[*]}{.metadata.name} {.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}`;
+  const notReady = async (...what: string[]) => {
+    const lines = (await ask('get', ...what, '-o', `jsonpath=${ready}`))?.trim().split('\n') ?? ['none is known'];
+    return lines.filter((line) => !line.endsWith(' True'));
+  };
+  return {
+    ask: async () => {
+      for (const { name, address } of machines)
+        if ((await ask('-s', `https://${address}:6443`, 'get', '--raw', '/readyz')) === undefined)
+          return `the server of ${name} is not ready`;
+      const wrong = [
+        ...(await notReady('nodes')),
+        ...(await notReady('pods', '-n', system)),
+        ...(await notReady('pods', '-n', proxies)),
+      ];
+      if (wrong.length > 0) return `not Ready: ${wrong.join(', ')}`;
+      const said = `jsonpath= {.status.peerCounts.ready}{range .status.conditions[*]} {.type}={.status}{end}`;
+      const status = (await ask('get', 'peerdiscovery', 'cluster', '-o', said)) ?? ' unknown';
+      const wanted = [' Ready=True', ' Converged=True', ` ${machines.length} `];
+      return wanted.every((part) => status.includes(part)) ? undefined : `PeerDiscovery:${status}`;
+    },
+  };
+}
+
+async function drain({ machines }: LifeCluster): Promise<Outcome> {
+  const machine = await machineOfLeader(machines);
+  const other = anotherThan(machine, machines);
+  const broken = new Set<string>();
+  const over = new AbortController();
+  const watching = watchBudgets(other, over.signal, (line) => broken.add(line));
+  try {
+    const flags = ['--ignore-daemonsets', '--delete-emptydir-data', '--timeout=180s'];
+    await other.must(['kubectl', 'drain', machine.name, ...flags], { log: 'drain.log' });
+  } finally {
+    over.abort();
+    await watching;
+    await other.must(['kubectl', 'uncordon', machine.name]);
+  }
+  const problems = [...broken].map((line) => `a PodDisruptionBudget was broken: ${line}`);
+  return { problems, notes: [`It was ${machine.name}, on which the leading operator ran.`] };
+}
+
+/** Looks at all PodDisruptionBudgets again and again, and tells which have too few healthy Pods. */
+async function watchBudgets(machine: Machine, signal: AbortSignal, onBroken: (line: string) => void): Promise<void> {
+  const columns = `{range .items[*]}{.metadata.name} {.status.currentHealthy} {.status.desiredHealthy}{"\\n"}{end}`;
+  while (!signal.aborted) {
+    const { stdout } = await machine.run(['kubectl', 'get', 'pdb', '-A', '-o', `jsonpath=${columns}`]);
+    for (const line of stdout.trim().split('\n')) {
+      const [name, healthy, desired] = line.split(' ');
+      if (Number(healthy) < Number(desired)) onBroken(`${name} had ${healthy} healthy Pods of ${desired}`);
+    }
+    await setTimeout(1_000);
+  }
+}
+
+async function renewCertificates({ machines, health }: LifeCluster): Promise<Outcome> {
+  for (const machine of machines) {
+    await machine.must(['kubeadm', 'certs', 'renew', 'all'], { log: 'certs.log' });
+    await restartStaticPods(machine);
+    const { at, missing } = await waitUntilRight(health);
+    if (at === undefined) return { problems: [`after ${machine.name}: ${missing}`] };
+  }
+  const [first] = machines;
+  await first.must(['sh', '-ec', renewFrontProxySecret()]);
+  await waitUntil('proxies with the new front-proxy certificate', () => haveReread(first, machines.length), {
+    boundMs: 180_000,
+    everyMs: 5_000,
+  });
+  return {};
+}
+
+/** The commands of docs/guides/certificates.md, as an administrator runs them. */
+function renewFrontProxySecret(): string {
+  const guide = readFileSync(new URL('../../docs/guides/certificates.md', import.meta.url), 'utf8');
+  const blocks = [...guide.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, block = '']) => block);
+  const found = blocks.find((block) => block.includes('peerdiscovery-front-proxy-client'));
+  if (found === undefined)
+    throw new Error('docs/guides/certificates.md does not say how to renew the client certificate');
+  return found;
+}
+
+/** True when that many proxies have told in their logs that they have read a new front-proxy certificate. */
+async function haveReread(machine: Machine, count: number): Promise<boolean> {
+  const flags = ['-l', 'app.kubernetes.io/component=front-proxy', '--prefix', '--tail=-1'];
+  const { stdout } = await machine.run(['kubectl', 'logs', '-n', proxies, ...flags]);
+  const lines = stdout.split('\n').filter((line) => line.includes('re-read') && line.includes('front-proxy"'));
+  return new Set(lines.map((line) => line.split(' ')[0])).size >= count;
+}
+
+/** As kubeadm's documentation says: the kubelet ends a static Pod whose manifest is gone. */
+async function restartStaticPods(machine: Machine): Promise<void> {
+  const [manifests, away] = ['/etc/kubernetes/manifests', '/etc/kubernetes/manifests.away'];
+  await machine.must(['sh', '-ec', `mkdir -p ${away}; mv ${manifests}/*.yaml ${away}`]);
+  const programs = 'etcd|kube-apiserver|kube-controller|kube-scheduler';
+  await waitUntil(
+    `the end of ${machine.name}'s static Pods`,
+    async () => (await machine.run(['pgrep', '-x', programs])).code === 1,
+    {
+      boundMs: 120_000,
+      everyMs: 1_000,
+    },
+  );
+  await machine.must(['sh', '-ec', `mv ${away}/*.yaml ${manifests}`]);
+}
+
+async function cutPower({ machines }: LifeCluster): Promise<Outcome> {
+  const machine = await machineOfLeader(machines);
+  const credentials = await readCredentials(machine);
+  const from = Date.now();
+  await machine.cutPower();
+  await setTimeout(powerlessMs);
+  await machine.powerOn();
+  const ways = waysOf([machine]);
+  for (const way of ways) await waitForAnswer(way, credentials);
+  const to = Date.now();
+  const took = ((to - from - powerlessMs) / 1_000).toFixed(0);
+  const notes = [
+    `It was ${machine.name}, on which the leading operator ran. Its server and proxy answered ${took} s after it was switched on.`,
+    'Its disk is in memory and loses nothing, whatever was synced.',
+  ];
+  return { offs: ways.map(({ name }): Off => ({ way: name, from, to, excuses: 'all' })), notes };
+}
+
+/** Resolves when a way answers a read with 200, over a new connection each time. */
+async function waitForAnswer(way: Way, credentials: Credentials): Promise<void> {
+  let last = '';
+  const answers = async () => {
+    const client = createClient(way, credentials);
+    const { status, error } = await client.send('GET', '/api/v1/namespaces', undefined, 3_000);
+    client.close();
+    last = `${status} ${error ?? ''}`;
+    return status === 200;
+  };
+  await waitUntil(`an answer over ${way.name}`, answers, { boundMs: 300_000, everyMs: 1_000, seen: () => last });
+}
+
+async function cutPodNetwork({ machines }: LifeCluster): Promise<Outcome> {
+  const machine = await machineOfLeader(machines);
+  const others = machines.filter((other) => other !== machine);
+  const network = `10.244.${machine.name.slice(1)}.0/24`;
+  for (const other of others) await other.must(['ip', 'route', 'replace', 'blackhole', network]);
+  await setTimeout(networkCutMs);
+  for (const other of others) await other.must(['ip', 'route', 'replace', network, 'via', machine.address]);
+  return { notes: [`It was ${machine.name}, on which the leading operator ran.`] };
+}
+
+/** The same image under the tag to which PeerDiscovery is upgraded. */
+const nextTag = 'next';
+
+async function upgradeProduct({ machines }: LifeCluster): Promise<Outcome> {
+  const [first] = machines;
+  for (const machine of machines) await tagNext(machine);
+  const from = Date.now();
+  await applyProduct(first, ['images:', `  - name: ${imageName}`, `    newTag: ${nextTag}`]);
+  const to = Date.now();
+  return { offs: machines.map(({ name }): Off => ({ way: `${name}, proxy`, from, to, excuses: 'refused' })) };
+}
+
+async function tagNext(machine: Machine): Promise<void> {
+  await machine.must(['ctr', 'images', 'tag', '--force', localImage(), `${imageName}:${nextTag}`]);
+}
+
+/** Applies the manifests as at the installation, with more lines of kustomization; resolves when all is rolled out. */
+async function applyProduct(machine: Machine, more: readonly string[]): Promise<void> {
+  const folder = join(machine.folder, 'deploy');
+  const file = join(folder, 'kustomization.yaml');
+  const [installed = ''] = readFileSync(file, 'utf8').split('images:');
+  writeFileSync(file, [installed.trimEnd(), ...more, ''].join('\n'));
+  const kubectl = (...args: string[]) => machine.must(['kubectl', ...args], { log: 'install.log' });
+  await kubectl('apply', '--server-side', '-k', join(machine.folder, 'peerdiscovery', 'crds'));
+  await kubectl('apply', '--server-side', '-k', folder);
+  await kubectl('-n', system, 'rollout', 'status', 'deployment/peerdiscovery-operator', '--timeout=5m');
+  await kubectl('-n', proxies, 'rollout', 'status', 'daemonset/peerdiscovery-front-proxy', '--timeout=5m');
+}
+
+/** The machine on which the leading operator runs, where a loss shows most. */
+async function machineOfLeader(machines: readonly Machine[]): Promise<Machine> {
+  const [first] = machines;
+  if (first === undefined) throw new Error('a cluster has machines');
+  const lease = ['get', 'lease', '-n', system, 'peerdiscovery-operator', '-o', 'jsonpath={.spec.holderIdentity}'];
+  const [pod = ''] = (await first.must(['kubectl', ...lease])).split('_');
+  const node = await first.must(['kubectl', 'get', 'pod', '-n', system, pod, '-o', 'jsonpath={.spec.nodeName}']);
+  return machines.find(({ name }) => name === node) ?? first;
+}
+
+function anotherThan(machine: Machine, machines: readonly Machine[]): Machine {
+  return machines.find((other) => other !== machine) ?? machine;
+}
