@@ -10,6 +10,8 @@ export interface Counts {
   readonly skipped: number;
   /** Each failed test: its full title, then its message. */
   readonly failures: readonly string[];
+  /** The files of the failed tests. */
+  readonly failedFiles: readonly string[];
 }
 
 const tailLines = 8;
@@ -27,15 +29,18 @@ export default class CountingReporter extends Mocha.reporters.Spec {
     const logs = mkdtempSync(join(tmpdir(), 'peerdiscovery-test-logs-'));
     process.env.PEERDISCOVERY_TEST_LOGS = logs;
     const failed: string[] = [];
+    const failedFiles = new Set<string>();
     runner.on(Mocha.Runner.constants.EVENT_TEST_FAIL, (test: Mocha.Test, error: Error) => {
       failed.push(`${test.fullTitle()}\n${indent(error.stack ?? error.message)}`);
+      if (test.file !== undefined) failedFiles.add(test.file);
       process.stdout.write(`${describeFailure(error, logs)}\n`);
     });
     runner.once(Mocha.Runner.constants.EVENT_RUN_END, () => {
       const { passes, failures, pending } = this.stats;
       if (failures === 0) rmSync(logs, { recursive: true, force: true });
       if (typeof output !== 'string') return;
-      const counts: Counts = { passed: passes, failed: failures, skipped: pending, failures: failed };
+      const numbers = { passed: passes, failed: failures, skipped: pending };
+      const counts: Counts = { ...numbers, failures: failed, failedFiles: [...failedFiles] };
       writeFileSync(output, JSON.stringify(counts));
     });
   }

@@ -8,30 +8,43 @@ export interface SuitesOutcome {
   readonly flakes: readonly string[];
 }
 
-/** If more suites than this failed, it is not the machine's fault, and none runs again. */
+/** If more suites or files than this failed, it is not the machine's fault, and none runs again. */
 const mostAgain = 2;
 
 /**
- * Runs suites one after another. With `again`, up to two suites that failed run once more, after all others.
+ * Runs suites one after another. If at most two failed, each runs once more after all others, as `again` says.
  *
- * A suite with real servers shares its processors with others' work, and may fail for lack of time alone. A second
- * failure counts. A second run that passes does not hide the first: the caller must show `flakes`.
+ * A test with real servers or sockets shares its processors with others' work, and may fail for lack of time alone. A
+ * second failure counts. A second run that passes does not hide the first: the caller must show `flakes`.
  */
 export async function runSuites<Suite>(
   suites: readonly Suite[],
   run: (suite: Suite) => Promise<Counts>,
-  { again }: { readonly again: boolean },
+  again: (suite: Suite, failed: Counts) => Suite,
 ): Promise<SuitesOutcome> {
   const first: { readonly suite: Suite; readonly counts: Counts }[] = [];
   for (const suite of suites) first.push({ suite, counts: await run(suite) });
   const failed = first.filter(({ counts }) => counts.failed > 0);
-  if (!again || failed.length > mostAgain) return { counts: first.map(({ counts }) => counts), flakes: [] };
+  const files = failed.flatMap(({ counts }) => counts.failedFiles);
+  const isBroken = failed.length > mostAgain || files.length > mostAgain || files.length < failed.length;
+  if (isBroken) return { counts: first.map(({ counts }) => counts), flakes: [] };
   const flakes: string[] = [];
   const counts: Counts[] = [];
   for (const each of first) {
-    const last = failed.includes(each) ? await run(each.suite) : each.counts;
-    if (last !== each.counts && last.failed === 0) flakes.push(...each.counts.failures);
-    counts.push(last);
+    if (each.counts.failed === 0) {
+      counts.push(each.counts);
+      continue;
+    }
+    const second = await run(again(each.suite, each.counts));
+    if (second.failed === 0) flakes.push(...each.counts.failures);
+    counts.push(afterSecond(each.counts, second));
   }
   return { counts, flakes };
+}
+
+/** The second run may have been of the failed files alone. */
+function afterSecond(first: Counts, second: Counts): Counts {
+  const passed = Math.max(second.passed, first.passed + first.failed - second.failed);
+  const { failed, failures, failedFiles } = second;
+  return { passed, failed, skipped: first.skipped, failures, failedFiles };
 }

@@ -11,8 +11,8 @@ import { runSuites } from './run-suites.ts';
 interface Stage {
   readonly title: string;
   readonly prepare?: readonly string[];
-  /** Whether a failed run of mocha gets a second attempt. */
-  readonly again?: boolean;
+  /** The second run of mocha, where one failed. */
+  readonly again: (command: readonly string[], failed: Counts) => readonly string[];
   /** Runs of mocha, one after another. */
   readonly runs: () => Promise<readonly (readonly string[])[]>;
 }
@@ -33,20 +33,24 @@ async function inNamespaces(folder: string): Promise<readonly (readonly string[]
   return suites.map((name) => ['node', 'lab/enter-netns.ts', '--', 'mocha', '--exit', `${folder}/${name}`]);
 }
 
+const wholeAgain = (command: readonly string[]) => command;
+
 const stages: Readonly<Record<string, Stage>> = {
   unit: {
     title: 'unit and integration tests',
+    again: (_command, { failedFiles }) => ['mocha', '--exit', ...failedFiles],
     runs: async () => [['mocha', '--ignore', 'test/e2e/**', '--ignore', 'test/others/**', 'test/**/*.test.ts']],
   },
   e2e: {
     title: 'end-to-end tests on a real control plane',
     prepare: ['node', 'lab/build-for-tests.ts'],
-    again: true,
+    again: wholeAgain,
     runs: () => inNamespaces('test/e2e'),
   },
   others: {
     title: "tests with others' software: cert-manager, Flux, Helm 3 and what else people run beside us",
     prepare: ['node', 'lab/others/build-others.ts'],
+    again: wholeAgain,
     runs: () => inNamespaces('test/others'),
   },
 };
@@ -84,7 +88,7 @@ function run(command: readonly string[]): Promise<number> {
 }
 
 const shownTimes = 12;
-const nothing: Counts = { passed: 0, failed: 0, skipped: 0, failures: [] };
+const nothing: Counts = { passed: 0, failed: 0, skipped: 0, failures: [], failedFiles: [] };
 
 function sum(counts: readonly Counts[]): Counts {
   const add = (key: 'passed' | 'failed' | 'skipped') => counts.reduce((total, each) => total + each[key], 0);
@@ -93,6 +97,7 @@ function sum(counts: readonly Counts[]): Counts {
     failed: add('failed'),
     skipped: add('skipped'),
     failures: counts.flatMap((each) => each.failures),
+    failedFiles: counts.flatMap((each) => each.failedFiles),
   };
 }
 
@@ -140,7 +145,7 @@ async function runStage(
     times.set(command.at(-1) ?? '', performance.now() - start);
     return counts;
   };
-  const { counts, flakes } = await runSuites(await stage.runs(), runTimed, { again: stage.again ?? false });
+  const { counts, flakes } = await runSuites(await stage.runs(), runTimed, stage.again);
   flaky.push(...flakes);
   return sum(counts);
 }

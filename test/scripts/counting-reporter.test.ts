@@ -39,8 +39,9 @@ describe('without its program', () => {
     const printed = await new Promise<string>((resolve) =>
       execFile(process.execPath, args, { env }, (_error, stdout) => resolve(stdout)),
     );
-    const { failures, ...counts } = JSON.parse(readFileSync(output, 'utf8'));
+    const { failures, failedFiles, ...counts } = JSON.parse(readFileSync(output, 'utf8'));
     expect(counts).to.deep.equal({ passed: 1, failed: 1, skipped: 2 });
+    expect(failedFiles).to.deep.equal([suite]);
     expect(failures).to.have.length(1);
     expect(failures[0]).to.match(/^fails\n {4}Error: on purpose\n/);
     expect(printed.indexOf('Error: on purpose')).to.be.within(0, printed.indexOf('1 passing'));

@@ -2,19 +2,22 @@ import { expect } from 'chai';
 import type { Counts } from '../../scripts/counting-reporter.ts';
 import { runSuites } from '../../scripts/run-suites.ts';
 
-const passes: Counts = { passed: 1, failed: 0, skipped: 0, failures: [] };
-const fails: Counts = { passed: 0, failed: 1, skipped: 0, failures: ['waited in vain'] };
+const passes: Counts = { passed: 1, failed: 0, skipped: 0, failures: [], failedFiles: [] };
+const fails: Counts = { passed: 5, failed: 1, skipped: 0, failures: ['waited in vain'], failedFiles: ['x.test.ts'] };
+const passesThen: Counts = { ...fails, passed: 6, failed: 0, failures: [], failedFiles: [] };
 
 describe('runSuites', () => {
   /** Runs suites whose outcomes, one for each run, are given. Tells the order of the runs. */
-  async function outcomeOf(outcomes: Readonly<Record<string, readonly Counts[]>>, again = true) {
+  async function outcomeOf(outcomes: Readonly<Record<string, readonly Counts[]>>) {
     const order: string[] = [];
     const run = async (suite: string) => {
-      const earlier = order.filter((name) => name === suite).length;
+      const [name = ''] = suite.split(' ');
+      const earlier = order.filter((one) => one.startsWith(name)).length;
       order.push(suite);
-      return outcomes[suite]?.[earlier] ?? fails;
+      return outcomes[name]?.[earlier] ?? fails;
     };
-    return { ...(await runSuites(Object.keys(outcomes), run, { again })), order };
+    const again = (suite: string, { failedFiles }: Counts) => `${suite} ${failedFiles.join()}`;
+    return { ...(await runSuites(Object.keys(outcomes), run, again)), order };
   }
 
   it('runs each suite once if all pass', async () => {
@@ -23,10 +26,10 @@ describe('runSuites', () => {
     expect({ counts, flakes }).to.deep.equal({ counts: [passes, passes], flakes: [] });
   });
 
-  it('runs a failed suite again after all others, and shows its first failure if it passes then', async () => {
+  it('runs what failed again after all others, and shows its first failure if it passes then', async () => {
     const { counts, flakes, order } = await outcomeOf({ a: [fails, passes], b: [passes] });
-    expect(order).to.deep.equal(['a', 'b', 'a']);
-    expect({ counts, flakes }).to.deep.equal({ counts: [passes, passes], flakes: ['waited in vain'] });
+    expect(order).to.deep.equal(['a', 'b', 'a x.test.ts']);
+    expect({ counts, flakes }).to.deep.equal({ counts: [passesThen, passes], flakes: ['waited in vain'] });
   });
 
   it('counts a suite that fails twice as failed', async () => {
@@ -34,13 +37,15 @@ describe('runSuites', () => {
     expect({ counts, flakes }).to.deep.equal({ counts: [fails, passes], flakes: [] });
   });
 
-  it('runs nothing again if three suites failed', async () => {
+  it('runs nothing again if three suites failed, or three files of one', async () => {
     const { counts, order } = await outcomeOf({ a: [fails, passes], b: [fails, passes], c: [fails, passes] });
     expect(order).to.deep.equal(['a', 'b', 'c']);
     expect(counts).to.deep.equal([fails, fails, fails]);
+    const many = { ...fails, failedFiles: ['x.test.ts', 'y.test.ts', 'z.test.ts'] };
+    expect((await outcomeOf({ a: [many, passes] })).order).to.deep.equal(['a']);
   });
 
-  it('runs nothing again unless it may', async () => {
-    expect((await outcomeOf({ a: [fails, passes] }, false)).counts).to.deep.equal([fails]);
+  it('runs nothing again that ended without saying which file failed', async () => {
+    expect((await outcomeOf({ a: [{ ...fails, failedFiles: [] }, passes] })).order).to.deep.equal(['a']);
   });
 });
