@@ -25,6 +25,7 @@ import { gatherAddresses } from './gather-addresses.ts';
 import type { Hearing } from './judge-watches.ts';
 import { type MonitorContext, monitorPeer, type PeerMonitor } from './peer-monitor.ts';
 import type { ClusterSets } from './ports.ts';
+import { readAnswer } from './probe-address.ts';
 import type { ControllerSettings } from './read-settings.ts';
 import { type AddressScout, scoutAddress } from './scout-address.ts';
 
@@ -225,19 +226,4 @@ function createLeaseReader(nameFor: ((hostname: string) => string) | undefined) 
 function withGap(seen: PeerObservation, { since }: Hearing): PeerObservation {
   const { leaseChangedAt } = seen;
   return leaseChangedAt === undefined || leaseChangedAt >= since ? seen : { ...seen, leaseChangedAt: since };
-}
-
-/** Undefined if it was not asked well enough to tell. */
-function readAnswer(probe: ProbeResult): AddressAnswer | undefined {
-  switch (probe.kind) {
-    case 'ready':
-    case 'notReady':
-      return { verified: true, names: probe.names ?? [] };
-    case 'unauthorized':
-      // Perhaps it was the operator's own credential that could not be read.
-      return probe.names === undefined ? undefined : { verified: true, names: probe.names };
-    case 'unreachable':
-    case 'refused':
-      return { verified: false };
-  }
 }

@@ -3,15 +3,15 @@ import {
   leaseAbandonedAfterMs,
   type PeerDocuments,
   type PeerObservation,
-  type ProbeResult,
   startingForMs,
 } from '../domain/assess-peer.ts';
 import type { SchemaIndex } from '../domain/compare-schemas.ts';
-import type { ResolvedPeer, Trust } from '../domain/resolve-peers.ts';
+import type { ResolvedPeer } from '../domain/resolve-peers.ts';
 import { createBackoff } from '../runtime/backoff.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { PeerClient } from './ports.ts';
+import { type ProbeContext, probeAddress, readAnswer } from './probe-address.ts';
 
 /** How often to ask, in milliseconds. */
 export interface MonitorTiming {
@@ -25,15 +25,10 @@ export interface MonitorTiming {
 }
 
 /** The dependencies of a monitor. */
-export interface MonitorContext {
+export interface MonitorContext extends ProbeContext {
   readonly client: PeerClient;
   /** Bounds how many servers' documents are read at once. */
   readonly fetches: PQueue;
-  /**
-   * Bounds how many addresses are probed at once where no server has been verified yet. Whoever can write Leases can
-   * name any number of them, and those must not take the descriptors that the probes of real servers need.
-   */
-  readonly strangers: PQueue;
   readonly timing: MonitorTiming;
   readonly clock: Clock;
   readonly random: () => number;
@@ -94,12 +89,10 @@ export function monitorPeer(
 
   async function probe(address: string): Promise<void> {
     const before = seen.probe?.kind;
-    const result =
-      acquainted === address
-        ? await client.probe(address, stopping.signal)
-        : await probeStranger(address, context, stopping.signal, seen.peer.trust);
+    const { trust } = seen.peer;
+    const result = await probeAddress({ address, trust, isKnown: acquainted === address }, context, stopping.signal);
     if (result === undefined || stopping.signal.aborted || seen.peer.address !== address) return;
-    if (isVerified(result)) acquainted = address;
+    if (readAnswer(result)?.verified === true) acquainted = address;
     const { unreachableSince: since, documentsAt, mayBeStarting: wasStarting = false, wasReady: _, ...rest } = seen;
     if (result.kind !== 'unauthorized') refusingSince = undefined;
     else if (before !== 'unauthorized' && before !== 'ready') refusingSince = clock.now();
@@ -248,26 +241,4 @@ export function monitorPeer(
       wake.abort();
     },
   };
-}
-
-const priorities: Readonly<Record<Trust, number>> = { High: 2, Medium: 1, Low: 0 };
-
-/** Probes an address in its turn, the more trusted first. Undefined if it was stopped before its turn. */
-export async function probeStranger(
-  address: string,
-  { client, strangers }: Pick<MonitorContext, 'client' | 'strangers'>,
-  signal: AbortSignal,
-  trust: Trust = 'Low',
-): Promise<ProbeResult | undefined> {
-  const probe = async () => (signal.aborted ? undefined : await client.probe(address, signal));
-  return await strangers.add(probe, { priority: priorities[trust] });
-}
-
-/** True if the probe found a server that proved who it is. */
-export function isVerified(result: ProbeResult): boolean {
-  return (
-    result.kind === 'ready' ||
-    result.kind === 'notReady' ||
-    (result.kind === 'unauthorized' && result.names !== undefined)
-  );
 }

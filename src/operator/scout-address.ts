@@ -1,5 +1,6 @@
 import type { ProbeResult } from '../domain/assess-peer.ts';
-import { isVerified, type MonitorContext, probeStranger } from './peer-monitor.ts';
+import type { MonitorContext } from './peer-monitor.ts';
+import { type ProbeContext, probeAddress, readAnswer } from './probe-address.ts';
 
 /** Probes an address that may be a peer's, again and again until stopped. */
 export interface AddressScout {
@@ -11,18 +12,16 @@ export interface AddressScout {
 /** Starts at once. A failure is a result, never an exception. */
 export function scoutAddress(
   address: string,
-  context: Pick<MonitorContext, 'client' | 'strangers' | 'clock' | 'timing' | 'log' | 'onChange'>,
+  context: ProbeContext & Pick<MonitorContext, 'clock' | 'timing' | 'log' | 'onChange'>,
 ): AddressScout {
-  const { client, clock, timing, log, onChange } = context;
+  const { clock, timing, log, onChange } = context;
   const stopping = new AbortController();
   let found: ProbeResult | undefined;
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {
       const before = found;
-      const known = before !== undefined && isVerified(before);
-      found = known
-        ? await client.probe(address, stopping.signal)
-        : await probeStranger(address, context, stopping.signal);
+      const isKnown = before !== undefined && readAnswer(before)?.verified === true;
+      found = await probeAddress({ address, isKnown }, context, stopping.signal);
       if (stopping.signal.aborted) return;
       if (found?.kind !== before?.kind) onChange();
       await clock.sleep(timing.probeIntervalMs, stopping.signal);

@@ -1,0 +1,46 @@
+import type PQueue from 'p-queue';
+import type { ProbeResult } from '../domain/assess-peer.ts';
+import type { AddressAnswer, Trust } from '../domain/resolve-peers.ts';
+import type { PeerClient } from './ports.ts';
+
+/** What it takes to probe. */
+export interface ProbeContext {
+  readonly client: Pick<PeerClient, 'probe'>;
+  /**
+   * Bounds how many addresses are probed at once where no server has been verified yet. Whoever can write Leases can
+   * name any number of them, and those must not take the descriptors that the probes of real servers need.
+   */
+  readonly strangers: PQueue;
+}
+
+const priorities: Readonly<Record<Trust, number>> = { High: 2, Medium: 1, Low: 0 };
+
+/**
+ * Probes an address: at once if a server there has proved who it is, else in its turn, the more trusted first.
+ * Undefined if the signal aborted before its turn.
+ */
+export async function probeAddress(
+  place: { readonly address: string; readonly trust?: Trust | undefined; readonly isKnown: boolean },
+  { client, strangers }: ProbeContext,
+  signal: AbortSignal,
+): Promise<ProbeResult | undefined> {
+  const { address, trust = 'Low', isKnown } = place;
+  if (isKnown) return await client.probe(address, signal);
+  const probe = async () => (signal.aborted ? undefined : await client.probe(address, signal));
+  return await strangers.add(probe, { priority: priorities[trust] });
+}
+
+/** What a probe says of the server at its address. Undefined if it was not asked well enough to tell. */
+export function readAnswer(probe: ProbeResult): AddressAnswer | undefined {
+  switch (probe.kind) {
+    case 'ready':
+    case 'notReady':
+      return { verified: true, names: probe.names ?? [] };
+    case 'unauthorized':
+      // Perhaps it was the operator's own credential that could not be read.
+      return probe.names === undefined ? undefined : { verified: true, names: probe.names };
+    case 'unreachable':
+    case 'refused':
+      return { verified: false };
+  }
+}
