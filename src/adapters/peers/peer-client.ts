@@ -152,7 +152,7 @@ export function createPeerClient(options: PeerClientOptions): PeerClient {
     try {
       return await options.credentials();
     } catch (error) {
-      throw new PeerError('Unauthorized', `cannot read the operator's own credential: ` + `${messageOf(error)}`, {
+      throw new PeerError('Unauthorized', `cannot read the operator's own credential: ${messageOf(error)}`, {
         cause: error,
       });
     }
