@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Server, Socket } from 'node:net';
 import { formatAddress } from '../../domain/address.ts';
 import type { CertificatePair } from '../../runtime/issue-certificate.ts';
 import { type AccessVerdict, type Credential, delegatedTokenHeader, type ReviewAccess } from './review-access.ts';
@@ -68,7 +68,7 @@ export async function serveEndpoint(options: EndpointOptions, signal: AbortSigna
           createSecureServer({ ...timeouts, ...certificate(), minVersion: 'TLSv1.2' }, listener),
           certificate,
         );
-  server.maxConnections = 256;
+  giveUpOldest(server);
   const { host, port } = parseBindAddress(options.bindAddress);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -88,6 +88,39 @@ export async function serveEndpoint(options: EndpointOptions, signal: AbortSigna
   signal.addEventListener('abort', stop, { once: true });
   const bound = server.address() as AddressInfo;
   return { address: formatAddress({ host: bound.address, port: bound.port }), close };
+}
+
+/** Number of connections that one endpoint keeps. */
+const maxConnections = 256;
+
+/**
+ * Ends the oldest connection that waits for nothing where a new one finds all places taken. Strangers who only open
+ * connections can't keep a kubelet's probe out in this way.
+ */
+function giveUpOldest(server: Server): void {
+  // By the client's address, which a connection and the TLS in it have in common.
+  const open = new Map<string, Socket>();
+  const answering = new Set<string>();
+  server.on('connection', (socket: Socket) => {
+    if (open.size >= maxConnections) {
+      const oldest = [...open.keys()].find((one) => !answering.has(one)) ?? [...open.keys()][0];
+      if (oldest !== undefined) open.get(oldest)?.destroy();
+    }
+    const client = clientOf(socket);
+    open.set(client, socket);
+    socket.once('close', () => {
+      if (open.get(client) === socket) open.delete(client);
+    });
+  });
+  server.on('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
+    const client = clientOf(socket);
+    answering.add(client);
+    response.once('close', () => answering.delete(client));
+  });
+}
+
+function clientOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
 }
 
 /** Loads a renewed certificate within a minute. If it cannot be read, the last good one stays in use. */

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { expect } from 'chai';
 import {
   type EndpointOptions,
@@ -45,6 +47,25 @@ describe('serveEndpoint', () => {
     expect((await get('/readyz/watch')).status).to.equal(500);
     expect((await get('/readyz?exclude=watch')).status).to.equal(200);
     expect((await get('/livez')).status).to.equal(200);
+  });
+
+  it('answers though strangers hold all its connections, and ends none that it is answering', async () => {
+    let finish = () => {};
+    const slow = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    const extra: EndpointOptions['extra'] = {
+      '/slow': (_request, response) => slow.then(() => void response.end('late')),
+    };
+    const { endpoint, get } = await serve([well], { extra });
+    const answer = get('/slow');
+    const [host = '', port = ''] = endpoint.address.split(':');
+    const strangers = Array.from({ length: 300 }, () => connect(Number(port), host).on('error', () => {}));
+    await Promise.all(strangers.map((socket) => once(socket, 'connect')));
+    expect((await get('/livez')).status).to.equal(200);
+    finish();
+    expect((await answer).text).to.equal('late');
+    for (const socket of strangers) socket.destroy();
   });
 
   it('serves metrics in the format of Prometheus', async () => {
