@@ -163,14 +163,22 @@ function readListOptions(query: string): ListOptions {
 }
 
 function selectedName(query: string): string {
-  if (query.indexOf('fieldSelector') < 0) return '';
+  const selector = queryValue(query, 'fieldSelector');
+  if (selector === undefined) return '';
   // If one parameter cannot be decoded, kube-apiserver drops the name but keeps the watch.
   for (const number of ['limit', 'timeoutSeconds']) {
     const value = queryValue(query, number);
-    if (value !== undefined && !/^[+-]?[0-9]+$/.test(value)) return '';
+    if (value !== undefined && !isInt64(value)) return '';
   }
-  const name = exactMatch(queryValue(query, 'fieldSelector') ?? '', 'metadata.name');
+  const name = exactMatch(selector, 'metadata.name');
   return name === '.' || name === '..' || /[/%]/.test(name) ? '' : name;
+}
+
+/** As `strconv.ParseInt` of Go, with base 10 and 64 bits. */
+function isInt64(text: string): boolean {
+  if (!/^[+-]?0*[0-9]{1,19}$/.test(text)) return false;
+  const value = BigInt(text.replace('+', ''));
+  return BigInt.asIntN(64, value) === value;
 }
 
 /**

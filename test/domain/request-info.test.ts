@@ -273,6 +273,14 @@ describe('parseRequestInfo', () => {
     ['watch=1;x', 'list', ''],
     ['&&w%61tch=1', 'watch', ''],
     ['wat+ch=1', 'list', ''],
+    ['field%53elector=metadata.name=b', 'list', 'b'],
+    ['fieldSelector=metadata.name=b&limit=9223372036854775807', 'list', 'b'],
+    ['fieldSelector=metadata.name=b&limit=9223372036854775808', 'list', ''],
+    ['fieldSelector=metadata.name=b&limit=-9223372036854775808', 'list', 'b'],
+    ['fieldSelector=metadata.name=b&timeoutSeconds=-9223372036854775809', 'list', ''],
+    ['fieldSelector=metadata.name=b&limit=000000000000000000000012', 'list', 'b'],
+    ['fieldSelector=metadata.name=b&limit=', 'list', ''],
+    ['fieldSelector=metadata.name=b&limit', 'list', ''],
   ];
   for (const [query, verb, name] of selected)
     it(`reads the parameters ${query} as kube-apiserver does`, () => {

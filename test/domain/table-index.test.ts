@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { FieldSkew, TableGroupVersion } from '../../src/domain/routing-table.ts';
+import type { FieldSkew, TableGroupVersion, TableResource } from '../../src/domain/routing-table.ts';
 import { indexTable, type TableIndex } from '../../src/domain/table-index.ts';
 import { routingTable } from '../support/proxy-under-test.ts';
 
@@ -115,5 +115,44 @@ describe('indexTable', () => {
     expect(fieldsOf([true])).to.equal(undefined);
     expect(fieldsOf([false, true], { origin: 'CustomResource' })).to.equal(undefined);
     expect(fieldsOf([false, true], {}, 'Ignore')).to.equal(undefined);
+  });
+
+  it('says who writes a subresource, and whether that stores an object', () => {
+    const all = [0, 1];
+    const fieldsOf = (resource: TableResource, subresource: string, inDoubt = false) =>
+      indexTable(
+        routingTable({
+          fieldSkew: 'Preserve',
+          peers: [
+            { id: 'a', state: 'Ready' },
+            { id: 'b', state: 'Ready', ...(inDoubt && { inDoubt: true }) },
+          ],
+          groupVersions: [{ group: '', version: 'v1', origin: 'BuiltIn', resources: [resource] }],
+        }),
+      ).resource('', 'v1', resource.resource, subresource)?.fields;
+    const accounts = { resource: 'serviceaccounts', peers: all, subresources: { token: all, status: all } };
+    const newer = { writers: [1], standIns: [0] };
+    const asTheResource = { ...newer, harmless: false };
+
+    // The resource's own writers hold for its subresources. A token is no stored object.
+    expect(fieldsOf({ ...accounts, ...newer }, 'status')).to.deep.equal(asTheResource);
+    expect(fieldsOf({ ...accounts, ...newer }, 'token')).to.deep.equal({ ...newer, harmless: true });
+    // Writers of its own come first. If that is everybody who serves it, there is no rule.
+    const own = { ...accounts, subresourceWriters: { token: newer, status: newer } };
+    expect(fieldsOf(own, 'status')).to.deep.equal(asTheResource);
+    expect(fieldsOf(own, 'token')).to.deep.equal({ ...newer, harmless: true });
+    const everybody = { status: { writers: all, standIns: [] } };
+    expect(fieldsOf({ ...accounts, ...newer, subresourceWriters: everybody }, 'status')).to.equal(undefined);
+    // While a server is in doubt, the rule is about stored objects only.
+    expect(fieldsOf(accounts, 'status', true)).to.deep.equal({ writers: all, standIns: [], harmless: false });
+    expect(fieldsOf(accounts, 'token', true)).to.equal(undefined);
+  });
+
+  it('lets a server that may be of another version write the status of a Lease', () => {
+    const leases = { resource: 'leases', peers: [0, 1], subresources: { status: [0, 1] }, writers: [1], standIns: [] };
+    const group = { group: 'coordination.k8s.io', version: 'v1', origin: 'BuiltIn' as const, resources: [leases] };
+    const index = indexTable(routingTable({ fieldSkew: 'Preserve', groupVersions: [group] }));
+    const status = index.resource('coordination.k8s.io', 'v1', 'leases', 'status');
+    expect(status?.fields).to.deep.equal({ writers: [1], standIns: [], harmless: true });
   });
 });
