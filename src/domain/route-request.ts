@@ -133,8 +133,7 @@ function isOfTable(location: TableLocation | undefined, info: RequestInfo): bool
 
 /** `/apis/<group>`, `/apis/<group>/<version>` and `/api/<version>` are about what a server has; the rest is home's. */
 function routeNonResource(index: TableIndex, path: string, view: RouteView): RouteDecision {
-  const [, prefix, first, second, more] = path.split('/', 5);
-  if (more !== undefined && more !== '') return homeTrusted;
+  const [, prefix, first, second] = path.split('/', 4);
   if (prefix === 'apis' && first !== undefined && first !== '') {
     const whole = second === undefined || second === '';
     const serving = whole ? index.group(first) : index.groupVersion(first, second);
@@ -158,8 +157,7 @@ export function isMisplaced({ namespace, resource, verb }: RequestInfo, scope: S
 }
 
 function unlisted(index: TableIndex, view: RouteView): RouteDecision {
-  const notFound = unlistedNotFound(index, view);
-  return notFound.kind === 'trust' ? homeTrusted : { kind: 'home', notFound, instead: 'any' };
+  return { kind: 'home', notFound: unlistedNotFound(index, view), instead: 'any' };
 }
 
 function unlistedNotFound(index: TableIndex, view: RouteView): NotFoundRule {

@@ -19,6 +19,7 @@ describe('closestName', () => {
     ['d', undefined],
     ['e', undefined],
     ['dfif', 'diff'],
+    ['tsatsu', 'status'],
     ['idff', 'diff'],
     ['dfig', undefined],
     ['daschbord', 'dashboard'],

@@ -180,6 +180,7 @@ describe('routeRequest', () => {
     it('leaves every other path to home, whatever it looks like', () => {
       for (const target of [
         '/',
+        '/apis',
         '/apis/',
         '/api',
         '/api/v1',
@@ -309,6 +310,8 @@ describe('routeRequest', () => {
       const more = { groupVersions, peers: peers.map((peer) => ({ ...peer, inDoubt: peer.id !== 'a' })) };
       const lease = '/apis/coordination.k8s.io/v1/namespaces/x/leases/l';
       expect(to('PUT', lease, away, more)).to.deep.include({ kind: 'home', instead: [1, 2], fields: 'standIn' });
+      const some = { ...away, lastResort: (peer: number) => peer === 2 };
+      expect(to('PUT', lease, some, more)).to.deep.include({ kind: 'home', instead: [2] });
       const usable = { ...away, usable: (peer: number) => peer === 1 };
       expect(to('PUT', lease, usable, more)).to.deep.include({ kind: 'home', instead: [1] });
     });
@@ -447,6 +450,18 @@ describe('routeRequest', () => {
         it(`and nobody to write another ConfigMap, as in ${method} ${target}`, () => {
           for (const table of [different, doubted])
             expect(to(method, target, away, table)).to.have.property('kind', 'unavailable');
+        });
+
+      for (const [name, resource] of [
+        ['own.io/v1', 'configmaps'],
+        ['v2', 'configmaps'],
+        ['v1', 'secrets'],
+      ] as const)
+        it(`and nobody to write ${resource} of ${name} with the name of the table`, () => {
+          const table = { ...doubted, groupVersions: [groupVersion(name, { [resource]: [0, 1, 2] })] };
+          const prefix = name.includes('/') ? 'apis' : 'api';
+          const target = `/${prefix}/${name}/namespaces/own/${resource}/table`;
+          expect(to('PATCH', target, away, table)).to.have.property('kind', 'unavailable');
         });
     });
 
