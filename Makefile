@@ -109,7 +109,7 @@ soak: install ## Look for what grows while a control plane changes under load, a
 	biome format --write docs/benchmarks >/dev/null; exit $$status
 
 .PHONY: attack
-attack: install ## Attack a proxy before real servers as somebody without a credential (ARGS="--seconds N --attack TEXT")
+attack: install ## Attack a proxy before real servers without a credential, while others use it (ARGS="--seconds N --attack TEXT")
 	@status=0; node lab/enter-netns.ts -- node lab/attack.ts $(ARGS) || status=$$?; \
 	biome format --write docs/benchmarks >/dev/null; exit $$status
 

@@ -7,11 +7,11 @@ import { describeOutcome, judgeAttacks, writeAttackReport } from './attack/repor
 import { chartLimitBytes, startAttackScene } from './attack/start-scene.ts';
 import { repository } from './plane/mixed-plane.ts';
 
-const usage = `Attacks a proxy before real kube-apiservers as somebody without a credential, while others use it.
+const usage = `Attacks a proxy in front of real kube-apiservers without a credential, while other clients use it.
 
 Usage: make attack [ARGS="[--seconds N] [--attack TEXT] [--no-report]"]
 
-  --seconds N    how long each attack goes on (default 15)
+  --seconds N    duration of each attack (default 15)
   --attack TEXT  only the attacks whose name matches TEXT, a regular expression
   --no-report    leave docs/benchmarks/attacks.md as it is
 `;

@@ -14,19 +14,19 @@ import { openStage, proxies, recover } from './chaos/stage.ts';
 import { repository } from './plane/mixed-plane.ts';
 import { seededRandom } from './seeded-random.ts';
 
-const usage = `Breaks a real control plane under load, and judges every answer.
+const usage = `Injects faults into a real control plane under load, and judges every answer.
 
 Usage: make chaos [ARGS="[--seed N] [--minutes N | --quick] [--fault TEXT [--and TEXT]] [--slow N] [--no-report]"]
 
-  --seed N       chooses the order, the pairs and the load (default: of the time)
-  --minutes N    how long to go on: each fault alone, in a random order, then pairs (default 30, in which each comes once)
-  --quick        each kind of fault once, at a server or proxy that the seed chooses, two at a time: about 12 minutes
+  --seed N       chooses the order, the pairs and the load (default: taken from the clock)
+  --minutes N    duration: each fault alone, in a random order, then pairs (default 30, enough for each fault once)
+  --quick        each kind of fault once, on a server or proxy that the seed chooses, two at a time: about 12 minutes
   --fault TEXT   only the faults whose name matches TEXT, a regular expression
-  --and TEXT     each of those only together with the first fault whose name matches this TEXT
-  --slow N       let every server, proxy and operator run only N percent of the time, as on a machine that is too small
+  --and TEXT     combine each of them with the first fault whose name matches this TEXT
+  --slow N       let every server, proxy and operator run only N percent of the time, as on an undersized machine
   --no-report    leave docs/benchmarks/chaos.md as it is
 
-A fault takes about 20 s. The last one that begins within the time is ended, and nothing waits longer than two minutes.
+A fault takes about 20 s. A fault that has begun is finished, even after the time is up. No wait exceeds two minutes.
 `;
 
 const report = join(repository, 'docs/benchmarks/chaos.md');
@@ -100,7 +100,7 @@ async function main(): Promise<void> {
   }
   const random = seededRandom(seed);
   const say = (line: string) => void process.stdout.write(`${line}\n`);
-  if (possible.length < faults.length) say('SKIPPED: the faults of the date, as there is no libfaketime');
+  if (possible.length < faults.length) say('SKIPPED: the clock faults, because libfaketime is missing');
   say(`seed ${seed}, ${quick ? 'each kind once' : `${minutes} minutes`}, ${chosen.length} faults`);
   await ensureControlPlane({ versions: ['1.36'], log: say });
 

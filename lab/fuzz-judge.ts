@@ -13,12 +13,12 @@ import { type ControlPlane, startControlPlane } from './plane/control-plane.ts';
 import { seededRandom } from './seeded-random.ts';
 import { waitUntil } from './wait-until.ts';
 
-const usage = `Asks a real kube-apiserver what it takes changed request targets and Accept fields for, and compares.
+const usage = `Compares how a real kube-apiserver and this project read mutated request targets and Accept fields.
 
 Usage: make fuzz-judge [ARGS="[--seed N] [--inputs N]"]
 
-  --seed N    chooses the inputs (default: of the time)
-  --inputs N  how many targets (default 5000); a fifth as many Accept fields
+  --seed N    chooses the inputs (default: taken from the clock)
+  --inputs N  number of targets (default 5000); the number of Accept fields is a fifth of it
 `;
 
 /** What a request is about, as an audit event tells it. */

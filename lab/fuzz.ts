@@ -4,12 +4,12 @@ import { mutate, shrink } from './fuzz/mutate.ts';
 import { createFuzzTargets, type FuzzTarget } from './fuzz/targets.ts';
 import { seededRandom } from './seeded-random.ts';
 
-const usage = `Feeds changed inputs to every parser, and keeps what makes one fail.
+const usage = `Feeds mutated inputs to every parser, and keeps each input on which one fails.
 
 Usage: make fuzz [ARGS="[--seed N] [--minutes N] [--target NAME]"]
 
-  --seed N       chooses the inputs (default: of the time)
-  --minutes N    how long to go on, over all parsers (default 3)
+  --seed N       chooses the inputs (default: taken from the clock)
+  --minutes N    duration for all parsers together (default 3)
   --target NAME  only this parser
 `;
 
@@ -48,7 +48,9 @@ const targets = createFuzzTargets().filter(({ name }) => values.target === undef
 const minutes = Number(values.minutes);
 if (values.help) process.stdout.write(usage);
 else if (targets.length === 0 || !(minutes > 0)) {
-  process.stderr.write(`fuzz: --target is one of ${createFuzzTargets().map(({ name }) => name)}, --minutes above 0\n`);
+  process.stderr.write(
+    `fuzz: --target must be one of ${createFuzzTargets().map(({ name }) => name)}, and --minutes greater than 0\n`,
+  );
   process.exitCode = 2;
 } else {
   const seed = Number(values.seed);

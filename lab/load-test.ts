@@ -13,12 +13,12 @@ import { type Cycle, describeCycle, judgeLoad, type Run, type Sample, writeLoadR
 import { inspectorPort, startLoadScene } from './load/start-scene.ts';
 import { repository } from './plane/mixed-plane.ts';
 
-const usage = `Loads a proxy before real kube-apiservers until it has no more to give, and looks for what is lost or grows.
+const usage = `Loads a proxy in front of real kube-apiservers to its limit, and looks for lost requests and growing memory.
 
 Usage: make load-test [ARGS="[--minutes N | --quick] [--seed N] [--no-report]"]
 
-  --minutes N    how long (default 10)
-  --quick        a minute
+  --minutes N    duration (default 10)
+  --quick        one minute
   --seed N       chooses the requests (default 1)
   --no-report    leave docs/benchmarks/load.md as it is
 `;
@@ -34,8 +34,8 @@ const logLines = 40;
 const floods = [
   'TLS: handshakes, one after another',
   'TLS: 1,000 handshakes that stop half-way',
-  'HTTP/1.1: 1,000 heads of a byte a second',
-  'TLS: connections of no word',
+  'HTTP/1.1: 1,000 heads, one byte a second',
+  'TLS: silent connections',
 ] as const;
 
 interface Stage {

@@ -8,7 +8,7 @@ import { cacheFolder, hashOf } from './build/build-control-plane.ts';
 import { installLocked } from './build/install-locked.ts';
 import { type MutationPart, mutationParts } from './mutation/parts.ts';
 
-const usage = `Changes the code in small ways, and reports the changes that no test notices.
+const usage = `Makes small changes to the code, and reports those that no test notices.
 
 Usage: make mutate [ARGS="[--part ${mutationParts.map(({ name }) => name).join('|')}] [--only FILE[:FROM-TO]]"]
 
@@ -77,7 +77,7 @@ const parts = mutationParts.filter(({ name }) => values.part === undefined || na
 if (values.help) process.stdout.write(usage);
 else if (parts.length === 0 || (values.only !== undefined && values.part === undefined)) {
   process.stderr.write(
-    `mutate: --part is one of ${mutationParts.map(({ name }) => name).join(', ')}; --only needs it\n`,
+    `mutate: --part must be one of ${mutationParts.map(({ name }) => name).join(', ')}; --only requires --part\n`,
   );
   process.exitCode = 2;
 } else {

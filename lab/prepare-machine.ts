@@ -61,7 +61,7 @@ const browsers = ['chromium', 'chromium-browser', 'google-chrome'];
 const alerts: Optional = {
   name: 'Prometheus',
   debianPackage: 'prometheus',
-  forWhat: 'the tests of the alerts on a real Prometheus',
+  forWhat: 'the tests of the alerts with a real Prometheus',
   find: async () =>
     (await findPrometheus('prometheus')) !== undefined && (await findPrometheus('promtool')) !== undefined,
   get: ensurePrometheus,
@@ -78,9 +78,9 @@ const pages: Optional = {
 const dates: Optional = {
   name: 'libfaketime',
   debianPackage: 'libfaketime',
-  forWhat: 'the faults of the date',
+  forWhat: 'the clock faults',
   find: async () => findDateLibrary() !== undefined,
-  get: () => Promise.reject(new Error('there is no other way here: install it')),
+  get: () => Promise.reject(new Error('it cannot be downloaded here: install it')),
 };
 
 const containers: Optional = {
@@ -122,7 +122,7 @@ const withFolder = (folder: string) => [process.env.PATH ?? '', folder].join(del
 /** Gets what is missing; throws where something that everything needs cannot be had, and says what will be skipped. */
 export async function prepareMachine(name: string, log: Log): Promise<void> {
   const needed = needs[name];
-  if (needed === undefined) throw new Error(`no such need: ${name} (there are ${Object.keys(needs).join(', ')})`);
+  if (needed === undefined) throw new Error(`unknown need: ${name} (known: ${Object.keys(needs).join(', ')})`);
   const { programs, optional } = needed;
   const debian = createInstaller(log);
   const isAbsent = ({ program }: SystemProgram) => findProgram([program], withFolder(pluginFolder)) === undefined;
@@ -132,7 +132,7 @@ export async function prepareMachine(name: string, log: Log): Promise<void> {
   if (still.length > 0) {
     const names = still.map(({ program }) => program).join(', ');
     const packages = still.map(({ debianPackage }) => debianPackage).join(' ');
-    throw new Error(`${names} cannot be had here (${debian.why()}): install the packages ${packages}`);
+    throw new Error(`cannot install ${names} here (${debian.why()}): install the packages ${packages}`);
   }
   for (const tool of optional) await getOptional(tool, debian, log);
 }
@@ -147,7 +147,7 @@ async function getOptional(tool: Optional, debian: Installer, log: Log): Promise
     await tool.get(log);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    log(`SKIPPED: ${tool.forWhat}, because there is no ${tool.name}.`);
+    log(`SKIPPED: ${tool.forWhat}, because ${tool.name} is missing.`);
     if (tool.debianPackage !== undefined) log(`  Debian's package ${tool.debianPackage}: ${debian.why()}`);
     log(`  ${tool.debianPackage === undefined ? 'To run them' : 'Without it'}: ${why.trim()}`);
   }

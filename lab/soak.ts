@@ -12,11 +12,11 @@ import { openStage, proxies, recover } from './chaos/stage.ts';
 import { repository } from './plane/mixed-plane.ts';
 import { seededRandom } from './seeded-random.ts';
 
-const usage = `Lets a control plane live on under load and change, and looks for what grows.
+const usage = `Runs a control plane under load and change, and looks for growing memory and descriptors.
 
 Usage: make soak [ARGS="[--minutes N] [--seed N] [--no-report]"]
 
-  --minutes N    how long, after a third of that for warming up (default 15; 60 for an hour)
+  --minutes N    duration, after a warm-up of a third of it (default 15; use 60 for an hour)
   --seed N       chooses the load (default 1)
   --no-report    leave docs/benchmarks/soak.md as it is
 `;
@@ -92,10 +92,10 @@ function writeReport(summary: {
   const { minutes, warmCycles, cycles, requests, wrong, growths } = summary;
   const row = (cells: readonly (string | number)[]) => `| ${cells.join(' | ')} |`;
   return [
-    '# What grows over time',
+    '# Growth over time',
     '',
-    `Written by \`make soak\`: ${minutes} minutes after warming up, load average ${(loadavg()[2] ?? 0).toFixed(0)} at the end. At most`,
-    `${100 * allowedGrowth} % more at the end than after warming up is allowed. ${requests} requests got ${wrong} wrong answers.`,
+    `Written by \`make soak\`: ${minutes} minutes after the warm-up, load average ${(loadavg()[2] ?? 0).toFixed(0)} at the end. Each figure may`,
+    `grow by at most ${100 * allowedGrowth} % after the warm-up. ${requests} requests got ${wrong} wrong answers.`,
     '',
     row(['Program', 'What', 'After warming up', 'At the end', 'Change']),
     '|---|---|---|---|---|',
@@ -103,12 +103,12 @@ function writeReport(summary: {
       row([one.program, one.what, `${one.before} ${one.unit}`, `${one.after} ${one.unit}`, percent(one)]),
     ),
     '',
-    `Each of ${cycles} cycles, after ${warmCycles} of warming up, makes and removes a CustomResourceDefinition of a new group, lets ten`,
+    `Each of ${cycles} cycles, after ${warmCycles} of warm-up, creates and removes a CustomResourceDefinition of a new group, lets ten`,
     'servers with new addresses appear by their Leases and leave, opens 40 client connections with tokens of their own, half over',
     "HTTP/1.1 and half over HTTP/2, and closes them; every second cycle restarts a kube-apiserver, every third rotates the proxies'",
-    'certificate. The load of `make chaos` goes on beside it: reads, writes, watches, discovery. Servers are gone after 40 s',
-    '(`goneAfter`). Both times are taken 90 s after load and changes have stopped, so that what is remembered for a while is',
-    'forgotten.',
+    'certificate. The load of `make chaos` runs too: reads, writes, watches, discovery. Servers are gone after 40 s',
+    '(`goneAfter`). Both figures are taken 90 s after load and changes have stopped, when caches and other short-lived state have',
+    'expired.',
     '',
   ].join('\n');
 }

@@ -12,7 +12,7 @@ export async function waitUntil<T>(
   for (;;) {
     const found = await check();
     if (found !== undefined && found !== false) return found;
-    if (Date.now() > end) throw new Error(`waited in vain for ${what}: ${seen()}`);
+    if (Date.now() > end) throw new Error(`timed out waiting for ${what}: ${seen()}`);
     await new Promise((resolve) => setTimeout(resolve, everyMs));
   }
 }

@@ -95,14 +95,14 @@ const halfHello = Buffer.from([0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]);
 
 /** Every attack by what it does. */
 export const attacks: Readonly<Record<string, Attack>> = {
-  'HTTP/2: 28 connections of long heads for a bad path, window 0': (victim) => unread(victim, 28, 250, '/%zz', true),
-  'HTTP/2: 20 connections of 250 made-up tokens, window 0': (victim) => unread(victim, 20, 250, '/version'),
-  'HTTP/2: 80 connections of 250 watches with made-up tokens, window 0': (victim) =>
+  'HTTP/2: 28 connections with long heads and a bad path, window 0': (victim) => unread(victim, 28, 250, '/%zz', true),
+  'HTTP/2: 20 connections with 250 made-up tokens each, window 0': (victim) => unread(victim, 20, 250, '/version'),
+  'HTTP/2: 80 connections with 250 watches and made-up tokens each, window 0': (victim) =>
     unread(victim, 80, 250, '/api/v1/pods?watch=1'),
-  'HTTP/2: discovery and OpenAPI for made-up tokens, window 0': (victim) => {
+  'HTTP/2: discovery and OpenAPI, made-up tokens, window 0': (victim) => {
     for (const path of ['/apis', '/openapi/v2', '/openapi/v3']) unread(victim, 5, 250, path);
   },
-  'HTTP/2: windows of one byte': (victim) => {
+  'HTTP/2: one-byte windows': (victim) => {
     times(20, () => openHttp2(victim, [http2.window(1), requests(250, () => [[':path', '/version']])]));
   },
   'HTTP/2: rapid reset': async (victim) => {
@@ -115,7 +115,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
       return block;
     });
   },
-  'HTTP/2: CONTINUATION without end': (victim) => {
+  'HTTP/2: endless CONTINUATION frames': (victim) => {
     const block = frames(50, frame(frameTypes.continuation, 0, 1, literals([['x', 'a'.repeat(120)]])));
     const start = frame(frameTypes.headers, 0, 1, http2.head([]));
     return flood(
@@ -125,7 +125,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
   },
   'HTTP/2: SETTINGS': (victim) => floodFrames(victim, 8, frames(500, frame(frameTypes.settings, 0, 0))),
   'HTTP/2: PING': (victim) => floodFrames(victim, 8, frames(500, frame(frameTypes.ping, 0, 0, Buffer.alloc(8)))),
-  'HTTP/2: PING whose answers are not read': (victim) => {
+  'HTTP/2: PING, answers never read': (victim) => {
     const block = frames(500, frame(frameTypes.ping, 0, 0, Buffer.alloc(8)));
     return flood(
       times(8, () => openHttp2(victim, [])),
@@ -143,20 +143,20 @@ export const attacks: Readonly<Record<string, Attack>> = {
       () => block,
     );
   },
-  'HTTP/2: a broken rule, then bytes without end': (victim) => {
+  'HTTP/2: a protocol error, then endless bytes': (victim) => {
     const block = Buffer.alloc(64 * 1024);
     return flood(
       times(8, () => openHttp2(victim, [frame(frameTypes.priority, 0, 0, Buffer.alloc(5))])),
       () => block,
     );
   },
-  'HTTP/2: frames of a type that nobody knows': (victim) => floodFrames(victim, 8, frames(500, frame(0xee, 0, 0))),
-  'HTTP/2: frames of 16 KB of a type that nobody knows': (victim) =>
+  'HTTP/2: frames of an unknown type': (victim) => floodFrames(victim, 8, frames(500, frame(0xee, 0, 0))),
+  'HTTP/2: frames of 16 KB of an unknown type': (victim) =>
     floodFrames(victim, 8, frames(10, frame(0xee, 0, 0, Buffer.alloc(16 * 1024)))),
-  'HTTP/2: answers to SETTINGS that nobody sent': (victim) =>
+  'HTTP/2: acknowledgements of SETTINGS never sent': (victim) =>
     floodFrames(victim, 8, frames(500, frame(frameTypes.settings, flags.ack, 0))),
   'HTTP/2: GOAWAY': (victim) => floodFrames(victim, 8, frames(500, frame(frameTypes.goaway, 0, 0, Buffer.alloc(8)))),
-  'HTTP/2: DATA of padding alone': (victim) => {
+  'HTTP/2: DATA frames with only padding': (victim) => {
     const block = frames(
       200,
       frame(frameTypes.data, padded, 1, Buffer.concat([Buffer.from([254]), Buffer.alloc(254)])),
@@ -173,14 +173,13 @@ export const attacks: Readonly<Record<string, Attack>> = {
       () => block,
     );
   },
-  'HTTP/2: bad paths, 200 at once, as fast as they are answered': (victim) =>
-    askAgain(victim, 16, 200, () => [[':path', '/%zz']]),
-  'HTTP/2: made-up tokens, 200 at once, as fast as they are refused': (victim) =>
+  'HTTP/2: bad paths, 200 at once, without a pause': (victim) => askAgain(victim, 16, 200, () => [[':path', '/%zz']]),
+  'HTTP/2: made-up tokens, 200 at once, without a pause': (victim) =>
     askAgain(victim, 16, 200, (at) => [
       [':path', '/api/v1/pods'],
       ['authorization', madeUp(at)],
     ]),
-  'HTTP/2: heads of 5,000 fields of one byte': (victim) => {
+  'HTTP/2: heads with 5,000 one-byte fields': (victim) => {
     // Each is indexed at 62, once the first has been remembered. RFC 7541, 6.1 and 6.2.1.
     const fields = Buffer.concat([Buffer.from([0x40, 1, 0x78, 1, 0x61]), Buffer.alloc(5_000, 0xbe)]);
     const head = Buffer.concat([http2.head([['authorization', madeUp(0)]]), fields]);
@@ -193,7 +192,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
       },
     );
   },
-  'HTTP/2: one remembered field of 4 KB, referred to 15,000 times a head': (victim) => {
+  'HTTP/2: one indexed field of 4 KB, repeated 15,000 times a head': (victim) => {
     // Remembered with incremental indexing (RFC 7541, 6.2.1), then indexed at 62.
     const name = Buffer.from([0x40, 1, 0x78]);
     const value = Buffer.concat([Buffer.from([0x7f, 0x81, 0x1e]), Buffer.alloc(0x7f + 0x81 - 0x80 + 0x1e * 128, 0x61)]);
@@ -207,7 +206,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
       },
     );
   },
-  'HTTP/2: 10,000 changes of the size of the table in a head': (victim) => {
+  'HTTP/2: 10,000 table size updates in one head': (victim) => {
     const block = Buffer.concat([Buffer.alloc(10_000, 0x20), http2.head([])]);
     let stream = 1;
     return flood(
@@ -218,13 +217,13 @@ export const attacks: Readonly<Record<string, Attack>> = {
       },
     );
   },
-  'HTTP/1.1: 1,000 heads of a byte a second': (victim) =>
+  'HTTP/1.1: 1,000 heads, one byte a second': (victim) =>
     trickle(
       times(1_000, () => openTls(victim, head1('GET /version'))),
       () => 'X',
       1_000,
     ),
-  'HTTP/1.1: 1,000 bodies of a byte a second for made-up tokens': (victim) =>
+  'HTTP/1.1: 1,000 bodies, one byte a second, made-up tokens': (victim) =>
     trickle(
       times(1_000, (at) =>
         openTls(
@@ -235,7 +234,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
       () => 'x',
       1_000,
     ),
-  'HTTP/1.1: 1,000 bodies that were announced by Expect and never come': (victim) => {
+  'HTTP/1.1: 1,000 bodies announced by Expect and never sent': (victim) => {
     const line = 'POST /api/v1/namespaces/default/pods';
     times(1_000, (at) =>
       openTls(
@@ -244,45 +243,45 @@ export const attacks: Readonly<Record<string, Attack>> = {
       ),
     );
   },
-  'HTTP/1.1: bad paths sent ahead, whose answers are not read': (victim) => {
+  'HTTP/1.1: pipelined bad paths, answers never read': (victim) => {
     const block = `${head1('GET /%zz')}\r\n`.repeat(200);
     return flood(
       times(20, () => openTls(victim, block)),
       () => block,
     );
   },
-  'HTTP/1.1: requests sent ahead, whose answers are not read': (victim) => {
+  'HTTP/1.1: pipelined requests, answers never read': (victim) => {
     const block = `${head1('GET /apis')}\r\n`.repeat(200);
     return flood(
       times(20, () => openTls(victim, block)),
       () => block,
     );
   },
-  'HTTP/1.1: made-up tokens, as fast as they are refused': (victim) =>
+  'HTTP/1.1: made-up tokens, without a pause': (victim) =>
     flood(
       times(16, () => openTls(victim, '', { reads: true })),
       () => `${head1('GET /api/v1/pods', `Authorization: ${madeUp(0)}`)}\r\n\r\n`,
     ),
-  'HTTP/1.1: queries of 60 KB for made-up tokens': (victim) =>
+  'HTTP/1.1: queries of 60 KB, made-up tokens': (victim) =>
     flood(
       times(16, () => openTls(victim, '', { reads: true })),
       () => `${head1(`GET /api/v1/pods?x=${'a'.repeat(60_000)}`, `Authorization: ${madeUp(0)}`)}\r\n\r\n`,
     ),
-  'HTTP/1.1: 5,000 groups to impersonate, for made-up tokens': (victim) => {
+  'HTTP/1.1: 5,000 impersonated groups, made-up tokens': (victim) => {
     const groups = times(5_000, (at) => `Impersonate-Group: g${at}\r\n`).join('');
     return flood(
       times(16, () => openTls(victim, '', { reads: true })),
       () => `${head1('GET /api/v1/pods', `Authorization: ${madeUp(0)}\r\nImpersonate-User: u\r\n${groups}`)}\r\n`,
     );
   },
-  'HTTP/1.1: a bad request, then bytes without end': (victim) => {
+  'HTTP/1.1: a bad request, then endless bytes': (victim) => {
     const block = Buffer.alloc(64 * 1024);
     return flood(
       times(8, () => openTls(victim, `${head1('GET /%zz')}\r\n`)),
       () => block,
     );
   },
-  'HTTP/1.1: chunks of one byte with long extensions, for made-up tokens': (victim) => {
+  'HTTP/1.1: one-byte chunks with long extensions, made-up tokens': (victim) => {
     const block = `1;x=${'a'.repeat(200)}\r\nx\r\n`.repeat(100);
     return flood(
       times(8, (at) => {
@@ -292,7 +291,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
       () => block,
     );
   },
-  'HTTP/1.1: trailers of 60 KB, for made-up tokens': (victim) => {
+  'HTTP/1.1: trailers of 60 KB, made-up tokens': (victim) => {
     const trailers = times(600, (at) => `x-${at}: ${'a'.repeat(90)}\r\n`).join('');
     return flood(
       times(16, () => openTls(victim, '', { reads: true })),
@@ -302,7 +301,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
       },
     );
   },
-  'HTTP/1.1: 500 upgrades that nobody completes': (victim) => {
+  'HTTP/1.1: 500 upgrades never completed': (victim) => {
     const line = 'POST /api/v1/namespaces/default/pods/web/exec?command=true';
     times(500, (at) =>
       openTls(
@@ -314,7 +313,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
   'TLS: 1,000 handshakes that stop half-way': (victim) => {
     times(1_000, () => openTcp(victim, halfHello));
   },
-  'TLS: connections of no word': (victim) => {
+  'TLS: silent connections': (victim) => {
     times(1_000, () => openTcp(victim, Buffer.alloc(0)));
   },
   'TLS: handshakes, one after another': async (victim) => {

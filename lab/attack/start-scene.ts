@@ -27,7 +27,7 @@ export async function startProxyScene(log: (message: string) => void, as: RunPro
     const claims = ['get', '--raw', '/apis/resource.k8s.io/v1/resourceclaims'];
     return (await mixed.kubectl('proxy', claims)).code === 0;
   });
-  if (proxy.pid === undefined) throw new Error('the proxy has not started');
+  if (proxy.pid === undefined) throw new Error('the proxy did not start');
   const { caFile, tokens } = mixed.plane;
   return {
     mixed,
@@ -53,6 +53,6 @@ export function chartLimitBytes(): number {
   const values = readFileSync(join(repository, 'charts/peerdiscovery/values.yaml'), 'utf8');
   const proxy = values.slice(values.indexOf('\nproxy:'));
   const mebibytes = /limits:\n\s+memory: (\d+)Mi/.exec(proxy)?.[1];
-  if (mebibytes === undefined) throw new Error('the chart gives the proxy no limit of memory in Mi');
+  if (mebibytes === undefined) throw new Error('the chart sets no memory limit in Mi for the proxy');
   return Number(mebibytes) * 1024 * 1024;
 }

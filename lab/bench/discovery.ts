@@ -147,9 +147,9 @@ function writeReport(results: readonly Result[], gitVersion: string): string {
     return `| ${contest.title} (${proxy[0]?.bytes.toLocaleString('en')} bytes) | ${spread(ours ?? [])} | ${spread(theirs ?? [])} | ${ratio.toFixed(2)} | ${ratio <= 0.5 ? 'met' : '**not met**'} | ${perCore(ours ?? [])} / ${perCore(theirs ?? [])} | ${spread(proxy.map(({ perSecond }) => perSecond))} | ${spread(server.map(({ perSecond }) => perSecond))} |`;
   });
   return `${[
-    '# Discovery through the proxy beside kube-apiserver’s own',
+    '# Discovery: the proxy compared with kube-apiserver',
     '',
-    'Written by `make bench ARGS=discovery`. Figures are of one machine: compare ratios, and run it on yours.',
+    'Written by `make bench ARGS=discovery`. The figures are from one machine: compare the ratios, and run it on yours.',
     '',
     `- ${availableParallelism()} cores shared by etcd, two kube-apiservers ${gitVersion}, the operator, the proxy and the measuring client`,
     `- Linux ${release().split('-')[0]}, Node ${process.version}, loopback, HTTP/1.1 over TLS, ${connections} connections`,
@@ -160,14 +160,14 @@ function writeReport(results: readonly Result[], gitVersion: string): string {
     '|---|---|---|---|---|---|---|---|',
     ...rows,
     '',
-    'CPU is user and system time of the answering process from `/proc/PID/stat`. What was seen per second is bounded by the measuring client, which shares the cores; requests per second and core follow from the CPU. The home server’s part, one question per client and path in ten seconds, is not in the proxy’s figures.',
+    'CPU is the user and system time of the answering process, from `/proc/PID/stat`. The measuring client shares the cores and bounds the requests seen per second; requests per second and core are computed from the CPU. The proxy’s figures leave out the CPU of the home server, which gets one request per client and path every ten seconds.',
   ].join('\n')}\n`;
 }
 
 await measureOnPlane({ servers, home: 'old-1' }, async (mixed) => {
   mixed.startOperator();
   const proxy = mixed.startProxy();
-  if (proxy.pid === undefined) throw new Error('the proxy does not run');
+  if (proxy.pid === undefined) throw new Error('the proxy is not running');
   const newest = mixed.plane.server('new-1');
   const targets: readonly Target[] = [
     { name: 'proxy', url: mixed.proxyUrl, pid: proxy.pid },

@@ -32,10 +32,10 @@ async function readStatus(mixed: MixedPlane): Promise<PeerDiscovery['status']> {
 async function measureOperator(mixed: MixedPlane, differs: boolean): Promise<Use> {
   const operator = startBuiltOperator(mixed, 'a');
   const { pid } = operator;
-  if (pid === undefined) throw new Error('the operator does not run');
+  if (pid === undefined) throw new Error('the operator is not running');
   const startedAt = new Date().toISOString();
   const count = (status: PeerDiscovery['status']) => status?.fieldDifferentResources ?? 0;
-  await waitUntil('what the servers know', async () => {
+  await waitUntil('the fields of all servers', async () => {
     const { stdout } = await mixed.kubectl('a', [
       ...['get', 'lease', '-n', 'peerdiscovery-system', 'peerdiscovery-cluster'],
       ...['-o', 'jsonpath={.spec.renewTime}'],
@@ -63,25 +63,25 @@ function writeUseReport(alike: readonly Use[], different: readonly Use[]): strin
     const [before, after] = [median(alike.map(of)), median(different.map(of))];
     return `| ${what} | ${before.toFixed(digits)} ${unit} | ${after.toFixed(digits)} ${unit} | ${(after / before).toFixed(2)} |`;
   };
-  return `# What it costs the operator to compare fields
+  return `# Cost of comparing fields in the operator
 
-Written by \`make bench ARGS=fields-operator\`. Figures are of one machine: compare ratios, and run it on yours.
+Written by \`make bench ARGS=fields-operator\`. The figures are from one machine: compare the ratios, and run it on yours.
 
 - ${availableParallelism()} cores shared by etcd, three kube-apiservers and the operator as shipped
-- Linux ${release().split('-')[0]}, Node ${process.version}, loopback; medians of ${turns} starts of each sort
+- Linux ${release().split('-')[0]}, Node ${process.version}, loopback; medians of ${turns} starts of each kind
 
 | What | Three servers of 1.36 | One of them of 1.35 | Ratio |
 | --- | --- | --- | --- |
 | Resources whose fields differ | ${median(alike.map(({ kinds }) => kinds))} | ${median(different.map(({ kinds }) => kinds))} | |
-${row('CPU from its start until it knows all, and for 10 s after that', 's', 2, ({ startSeconds }) => startSeconds)}
-${row('Most memory that it ever had', 'MiB', 0, ({ peakMiB: peak }) => peak)}
+${row('CPU from the start until all fields are known, plus 10 s', 's', 2, ({ startSeconds }) => startSeconds)}
+${row('Peak memory', 'MiB', 0, ({ peakMiB: peak }) => peak)}
 ${row('Idle: CPU over 30 s', '% of a core', 2, ({ idle }) => idle.cpuPercent)}
 ${row('Idle: resident memory', 'MiB', 0, ({ idle }) => idle.residentMiB)}
 
 ## How it is measured
 
-- Servers that are alike have equal hashes in \`/openapi/v3\`, so that no document is read. One of 1.35 beside two of 1.36 has others for every group-version: each document is read from both versions, one at a time, and only digests and names of fields are kept.
-- CPU is user and system time from \`/proc/PID/stat\`, memory is \`VmHWM\` and \`VmRSS\`. The two sorts take turns.
+- Servers of one version have equal hashes in \`/openapi/v3\`, so the operator reads no document. A server of 1.35 beside two of 1.36 has a different hash for every group-version: the operator reads each document from both versions, one at a time, and keeps only digests and field names.
+- CPU is user and system time from \`/proc/PID/stat\`, memory is \`VmHWM\` and \`VmRSS\`. The two kinds take turns.
 `;
 }
 

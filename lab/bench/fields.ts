@@ -11,9 +11,9 @@ import { inFolder, publishReport } from './run-bench.ts';
 
 /** What the fields of a kind are to the servers, and so which way its requests go. */
 const kinds = {
-  configmaps: { what: 'alike everywhere, or `fieldSkew: Ignore`: home', fields: {} },
-  services: { what: 'different, and home knows all: home', fields: { writers: [0], standIns: [] } },
-  pods: { what: 'different, and only the other server knows all: there', fields: { writers: [1], standIns: [] } },
+  configmaps: { what: 'equal everywhere, or `fieldSkew: Ignore`: home', fields: {} },
+  services: { what: 'different; home knows all fields: home', fields: { writers: [0], standIns: [] } },
+  pods: { what: 'different; only the other server knows all: there', fields: { writers: [1], standIns: [] } },
 } as const;
 type Kind = keyof typeof kinds;
 const names = Object.keys(kinds) as Kind[];
@@ -121,9 +121,9 @@ function writeFieldsReport(samples: ReadonlyMap<string, readonly Sample[]>): str
       return `| ${method} | ${kinds[kind].what} | ${Math.round(cpu)} µs | ${ratio(cpu, 'cpuUs')} | ${p50.toFixed(2)} ms | ${ratio(p50, 'p50Ms')} |`;
     }),
   );
-  return `# What it costs the proxy to keep fields
+  return `# Cost of keeping fields in the proxy
 
-Written by \`make bench ARGS=fields\`. Figures are of one machine: compare ratios, and run it on yours.
+Written by \`make bench ARGS=fields\`. The figures are from one machine: compare the ratios, and run it on yours.
 
 - ${availableParallelism()} cores shared by the proxy, two servers that answer at once, and the client
 - Linux ${release().split('-')[0]}, Node ${process.version}, loopback; medians of ${turns} turns of ${requestsPerTurn} requests each
@@ -134,8 +134,8 @@ ${rows.join('\n')}
 
 ## How it is measured
 
-- One proxy with one table, so that all kinds share its warmth. ${connections} connections over HTTP/1.1 ask one after another; each kind has its turn, so that a slow moment of the machine hits all of them.
-- A ratio is to the kind that is alike everywhere, which is how every kind goes with \`spec.routing.fieldSkew: Ignore\`.
+- All kinds are measured on one warmed-up proxy with one table. ${connections} HTTP/1.1 connections send one request after another. The kinds take turns, so that a slow moment of the machine hits all of them.
+- Each ratio compares with a kind whose fields are equal everywhere. With \`spec.routing.fieldSkew: Ignore\`, the proxy treats every kind like that one.
 - CPU is user and system time of the proxy from \`/proc/PID/stat\`.
 `;
 }

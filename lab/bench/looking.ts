@@ -127,7 +127,7 @@ async function waitForPeers({ kubectl }: MixedPlane): Promise<void> {
 
 async function measure(mixed: MixedPlane): Promise<readonly Stage[]> {
   const launcher = createLauncher(mixed, buildProduct());
-  const stages = [await observe(mixed, 'nothing but the servers', [])];
+  const stages = [await observe(mixed, 'only the servers', [])];
   const operator = launcher.operator();
   await waitForPeers(mixed);
   stages.push(await observe(mixed, 'the idle operator', [operator]));
@@ -160,9 +160,9 @@ function writeReport([alone, ...stages]: readonly Stage[]): string {
     ]);
   });
   return `${[
-    '# What it costs to look at the servers',
+    '# Cost of watching the servers',
     '',
-    'Written by `make bench ARGS=looking`. Figures are of one machine: run it on yours.',
+    'Written by `make bench ARGS=looking`. The figures are from one machine: run it on yours.',
     '',
     `- ${availableParallelism()} cores shared by etcd, ${servers.length} kube-apiservers, the operator and ${proxies} proxies, all as shipped (built JavaScript)`,
     `- Linux ${release().split('-')[0]}, Node ${process.version}, loopback`,
@@ -173,9 +173,9 @@ function writeReport([alone, ...stages]: readonly Stage[]): string {
     '',
     '## How it is measured',
     '',
-    `- Requests are per second at each server, the mean of the ${servers.length}, by \`apiserver_request_total\` over ${watchMs / 1_000} s. What the servers ask each other and themselves without PeerDiscovery is subtracted: ${alone?.perSecond.other.toFixed(2)} a second. A watch is counted when it ends.`,
-    '- CPU is user and system time from `/proc/PID/stat` in percent of one core, for a proxy the mean of all.',
-    `- The first ${servers.length} proxies have a server each for home, as in a DaemonSet, and the others have none. In use, one client of each lists ConfigMaps every ${busyEveryMs} ms.`,
+    `- Requests are per second and server: the mean of the ${servers.length}, from \`apiserver_request_total\` over ${watchMs / 1_000} s. The servers’ own requests, measured without PeerDiscovery, are subtracted: ${alone?.perSecond.other.toFixed(2)} a second. A watch is counted when it ends.`,
+    '- CPU is user and system time from `/proc/PID/stat` in percent of one core. A proxy’s figure is the mean of all proxies.',
+    `- The first ${servers.length} proxies each have their own home server, as in a DaemonSet; the others have none. “In use” means that one client of each proxy lists ConfigMaps every ${busyEveryMs} ms.`,
   ].join('\n')}\n`;
 }
 

@@ -47,7 +47,7 @@ async function waitForState(mixed: MixedPlane, hostname: string, passes: (state:
   const seen = (answer: Answer) => answer.status === 200 && passes(stateIn(answer, hostname));
   const found = await askUntil(probe, seen, { everyMs: 50, boundMs: 60_000 });
   probe.close();
-  if (found === undefined) throw new Error(`waited in vain for ${hostname}\n${mixed.plane.logTails(15)}`);
+  if (found === undefined) throw new Error(`timed out waiting for ${hostname}\n${mixed.plane.logTails(15)}`);
   return found;
 }
 
@@ -112,7 +112,7 @@ async function measureKill(mixed: MixedPlane): Promise<number> {
 }
 
 async function watchIdle(child: ChildProcess): Promise<ProcessUse> {
-  if (child.pid === undefined) throw new Error('the operator does not run');
+  if (child.pid === undefined) throw new Error('the operator is not running');
   await sleep(settleMs);
   progress(`watching the idle operator for ${idleMs / 1_000} s`);
   const use = await watchProcess(child.pid, idleMs);
@@ -178,5 +178,5 @@ async function measure(mixed: MixedPlane): Promise<Measurements> {
 await measureOnPlane({ servers, home: 'plain-old' }, async (mixed) => {
   const measured = await measure(mixed);
   publishReport('operator', writeReport(measured));
-  progress(meetsTargets(measured) ? 'every target was met' : 'not every target was met');
+  progress(meetsTargets(measured) ? 'all targets were met' : 'not all targets were met');
 });

@@ -34,7 +34,7 @@ function readMiB(path: string, field: string): number | undefined {
  */
 export function memoryBytes(pid: number, field: 'VmHWM' | 'VmRSS'): number {
   const found = readMiB(`/proc/${pid}/status`, field);
-  if (found === undefined) throw new Error(`the kernel does not tell the memory of process ${pid}`);
+  if (found === undefined) throw new Error(`the kernel does not report the memory of process ${pid}`);
   return found * 1024 ** 2;
 }
 

@@ -105,13 +105,13 @@ export function writeProxyReport(measured: ProxyMeasurements, stolenPercent: num
     return `| ${cells.join(' | ')} |`;
   });
   return `${[
-    '# What the proxy costs',
+    '# Cost of the proxy',
     '',
-    'Written by `make bench ARGS=proxy`. Figures are of one machine: compare ratios, and run it on yours.',
+    'Written by `make bench ARGS=proxy`. The figures are from one machine: compare the ratios, and run it on yours.',
     '',
-    `- ${availableParallelism()} cores, Linux ${release().split('-')[0]}, Node ${process.version}, loopback; ${turns} turns of ${seconds} s, ${realTurns} with real servers, interleaved; middle (least–most).`,
-    '- Fronts on one core, load and back end on the other; two workers and the real servers on both.',
-    `- The machine’s owner took ${stolenPercent.toFixed(1)} % of the CPU time meanwhile (steal); ratios are taken within one turn.`,
+    `- ${availableParallelism()} cores, Linux ${release().split('-')[0]}, Node ${process.version}, loopback; ${turns} turns of ${seconds} s, ${realTurns} with real servers, interleaved; median (minimum–maximum).`,
+    '- Each front runs on one core, and load and back end on the other; two workers and the real servers use both.',
+    `- The hypervisor took ${stolenPercent.toFixed(1)} % of the CPU time meanwhile (steal); each ratio compares figures of one turn.`,
     '',
     '| Target | Wanted | Measured | Verdict |',
     '|---|---|---|---|',
@@ -129,7 +129,7 @@ export function writeProxyReport(measured: ProxyMeasurements, stolenPercent: num
     '|---|---|---|',
     ...memory.map(({ front, protocol, kib }) => `| ${protocol} | ${front} | ${kib.toFixed(1)} |`),
     '',
-    'At full load p50 and p99 are queueing (64 connections, or 10 with 20 streams); the 200 requests/s rows tell latency.',
+    'At full load, p50 and p99 are mostly queueing (64 connections, or 10 with 20 streams each); the rows with 200 requests/s show latency.',
     'CPU is user and system time of the front’s processes, from `/proc`. nginx and HAProxy verify the same certificates.',
   ].join('\n')}\n`;
 }

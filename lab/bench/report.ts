@@ -88,13 +88,13 @@ function joinRows(title: string, joins: readonly Join[], boundMs: number): reado
     ]);
   return [
     row([`${title}: ready to routed`, time(ours), time(upstream), ratio, 'under 1 s', verdict(inTime)]),
-    statuses('… answered from readiness until routed', ({ meanwhile }) => meanwhile),
-    statuses('… answered in the 3 s after that', ({ afterwards }) => afterwards),
+    statuses('… answers from readiness until routed', ({ meanwhile }) => meanwhile),
+    statuses('… answers in the next 3 s', ({ afterwards }) => afterwards),
     ...(joins.some(({ known }) => known)
-      ? [statuses('… answered while it was away', ({ away }) => away)]
+      ? [statuses('… answers while it was away', ({ away }) => away)]
       : [
           row([
-            '… answered before it ever was there (404 is right)',
+            '… answers before its first start (404 is right)',
             ...[ours, upstream].map((ways) => tally(ways.map(({ away }) => away))),
             '',
             '',
@@ -104,7 +104,7 @@ function joinRows(title: string, joins: readonly Join[], boundMs: number): reado
   ];
 }
 
-/** Whether every target was met. */
+/** Whether all targets were met. */
 export function meetsTargets({ joins, killsMs, idle }: Measurements): boolean {
   return (
     joins.every(
@@ -123,17 +123,17 @@ export function writeReport(measured: Measurements): string {
   const again = joins.filter(({ known }) => known);
   const slowestMs = Math.max(...killsMs);
   return `${[
-    '# The operator beside Kubernetes’ own peer proxy',
+    '# The operator compared with Kubernetes’ own peer proxy',
     '',
-    'Written by `make bench ARGS=operator`. Figures are of one machine: compare ratios, and run it on yours.',
+    'Written by `make bench ARGS=operator`. The figures are from one machine: compare the ratios, and run it on yours.',
     '',
     ...setting.map((line) => `- ${line}`),
     '',
     '| What | PeerDiscovery | Upstream’s Mixed Version Proxy | Ratio | Target | Verdict |',
     '|---|---|---|---|---|---|',
-    ...joinRows('A server nobody knew joins', first, joinBoundMs),
+    ...joinRows('An unknown server joins', first, joinBoundMs),
     ...joinRows('A server stopped cleanly comes back', again, joinBoundMs),
-    `| A server is killed with SIGKILL: out of the table | ${spread(killsMs)} | not comparable: it never looks | | under 5 s | ${verdict(slowestMs < targets.outMs)} |`,
+    `| A server is killed with SIGKILL: out of the table | ${spread(killsMs)} | not comparable: it does not probe | | under 5 s | ${verdict(slowestMs < targets.outMs)} |`,
     ...idle.flatMap(({ what, use }) => {
       const pss = use.proportionalMiB === undefined ? '' : ` (proportional ${use.proportionalMiB.toFixed(0)} MiB)`;
       return [
@@ -144,10 +144,10 @@ export function writeReport(measured: Measurements): string {
     '',
     '## How it is measured',
     '',
-    '- Three kube-apiservers share one etcd. `plain-old` does not serve `batch/v1` and has no peer proxy; it is the home of our proxy and of the operator. `mvp-old` does not serve `batch/v1` either, and runs upstream’s own proxy (`--peer-ca-file`). `new-1` serves `batch/v1`, and it is the one that joins; it runs upstream’s proxy too, so that it advertises itself as upstream wants.',
-    '- `GET /apis/batch/v1/jobs` is sent to our proxy and, at the same time, to `mvp-old`, each over one kept connection, 20 ms after the last answer. `GET /readyz` is sent to `new-1` every 20 ms. The time runs from the first ok of `/readyz` to the first 200; 0 s means that the first 200 was already there.',
-    '- The first join is of a server that neither the operator nor the proxy has seen; upstream’s peer has seen it once, stopped cleanly. Before the later ones the server is stopped with SIGTERM and stays away for some seconds.',
+    '- Three kube-apiservers share one etcd. `plain-old` does not serve `batch/v1` and has no peer proxy; it is the home of our proxy and of the operator. `mvp-old` does not serve `batch/v1` either, and runs upstream’s own proxy (`--peer-ca-file`). `new-1` serves `batch/v1`, and joins; it runs upstream’s proxy too, because upstream finds only servers that advertise themselves.',
+    '- `GET /apis/batch/v1/jobs` goes to our proxy and, at the same time, to `mvp-old`, each over one kept connection, 20 ms after the last answer. `GET /readyz` is sent to `new-1` every 20 ms. The time runs from the first 200 of `/readyz` to the first 200; 0 s means that the first 200 was already there.',
+    '- In the first join, neither the operator nor the proxy has seen the server before; upstream’s peer has seen it once and knows that it was stopped cleanly. Before each later join, SIGTERM stops the server, and it stays away for some seconds.',
     '- For SIGKILL, the PeerDiscovery object is read from `plain-old` every 50 ms; the time runs from the signal to the first status in which the peer is not `Ready`. Upstream keeps a killed server until its Lease changes.',
-    '- CPU is user and system time from `/proc/PID/stat`, resident memory is `VmRSS`, with three ready peers and nobody asking for anything.',
+    '- CPU is user and system time from `/proc/PID/stat`, resident memory is `VmRSS`, with three ready peers and no client requests.',
   ].join('\n')}\n`;
 }

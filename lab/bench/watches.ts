@@ -46,7 +46,7 @@ export async function measureWatches(load: WatchLoad, pids: readonly number[]): 
 /** A front that holds a first event back would be waited for for ever. */
 async function inTime<Result>(opening: Promise<Result>): Promise<Result> {
   const late = sleep(openMs, undefined, { ref: false }).then(() => {
-    throw new Error(`the first event of a watch has not come within ${openMs / 1_000} s`);
+    throw new Error(`the first event of a watch did not arrive within ${openMs / 1_000} s`);
   });
   return Promise.race([opening, late]);
 }

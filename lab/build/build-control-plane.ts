@@ -170,7 +170,7 @@ function runGo(args: readonly string[], cwd: string, log: (message: string) => v
     child.on('error', (error) => {
       clearInterval(progress);
       reject(
-        new Error('go cannot be run: install Go 1.26', {
+        new Error('cannot run go: install Go 1.26', {
           cause: error,
         }),
       );

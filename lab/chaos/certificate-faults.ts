@@ -74,14 +74,14 @@ export const issueForProxies = (scene: Scene, validDays?: string) =>
 
 /** Certificates that are rotated, that nobody believes, and that are over. */
 export const certificateFaults: readonly Fault[] = [
-  shows('of an unknown authority', (scene) => {
+  shows('from an unknown authority', (scene) => {
     const { plane } = scene.mixed;
     const { cert } = plane.issueServingCert(server, goodNames, [addressOf(scene, server)]);
     const stranger = makeAuthority(scene.folder, 'stranger');
     const names = [...goodNames.map((name) => `DNS:${name}`), `IP:${addressOf(scene, server)}`];
     issue(dirname(cert), `serving-${server}`, stranger, `/CN=${server}`, names);
   }),
-  shows('of a wrong name', (scene) => {
+  shows('for a wrong name', (scene) => {
     scene.mixed.plane.issueServingCert(server, ['nobody.example'], ['192.0.2.1']);
   }),
   shows('that has expired', (scene) => {

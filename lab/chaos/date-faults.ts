@@ -39,7 +39,7 @@ async function startPlain(scene: Scene, names: readonly Program[]): Promise<void
 /** Restarts the programs with the right date, then sets it an hour forth and back again. */
 function forthAndBack(who: string, names: readonly Program[], touches: readonly string[]): Fault {
   return {
-    name: `the date of ${who} is set an hour forth and back`,
+    name: `the clock of ${who} is set an hour ahead and back`,
     touches,
     holdMs: 8_000,
     async strike(scene) {
@@ -60,7 +60,7 @@ export const dateFaults: readonly Fault[] = [
   forthAndBack('the operators', operators, ['operators']),
   forthAndBack('proxy-1', ['proxy-1'], ['proxy-1']),
   {
-    name: 'the dates of the operators differ by an hour',
+    name: 'the clocks of the operators differ by an hour',
     touches: ['operators'],
     holdMs: 15_000,
     async strike(scene) {
@@ -74,7 +74,7 @@ export const dateFaults: readonly Fault[] = [
     heal: (scene) => startPlain(scene, ['operator-1']),
   },
   {
-    name: 'the date of proxy-2 is a day before every certificate',
+    name: 'the clock of proxy-2 is a day before any certificate is valid',
     touches: ['proxy-2'],
     holdMs: 10_000,
     async strike(scene) {

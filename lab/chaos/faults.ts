@@ -169,7 +169,7 @@ const operatorFaults: readonly Fault[] = [
     },
   },
   {
-    name: 'the operators reach no server',
+    name: 'the operators cannot reach any server',
     touches: ['operators', 'packets'],
     holdMs: 25_000,
     strike: (scene) =>
@@ -272,7 +272,7 @@ const tableFaults: readonly Fault[] = [
     heal: nothingToMend,
   },
   {
-    name: 'the table says an old revision',
+    name: 'the table names an old revision',
     touches: ['table'],
     holdMs: 8_000,
     async strike(scene) {
@@ -281,7 +281,7 @@ const tableFaults: readonly Fault[] = [
     heal: nothingToMend,
   },
   {
-    name: 'the table is half-written: its head is there, its shards are not',
+    name: 'the table is half-written: its head exists, its shards do not',
     touches: ['table'],
     holdMs: 8_000,
     async strike(scene) {
@@ -292,7 +292,7 @@ const tableFaults: readonly Fault[] = [
     heal: nothingToMend,
   },
   {
-    name: 'the table is half-written: its head names a shard that is not there yet',
+    name: 'the table is half-written: its head names a shard that does not exist yet',
     touches: ['table'],
     holdMs: 8_000,
     async strike(scene) {
@@ -304,7 +304,7 @@ const tableFaults: readonly Fault[] = [
     heal: nothingToMend,
   },
   {
-    name: 'the table is put back from a backup, which lists less',
+    name: 'the table is restored from an old backup that lists less',
     touches: ['table'],
     holdMs: 8_000,
     async strike(scene) {
@@ -313,7 +313,7 @@ const tableFaults: readonly Fault[] = [
     heal: nothingToMend,
   },
   {
-    name: 'the table is put back from a backup while no operator runs',
+    name: 'the table is restored from a backup while no operator runs',
     touches: ['table', 'operators'],
     holdMs: 15_000,
     async strike(scene) {
@@ -354,7 +354,7 @@ const peerDiscovery = (name: string) =>
 
 const objectFaults: readonly Fault[] = [
   {
-    name: 'the CRD is deleted and made again',
+    name: 'the CRD is deleted and created again',
     touches: ['objects', 'table', 'operators'],
     holdMs: 5_000,
     async strike(scene) {
@@ -401,16 +401,16 @@ function edited(what: string, spec: object | ((scene: Scene) => object), refuses
 
 const editFaults: readonly Fault[] = [
   edited('its selector matches no Lease', { leases: { labelSelector: 'chaos.example/none=true' } }, true),
-  edited('the namespace of its Leases has none', { leases: { namespace: 'default' } }, true),
+  edited('its Lease namespace holds no Leases', { leases: { namespace: 'default' } }, true),
   edited(
-    'its caBundle is of an authority that has signed nothing',
+    'its caBundle holds an authority that signed no certificate',
     ({ folder }) => ({ tls: { caBundle: inlined(makeAuthority(folder, 'nobody').cert) } }),
     true,
   ),
-  edited('no server bears its serverName', { tls: { serverName: 'nobody.example' } }, true),
-  edited('it allows no address of any server', { addresses: { allowedCIDRs: ['192.0.2.0/24'] } }, true),
+  edited('no certificate has its serverName', { tls: { serverName: 'nobody.example' } }, true),
+  edited('its allowedCIDRs contain no address of a server', { addresses: { allowedCIDRs: ['192.0.2.0/24'] } }, true),
   edited(
-    'it exchanges the addresses of two servers',
+    'it swaps the addresses of two servers',
     {
       addresses: {
         static: [

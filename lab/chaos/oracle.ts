@@ -98,7 +98,7 @@ export function judge({ ask, answer }: Pick<Asked, 'ask' | 'answer'>, discoveryH
   const { status, names } = answer;
   if (status === 0) return { verdict: 'unanswered' };
   if (status === 503 || status === 429) {
-    if (!answer.isStatus) return wrong(`${status} that is no Status`);
+    if (!answer.isStatus) return wrong(`${status} that is not a Status`);
     return answer.retryAfter ? { verdict: 'refused' } : wrong(`${status} without Retry-After`);
   }
   if (status === 504 || status === 500) return { verdict: 'refused' };
@@ -107,7 +107,7 @@ export function judge({ ask, answer }: Pick<Asked, 'ask' | 'answer'>, discoveryH
     case 'watch':
       return status === 200 ? { verdict: 'good' } : wrong(`${status} for ${ask.resource}, which a server serves`);
     case 'unserved':
-      return status === 404 ? { verdict: 'good' } : wrong(`${status} for what no server serves`);
+      return status === 404 ? { verdict: 'good' } : wrong(`${status} for a resource that no server serves`);
     case 'discovery': {
       if (status !== 200) return wrong(`${status} for discovery`);
       const missing = discoveryHolds.filter((group) => !names.includes(group));
@@ -116,10 +116,10 @@ export function judge({ ask, answer }: Pick<Asked, 'ask' | 'answer'>, discoveryH
     case 'write':
       return status === 201 ? { verdict: 'good' } : wrong(`${status} for a write`);
     case 'identity':
-      if (status !== 201) return wrong(`${status} for who one is`);
+      if (status !== 201) return wrong(`${status} for a SelfSubjectReview`);
       return names[0] === ask.user ? { verdict: 'good' } : wrong(`${ask.user} was taken for ${names[0]}`);
     case 'forbidden':
-      return status === 403 ? { verdict: 'good' } : wrong(`${status} for what the user may not do`);
+      return status === 403 ? { verdict: 'good' } : wrong(`${status} for an action that the user may not take`);
   }
 }
 

@@ -93,29 +93,29 @@ export function writeChaosReport({ seed, minutes, slow, loadAverage, outcomes, w
   const row = (cells: readonly (string | number)[]) => `| ${cells.join(' | ')} |`;
   const wrongOf = ({ wrong: all }: FaultOutcome) => (all.size === 0 ? '0' : listed(all));
   return `${[
-    '# What breaks, and what clients see',
+    '# Faults, and what clients see',
     '',
     `Written by \`make chaos\` with seed ${seed}, ${minutes} minutes; load average ${loadAverage.toFixed(0)} at the end${
       slow < 100 ? `, each process running ${slow} % of the time` : ''
     }. All`,
-    'servers, proxies, operators and clients share one machine, so run it on yours.',
+    'servers, proxies, operators and clients share one machine; run it on yours.',
     '',
     row(['What', 'Count', 'Target']),
     '|---|---|---|',
     row(['Requests', sum(({ requests }) => requests), '']),
     row(['Wrong answers', sum(({ wrongAnswers }) => wrongAnswers), 0]),
-    row(['Reads lost while a capable server lived', sum(({ lostReads }) => lostReads), 0]),
+    row(['Reads lost while a capable server was fit', sum(({ lostReads }) => lostReads), 0]),
     row(['Writes confirmed', writes.confirmed, '']),
     row(['… of which lost', writes.lost.length, 0]),
     row(['Writes carried out twice', writes.twice.length, 0]),
-    row(['Writes refused and carried out', writes.refusedButDone.length, 0]),
+    row(['Writes refused, but carried out', writes.refusedButDone.length, 0]),
     row([
-      'Faults after which not all was right again in 2 minutes',
+      'Faults without full recovery within 2 minutes',
       outcomes.filter((one) => one.recoveredAfterMs === undefined).length,
       0,
     ]),
     '',
-    row(['Fault', 'Requests', 'Wrong', 'Lost reads', 'Refused', 'Unanswered', 'Slowest read', 'Right again after']),
+    row(['Fault', 'Requests', 'Wrong', 'Lost reads', 'Refused', 'Unanswered', 'Slowest read', 'Recovered after']),
     '|---|---|---|---|---|---|---|---|',
     ...outcomes.map((one) =>
       row([
@@ -132,11 +132,11 @@ export function writeChaosReport({ seed, minutes, slow, loadAverage, outcomes, w
     '',
     '## How it is judged',
     '',
-    '- Three real kube-apiservers share one etcd; `old-1` emulates 1.33 and does not serve `resource.k8s.io/v1`. Two operators and two proxies run; one proxy has `old-1` for home, the other `new-1`.',
-    '- Eight workers per proxy, half over HTTP/1.1 and half over HTTP/2, read, watch, write, ask who they are, ask for discovery, for what nobody serves, and for what they may not do.',
-    '- **Wrong** is a 404 for what a server serves, a success for what none serves, a refusal by rights that the user has, a success that the user has no right to, another user’s name, a discovery document without a served API, and a 503 that is no `Status` or has no `Retry-After`.',
-    '- **Refused** is 503, 429, 500 or 504. It is right while no capable server is fit, and in doubt about what none serves.',
-    '- **A read is lost** if it got anything but 200 though its proxy, and one server that serves the resource, were fit from its first to its last moment. A server whose own `/readyz` fails, or takes more than a second, is not fit: nobody may send work there. What comes back counts as fit 3 s after it is ready. A 429 by which a server that has just started says that it is still reading its custom resources is that server’s own answer, and not counted.',
-    '- **Right again** means that all three servers are `Ready` in the status, and that both proxies answer 200 for what the new servers serve and 404 for what nobody serves.',
+    '- Three real kube-apiservers share one etcd; `old-1` emulates 1.33 and does not serve `resource.k8s.io/v1`. Two operators and two proxies run; the home of one proxy is `old-1`, that of the other `new-1`.',
+    '- Each proxy has eight client workers, half over HTTP/1.1 and half over HTTP/2. They read, watch, write, send SelfSubjectReviews, and ask for discovery, for resources that no server serves, and for actions that they may not take.',
+    '- **Wrong** is a 404 for a resource that a server serves, a success for one that no server serves, a 403 for a permitted action, a success for a forbidden one, another user’s name, a discovery document that lacks a served API, and a 503 that is not a `Status` or has no `Retry-After`.',
+    '- **Refused** is 503, 429, 500 or 504. It is right while no capable server is fit, and while it is in doubt whether any server serves the resource.',
+    '- **A read is lost** if it got anything but 200, although its proxy and one server that serves the resource were fit for as long as the read took. A server whose own `/readyz` fails, or takes more than a second, is not fit: no client should send work there. A restarted server or proxy counts as fit 3 s after it is ready. A server that has just started answers 429 while it still reads its custom resources; such an answer does not count as lost.',
+    '- **Recovered** means that all three servers are `Ready` in the status, and that both proxies answer 200 for the resources of the new servers and 404 for those that no server serves.',
   ].join('\n')}\n`;
 }

@@ -233,5 +233,5 @@ export async function recover(scene: Scene, paths: readonly string[] = served): 
     const peers: { state: string }[] = stdout === '' ? [] : (JSON.parse(stdout).status?.peers ?? []);
     return peers.length === 3 && peers.every(({ state }) => state === 'Ready');
   };
-  await waitUntil('the control plane to be whole again', calm, { boundMs: recoveryBoundMs, everyMs: 250 });
+  await waitUntil('the control plane to recover', calm, { boundMs: recoveryBoundMs, everyMs: 250 });
 }

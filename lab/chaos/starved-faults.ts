@@ -17,7 +17,7 @@ async function startAnew(scene: Scene, name: string): Promise<void> {
 /** A process gets no more memory than it has: the next piece that it asks for ends it, sooner or later. */
 function withoutMemory(name: string, touches: readonly string[]): Fault {
   return {
-    name: `${name} gets no more memory, ends of it and is restarted`,
+    name: `${name} runs out of memory, dies and is restarted`,
     touches,
     holdMs: 8_000,
     async strike(scene) {
@@ -29,10 +29,10 @@ function withoutMemory(name: string, touches: readonly string[]): Fault {
   };
 }
 
-/** A process that runs gets no more descriptors than it has open. */
+/** A process that runs can open no more descriptors than it has open. */
 function withoutDescriptors(name: string, touches: readonly string[]): Fault {
   return {
-    name: `${name} gets no more descriptors`,
+    name: `${name} can open no more descriptors`,
     touches,
     holdMs: 12_000,
     async strike(scene) {

@@ -41,7 +41,7 @@ export function ensureImages(
   const archive = (name: string, from: string, fill: (rootfs: string) => Omit<ImageContents, 'rootfs'>) => {
     const file = join(cacheFolder(), 'cluster', 'images', `${name}-${basename(from)}-${layout}.tar`);
     if (!existsSync(file)) {
-      log(`packing the image ${name} of Kubernetes ${node.version}`);
+      log(`building the image ${name} of Kubernetes ${node.version}`);
       packImage(file, fill);
     }
     return file;
@@ -85,7 +85,7 @@ const pauseSource = 'int pause(void);int main(int n,char**v){if(n<2)for(;;)pause
 function fillPause(rootfs: string): void {
   const args = ['-xc', '-static', '-O2', '-s', '-o', join(rootfs, 'pause'), '-'];
   const { status, stderr, error } = spawnSync('gcc', args, { input: pauseSource, encoding: 'utf8' });
-  if (status !== 0) throw new Error(`gcc cannot build pause: ${error?.message ?? stderr}`);
+  if (status !== 0) throw new Error(`gcc failed to build pause: ${error?.message ?? stderr}`);
 }
 
 /** One image for every component: all programs of Kubernetes, and the packet filters that kube-proxy calls. */
@@ -114,7 +114,7 @@ function copyExtensions(rootfs: string): void {
   const folder = ['/usr/lib/x86_64-linux-gnu/xtables', '/usr/lib/aarch64-linux-gnu/xtables', '/usr/lib/xtables'].find(
     existsSync,
   );
-  if (folder === undefined) throw new Error('the extensions of iptables are missing: install the package iptables');
+  if (folder === undefined) throw new Error('the iptables extensions are missing: install the package iptables');
   for (const name of readdirSync(folder).filter((file) => file.endsWith('.so')))
     copyProgram(realpathSync(join(folder, name)), join(rootfs, folder, name), rootfs);
 }

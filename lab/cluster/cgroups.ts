@@ -9,7 +9,7 @@ export function requireCgroups(): void {
   const missing = hierarchies.filter((name) => !existsSync(join(mount, name, 'cgroup.procs')));
   if (missing.length === 0) return;
   throw new Error(
-    `the control groups ${missing.join(', ')} are not mounted at ${mount}: the cluster's machines need version 1 of ` +
+    `the control groups ${missing.join(', ')} are not mounted at ${mount}: the machines of the cluster need version 1 of ` +
       'control groups (boot with systemd.unified_cgroup_hierarchy=0)',
   );
 }

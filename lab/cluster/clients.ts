@@ -70,7 +70,7 @@ export function createClient(way: Way, { ca, cert, key }: Credentials): Client {
           });
           response.once('error', (error) => end({ status: 0, body: text, error: error.message }));
           response.once('end', () => end({ status: response.statusCode ?? 0, body: text }));
-          response.once('close', () => end({ status: 0, body: text, error: 'the answer broke off' }));
+          response.once('close', () => end({ status: 0, body: text, error: 'the response ended early' }));
         });
         sent.end(body === undefined ? undefined : JSON.stringify(body));
       }),

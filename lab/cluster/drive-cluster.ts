@@ -78,8 +78,8 @@ async function upgradeUnderLoad({ to }: ClusterPlan, machines: readonly Machine[
 /** What every report says of the machine. */
 function machineLines({ buildSeconds }: ClusterPlan, upSeconds: number): readonly string[] {
   return [
-    `One machine of ${availableParallelism()} cores for all, with ${cpus()[0]?.model ?? 'an unknown processor'}; load average ${loadavg()[0]?.toFixed(1)} at the end.`,
-    `Building or finding all programs and images took ${buildSeconds.toFixed(0)} s, bringing the cluster up with this project in it ${upSeconds.toFixed(0)} s.`,
+    `Everything runs on one machine with ${availableParallelism()} cores, ${cpus()[0]?.model ?? 'an unknown processor'}; load average ${loadavg()[0]?.toFixed(1)} at the end.`,
+    `Building or finding all programs and images took ${buildSeconds.toFixed(0)} s; starting the cluster with this project in it took ${upSeconds.toFixed(0)} s.`,
   ];
 }
 
@@ -94,7 +94,7 @@ function report(observed: Observations, plan: ClusterPlan, upSeconds: number): n
   writeFileSync(join(pages, 'upgrade.svg'), drawTimeline(observed, setting));
   const short = shortcomings(judge(observed, true), judgeOperator(observed));
   for (const line of short) log(`did not hold: ${line}`);
-  if (observed.failure !== undefined) log('the upgrade did not come to its end');
+  if (observed.failure !== undefined) log('the upgrade did not finish');
   log('docs/benchmarks/upgrade.md is written');
   return short.length === 0 && observed.failure === undefined ? 0 : 1;
 }
@@ -103,7 +103,7 @@ function report(observed: Observations, plan: ClusterPlan, upSeconds: number): n
 async function liveUnderLoad(plan: ClusterPlan, machines: readonly Machine[], upSeconds: number): Promise<number> {
   const [first, second, third] = machines;
   if (first === undefined || second === undefined || third === undefined)
-    throw new Error('a life needs three machines');
+    throw new Error('this test needs three machines');
   const health = healthOf(machines);
   const events = lifeEvents({ machines: [first, second, third], health });
   const chosen = events.filter(({ id }) => plan.events.length === 0 || plan.events.includes(id));
@@ -136,7 +136,7 @@ async function main(mode: string, plan: ClusterPlan): Promise<number> {
   if (mode === 'up') {
     log((await first?.must(['kubectl', 'get', 'nodes', '-o', 'wide'])) ?? '');
     log((await first?.must(['kubectl', 'get', 'peerdiscovery', '-o', 'wide'])) ?? '');
-    log(`The cluster is up. Run anything in it from another terminal, and end it here with Ctrl-C:\n`);
+    log(`The cluster is up. Run commands in it from another terminal, and stop it here with Ctrl-C:\n`);
     log(`  ${join(plan.root, 'enter')} m1 kubectl get pods -A -o wide`);
     await new Promise(() => setInterval(() => {}, 60_000));
   }

@@ -37,13 +37,13 @@ export function lifeEvents(cluster: LifeCluster): readonly LifeEvent[] {
     {
       id: 'drain',
       name: 'drain',
-      does: 'A machine is drained by `kubectl drain --ignore-daemonsets --delete-emptydir-data`, then uncordoned.',
+      does: '`kubectl drain --ignore-daemonsets --delete-emptydir-data` drains a machine, which is then uncordoned.',
       run: () => drain(cluster),
     },
     {
       id: 'certificates',
       name: 'certificates renewed',
-      does: 'On each machine in turn `kubeadm certs renew all`, then its static Pods are stopped by moving their manifests away and back. At the end the proxies get the new front-proxy client certificate, as docs/guides/certificates.md says.',
+      does: 'On each machine in turn, `kubeadm certs renew all` runs; then moving the manifests of its static Pods away and back restarts them. At the end, the proxies get the new front-proxy client certificate, as docs/guides/certificates.md says.',
       run: () => renewCertificates(cluster),
     },
     {
@@ -55,13 +55,13 @@ export function lifeEvents(cluster: LifeCluster): readonly LifeEvent[] {
     {
       id: 'network',
       name: 'Pod network cut',
-      does: `The other machines have no way to the Pods of one machine for ${networkCutMs / 1_000} s.`,
+      does: `The other machines cannot reach the Pods of one machine for ${networkCutMs / 1_000} s.`,
       run: () => cutPodNetwork(cluster),
     },
     {
       id: 'upgrade',
       name: 'PeerDiscovery upgraded',
-      does: 'The manifests are applied with another image tag, as docs/guides/upgrade.md says; operators and proxies are replaced one by one.',
+      does: '`kubectl apply` sets another image tag, as docs/guides/upgrade.md says; Kubernetes replaces operators and proxies one by one.',
       run: () => upgradeProduct(cluster),
     },
   ];
@@ -191,8 +191,8 @@ async function cutPower({ machines }: LifeCluster): Promise<Outcome> {
   const to = Date.now();
   const took = ((to - from - powerlessMs) / 1_000).toFixed(0);
   const notes = [
-    `It was ${machine.name}, on which the leading operator ran. Its server and proxy answered ${took} s after it was switched on.`,
-    'Its disk is in memory and loses nothing, whatever was synced.',
+    `It was ${machine.name}, on which the leading operator ran. Its server and proxy answered ${took} s after power was back.`,
+    'Its disk is in memory, so it loses no data, synced or not.',
   ];
   return { offs: ways.map(({ name }): Off => ({ way: name, from, to, excuses: 'all' })), notes };
 }

@@ -40,35 +40,35 @@ export function writeLifeReport(events: readonly LivedEvent[], seen: Seen, { ver
   const lived: Lived = events.map((event) => [event, judgeEvent(event, seen)] as const);
   const short = lived.filter(([, verdict]) => verdict.short.length > 0);
   return `${[
-    `# The life of a cluster of ${version}, under load`,
+    `# Events in the life of a cluster of ${version}, under load`,
     '',
-    'Written by `make test-cluster-life`. Three machines made by kubeadm, each with an etcd of its own, go through what happens to',
-    'clusters, while clients work through each machine’s proxy and straight at each server.',
+    'Written by `make test-cluster-life`. kubeadm sets up three machines, each with its own etcd. They go through the events of a',
+    'cluster’s life, while clients send requests through each machine’s proxy and directly to each server.',
     '',
     ...(short.length === 0
-      ? ['Everything that is to hold did hold.']
+      ? ['All requirements were met.']
       : [
-          'What was to hold and did not:',
+          'Requirements that were not met:',
           '',
           ...short.map(([{ name }, verdict]) => `- ${name}: ${verdict.short.map(firstLine).join('; ')}`),
         ]),
     '',
     '## Through the proxies',
     '',
-    `To hold in each event: nothing unanswered within ${seconds(answerBoundMs)}, no 401, 403 or wrong 404, no confirmed write lost, carried`,
-    `out twice or not shown by any watch, and all right again within ${seconds(rightBoundMs)}.`,
+    `Required in each event: an answer to every request within ${seconds(answerBoundMs)}; no 401, 403 or wrong 404; no confirmed write lost,`,
+    `carried out twice or missing from every watch; and full recovery within ${seconds(rightBoundMs)}.`,
     '',
     ...tableOf(lived, 'through'),
     '',
-    '## Straight at the servers',
+    '## Directly to the servers',
     '',
     ...tableOf(lived, 'straight'),
     '',
-    '## What the operator said',
+    '## What the operator reported',
     '',
-    'Each server is looked at every second, so a second more or less says nothing.',
+    'Each server is checked every second, so the times are exact to about a second.',
     '',
-    '| Event | `Converged` was `True` between the first server’s going and the last one’s return | Longest time between two confirmations of the table |',
+    '| Event | `Converged` was `True` between the first server’s stop and the last one’s return | Longest time between two confirmations of the table |',
     '|---|---|---|',
     ...lived.map(
       ([{ name }, { operator }]) => `| ${name} | ${seconds(operator.convergedMs)} | ${seconds(operator.silenceMs)} |`,
@@ -81,18 +81,18 @@ export function writeLifeReport(events: readonly LivedEvent[], seen: Seen, { ver
     '## How it is measured',
     '',
     ...lines.map((line) => `- ${line}`),
-    '- Every way (three proxies, three servers) gets four reads and a write each second, whether or not the last one was answered; a client gives up after 20 s. Clients are an administrator’s, by client certificate, over kept connections of HTTP/1.1.',
-    '- A write is a ConfigMap whose name the server chooses, with a label by which it is counted at the end. Each way has a watch.',
-    '- All is right when every server answers `/readyz`, every Node is Ready, every Pod of PeerDiscovery is, and the PeerDiscovery is Ready and Converged, five times in a row. The time runs from the end of what was done.',
-    `- Over the ways to a machine without power, requests without an answer do not count. Over the way to a proxy that is being replaced, refused connections do not count, for at most ${refusedBoundMs / 1_000} s. What is answered over them counts.`,
-    '- A server that is restarted on a machine that goes on is not off: what its own clients see counts, straight at the servers.',
+    '- Every endpoint (three proxies, three servers) gets four reads and a write each second, whether or not the last one was answered; a client gives up after 20 s. The clients are an administrator’s: they use a client certificate and kept HTTP/1.1 connections.',
+    '- A write creates a ConfigMap whose name the server chooses. Its label allows the count at the end. Each endpoint has a watch.',
+    '- The cluster has recovered when five checks in a row find that every server answers `/readyz`, every Node and every Pod of PeerDiscovery is Ready, and the PeerDiscovery is Ready and Converged. The time runs from the end of the event’s last action.',
+    `- Unanswered requests to the endpoints of a machine without power do not count, nor do refused connections to a proxy that is being replaced, for at most ${refusedBoundMs / 1_000} s. Answers from these endpoints count.`,
+    '- If only the server restarts and its machine stays on, the answers to its direct clients count.',
   ].join('\n')}\n`;
 }
 
 function tableOf(lived: Lived, side: 'through' | 'straight'): readonly string[] {
   const cells = (values: readonly (string | number)[]) => `| ${values.join(' | ')} |`;
   return [
-    cells(['Event', 'Took', ...columns.map(([name]) => name), 'Right again after']),
+    cells(['Event', 'Took', ...columns.map(([name]) => name), 'Recovered after']),
     cells(['---', '---', ...columns.map(() => '---'), '---']),
     ...lived.map(([{ name, from, actedAt, rightAt }, verdict]) =>
       cells([

@@ -88,7 +88,7 @@ export async function waitUntilRight(
   let since = 0;
   let missing = '';
   const at = await waitUntil(
-    'a cluster in which all is right',
+    'a healthy cluster',
     async () => {
       const now = Date.now();
       const wrong = await health.ask();
@@ -111,14 +111,14 @@ export async function live({ name, does, run }: LifeEvent, health: Health, at: P
   const from = Date.now();
   const outcome = await run().catch((error: unknown): Outcome => {
     const message = error instanceof Error ? error.message : String(error);
-    return { problems: [`it did not come to its end: ${message}`] };
+    return { problems: [`it did not finish: ${message}`] };
   });
   const actedAt = Date.now();
   const { at: rightAt, missing } = await waitUntilRight(health, at);
   // For what clients see last.
   await setTimeout(at.settleMs);
   const { offs = [], problems = [], notes = [] } = outcome;
-  const never = rightAt === undefined ? [`not all was right again within five minutes: ${missing}`] : [];
+  const never = rightAt === undefined ? [`no full recovery within five minutes: ${missing}`] : [];
   return { name, does, from, actedAt, rightAt, to: Date.now(), offs, problems: [...problems, ...never], notes };
 }
 
@@ -147,8 +147,8 @@ export function judgeEvent(event: LivedEvent, { samples, sights, writes }: Seen)
     ...none(through.wrongNotFound, 'wrong 404s'),
     ...none(through.lostWrites, 'confirmed writes lost'),
     ...none(through.doubledWrites, 'writes carried out twice'),
-    ...none(through.lostEvents, 'confirmed writes that no watch has shown'),
-    ...(late > rightBoundMs ? [`${(late / 1_000).toFixed(0)} s until all was right again`] : []),
+    ...none(through.lostEvents, 'confirmed writes that no watch showed'),
+    ...(late > rightBoundMs ? [`${(late / 1_000).toFixed(0)} s until full recovery`] : []),
   ];
   return { through, straight: judge(observed, false), operator: judgeOperator(observed), short };
 }

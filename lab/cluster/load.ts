@@ -115,7 +115,7 @@ async function countWrites(client: Client): Promise<ReadonlyMap<string, number>>
   const counts = new Map<string, number>();
   const { status, body } = await client.send('GET', `${writes}?labelSelector=upgrade-load`);
   client.close();
-  if (status !== 200) throw new Error(`the writes cannot be counted: ${status} ${body.slice(0, 200)}`);
+  if (status !== 200) throw new Error(`cannot count the writes: ${status} ${body.slice(0, 200)}`);
   const { items } = JSON.parse(body) as { readonly items: readonly Labelled[] };
   for (const item of items) counts.set(nameOf(item), (counts.get(nameOf(item)) ?? 0) + 1);
   return counts;

@@ -177,7 +177,7 @@ function launch(command: readonly string[], path: string, cgroups: readonly stri
 
 /** The process that `unshare` has started in the new namespaces, once it is there. */
 function firstProcess({ pid, exitCode }: ChildProcess): number | undefined {
-  if (pid === undefined || exitCode !== null) throw new Error('no machine can be started here: run as root');
+  if (pid === undefined || exitCode !== null) throw new Error('cannot start a machine here: run as root');
   const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(/\s+/).filter(Boolean);
   if (child === undefined) return undefined;
   return readFileSync(`/proc/${child}/comm`, 'utf8').trim() === 'bash' ? Number(child) : undefined;

@@ -17,10 +17,10 @@ const usage = `Runs a real cluster of three machines that kubeadm makes, in name
 
 Usage: node lab/cluster/run-cluster.ts up | upgrade | life [EVENT...]
 
-  up       brings it up with this project installed, and leaves it until Ctrl-C
+  up       starts it with this project installed, and keeps it until Ctrl-C
   upgrade  upgrades it under load, judges what clients saw, and writes docs/benchmarks/upgrade.md
-  life     lets everything else happen to it that happens to clusters, under load, judges it, and writes
-           docs/benchmarks/cluster-life.md; or only some events: ${lifeEventIds.join(', ')}
+  life     puts it through the other events of a cluster's life under load, judges them, and writes
+           docs/benchmarks/cluster-life.md; EVENT chooses among: ${lifeEventIds.join(', ')}
 `;
 
 /** What is to be done. */

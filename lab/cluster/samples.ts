@@ -47,7 +47,7 @@ export interface Observations {
   readonly writes: readonly Write[];
   /** Steps of the upgrade. */
   readonly steps: readonly { readonly name: string; readonly from: number; readonly to: number }[];
-  /** Why the upgrade did not come to its end. */
+  /** Why the upgrade did not finish. */
   readonly failure?: string | undefined;
 }
 
@@ -97,7 +97,7 @@ export function servedSince(samples: readonly Sample[]): number {
   );
 }
 
-/** True for 404 for what a server of the control plane serves. */
+/** True for 404 for a resource that a server of the control plane serves. */
 function isWrongNotFound({ outcome, kind, startedAt }: Sample, servedFrom: number): boolean {
   return outcome === 'notFound' && (kind !== 'new' || startedAt > servedFrom);
 }
@@ -153,12 +153,12 @@ export function shortcomings(verdict: Verdict, operator: OperatorVerdict): reado
     ...none('wrong 404s', verdict.wrongNotFound),
     ...none('confirmed writes lost', verdict.lostWrites),
     ...none('writes carried out twice', verdict.doubledWrites),
-    ...none('confirmed writes that no watch has shown', verdict.lostEvents),
+    ...none('confirmed writes that no watch showed', verdict.lostEvents),
     ...(operator.convergedMs > 0
       ? [`Converged was True for ${(operator.convergedMs / 1_000).toFixed(1)} s of the upgrade`]
       : []),
     ...(operator.silenceMs > silenceBoundMs
-      ? [`the operator confirmed nothing for ${(operator.silenceMs / 1_000).toFixed(1)} s (due every 5 s)`]
+      ? [`the operator did not confirm the table for ${(operator.silenceMs / 1_000).toFixed(1)} s (due every 5 s)`]
       : []),
   ];
 }

@@ -89,17 +89,20 @@ export async function updateStatusOfDeployment(
 export async function tellFieldLoss(mixed: MixedPlane, narrator: Narrator): Promise<void> {
   const { say, chapter, check } = narrator;
   const fields = newFields['1.35'];
-  chapter('9. What needs no 404: old-1 is upgraded to 1.35 and serves Deployments as 1.36 does, but with fewer fields');
+  chapter('9. Damage without a 404: old-1 now runs 1.35 and serves Deployments too, but knows fewer fields than 1.36');
   await mixed.plane.server('old-1').stop();
   await mixed.plane.server('old-1').startAs({ version: fields.version });
-  say('   A Deployment with schedulingGroup, which only 1.36 knows, is applied at a new server. Then a');
+  say('   A client applies a Deployment with schedulingGroup, which only 1.36 knows, at a new server. Then a');
   say('   kube-controller-manager of 1.35 updates its status at old-1, which is its own server.\n');
   const direct = await updateStatusOfDeployment(mixed, fields, { target: 'old-1', name: 'lost', narrator });
-  check(!direct.kept && direct.applied, 'the damage: the field is gone, and who applied it was told that it is there');
-  say('   The old server read the object with its own types, which drop what they do not know, and wrote it back.');
+  check(
+    !direct.kept && direct.applied,
+    'the damage: the field is gone, although the client that applied it got a success',
+  );
+  say('   The old server decoded the object into its own types, which drop unknown fields, and wrote it back.');
 
-  chapter('10. The same, with nothing changed but the address in the kubeconfig of kube-controller-manager: the proxy');
-  await waitUntil('the proxy to know who knows which fields', async () => {
+  chapter('10. The same again, but the kubeconfig of kube-controller-manager names the proxy');
+  await waitUntil('the proxy to learn which server knows which fields', async () => {
     const create = ['create', '--dry-run=server', '-o', 'json', '--validate=false', '-f', '-'];
     const { stdout } = await mixed.kubectl('proxy', create, JSON.stringify(deploymentWith(fields, 'probe')));
     return stdout.includes(fields.lines);
@@ -107,6 +110,6 @@ export async function tellFieldLoss(mixed: MixedPlane, narrator: Narrator): Prom
   const through = await updateStatusOfDeployment(mixed, fields, { target: 'proxy', name: 'kept', narrator });
   check(
     through.kept && through.applied,
-    'the status is updated, by a server that knows every field, and the field is there',
+    'a server that knows every field updated the status, and the field is still there',
   );
 }

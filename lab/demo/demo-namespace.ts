@@ -56,9 +56,9 @@ export async function deleteNamespaceWithClaim(
 /** The heart of the story: what a wrong 404 does to a namespace, and the same through the proxy. */
 export async function tellNamespaceDeletion(mixed: MixedPlane, narrator: Narrator): Promise<void> {
   const { say, chapter, check } = narrator;
-  chapter('4. What that 404 does: a namespace is deleted while kube-controller-manager asks the old server');
-  say('   The controller manager of an old control-plane node uses its own, old server, as kubeadm sets it up.');
-  say('   A ResourceClaim, which only the new servers know, lies in the namespace that is about to be deleted.\n');
+  chapter('4. The harm of that 404: a namespace is deleted while kube-controller-manager uses the old server');
+  say('   kubeadm points the controller manager of a control-plane node at the server of that node: here the old one.');
+  say('   The namespace holds a ResourceClaim, a resource that only the new servers know.\n');
   const before = await deleteNamespaceWithClaim(mixed, {
     target: 'old-1',
     namespace: 'doomed',
@@ -67,16 +67,21 @@ export async function tellNamespaceDeletion(mixed: MixedPlane, narrator: Narrato
   });
   check(
     before.leftBehind,
-    `the damage: after ${before.seconds.toFixed(1)} s the namespace is gone and its ResourceClaim is not; nothing failed`,
+    `the damage: after ${before.seconds.toFixed(1)} s the namespace is gone, but its ResourceClaim is still there; nothing failed`,
   );
-  say('   The controller asked the old server what there is, deleted that, and took the 404 for "there is no more".');
+  say(
+    '   The controller asked the old server what to delete, deleted that, and took the 404 to mean "nothing is left".',
+  );
 
-  chapter('5. The same, with nothing changed but the address in the kubeconfig of kube-controller-manager: the proxy');
+  chapter('5. The same again, but the kubeconfig of kube-controller-manager names the proxy');
   const after = await deleteNamespaceWithClaim(mixed, {
     target: 'proxy',
     namespace: 'saved',
     witness: 'new-1',
     narrator,
   });
-  check(!after.leftBehind, `the namespace was deleted fully, in ${after.seconds.toFixed(1)} s; nothing is left behind`);
+  check(
+    !after.leftBehind,
+    `the namespace and all its objects were deleted in ${after.seconds.toFixed(1)} s; nothing is left behind`,
+  );
 }

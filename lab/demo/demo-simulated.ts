@@ -32,20 +32,20 @@ export async function tellSimulatedStory(mixed: SimulatedPlane, narrator: Narrat
           },
         };
   await tellStory(mixed, described, () => tellDeletion(mixed, described));
-  described.say('\n9. and 10. take real servers: simulated ones store what they are given, and lose no field.');
+  described.say('\n9. and 10. need real servers: simulated ones keep every field they are given.');
 }
 
 /** What a wrong 404 does to a namespace, and the same through the proxy. */
 async function tellDeletion(mixed: SimulatedPlane, narrator: Narrator): Promise<void> {
   const { say, chapter, check } = narrator;
-  chapter('4. What that 404 does: a namespace is deleted by a controller that asks the old server');
-  say('   A ResourceClaim, which only the new servers know, lies in the namespace that is about to be deleted.');
-  say('   The controller asks its server what there is, deletes all of that, and then the namespace.\n');
+  chapter('4. The harm of that 404: a controller that uses the old server deletes a namespace');
+  say('   The namespace holds a ResourceClaim, a resource that only the new servers know.');
+  say('   The controller asks its server what the namespace holds, deletes all of that, and then the namespace.\n');
   const left = await deleteNamespace(mixed, narrator, 'old-1', 'doomed');
-  check(left, 'the damage: the namespace is gone and its ResourceClaim is not; nothing failed');
-  chapter('5. The same, with nothing changed but the address that the controller uses: the proxy');
+  check(left, 'the damage: the namespace is gone, but its ResourceClaim is still there; nothing failed');
+  chapter('5. The same again, but the controller uses the address of the proxy');
   const leftBehind = await deleteNamespace(mixed, narrator, 'proxy', 'saved');
-  check(!leftBehind, 'the namespace was deleted fully; nothing is left behind');
+  check(!leftBehind, 'the namespace and all its objects were deleted; nothing is left behind');
 }
 
 async function deleteNamespace(mixed: SimulatedPlane, { show }: Narrator, target: string, namespace: string) {

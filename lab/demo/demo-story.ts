@@ -40,12 +40,12 @@ export async function tellStory(
   for (const server of mixed.plane.servers)
     say(`   ${server.hostname.padEnd(8)} ${server.version.padEnd(26)} ${server.url}`);
   say(`\n   export LAB=${dirname(mixed.proxyKubeconfig)}   (a kubeconfig for each server, and one for the proxy)\n`);
-  say('   A client that reaches a new server is served; the same request at the old one gets this:\n');
+  say('   A new server answers this request; the old server rejects the same request:\n');
   await show(mixed, 'new-1', ['get', 'resourceclaims', '--all-namespaces']);
   const direct = await show(mixed, 'old-1', ['get', '--raw', claims]);
   check(direct.code !== 0, 'the old server says that the resource does not exist: a wrong 404');
 
-  chapter('2. The operator finds them, reads what each serves, and publishes a routing table');
+  chapter('2. The operator finds them, reads what each one serves, and publishes a routing table');
   mixed.startOperator();
   mixed.startProxy();
   await waitUntil('three ready peers', () => threeReady(mixed));
@@ -53,12 +53,12 @@ export async function tellStory(
   const glance = await show(mixed, 'old-1', ['get', 'peerdiscovery']);
   check(/cluster\s+Route\s+3\s+3\s+0/.test(glance.stdout), 'three peers, all ready, none stale');
 
-  chapter('3. The same request through the proxy, whose home is that old server');
+  chapter('3. The same request through the proxy, which uses the old server by default');
   const proxied = await show(mixed, 'proxy', ['get', '--raw', claims]);
-  check(proxied.code === 0, 'through the proxy it is served, by a server that knows it');
+  check(proxied.code === 0, 'the proxy sends it to a server that knows the resource');
   const listed = await show(mixed, 'proxy', ['get', 'resourceclaims', '--all-namespaces']);
   check(listed.code === 0, 'kubectl finds the resource in the unified discovery and lists it');
-  say('\n   Why, and what it would do in front of another server, says the plugin of kubectl:\n');
+  say('\n   The kubectl plugin says why, and what a proxy in front of another server would do:\n');
   const explained = await mixed.plugin('old-1', ['explain', 'resourceclaims.v1.resource.k8s.io']);
   narrator.output(
     'kubectl peerdiscovery explain resourceclaims.v1.resource.k8s.io --kubeconfig $LAB/old-1.kubeconfig',
@@ -75,13 +75,13 @@ async function tellFailures(mixed: StoryPlane, { say, chapter, check, show }: Na
   await mixed.plane.server('new-1').kill();
   const killedAt = Date.now();
   const after = await mixed.kubectl('proxy', ['get', '--raw', claims]);
-  check(after.code === 0, 'the next read through the proxy is answered by the other new server');
-  await waitUntil('the status to turn', async () => (await peerStates(mixed))['new-1'] === 'Unreachable');
-  say(`   (the status turned ${((Date.now() - killedAt) / 1000).toFixed(1)} s after the kill)`);
+  check(after.code === 0, 'the other new server answers the next read through the proxy');
+  await waitUntil('the status to change', async () => (await peerStates(mixed))['new-1'] === 'Unreachable');
+  say(`   (the status changed ${((Date.now() - killedAt) / 1000).toFixed(1)} s after the kill)`);
   const turned = await show(mixed, 'old-1', ['get', 'peerdiscovery']);
   check(/cluster\s+Route\s+3\s+2/.test(turned.stdout), 'two of three peers are ready');
 
-  chapter('7. The other one is killed too: nobody can serve the resource now, but it exists');
+  chapter('7. The other one is killed too: no server can serve the resource now, but it exists');
   await mixed.plane.server('new-2').kill();
   const nobody = await waitUntil('an answer of the proxy', async () => {
     const result = await show(mixed, 'proxy', ['get', '--raw', claims]);
@@ -91,7 +91,7 @@ async function tellFailures(mixed: StoryPlane, { say, chapter, check, show }: Na
   const unavailable = /ServiceUnavailable|unavailable|503/i.test(nobody.stderr);
   check(!notFound && unavailable, '503, not 404: no controller acts on a guess');
 
-  chapter('8. Both come back under their old names');
+  chapter('8. Both come back under the same names');
   await Promise.all(['new-1', 'new-2'].map((name) => mixed.plane.server(name).start()));
   await waitUntil('all peers to be ready again', () => threeReady(mixed));
   const again = await waitUntil('the resource', async () => {

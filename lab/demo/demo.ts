@@ -20,9 +20,7 @@ interface Show {
 
 async function startReal(narrator: Narrator): Promise<Show> {
   narrator.chapter('0. A real control plane on this machine');
-  narrator.say(
-    '   etcd and three kube-apiservers start now, which takes 10 to 30 seconds. The story takes another 50.\n',
-  );
+  narrator.say('   etcd and three kube-apiservers start now, which takes 10 to 30 seconds. The story takes 50 more.\n');
   // What the last chapters need is alpha.
   const young = {
     version: '1.36' as const,
@@ -48,7 +46,7 @@ async function startReal(narrator: Narrator): Promise<Show> {
 async function startSimulated(narrator: Narrator): Promise<Show> {
   narrator.chapter('0. A control plane on this machine');
   narrator.say(
-    '   The kube-apiservers of this demo are SIMULATED, in one process; the operator and the proxy are the real ones.',
+    '   The kube-apiservers of this demo are SIMULATED, in one process; the operator and the proxy are real.',
   );
   const mixed = await startSimulatedPlane();
   return { mixed, tell: () => tellSimulatedStory(mixed, narrator), enter: '' };

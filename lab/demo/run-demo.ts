@@ -31,8 +31,8 @@ async function findControlPlane(): Promise<string | undefined> {
     await prepareMachine('demo', narrator.progress);
     return (await ensureControlPlane({ versions: ['1.36', '1.35'], log: narrator.progress }))['1.36'];
   } catch (error) {
-    narrator.say(`\nThere is no real control plane to be had: ${error instanceof Error ? error.message : error}`);
-    narrator.say('A simulated one takes its place.');
+    narrator.say(`\nNo real control plane can be started here: ${error instanceof Error ? error.message : error}`);
+    narrator.say('The demo uses a simulated one instead.');
     return undefined;
   }
 }
@@ -71,7 +71,9 @@ async function main(): Promise<number> {
   // Node ignores this signal otherwise; what is sent to `make` alone reaches this process by the end of `make`.
   process.on('SIGPIPE', () => end(141));
   narrator.heading('PeerDiscovery: a control plane of mixed versions that answers as one');
-  narrator.say('   Ten chapters on this machine, in a minute or two; no cluster is needed, and nothing stays behind.');
+  narrator.say(
+    '   Ten chapters on this machine, in a minute or two. The demo needs no cluster and leaves nothing behind.',
+  );
   const assets = await findControlPlane();
   const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-demo-'));
   process.once('exit', () => rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 }));

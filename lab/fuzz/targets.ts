@@ -72,7 +72,7 @@ function heads(): FuzzTarget {
     check: (input) => {
       const whole = read([input]);
       const bytes = Array.from(input, (_, at) => input.subarray(at, at + 1));
-      deepStrictEqual(read(bytes), whole, 'byte by byte it is another one');
+      deepStrictEqual(read(bytes), whole, 'the result differs when it is fed byte by byte');
       if (whole.rawHeaders === undefined) return;
       for (let at = 0; at < whole.rawHeaders.length; at += 2) {
         ok(isToken(whole.rawHeaders[at] ?? ''), 'a name is none');
@@ -113,7 +113,7 @@ function targets(): FuzzTarget {
       for (const method of ['GET', 'POST', 'DELETE']) {
         const parsed = parseRequestInfo(method, target);
         deepStrictEqual(parseRequestInfo(method, target), parsed);
-        if (parsed.kind === 'bad') ok(parsed.message !== '', 'it is refused without a word');
+        if (parsed.kind === 'bad') ok(parsed.message !== '', 'it is refused without a reason');
         else ok(parsed.info.verb !== '', 'it has no verb');
         objectToTarget(method, target, ['Host', 'a']);
       }
@@ -273,7 +273,7 @@ function tables(): FuzzTarget {
       if (json === undefined) return;
       const decoded = validateBundle(json.value);
       if (!decoded.ok) {
-        ok(decoded.reason !== '', 'it is refused without a word');
+        ok(decoded.reason !== '', 'it is refused without a reason');
         return;
       }
       const index = indexTable(decoded.bundle.table);
@@ -302,7 +302,7 @@ function leases(): FuzzTarget {
       if (typeof json?.value !== 'object' || json.value === null) return;
       for (const nameFor of [undefined, (hostname: string) => `apiserver-${hostname}`]) {
         const read = readIdentityLease(json.value as LeaseObject, nameFor);
-        if ('problem' in read) ok(read.problem.message !== '', 'it is refused without a word');
+        if ('problem' in read) ok(read.problem.message !== '', 'it is refused without a reason');
         else ok(read.peer.holderIdentity !== '', 'it has no holder');
       }
     },

@@ -21,7 +21,7 @@ export async function startLoadClient<Tally>(
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
   const failed = once(child, 'exit').then(() => {
-    throw new Error(`the client of the role ${role} has ended`);
+    throw new Error(`the client with the role ${role} has ended`);
   });
   failed.catch(() => {});
   await Promise.race([once(child, 'message'), failed]);

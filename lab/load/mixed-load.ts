@@ -88,7 +88,7 @@ function exec({ url, ca, token }: LoadAccess): Promise<string | undefined> {
   };
   return new Promise((resolve) => {
     const request = httpsRequest({ hostname, port, path, ca, headers, agent: false });
-    const bound = setTimeout(() => request.destroy(new Error('no answer in time')), boundMs);
+    const bound = setTimeout(() => request.destroy(new Error('no response in time')), boundMs);
     const finish = (failure?: string) => {
       clearTimeout(bound);
       resolve(failure);

@@ -31,7 +31,7 @@ const roles: Readonly<Record<string, () => Promise<() => unknown>>> = {
   },
 };
 const start = roles[role];
-if (start === undefined) throw new Error(`no role is called ${role}`);
+if (start === undefined) throw new Error(`unknown role: ${role}`);
 const take = await start();
 process.on('message', () => process.send?.(take()));
 process.send?.('ready');

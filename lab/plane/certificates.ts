@@ -12,7 +12,7 @@ const days = '90';
 
 function openssl(args: readonly string[]): void {
   const { status, stderr, error } = spawnSync('openssl', args, { encoding: 'utf8' });
-  if (error !== undefined) throw new Error('openssl cannot be run: install it', { cause: error });
+  if (error !== undefined) throw new Error('cannot run openssl: install it', { cause: error });
   if (status !== 0) throw new Error(`openssl ${args[0]} ended with ${status}: ${stderr}`);
 }
 

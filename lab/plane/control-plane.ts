@@ -282,7 +282,8 @@ export async function startControlPlane(options: {
   function describeServer(server: ServerOptions, index: number): LabServer {
     const processOf = (what: Exclude<Pausable, 'network'>) => {
       if (what === 'server') return server.name;
-      if (server.ownEtcd !== true) throw new Error(`${server.name} shares its etcd: start it with ownEtcd`);
+      if (server.ownEtcd !== true)
+        throw new Error(`${server.name} shares its etcd with other servers: start it with ownEtcd`);
       return etcdOf(server);
     };
     const store = etcd.find(({ name }) => name === etcdOf(server));
@@ -406,7 +407,7 @@ export async function startControlPlane(options: {
     tokens,
     server(name) {
       const found = servers.find((server) => server.name === name);
-      if (found === undefined) throw new Error(`no server is called ${name}`);
+      if (found === undefined) throw new Error(`unknown server: ${name}`);
       return found;
     },
     pauseEtcd: () => {

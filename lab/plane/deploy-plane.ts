@@ -164,7 +164,7 @@ export async function startDeployPlane(log: (message: string) => void): Promise<
   } catch (error) {
     const tails = plane.logTails(20);
     await stop();
-    throw new Error(`the control plane could not be set up\n${tails}`, { cause: error });
+    throw new Error(`cannot set up the control plane\n${tails}`, { cause: error });
   }
 }
 

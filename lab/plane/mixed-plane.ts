@@ -67,7 +67,7 @@ export async function startMixedPlane(options: MixedPlaneOptions): Promise<Mixed
   } catch (error) {
     const tails = plane.logTails(30);
     await plane.stop();
-    throw new Error(`the control plane could not be set up\n${tails}`, { cause: error });
+    throw new Error(`cannot set up the control plane\n${tails}`, { cause: error });
   }
 }
 
@@ -80,7 +80,7 @@ async function install(plane: ControlPlane, options: MixedPlaneOptions): Promise
   kubeconfigs.set('proxy', proxyKubeconfig);
   const kubeconfigOf = (target: string) => {
     const path = kubeconfigs.get(target);
-    if (path === undefined) throw new Error(`no server is called ${target}`);
+    if (path === undefined) throw new Error(`unknown server: ${target}`);
     return path;
   };
   const kubectl: MixedPlane['kubectl'] = (target, args, input) =>

@@ -135,7 +135,7 @@ export async function startSimulatedControlPlane(options: {
     tokens,
     server(name) {
       const found = servers.find((server) => server.name === name);
-      if (found === undefined) throw new Error(`no server is called ${name}`);
+      if (found === undefined) throw new Error(`unknown server: ${name}`);
       return found;
     },
     certificate,

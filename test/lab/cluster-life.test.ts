@@ -73,7 +73,7 @@ describe('The judge of an event in the life of a cluster', () => {
   });
 
   it('names what took too long to be right again', () => {
-    expect(shortOf({ rightAt: 150_000 }, [])).to.deep.equal(['130 s until all was right again']);
+    expect(shortOf({ rightAt: 150_000 }, [])).to.deep.equal(['130 s until full recovery']);
   });
 });
 
@@ -90,7 +90,7 @@ describe('An event in the life of a cluster', () => {
       },
     };
     const lived = await live({ id: 'drain', name: 'drain', does: '', run }, health, { everyMs: 0, settleMs: 0 });
-    expect(lived.problems).to.deep.equal(['it did not come to its end: kubectl drain ended with 1']);
+    expect(lived.problems).to.deep.equal(['it did not finish: kubectl drain ended with 1']);
     expect(rounds).to.equal(5);
   });
 });

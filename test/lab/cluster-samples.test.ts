@@ -68,7 +68,7 @@ describe('The judge of an upgrade', () => {
       '1 reads without an answer within 5 s',
       '1 requests answered 401 or 403',
       'Converged was True for 2.0 s of the upgrade',
-      'the operator confirmed nothing for 12.0 s (due every 5 s)',
+      'the operator did not confirm the table for 12.0 s (due every 5 s)',
     ]);
   });
 });

@@ -45,7 +45,7 @@ describe('the verdict of make load-test', () => {
       'resident memory, first and last third',
       'heap after a collection, first and last third',
       'descriptors, first and last third',
-      '99th percentile of the delay, first and last third',
+      '99th percentile of the event loop delay, first and last third',
     ]);
   });
 
@@ -55,7 +55,7 @@ describe('the verdict of make load-test', () => {
     const failed = { ...asked, failed: 1 };
     expect(unmet([cycle({}, { asked: { ...cycle().asked, exec: failed } })])).to.have.lengthOf(1);
     expect(unmet([cycle()], { idle: { opened: 5, standing: 4 } })).to.deep.equal(['idle watches that ended']);
-    expect(unmet([cycle(), cycle({ residentBytes: 1_001 }), cycle()])).to.deep.equal(['most resident memory']);
+    expect(unmet([cycle(), cycle({ residentBytes: 1_001 }), cycle()])).to.deep.equal(['peak resident memory']);
     expect(unmet([cycle(), cycle({ ownLoopMaxMs: 1_001 }), cycle()])).to.have.lengthOf(1);
   });
 
