@@ -3,8 +3,8 @@ import { ensureControlPlane } from './build/build-control-plane.ts';
 import { ensureH2spec, ensureHelm, ensureKrew } from './build/build-go-tool.ts';
 import { buildMergeOracle, oracleMinors } from './build/build-merge-oracle.ts';
 
-// All that the end-to-end tests run besides what is built here. They themselves have a network of their own, from which
-// no module can be downloaded.
+// Builds all programs that the end-to-end tests need from elsewhere. The tests run in their own network, which has no
+// access to module proxies.
 const log = (message: string) => void process.stderr.write(`${message}\n`);
 await ensureControlPlane({ versions: ['1.36', '1.35'], log });
 await ensureHelm(log);

@@ -45,7 +45,7 @@ function oneOfEachKind(chosen: readonly Fault[], random: () => number): Fault[] 
 
 const shareNothing = (one: Fault, other: Fault) => !one.touches.some((thing) => other.touches.includes(thing));
 
-/** Each fault once, in pairs that share nothing and take about as long as each other where there are such. */
+/** Each fault once. Pairs have nothing in common and, if possible, take about the same time. */
 function* twoAtATime(chosen: readonly Fault[]): Generator<Fault> {
   const left = [...chosen].sort((one, other) => other.holdMs - one.holdMs);
   for (let first = left.shift(); first !== undefined; first = left.shift()) {
@@ -56,7 +56,7 @@ function* twoAtATime(chosen: readonly Fault[]): Generator<Fault> {
   }
 }
 
-/** Faults alone, then pairs that share nothing, without end. */
+/** First each fault alone, then endless pairs of faults that have nothing in common. */
 function* plan(chosen: readonly Fault[], random: () => number): Generator<Fault> {
   yield* shuffle(chosen, random);
   for (;;) {
@@ -143,7 +143,7 @@ async function main(): Promise<void> {
       const recoveredAfterMs = await suffer(fault, scene, now).catch((error: Error) => say(error.message));
       finish(fault.name, recoveredAfterMs ?? undefined);
       if (recoveredAfterMs === undefined) say(mixed.plane.logTails(15));
-      // No request of these rounds is under way any more.
+      // No request of these rounds is open any more.
       await settleWrites(scene, ledger, (one) => one < round - 4);
     }
     await load.end();
@@ -165,9 +165,9 @@ async function main(): Promise<void> {
   }
 }
 
-/** Lets a fault happen and end; gives the time from its end until everything was right again. */
+/** Runs a fault from start to end. Returns the time from its end until everything had recovered. */
 async function suffer(fault: Fault, scene: Scene, now: () => number): Promise<number> {
-  // Half a strike is healed too, so that it spoils no other fault.
+  // Heals even a fault that was only partly applied, so that it does not spoil the next one.
   try {
     await fault.strike(scene);
     await new Promise((resolve) => setTimeout(resolve, fault.holdMs));
@@ -179,7 +179,7 @@ async function suffer(fault: Fault, scene: Scene, now: () => number): Promise<nu
   return now() - healedMs;
 }
 
-/** Compares rounds of writes with what is stored, and removes what they have stored. */
+/** Compares the writes of these rounds with the stored objects, then removes the objects. */
 async function settleWrites(scene: Scene, ledger: WriteLedger, isOver: (round: number) => boolean): Promise<void> {
   for (const round of ledger.open().filter(isOver)) {
     const which = ['configmaps', '-n', 'default', '-l', `${roundLabel}=${round}`];

@@ -2,7 +2,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { lifelineFd, lifelineVariable } from './on-unwanted.ts';
 
-/** Addresses that the namespace gets for its servers, on its loopback device. */
+/** Addresses of the servers on the loopback device of the namespace. */
 const addresses = Array.from({ length: 30 }, (_, index) => `10.77.0.${index + 11}`);
 
 const usage = `Runs a command in a network namespace of its own, and ends whatever it has started when it ends.
@@ -11,9 +11,10 @@ Usage: node lab/enter-netns.ts -- COMMAND [ARG ...]
 `;
 
 /**
- * Loopback addresses are refused in Endpoints, so the lab's servers need others, and a default route to be chosen.
+ * Endpoints may not contain loopback addresses, so the lab's servers need other addresses. A default route makes the
+ * kernel choose them.
  *
- * The shell stays as the first process of the namespace: it reaps orphans, and its end ends all others.
+ * The shell stays as the first process of the namespace: it reaps orphans, and its end ends all other processes.
  */
 const setUp = [
   'set -e',
@@ -25,7 +26,7 @@ const setUp = [
   'exit $?',
 ].join('\n');
 
-/** `unshare` itself is in the network namespace, too; others see it by this number. */
+/** `unshare` is in the network namespace, too. Other processes find it by this process id. */
 const entrance = 'export LAB_NAMESPACE_PID=$$; exec unshare "$@"';
 
 function works(command: string, args: readonly string[]): boolean {
@@ -34,12 +35,13 @@ function works(command: string, args: readonly string[]): boolean {
 
 const network = ['--net', '--uts'];
 const processes = ['--pid', '--fork', '--kill-child'];
-/** In a chroot no mount is at `/`, so that `--mount-proc` cannot keep its own from being seen outside. */
+/** In a chroot, no mount is at `/`, so `--mount-proc` cannot hide its own mount from outside. */
 const mountProc = 'mount --make-rprivate /proc && mount -t proc proc /proc && exec "$@"';
 const inChroot = ['--mount', '--propagation', 'unchanged', 'sh', '-c', mountProc, 'sh'];
 
 /**
- * The arguments of `unshare` that this machine permits, or what is missing; some containers permit no `--mount-proc`.
+ * The arguments of `unshare` that this machine permits, or what is missing. Some containers do not permit
+ * `--mount-proc`.
  */
 function chooseNamespaces(): readonly string[] {
   if (!works('unshare', ['--version'])) throw new Error('unshare is missing: install util-linux');
@@ -61,7 +63,7 @@ function chooseNamespaces(): readonly string[] {
   );
 }
 
-/** The processes that a process has started and that still run. */
+/** The running children of a process. */
 function childrenOf(pid: number): readonly number[] {
   try {
     return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(/\s+/).filter(Boolean).map(Number);
@@ -70,7 +72,7 @@ function childrenOf(pid: number): readonly number[] {
   }
 }
 
-/** Sends a signal to the command, which the shell has started; the shell and `unshare` end when it does. */
+/** Sends a signal to the command, which the shell has started. The shell and `unshare` end with it. */
 function signalCommand(pid: number, forked: boolean, signal: NodeJS.Signals): void {
   const shells = forked ? childrenOf(pid) : [pid];
   const commands = shells.flatMap(childrenOf);
@@ -96,7 +98,7 @@ function main(): void {
   const args = [...namespaces, 'sh', '-c', setUp, 'sh', ...command];
   const lifeline = process.env[lifelineVariable] === undefined ? [] : ([lifelineFd] as const);
   const child = spawn('sh', ['-c', entrance, 'sh', ...args], { stdio: ['inherit', 'inherit', 'inherit', ...lifeline] });
-  // A terminal sends Ctrl-C to the whole group, the command included; other signals come here alone.
+  // Ctrl-C in a terminal reaches the whole process group, including the command. Other signals reach only this process.
   process.on('SIGINT', () => {});
   for (const signal of ['SIGTERM', 'SIGHUP'] as const)
     process.on(signal, () => {

@@ -21,7 +21,7 @@ Usage: make fuzz-judge [ARGS="[--seed N] [--inputs N]"]
   --inputs N  number of targets (default 5000); the number of Accept fields is a fifth of it
 `;
 
-/** What a request is about, as an audit event tells it. */
+/** How kube-apiserver understood a request, from its audit event. */
 interface Understood {
   readonly verb: string;
   readonly objectRef?:
@@ -59,13 +59,13 @@ const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 const perConnection = 10;
 
 /**
- * Targets that the proxy lets pass to where they are understood. What else there is it refuses on purpose, though
- * kube-apiserver takes some of that: servers might read a backslash, say, in two ways.
+ * The targets that the proxy passes on to servers. It refuses all others on purpose, even some that kube-apiserver
+ * accepts: for example, servers might read a backslash in two ways.
  */
 const isSendable = (method: string, target: string) =>
   /^\/[\x21-\x7e]*$/.test(target) && objectToTarget(method, target, ['Host', 'a']) === undefined;
 
-/** The inputs of a target of `make fuzz`, then changed ones, as far as they can be sent. */
+/** The inputs of a target of `make fuzz`, then mutated ones, if they can be sent. */
 function makeInputs(kind: string, count: number, random: () => number, isSendable: (text: string) => boolean) {
   const source = createFuzzTargets().find(({ name }) => name === kind);
   if (source === undefined) throw new Error(`there are no ${kind}`);
@@ -87,7 +87,7 @@ function makeTargets(count: number, random: () => number): readonly Case[] {
   });
 }
 
-/** Every path whose documents are negotiated in their own way: behind go-restful or not, aggregated or legacy. */
+/** Every path whose documents are negotiated in their own way: through go-restful or not, aggregated or legacy. */
 const documentPaths = [
   { target: '/api', routed: true, aggregates: true },
   { target: '/apis', routed: false, aggregates: true },
@@ -95,7 +95,7 @@ const documentPaths = [
   { target: '/apis/apps/v1', routed: true, aggregates: false },
 ] as const;
 
-/** Field values that a server gets as they are. */
+/** The field values, as a server gets them. */
 const isFieldValue = (text: string) => /^(?:[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?)?$/.test(text);
 
 function makeAccepts(count: number, random: () => number): readonly Case[] {
@@ -106,7 +106,7 @@ function makeAccepts(count: number, random: () => number): readonly Case[] {
   });
 }
 
-/** Sends these, one after the other; gives the heads of the answers. */
+/** Sends these requests one after the other. Returns the heads of the answers. */
 function send(plane: ControlPlane, ca: string, cases: readonly Case[]): Promise<ReadonlyMap<string, Answer>> {
   const [server] = plane.servers;
   const [host = '', port = ''] = server?.address.split(':') ?? [];
@@ -142,7 +142,7 @@ function send(plane: ControlPlane, ca: string, cases: readonly Case[]): Promise<
   });
 }
 
-/** What kube-apiserver has written of each request that it understood. */
+/** The audit events of all requests that kube-apiserver understood. */
 function readAudit(file: string): ReadonlyMap<string, Understood> {
   const events = readFileSync(file, 'utf8').split('\n').filter(Boolean);
   return new Map(
@@ -174,7 +174,7 @@ function ours({ method, target }: Case): string {
   return inWords({ verb, objectRef: isResourceRequest ? objectRef : undefined });
 }
 
-/** The audit log can't show bytes that are not UTF-8: it has U+FFFD for them. */
+/** The audit log cannot show bytes that are not UTF-8. It has U+FFFD instead. */
 function isSame(own: string, theirs: string): boolean {
   if (!theirs.includes('\ufffd')) return own === theirs;
   const blurred = (text: string) => text.replace(/[\u0080-\u00ff\ufffd]+/g, '\ufffd');
@@ -193,7 +193,7 @@ function judgeTargets(
   for (const one of cases) {
     const event = understood.get(one.id);
     const status = answers.get(one.id)?.status;
-    // A connection that a bad request ends takes those behind it with it.
+    // A bad request that ends a connection also takes the requests behind it.
     if (event === undefined && status === undefined) continue;
     judged++;
     const theirs = event === undefined ? 'refused' : inWords(event);
@@ -210,7 +210,7 @@ function judgeTargets(
 /**
  * Compares the forms that Accept fields choose. Returns the number of differences, and keeps their inputs.
  *
- * Where the proxy would let a server answer, it agrees with any refusal.
+ * Where the proxy would let a server answer, every refusal counts as equal.
  */
 function judgeAccepts(
   cases: readonly Case[],

@@ -31,7 +31,7 @@ function failureOf(target: FuzzTarget, input: Buffer): string | undefined {
   }
 }
 
-/** Gives the number of inputs, and what went wrong with the first that failed. */
+/** Returns the number of inputs, and the first failure. */
 function fuzz(target: FuzzTarget, random: () => number, untilMs: number): { tried: number; failure?: string } {
   const inputs = [...target.inputs.map((text) => Buffer.from(text, 'latin1')), ...readCorpus(target.name)];
   let tried = 0;

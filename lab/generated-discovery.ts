@@ -8,7 +8,9 @@ import type {
 const verbs = ['delete', 'deletecollection', 'get', 'list', 'patch', 'create', 'update', 'watch'];
 const subresourceVerbs = ['get', 'patch', 'update'];
 
-/** What a server with this many resources lists: groups of one to forty, some in two versions, a twentieth in one. */
+/**
+ * The discovery of a server with this many resources: groups of one to forty, some in two versions, a twentieth in one.
+ */
 export function generateGroups(resources: number, random: () => number): readonly GroupDiscovery[] {
   const groups: GroupDiscovery[] = [];
   let left = resources;
@@ -59,9 +61,7 @@ function asVersion(entry: ResourceDiscovery, version: string): ResourceDiscovery
   return entry.responseKind === undefined ? entry : { ...entry, responseKind: { ...entry.responseKind, version } };
 }
 
-/**
- * The same server some releases earlier: groups, versions, resources, subresources and verbs of it are not there yet.
- */
+/** The same server some releases earlier, without some groups, versions, resources, subresources and verbs. */
 export function olderRelease(groups: readonly GroupDiscovery[], random: () => number): readonly GroupDiscovery[] {
   return groups.flatMap((group) => {
     if (random() < 0.05) return [];
@@ -83,7 +83,7 @@ export function olderRelease(groups: readonly GroupDiscovery[], random: () => nu
   });
 }
 
-/** The same server while it has not yet heard of some definitions, and lists some groups in another order. */
+/** The same server before it has seen some definitions. It lists some groups in another order. */
 export function laggingServer(groups: readonly GroupDiscovery[], random: () => number): readonly GroupDiscovery[] {
   const kept = groups.filter(() => random() > 0.02);
   if (random() < 0.5 && kept.length > 1) {
@@ -93,7 +93,7 @@ export function laggingServer(groups: readonly GroupDiscovery[], random: () => n
   return kept;
 }
 
-/** The same list with one resource more in a middle group: what a new CRD does to one server. */
+/** The same list with one more resource in a middle group, as after a new CRD. */
 export function withNewResource(groups: readonly GroupDiscovery[], name: string): readonly GroupDiscovery[] {
   const at = Math.floor(groups.length / 2);
   return groups.map((group, index) => {
@@ -104,7 +104,7 @@ export function withNewResource(groups: readonly GroupDiscovery[], name: string)
   });
 }
 
-/** A document as a server sends it. */
+/** The document that a server sends. */
 export function rawList(groups: readonly GroupDiscovery[]) {
   return {
     kind: 'APIGroupDiscoveryList',

@@ -26,9 +26,9 @@ Usage: make load-test [ARGS="[--minutes N | --quick] [--seed N] [--no-report]"]
 const idleWatches = 5_000;
 const slowReaders = 60;
 const sampleEveryMs = 1_000;
-/** What is compiled, remembered and opened at first is no growth. */
+/** Memory that compiled code, caches and first connections take is not growth. */
 const warmUpMs = 10_000;
-/** Of each program, where something is not met. */
+/** The log lines of each program to print if a requirement is not met. */
 const logLines = 40;
 /** Floods of connections, by their names in `attack/attacks.ts`. */
 const floods = [
@@ -45,7 +45,7 @@ interface Stage {
   readonly say: (line: string) => void;
 }
 
-/** Serves other users for so long, and looks at the proxy every second meanwhile. */
+/** Serves other users for this long, and samples the proxy every second meanwhile. */
 async function watchHalf(
   { scene, gauge }: Stage,
   seconds: number,

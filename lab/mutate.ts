@@ -21,7 +21,7 @@ Each part leaves dist/mutation/<part>.html and .json.
 const manifest = fileURLToPath(new URL('stryker', import.meta.url));
 const runner = fileURLToPath(new URL('mutation/mocha-runner.ts', import.meta.url));
 
-/** Resolves to the folder of Stryker, installed once from what `lab/stryker` pins. */
+/** Resolves to the folder of Stryker, which is installed once from the versions that `lab/stryker` pins. */
 async function ensureStryker(): Promise<string> {
   const folder = join(cacheFolder(), 'stryker', await hashOf(manifest));
   if (existsSync(folder)) return folder;
@@ -45,12 +45,12 @@ async function mutatePart(stryker: string, part: MutationPart, only: string | un
     mocha: { files: files.sort() },
     ignorers: ['prose'],
     coverageAnalysis: 'perTest',
-    // A mutant in what a module does as it loads costs a new process and every test.
+    // A mutant in code that runs when a module loads costs a new process and every test.
     ignoreStatic: true,
     concurrency: 1,
     timeoutMS: 10_000,
     tempDirName: join(reports, 'sandbox'),
-    // Stryker would rewrite the paths of tsconfig.json, and needs the compiler of TypeScript 5 for it.
+    // Stryker would rewrite the paths in tsconfig.json, and would need the TypeScript 5 compiler for that.
     tsconfigFile: 'none.json',
     ignorePatterns: ['dist', 'docs', '.rootfs'],
     reporters: ['clear-text', 'html', 'json'],

@@ -3,23 +3,22 @@ import { fstatSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { isatty } from 'node:tty';
 
-/** Signals by which people and systems end a program, with the exit status that says so. */
+/** Signals with which people and systems end a program, and the exit status for each. */
 const signals = { SIGHUP: 129, SIGINT: 130, SIGQUIT: 131, SIGTERM: 143 } as const;
 const brokenPipe = 141;
 const checkEveryMs = 500;
 
-/** The descriptor by which a program sees that the one that started it has ended. */
+/** The descriptor that shows a program that its parent has ended. */
 export const lifelineFd = 3;
 
-/** Name of the variable that says that there is such a descriptor. */
+/** The name of the variable that says that this descriptor exists. */
 export const lifelineVariable = 'LAB_LIFELINE';
 
 /**
- * Calls `end` at each sign that nobody wants this program any more: a signal that ends programs, or nobody who reads
- * what it prints, or a terminal that was closed, or the death of `make` or of the program that holds the other end of
- * its lifeline.
+ * Calls `end` when this program should stop: on a signal, when the reader of its output is gone, when its terminal was
+ * closed, or when `make` or the holder of the other end of its lifeline has died.
  *
- * None of this keeps the process alive.
+ * None of these checks keeps the process alive.
  */
 export function onUnwanted(end: (status: number) => void): void {
   for (const [signal, status] of Object.entries(signals)) process.on(signal, () => end(status));
@@ -29,7 +28,8 @@ export function onUnwanted(end: (status: number) => void): void {
   const startedByMake = process.env.MAKELEVEL !== undefined;
   const hadTerminal = isatty(1);
   setInterval(() => {
-    // A terminal that is closed tells the first process of its session alone. That may be make, which waits for us.
+    // When a terminal closes, only the first process of its session gets a signal. That may be make, which waits for
+    // us.
     const terminalClosed = hadTerminal && !isatty(1);
     if (terminalClosed || (startedByMake && process.ppid !== parent)) end(signals.SIGHUP);
   }, checkEveryMs).unref();
@@ -40,11 +40,11 @@ export function onUnwanted(end: (status: number) => void): void {
 }
 
 /**
- * Tells when nobody reads the pipe any more that this process prints to.
+ * Calls back when the pipe that this process prints to has no reader any more.
  *
- * Node cannot ask a pipe that. tail can: it ends by SIGPIPE once its output has no reader, although it never writes,
- * and by `--pid` with this process. Another tail than GNU's ends at once, and then only the next write tells.
- * Source: `check_output_alive` of GNU coreutils 8.28 and later.
+ * Node cannot find that out, but tail can: it dies of SIGPIPE once its output has no reader, although it never writes.
+ * With `--pid` it also ends with this process. Other implementations than GNU's tail end at once; then only the next
+ * write shows it. Source: `check_output_alive` of GNU coreutils 8.28 and later.
  */
 function onReaderGone(tell: () => void): void {
   if (!fstatSync(1).isFIFO()) return;

@@ -5,30 +5,30 @@ import { containerdFolder, ensurePrometheus, prometheusFolder } from './build/bu
 import { findDateLibrary, findProgram } from './build/find-program.ts';
 import { browserFolder, ensureBrowser } from './build/unpack-browser.ts';
 
-/** A program of Prometheus that the tests of the alerts run. */
+/** A Prometheus program that the tests of the alerts run. */
 export type PrometheusProgram = 'prometheus' | 'promtool';
 
-/** A program that only Debian's package can bring here. */
+/** A program that only a Debian package provides here. */
 interface SystemProgram {
   readonly program: string;
   readonly debianPackage: string;
 }
 
-/** What a target of the Makefile needs. */
+/** The requirements of a Makefile target. */
 interface Needs {
   readonly programs: readonly SystemProgram[];
-  /** Those of the tests that are skipped where it cannot be had. */
+  /** Optional programs. Tests that need a missing one are skipped. */
   readonly optional: readonly Optional[];
 }
 
 interface Optional {
   readonly name: string;
-  /** Left out where it would change more of a machine than a test may. */
+  /** Undefined if the package would change more of a machine than a test may. */
   readonly debianPackage?: string;
-  /** What is skipped without it. */
+  /** The tests that are skipped without it. */
   readonly forWhat: string;
   find(): Promise<boolean>;
-  /** The way without Debian's package; throws where there is none. */
+  /** Gets the program without Debian's package. Throws if that is impossible. */
   get(log: Log): Promise<unknown>;
 }
 
@@ -42,10 +42,10 @@ const lab: readonly SystemProgram[] = [
   { program: 'unshare', debianPackage: 'util-linux' },
 ];
 
-/** Where Debian puts the programs that give containers a network. */
+/** The folder in which Debian installs the network programs for containers. */
 const pluginFolder = '/usr/lib/cni';
 
-/** What a machine of the cluster runs, or its images are made by. */
+/** Programs that a machine of the cluster runs, or that build its images. */
 const cluster: readonly SystemProgram[] = [
   { program: 'runc', debianPackage: 'runc' },
   { program: 'buildah', debianPackage: 'buildah' },
@@ -55,7 +55,7 @@ const cluster: readonly SystemProgram[] = [
   { program: 'gcc', debianPackage: 'gcc' },
 ];
 
-/** Programs of Chromium by the names that systems give it. */
+/** The names of Chromium on different systems. */
 const browsers = ['chromium', 'chromium-browser', 'google-chrome'];
 
 const alerts: Optional = {
@@ -90,7 +90,7 @@ const containers: Optional = {
   get: () => Promise.reject(new Error('install the packages buildah, runc and containerd')),
 };
 
-/** By the name that the command line gives. */
+/** Requirements by their names on the command line. */
 const needs: Readonly<Record<string, Needs>> = {
   unit: { programs: [openssl], optional: [] },
   e2e: { programs: lab, optional: [alerts, pages, containers] },
@@ -100,17 +100,17 @@ const needs: Readonly<Record<string, Needs>> = {
   cluster: { programs: [...lab, ...cluster], optional: [] },
 };
 
-/** Path of Prometheus or promtool, the machine's or the lab's; undefined where there is none. */
+/** The path of Prometheus or promtool, from the machine or the lab; undefined without one. */
 export async function findPrometheus(program: PrometheusProgram): Promise<string | undefined> {
   return findProgram([program], withFolder(await prometheusFolder()));
 }
 
-/** Path of a Chromium, the machine's or the lab's; undefined where there is none. */
+/** The path of a Chromium, from the machine or the lab; undefined without one. */
 export async function findBrowser(): Promise<string | undefined> {
   return findProgram(browsers, withFolder(await browserFolder()));
 }
 
-/** A PATH with buildah, runc, containerd and ctr, the machine's or the cluster's; undefined where one is missing. */
+/** A PATH with buildah, runc, containerd and ctr, from the machine or the cluster; undefined if one is missing. */
 export async function findContainers(): Promise<string | undefined> {
   const path = withFolder(await containerdFolder());
   const missing = ['buildah', 'runc', 'containerd', 'ctr'].some((name) => findProgram([name], path) === undefined);
@@ -119,7 +119,9 @@ export async function findContainers(): Promise<string | undefined> {
 
 const withFolder = (folder: string) => [process.env.PATH ?? '', folder].join(delimiter);
 
-/** Gets what is missing; throws where something that everything needs cannot be had, and says what will be skipped. */
+/**
+ * Installs what is missing. Throws if a required program cannot be installed, and reports which tests will be skipped.
+ */
 export async function prepareMachine(name: string, log: Log): Promise<void> {
   const needed = needs[name];
   if (needed === undefined) throw new Error(`unknown need: ${name} (known: ${Object.keys(needs).join(', ')})`);
@@ -159,7 +161,7 @@ interface Installer {
   why(): string;
 }
 
-/** Installs Debian's packages where that is possible: as root, with apt-get. */
+/** Installs Debian packages if possible: as root, with apt-get. */
 function createInstaller(log: Log): Installer {
   const possible = process.getuid?.() === 0 && findProgram(['apt-get']) !== undefined;
   let failure = possible ? '' : 'installing packages needs root and apt-get';

@@ -13,7 +13,7 @@ export const frameTypes = {
 };
 export const flags = { endStream: 1, ack: 1, endHeaders: 4 };
 
-/** One HTTP/2 frame as bytes, however wrong. RFC 9113, section 4.1. */
+/** One HTTP/2 frame as bytes, even an invalid one. RFC 9113, section 4.1. */
 export function frame(type: number, flagBits: number, stream: number, payload: Buffer = Buffer.alloc(0)): Buffer {
   const head = Buffer.alloc(9);
   head.writeUIntBE(payload.length, 0, 3);
@@ -23,7 +23,7 @@ export function frame(type: number, flagBits: number, stream: number, payload: B
   return Buffer.concat([head, payload]);
 }
 
-/** Fields as HPACK literals that nothing is remembered of; bytes are sent as they are. RFC 7541, section 6.2.2. */
+/** Fields as HPACK literals without indexing. Bytes are sent unchanged. RFC 7541, section 6.2.2. */
 export function literals(fields: readonly (readonly [string, string])[]): Buffer {
   const text = (value: string) => {
     const bytes = Buffer.from(value, 'latin1');
@@ -33,7 +33,7 @@ export function literals(fields: readonly (readonly [string, string])[]): Buffer
   return Buffer.concat(fields.map(([name, value]) => Buffer.concat([Buffer.from([0]), text(name), text(value)])));
 }
 
-/** A GET of `/version` with these fields more or instead. */
+/** A GET of `/version`. These fields replace or follow its own. */
 export function requestFields(more: readonly (readonly [string, string])[] = []): (readonly [string, string])[] {
   const fields = [
     [':method', 'GET'],
@@ -51,7 +51,7 @@ export function requestFields(more: readonly (readonly [string, string])[] = [])
   ];
 }
 
-/** A frame that came. */
+/** A received frame. */
 export interface SeenFrame {
   readonly type: number;
   readonly flags: number;
@@ -59,9 +59,9 @@ export interface SeenFrame {
   readonly payload: Buffer;
 }
 
-/** A connection that speaks HTTP/2 by hand. */
+/** A connection with hand-made HTTP/2 frames. */
 export interface RawHttp2 {
-  /** False once the server does not take more for now. */
+  /** False while the server reads no more. */
   write(bytes: Buffer): boolean;
   readonly seen: readonly SeenFrame[];
   readonly closed: Promise<void>;

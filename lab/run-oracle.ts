@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 
-/** Feeds the program one line of JSON per input, and gives one value per line of its output. */
+/** Writes one line of JSON per input to the program, and returns one value per line of its output. */
 export async function runOracle(
   binary: string,
   args: readonly string[],
@@ -12,7 +12,7 @@ export async function runOracle(
   const child = spawn(binary, args, { stdio: ['pipe', 'pipe', 'pipe'] });
   const ended = once(child, 'close');
   const output = Promise.all([text(child.stdout), text(child.stderr)]);
-  // A process that dies early closes its input; its own message says more than the broken pipe.
+  // A process that dies early closes its input. Its own message says more than the broken pipe.
   child.stdin.on('error', () => {});
   Readable.from(jsonLines(inputs)).pipe(child.stdin);
   const [code] = await ended;

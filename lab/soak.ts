@@ -23,12 +23,12 @@ Usage: make soak [ARGS="[--minutes N] [--seed N] [--no-report]"]
 
 const report = join(repository, 'docs/benchmarks/soak.md');
 const allowedGrowth = 0.1;
-/** After this without load, what is remembered for a while is forgotten, servers that are gone among it. */
+/** After this time without load, caches have expired and removed servers are gone. */
 const restMs = 90_000;
 const goneSoon = JSON.stringify({ spec: { staleAfter: '20s', goneAfter: '40s' } });
 const portOf = (program: Program) => 9_301 + programs.indexOf(program);
 
-/** The lead may change hands, so operators are compared by what they do. */
+/** The lead may change, so operators are compared by role. */
 const roles = ['the leading operator', 'the waiting operator', 'proxy-1', 'proxy-2'] as const;
 type Role = (typeof roles)[number];
 type Sample = ReadonlyMap<Role, Held>;
@@ -139,7 +139,7 @@ async function main(): Promise<void> {
     const tally = createAnswerTally(oracle, ['apps/v1', 'batch/v1', 'resource.k8s.io/v1']);
     const random = seededRandom(Number(values.seed));
     let cycle = 0;
-    /** Changes things under load for so long, then lets everything rest, and measures. */
+    /** Changes things under load for this long, then lets everything rest, and measures. */
     const live = async (forMinutes: number): Promise<Sample> => {
       const load = startLoad({
         targets: proxies,

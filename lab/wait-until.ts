@@ -1,4 +1,6 @@
-/** Polls until `check` gives something other than undefined or false; fails with what was last seen after `boundMs`. */
+/**
+ * Polls until `check` returns something other than undefined or false. After `boundMs`, fails with the last state seen.
+ */
 export async function waitUntil<T>(
   what: string,
   check: () => Promise<T | undefined | false>,

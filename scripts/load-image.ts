@@ -5,25 +5,25 @@ import { runCommand } from './run-command.ts';
 /** What a command prints, or undefined if it fails. */
 export type Reads = (command: readonly string[]) => string | undefined;
 
-/** A program that runs local clusters, and how their nodes get an image from an archive. */
+/** A program that runs local clusters, and how it gives their nodes an image from an archive. */
 export interface ImageLoader {
   readonly name: 'kind' | 'k3d' | 'minikube' | 'k3s' | 'containerd';
-  /** Prints its clusters, and fails or prints none where there is none. */
+  /** The command that prints its clusters. It fails or prints none if there is none. */
   readonly list: readonly string[];
   /** Names of the clusters in what `list` prints. */
   readonly read: (printed: string) => readonly string[];
-  /** How the kubeconfig that the program writes calls this cluster. */
+  /** The name of this cluster in the kubeconfig that the program writes. */
   readonly contextOf: (cluster: string) => string | undefined;
   readonly load: (archive: string, cluster: string) => readonly string[];
 }
 
-/** A local cluster that was chosen. */
+/** The chosen local cluster. */
 export interface LocalCluster {
   readonly loader: ImageLoader;
   readonly cluster: string;
 }
 
-/** For programs that know one cluster, on their own machine. */
+/** For programs with a single cluster, on their own machine. */
 const thisMachine = () => ['here'];
 const importBy = (ctr: readonly string[]) => (archive: string) => [
   ...ctr,
@@ -85,9 +85,9 @@ function minikubeProfiles(printed: string): readonly string[] {
 const names = imageLoaders.map(({ name }) => name).join(', ');
 
 /**
- * The local cluster to load into; throws with the cure where that is none, or unclear.
+ * The local cluster to load into. Throws with the cure if there is none, or if the choice is unclear.
  *
- * That is the wanted one (`kind`, or `kind/NAME`), else that of kubectl's context, else the first that is found.
+ * It is the wanted one (`kind`, or `kind/NAME`), else that of kubectl's context, else the first one found.
  */
 export function chooseCluster(wanted: string | undefined, context: string | undefined, reads: Reads): LocalCluster {
   const [program, named] = splitOnce(wanted ?? '');
@@ -127,7 +127,7 @@ function adviseNone(wanted: string | undefined): string {
   return `CLUSTER=${wanted} was not found, by "${loader?.list.join(' ')}": start it, or ${cure}`;
 }
 
-/** What to tell about where the image is now, if kubectl speaks to another cluster too. */
+/** A hint about where the image is now, if kubectl also knows another cluster. */
 export function describeLoaded(
   archive: string,
   { loader, cluster }: LocalCluster,

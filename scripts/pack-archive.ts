@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { resolve } from 'node:path';
 
-/** Arguments for GNU tar that give the same bytes for the same files, whoever made them and when. */
+/** Arguments with which GNU tar writes the same bytes for the same files, regardless of their owner and date. */
 const sameBytes = [
   ...['--sort=name', '--format=gnu', '--mtime=@0', '--owner=0', '--group=0', '--numeric-owner', '--mode=u=rwX,go=rX'],
 ];

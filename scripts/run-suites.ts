@@ -1,6 +1,6 @@
 import type { Counts } from './counting-reporter.ts';
 
-/** What the suites of a stage said. */
+/** The results of the suites of a stage. */
 export interface SuitesOutcome {
   /** The last run of each suite. */
   readonly counts: readonly Counts[];
@@ -8,14 +8,14 @@ export interface SuitesOutcome {
   readonly flakes: readonly string[];
 }
 
-/** If more suites or files than this failed, it is not the machine's fault, and none runs again. */
+/** If more suites or files than this failed, the machine is not the cause, and none runs again. */
 const mostAgain = 2;
 
 /**
- * Runs suites one after another. If at most two failed, each runs once more after all others, as `again` says.
+ * Runs suites one after another. If at most two failed, each of these runs once more after all others, as `again` says.
  *
- * A test with real servers or sockets shares its processors with others' work, and may fail for lack of time alone. A
- * second failure counts. A second run that passes does not hide the first: the caller must show `flakes`.
+ * A test with real servers or sockets shares its CPUs with other work, and may fail for lack of time. A second failure
+ * counts. A second run that passes does not hide the first: the caller must show `flakes`.
  */
 export async function runSuites<Suite>(
   suites: readonly Suite[],
@@ -42,7 +42,7 @@ export async function runSuites<Suite>(
   return { counts, flakes };
 }
 
-/** The second run may have been of the failed files alone. */
+/** The second run may cover only the failed files. */
 function afterSecond(first: Counts, second: Counts): Counts {
   const passed = Math.max(second.passed, first.passed + first.failed - second.failed);
   const { failed, failures, failedFiles } = second;

@@ -11,7 +11,7 @@ import { runSuites } from './run-suites.ts';
 interface Stage {
   readonly title: string;
   readonly prepare?: readonly string[];
-  /** The second run of mocha, where one failed. */
+  /** The mocha arguments of the second run. */
   readonly again: (command: readonly string[], failed: Counts) => readonly string[];
   /** Runs of mocha, one after another. */
   readonly runs: () => Promise<readonly (readonly string[])[]>;
@@ -101,7 +101,7 @@ function sum(counts: readonly Counts[]): Counts {
   };
 }
 
-/** Says what went wrong besides the tests, and counts it as one more failure. */
+/** Prints a failure outside the tests, and counts it as one more failure. */
 function broken(what: string, why: string, counts: Counts = nothing): Counts {
   console.error(`${what}: ${why}`);
   return { ...counts, failed: counts.failed + 1, failures: [...counts.failures, `${what}: ${why}`] };
@@ -124,7 +124,7 @@ async function runMocha(command: readonly string[], countsFile: string): Promise
   return counts;
 }
 
-/** Says in which runs the most time went. */
+/** Prints the runs that took the most time. */
 function describeTimes(times: ReadonlyMap<string, number>): string {
   const longest = [...times].sort(([, a], [, b]) => b - a).slice(0, shownTimes);
   return longest.map(([what, ms]) => `${String(Math.round(ms / 1_000)).padStart(6)} s  ${what}`).join('\n');
@@ -158,7 +158,7 @@ const folder = await mkdtemp(join(tmpdir(), 'peerdiscovery-tests-'));
 const counts: Counts[] = [];
 const times = new Map<string, number>();
 const flaky: string[] = [];
-// What is missing is got, or said, before the first test of any stage.
+// Missing programs are installed or reported before the first test of any stage.
 if ((await run(['node', 'lab/prepare-machine.ts', ...chosen])) !== 0)
   counts.push(broken('this machine', 'could not be prepared by lab/prepare-machine.ts'));
 else
@@ -169,7 +169,7 @@ else
 await rm(folder, { recursive: true });
 const { passed, failed, skipped, failures } = sum(counts);
 if (times.size > 1) console.log(`\nthe longest runs:\n${describeTimes(times)}`);
-// Said again at the end: whoever sees the tail of a log alone sees why it failed.
+// Repeated at the end, so that a reader of only the end of the log sees why it failed.
 for (const flake of flaky) console.log(`\nFLAKY, passed when its suite ran again: ${flake}`);
 for (const failure of failures) console.log(`\nFAILED: ${failure}`);
 const flakyCount = flaky.length === 0 ? '' : `, ${flaky.length} flaky`;

@@ -11,7 +11,7 @@ export interface LockedPackage {
   readonly path: string;
   readonly name: string;
   readonly version: string;
-  /** SPDX expression; undefined where the lock file has none, as for builds for other platforms. */
+  /** The SPDX expression; undefined if the lock file has none, as for builds for other platforms. */
   readonly license: string | undefined;
   /** `installed` beside the program, `bundled` into it, or not shipped at all. */
   readonly shipped: 'installed' | 'bundled' | undefined;
@@ -38,7 +38,7 @@ export async function readPackages(bundles?: Metafile): Promise<readonly LockedP
     }));
 }
 
-/** Packages of which something ends up in the program. */
+/** The packages with code in the program. */
 function bundledPaths({ outputs }: Metafile): ReadonlySet<string> {
   const inputs = Object.values(outputs).flatMap((output) =>
     Object.entries(output.inputs).flatMap(([path, { bytesInOutput }]) => (bytesInOutput > 0 ? [path] : [])),
@@ -46,7 +46,7 @@ function bundledPaths({ outputs }: Metafile): ReadonlySet<string> {
   return new Set(inputs.flatMap((path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? []));
 }
 
-/** The licences of what is bundled, as they want to be passed on. */
+/** The licences of bundled packages, in the form that they require. */
 export async function gatherLicences(bundles: Metafile): Promise<string> {
   const bundled = (await readPackages(bundles)).filter(({ shipped }) => shipped === 'bundled');
   const parts = bundled.map(({ path, name, version, license }) => {

@@ -12,10 +12,10 @@ function readLeastNode(): string {
 }
 
 /**
- * Text of a program that every Node since version 10 can read: under a Node that is too old it prints one line and ends
- * with 2, whatever the arguments are; else it loads `module`.
+ * The text of a program that every Node since version 10 can parse. Under a Node that is too old, it prints one line
+ * and exits with 2, whatever the arguments are. Otherwise it loads `module`.
  *
- * The program must not import anything by a statement: Node loads such a module before it runs the first line.
+ * The program must not use import statements: Node loads such modules before it runs the first line.
  */
 export function launcherText(name: string, module: string, firstArgument?: string): string {
   const [major, minor] = leastNode.split('.');

@@ -27,14 +27,14 @@ interface Descriptor {
   readonly size: number;
 }
 
-/** Arguments by which GNU tar writes the same bytes for the same files, whoever made them and when. */
+/** Arguments with which GNU tar writes the same bytes for the same files, regardless of their owner and date. */
 const sameBytes = ['--sort=name', '--format=gnu', '--mtime=@0', '--owner=0', '--group=0', '--numeric-owner'];
 const mediaType = (name: string) => `application/vnd.oci.image.${name}`;
 const sha256 = (data: Uint8Array | string) => createHash('sha256').update(data).digest('hex');
 
 /**
- * Writes an OCI archive, which containerd, podman, buildah and skopeo read: the same bytes for the same contents. It
- * needs GNU tar alone, and no container engine.
+ * Writes an OCI archive, which containerd, podman, buildah and skopeo read. The same contents give the same bytes. It
+ * needs only GNU tar, no container engine.
  */
 export function writeOciArchive({ rootfs, names, architecture = 'amd64', config }: ImageContents, file: string): void {
   mkdirSync(dirname(file), { recursive: true });
@@ -68,7 +68,7 @@ export function writeOciArchive({ rootfs, names, architecture = 'amd64', config 
     const index = { schemaVersion: 2, mediaType: mediaType('index.v1+json'), manifests };
     writeFileSync(join(layout, 'index.json'), JSON.stringify(index));
     writeFileSync(join(layout, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
-    // The modes of these files come from the umask.
+    // The umask determines the modes of these files.
     const modes = '--mode=u=rwX,go=rX';
     runCommand(['tar', ...sameBytes, modes, '-cf', partial, '-C', layout, 'blobs', 'index.json', 'oci-layout']);
     renameSync(partial, file);

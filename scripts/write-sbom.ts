@@ -6,7 +6,7 @@ import { type LockedPackage, readPackages } from './shipped-packages.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** What is read of a bill of materials in CycloneDX; the rest is passed on. */
+/** The parts of a CycloneDX bill of materials that are read here. All others are passed on. */
 export interface CycloneDx {
   readonly serialNumber?: string;
   readonly metadata: { readonly timestamp?: string; readonly component: { readonly 'bom-ref': string } };
@@ -19,7 +19,7 @@ export interface CycloneDx {
   readonly dependencies: readonly { readonly ref: string; readonly dependsOn: readonly string[] }[];
 }
 
-/** What is read of one in SPDX. */
+/** The parts of an SPDX document that are read here. */
 export interface Spdx {
   readonly packages: readonly { readonly SPDXID: string; readonly name: string; readonly versionInfo: string }[];
   readonly relationships: readonly { readonly spdxElementId: string; readonly relatedSpdxElement: string }[];
@@ -30,7 +30,7 @@ type Named = Pick<LockedPackage, 'name' | 'version'>;
 
 const namesOf = (shipped: readonly Named[]) => new Set(shipped.map(({ name, version }) => `${name}@${version}`));
 
-/** Leaves what is shipped, none of which is for development only. */
+/** Keeps only what is shipped, without development dependencies. */
 export function keepShippedCycloneDx(bill: CycloneDx, shipped: readonly Named[]): CycloneDx {
   const names = namesOf(shipped);
   const kept = bill.components.filter(({ name, version }) => names.has(`${name}@${version}`));
@@ -45,7 +45,7 @@ export function keepShippedCycloneDx(bill: CycloneDx, shipped: readonly Named[])
   return { ...bill, components, dependencies };
 }
 
-/** The same of SPDX. */
+/** The same for SPDX. */
 export function keepShippedSpdx(bill: Spdx, shipped: readonly Named[]): Spdx {
   const names = namesOf(shipped);
   const packages = bill.packages.filter(

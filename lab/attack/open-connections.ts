@@ -2,42 +2,42 @@ import { connect as tcpConnect } from 'node:net';
 import { type ConnectionOptions, connect as tlsConnect } from 'node:tls';
 import { frame, frameTypes, literals, requestFields } from '../raw-http2.ts';
 
-/** Whom to attack. */
+/** The victim of an attack. */
 export interface Victim {
   readonly host: string;
   readonly port: number;
   readonly ca: string;
 }
 
-/** A connection of an attacker, which is made anew when the other side ends it. */
+/** A connection of an attacker. It reconnects when the other side ends it. */
 export interface Hostile {
-  /** False while the other side takes no more. */
+  /** False while the other side reads no more. */
   write(bytes: Buffer | string): boolean;
-  /** Counts connections that were made. */
+  /** The number of connections made so far. */
   readonly made: number;
 }
 
-/** Pieces of HTTP/2 for attackers. */
+/** HTTP/2 frames for attackers. */
 export const http2 = {
   preface: Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
-  /** INITIAL_WINDOW_SIZE. */
+  /** A SETTINGS frame that sets INITIAL_WINDOW_SIZE. */
   window: (bytes: number) => frame(frameTypes.settings, 0, 0, Buffer.from([0, 4, ...uint32(bytes)])),
   head: (more: readonly (readonly [string, string])[]) => literals(requestFields(more)),
 };
 
-/** Four bytes, the highest first. */
+/** Four bytes, big-endian. */
 export function uint32(value: number): number[] {
   return [24, 16, 8, 0].map((shift) => (value >>> shift) & 0xff);
 }
 
-/** Gives other work a turn, as one process sends for all. */
+/** Yields to other work, because one process sends for all connections. */
 export function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
 /**
- * Opens a connection that says `first` whenever it stands, for as long as the process lives; without `reads`
- * nothing is read of what comes.
+ * Opens a connection that sends `first` each time it connects, for the life of the process. Without `reads`, it reads
+ * nothing.
  */
 export function openTls(
   { host, port, ca }: Victim,
@@ -81,7 +81,7 @@ export function openHttp2(victim: Victim, first: readonly Buffer[], reads = fals
   return openTls(victim, Buffer.concat([http2.preface, ...first]), { ALPNProtocols: ['h2'], reads });
 }
 
-/** Opens a connection over HTTP/2 that sends `next()` whenever it has so many answers to the one before. */
+/** Opens an HTTP/2 connection that sends `next()` after that many answers to the previous batch. */
 export function openAgain(victim: Victim, answers: number, next: () => Buffer): void {
   let left = 0;
   let rest: Buffer = Buffer.alloc(0);
@@ -92,7 +92,7 @@ export function openAgain(victim: Victim, answers: number, next: () => Buffer): 
       end = at + 9 + rest.readUIntBE(at, 3);
       if (end > rest.length) break;
       const type = rest[at + 3] ?? 0;
-      // A stream has ended, or was reset; or the connection begins.
+      // A stream has ended or was reset, or the connection has begun.
       if (type === frameTypes.reset || (type <= frameTypes.headers && ((rest[at + 4] ?? 0) & 1) === 1)) left--;
       if (type === frameTypes.settings && ((rest[at + 4] ?? 0) & 1) === 0) left = 0;
     }
@@ -105,7 +105,7 @@ export function openAgain(victim: Victim, answers: number, next: () => Buffer): 
   const connection = openTls(victim, Buffer.concat([http2.preface, http2.window(1_000_000)]), options);
 }
 
-/** Opens a connection that stays below TLS. */
+/** Opens a plain TCP connection, without TLS. */
 export function openTcp({ host, port }: Victim, first: Buffer): void {
   const open = () => {
     const socket = tcpConnect({ host, port }, () => socket.write(first));

@@ -3,14 +3,14 @@ import type { AttackOutcome } from './measure-attack.ts';
 
 const mebibyte = 1024 * 1024;
 
-/** What was asked of it, in one line each. */
+/** The worst figures of all attacks. */
 export interface AttackVerdict {
   readonly failed: number;
   readonly mostMemory: number;
   readonly worstRatio: number;
 }
 
-/** The worst of all outcomes. */
+/** Judges all attacks together. */
 export function judgeAttacks(outcomes: readonly AttackOutcome[]): AttackVerdict {
   return {
     failed: outcomes.reduce((sum, { attacked }) => sum + attacked.failed, 0),
@@ -19,7 +19,7 @@ export function judgeAttacks(outcomes: readonly AttackOutcome[]): AttackVerdict 
   };
 }
 
-/** How many times as long other users wait. */
+/** How many times longer other users wait during the attack. */
 function ratioOf({ quiet, attacked }: AttackOutcome): number {
   return attacked.p50Ms / quiet.p50Ms;
 }

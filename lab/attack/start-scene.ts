@@ -5,12 +5,14 @@ import { type MixedPlane, type RunProxyAs, repository, startMixedPlane } from '.
 import { waitUntil } from '../wait-until.ts';
 import type { AttackScene } from './measure-attack.ts';
 
-/** A proxy before real servers that knows its users. */
+/** A proxy in front of real servers, and users that it knows. */
 export interface ProxyScene extends Omit<AttackScene, 'seconds'> {
   readonly mixed: MixedPlane;
 }
 
-/** Starts two real servers, an operator, and a proxy with its default flags, which runs `as` it is told. */
+/**
+ * Starts two real servers, an operator, and a proxy with its default flags. `as` is the command that runs the proxy.
+ */
 export async function startProxyScene(log: (message: string) => void, as: RunProxyAs = {}): Promise<ProxyScene> {
   await ensureControlPlane({ versions: ['1.36'], log });
   const mixed = await startMixedPlane({
@@ -40,7 +42,7 @@ export async function startProxyScene(log: (message: string) => void, as: RunPro
   };
 }
 
-/** The same for attacks of so many seconds each. */
+/** The same scene for attacks of this many seconds each. */
 export async function startAttackScene(
   seconds: number,
   log: (message: string) => void,
@@ -48,7 +50,7 @@ export async function startAttackScene(
   return { ...(await startProxyScene(log)), seconds };
 }
 
-/** The memory that the chart lets a proxy have. */
+/** The memory limit of the proxy in the chart. */
 export function chartLimitBytes(): number {
   const values = readFileSync(join(repository, 'charts/peerdiscovery/values.yaml'), 'utf8');
   const proxy = values.slice(values.indexOf('\nproxy:'));

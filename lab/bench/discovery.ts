@@ -15,7 +15,7 @@ const connections = 8;
 const rounds = 5;
 const roundMs = 4_000;
 
-/** One thing to measure: what is asked of whom. */
+/** One measurement: a request, and the two processes that answer it. */
 interface Contest {
   readonly title: string;
   readonly path: string;
@@ -49,7 +49,7 @@ function readCpuUs(pid: number, ticksPerSecond: number): number {
   return ((Number(fields[11]) + Number(fields[12])) * 1e6) / ticksPerSecond;
 }
 
-/** The kube-apiserver that listens on an address, by its command line. */
+/** The kube-apiserver that listens on an address, found by its command line. */
 function findServer(address: string): number {
   const flag = `--bind-address=${address.slice(0, address.lastIndexOf(':'))}\0`;
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
@@ -57,7 +57,7 @@ function findServer(address: string): number {
     try {
       command = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
     } catch {
-      // It has ended meanwhile.
+      // The process has ended meanwhile.
     }
     if (
       command.includes('kube-apiserver') &&

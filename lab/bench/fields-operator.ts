@@ -9,13 +9,13 @@ import { median } from './median.ts';
 import { memoryBytes, type ProcessUse, watchProcess } from './process.ts';
 import { measureOnPlane, progress, publishReport } from './run-bench.ts';
 
-/** What an operator used that was started beside servers which were there already. */
+/** Resources that an operator used that started after the servers. */
 interface Use {
-  /** Resources that servers know differently. */
+  /** The number of resources whose fields differ between servers. */
   readonly kinds: number;
-  /** User and system time until it knew all, and for `settleMs` after that. */
+  /** User and system time until it knew all fields, and for `settleMs` after that. */
   readonly startSeconds: number;
-  /** The most memory that it ever had. */
+  /** Peak memory. */
   readonly peakMiB: number;
   readonly idle: ProcessUse;
 }
@@ -28,7 +28,7 @@ async function readStatus(mixed: MixedPlane): Promise<PeerDiscovery['status']> {
   return (JSON.parse(stdout) as PeerDiscovery).status;
 }
 
-/** One operator from its start on. */
+/** Measures one operator from its start on. */
 async function measureOperator(mixed: MixedPlane, differs: boolean): Promise<Use> {
   const operator = startBuiltOperator(mixed, 'a');
   const { pid } = operator;

@@ -9,7 +9,7 @@ import { cpuSeconds } from './load.ts';
 import { median } from './median.ts';
 import { inFolder, publishReport } from './run-bench.ts';
 
-/** What the fields of a kind are to the servers, and so which way its requests go. */
+/** How the servers know the fields of a kind, and so where its requests go. */
 const kinds = {
   configmaps: { what: 'equal everywhere, or `fieldSkew: Ignore`: home', fields: {} },
   services: { what: 'different; home knows all fields: home', fields: { writers: [0], standIns: [] } },
@@ -32,7 +32,7 @@ interface Sample {
 }
 
 function startServer({ cert, key }: KeyPair, port: number): Promise<Http2SecureServer> {
-  // As kube-apiserver's, an idle connection outlives the turns of the others.
+  // As in kube-apiserver, an idle connection stays open while the other kinds take their turns.
   const http1Options = { keepAliveTimeout: 120_000 };
   const server = createSecureServer({
     cert: readFileSync(cert),
@@ -101,7 +101,7 @@ async function measure(setting: FrontSetting): Promise<ReadonlyMap<string, reado
         for (const kind of names) {
           const sample = await load(agent, kind, method, proxy.pid);
           const key = `${method} ${kind}`;
-          // The first turn lets V8 compile.
+          // V8 compiles the code during the first turn.
           if (turn > 0) samples.set(key, [...(samples.get(key) ?? []), sample]);
         }
     return samples;

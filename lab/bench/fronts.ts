@@ -9,7 +9,7 @@ import type { RoutingBundle } from '../../src/domain/routing-table.ts';
 import type { KeyPair } from '../plane/certificates.ts';
 import { waitUntil } from '../wait-until.ts';
 
-/** Where files go, and what certificates there are. */
+/** Folders and certificates that the fronts use. */
 export interface FrontSetting {
   readonly folder: string;
   readonly caFile: string;
@@ -17,15 +17,15 @@ export interface FrontSetting {
   readonly serving: KeyPair;
   /** Certificate of the back end, for kubernetes.default.svc. */
   readonly peer: KeyPair;
-  /** The built program. */
+  /** The built program of the proxy. */
   readonly program: string;
-  /** Core that the fronts run on; undefined for all of them. */
+  /** The CPU core of the fronts; undefined for all cores. */
   readonly core: string | undefined;
-  /** Answers are watches, of which nothing is to wait for more. */
+  /** The answers are watches, so a front must not buffer them. */
   readonly watches?: boolean;
 }
 
-/** A process that listens. */
+/** A process that listens on a port. */
 export interface Listening {
   readonly name: string;
   readonly url: string;
@@ -91,7 +91,7 @@ events { worker_connections 16384; }
 http {${nginxHttp(folder)}${http}
 }\n`;
 
-/** Starts nginx with two fixed answers and a dozen header fields, as a kube-apiserver that is never the limit. */
+/** Starts nginx as a back end with two fixed answers and a dozen header fields. It is faster than every front. */
 export async function startBackEnd({ folder, peer }: FrontSetting, port: number, core: string): Promise<Listening> {
   const home = join(folder, 'back-end');
   const namespace = join(home, 'root/api/v1/namespaces/default');
@@ -183,14 +183,14 @@ backend back
   return start('HAProxy', port, ['haproxy', '-db', '-f', join(home, 'haproxy.cfg')], setting.core);
 }
 
-/** What this proxy routes to. */
+/** The routing table of the proxy. */
 export interface Routes {
   readonly home: string;
   readonly peers: RoutingBundle['table']['peers'];
   readonly groupVersions: RoutingBundle['table']['groupVersions'];
 }
 
-/** Starts this proxy as it is shipped, with a table of 300 resources of one server. */
+/** Starts the shipped proxy with a table of one server with 300 resources. */
 export function startOurs(setting: FrontSetting, port: number, backPort: number, workers = 1): Promise<Listening> {
   const names = ['configmaps', 'secrets', 'pods', ...Array.from({ length: 297 }, (_, at) => `things${at}`)];
   const resources = names.sort().map((resource) => ({ resource, peers: [0], subresources: {} }));
@@ -200,7 +200,7 @@ export function startOurs(setting: FrontSetting, port: number, backPort: number,
   return startRouting(setting, port, { home, peers, groupVersions }, workers);
 }
 
-/** Starts this proxy as it is shipped. */
+/** Starts the shipped proxy. */
 export function startRouting(setting: FrontSetting, port: number, to: Routes, workers = 1): Promise<Listening> {
   const { folder, caFile, serving, program } = setting;
   const table = join(folder, `table-${port}.json`);

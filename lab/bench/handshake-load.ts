@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { connect, createSecureContext } from 'node:tls';
 
-/** Opens TLS connections that resume nothing, each with one small request, and prints how many were answered. */
+/**
+ * Opens TLS connections without session resumption, sends one small request on each, and prints the number of answers.
+ */
 const [, , port = '', caFile = '', seconds = '', path = '/'] = process.argv;
 const secureContext = createSecureContext({ ca: readFileSync(caFile) });
 const until = performance.now() + Number(seconds) * 1_000;

@@ -5,17 +5,17 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** One kind of load on one URL; every run of it is bounded in connections and time. */
+/** One kind of load on one URL. The number of connections and the time are limited. */
 export interface Load {
   readonly url: string;
   readonly protocol: 'h1' | 'h2';
   readonly token: string;
   readonly seconds: number;
-  /** Requests per second at most; undefined for as many as there are answers. */
+  /** The highest number of requests per second; undefined for no limit. */
   readonly rate?: number;
 }
 
-/** What came of it. */
+/** The result of one load. */
 export interface LoadResult {
   readonly perSecond: number;
   readonly requests: number;
@@ -29,7 +29,7 @@ export interface LoadResult {
 const connections = 64;
 const sessions = 10;
 const streams = 20;
-/** What a kubectl sends besides the token. */
+/** The header fields that kubectl sends besides the token. */
 const headers = (token: string): readonly string[] => [
   `Authorization: Bearer ${token}`,
   'Accept: application/json, application/vnd.kubernetes.protobuf',
@@ -57,7 +57,7 @@ export function residentKiB(pids: readonly number[]): number {
   return sum;
 }
 
-/** Not every kernel lists a process's children, so all processes are asked for their parent. */
+/** Not every kernel lists the children of a process, so this code reads the parent of every process. */
 function withChildren(pids: readonly number[]): number[] {
   const parents = new Map<number, number>();
   for (const name of readdirSync('/proc')) {
@@ -65,11 +65,11 @@ function withChildren(pids: readonly number[]): number[] {
     try {
       parents.set(Number(name), Number(statFields(Number(name))[1]));
     } catch {
-      // It has ended meanwhile.
+      // The process has ended meanwhile.
     }
   }
   const found = new Set(pids);
-  // A child has a greater number than its parent, save where numbers have wrapped; twice is enough for two levels.
+  // A child has a greater id than its parent, unless ids have wrapped. Two passes are enough for two levels.
   for (let turn = 0; turn < 2; turn++) for (const [pid, parent] of parents) if (found.has(parent)) found.add(pid);
   return [...found];
 }
@@ -80,14 +80,14 @@ function statFields(pid: number): string[] {
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
 }
 
-/** Runs a load on the core that is not the proxies', watching the CPU of `pids`. */
+/** Runs a load on the core that the proxies do not use, and measures the CPU of `pids`. */
 export async function runLoad(load: Load, pids: readonly number[], core: string): Promise<LoadResult> {
   const before = cpuSeconds(pids);
   const counted = load.protocol === 'h1' && load.rate === undefined ? await wrk(load, core) : await h2load(load, core);
   return { ...counted, cpuUs: ((cpuSeconds(pids) - before) * 1e6) / Math.max(1, counted.requests) };
 }
 
-/** Full TLS handshakes with one small request each, watching the CPU of `pids`. */
+/** Makes full TLS handshakes with one small request each, and measures the CPU of `pids`. */
 export async function runHandshakes(
   { port, path, caFile, seconds }: { port: number; path: string; caFile: string; seconds: number },
   pids: readonly number[],
@@ -103,7 +103,7 @@ export async function runHandshakes(
   return { perSecond: answered / seconds, requests: answered, failed, ...latencies, cpuUs };
 }
 
-/** Time that the machine's owner took from it since it started, in seconds. */
+/** CPU time that the hypervisor has taken from this machine since its start, in seconds. */
 export function stolenSeconds(): number {
   const ticksPerSecond = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
   return Number(readFileSync('/proc/stat', 'utf8').split('\n', 1)[0]?.trim().split(/\s+/)[8]) / ticksPerSecond;
@@ -139,7 +139,7 @@ async function h2load({ url, token, seconds, protocol, rate }: Load, core: strin
   const args = [...h1, ...load, ...low, '-t1', `-D${seconds}`, `--log-file=${log}`, ...fields, url];
   const { stdout } = await run('taskset', ['-c', core, 'h2load', ...args]);
   const number = (pattern: RegExp) => Number(pattern.exec(stdout)?.[1] ?? 0);
-  // Start in microseconds since the epoch, status, duration in microseconds.
+  // Columns: start in microseconds since the epoch, status, duration in microseconds.
   const lines = readFileSync(log, 'utf8').trim().split('\n');
   execFileSync('rm', ['-f', log]);
   const took = lines.map((line) => Number(line.split('\t')[2]) / 1_000).sort((a, b) => a - b);

@@ -21,14 +21,14 @@ const watchMs = 60_000;
 const busyEveryMs = 250;
 const namespace = 'peerdiscovery-system';
 
-/** Requests that a server has answered so far: for its readiness, for what it serves, and all others. */
+/** Requests that a server has answered so far: for readiness, for discovery, and all others. */
 interface Requests {
   readonly readiness: number;
   readonly discovery: number;
   readonly other: number;
 }
 
-/** What was seen for a while: requests per second of an average server, and the use of each process. */
+/** Figures of one period: requests per second of the average server, and the CPU of each process. */
 interface Stage {
   readonly what: string;
   readonly perSecond: Requests;
@@ -37,7 +37,7 @@ interface Stage {
 
 const discovery = /^\/(api|apis|version|openapi\/v[23])$/;
 
-/** Sums of all servers. */
+/** Sums over all servers. */
 async function countRequests({ kubectl }: MixedPlane): Promise<Requests> {
   const sum = { readiness: 0, discovery: 0, other: 0 };
   for (const { name } of servers) {
@@ -45,7 +45,7 @@ async function countRequests({ kubectl }: MixedPlane): Promise<Requests> {
     if (code !== 0) throw new Error(`the metrics of ${name}: ${stderr}`);
     for (const [, labels = '', count] of stdout.matchAll(/^apiserver_request_total\{(.*)\} (\S+)$/gm)) {
       const path = /subresource="([^"]*)"/.exec(labels)?.[1] ?? '';
-      // That of this benchmark itself.
+      // The benchmark's own requests.
       if (path === '/metrics') continue;
       sum[path === '/readyz' ? 'readiness' : discovery.test(path) ? 'discovery' : 'other'] += Number(count);
     }
@@ -71,7 +71,7 @@ async function observe(mixed: MixedPlane, what: string, children: readonly Child
   return { what, perSecond, uses };
 }
 
-/** As shipped: the operator, and proxies of which the first have a server each for home, as in a DaemonSet. */
+/** As shipped: one operator, and proxies. The first proxies each have their own home server, as in a DaemonSet. */
 function createLauncher({ plane }: MixedPlane, program: string) {
   const start = (name: string, args: readonly string[]) =>
     plane.spawn(process.execPath, [...nodeFlags, program, ...args, '--health-bind-address', '0'], { name });
@@ -96,7 +96,7 @@ function createLauncher({ plane }: MixedPlane, program: string) {
 
 const urlOf = (number: number) => `https://10.77.0.30:${firstPort + number}/api/v1/namespaces/default/configmaps`;
 
-/** One client for each proxy, which asks all the time; ends them when called. */
+/** Starts one busy client for each proxy. Returns a function that ends them. */
 function keepBusy({ plane }: MixedPlane): () => Promise<void> {
   const numbers = Array.from({ length: proxies }, (_, number) => number);
   const clients = numbers.map((number) =>

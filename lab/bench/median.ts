@@ -1,4 +1,4 @@
-/** The middle of the values, of an even number the upper one; NaN of none. */
+/** The median. For an even number of values, the upper of the two in the middle; NaN for none. */
 export function median(values: readonly number[]): number {
   return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }

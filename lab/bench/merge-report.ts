@@ -1,13 +1,13 @@
-/** What one size of fleet costs here; times in milliseconds are medians but where a name says otherwise. */
+/** The cost of one fleet size here. Times are medians in milliseconds, unless a name says otherwise. */
 export interface Ours {
   readonly readMs: number;
   readonly longestReadMs: number;
   readonly mergeMs: number;
   readonly encodeMs: number;
-  /** Merge, table and divergences of everything; not the encoding. */
+  /** Merge, table and divergences of the whole fleet, without the encoding. */
   readonly passMs: number;
   readonly firstPassMs: number;
-  /** Merge, encoding and ETag after one peer's change. */
+  /** Merge, encoding and ETag after a change of one peer. */
   readonly changedMs: number;
   readonly changedPassMs: number;
   readonly changedReadMs: number;
@@ -33,7 +33,7 @@ export interface Theirs {
   readonly changedEtag: string;
 }
 
-/** One size of fleet, measured both ways in one run; both merges gave the same ETag. */
+/** One fleet size, measured both ways in one run. Both merges gave the same ETag. */
 export interface MergeMeasurement {
   readonly peers: number;
   readonly resources: number;
@@ -44,7 +44,7 @@ export interface MergeMeasurement {
 const ms = (value: number) => (value < 10 ? value.toFixed(1) : value.toFixed(0));
 const number = (value: number) => value.toLocaleString('en-US');
 
-/** The measurements as Markdown, with each target beside its figure. */
+/** The measurements as Markdown, with each target next to its figure. */
 export function writeMergeReport(setting: readonly string[], measurements: readonly MergeMeasurement[]): string {
   const full = ({ ours }: MergeMeasurement) => ours.mergeMs + ours.encodeMs;
   const theirFull = ({ theirs }: MergeMeasurement) => theirs.mergeMs + theirs.encodeMs;

@@ -44,7 +44,7 @@ interface Fleet {
   readonly changed: { readonly id: string; readonly file: string };
 }
 
-/** A fleet in the middle of an upgrade: half of it new, two fifths old, and every tenth server a bit behind. */
+/** A fleet in the middle of an upgrade: half of it new, two fifths old, and every tenth server slightly behind. */
 function writeFleet(at: string, peers: number, resources: number): Fleet {
   const random = seededRandom(peers * resources);
   const newest = generateGroups(resources, random);
@@ -139,8 +139,8 @@ async function measureOurs(fleet: Fleet, repeat: number): Promise<Ours> {
     );
     readMs = ms;
     documents.set(fleet.changed.id, groups);
-    // An encoder of its own each time, warm with everything but the change, so that no turn profits from the one
-    // before.
+    // Each turn has its own encoder, which has seen everything except the change. So no turn profits from an earlier
+    // one.
     const fresh = createDocumentEncoder();
     fresh(memo.list);
     const [encoded, changeMs] = timed(() => fresh(mergeDiscovery(fleet.local, documents, memo)));
@@ -223,7 +223,7 @@ async function measureTheirs(binary: string, fleet: Fleet, repeat: number): Prom
 const binary = await buildMergeOracle('0.36', progress);
 const measurements: MergeMeasurement[] = [];
 
-// An operator has been running for long; the code of a process that has just started is not yet compiled.
+// An operator runs for a long time; a process that has just started still runs uncompiled code.
 await inFolder((at) => measureOurs(writeFleet(at, 3, 5_000), 5));
 for (const resources of resourceCounts)
   for (const peers of peerCounts) {

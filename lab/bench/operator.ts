@@ -17,7 +17,7 @@ const servers = [
 ] as const;
 
 const restarts = 3;
-/** Upstream may take minutes, so it is waited for in the first joins only. */
+/** Upstream may take minutes, so the benchmark waits for it only in the first joins. */
 const upstreamJoins = 2;
 const kills = 3;
 const joinBoundMs = 150_000;
@@ -41,7 +41,7 @@ function stateIn({ status, body }: Answer, hostname: string): string | undefined
 const objectUrl = (mixed: MixedPlane) =>
   `${mixed.plane.server('plain-old').url}/apis/peerdiscovery.dev/v1alpha1/peerdiscoveries/cluster`;
 
-/** Reads the object until a peer's state passes; the answer that showed it. */
+/** Reads the object until `passes` accepts the state of a peer. Returns the answer that passed. */
 async function waitForState(mixed: MixedPlane, hostname: string, passes: (state: string | undefined) => boolean) {
   const probe = openProbe(probeOf(mixed, objectUrl(mixed)));
   const seen = (answer: Answer) => answer.status === 200 && passes(stateIn(answer, hostname));
@@ -58,7 +58,7 @@ const waitForReady = async (mixed: MixedPlane, names: readonly string[]) => {
 const firstRouted = ({ answers }: Recording, sinceMs: number) =>
   answers.find(({ askedAtMs, status }) => askedAtMs >= sinceMs && status === 200);
 
-/** Starts `new-1` and watches both ways to it; `upstream` says whether to wait for theirs. */
+/** Starts `new-1` and watches both paths to it. `upstream` says whether to wait for upstream's path. */
 async function measureJoin(mixed: MixedPlane, options: { known: boolean; upstream: boolean }): Promise<Join> {
   const jobs = '/apis/batch/v1/jobs';
   const awayMs = performance.now();

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Agent, request } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** One answer; `status` 0 stands for none. Times are those of `performance.now()`. */
+/** One answer. `status` 0 means no answer. Times are those of `performance.now()`. */
 export interface Answer {
   readonly askedAtMs: number;
   readonly answeredAtMs: number;
@@ -10,20 +10,20 @@ export interface Answer {
   readonly body: string;
 }
 
-/** Asks one URL over one kept connection, one request at a time; a failure is an answer with status 0. */
+/** Requests one URL over one kept connection, one request at a time. A failure is an answer with status 0. */
 export interface Probe {
   ask(): Promise<Answer>;
   close(): void;
 }
 
-/** How to open a probe. */
+/** Options of a probe. */
 export interface ProbeOptions {
   readonly url: string;
   readonly token: string;
   readonly caFile: string;
 }
 
-/** Opens a probe; nothing is sent before the first `ask`. */
+/** Opens a probe. It sends nothing before the first `ask`. */
 export function openProbe({ url, token, caFile }: ProbeOptions): Probe {
   const agent = new Agent({ keepAlive: true, maxSockets: 1, ca: readFileSync(caFile) });
   const headers = { authorization: `Bearer ${token}`, accept: 'application/json', 'user-agent': 'peerdiscovery-bench' };
@@ -48,7 +48,7 @@ export function openProbe({ url, token, caFile }: ProbeOptions): Probe {
   };
 }
 
-/** Asks again and again until an answer passes; undefined if none did within `boundMs`. */
+/** Asks until `passes` accepts an answer; undefined if none did within `boundMs`. */
 export async function askUntil(
   probe: Probe,
   passes: (answer: Answer) => boolean,
@@ -63,7 +63,7 @@ export async function askUntil(
   return undefined;
 }
 
-/** A probe that runs by itself and keeps the status of every answer. */
+/** A probe that runs in the background and keeps the status of every answer. */
 export interface Recording {
   readonly answers: readonly Answer[];
   stop(): Promise<void>;
@@ -91,7 +91,7 @@ export function record(options: ProbeOptions, everyMs: number): Recording {
   };
 }
 
-/** How often each status was answered to requests that were sent from `fromMs` on and before `toMs`. */
+/** Counts the answers by status, for requests sent from `fromMs` on and before `toMs`. */
 export function countStatuses(answers: readonly Answer[], fromMs: number, toMs: number): ReadonlyMap<number, number> {
   const counts = new Map<number, number>();
   for (const { askedAtMs, status } of answers)

@@ -2,12 +2,12 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** What a process used while it was watched. */
+/** The resource use of a process during a measurement. */
 export interface ProcessUse {
   /** Percent of one core. */
   readonly cpuPercent: number;
   readonly residentMiB: number;
-  /** Shared pages divided among those who share them; undefined where the kernel does not tell. */
+  /** Memory, with shared pages divided among their users; undefined if the kernel does not report it. */
   readonly proportionalMiB: number | undefined;
 }
 
@@ -29,8 +29,9 @@ function readMiB(path: string, field: string): number | undefined {
 }
 
 /**
- * Memory of a process now: `VmRSS` is what it has, `VmHWM` the most that it ever had. Source: proc(5), status.
- * @throws Error if the kernel does not tell.
+ * Memory of a process now: `VmRSS` is the resident memory, `VmHWM` its peak. Source: proc(5), status.
+ *
+ * @throws Error if the kernel does not report it.
  */
 export function memoryBytes(pid: number, field: 'VmHWM' | 'VmRSS'): number {
   const found = readMiB(`/proc/${pid}/status`, field);
@@ -38,13 +39,13 @@ export function memoryBytes(pid: number, field: 'VmHWM' | 'VmRSS'): number {
   return found * 1024 ** 2;
 }
 
-/** For how long the main thread of a process was ready and got no processor. Source: the kernel's sched-stats.rst. */
+/** How long the main thread of a process was ready, but had no CPU. Source: the kernel's sched-stats.rst. */
 export function waitedForProcessorMs(pid: number): number {
   const [, waitedNs] = readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ');
   return Number(waitedNs) / 1e6;
 }
 
-/** Watches a process for `forMs`; memory is what it has at the end. */
+/** Measures a process for `forMs`. Memory is read at the end. */
 export async function watchProcess(pid: number, forMs: number): Promise<ProcessUse> {
   const ticksPerSecond = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
   const [startedAtMs, startTicks] = [performance.now(), readTicks(pid)];

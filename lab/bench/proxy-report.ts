@@ -1,12 +1,12 @@
 import { availableParallelism, release } from 'node:os';
 import type { LoadResult } from './load.ts';
 
-/** Everything that one run measured. */
+/** All measurements of one run. */
 export interface ProxyMeasurements {
   readonly samples: { readonly load: string; readonly front: string; readonly result: LoadResult }[];
   readonly memory: { readonly front: string; readonly protocol: 'h1' | 'h2'; readonly kib: number }[];
   readonly turns: number;
-  /** With real servers. */
+  /** Measurements with real servers. */
   readonly realTurns: number;
   readonly seconds: number;
   readonly watches: { readonly first: number; readonly further: number };
@@ -15,7 +15,7 @@ export interface ProxyMeasurements {
 interface Target {
   readonly what: string;
   readonly wanted: string;
-  /** One for each turn. */
+  /** One value for each turn. */
   readonly got: readonly number[];
   readonly met: boolean;
 }
@@ -37,7 +37,7 @@ function results({ samples }: ProxyMeasurements, load: string, front: string): L
   return samples.filter((sample) => sample.load === load && sample.front === front).map(({ result }) => result);
 }
 
-/** Ratios that were each taken within one turn. */
+/** Ratios. Each compares two figures of one turn. */
 function ratio(measured: ProxyMeasurements, load: string, reference: string): readonly number[] {
   const mine = results(measured, load, ours);
   const theirs = results(measured, load, reference);
@@ -81,7 +81,7 @@ function targets(measured: ProxyMeasurements): Target[] {
   ];
 }
 
-/** The measurements as Markdown, with each target beside its figure and its spread. */
+/** The measurements as Markdown, with each target next to its figure and spread. */
 export function writeProxyReport(measured: ProxyMeasurements, stolenPercent: number): string {
   const { samples, memory, turns, realTurns, seconds, watches } = measured;
   const rows = [...new Set(samples.map(({ load, front }) => `${load}\0${front}`))].map((key) => {
@@ -134,7 +134,7 @@ export function writeProxyReport(measured: ProxyMeasurements, stolenPercent: num
   ].join('\n')}\n`;
 }
 
-/** CPU for each request as bars. */
+/** Draws the CPU of each request as bars. */
 export function writeChart(measured: ProxyMeasurements): string {
   const loads = [...new Set(measured.samples.map(({ load }) => load))].filter((load) => !load.includes('requests/s'));
   const bars = loads.flatMap((load) => {

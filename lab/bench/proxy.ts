@@ -14,7 +14,7 @@ import { inFolder, progress, publishReport, writePage } from './run-bench.ts';
 import { measureWatches } from './watches.ts';
 
 const turns = 3;
-/** Real servers have work of their own, so that turns differ more. */
+/** Real servers also do other work, so their turns vary more. */
 const realTurns = 9;
 const seconds = 3;
 const watches = { first: 1_000, further: 4_000 };
@@ -32,7 +32,9 @@ function needPrograms(): void {
     throw new Error(`missing: ${missing.join(', ')}; on Debian: apt-get install haproxy nginx wrk nghttp2-client`);
 }
 
-/** Against a back end that is never the limit; every front in turn, so that a slow moment hits all of them. */
+/**
+ * The fronts take turns in front of a back end that is faster than all of them, so that a slow moment hits them all.
+ */
 async function measureFixed(setting: FrontSetting, samples: ProxyMeasurements['samples']): Promise<void> {
   const fronts: Listening[] = [];
   try {
@@ -101,7 +103,7 @@ async function measureMemory(setting: FrontSetting, memory: ProxyMeasurements['m
   }
 }
 
-/** Upstream's own hop, and ours over the same servers. */
+/** Compares upstream's own hop with ours over the same servers. */
 async function measureReal(setting: FrontSetting, samples: ProxyMeasurements['samples']): Promise<void> {
   const plane = await startControlPlane({
     servers: [
@@ -134,7 +136,7 @@ async function measureReal(setting: FrontSetting, samples: ProxyMeasurements['sa
       for (let turn = 0; turn <= realTurns; turn++)
         for (const protocol of ['h1', 'h2'] as const)
           for (const { front, url, pids } of ways) {
-            // Long enough for V8 to have compiled what a proxy runs that has been up for a while.
+            // Long enough that V8 has compiled the code of a proxy in long use.
             const load = { url: url + path, protocol, token: admin, seconds: turn === 0 ? 15 : seconds };
             const result = await runLoad(load, pids, '0,1');
             if (turn > 0) note(samples, `real kube-apiservers, ${protocol}`, front, result);
@@ -154,10 +156,10 @@ function pidOf(address: string): number {
     try {
       const words = readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0');
       if (!words[0]?.endsWith('kube-apiserver') || !words.includes(flag)) continue;
-      // Another lab on this machine may use the same address in a network namespace of its own.
+      // Another lab on this machine may use the same address in its own network namespace.
       if (readlinkSync(`/proc/${name}/ns/net`) === readlinkSync('/proc/self/ns/net')) return Number(name);
     } catch {
-      // It has ended meanwhile.
+      // The process has ended meanwhile.
     }
   }
   throw new Error(`no kube-apiserver listens on ${address}`);

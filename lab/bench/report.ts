@@ -1,8 +1,8 @@
 import type { ProcessUse } from './process.ts';
 
-/** One way to the joining server: ours, or upstream's. */
+/** One path to the joining server: ours, or upstream's. */
 export interface Routed {
-  /** From the first ok of `/readyz` to the first 200; undefined if there was none within the bound. */
+  /** Time from the first 200 of `/readyz` to the first 200 over this path; undefined if there was none in time. */
   readonly afterMs: number | undefined;
   /** Statuses of requests sent while the server was away. */
   readonly away: ReadonlyMap<number, number>;
@@ -12,16 +12,16 @@ export interface Routed {
   readonly afterwards: ReadonlyMap<number, number>;
 }
 
-/** One joining server, seen from both sides at once. */
+/** One joining server, measured over both paths at once. */
 export interface Join {
-  /** Whether the server had been there before, under its name. */
+  /** True if a server of this name has run before. */
   readonly known: boolean;
   readonly ours: Routed;
-  /** Undefined where upstream was not waited for. */
+  /** Undefined if the run did not wait for upstream. */
   readonly upstream: Routed | undefined;
 }
 
-/** Everything that one run measured. */
+/** All measurements of one run. */
 export interface Measurements {
   readonly setting: readonly string[];
   readonly joins: readonly Join[];
@@ -116,7 +116,7 @@ export function meetsTargets({ joins, killsMs, idle }: Measurements): boolean {
   );
 }
 
-/** The measurements as Markdown, with each target beside its figure. */
+/** The measurements as Markdown, with each target next to its figure. */
 export function writeReport(measured: Measurements): string {
   const { setting, joins, joinBoundMs, killsMs, idle, idleMs } = measured;
   const first = joins.filter(({ known }) => !known);

@@ -6,12 +6,12 @@ import { type MixedPlane, type MixedPlaneOptions, repository, startMixedPlane } 
 
 const pages = join(repository, 'docs', 'benchmarks');
 
-/** Says how far a measurement is. */
+/** Prints the progress of a measurement. */
 export function progress(text: string): void {
   process.stderr.write(`… ${text}\n`);
 }
 
-/** Writes a file beside the reports. */
+/** Writes a file next to the reports. */
 export function writePage(file: string, text: string): string {
   mkdirSync(pages, { recursive: true });
   const path = join(pages, file);
@@ -26,7 +26,7 @@ export function publishReport(name: string, text: string): void {
 }
 
 /**
- * Measures on a mixed control plane, which ends with the measurement or with a signal. If the measurement fails, this
+ * Measures on a mixed control plane, which ends with the measurement or on a signal. If the measurement fails, this
  * prints the end of every server's log.
  */
 export async function measureOnPlane(
@@ -47,7 +47,7 @@ export async function measureOnPlane(
   }
 }
 
-/** Gives `run` a folder that goes with it. */
+/** Runs `run` with a temporary folder. */
 export async function inFolder<Result>(run: (folder: string) => Promise<Result>): Promise<Result> {
   const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-bench-'));
   try {

@@ -1,7 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { createSecureServer } from 'node:http2';
 
-/** Back end of idle watches: answers each request with one event, and keeps it open. HTTP/2 and HTTP/1.1. */
+/**
+ * A back end for idle watches: it answers each request with one event, and keeps the response open. HTTP/2 and
+ * HTTP/1.1.
+ */
 const [, , port = '', cert = '', key = ''] = process.argv;
 const event = `{"type":"ADDED","object":{"padding":"${'x'.repeat(460)}"}}\n`;
 const server = createSecureServer({

@@ -5,12 +5,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { residentKiB } from './load.ts';
 
-/** How to open watches. */
+/** Options for opening watches. */
 interface WatchAccess {
   readonly url: string;
   readonly caFile: string;
   readonly protocol: 'h1' | 'h2';
-  /** One of the bench's own unless this is given. */
+  /** The bearer token; by default the bench's own. */
   readonly token?: string;
   readonly path?: string;
   /** Called for each watch that ends. */
@@ -19,7 +19,7 @@ interface WatchAccess {
 
 /** Watches to open against a front. */
 export interface WatchLoad extends WatchAccess {
-  /** Opened before the memory is looked at, since a heap grows by steps that are no single watch's. */
+  /** Watches to open before the first memory reading, because a heap grows in steps larger than one watch. */
   readonly first: number;
   readonly further: number;
 }
@@ -30,7 +30,7 @@ const streamsPerSession = 100;
 const settleMs = 3_000;
 const openMs = 120_000;
 
-/** Opens idle watches until each has had its first event; gives what each further one takes of the front's memory. */
+/** Opens idle watches until each has had its first event. Returns the memory of the front per further watch. */
 export async function measureWatches(load: WatchLoad, pids: readonly number[]): Promise<number> {
   const closeFirst = await inTime(openWatches(load, load.first));
   await sleep(settleMs);
@@ -43,7 +43,7 @@ export async function measureWatches(load: WatchLoad, pids: readonly number[]): 
   return each;
 }
 
-/** A front that holds a first event back would be waited for for ever. */
+/** Limits the wait for the first event, in case a front holds it back. */
 async function inTime<Result>(opening: Promise<Result>): Promise<Result> {
   const late = sleep(openMs, undefined, { ref: false }).then(() => {
     throw new Error(`the first event of a watch did not arrive within ${openMs / 1_000} s`);
@@ -51,7 +51,7 @@ async function inTime<Result>(opening: Promise<Result>): Promise<Result> {
   return Promise.race([opening, late]);
 }
 
-/** Opens so many watches, each until it has had its first event; gives what ends them. */
+/** Opens this many watches, and waits until each has had an event. Returns a function that ends them. */
 export async function openWatches(access: WatchAccess, count: number): Promise<() => void> {
   const ends: (() => void)[] = [];
   const ca = readFileSync(access.caFile);
@@ -93,7 +93,7 @@ async function openSocket(access: WatchAccess, ca: Buffer, ends: (() => void)[])
   socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${token}\r\n\r\n`);
   await new Promise<void>((resolve) => {
     let text = '';
-    // Not awaited piece by piece: two of them may come at once.
+    // The response is not read piece by piece, because two events may arrive at once.
     socket.on('data', (piece: Buffer) => {
       text = (text + piece.toString('latin1')).slice(-2_000);
       if (text.includes('ADDED')) resolve();

@@ -4,13 +4,13 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cacheFolder, go, hashOf } from './build-control-plane.ts';
 
-/** Releases of client-go and kubectl whose behaviour can be tried: before aggregated discovery, and with it. */
+/** Releases of client-go and kubectl to test with: one without aggregated discovery, and one with it. */
 export const clientMinors = ['0.24', '0.36'] as const;
 
 const module = join(dirname(dirname(fileURLToPath(import.meta.url))), 'clients');
 const programs = ['kubectl', 'discovery-client'];
 
-/** Resolves to a folder with `kubectl` and `discovery-client` of that release; built once into the cache. */
+/** Resolves to a folder with `kubectl` and `discovery-client` of this release. They are built once and cached. */
 export async function buildClients(
   minor: (typeof clientMinors)[number],
   log: (message: string) => void,

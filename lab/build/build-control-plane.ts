@@ -10,14 +10,14 @@ import { findProgram } from './find-program.ts';
 /** Kubernetes minors that the lab can build. */
 export type Minor = '1.36' | '1.35' | '1.33';
 
-/** What to get, and where to say how it goes. */
+/** The version to build, and a logger for progress. */
 export interface BuildOptions {
   readonly versions: readonly Minor[];
   readonly log: (message: string) => void;
 }
 
 const here = dirname(dirname(fileURLToPath(import.meta.url)));
-/** What the binary can be called as. */
+/** The programs in the binary, by the names that start them. */
 export const programs = [
   'etcd',
   'kube-apiserver',
@@ -29,13 +29,13 @@ export const programs = [
 ];
 const progressEveryMs = 15_000;
 
-/** The minor that `KUBEBUILDER_ASSETS` may bring. */
+/** The minor that `KUBEBUILDER_ASSETS` may provide. */
 const assetsMinor: Minor = '1.36';
 
 /**
- * Resolves to a folder of every program of the lab per version.
+ * Resolves to one folder with all programs of the lab per version.
  *
- * What `KUBEBUILDER_ASSETS` has of 1.36 comes from there; everything else is built once from Go modules into the cache.
+ * Programs of 1.36 in `KUBEBUILDER_ASSETS` are used. All others are built once from Go modules and cached.
  */
 export async function ensureControlPlane({ versions, log }: BuildOptions): Promise<Readonly<Record<string, string>>> {
   const folders: Record<string, string> = {};
@@ -46,7 +46,10 @@ export async function ensureControlPlane({ versions, log }: BuildOptions): Promi
   return folders;
 }
 
-/** A folder with what these assets have and what they lack; envtest ships no kube-controller-manager, for one. */
+/**
+ * A folder with links to the programs in these assets, and the programs that they lack. For example, envtest ships no
+ * kube-controller-manager.
+ */
 async function completeAssets(assets: string, log: (message: string) => void): Promise<string> {
   const found = programs.filter((program) => findProgram([program], assets) !== undefined);
   const version = found.includes('kube-apiserver') ? versionOf(join(assets, 'kube-apiserver')) : undefined;
@@ -84,12 +87,12 @@ const moduleOf = (version: Minor) => join(here, 'controlplane', `v${version}`);
 const folderOf = async (version: Minor) =>
   join(cacheFolder(), 'controlplane', `${version}-${await hashOf(moduleOf(version))}`);
 
-/** Whether the version was built earlier. */
+/** True if the version has been built before. */
 export async function isBuilt(version: Minor): Promise<boolean> {
   return existsSync(join(await folderOf(version), 'kubectl'));
 }
 
-/** Resolves to the folder of one version that was built from Go modules, now or earlier. */
+/** Resolves to the folder of one version, which is built from Go modules if it does not exist yet. */
 export async function buildControlPlane(version: Minor, log: (message: string) => void): Promise<string> {
   const module = moduleOf(version);
   const folder = await folderOf(version);
@@ -101,7 +104,8 @@ export async function buildControlPlane(version: Minor, log: (message: string) =
   await mkdir(partial, { recursive: true });
   const flags = `-s -w ${versionFlags(full)}`;
   await go(['build', '-trimpath', '-ldflags', flags, '-o', join(partial, 'controlplane'), '.'], module, log);
-  // The binary picks the program by its own name; kubectl comes last, as its presence says that the folder is whole.
+  // The binary selects the program by its own name. The link for kubectl comes last, because it marks a complete
+  // folder.
   for (const program of programs) await symlink('controlplane', join(partial, program));
   await rename(partial, folder).catch(async (error: unknown) => {
     await rm(partial, { recursive: true, force: true });
@@ -111,13 +115,13 @@ export async function buildControlPlane(version: Minor, log: (message: string) =
   return folder;
 }
 
-/** Folder for everything that takes long to build. */
+/** The cache folder for all slow builds. */
 export function cacheFolder(): string {
   const { PEERDISCOVERY_CACHE, XDG_CACHE_HOME } = process.env;
   return PEERDISCOVERY_CACHE ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'peerdiscovery');
 }
 
-/** Short hash of the files of a folder, by which a build is known. */
+/** A short hash of the files of a folder. It identifies a build. */
 export async function hashOf(folder: string): Promise<string> {
   const hash = createHash('sha256');
   for (const name of (await readdir(folder)).sort())
@@ -132,14 +136,14 @@ export function kubernetesVersion(gomod: string): string {
   return found;
 }
 
-/** Flags of Go's linker by which a program of Kubernetes knows its version. */
+/** Linker flags that set the version in a Kubernetes program. */
 export function versionFlags(version: string): string {
   const stamp = 'k8s.io/component-base/version';
   const [major, minor] = version.split('.');
   return `-X ${stamp}.gitVersion=v${version} -X ${stamp}.gitMajor=${major} -X ${stamp}.gitMinor=${minor}`;
 }
 
-/** Runs go, saying every 15 s that it still does; what was only the network is tried twice more. */
+/** Runs go, and logs every 15 s that it is still running. Retries a network failure twice. */
 export async function go(args: readonly string[], cwd: string, log: (message: string) => void): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     try {

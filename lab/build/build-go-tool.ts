@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cacheFolder, go, hashOf } from './build-control-plane.ts';
 
-/** A program that is built from Go modules, which `lab/NAME/go.mod` pins. */
+/** A program built from Go modules, which `lab/NAME/go.mod` pins. */
 export interface GoTool {
   readonly name: string;
   readonly commands: Readonly<Record<string, string>>;
@@ -18,7 +18,7 @@ const prometheus: GoTool = {
     promtool: 'github.com/prometheus/prometheus/cmd/promtool',
     prometheus: 'github.com/prometheus/prometheus/cmd/prometheus',
   },
-  // The lab has static targets only.
+  // The lab needs only static targets.
   tags: 'remove_all_sd',
   takes: 'about 2 minutes',
 };
@@ -34,33 +34,35 @@ const containerd: GoTool = {
   takes: 'about 5 minutes',
 };
 
-/** Resolves to the folder of a real `helm`, built once from Go modules into the cache. */
+/** Resolves to the folder of a real `helm`, which is built once from Go modules and cached. */
 export function ensureHelm(log: (message: string) => void): Promise<string> {
   return ensureTool({ name: 'helm', commands: { helm: 'helm.sh/helm/v4/cmd/helm' }, takes: 'about 3 minutes' }, log);
 }
 
-/** Resolves to the folder of `h2spec`, which tries a server of HTTP/2 with some 150 cases, built likewise. */
+/**
+ * Resolves to the folder of `h2spec`, which tests an HTTP/2 server with some 150 cases. It is built once and cached.
+ */
 export function ensureH2spec(log: (message: string) => void): Promise<string> {
   const commands = { h2spec: 'github.com/summerwind/h2spec/cmd/h2spec' };
   return ensureTool({ name: 'h2spec', commands, takes: 'half a minute' }, log);
 }
 
-/** Resolves to the folder of `krew`, which installs plugins of kubectl, built likewise. */
+/** Resolves to the folder of `krew`, which installs kubectl plugins. It is built once and cached. */
 export function ensureKrew(log: (message: string) => void): Promise<string> {
   return ensureTool({ name: 'krew', commands: { krew: 'sigs.k8s.io/krew/cmd/krew' }, takes: 'half a minute' }, log);
 }
 
-/** Resolves to the folder of `prometheus` and `promtool`, built likewise. */
+/** Resolves to the folder of `prometheus` and `promtool`, which are built once and cached. */
 export function ensurePrometheus(log: (message: string) => void): Promise<string> {
   return ensureTool(prometheus, log);
 }
 
-/** Resolves to the folder of containerd, its shim and `ctr`, built likewise. */
+/** Resolves to the folder of containerd, its shim and `ctr`, which are built once and cached. */
 export function ensureContainerd(log: (message: string) => void): Promise<string> {
   return ensureTool(containerd, log);
 }
 
-/** Folder that `ensureContainerd` builds into, built or not. */
+/** The folder that `ensureContainerd` builds into, whether or not it exists. */
 export function containerdFolder(): Promise<string> {
   return folderOf(containerd);
 }

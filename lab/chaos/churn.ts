@@ -19,7 +19,7 @@ const definition = (cycle: number) =>
     },
   });
 
-/** Connections that come and go, each with a token of its own that means nothing or was just made. */
+/** Connections that come and go. Each has its own token, which is invalid or was just created. */
 async function comeAndGo(scene: Scene, ca: string, cycle: number): Promise<void> {
   const { code, stdout } = await scene.kubectl(['create', 'token', 'default', '-n', 'default']);
   const made = code === 0 ? stdout.trim() : 'nobody';
@@ -35,7 +35,7 @@ async function comeAndGo(scene: Scene, ca: string, cycle: number): Promise<void>
   );
 }
 
-/** Servers that are there for some seconds, each with an address of its own. */
+/** Servers that exist for some seconds. Each has its own address. */
 async function serversComeAndGo(scene: Scene, cycle: number): Promise<void> {
   const leases = Array.from({ length: 10 }, (_, at) => ({
     name: `apiserver-soak${cycle}x${at}`,
@@ -47,7 +47,7 @@ async function serversComeAndGo(scene: Scene, cycle: number): Promise<void> {
   await removeForged(scene);
 }
 
-/** One cycle of what changes in a cluster over hours: definitions, servers, certificates, tokens, connections. */
+/** One cycle of the changes in a cluster over hours: definitions, servers, certificates, tokens, connections. */
 export async function churn(scene: Scene, ca: string, cycle: number): Promise<void> {
   await must(scene, ['apply', '-f', '-'], definition(cycle));
   await serversComeAndGo(scene, cycle);

@@ -12,16 +12,16 @@ export interface ClientRequest {
   readonly contentType?: string;
 }
 
-/** What came back; `status` is 0 without an answer. */
+/** The result of a request; `status` is 0 without an answer. */
 export interface ClientAnswer {
   readonly status: number;
   readonly retryAfter: boolean;
   readonly text: string;
 }
 
-/** Sends requests to one proxy over one protocol, on connections that it keeps as clients do. */
+/** Sends requests to one proxy over one protocol. It keeps connections open, as clients do. */
 export interface ChaosClient {
-  /** Never rejects; an answer that has not ended after `boundMs` is none. */
+  /** Never rejects. A response that has not ended after `boundMs` counts as none. */
   ask(request: ClientRequest, boundMs: number): Promise<ClientAnswer>;
   close(): void;
 }
@@ -83,7 +83,7 @@ export function createHttp2Client(url: string, ca: string): ChaosClient {
         let retryAfter = false;
         let text = '';
         const bound = setTimeout(() => {
-          // A client that gets no answer opens another connection.
+          // A client that gets no answer opens a new connection.
           stream.close();
           session?.close();
           resolve(nothing);

@@ -3,14 +3,14 @@ import { join } from 'node:path';
 import { type Fault, type Program, pause, type Scene } from './scene.ts';
 
 /*
- * kube-apiservers are static programs, whose date no library changes, and a time namespace has only the clocks that no
- * date moves. So these faults change the dates of our own programs.
+ * These faults change only the clocks of our own programs: kube-apiservers are static programs, so no library can
+ * change their clock, and time namespaces do not cover the real-time clock.
  */
 
 const hourSeconds = 3_600;
 const dateFile = (scene: Scene, name: Program) => join(scene.folder, `${name}.date`);
 
-/** Shifts a program's date; the clock that counts its ages goes on. */
+/** Shifts the real-time clock of a program; its monotonic clock continues. */
 function setDate(scene: Scene, name: Program, offsetSeconds: number): void {
   writeFileSync(dateFile(scene, name), `${offsetSeconds < 0 ? '' : '+'}${offsetSeconds}\n`);
 }
@@ -36,7 +36,7 @@ async function startPlain(scene: Scene, names: readonly Program[]): Promise<void
   }
 }
 
-/** Restarts the programs with the right date, then sets it an hour forth and back again. */
+/** Restarts the programs with the right clock, then sets it an hour ahead and back again. */
 function forthAndBack(who: string, names: readonly Program[], touches: readonly string[]): Fault {
   return {
     name: `the clock of ${who} is set an hour ahead and back`,
@@ -55,7 +55,7 @@ function forthAndBack(who: string, names: readonly Program[], touches: readonly 
 
 const operators = ['operator-1', 'operator-2'] as const;
 
-/** The date is wrong. */
+/** Faults in which a clock is wrong. */
 export const dateFaults: readonly Fault[] = [
   forthAndBack('the operators', operators, ['operators']),
   forthAndBack('proxy-1', ['proxy-1'], ['proxy-1']),
@@ -67,7 +67,7 @@ export const dateFaults: readonly Fault[] = [
       await startWithDate(scene, 'operator-1', hourSeconds);
       await scene.signal('operator-2', 'SIGKILL');
       await pause(10_000);
-      // Its Lease of the election is from the future now.
+      // The election Lease now has a time in the future.
       await scene.start('operator-2');
       await scene.signal('operator-1', 'SIGKILL');
     },
@@ -79,7 +79,7 @@ export const dateFaults: readonly Fault[] = [
     holdMs: 10_000,
     async strike(scene) {
       await startWithDate(scene, 'proxy-2', -24 * hourSeconds);
-      // It can believe no server, so it is not fit; what it says has to be right all the same.
+      // The proxy can trust no server, so it is not fit; its answers must be right all the same.
       scene.mark('proxy-2', false);
     },
     heal: (scene) => startPlain(scene, ['proxy-2']),

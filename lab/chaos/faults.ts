@@ -26,7 +26,7 @@ function serverFaults(name: string): readonly Fault[] {
     scene.mark(name, true);
   };
   const away = (scene: Scene) => scene.mark(name, false);
-  /** `rules` get what matches every packet of our programs to the server. */
+  /** `rules` gets an expression that matches every packet of our programs to the server. */
   const dropping = (what: string, rules: (toServer: string) => readonly string[]): Fault => ({
     name: what,
     touches: [...touches, 'packets'],
@@ -178,7 +178,7 @@ const operatorFaults: readonly Fault[] = [
   },
 ];
 
-/** One of our programs and a server do not reach each other, and everybody else does. */
+/** One of our programs and a server cannot reach each other; all other paths work. */
 function between(who: string, from: readonly Program[], name: string): Fault {
   return {
     name: `packets between ${who} and ${name} are dropped`,
@@ -238,10 +238,10 @@ function proxyFaults(name: 'proxy-1' | 'proxy-2'): readonly Fault[] {
   ];
 }
 
-/** Label of the ConfigMaps of the table. */
+/** The label of the table's ConfigMaps. */
 export const tableLabel = 'peerdiscovery.dev/routing-table=peerdiscovery-cluster';
 const tableHead = 'configmap/peerdiscovery-cluster';
-/** Where they are. */
+/** The namespace of the table's ConfigMaps. */
 export const tableNamespace = 'peerdiscovery-system';
 const namespaced = ['-n', tableNamespace];
 
@@ -379,14 +379,14 @@ const objectFaults: readonly Fault[] = [
   },
 ];
 
-/** What an administrator may write by mistake, and the API server lets pass. */
+/** Mistakes that an administrator can make in a PeerDiscovery and that the API server accepts. */
 function edited(what: string, spec: object | ((scene: Scene) => object), refusesAll: boolean): Fault {
   return {
     name: `PeerDiscovery is edited: ${what}`,
     touches: ['objects', 'table', ...(refusesAll ? everyServer : [])],
     holdMs: 15_000,
     async strike(scene) {
-      // Where it says that no server is to be believed, none is fit.
+      // If the object trusts no server, none is fit.
       if (refusesAll) for (const name of servers) scene.mark(name, false);
       const patch = JSON.stringify({ spec: typeof spec === 'function' ? spec(scene) : spec });
       await must(scene, ['patch', 'peerdiscovery', 'cluster', '--type=merge', '-p', patch]);
@@ -428,7 +428,7 @@ const editFaults: readonly Fault[] = [
   ),
 ];
 
-/** Every fault that there is. */
+/** All faults. */
 export const faults: readonly Fault[] = [
   ...servers.flatMap(serverFaults),
   ...allServersFaults,
@@ -447,9 +447,9 @@ export const faults: readonly Fault[] = [
 ];
 
 /**
- * Both faults at once; the one with the longer hold decides.
+ * Applies both faults at once; the one with the longer hold decides.
  *
- * What stops etcd strikes last and heals first, as the other may need the API to strike and to heal.
+ * A fault that stops etcd strikes last and heals first, because the other may need the API for both.
  */
 export function pair(first: Fault, second: Fault): Fault {
   const [early, late] = first.touches.includes('etcd') ? [second, first] : [first, second];

@@ -1,18 +1,18 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { waitUntil } from '../wait-until.ts';
 
-/** What a process holds. */
+/** The resources that a process holds. */
 export interface Held {
   readonly residentBytes: number;
-  /** Of JavaScript, after a collection of garbage. */
+  /** JavaScript heap after a garbage collection. */
   readonly heapBytes: number;
   readonly descriptors: number;
 }
 
-/** What starts a Node program so that its heap can be seen at this port. */
+/** Node flags that open the inspector at this port. */
 export const inspectedBy = (port: number): readonly string[] => ['env', `NODE_OPTIONS=--inspect=127.0.0.1:${port}`];
 
-/** Collects the garbage of a program that was started so, and gives what it holds then. */
+/** Collects the garbage of such a program, and returns the resources that it still holds. */
 export async function readHeld(pid: number, port: number): Promise<Held> {
   const heapBytes = await collectGarbage(port);
   const [, kilobytes = '0'] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
@@ -26,7 +26,7 @@ export async function readHeld(pid: number, port: number): Promise<Held> {
 async function collectGarbage(port: number): Promise<number> {
   const inspector = await openInspector(port);
   try {
-    // What a finalizer lets go of is found by the second.
+    // The second collection finds objects that finalizers released.
     await inspector.call('HeapProfiler.collectGarbage');
     await inspector.call('HeapProfiler.collectGarbage');
     return Number(await inspector.evaluate('process.memoryUsage().heapUsed'));
@@ -42,7 +42,7 @@ interface InspectorAnswer {
 /** A connection to the inspector of a program. */
 interface Inspector {
   call(method: string, params?: object): Promise<InspectorAnswer>;
-  /** The value of an expression of JavaScript, a number or a string, in the program. */
+  /** Evaluates a JavaScript expression in the program. Returns a number or a string. */
   evaluate(expression: string): Promise<unknown>;
   close(): void;
 }
@@ -78,22 +78,22 @@ async function openInspector(port: number): Promise<Inspector> {
   };
 }
 
-/** For how long a program's event loop has done nothing else than what it was just doing. */
+/** How long tasks have blocked a program's event loop. */
 export interface LoopDelay {
   readonly p99Ms: number;
   readonly maxMs: number;
 }
 
-/** Tells of the event loop of a program that was started with `inspectedBy`. */
+/** Measures the event loop of a program that was started with `inspectedBy`. */
 export interface LoopGauge {
-  /** Since the last call. */
+  /** Figures since the last call. */
   take(): Promise<LoopDelay>;
   close(): void;
 }
 
 const resolutionMs = 10;
 
-/** Begins to measure. */
+/** Starts the measurement. */
 export async function measureLoop(port: number): Promise<LoopGauge> {
   const inspector = await openInspector(port);
   const histogram = "process.getBuiltinModule('node:perf_hooks').monitorEventLoopDelay";
@@ -107,7 +107,7 @@ export async function measureLoop(port: number): Promise<LoopGauge> {
       const [p99 = 0, max = 0] = String(await inspector.evaluate(read))
         .split(',')
         .map(Number);
-      // A timer is due every so often, so that much is no delay.
+      // A timer fires only at intervals, so this much does not count as a delay.
       const [p99Ms, maxMs] = [p99, max].map((nanoseconds) => Math.max(0, nanoseconds / 1e6 - resolutionMs));
       return { p99Ms: p99Ms ?? 0, maxMs: maxMs ?? 0 };
     },

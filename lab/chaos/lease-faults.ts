@@ -34,7 +34,7 @@ function leaseOf({ name, hostname, address }: ForgedLease): object {
   };
 }
 
-/** Creates them at one server, so many at a time. */
+/** Creates the Leases at one server, this many at a time. */
 export async function createLeases(scene: Scene, leases: readonly ForgedLease[]): Promise<void> {
   const { plane } = scene.mixed;
   const client = createHttp2Client(plane.server('new-1').url, readFileSync(plane.caFile, 'utf8'));
@@ -50,7 +50,7 @@ export async function createLeases(scene: Scene, leases: readonly ForgedLease[])
   client.close();
 }
 
-/** Removes all of them; 10,000 take a server longer than it gives one request. */
+/** Removes all of them. A server takes longer for 10,000 Leases than one request may last. */
 export async function removeForged(scene: Scene): Promise<void> {
   const { plane } = scene.mixed;
   const client = createHttp2Client(plane.server('new-1').url, readFileSync(plane.caFile, 'utf8'));
@@ -83,7 +83,10 @@ function forge(name: string, holdMs: number, leases: (scene: Scene) => readonly 
   };
 }
 
-/** As kube-apiservers on hosts of these names would write them, so the operator takes each for a server. */
+/**
+ * The Leases look as if kube-apiservers on hosts of these names wrote them, so the operator takes each one for a
+ * server.
+ */
 const manyServers = (count: number) => () =>
   Array.from({ length: count }, (_, at) => ({
     name: identityLeaseName(`many-${at}`),
@@ -98,7 +101,7 @@ const many = (count: number) => () =>
     address: `10.77.9.${at % 250}:6443`,
   }));
 
-/** Identity Leases that somebody else has written. */
+/** Identity Leases that were not written by a kube-apiserver. */
 export const leaseFaults: readonly Fault[] = [
   forge('forged Leases with hostile addresses', 8_000, () =>
     [

@@ -13,7 +13,7 @@ export interface Target {
   readonly url: string;
 }
 
-/** What the load needs to know. */
+/** The inputs of the load. */
 export interface LoadOptions {
   readonly targets: readonly Target[];
   readonly ca: string;
@@ -21,13 +21,13 @@ export interface LoadOptions {
   readonly random: () => number;
   readonly now: () => number;
   readonly onAsked: (asked: Asked) => void;
-  /** Which round the writes of this moment belong to. */
+  /** The round of the writes at this moment. */
   readonly round: () => number;
 }
 
-/** Label of every object that the load writes; its value is the id of the write. */
+/** A label of every object that the load writes; its value is the id of the write. */
 export const writeLabel = 'chaos.example/id';
-/** Another; its value is the round of the write. */
+/** A second label; its value is the round of the write. */
 export const roundLabel = 'chaos.example/round';
 
 const aggregated = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList';
@@ -36,7 +36,7 @@ const paceMs = 120;
 const boundMs = 30_000;
 const watchSeconds = 4;
 
-/** Paths of what is read, by resource. */
+/** Paths to read, by resource. */
 const readable: Readonly<Record<string, string>> = {
   configmaps: '/api/v1/namespaces/default/configmaps?limit=5',
   jobs: '/apis/batch/v1/namespaces/default/jobs',
@@ -130,7 +130,7 @@ function readAnswer(ask: Ask, { status, retryAfter, text }: ClientAnswer): Answe
   };
 }
 
-/** Asks every proxy over both protocols until it is ended; resolves `end` once the last answer is there. */
+/** Sends requests to every proxy over both protocols until `end` is called. `end` resolves after the last answer. */
 export function startLoad(options: LoadOptions): { end(): Promise<void> } {
   const { targets, ca, tokens, random, now, onAsked, round } = options;
   let running = true;

@@ -1,4 +1,4 @@
-/** What the load asks for. */
+/** The kinds of requests of the load. */
 export type Ask =
   | { readonly kind: 'read' | 'watch'; readonly resource: string }
   | { readonly kind: 'unserved' }
@@ -7,19 +7,19 @@ export type Ask =
   | { readonly kind: 'identity'; readonly user: string }
   | { readonly kind: 'forbidden' };
 
-/** What came of it; `status` is 0 without an answer. */
+/** The result of a request; `status` is 0 without an answer. */
 export interface Answer {
   readonly status: number;
   readonly retryAfter: boolean;
   /** Whether the body is a Kubernetes `Status`. */
   readonly isStatus: boolean;
-  /** Of a `Status`; empty for anything else. */
+  /** The reason of a `Status`; empty for any other body. */
   readonly message: string;
-  /** Groups of a discovery document, or the user whom the server saw. */
+  /** The groups of a discovery document, or the user whom the server saw. */
   readonly names: readonly string[];
 }
 
-/** One request, in milliseconds of one clock. */
+/** One request; times are milliseconds of one clock. */
 export interface Asked {
   readonly ask: Ask;
   readonly proxy: string;
@@ -29,27 +29,27 @@ export interface Asked {
 }
 
 /**
- * `good`: the right answer. `refused`: 503, 429 or 504 as the law allows in doubt. `unanswered`: none came.
- * `wrong`: what must never be said.
+ * `good`: the right answer. `refused`: 503, 429 or 504, which the law allows in doubt. `unanswered`: no answer.
+ * `wrong`: a forbidden answer.
  */
 export type Verdict =
   | { readonly verdict: 'good' | 'refused' | 'unanswered' }
   | { readonly verdict: 'wrong'; readonly why: string };
 
-/** What each server serves of the resources that are asked for, as it does not change. */
+/** The servers of each resource in the load. They do not change. */
 export type Serves = ReadonlyMap<string, ReadonlySet<string>>;
 
 /** Knows at every moment which servers and proxies are fit for work. */
 export interface Oracle {
-  /** Says that something is fit for work, or is not any more, from this moment on, which may be some seconds ago. */
+  /** Marks a server or proxy as fit or unfit from this moment on. The moment may be some seconds ago. */
   mark(name: string, fit: boolean, atMs: number): void;
-  /** Whether a server that serves the resource was fit all the time from `fromMs` to `toMs`. */
+  /** True if a server that serves the resource was fit all the time from `fromMs` to `toMs`. */
   servedThroughout(resource: string, fromMs: number, toMs: number): boolean;
-  /** Whether it was fit all the time. */
+  /** True if this program was fit all the time. */
   fitThroughout(name: string, fromMs: number, toMs: number): boolean;
 }
 
-/** An oracle for servers that serve this; what was never marked is fit. */
+/** An oracle for servers that serve these resources. A program without a mark is fit. */
 export function createOracle(serves: Serves): Oracle {
   const changes = new Map<string, { readonly fit: boolean; readonly atMs: number }[]>();
   const fitThroughout: Oracle['fitThroughout'] = (name, fromMs, toMs) => {
@@ -64,7 +64,7 @@ export function createOracle(serves: Serves): Oracle {
     mark: (name, fit, atMs) => {
       const marked = changes.get(name) ?? [];
       changes.set(name, marked);
-      // Whoever says something later knows more, also of what was expected to come.
+      // A later mark overrides earlier ones, including expected ones in the future.
       while ((marked.at(-1)?.atMs ?? 0) > atMs) marked.pop();
       marked.push({ fit, atMs });
       marked.splice(
@@ -81,18 +81,18 @@ export function createOracle(serves: Serves): Oracle {
   };
 }
 
-/** What is marked while a server itself says that it is not ready, or says nothing. */
+/** The name that is marked as unfit while a server reports that it is not ready, or does not answer. */
 export const readinessOf = (server: string) => `readiness of ${server}`;
 
-/** No request takes longer, so no older mark is asked for. */
+/** No request takes longer, so older marks are not needed. */
 const keptMs = 10 * 60_000;
 
 const wrong = (why: string): Verdict => ({ verdict: 'wrong', why });
 
 /**
- * Judges one answer by what must never be said, whatever is broken at the moment.
+ * Judges one answer by the rules that hold under every fault.
  *
- * @param discoveryHolds groups that every discovery document has to list, as a live or doubtful server serves each
+ * @param discoveryHolds groups that every discovery document must list, because a live or doubtful server serves each
  */
 export function judge({ ask, answer }: Pick<Asked, 'ask' | 'answer'>, discoveryHolds: readonly string[]): Verdict {
   const { status, names } = answer;
@@ -123,39 +123,39 @@ export function judge({ ask, answer }: Pick<Asked, 'ask' | 'answer'>, discoveryH
   }
 }
 
-/** Whether it is a read whose proxy ran and that a server could have answered all the while. */
+/** True for a read during which the proxy ran and a server could have answered. */
 export function isAnswerableRead(oracle: Oracle, { ask, proxy, fromMs, toMs }: Asked): boolean {
   if (ask.kind !== 'read') return false;
   return oracle.fitThroughout(proxy, fromMs, toMs) && oracle.servedThroughout(ask.resource, fromMs, toMs);
 }
 
-/** A server that has just started says so, ready as it is, of a custom resource that it has not read yet. */
+/** A server that has just started is ready, but answers this for custom resources that it has not read yet. */
 const readsItsStorage = 'storage is (re)initializing';
 
-/** Whether such a read got no good answer, and no server's own word to ask again in a second. */
+/** True if such a read got neither a good answer nor a server's own 429. */
 export function isLostRead(oracle: Oracle, asked: Asked): boolean {
   const { status, message } = asked.answer;
   if (status === 200 || (status === 429 && message === readsItsStorage)) return false;
   return isAnswerableRead(oracle, asked);
 }
 
-/** What became of the writes. */
+/** The fate of the writes. */
 export interface WriteTally {
   readonly confirmed: number;
-  /** Confirmed, and not there. */
+  /** Confirmed, but missing. */
   readonly lost: readonly string[];
-  /** There more than once. */
+  /** Stored more than once. */
   readonly twice: readonly string[];
-  /** Refused by 503 or 429, and there all the same. */
+  /** Refused with 503 or 429, but stored. */
   readonly refusedButDone: readonly string[];
 }
 
-/** Follows writes by rounds, and forgets a round once it is compared with what is stored. */
+/** Tracks writes by rounds. A round is forgotten after it has been compared with the stored objects. */
 export interface WriteLedger {
   add(asked: Asked): void;
-  /** Compares what the writers of a round were told with how often each id of it is stored. */
+  /** Compares the answers of a round's writes with how often each id of the round is stored. */
   settle(round: number, stored: ReadonlyMap<string, number>): void;
-  /** Rounds that were not settled yet. */
+  /** Rounds that have not been settled yet. */
   open(): readonly number[];
   tally(): WriteTally;
 }

@@ -1,29 +1,29 @@
 import { type Asked, isAnswerableRead, isLostRead, judge, type Oracle, type WriteTally } from './oracle.ts';
 
-/** What one fault did. */
+/** The effects of one fault. */
 export interface FaultOutcome {
   readonly fault: string;
   readonly requests: number;
   readonly wrongAnswers: number;
-  /** Each wrong answer once, with how often it came. */
+  /** Each distinct wrong answer, with its count. */
   readonly wrong: ReadonlyMap<string, number>;
   readonly lostReads: number;
   readonly refused: number;
   readonly unanswered: number;
-  /** The slowest read that a server could have answered all the while. */
+  /** The slowest read that a server could have answered throughout. */
   readonly slowestReadMs: number;
-  /** From its end until everything was right again; undefined if that took too long. */
+  /** Time from the end of the fault until full recovery; undefined if that took too long. */
   readonly recoveredAfterMs: number | undefined;
-  /** For people. */
+  /** Explanations for readers. */
   readonly line: string;
 }
 
 const seconds = (ms: number) => `${(ms / 1_000).toFixed(1)} s`;
 
-/** Counts answers as they come, and keeps none. */
+/** Counts answers as they arrive, and keeps none. */
 export interface AnswerTally {
   add(asked: Asked): void;
-  /** What was counted so far, as the outcome of a fault. */
+  /** The counts so far, as the outcome of a fault. */
   outcome(fault: string, recoveredAfterMs: number | undefined): FaultOutcome;
 }
 
@@ -36,7 +36,7 @@ export function createAnswerTally(oracle: Oracle, discoveryHolds: readonly strin
   const wrong = new Map<string, number>();
   const counts = { good: 0, refused: 0, unanswered: 0, wrong: 0 };
   let requests = 0;
-  /** Reads without a good answer: whether a server could have given one is known only some seconds later. */
+  /** Reads without a good answer. Only some seconds later is it known whether a server could have given one. */
   const inVain: Asked[] = [];
   let slowestReadMs = 0;
   return {
@@ -75,13 +75,13 @@ export function createAnswerTally(oracle: Oracle, discoveryHolds: readonly strin
   };
 }
 
-/** Everything that one run saw. */
+/** All results of one run. */
 export interface ChaosSummary {
   readonly seed: number;
   readonly minutes: number;
   /** Load average of the machine in the last 15 minutes. */
   readonly loadAverage: number;
-  /** Percent of the time that every process could run. */
+  /** The share of the time that every process could run, in percent. */
   readonly slow: number;
   readonly outcomes: readonly FaultOutcome[];
   readonly writes: WriteTally;

@@ -4,10 +4,10 @@ import type { Scene } from './scene.ts';
 const turnMs = 200;
 
 /**
- * Lets processes run only this part of the time, all together, as on a machine that is too small; returns what ends
- * it.
+ * Lets all processes run only this share of the time, in step, as on an undersized machine. Returns a function that
+ * ends it.
  *
- * What something else has stopped stays stopped.
+ * A process that something else has stopped stays stopped.
  */
 export function slowDown(scene: Pick<Scene, 'pidOf'>, names: readonly string[], percent: number): () => void {
   if (percent >= 100) return () => {};

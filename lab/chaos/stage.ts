@@ -8,17 +8,17 @@ import { tableLabel, tableNamespace } from './faults.ts';
 import { createOracle, type Oracle, readinessOf } from './oracle.ts';
 import { groupIds, must, type Program, programs, type Scene } from './scene.ts';
 
-/** The proxies, each with another home. */
+/** The proxies. Each has a different home. */
 export const proxies = [
   { name: 'proxy-1', url: 'https://10.77.0.30:6443' },
   { name: 'proxy-2', url: `https://${secondProxyAddress}:6443` },
 ] as const;
 const recoveryBoundMs = 120_000;
-/** What comes back has to be noticed: it counts as fit only this long after it is ready. */
+/** A restarted server or proxy counts as fit only this long after it is ready, because others must notice it first. */
 const noticeMs = 3_000;
 const readyWithinMs = 1_000;
 
-/** A control plane of three servers, two operators and two proxies, whole. */
+/** A complete control plane of three servers, two operators and two proxies. */
 export interface Stage {
   readonly scene: Scene;
   readonly oracle: Oracle;
@@ -26,7 +26,7 @@ export interface Stage {
 }
 
 /**
- * Resolves when everything is right.
+ * Resolves when everything works.
  *
  * @param options.by a command that starts a program, by the program's name
  */
@@ -81,7 +81,10 @@ export async function openStage(options: {
   }
 }
 
-/** Marks a server as not ready from its last good answer to `/readyz` until it is ready again; gives what ends that. */
+/**
+ * Marks a server as not ready from its last good `/readyz` answer until it is ready again. Returns a function that ends
+ * the watching.
+ */
 function watchReadiness({ mixed }: Scene, oracle: Oracle, now: () => number): () => void {
   const { plane } = mixed;
   const ca = readFileSync(plane.caFile, 'utf8');
@@ -151,7 +154,7 @@ function createScene(
       if (proxy === undefined) return;
       const curl = ['-s', '--max-time', '2', '--cacert', mixed.plane.caFile, '-o', '/dev/null', '-w', '%{http_code}'];
       const answers = async () => (await mixed.plane.exec('curl', [...curl, `${proxy.url}/version`])).stdout !== '000';
-      // With too few descriptors it may never answer.
+      // With too few descriptors, the proxy may never answer.
       if (!by.includes('prlimit'))
         await waitUntil(`${name} to answer`, answers, { seen: () => mixed.plane.logTails(20) });
       mark(name, true);
@@ -178,7 +181,7 @@ function createScene(
   return scene;
 }
 
-/** Gives the reader a right that servers know by RBAC alone. */
+/** Gives the reader a right that only the servers' RBAC knows. */
 async function letReaderRead(scene: Scene): Promise<void> {
   const rbac = 'rbac.authorization.k8s.io';
   const rules = [
@@ -203,7 +206,7 @@ const widgets = JSON.stringify({
   },
 });
 
-/** The ConfigMaps of the table, as somebody would keep them in a backup. */
+/** The ConfigMaps of the table, as in a backup. */
 async function copyTable(scene: Scene): Promise<string> {
   const text = await must(scene, ['get', 'configmap', '-n', tableNamespace, '-l', tableLabel, '-o', 'json']);
   const { items } = JSON.parse(text) as { readonly items: readonly { readonly metadata: Record<string, unknown> }[] };
@@ -214,10 +217,12 @@ async function copyTable(scene: Scene): Promise<string> {
   return JSON.stringify({ apiVersion: 'v1', kind: 'List', items: kept });
 }
 
-/** What is read to tell whether all is right. */
+/** The reads that show whether everything works. */
 const served = ['/apis/resource.k8s.io/v1/resourceclaims', '/apis/chaos.example/v1/widgets'];
 
-/** Resolves when all servers are ready in the status, and both proxies answer what is served and what is not. */
+/**
+ * Resolves when all servers are ready in the status, and both proxies answer rightly for served and unserved resources.
+ */
 export async function recover(scene: Scene, paths: readonly string[] = served): Promise<void> {
   const { plane } = scene.mixed;
   const code = async (url: string) => {

@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { dataBytes, type Fault, limitProcess, type Program, ready, type Scene, servers } from './scene.ts';
 
-/** Starts what has ended, and ends before it what goes on with a limit. */
+/** Restarts a program without its limit. Kills it first if it still runs. */
 async function startAnew(scene: Scene, name: string): Promise<void> {
   if ((servers as readonly string[]).includes(name)) {
     const server = scene.mixed.plane.server(name);
@@ -14,7 +14,7 @@ async function startAnew(scene: Scene, name: string): Promise<void> {
   await scene.start(name as Program);
 }
 
-/** A process gets no more memory than it has: the next piece that it asks for ends it, sooner or later. */
+/** Lowers the memory limit of a running process below its use, so that one of its next allocations kills it. */
 function withoutMemory(name: string, touches: readonly string[]): Fault {
   return {
     name: `${name} runs out of memory, dies and is restarted`,
@@ -29,7 +29,7 @@ function withoutMemory(name: string, touches: readonly string[]): Fault {
   };
 }
 
-/** A process that runs can open no more descriptors than it has open. */
+/** Lowers the descriptor limit of a running process to the number that it has open. */
 function withoutDescriptors(name: string, touches: readonly string[]): Fault {
   return {
     name: `${name} can open no more descriptors`,
@@ -54,7 +54,7 @@ const victims: readonly (readonly [name: string, touches: readonly string[]])[] 
   ['new-1', ['server new-1']],
 ];
 
-/** Memory and descriptors are short. */
+/** Faults in which memory or descriptors run out. */
 export const starvedFaults: readonly Fault[] = victims.flatMap((victim) => [
   withoutMemory(...victim),
   withoutDescriptors(...victim),

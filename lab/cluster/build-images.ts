@@ -18,16 +18,18 @@ import { cacheFolder } from '../build/build-control-plane.ts';
 import { findProgram } from '../build/find-program.ts';
 import { type NodeBuild, nodePrograms, type Programs } from './build-programs.ts';
 
-/** Registry of the cluster's own images. It does not exist: every machine has them before it is asked. */
+/** The registry of the cluster's own images. It does not exist, because every machine has the images from the start. */
 export const registry = 'registry.test';
 
-/** Raise it when what is in an image changes other than by its programs. */
+/** Increase this if an image changes in anything but its programs. */
 const layout = 2;
 
-/** containerd's name of the pause image; kubeadm and the kubelet of every version get it under theirs, too. */
+/**
+ * The name of the pause image in containerd. kubeadm and the kubelet of each version have their own names for it, too.
+ */
 export const pauseImage = `${registry}/pause:3.10.1`;
 
-/** Resolves to the archives with all images that kubeadm of a version asks for, built once into the cache. */
+/** Resolves to the archives with all images that this version of kubeadm needs. They are built once and cached. */
 export function ensureImages(
   { coredns }: Programs,
   node: NodeBuild,
@@ -79,7 +81,7 @@ function wantedImages({ version, folder }: NodeBuild): readonly string[] {
   return stdout.trim().split('\n');
 }
 
-/** The Job upgrade-health-check of kubeadm calls `pause -v`, which has to end. */
+/** kubeadm's Job upgrade-health-check calls `pause -v`, which must exit. */
 const pauseSource = 'int pause(void);int main(int n,char**v){if(n<2)for(;;)pause();return 0;}';
 
 function fillPause(rootfs: string): void {
@@ -88,7 +90,9 @@ function fillPause(rootfs: string): void {
   if (status !== 0) throw new Error(`gcc failed to build pause: ${error?.message ?? stderr}`);
 }
 
-/** One image for every component: all programs of Kubernetes, and the packet filters that kube-proxy calls. */
+/**
+ * One image serves every component. It has all Kubernetes programs, and the packet filter tools that kube-proxy calls.
+ */
 function fillKubernetes(rootfs: string, programs: string): void {
   const bin = join(rootfs, 'usr/local/bin');
   copyProgram(join(programs, 'node'), join(bin, 'node'), rootfs);
@@ -109,7 +113,7 @@ function fillKubernetes(rootfs: string, programs: string): void {
   writeFileSync(join(rootfs, 'etc/passwd'), 'root:x:0:0::/:/none\n');
 }
 
-/** iptables loads its matches and targets from files of their own. */
+/** iptables loads its matches and targets from separate files. */
 function copyExtensions(rootfs: string): void {
   const folder = ['/usr/lib/x86_64-linux-gnu/xtables', '/usr/lib/aarch64-linux-gnu/xtables', '/usr/lib/xtables'].find(
     existsSync,

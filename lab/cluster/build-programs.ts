@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { cacheFolder, go, hashOf, kubernetesVersion, versionFlags } from '../build/build-control-plane.ts';
 import { ensureContainerd, ensureCoreDns } from '../build/build-go-tool.ts';
 
-/** What Kubernetes' one binary can be called as; `kubectl` comes last, as its presence says that a folder is whole. */
+/** The programs in Kubernetes' single binary. The link for `kubectl` comes last, because it marks a complete folder. */
 export const nodePrograms = [
   'etcd',
   'kube-apiserver',
@@ -17,29 +17,29 @@ export const nodePrograms = [
   'kubectl',
 ] as const;
 
-/** One version of Kubernetes, built. */
+/** The programs of one Kubernetes version. */
 export interface NodeBuild {
-  /** As kubeadm takes it: `v1.36.3`. */
+  /** The version as kubeadm takes it: `v1.36.3`. */
   readonly version: string;
   /** Folder in which each of `nodePrograms` is a link to `node`. */
   readonly folder: string;
 }
 
-/** Everything that a cluster runs besides this project. */
+/** All programs that a cluster runs besides this project. */
 export interface Programs {
   readonly containerd: string;
   readonly coredns: string;
   readonly nodes: Readonly<Record<NodeMinor, NodeBuild>>;
 }
 
-/** Minors that whole nodes are built of. */
+/** The Kubernetes minors that machines can run. */
 type NodeMinor = '1.36' | '1.35';
 
 type Log = (message: string) => void;
 
 const module = fileURLToPath(new URL('node', import.meta.url));
 
-/** Resolves to the folders of all programs, each built once from Go modules into the cache. */
+/** Resolves to the folders of all programs. Each is built once from Go modules and cached. */
 export async function ensurePrograms(log: Log): Promise<Programs> {
   const containerd = await ensureContainerd(log);
   const old = await buildNode('1.35', log);

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 const mount = '/sys/fs/cgroup';
 const hierarchies = ['cpu', 'cpuacct', 'cpuset', 'memory', 'devices', 'freezer', 'blkio', 'pids', 'systemd'];
 
-/** Throws where this machine's control groups are not those that the cluster's machines are made of. */
+/** Throws if this machine lacks control groups of version 1, which the cluster's machines need. */
 export function requireCgroups(): void {
   const missing = hierarchies.filter((name) => !existsSync(join(mount, name, 'cgroup.procs')));
   if (missing.length === 0) return;
@@ -19,19 +19,19 @@ export function cgroupsOf(group: string, machine: string): readonly string[] {
   return hierarchies.map((name) => join(mount, name, group, machine));
 }
 
-/** Makes the control groups of a machine. */
+/** Creates the control groups of a machine. */
 export function makeCgroups(group: string, machine: string): void {
   for (const folder of cgroupsOf(group, machine)) {
     mkdirSync(folder, { recursive: true });
     if (!folder.startsWith(join(mount, 'cpuset/'))) continue;
-    // A new cpuset is empty, and no process may enter it so.
+    // A new cpuset is empty, and no process may enter it until it has CPUs and memory nodes.
     for (const child of [dirname(folder), folder])
       for (const file of ['cpuset.cpus', 'cpuset.mems'])
         writeFileSync(join(child, file), readFileSync(join(dirname(child), file)));
   }
 }
 
-/** Removes all control groups of a cluster whose processes have ended; true when none is left. */
+/** Removes all control groups of a cluster whose processes have ended. Returns true when none is left. */
 export function removeCgroups(group: string): boolean {
   return hierarchies.map((name) => removeTree(join(mount, name, group))).every(Boolean);
 }

@@ -1,46 +1,49 @@
 import { Agent, request } from 'node:https';
 import { type Outcome, outcomeOf, type Sample } from './samples.ts';
 
-/** One way to the cluster: a server, or a proxy in front of one. */
+/** An endpoint of the cluster: a server, or a proxy in front of one. */
 export interface Way {
   /** `m1, proxy` */
   readonly name: string;
   readonly host: string;
   readonly port: number;
-  /** True through this project. */
+  /** True for a proxy of this project. */
   readonly proxied: boolean;
 }
 
-/** What every client of the load shows and believes. */
+/** The credentials of every client of the load, and its trusted authorities. */
 export interface Credentials {
-  /** All authorities that are believed, PEM. */
+  /** All trusted authorities, PEM. */
   readonly ca: string;
   readonly cert: string;
   readonly key: string;
 }
 
-/** What a request was answered. */
+/** The answer to a request. */
 export interface Answer {
-  /** 0 where there was no answer. */
+  /** 0 without an answer. */
   readonly status: number;
   readonly body: string;
-  /** Why there was none. */
+  /** The reason if there was no answer. */
   readonly error?: string;
 }
 
-/** Sends requests over one way, with connections that are kept. */
+/** Sends requests to one endpoint over kept connections. */
 export interface Client {
   readonly way: Way;
   send(method: string, path: string, body?: object, timeoutMs?: number): Promise<Answer>;
-  /** Follows a watch line by line; resolves when it ends, whyever, to the status of its answer, 0 without one. */
+  /**
+   * Follows a watch line by line. Resolves when it ends, for whatever reason, to the status of its answer, or 0 without
+   * one.
+   */
   watch(path: string, onLine: (line: string) => void): Promise<number>;
   close(): void;
 }
 
-/** As long as a client of the load waits for an answer. */
+/** How long a client of the load waits for an answer. */
 const patienceMs = 20_000;
 
-/** A client of a way, as its administrator. */
+/** An administrator's client for one endpoint. */
 export function createClient(way: Way, { ca, cert, key }: Credentials): Client {
   const agent = new Agent({ keepAlive: true, ca, cert, key });
   const open = (method: string, path: string, hasBody: boolean) =>
@@ -77,7 +80,7 @@ export function createClient(way: Way, { ca, cert, key }: Credentials): Client {
     watch: (path, onLine) =>
       new Promise((resolve) => {
         const sent = open('GET', path, false);
-        // A watch without any event for so long is taken for dead, as the kernel's or HTTP/2's pings would.
+        // A watch without any event for this long counts as dead, as with TCP keep-alive or HTTP/2 pings.
         const idle = () => sent.destroy(new Error('idle'));
         let timer = setTimeout(idle, 60_000);
         let status = 0;
@@ -106,7 +109,7 @@ export function createClient(way: Way, { ca, cert, key }: Credentials): Client {
   };
 }
 
-/** Sends a request and says when and how it went. */
+/** Sends a request, and records when it was sent and how it ended. */
 export async function measure(
   client: Client,
   kind: Sample['kind'],

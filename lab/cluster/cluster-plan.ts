@@ -1,26 +1,26 @@
 import type { NodeBuild } from './build-programs.ts';
 
-/** One version that the cluster can be of. */
+/** One Kubernetes version of the cluster. */
 interface Release {
   readonly node: NodeBuild;
-  /** Archives of its images. */
+  /** Archives of the images of this version. */
   readonly images: readonly string[];
 }
 
-/** What a cluster is made of. */
+/** The ingredients of a cluster. */
 export interface ClusterPlan {
-  /** Folder of everything that the cluster writes. */
+  /** The folder for all files of the cluster. */
   readonly root: string;
-  /** Name of its control group. */
+  /** The name of the cluster's control group. */
   readonly group: string;
-  /** Folder of containerd. */
+  /** The folder of containerd. */
   readonly containerd: string;
   readonly from: Release;
   readonly to: Release;
   /** Archive with the image of this project. */
   readonly product: string;
-  /** How long it took to build what was missing. */
+  /** How long it took to build missing programs and images. */
   readonly buildSeconds: number;
-  /** Which events of a life are to happen; empty for all. */
+  /** The events to run; empty for all. */
   readonly events: readonly string[];
 }

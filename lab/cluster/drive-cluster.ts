@@ -14,12 +14,12 @@ import { type Machine, makeNetwork, startMachine } from './machine.ts';
 import { judge, judgeOperator, type Observations, shortcomings } from './samples.ts';
 import { drawTimeline, writeUpgradeReport } from './upgrade-report.ts';
 
-/** How long clients are watched before and after the upgrade. */
+/** How long clients run before and after the upgrade. */
 const aroundMs = 30_000;
 const pages = fileURLToPath(new URL('../../docs/benchmarks', import.meta.url));
 const log = (message: string) => void process.stdout.write(`${message}\n`);
 
-/** Runs a step and says how long it took. */
+/** Runs a step and records how long it took. */
 async function step<T>(name: string, run: () => Promise<T>): Promise<T> {
   const startedAt = performance.now();
   const result = await run();
@@ -27,7 +27,7 @@ async function step<T>(name: string, run: () => Promise<T>): Promise<T> {
   return result;
 }
 
-/** Resolves to three machines that are one control plane, with this project in it. */
+/** Resolves to three machines that form one control plane, with this project installed. */
 async function bringUp({ root, group, containerd, from, product }: ClusterPlan): Promise<readonly Machine[]> {
   await makeNetwork();
   const machines: Machine[] = [];
@@ -48,9 +48,9 @@ async function bringUp({ root, group, containerd, from, product }: ClusterPlan):
   return machines;
 }
 
-/** Upgrades all machines under load; resolves to what the clients saw. */
+/** Upgrades all machines under load. Resolves to what the clients saw. */
 async function upgradeUnderLoad({ to }: ClusterPlan, machines: readonly Machine[]): Promise<Observations> {
-  // Everywhere first: kubeadm's Job upgrade-health-check runs on any Node.
+  // The images go to all machines first, because kubeadm's Job upgrade-health-check runs on any Node.
   for (const machine of machines) await step(`${machine.name} loads images`, () => loadImages(machine, to.images));
   const load = await startLoad(machines);
   const steps: { name: string; from: number; to: number }[] = [];
@@ -67,7 +67,7 @@ async function upgradeUnderLoad({ to }: ClusterPlan, machines: readonly Machine[
       await timed(`${machine.name} settles`, () => waitForMachines(machines, to.node.version));
     }
   } catch (error) {
-    // What clients saw until then is reported all the same.
+    // The report still covers what clients saw until then.
     failure = error instanceof Error ? error.message : String(error);
     log(failure);
   }
@@ -75,7 +75,7 @@ async function upgradeUnderLoad({ to }: ClusterPlan, machines: readonly Machine[
   return { ...(await load.stop()), steps, failure };
 }
 
-/** What every report says of the machine. */
+/** The lines about this machine in every report. */
 function machineLines({ buildSeconds }: ClusterPlan, upSeconds: number): readonly string[] {
   return [
     `Everything runs on one machine with ${availableParallelism()} cores, ${cpus()[0]?.model ?? 'an unknown processor'}; load average ${loadavg()[0]?.toFixed(1)} at the end.`,
@@ -83,7 +83,7 @@ function machineLines({ buildSeconds }: ClusterPlan, upSeconds: number): readonl
   ];
 }
 
-/** Writes report and picture; returns 0 if everything held that is to hold. */
+/** Writes the report and its picture. Returns 0 if all requirements were met. */
 function report(observed: Observations, plan: ClusterPlan, upSeconds: number): number {
   const { from, to } = plan;
   const setting = {
@@ -99,7 +99,7 @@ function report(observed: Observations, plan: ClusterPlan, upSeconds: number): n
   return short.length === 0 && observed.failure === undefined ? 0 : 1;
 }
 
-/** Lets the chosen events happen to the cluster under load, and reports them; returns 0 if everything held. */
+/** Runs the chosen events on the cluster under load, and reports them. Returns 0 if all requirements were met. */
 async function liveUnderLoad(plan: ClusterPlan, machines: readonly Machine[], upSeconds: number): Promise<number> {
   const [first, second, third] = machines;
   if (first === undefined || second === undefined || third === undefined)
@@ -114,13 +114,13 @@ async function liveUnderLoad(plan: ClusterPlan, machines: readonly Machine[], up
     const over = await step(event.name, () => live(event, health));
     for (const problem of over.problems) log(`      ${problem}`);
     lived.push(over);
-    // What follows would be judged by what this one has broken.
+    // The damage of this event would distort the following ones.
     if (over.rightAt === undefined) break;
   }
   const seen = await load.stop();
   const { version } = plan.from.node;
   const text = writeLifeReport(lived, seen, { version, lines: machineLines(plan, upSeconds) });
-  // A part of the events is no report.
+  // A report must cover all events.
   if (plan.events.length > 0) log(text);
   else writeFileSync(join(pages, 'cluster-life.md'), text);
   const short = lived.flatMap((event) => judgeEvent(event, seen).short.map((line) => `${event.name}: ${line}`));

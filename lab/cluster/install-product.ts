@@ -12,8 +12,8 @@ export async function loadImages(machine: Machine, archives: readonly string[]):
 }
 
 /**
- * Installs the overlay `control-plane` as docs/guides/install.md says, with the operator as the issuer of certificates;
- * resolves when operator and proxies are rolled out and the PeerDiscovery is Ready.
+ * Installs the overlay `control-plane` as docs/guides/install.md says, with the operator as the issuer of certificates.
+ * Resolves when operator and proxies are rolled out and the PeerDiscovery is Ready.
  */
 export async function installProduct(machine: Machine): Promise<void> {
   const kubectl = (...args: string[]) => machine.must(['kubectl', ...args], { log: 'install.log' });

@@ -8,11 +8,11 @@ import type { Machine } from './machine.ts';
 
 const api = 'kubeadm.k8s.io/v1beta4';
 const endpoint = 'cluster.test:6443';
-// Fixed, as the cluster lives for minutes and in namespaces of its own.
+// A fixed token is safe: the cluster lives for minutes, in its own namespaces.
 const token = 'abcdef.0123456789abcdef';
 const certificateKey = '0123456789abcdef'.repeat(4);
 
-/** Everything may take long where other work runs beside it. */
+/** Everything may take long while other work runs on this machine. */
 const timeouts = {
   controlPlaneComponentHealthCheck: '10m',
   kubeletHealthCheck: '10m',
@@ -23,10 +23,10 @@ const timeouts = {
   upgradeManifests: '10m',
 };
 
-/** What kubeadm finds here and not on a machine that boots: control groups of version 1, no kernel modules. */
+/** Checks that fail here but not on a real machine: control groups of version 1, and no kernel modules. */
 const ignored = ['SystemVerification'];
 
-/** Makes the first machine the first of a control plane. */
+/** Sets up the first machine of a control plane. */
 export async function initialize(machine: Machine, { version }: NodeBuild): Promise<void> {
   const documents = [
     {
@@ -77,7 +77,7 @@ export async function initialize(machine: Machine, { version }: NodeBuild): Prom
   await kubeadm(machine, ['init', '--upload-certs'], documents);
 }
 
-/** Lets another machine join the control plane, with an etcd of its own. */
+/** Joins another machine to the control plane. It gets its own etcd member. */
 export async function joinControlPlane(machine: Machine): Promise<void> {
   const configuration = {
     apiVersion: api,
@@ -88,11 +88,11 @@ export async function joinControlPlane(machine: Machine): Promise<void> {
     timeouts,
   };
   await kubeadm(machine, ['join'], [configuration]);
-  // From now on its own kube-apiserver is its way to the cluster.
+  // From now on, the machine uses its own kube-apiserver to reach the cluster.
   await machine.must(['sed', '-i', `s/.* cluster.test/${machine.address} cluster.test/`, '/etc/hosts']);
 }
 
-/** Upgrades a machine's control plane, etcd first, then its kubelet, as kubeadm's documentation says. */
+/** Upgrades the control plane of a machine, etcd first, then its kubelet, as kubeadm's documentation says. */
 export async function upgradeMachine(machine: Machine, first: boolean, { version, folder }: NodeBuild): Promise<void> {
   machine.use(folder, ['kubeadm']);
   const what = first ? ['apply', version, '--yes'] : ['node'];
@@ -119,7 +119,7 @@ export async function waitForMachines(machines: readonly Machine[], version: str
     const nodes = ((await ask(['get', 'nodes', '--no-headers'])) ?? '').split('\n');
     return nodes.filter((line) => / Ready /.test(line)).length === machines.length;
   };
-  // After a kubelet's upgrade the static Pods restart once more.
+  // The static Pods restart once more after a kubelet upgrade.
   await waitUntil(
     `${machines.length} machines with ready servers (${version})`,
     async () => {

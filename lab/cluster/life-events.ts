@@ -8,9 +8,9 @@ import { type Health, type LifeEvent, type Off, type Outcome, waitUntilRight } f
 import { readCredentials, waysOf } from './load.ts';
 import type { Machine } from './machine.ts';
 
-/** What events happen to. */
+/** The cluster that events act on. */
 export interface LifeCluster {
-  /** Machines that clients have ways to. */
+  /** The machines whose endpoints clients use. */
   readonly machines: readonly [Machine, Machine, Machine];
   readonly health: Health;
 }
@@ -18,7 +18,7 @@ export interface LifeCluster {
 const system = 'peerdiscovery-system';
 const proxies = 'peerdiscovery-front-proxy';
 const imageName = 'localhost/peerdiscovery';
-/** Longer than the Node of a machine without power stays Ready. */
+/** Longer than a Node stays Ready after its machine has lost power. */
 const powerlessMs = 60_000;
 const networkCutMs = 20_000;
 
@@ -67,7 +67,7 @@ export function lifeEvents(cluster: LifeCluster): readonly LifeEvent[] {
   ];
 }
 
-/** What has to be right: servers, Nodes, Pods of PeerDiscovery, and what PeerDiscovery says. */
+/** Everything that must be healthy: servers, Nodes, Pods of PeerDiscovery, and the conditions of the PeerDiscovery. */
 export function healthOf(machines: readonly Machine[]): Health {
   const first = machines[0] as Machine;
   const ask = async (...args: string[]) => {
@@ -116,7 +116,7 @@ async function drain({ machines }: LifeCluster): Promise<Outcome> {
   return { problems, notes: [`It was ${machine.name}, on which the leading operator ran.`] };
 }
 
-/** Looks at all PodDisruptionBudgets again and again, and tells which have too few healthy Pods. */
+/** Polls all PodDisruptionBudgets, and reports those with too few healthy Pods. */
 async function watchBudgets(machine: Machine, signal: AbortSignal, onBroken: (line: string) => void): Promise<void> {
   const columns = `{range .items[*]}{.metadata.name} {.status.currentHealthy} {.status.desiredHealthy}{"\\n"}{end}`;
   while (!signal.aborted) {
@@ -145,7 +145,7 @@ async function renewCertificates({ machines, health }: LifeCluster): Promise<Out
   return {};
 }
 
-/** The commands of docs/guides/certificates.md, as an administrator runs them. */
+/** The commands of docs/guides/certificates.md, run as an administrator. */
 function renewFrontProxySecret(): string {
   const guide = readFileSync(new URL('../../docs/guides/certificates.md', import.meta.url), 'utf8');
   const blocks = [...guide.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, block = '']) => block);
@@ -155,7 +155,7 @@ function renewFrontProxySecret(): string {
   return found;
 }
 
-/** True when that many proxies have told in their logs that they have read a new front-proxy certificate. */
+/** True when this many proxies have logged that they have read a new front-proxy certificate. */
 async function haveReread(machine: Machine, count: number): Promise<boolean> {
   const flags = ['-l', 'app.kubernetes.io/component=front-proxy', '--prefix', '--tail=-1'];
   const { stdout } = await machine.run(['kubectl', 'logs', '-n', proxies, ...flags]);
@@ -163,7 +163,7 @@ async function haveReread(machine: Machine, count: number): Promise<boolean> {
   return new Set(lines.map((line) => line.split(' ')[0])).size >= count;
 }
 
-/** As kubeadm's documentation says: the kubelet ends a static Pod whose manifest is gone. */
+/** As kubeadm's documentation says: the kubelet stops a static Pod when its manifest is gone. */
 async function restartStaticPods(machine: Machine): Promise<void> {
   const [manifests, away] = ['/etc/kubernetes/manifests', '/etc/kubernetes/manifests.away'];
   await machine.must(['sh', '-ec', `mkdir -p ${away}; mv ${manifests}/*.yaml ${away}`]);
@@ -197,7 +197,7 @@ async function cutPower({ machines }: LifeCluster): Promise<Outcome> {
   return { offs: ways.map(({ name }): Off => ({ way: name, from, to, excuses: 'all' })), notes };
 }
 
-/** Resolves when a way answers a read with 200, over a new connection each time. */
+/** Resolves when an endpoint answers a read with 200. Each try uses a new connection. */
 async function waitForAnswer(way: Way, credentials: Credentials): Promise<void> {
   let last = '';
   const answers = async () => {
@@ -220,7 +220,7 @@ async function cutPodNetwork({ machines }: LifeCluster): Promise<Outcome> {
   return { notes: [`It was ${machine.name}, on which the leading operator ran.`] };
 }
 
-/** The same image under the tag to which PeerDiscovery is upgraded. */
+/** The same image under the tag that PeerDiscovery is upgraded to. */
 const nextTag = 'next';
 
 async function upgradeProduct({ machines }: LifeCluster): Promise<Outcome> {
@@ -236,7 +236,7 @@ async function tagNext(machine: Machine): Promise<void> {
   await machine.must(['ctr', 'images', 'tag', '--force', localImage(), `${imageName}:${nextTag}`]);
 }
 
-/** Applies the manifests as at the installation, with more lines of kustomization; resolves when all is rolled out. */
+/** Applies the manifests as in the installation, with more lines of kustomization. Resolves when all is rolled out. */
 async function applyProduct(machine: Machine, more: readonly string[]): Promise<void> {
   const folder = join(machine.folder, 'deploy');
   const file = join(folder, 'kustomization.yaml');
@@ -249,7 +249,7 @@ async function applyProduct(machine: Machine, more: readonly string[]): Promise<
   await kubectl('-n', proxies, 'rollout', 'status', 'daemonset/peerdiscovery-front-proxy', '--timeout=5m');
 }
 
-/** The machine on which the leading operator runs, where a loss shows most. */
+/** The machine of the leading operator. Its loss has the largest effect. */
 async function machineOfLeader(machines: readonly Machine[]): Promise<Machine> {
   const [first] = machines;
   if (first === undefined) throw new Error('a cluster has machines');

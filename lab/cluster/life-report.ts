@@ -9,11 +9,11 @@ import {
 } from './life.ts';
 import { answerBoundMs, type Verdict } from './samples.ts';
 
-/** What the report says of a whole life besides what clients saw. */
+/** The content of the report besides what clients saw. */
 export interface LifeSetting {
-  /** Version of the cluster. */
+  /** The version of the cluster. */
   readonly version: string;
-  /** Lines about the machine and the time that everything took. */
+  /** Lines about the machine and the durations. */
   readonly lines: readonly string[];
 }
 
@@ -33,7 +33,7 @@ const columns: readonly (readonly [string, (verdict: Verdict) => number])[] = [
   ['Not shown', ({ lostEvents }) => lostEvents],
 ];
 
-/** What clients saw of each event in the life of a cluster, as Markdown. */
+/** Reports as Markdown what clients saw of each event in the life of a cluster. */
 export function writeLifeReport(events: readonly LivedEvent[], seen: Seen, { version, lines }: LifeSetting): string {
   const gaps = (event: LivedEvent) =>
     refusedFor(event, seen.samples).map(([way, ms]) => `${way} refused connections for ${(ms / 1_000).toFixed(1)} s.`);

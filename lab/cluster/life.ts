@@ -2,9 +2,9 @@ import { setTimeout } from 'node:timers/promises';
 import { waitUntil } from '../wait-until.ts';
 import { judge, judgeOperator, type Observations, type OperatorVerdict, type Sample, type Verdict } from './samples.ts';
 
-/** Time in which a way led nowhere because what it leads to was off. */
+/** A period in which an endpoint was unreachable because its machine or proxy was off. */
 export interface Off {
-  /** Name of the way. */
+  /** The name of the endpoint. */
   readonly way: string;
   readonly from: number;
   readonly to: number;
@@ -12,25 +12,25 @@ export interface Off {
   readonly excuses: 'all' | 'refused';
 }
 
-/** What an event did, besides what clients saw of it. */
+/** The results of an event besides what clients saw. */
 export interface Outcome {
   readonly offs?: readonly Off[];
-  /** What should hold of this event and did not. */
+  /** Requirements of this event that were not met. */
   readonly problems?: readonly string[];
-  /** Which machine it was, and what else a reader wants to know. */
+  /** For the report: the affected machine, and other details. */
   readonly notes?: readonly string[];
 }
 
 /** All events, in the order in which they happen. */
 export const lifeEventIds = ['nothing', 'drain', 'certificates', 'power', 'network', 'upgrade'] as const;
 
-/** Something that happens to a cluster in its life. */
+/** One kind of event in the life of a cluster. */
 export interface LifeEvent {
-  /** By which it is chosen. */
+  /** The id that selects it on the command line. */
   readonly id: (typeof lifeEventIds)[number];
-  /** As the report calls it. */
+  /** Its name in the report. */
   readonly name: string;
-  /** What is done, as a sentence for the report. */
+  /** The action, as a sentence for the report. */
   readonly does: string;
   run(): Promise<Outcome>;
 }
@@ -40,46 +40,46 @@ export interface LivedEvent extends Required<Outcome> {
   readonly name: string;
   readonly does: string;
   readonly from: number;
-  /** When what was done was done. */
+  /** The time at which the action was complete. */
   readonly actedAt: number;
-  /** When all was right again, undefined if it never was. */
+  /** The time of full recovery; undefined if there was none. */
   readonly rightAt: number | undefined;
   readonly to: number;
 }
 
-/** What is to be right before and after each event. */
+/** The checks before and after each event. */
 export interface Health {
-  /** Resolves to what is not right yet; to undefined when nothing is missing. */
+  /** Resolves to a description of what is not healthy yet; undefined if everything is. */
   ask(): Promise<string | undefined>;
 }
 
 /** Everything that the load has seen. */
 export type Seen = Pick<Observations, 'samples' | 'sights' | 'writes'>;
 
-/** What a lived event is judged to be. */
+/** The verdict on an event. */
 export interface LifeVerdict {
   readonly through: Verdict;
   readonly straight: Verdict;
   readonly operator: OperatorVerdict;
-  /** What was to hold and did not. */
+  /** Requirements that were not met. */
   readonly short: readonly string[];
 }
 
-/** How long it may take until all is right again after what was done. */
+/** The longest permitted time from the action to full recovery. */
 export const rightBoundMs = 120_000;
-/** A proxy that is replaced refuses connections for less, until the next one listens. */
+/** A proxy that is replaced refuses connections for less time than this, until the next one listens. */
 export const refusedBoundMs = 30_000;
-/** How often all is looked at, and how long clients are watched afterwards. */
+/** The interval of the checks, and how long clients run after an event. */
 interface Pace {
   readonly everyMs: number;
   readonly settleMs: number;
 }
 
 const pace: Pace = { everyMs: 1_000, settleMs: 5_000 };
-/** After this many good rounds in a row, one each second, all counts as right. */
+/** After this many good checks in a row, one each second, the cluster counts as recovered. */
 const rounds = 5;
 
-/** Resolves to the first of several good moments in a row; to undefined if there was none in five minutes. */
+/** Resolves to the time of the first of several good checks in a row; undefined if there were none in five minutes. */
 export async function waitUntilRight(
   health: Health,
   { everyMs }: Pick<Pace, 'everyMs'> = pace,
@@ -106,7 +106,7 @@ export async function waitUntilRight(
   return { at, missing };
 }
 
-/** Lets an event happen, then waits until all is right again. */
+/** Runs an event, then waits for full recovery. */
 export async function live({ name, does, run }: LifeEvent, health: Health, at: Pace = pace): Promise<LivedEvent> {
   const from = Date.now();
   const outcome = await run().catch((error: unknown): Outcome => {
@@ -115,7 +115,7 @@ export async function live({ name, does, run }: LifeEvent, health: Health, at: P
   });
   const actedAt = Date.now();
   const { at: rightAt, missing } = await waitUntilRight(health, at);
-  // For what clients see last.
+  // Time for the last requests of the clients.
   await setTimeout(at.settleMs);
   const { offs = [], problems = [], notes = [] } = outcome;
   const never = rightAt === undefined ? [`no full recovery within five minutes: ${missing}`] : [];
@@ -126,7 +126,7 @@ export async function live({ name, does, run }: LifeEvent, health: Health, at: P
 export function judgeEvent(event: LivedEvent, { samples, sights, writes }: Seen): LifeVerdict {
   const isIn = ({ startedAt }: { readonly startedAt: number }) => startedAt >= event.from && startedAt < event.to;
   const observed: Observations = {
-    // The whole cluster is of one version: 404 for what is new in it is wrong at any time.
+    // The whole cluster has one version, so a 404 for its new API is always wrong.
     samples: samples
       .filter((sample) => isIn(sample) && !isExcused(sample, event.offs))
       .map((sample) => (sample.kind === 'new' ? { ...sample, kind: 'read' } : sample)),
@@ -153,7 +153,7 @@ export function judgeEvent(event: LivedEvent, { samples, sights, writes }: Seen)
   return { through, straight: judge(observed, false), operator: judgeOperator(observed), short };
 }
 
-/** For how long each way refused connections where that is excused. */
+/** How long each endpoint refused connections while that was excused. */
 export function refusedFor(event: LivedEvent, samples: readonly Sample[]): readonly (readonly [string, number])[] {
   return event.offs
     .filter(({ excuses }) => excuses === 'refused')
@@ -165,7 +165,7 @@ export function refusedFor(event: LivedEvent, samples: readonly Sample[]): reado
     });
 }
 
-/** True for a request without an answer over a way that led nowhere meanwhile. */
+/** True for an unanswered request to an endpoint that was unreachable meanwhile. */
 function isExcused({ way, outcome, startedAt, tookMs, error }: Sample, offs: readonly Off[]): boolean {
   if (outcome !== 'noAnswer') return false;
   return offs.some(

@@ -4,22 +4,22 @@ import { type Client, type Credentials, createClient, measure, type Way } from '
 import type { Machine } from './machine.ts';
 import type { Observations, Sample, Sight, Write } from './samples.ts';
 
-/** Clients that work while something happens to the cluster. */
+/** Clients that run while something happens to the cluster. */
 export interface Load {
-  /** Ends the clients; resolves to what they saw. */
+  /** Stops the clients. Resolves to what they saw. */
   stop(): Promise<Pick<Observations, 'samples' | 'sights' | 'writes'>>;
 }
 
-/** Objects of the load are in it. */
+/** The namespace of the load's objects. */
 const namespace = 'upgrade-load';
 const writes = `/api/v1/namespaces/${namespace}/configmaps`;
 /** A resource that 1.36 serves and 1.35 does not. */
 const newResource = '/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies';
-/** A server that has hung holds none of the looks at it for longer. */
+/** A time limit, so that a server that hangs does not hold up the observations. */
 const lookMs = 2_000;
 const everyMs = { read: 500, write: 1_000, look: 1_000 };
 
-/** Starts clients over every way: through each machine's proxy, and straight at each server. */
+/** Starts clients for every endpoint: each machine's proxy, and each server directly. */
 export async function startLoad(machines: readonly Machine[]): Promise<Load> {
   const [first] = machines;
   if (first === undefined) throw new Error('a cluster has machines');
@@ -81,7 +81,7 @@ function fail(): never {
   throw new Error('a cluster has machines');
 }
 
-/** The ways through each machine's proxy and straight at its server. */
+/** The endpoints of each machine: its proxy and its server. */
 export function waysOf(machines: readonly Machine[]): readonly Way[] {
   return machines.flatMap(({ name, address }) => [
     { name: `${name}, proxy`, host: address, port: 7443, proxied: true },
@@ -105,7 +105,7 @@ export async function readCredentials(machine: Machine): Promise<Credentials> {
   };
 }
 
-/** A ConfigMap whose name the server chooses, so that a write that is carried out twice leaves two. */
+/** A ConfigMap whose name the server chooses. A write that is carried out twice leaves two of them. */
 function configMap(name: string): object {
   const metadata = { generateName: `${name}-`, labels: { 'upgrade-load': name } };
   return { apiVersion: 'v1', kind: 'ConfigMap', metadata };
@@ -127,7 +127,7 @@ interface Labelled {
 
 const nameOf = ({ metadata }: Labelled) => metadata.labels?.['upgrade-load'] ?? '';
 
-/** Follows all writes as an informer does: a list, a watch from there, and a list again where that is too old. */
+/** Follows all writes as an informer does: a list, a watch from there, and a new list when that is too old. */
 async function follow(client: Client, signal: AbortSignal, onName: (name: string) => void): Promise<void> {
   let version: string | undefined;
   while (!signal.aborted) {
@@ -154,7 +154,7 @@ async function follow(client: Client, signal: AbortSignal, onName: (name: string
   }
 }
 
-/** What each server says of itself, and what the operator says through any that answers. */
+/** What each server reports about itself, and what the operator reports through any server that answers. */
 async function look(servers: readonly Client[]): Promise<Sight> {
   const at = Date.now();
   const read = (client: Client, path: string) => client.send('GET', path, undefined, lookMs);
@@ -194,7 +194,8 @@ function convergedOf(body: unknown): string | undefined {
 }
 
 /**
- * Does something at a steady pace whether or not the last time has ended, as many clients do; waits for all at the end.
+ * Runs `act` at a steady pace, whether or not the last call has ended, as many clients do. Waits for all calls at the
+ * end.
  */
 async function repeat(everyMs: number, signal: AbortSignal, run: () => Promise<void>): Promise<void> {
   const open = new Set<Promise<void>>();

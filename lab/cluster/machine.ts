@@ -6,57 +6,57 @@ import { waitUntil } from '../wait-until.ts';
 import { pauseImage } from './build-images.ts';
 import { cgroupsOf, makeCgroups } from './cgroups.ts';
 
-/** What a program printed, and what it ended with. */
+/** The output and exit status of a program. */
 export interface Outcome {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** How a program is run in a machine. */
+/** Options for running a program in a machine. */
 export interface RunOptions {
   readonly input?: string;
-  /** File of the machine's `log/` that gets what it prints, too. */
+  /** The file in the machine's `log/` that also gets the output. */
   readonly log?: string;
 }
 
-/** A machine of the cluster: namespaces of its own, in which containerd and a kubelet run. */
+/** A machine of the cluster: its own namespaces, in which containerd and a kubelet run. */
 export interface Machine {
   readonly name: string;
   readonly address: string;
-  /** Everything that it writes, its logs in `log/`. */
+  /** The folder of all its files; logs are in `log/`. */
   readonly folder: string;
-  /** Command that runs in the machine what follows it, since it was last switched on. */
+  /** A command prefix that runs a program in the machine. It changes when the machine is switched on again. */
   enter(): readonly string[];
-  /** Runs a program in the machine to its end. */
+  /** Runs a program in the machine until it ends. */
   run(command: readonly string[], options?: RunOptions): Promise<Outcome>;
-  /** As `run`; anything but success is an error with the end of what was printed. Resolves to standard output. */
+  /** Like `run`, but resolves to standard output. A failure is an error with the end of the output. */
   must(command: readonly string[], options?: RunOptions): Promise<string>;
-  /** Takes these programs from a folder from now on. */
+  /** Uses the programs of this folder from now on. */
   use(folder: string, programs: readonly string[]): void;
-  /** Cuts it off the network and ends all its processes at once; what it has written stays. */
+  /** Cuts the machine off the network, and kills all its processes at once. Its files stay. */
   cutPower(): Promise<void>;
-  /** Switches it on again; resolves when containerd answers. */
+  /** Switches the machine on again. Resolves when containerd answers. */
   powerOn(): Promise<void>;
 }
 
-/** Where a machine is, and what it can run from its start on. */
+/** The location of a machine, and the programs that it has from the start. */
 export interface MachineOptions {
   readonly number: number;
-  /** Folder of the cluster. */
+  /** The folder of the cluster. */
   readonly root: string;
-  /** Name of the control group of the cluster. */
+  /** The name of the cluster's control group. */
   readonly group: string;
-  /** Folder of containerd. */
+  /** The folder of containerd. */
   readonly containerd: string;
 }
 
 const init = fileURLToPath(new URL('machine-init.sh', import.meta.url));
-/** The machine's own `systemctl` comes before the system's. */
+/** The machine's own `systemctl` takes precedence over the system's. */
 const systemPath = '/run/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const namespaces = ['--net', '--mount', '--uts', '--ipc', '--cgroup', '--pid', '--fork', '--kill-child'];
 
-/** Makes the network that all machines are plugged into, in the network namespace of this process. */
+/** Creates the network of all machines, in the network namespace of this process. */
 export async function makeNetwork(): Promise<void> {
   const commands = [
     'link set lo up',
@@ -76,7 +76,8 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
   const logFolder = join(folder, 'log');
   for (const part of ['etc', 'etc.work', 'containerd', 'kubelet', 'etcd', 'bin', 'log'])
     mkdirSync(join(folder, part), { recursive: true });
-  // In memory, so that etcd never waits for the disk; outside of the machine, so that a power cut leaves it.
+  // The disk is in memory, so that etcd never waits for it. It is outside the machine's namespaces, so that it survives
+  // a power cut.
   await succeed(['mount', '-t', 'tmpfs', `${name}-etcd`, join(folder, 'etcd')]);
   const path = `${bin}:${options.containerd}:${systemPath}`;
   const settings = [
@@ -117,7 +118,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
       }
     },
     cutPower: async () => {
-      // The cable first: no peer gets the last words of a process that is killed.
+      // The network is cut first, so that no peer gets the last packets of a process that is killed.
       await succeed(['ip', 'link', 'set', name, 'down']);
       process.kill(booted.pid, 'SIGKILL');
       await booted.ended;
@@ -132,13 +133,13 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
 
 /** A machine that is on. */
 interface Booted {
-  /** Its first process. */
+  /** The first process of the machine. */
   readonly pid: number;
-  /** Resolves when that has ended. */
+  /** Resolves when the first process has ended. */
   readonly ended: Promise<void>;
 }
 
-/** Starts a machine's first process, plugs it into the network, and waits for containerd. */
+/** Starts the first process of a machine, connects the machine to the network, and waits for containerd. */
 async function boot({ number, group }: MachineOptions, folder: string, path: string): Promise<Booted> {
   const name = `m${number}`;
   const logFile = join(folder, 'log', 'init.log');
@@ -157,7 +158,7 @@ async function boot({ number, group }: MachineOptions, folder: string, path: str
   return { pid, ended };
 }
 
-/** Starts the first process of a machine in its control groups, so that it sees these as the root of all. */
+/** Starts the first process of a machine in the machine's control groups, so that it sees these as the root. */
 function launch(command: readonly string[], path: string, cgroups: readonly string[], logFile: string): ChildProcess {
   const script = [
     ...cgroups.map((cgroup) => `echo $$ >${cgroup}/cgroup.procs || exit`),
@@ -175,7 +176,7 @@ function launch(command: readonly string[], path: string, cgroups: readonly stri
   }
 }
 
-/** The process that `unshare` has started in the new namespaces, once it is there. */
+/** Waits for the process that `unshare` starts in the new namespaces. */
 function firstProcess({ pid, exitCode }: ChildProcess): number | undefined {
   if (pid === undefined || exitCode !== null) throw new Error('cannot start a machine here: run as root');
   const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(/\s+/).filter(Boolean);

@@ -23,7 +23,7 @@ Usage: node lab/cluster/run-cluster.ts up | upgrade | life [EVENT...]
            docs/benchmarks/cluster-life.md; EVENT chooses among: ${lifeEventIds.join(', ')}
 `;
 
-/** What is to be done. */
+/** The chosen subcommand. */
 interface Order {
   readonly mode: string;
   readonly events: readonly string[];
@@ -34,7 +34,7 @@ const driver = fileURLToPath(new URL('drive-cluster.ts', import.meta.url));
 const namespaces = ['--net', '--uts', '--ipc', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
 const log = (message: string) => void process.stderr.write(`${message}\n`);
 
-/** Everything that takes long, where the network is still that of the machine. */
+/** Prepares all slow parts while this process still has the machine's network. */
 async function prepare(root: string, started: number, { mode, events }: Order): Promise<ClusterPlan> {
   await prepareMachine('cluster', log);
   const programs = await ensurePrograms(log);
@@ -57,7 +57,7 @@ async function prepare(root: string, started: number, { mode, events }: Order): 
   };
 }
 
-/** As `make image` does with buildah, but in a store that goes with the cluster. */
+/** Like `make image` with buildah, but in a store that is deleted with the cluster. */
 function buildProductImage(root: string, archive: string): void {
   const storage = join(root, 'storage.conf');
   const folders = `graphroot = "${join(root, 'storage')}"\nrunroot = "${join(root, 'storage.run')}"`;
@@ -67,7 +67,7 @@ function buildProductImage(root: string, archive: string): void {
   rmSync(join(root, 'storage'), { recursive: true, force: true });
 }
 
-/** Removes what clusters have left whose process was killed. */
+/** Removes the leftovers of clusters whose process was killed. */
 function sweep(): void {
   const isGone = (name: string) => name.startsWith(prefix) && !existsSync(`/proc/${name.slice(prefix.length)}`);
   const groups = readdirSync('/sys/fs/cgroup/memory').filter(isGone);
@@ -76,7 +76,7 @@ function sweep(): void {
     rmSync(join(tmpdir(), name), { recursive: true, force: true });
 }
 
-/** Runs the driver in namespaces of its own, whose first process takes everything along when it ends. */
+/** Runs the driver in its own namespaces. When their first process ends, all others end. */
 async function drive(plan: ClusterPlan, mode: string, signal: AbortSignal): Promise<number> {
   const file = join(plan.root, 'plan.json');
   writeFileSync(file, JSON.stringify(plan));
@@ -94,7 +94,7 @@ async function drive(plan: ClusterPlan, mode: string, signal: AbortSignal): Prom
   return ended;
 }
 
-/** Writes `enter`, by which a command can be run in a machine from outside. */
+/** Writes the script `enter`, which runs a command in a machine from outside. */
 async function writeEntrance(root: string, child: ChildProcess): Promise<void> {
   const find = async () => readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').trim() || undefined;
   const first = await waitUntil('the namespaces', find).catch(() => undefined);

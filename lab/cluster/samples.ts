@@ -1,46 +1,46 @@
-/** What became of a request. */
+/** The kind of an answer. */
 export type Outcome = 'ok' | 'noAnswer' | 'refusedUser' | 'notFound' | 'unavailable' | 'other';
 
 /** One request of the load. */
 export interface Sample {
-  /** Name of the way that it took. */
+  /** The name of its endpoint. */
   readonly way: string;
   readonly proxied: boolean;
-  /** `new` is a read of what the new version alone serves. */
+  /** `new` is a read of an API that only the new version serves. */
   readonly kind: 'read' | 'new' | 'write';
-  /** Milliseconds of the date. */
+  /** Milliseconds since the epoch. */
   readonly startedAt: number;
   readonly tookMs: number;
   readonly status: number;
   readonly outcome: Outcome;
-  /** Why there was no answer. */
+  /** The reason if there was no answer. */
   readonly error?: string | undefined;
 }
 
-/** What one look at the cluster has shown. */
+/** One observation of the cluster. */
 export interface Sight {
   readonly at: number;
-  /** Per machine the version that its server tells, undefined where it is not ready. */
+  /** The version that each machine's server reports; undefined if it is not ready. */
   readonly servers: readonly (string | undefined)[];
-  /** Status of the condition `Converged`, undefined where nobody could say. */
+  /** The status of the condition `Converged`; undefined if no server could report it. */
   readonly converged: string | undefined;
-  /** When the operator has last stood behind its table. */
+  /** When the operator last confirmed its table. */
   readonly confirmedAt: number | undefined;
 }
 
-/** One write: what it was answered, and how often it is there at the end. */
+/** One write: its answer, and how often it is stored at the end. */
 export interface Write {
   readonly name: string;
-  /** Milliseconds of the date. */
+  /** Milliseconds since the epoch. */
   readonly startedAt: number;
   readonly proxied: boolean;
   readonly status: number;
   readonly found: number;
-  /** True if the watches of this way have shown it. */
+  /** True if a watch of this endpoint has shown it. */
   readonly seen: boolean;
 }
 
-/** Everything that an upgrade has shown. */
+/** All observations of an upgrade. */
 export interface Observations {
   readonly samples: readonly Sample[];
   readonly sights: readonly Sight[];
@@ -51,7 +51,7 @@ export interface Observations {
   readonly failure?: string | undefined;
 }
 
-/** What the load saw over one kind of way. */
+/** The answers of all endpoints of one kind. */
 export interface Verdict {
   readonly requests: number;
   readonly unansweredReads: number;
@@ -66,20 +66,20 @@ export interface Verdict {
   readonly lostEvents: number;
 }
 
-/** What holds of the operator. */
+/** The behaviour of the operator. */
 export interface OperatorVerdict {
-  /** Time for which `Converged` was `True` between the first server's going and the last one's return. */
+  /** How long `Converged` was `True` between the first server's stop and the last one's return. */
   readonly convergedMs: number;
   /** Longest time between two confirmations of the table. */
   readonly silenceMs: number;
 }
 
-/** No client should have to wait longer. */
+/** No client should wait longer. */
 export const answerBoundMs = 5_000;
-/** The operator confirms its table every 5 s, and may be late by as much. */
+/** The operator confirms its table every 5 s, and may be late by 5 s. */
 export const silenceBoundMs = 10_000;
 
-/** What an answer is, before it is known what would have been right. */
+/** Classifies an answer before it is known which answer would have been right. */
 export function outcomeOf(status: number, tookMs: number): Outcome {
   if (status === 0 || tookMs > answerBoundMs) return 'noAnswer';
   if (status >= 200 && status < 300) return 'ok';
@@ -88,7 +88,7 @@ export function outcomeOf(status: number, tookMs: number): Outcome {
   return status === 503 || status === 504 || status === 429 ? 'unavailable' : 'other';
 }
 
-/** When a client was first answered what only the new version serves: from then on 404 for it is wrong. */
+/** The time of the first 200 for the new API. From then on, a 404 for it is wrong. */
 export function servedSince(samples: readonly Sample[]): number {
   const answered = samples.filter(({ kind, outcome }) => kind === 'new' && outcome === 'ok');
   return answered.reduce(
@@ -97,17 +97,17 @@ export function servedSince(samples: readonly Sample[]): number {
   );
 }
 
-/** True for 404 for a resource that a server of the control plane serves. */
+/** True if the answer is 404, although a server of the control plane serves the resource. */
 function isWrongNotFound({ outcome, kind, startedAt }: Sample, servedFrom: number): boolean {
   return outcome === 'notFound' && (kind !== 'new' || startedAt > servedFrom);
 }
 
-/** True for what no client should get: no answer, 401 or 403, or a wrong 404. */
+/** True for an answer that no client should get: none, 401 or 403, or a wrong 404. */
 export function isWrong(sample: Sample, servedFrom: number): boolean {
   return sample.outcome === 'noAnswer' || sample.outcome === 'refusedUser' || isWrongNotFound(sample, servedFrom);
 }
 
-/** Judges what came over the ways of one kind. */
+/** Judges the answers of the endpoints of one kind. */
 export function judge({ samples, writes }: Observations, proxied: boolean): Verdict {
   const mine = samples.filter((sample) => sample.proxied === proxied);
   const servedFrom = servedSince(samples);
@@ -128,7 +128,7 @@ export function judge({ samples, writes }: Observations, proxied: boolean): Verd
   };
 }
 
-/** Judges what the operator has said meanwhile. */
+/** Judges the operator by the observations. */
 export function judgeOperator({ sights }: Observations): OperatorVerdict {
   const away = ({ servers }: Sight) => servers.includes(undefined) || new Set(servers).size > 1;
   const first = sights.findIndex(away);
@@ -143,7 +143,7 @@ export function judgeOperator({ sights }: Observations): OperatorVerdict {
   return { convergedMs, silenceMs: Math.max(0, ...gaps) };
 }
 
-/** What a verdict falls short of; empty when it holds. */
+/** The requirements that a verdict does not meet. */
 export function shortcomings(verdict: Verdict, operator: OperatorVerdict): readonly string[] {
   const none = (what: string, n: number) => (n === 0 ? [] : [`${n} ${what}`]);
   return [

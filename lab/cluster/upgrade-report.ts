@@ -10,18 +10,18 @@ import {
   type Verdict,
 } from './samples.ts';
 
-/** What a report says besides what clients saw. */
+/** The content of the report besides what clients saw. */
 export interface Setting {
-  /** Versions from and to. */
+  /** The versions before and after. */
   readonly versions: readonly [string, string];
-  /** Lines about the machine and the time that everything took. */
+  /** Lines about the machine and the durations. */
   readonly lines: readonly string[];
 }
 
 const seconds = (ms: number) => `${(ms / 1_000).toFixed(1)} s`;
 const cell = (n: number, isGood: boolean) => (isGood ? String(n) : `**${n}**`);
 
-/** The observations of an upgrade as Markdown, with the picture `upgrade.svg` beside it. */
+/** Reports an upgrade as Markdown, with the picture `upgrade.svg`. */
 export function writeUpgradeReport(observed: Observations, { versions, lines }: Setting): string {
   const through = judge(observed, true);
   const straight = judge(observed, false);
@@ -79,7 +79,7 @@ export function writeUpgradeReport(observed: Observations, { versions, lines }: 
   ].join('\n')}\n`;
 }
 
-/** The first moment that was observed. */
+/** The time of the first observation. */
 function startOf({ samples, sights }: Observations): number {
   return Math.min(samples[0]?.startedAt ?? Number.POSITIVE_INFINITY, sights[0]?.at ?? Number.POSITIVE_INFINITY);
 }
@@ -90,7 +90,7 @@ const rowHeight = 26;
 const colours = { gone: '#dc2626', old: '#2563eb', new: '#16a34a', grey: '#94a3b8', amber: '#f59e0b' };
 const converged: Readonly<Record<string, string>> = { True: colours.new, False: colours.amber, Unknown: colours.grey };
 
-/** A picture: versions of servers, `Converged`, and requests that went wrong, second by second. */
+/** A picture of the versions of the servers, `Converged`, and failed requests, second by second. */
 export function drawTimeline(observed: Observations, { versions }: Setting): string {
   const { samples, sights, steps } = observed;
   const servedFrom = servedSince(samples);
@@ -148,7 +148,7 @@ export function drawTimeline(observed: Observations, { versions }: Setting): str
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="12" fill="#1e293b" role="img" aria-label="Servers, Converged and failed requests over the time of the upgrade"><rect width="${width}" height="${height}" fill="#fff"/>\n${parts.join('\n')}\n</svg>\n`;
 }
 
-/** Joins what follows each other with the same value: from, to, value. */
+/** Merges neighbours with the same value: from, to, value. */
 function runsOf(
   points: readonly (readonly [number, string])[],
   end: number,

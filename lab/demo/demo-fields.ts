@@ -9,15 +9,15 @@ export interface NewFields {
   readonly version: Minor;
   readonly pod: object;
   readonly container?: object;
-  /** Columns for kubectl, each of which is `<none>` where its field is gone. */
+  /** The kubectl columns of these fields. A column is `<none>` if its field is gone. */
   readonly columns: string;
-  /** Finds the fields' lines in YAML, as `grep -E` does. */
+  /** A regular expression that finds the lines of these fields in YAML. */
   readonly lines: string;
 }
 
 const pod = '.spec.template.spec';
 
-/** By the version that lacks them; that of 1.35 is behind the gate GenericWorkload. */
+/** New fields, by the version that lacks them. Those that 1.35 lacks are behind the gate GenericWorkload. */
 export const newFields: Readonly<Record<'1.35' | '1.33', NewFields>> = {
   '1.35': {
     version: '1.35',
@@ -37,7 +37,7 @@ export const newFields: Readonly<Record<'1.35' | '1.33', NewFields>> = {
   },
 };
 
-/** A Deployment that has them. */
+/** A Deployment with these fields. */
 export function deploymentWith(fields: NewFields, name: string): object {
   const containers = [{ name: 'web', image: 'registry.k8s.io/pause', ...fields.container }];
   const matchLabels = { app: name };
@@ -46,15 +46,15 @@ export function deploymentWith(fields: NewFields, name: string): object {
   return { apiVersion: 'apps/v1', kind: 'Deployment', metadata, spec: { selector: { matchLabels }, template } };
 }
 
-/** What was seen of a Deployment after a kube-controller-manager had updated its status. */
+/** The Deployment after a kube-controller-manager has updated its status. */
 export interface StatusUpdate {
-  /** Whether the object still has its new fields. */
+  /** True if the object still has its new fields. */
   readonly kept: boolean;
-  /** Whether its `last-applied-configuration` has them. */
+  /** True if its `last-applied-configuration` has them. */
   readonly applied: boolean;
 }
 
-/** Applies a Deployment at a new server; an old kube-controller-manager that uses `target` updates its status. */
+/** Applies a Deployment at a new server. Then an old kube-controller-manager that uses `target` updates its status. */
 export async function updateStatusOfDeployment(
   mixed: Pick<MixedPlane, 'kubectl' | 'startControllerManager'>,
   fields: NewFields,
@@ -85,7 +85,7 @@ export async function updateStatusOfDeployment(
   return { kept: found.code === 0 && !found.stdout.includes('<none>'), applied: applied !== '' };
 }
 
-/** What an old server does to fields that it does not know, and the same through the proxy. */
+/** Shows that an old server drops fields that it does not know, and that the proxy keeps them. */
 export async function tellFieldLoss(mixed: MixedPlane, narrator: Narrator): Promise<void> {
   const { say, chapter, check } = narrator;
   const fields = newFields['1.35'];

@@ -14,14 +14,14 @@ export function resourceClaim(namespace: string, name: string): object {
   };
 }
 
-/** What was seen of a namespace that a kube-controller-manager has finished deleting. */
+/** The result of deleting a namespace by kube-controller-manager. */
 export interface NamespaceDeletion {
   readonly seconds: number;
-  /** True if the claim in it is still stored, in a namespace that does not exist. */
+  /** True if its claim is still stored, although the namespace is gone. */
   readonly leftBehind: boolean;
 }
 
-/** Puts a ResourceClaim into a namespace and deletes that, with a kube-controller-manager that uses `target`. */
+/** Creates a namespace with a ResourceClaim and deletes it. The kube-controller-manager uses `target`. */
 export async function deleteNamespaceWithClaim(
   mixed: MixedPlane,
   { target, namespace, witness, narrator }: Record<'target' | 'namespace' | 'witness', string> & { narrator: Narrator },
@@ -32,7 +32,7 @@ export async function deleteNamespaceWithClaim(
     await show(mixed, witness, ['create', 'namespace', namespace]);
     const claim = JSON.stringify(resourceClaim(namespace, 'my-gpu'));
     await show(mixed, witness, ['create', '-f', '-'], { input: claim });
-    // The controller that deletes namespaces has started once the one for ServiceAccounts, which starts after it, acts.
+    // The ServiceAccount controller starts after the namespace controller, so its first action shows that both run.
     await waitUntil('the controller manager to work', async () => {
       const account = await mixed.kubectl(witness, ['get', 'serviceaccount', 'default', '--namespace', namespace]);
       return account.code === 0;
@@ -53,7 +53,7 @@ export async function deleteNamespaceWithClaim(
   }
 }
 
-/** The heart of the story: what a wrong 404 does to a namespace, and the same through the proxy. */
+/** The centre of the story: the harm of a wrong 404 to a namespace, and the same deletion through the proxy. */
 export async function tellNamespaceDeletion(mixed: MixedPlane, narrator: Narrator): Promise<void> {
   const { say, chapter, check } = narrator;
   chapter('4. The harm of that 404: a namespace is deleted while kube-controller-manager uses the old server');

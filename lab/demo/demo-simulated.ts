@@ -6,9 +6,7 @@ import { tellStory } from './demo-story.ts';
 import { createNarrator, type Narrator } from './narrator.ts';
 import type { SimulatedPlane } from './simulated-plane.ts';
 
-/**
- * A narrator each of whose chapters says that what it tells is simulated, and that shows curl where kubectl is missing.
- */
+/** A narrator that marks each chapter as simulated, and that shows curl commands if kubectl is missing. */
 export function createSimulatedNarrator(): Narrator {
   const narrator = createNarrator();
   return {
@@ -35,7 +33,7 @@ export async function tellSimulatedStory(mixed: SimulatedPlane, narrator: Narrat
   described.say('\n9. and 10. need real servers: simulated ones keep every field they are given.');
 }
 
-/** What a wrong 404 does to a namespace, and the same through the proxy. */
+/** Shows the harm of a wrong 404 to a namespace, and the same deletion through the proxy. */
 async function tellDeletion(mixed: SimulatedPlane, narrator: Narrator): Promise<void> {
   const { say, chapter, check } = narrator;
   chapter('4. The harm of that 404: a controller that uses the old server deletes a namespace');
@@ -73,7 +71,10 @@ interface Discovery {
   }[];
 }
 
-/** As the namespace controller: discovers, and deletes every collection; false if anything but 200 or 404 came back. */
+/**
+ * Works like the namespace controller: discovers all resources and deletes every collection. Returns false on any
+ * answer except 200 and 404.
+ */
 async function deleteContent({ fleet, proxyUrl }: SimulatedPlane, target: string, namespace: string): Promise<boolean> {
   const agent = new Agent({ keepAlive: true });
   const base = target === 'proxy' ? proxyUrl : fleet.server(target).url;

@@ -6,7 +6,7 @@ import type { Narrator } from './narrator.ts';
 
 const claims = '/apis/resource.k8s.io/v1/resourceclaims';
 
-/** What the story needs of a control plane, real or simulated. */
+/** The parts of a control plane that the story uses. The control plane is real or simulated. */
 export interface StoryPlane extends Pick<MixedPlane, 'kubectl' | 'plugin' | 'proxyUrl' | 'proxyKubeconfig'> {
   readonly plane: {
     readonly servers: readonly Pick<LabServer, 'hostname' | 'version' | 'url'>[];
@@ -29,7 +29,7 @@ async function threeReady(mixed: StoryPlane): Promise<boolean> {
   return states.length === 3 && states.every((state) => state === 'Ready');
 }
 
-/** Tells the whole story on a control plane of `old-1`, `new-1` and `new-2` whose proxy has `old-1` for home. */
+/** Tells the whole story on a control plane of `old-1`, `new-1` and `new-2`. The proxy's home is `old-1`. */
 export async function tellStory(
   mixed: StoryPlane,
   narrator: Narrator,

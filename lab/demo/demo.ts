@@ -14,14 +14,14 @@ const simulated = process.argv.includes('--simulated');
 interface Show {
   readonly mixed: StoryPlane & { stop(): Promise<void> };
   readonly tell: () => Promise<void>;
-  /** How to reach it from another terminal. */
+  /** A command prefix that reaches it from another terminal. */
   readonly enter: string;
 }
 
 async function startReal(narrator: Narrator): Promise<Show> {
   narrator.chapter('0. A real control plane on this machine');
   narrator.say('   etcd and three kube-apiservers start now, which takes 10 to 30 seconds. The story takes 50 more.\n');
-  // What the last chapters need is alpha.
+  // The last chapters need alpha APIs.
   const young = {
     version: '1.36' as const,
     runtimeConfig: 'scheduling.k8s.io/v1alpha2=true',
@@ -53,7 +53,7 @@ async function startSimulated(narrator: Narrator): Promise<Show> {
 }
 
 async function main(): Promise<number> {
-  // In the middle of the story; what the lab does at `exit` ends every process and removes every file.
+  // For signals in the middle of the story: the lab's `exit` handlers end every process and remove every file.
   let end = (status: number): void => process.exit(status);
   onUnwanted((status) => end(status));
   const narrator = simulated ? createSimulatedNarrator() : createNarrator();
@@ -70,7 +70,7 @@ async function main(): Promise<number> {
       say(`  ${enter}kubectl --kubeconfig ${mixed.proxyKubeconfig} get peerdiscovery`);
       say('Ctrl-C stops everything and leaves nothing behind.');
       await new Promise<void>((resolve) => {
-        // An open timer keeps the process alive until a sign comes.
+        // An open timer keeps the process alive until a signal arrives.
         const alive = setInterval(() => {}, 60_000);
         end = () => {
           clearInterval(alive);

@@ -1,16 +1,16 @@
 import type { MixedPlane } from '../plane/mixed-plane.ts';
 
-/** Tells a story in a terminal, and remembers what did not go as told. */
+/** Tells a story in a terminal, and remembers the claims that failed. */
 export interface Narrator {
   say(text?: string): void;
-  /** The title of all. */
+  /** Prints the title of the story. */
   heading(title: string): void;
   chapter(title: string): void;
   progress(text: string): void;
   check(held: boolean, claim: string): void;
   /** Shows a command with its output, cut to 40 lines. */
   output(command: string, text: string): void;
-  /** Runs kubectl for real and shows it. */
+  /** Runs kubectl and shows the command and its output. */
   show(
     mixed: Pick<MixedPlane, 'kubectl'>,
     target: string,
@@ -21,7 +21,7 @@ export interface Narrator {
   readonly broken: readonly string[];
 }
 
-/** Where a story is told. */
+/** The output of a story. */
 export interface Stage {
   write(text: string): unknown;
   readonly colours: boolean;
@@ -30,12 +30,12 @@ export interface Stage {
 const shownLines = 40;
 const styles = { bold: '1', red: '31', green: '32', cyan: '36', dim: '2' } as const;
 
-/** Standard output, in colour if it is a terminal that has colours and NO_COLOR is not set. */
+/** Standard output. It is coloured on a terminal with colours, unless NO_COLOR is set. */
 export function standardStage(stream: NodeJS.WriteStream = process.stdout): Stage {
   return { write: (text) => stream.write(text), colours: stream.isTTY === true && stream.hasColors() };
 }
 
-/** A narrator who tells one part of a story on this stage. */
+/** A narrator that writes to this stage. */
 export function createNarrator(stage: Stage = standardStage()): Narrator {
   const broken: string[] = [];
   const paint = (style: keyof typeof styles, text: string) =>

@@ -24,7 +24,9 @@ const args = process.argv.slice(2);
 const narrator = createNarrator();
 const pathOf = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 
-/** Gets a real control plane, where the network is still that of the machine; undefined if there is none to be had. */
+/**
+ * Finds or builds a real control plane while this process still has the machine's network; undefined if there is none.
+ */
 async function findControlPlane(): Promise<string | undefined> {
   if (args.includes('--simulated')) return undefined;
   try {
@@ -37,12 +39,10 @@ async function findControlPlane(): Promise<string | undefined> {
   }
 }
 
-/**
- * Runs the demo; its files are in a folder that goes when this process ends, its lifeline ends when this process does.
- */
+/** Runs the demo. Its folder is removed when this process ends. Its lifeline closes then, too. */
 function startDemo(assets: string | undefined, folder: string): ChildProcess {
   const demo = [process.execPath, pathOf('demo.ts'), ...args];
-  // Only real servers need a network of their own.
+  // Only real servers need their own network.
   const [file = '', ...rest] =
     assets === undefined
       ? [...demo, ...(args.includes('--simulated') ? [] : ['--simulated'])]
@@ -54,7 +54,7 @@ function startDemo(assets: string | undefined, folder: string): ChildProcess {
   });
 }
 
-/** Resolves to the demo's exit status once every process that has its end of the lifeline has ended. */
+/** Resolves to the demo's exit status once every process that holds its end of the lifeline has ended. */
 async function untilEnded(child: ChildProcess, lifeline: Socket): Promise<number> {
   const closed = once(lifeline.on('error', () => {}).resume(), 'close');
   const [status] = (await once(child, 'exit')) as [number | null];
@@ -68,7 +68,7 @@ async function untilEnded(child: ChildProcess, lifeline: Socket): Promise<number
 async function main(): Promise<number> {
   let end = (status: number): void => process.exit(status);
   onUnwanted((status) => end(status));
-  // Node ignores this signal otherwise; what is sent to `make` alone reaches this process by the end of `make`.
+  // Node ignores SIGPIPE by default. A signal to `make` alone shows here as the end of `make`.
   process.on('SIGPIPE', () => end(141));
   narrator.heading('PeerDiscovery: a control plane of mixed versions that answers as one');
   narrator.say(
@@ -80,7 +80,7 @@ async function main(): Promise<number> {
   const child = startDemo(assets, folder);
   const lifeline = child.stdio[3] as Socket;
   let asked: number | undefined;
-  // The end of its lifeline tells the demo to stop what it has started.
+  // Closing the lifeline tells the demo to stop everything it has started.
   end = (status) => {
     asked = status;
     lifeline.end();

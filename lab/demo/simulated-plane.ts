@@ -11,15 +11,15 @@ import type { StoryPlane } from './demo-story.ts';
 const program = fileURLToPath(new URL('../../src/bin/peerdiscovery.ts', import.meta.url));
 const pluginProgram = fileURLToPath(new URL('../../src/bin/kubectl-peerdiscovery.ts', import.meta.url));
 
-/** A simulated control plane with the story's three servers, and the unmodified operator and proxy. */
+/** A simulated control plane with the story's three servers, and the real operator and proxy. */
 export interface SimulatedPlane extends StoryPlane {
   readonly fleet: SimulatedControlPlane;
-  /** Undefined where the machine's own kubectl is used. */
+  /** Undefined if the demo uses the machine's own kubectl. */
   readonly builtIn: Kubectl | undefined;
   stop(): Promise<void>;
 }
 
-/** Starts the servers; `kubectl` is the machine's own, or a small one of the lab's where there is none. */
+/** Starts the servers. `kubectl` is the machine's own, or a small replacement from the lab. */
 export async function startSimulatedPlane(): Promise<SimulatedPlane> {
   const fleet = await startSimulatedControlPlane({
     servers: [

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 
 const folder = fileURLToPath(new URL('corpus', import.meta.url));
 
-/** Inputs for a target that have once made it fail. */
+/** Inputs that have made a target fail before. */
 export function readCorpus(target: string): Buffer[] {
   const own = join(folder, target);
   if (!existsSync(own)) return [];
@@ -14,7 +14,7 @@ export function readCorpus(target: string): Buffer[] {
     .map((name) => readFileSync(join(own, name)));
 }
 
-/** Keeps an input for good; gives its path. */
+/** Adds an input to the corpus. Returns its path. */
 export function addToCorpus(target: string, input: Buffer): string {
   const own = join(folder, target);
   mkdirSync(own, { recursive: true });

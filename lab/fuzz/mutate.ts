@@ -1,4 +1,4 @@
-/** Changes one of the inputs in one to four ways: bytes, pieces, words that mean something, parts of another input. */
+/** Changes one of the inputs in one to four ways: bytes, pieces, words of the target, parts of another input. */
 export function mutate(inputs: readonly Buffer[], words: readonly string[], random: () => number): Buffer {
   const below = (most: number) => Math.floor(random() * most);
   const pick = <T>(list: readonly T[]) => list[below(list.length)];
@@ -32,7 +32,7 @@ export function mutate(inputs: readonly Buffer[], words: readonly string[], rand
 
 const maxBytes = 8 * 1024;
 
-/** Removes from an input what its failure does not need. */
+/** Shrinks an input as long as the failure stays the same. */
 export function shrink(input: Buffer, fails: (input: Buffer) => boolean): Buffer {
   let bytes = input;
   for (let size = Math.ceil(bytes.length / 2); size >= 1; size = Math.floor(size / 2))

@@ -14,24 +14,24 @@ import { loadRequestParsers } from '../../src/http/llhttp/request-parser.ts';
 import { examineHead, objectToTarget } from '../../src/http/server/objections.ts';
 import { userHeaders, userOfHeaders } from '../../src/proxy/identity/user-info.ts';
 
-/** A parser, inputs to begin with, and what has to hold for every input. */
+/** A parser, seed inputs, and a property of every input. */
 export interface FuzzTarget {
   readonly name: string;
   readonly inputs: readonly string[];
-  /** What means something to it. */
+  /** Words with a meaning for the parser. */
   readonly words: readonly string[];
-  /** @throws where it does not hold */
+  /** @throws if the property does not hold */
   check(input: Buffer): void;
 }
 
 const limits = { maxHeaderBytes: 4_096, maxHeaderFields: 20 };
 
-/** Every parser that reads what somebody else has written. */
+/** Every parser of data from outside. */
 export function createFuzzTargets(): readonly FuzzTarget[] {
   return [heads(), targets(), frames(), fields(), discovery(), tables(), leases(), names(), accepts()];
 }
 
-/** A head is the same whatever pieces it comes in, and what is in it can be sent on. */
+/** A head must parse the same in any division into pieces, and its content must be valid to send on. */
 function heads(): FuzzTarget {
   const parsers = loadRequestParsers();
   const read = (pieces: readonly Buffer[]) => {
@@ -82,7 +82,7 @@ function heads(): FuzzTarget {
   };
 }
 
-/** A target is understood, or refused in words, and says the same twice. */
+/** A target must be understood or refused with a reason, with the same result when parsed twice. */
 function targets(): FuzzTarget {
   return {
     name: 'targets',
@@ -121,7 +121,7 @@ function targets(): FuzzTarget {
   };
 }
 
-/** Frames are the same whatever pieces they come in, and however often they have to wait. */
+/** Frames must parse the same in any division into pieces, and however often they wait. */
 function frames(): FuzzTarget {
   const read = (pieces: readonly Buffer[], waits = 0) => {
     const seen: string[] = [];
@@ -167,7 +167,7 @@ function frames(): FuzzTarget {
   };
 }
 
-/** A list of fields is within its limits, or cannot be read. */
+/** A list of fields must stay within its limits, or be rejected. */
 function fields(): FuzzTarget {
   const most = { maxBytes: 2_048, maxFields: 16 };
   return {
@@ -201,7 +201,7 @@ function fields(): FuzzTarget {
   };
 }
 
-/** JSON that passes the bounds, or undefined for what is none. */
+/** JSON within the limits; undefined if the input is not JSON. */
 function readJson(input: Buffer): { readonly value: unknown } | undefined {
   if (findJsonExcess(input) !== undefined) return undefined;
   try {
@@ -213,7 +213,7 @@ function readJson(input: Buffer): { readonly value: unknown } | undefined {
 
 const jsonWords = ['{}', '[]', 'null', '""', ',', ':', '"items":', '"__proto__":', '\\ud800', '1e999', '-1', 'true'];
 
-/** A document is refused as one, or reads as the same once it was written. */
+/** A document must be refused, or read back as the same after it was written. */
 function discovery(): FuzzTarget {
   const version = {
     version: 'v1',
@@ -241,7 +241,7 @@ function discovery(): FuzzTarget {
   };
 }
 
-/** A table is refused in words, or every question of a request has an answer. */
+/** A table must be refused with a reason, or answer every request. */
 function tables(): FuzzTarget {
   const table = {
     apiVersion: 'peerdiscovery.dev/v1alpha1',
@@ -283,7 +283,7 @@ function tables(): FuzzTarget {
   };
 }
 
-/** A Lease stands for a server, or is refused in words. */
+/** A Lease must stand for a server, or be refused with a reason. */
 function leases(): FuzzTarget {
   const lease = {
     metadata: {
@@ -309,7 +309,7 @@ function leases(): FuzzTarget {
   };
 }
 
-/** A user arrives as it is, or is refused. */
+/** A user must arrive unchanged, or be refused. */
 function names(): FuzzTarget {
   const headerNames = {
     user: ['X-Remote-User'],
@@ -322,7 +322,7 @@ function names(): FuzzTarget {
     inputs: ['jane\ndev\nops\n', 'system:serviceaccount:a:b\n', 'jürgen\na, b\n'],
     words: [' ', '\t', '\n', '\r', '\0', '\u00c3\u00bc', '\u00ed\u00a0\u0080', '%', ':', ','],
     check: (input) => {
-      // As a certificate is read: whatever is no text has become U+FFFD.
+      // Read like a certificate, so bytes that are not text have become U+FFFD.
       const [name = '', uid = '', ...groups] = input.toString('utf8').split('\n');
       const user = { name, uid, groups: groups.filter((group) => group !== ''), extra: [['Key%', [name]]] as const };
       const headers = userHeaders(user, headerNames);
@@ -337,7 +337,7 @@ function names(): FuzzTarget {
   };
 }
 
-/** Accept is understood or not, and one that asks for aggregated discovery gets no other form. */
+/** Accept must be understood or not, and a client that asks for aggregated discovery must get no other form. */
 function accepts(): FuzzTarget {
   return {
     name: 'accepts',

@@ -1,9 +1,9 @@
 import { openWatches } from '../bench/watches.ts';
 
-/** Where watches find nothing to tell, after the one object that is there. */
+/** A namespace in which watches have no events after its one object. */
 export const idleNamespace = 'load-idle';
 
-/** Opens so many watches, half of them over each protocol; gives how many stand. */
+/** Opens this many watches, half of them over each protocol. Returns a counter of the open ones. */
 export async function openIdleWatches(
   access: { readonly url: string; readonly caFile: string; readonly token: string },
   count: number,

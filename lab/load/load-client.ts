@@ -4,14 +4,14 @@ import { fileURLToPath } from 'node:url';
 
 /** A process that loads the proxy. */
 export interface LoadClient<Tally> {
-  /** What it has seen since the last call. */
+  /** Its counts since the last call. */
   take(): Promise<Tally>;
   end(): void;
 }
 
 const program = fileURLToPath(new URL('run-client.ts', import.meta.url));
 
-/** Starts one; resolves when it is at work. */
+/** Starts a load process. Resolves when it is working. */
 export async function startLoadClient<Tally>(
   role: 'mixed' | 'watches' | 'slow',
   { url, caFile, token }: { readonly url: string; readonly caFile: string; readonly token: string },

@@ -3,11 +3,11 @@ import { request as httpsRequest } from 'node:https';
 import type { ChaosClient, ClientRequest } from '../chaos/client.ts';
 import { createHttp1Client, createHttp2Client } from '../chaos/client.ts';
 
-/** What is asked for, in the namespaces that `start-scene.ts` fills. */
+/** The kinds of requests, in the namespaces that `start-scene.ts` fills. */
 export const kinds = ['get', 'list', 'watch', 'patch', 'exec'] as const;
 export type Kind = (typeof kinds)[number];
 
-/** How the requests of one kind went. */
+/** The results of the requests of one kind. */
 export interface Asked {
   readonly requests: number;
   readonly failed: number;
@@ -15,14 +15,14 @@ export interface Asked {
   readonly p99Ms: number;
 }
 
-/** Since the last time that it was taken. */
+/** Counts since they were last taken. */
 export interface MixedTally {
   readonly kinds: Readonly<Record<Kind, Asked>>;
-  /** What the first failures were. */
+  /** The first failures. */
   readonly failures: readonly string[];
 }
 
-/** Whom the load asks, and as whom. */
+/** The proxy of the load, and its user. */
 export interface LoadAccess {
   readonly url: string;
   readonly ca: string;
@@ -30,7 +30,7 @@ export interface LoadAccess {
 }
 
 export const loadNamespace = 'load';
-/** Number of ConfigMaps that are read and patched. */
+/** The number of ConfigMaps to read and patch. */
 export const mapCount = 20;
 const maps = `/api/v1/namespaces/${loadNamespace}/configmaps`;
 const clientsPerProtocol = 2;
@@ -39,7 +39,7 @@ const boundMs = 30_000;
 const watchSeconds = 2;
 const keptFailures = 20;
 
-/** Weights of kinds; what a watch or an exec takes is mostly waiting. */
+/** The weights of the kinds. A watch or an exec mostly waits. */
 const weights: Readonly<Record<Kind, number>> = { get: 0.5, list: 0.25, patch: 0.15, watch: 0.08, exec: 0.02 };
 
 function chooseKind(random: () => number): Kind {
@@ -56,7 +56,7 @@ function requestFor(kind: Exclude<Kind, 'exec'>, token: string, random: () => nu
   const read = (path: string) => ({ method: 'GET', path, token });
   switch (kind) {
     case 'get':
-      // Every fourth is for a resource that the home server does not serve.
+      // Every fourth read is for a resource that the home server does not serve.
       return read(random() < 0.25 ? '/apis/resource.k8s.io/v1/deviceclasses/load' : `${maps}/${map}`);
     case 'list':
       return read(random() < 0.25 ? '/apis/resource.k8s.io/v1/deviceclasses' : maps);
@@ -73,7 +73,7 @@ function requestFor(kind: Exclude<Kind, 'exec'>, token: string, random: () => nu
   }
 }
 
-/** Runs a command in Pod `web` over WebSocket; gives what went wrong, or nothing. */
+/** Runs a command in Pod `web` over WebSocket. Returns an error message, or undefined. */
 function exec({ url, ca, token }: LoadAccess): Promise<string | undefined> {
   const { hostname, port } = new URL(url);
   const word = randomBytes(8).toString('hex');
@@ -117,7 +117,7 @@ function exec({ url, ca, token }: LoadAccess): Promise<string | undefined> {
   });
 }
 
-/** Asks as fast as it is answered, over both protocols. */
+/** Sends requests over both protocols, each as soon as the last one is answered. */
 export function startMixedLoad(access: LoadAccess, random: () => number, now: () => number): { take(): MixedTally } {
   let took = newTimes();
   let failed = newCounts();

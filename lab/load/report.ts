@@ -2,27 +2,27 @@ import type { Served } from '../attack/measure-attack.ts';
 import { median } from '../bench/median.ts';
 import { type Asked, type Kind, kinds } from './mixed-load.ts';
 
-/** The proxy at one moment. */
+/** A sample of the proxy. */
 export interface Sample {
-  /** Whether connections are flooding it. */
+  /** True while connections flood it. */
   readonly isFlooded: boolean;
   readonly residentBytes: number;
   readonly descriptors: number;
-  /** For how long its event loop was busy with one thing, since the sample before. */
+  /** The longest block of its event loop since the previous sample. */
   readonly loopP99Ms: number;
   readonly loopMaxMs: number;
-  /** The longest delay, less what the process waited for a processor within the same second. */
+  /** The longest delay, minus the time that the process waited for a CPU in the same second. */
   readonly ownLoopMaxMs: number;
   readonly waitedMs: number;
 }
 
-/** One flood, and the calm after it. */
+/** One flood, and the calm period after it. */
 export interface Cycle {
   readonly flood: string;
   readonly samples: readonly Sample[];
-  /** Of JavaScript, after a collection of garbage at its end. */
+  /** The JavaScript heap after a garbage collection at the end. */
   readonly heapBytes: number;
-  /** What two other users had, during the flood and after it. */
+  /** The requests of two other users, during the flood and after it. */
   readonly others: { readonly flooded: Served; readonly calm: Served };
   readonly asked: Readonly<Record<Kind, Asked>>;
 }
@@ -37,7 +37,7 @@ export interface Run {
   readonly seconds: number;
 }
 
-/** What is asked of the run. */
+/** The result of one check. */
 export interface Check {
   readonly what: string;
   readonly value: string;
@@ -46,17 +46,19 @@ export interface Check {
 }
 
 const allowedGrowth = 0.1;
-/** An event loop that is never busy for longer lets every client be heard within the time that it would wait anyway. */
+/**
+ * With an event loop that is never blocked longer, every client is served within the time that it would wait anyway.
+ */
 const loopBoundMs = 1_000;
 const mebibytes = (bytes: number) => `${Math.round(bytes / 2 ** 20)} MiB`;
 
-/** The middle of what the first, and of what the last third of the cycles had. */
+/** The medians of the first and the last third of the cycles. */
 function ends(cycles: readonly Cycle[], pick: (cycle: Cycle) => readonly number[]): readonly [number, number] {
   const third = Math.max(1, Math.floor(cycles.length / 3));
   return [median(cycles.slice(0, third).flatMap(pick)), median(cycles.slice(-third).flatMap(pick))];
 }
 
-/** What the samples without a flood had. */
+/** The values of the samples without a flood. */
 const calm = (pick: (sample: Sample) => number) => (cycle: Cycle) =>
   cycle.samples.filter(({ isFlooded }) => !isFlooded).map(pick);
 

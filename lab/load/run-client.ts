@@ -5,13 +5,13 @@ import { openIdleWatches } from './idle-watches.ts';
 import { startMixedLoad } from './mixed-load.ts';
 import { startSlowReaders } from './slow-readers.ts';
 
-// A process of the load, which answers each message with a tally: node run-client.ts ROLE URL CA-FILE TOKEN NUMBER
+// A process of the load. It answers each message with its counts: node run-client.ts ROLE URL CA-FILE TOKEN NUMBER
 const [role = '', url = '', caFile = '', token = '', given = ''] = process.argv.slice(2);
 const number = Number(given);
-// Clients have machines of their own elsewhere: here they take what proxy and servers leave.
+// Real clients have their own machines. Here they get a low priority, below proxy and servers.
 setPriority(Math.min(19, getPriority() + 10));
 const ca = readFileSync(caFile, 'utf8');
-// Whoever started it is gone.
+// The parent process is gone.
 process.on('disconnect', () => process.exit());
 setInterval(() => {}, 60_000);
 

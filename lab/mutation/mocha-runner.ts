@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import Mocha from 'mocha';
 
-/** What Stryker's instrumented code and its test runner share, as a global. */
+/** The global that Stryker's instrumented code and its test runner share. */
 interface InstrumenterContext {
   activeMutant?: string | undefined;
   currentTestId?: string | undefined;
@@ -13,7 +13,7 @@ interface InstrumenterContext {
 interface TestResult {
   readonly id: string;
   readonly name: string;
-  /** 0 passed, 1 failed. */
+  /** 0 means passed, 1 failed. */
   readonly status: 0 | 1;
   readonly timeSpentMs: number;
   readonly failureMessage?: string;
@@ -31,9 +31,9 @@ interface Options {
 }
 
 /**
- * Runs the tests for Stryker in one process, with the mutant switched on by a global.
+ * Runs the tests for Stryker in one process. A global switches the mutant on.
  *
- * Stryker's own runner for mocha reads mocha's inner files, which mocha 12 has moved. Source of the contract:
+ * Stryker's own mocha runner reads internal files of mocha, which mocha 12 has moved. Source of the contract:
  * `TestRunner` of `@stryker-mutator/api`.
  */
 class MochaRunner {
@@ -50,7 +50,7 @@ class MochaRunner {
     this.#context = globals.__stryker__;
   }
 
-  /** Modules are loaded once, so a mutant in what a module does as it loads needs a new process. */
+  /** Modules load once, so a mutant in code that runs when a module loads needs a new process. */
   async capabilities() {
     return { reloadEnvironment: false };
   }
@@ -100,7 +100,7 @@ class MochaRunner {
 
   async #load(): Promise<Mocha> {
     if (this.#mocha !== undefined) return this.#mocha;
-    // Stryker has a time limit of its own, which counts how long the tests take without a mutant.
+    // Stryker has its own time limit, based on the time of the tests without a mutant.
     const mocha = new Mocha({ reporter: SilentReporter, timeout: 0, bail: true });
     mocha.cleanReferencesAfterRun(false);
     for (const file of this.#files) mocha.addFile(resolve(file));
@@ -138,7 +138,7 @@ function escapePattern(text: string): string {
   return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 }
 
-/** What Stryker shows of a node of the syntax tree, by Babel's names. */
+/** The part of a syntax tree node that Stryker shows, with Babel's names. */
 interface SyntaxPath {
   readonly node: {
     readonly type: string;
@@ -147,7 +147,7 @@ interface SyntaxPath {
   };
 }
 
-/** Leaves texts for people as they are: tests assert the words that programs depend on, and those have no spaces. */
+/** Leaves texts for people unchanged. Tests assert only words that programs depend on, and those contain no spaces. */
 const ignoreProse = {
   shouldIgnore({ node }: SyntaxPath): string | undefined {
     const texts = node.type === 'TemplateLiteral' ? (node.quasis ?? []).map(({ value }) => value.raw) : [node.value];

@@ -1,11 +1,11 @@
-/** Sources that are mutated, and the tests that should notice. */
+/** Source files to mutate, and the tests that should notice. */
 export interface MutationPart {
   readonly name: string;
   readonly sources: readonly string[];
   readonly tests: readonly string[];
 }
 
-/** What decides: an answer, a route, an identity, a limit. */
+/** The code that decides on an answer, a route, an identity or a limit. */
 export const mutationParts: readonly MutationPart[] = [
   { name: 'domain', sources: ['src/domain/**/*.ts'], tests: ['test/domain/**/*.test.ts'] },
   {

@@ -3,7 +3,7 @@ import { ensureHelm } from '../build/build-go-tool.ts';
 import { ensureModuleFiles, foreignDefinitions, openApiOf, releases } from './module-files.ts';
 import { ensureCertManager, ensureFlux, ensureHelm3 } from './programs.ts';
 
-// All that `make test-others` runs, as its suites have no network from which a module could be downloaded.
+// Builds all programs that `make test-others` runs. Its suites have no network from which to download modules.
 const log = (message: string) => void process.stderr.write(`${message}\n`);
 await ensureControlPlane({ versions: ['1.36'], log });
 await ensureHelm(log);

@@ -4,10 +4,10 @@ import type { AddressInfo } from 'node:net';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 
-/** A git repository whose working tree is a folder, which others clone over HTTP. */
+/** A git repository whose working tree is a folder. Others clone it over HTTP. */
 export interface GitServer {
   readonly url: string;
-  /** Commits everything in the folder to branch `main`; resolves to the commit's name. */
+  /** Commits everything in the folder to branch `main`. Resolves to the id of the commit. */
   commit(message: string): string;
   stop(): Promise<void>;
 }
@@ -15,7 +15,7 @@ export interface GitServer {
 /** The service of git's smart HTTP protocol that a clone or fetch uses. */
 const service = 'git-upload-pack';
 
-/** Makes a repository of the folder and serves it, read-only, by git's smart HTTP protocol. */
+/** Turns the folder into a repository, and serves it read-only over git's smart HTTP protocol. */
 export async function serveGit(folder: string, host: string): Promise<GitServer> {
   const identity = ['-c', 'user.name=lab', '-c', 'user.email=lab@example.com'];
   const git = (...args: readonly string[]): string => {

@@ -5,14 +5,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cacheFolder } from '../build/build-control-plane.ts';
 
-/** A folder in the sources of a Go module; Go checks the sources against its checksum database. */
+/** A folder in the sources of a Go module. Go verifies the sources with its checksum database. */
 export interface ModuleFiles {
   readonly module: string;
   readonly version: string;
   readonly path: string;
 }
 
-/** Resolves to a copy of the folder in the cache, which is downloaded once. */
+/** Resolves to a cached copy of the folder. It is downloaded once. */
 export async function ensureModuleFiles(
   { module, version, path }: ModuleFiles,
   log: (message: string) => void,
@@ -31,7 +31,7 @@ export async function ensureModuleFiles(
   return folder;
 }
 
-/** Releases of Kubernetes whose OpenAPI documents the manifests are held to, one of each supported minor. */
+/** Kubernetes releases whose OpenAPI documents check the manifests, one for each supported minor. */
 export const releases = [
   '1.27.16',
   '1.28.15',
@@ -80,7 +80,7 @@ const prometheusDefinitions: ModuleFiles = {
   path: 'example/prometheus-operator-crd',
 };
 
-/** CustomResourceDefinitions of those whose objects we ship. */
+/** The CustomResourceDefinitions for all third-party objects in the manifests. */
 export const foreignDefinitions: readonly ModuleFiles[] = [
   certManagerDefinitions,
   prometheusDefinitions,

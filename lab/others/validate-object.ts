@@ -14,19 +14,19 @@ interface Schema {
   readonly enum?: readonly unknown[];
 }
 
-/** An object of the API, of any kind. */
+/** A Kubernetes object of any kind. */
 export interface ApiObject {
   readonly apiVersion: string;
   readonly kind: string;
   readonly metadata: { readonly name: string };
 }
 
-/** Says what of an object one version of Kubernetes does not know or take, by the OpenAPI documents of its sources. */
+/** Returns the errors that one version of Kubernetes finds in an object, by the OpenAPI documents of its sources. */
 export type Validate = (object: ApiObject) => readonly string[];
 
 type Schemas = Readonly<Record<string, Schema>>;
 
-/** Reads documents as they are found, from the folder `api/openapi-spec/v3` of Kubernetes' sources. */
+/** Reads documents on demand, from the folder `api/openapi-spec/v3` of Kubernetes' sources. */
 export function createValidator(folder: string): Validate {
   const documents = new Map<string, Schemas | undefined>();
   const schemasOf = (apiVersion: string): Schemas | undefined => {
@@ -50,7 +50,7 @@ export function createValidator(folder: string): Validate {
   };
 }
 
-/** What is wrong with a value, each with its path. A field that the schema does not name is wrong. */
+/** The errors in a value, each with its path. A field that the schema does not name is an error. */
 function problemsOf(value: unknown, schema: Schema, schemas: Schemas, path: string): readonly string[] {
   const { $ref, allOf = [], oneOf } = schema;
   if ($ref !== undefined) {
@@ -85,7 +85,7 @@ function problemsOfObject(value: unknown, schema: Schema, schemas: Schemas, path
   const wrong = Object.entries(value).flatMap(([name, field]) => {
     const own = properties?.[name] ?? (typeof additionalProperties === 'object' ? additionalProperties : undefined);
     if (own !== undefined) return problemsOf(field, own, schemas, `${path}.${name}`);
-    // Without either, the schema leaves the object's content open.
+    // Without either, the schema permits any content.
     return properties === undefined ? [] : [`${path}.${name}: is not known`];
   });
   return [...missing, ...wrong];

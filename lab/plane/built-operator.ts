@@ -3,7 +3,7 @@ import { nodeFlags } from '../../scripts/build-rootfs.ts';
 import { buildProduct } from '../build/build-product.ts';
 import type { MixedPlane } from './mixed-plane.ts';
 
-/** Starts the operator as it is shipped; it uses the server of this name. */
+/** Starts the shipped operator. It uses the server with this name. */
 export function startBuiltOperator({ plane }: MixedPlane, server: string): ChildProcess {
   const { url } = plane.server(server);
   const kubeconfig = plane.kubeconfig({ server: url, token: plane.tokens.operator, name: 'built-operator' });
@@ -13,7 +13,7 @@ export function startBuiltOperator({ plane }: MixedPlane, server: string): Child
   });
 }
 
-/** Ends it by SIGTERM; resolves when it has ended. */
+/** Sends SIGTERM. Resolves when the operator has ended. */
 export async function endOperator(operator: ChildProcess): Promise<void> {
   const ended = new Promise((resolve) => operator.once('exit', resolve));
   operator.kill('SIGTERM');

@@ -20,7 +20,7 @@ function newKey(path: string): void {
   openssl(['genpkey', '-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256', '-out', path]);
 }
 
-/** Makes a certificate authority in a folder. */
+/** Creates a certificate authority in a folder. */
 export function makeAuthority(folder: string, name: string): KeyPair {
   const pair = { cert: join(folder, `${name}.crt`), key: join(folder, `${name}.key`) };
   newKey(pair.key);
@@ -49,7 +49,7 @@ export function issue(
   return pair;
 }
 
-/** Makes the key pair that signs ServiceAccount tokens. */
+/** Creates the key pair that signs ServiceAccount tokens. */
 export function makeSigningKey(folder: string): { readonly publicKey: string; readonly privateKey: string } {
   const privateKey = join(folder, 'service-account.key');
   const publicKey = join(folder, 'service-account.pub');

@@ -7,7 +7,7 @@ import { ensureControlPlane, type Minor, programs } from '../build/build-control
 import { waitUntil } from '../wait-until.ts';
 import { inlined, issue, type KeyPair, makeAuthority, makeSigningKey } from './certificates.ts';
 
-/** What a kube-apiserver runs, and how. */
+/** Options of a kube-apiserver. */
 export interface Software {
   readonly version: Minor;
   readonly emulatedVersion?: string;
@@ -19,13 +19,13 @@ export interface Software {
 /** One kube-apiserver to start. */
 export interface ServerOptions extends Software {
   readonly name: string;
-  /** Its name, unless this is given. */
+  /** The hostname; by default its name. */
   readonly hostname?: string;
-  /** DNS names of its certificate besides the Service's; its name, unless this is given. */
+  /** DNS names of its certificate besides the Service's; by default its name. */
   readonly certificateNames?: readonly string[];
-  /** Turns upstream's own Mixed Version Proxy on. */
+  /** Enables upstream's own Mixed Version Proxy. */
   readonly peerCa?: boolean;
-  /** Gives it a member of the etcd cluster that only it speaks to, as a stacked control plane does. */
+  /** Gives it its own member of the etcd cluster, as in a stacked control plane. No other server uses that member. */
   readonly ownEtcd?: boolean;
 }
 
@@ -36,90 +36,92 @@ export interface LabServer {
   /** `ip:port`. */
   readonly address: string;
   readonly url: string;
-  /** For people. */
+  /** The version, for people. */
   readonly version: string;
-  /** Resolves when `/readyz` is ok; under another hostname if one is given. */
+  /** Resolves when `/readyz` is ok. The server can get another hostname. */
   start(hostname?: string): Promise<void>;
-  /** The same with more flags, until it is started again. */
+  /** Starts it with more flags, until it is started again. */
   startWith(flags: readonly string[]): Promise<void>;
-  /** The same at its address with its data, as another version. */
+  /** Starts another version at the same address, with the same data. */
   startAs(software: Software): Promise<void>;
-  /** SIGTERM; resolves when the process has ended. */
+  /** Sends SIGTERM. Resolves when the process has ended. */
   stop(): Promise<void>;
-  /** SIGKILL; resolves when the process has ended. */
+  /** Sends SIGKILL. Resolves when the process has ended. */
   kill(): Promise<void>;
-  /** Stops what is named where it stands: it keeps its connections and answers nothing. */
+  /** Pauses the named part: it keeps its connections and answers nothing. */
   pause(what: Pausable): void;
-  /** Lets it go on. */
+  /** Resumes it. */
   resume(what: Pausable): void;
 }
 
 /**
- * - `server`: its process.
- * - `etcd`: the etcd member that it alone speaks to (`ownEtcd`).
- * - `network`: every packet to its address, and from there, is dropped.
+ * - `server`: the server's process.
+ * - `etcd`: its own etcd member (`ownEtcd`).
+ * - `network`: drops every packet to and from its address.
  */
 export type Pausable = 'server' | 'etcd' | 'network';
 
-/** How a command ended. */
+/** The result of a command. */
 export interface Outcome {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** What a command gets besides its arguments. */
+/** Options for a command. */
 export interface ExecOptions {
   readonly input?: string;
   readonly env?: NodeJS.ProcessEnv;
 }
 
-/** Real kube-apiservers on one etcd, in the network namespace that this process is in. */
+/** Real kube-apiservers on one etcd, in the network namespace of this process. */
 export interface ControlPlane {
   readonly caFile: string;
-  /** Key that signs ServiceAccount tokens. */
+  /** The key that signs ServiceAccount tokens. */
   readonly serviceAccountKeyFile: string;
   readonly servers: readonly LabServer[];
-  /** The second operator's is of the same user; only the user's `uid` in an audit log differs. */
+  /** The second operator has the same user. Only the user's `uid` in an audit log differs. */
   readonly tokens: Readonly<Record<'admin' | 'reader' | 'operator' | 'secondOperator' | 'proxy', string>>;
   server(name: string): LabServer;
-  /** Stops every member of etcd where it stands. */
+  /** Pauses every member of etcd. */
   pauseEtcd(): void;
   resumeEtcd(): void;
-  /** Runs a program; those of the control plane, such as `kubectl`, are the lab's own. */
+  /** Runs a program. Programs of the control plane, such as `kubectl`, are the lab's own. */
   exec(command: string, args: readonly string[], options?: ExecOptions): Promise<Outcome>;
-  /** Starts a program, found the same way, whose output goes to a log and that `stop` ends. */
+  /** Starts a program, found in the same way. Its output goes to a log, and `stop` ends it. */
   spawn(
     command: string,
     args: readonly string[],
     options: {
       readonly name: string;
       readonly env?: NodeJS.ProcessEnv;
-      /** Which version's program; 1.36 if absent. */
+      /** The version whose program to run; 1.36 by default. */
       readonly version?: Minor;
     },
   ): ChildProcess;
-  /** Process of a server, of a member of etcd or of what was spawned under this name; undefined if it does not run. */
+  /** The process id of a server, an etcd member or a spawned program with this name; undefined if it does not run. */
   pidOf(name: string): number | undefined;
-  /** What a program that was spawned under this name has written so far. */
+  /** The output so far of a spawned program with this name. */
   readLog(name: string): string;
   /** Writes a kubeconfig and returns its path. */
   kubeconfig(access: { readonly server: string; readonly token: string; readonly name: string }): string;
-  /** The front-proxy certificate that every server believes. */
+  /** The front-proxy certificate that every server trusts. */
   readonly frontProxyClient: KeyPair;
   /** A client certificate for a subject such as `/O=dev/CN=jane`. */
   issueClientCert(name: string, subject: string, validDays?: string): KeyPair;
   issueServingCert(name: string, dns: readonly string[], ips: readonly string[], validDays?: string): KeyPair;
   /** The last lines of every log. */
   logTails(lines: number): string;
-  /** Ends every process and removes every file; nothing is left. */
+  /** Ends every process and removes every file. */
   stop(): Promise<void>;
 }
 
 const firstAddress = 11;
 const firstEtcdPort = 2379;
 
-/** One member of the etcd cluster: its name, which is also that of its log, and its ports for clients and for peers. */
+/**
+ * One member of the etcd cluster: its name, which is also the name of its log, and its ports for clients and for peers.
+ */
 interface EtcdMember {
   readonly name: string;
   readonly clientUrl: string;
@@ -127,7 +129,8 @@ interface EtcdMember {
 }
 
 /**
- * One member for all; where servers have members of their own, two more, so that a quorum outlives any one of those.
+ * One shared member. If servers have their own members, two more are added, so that a quorum survives the loss of any
+ * one.
  */
 function planEtcd(servers: readonly ServerOptions[]): readonly EtcdMember[] {
   const own = servers.filter(({ ownEtcd }) => ownEtcd === true).map(({ name }) => `etcd-${name}`);
@@ -138,7 +141,7 @@ function planEtcd(servers: readonly ServerOptions[]): readonly EtcdMember[] {
   }));
 }
 
-/** Packets to an address that no device has go nowhere, and nobody is told; connections stay as they are. */
+/** Packets to an address without a device are lost silently; connections stay as they are. */
 function setAddress(action: 'add' | 'del', ip: string): void {
   const { status, stderr } = spawnSync('ip', ['address', action, `${ip}/32`, 'dev', 'lo'], { encoding: 'utf8' });
   if (status !== 0) throw new Error(`ip address ${action} ${ip}: ${stderr}`);
@@ -154,7 +157,7 @@ function flagsOf({ emulatedVersion, runtimeConfig, flags = [] }: Software): read
 
 const serviceAccountGroups = 'system:serviceaccounts,system:serviceaccounts:peerdiscovery-system';
 
-/** Starts etcd and the servers; resolves when every one is ready. */
+/** Starts etcd and the servers. Resolves when all are ready. */
 export async function startControlPlane(options: {
   readonly servers: readonly ServerOptions[];
   readonly log: (message: string) => void;
@@ -169,7 +172,7 @@ export async function startControlPlane(options: {
   const children = new Map<string, ChildProcess>();
   const commands = new Set<ChildProcess>();
   const logs = new Set<string>();
-  // A run of tests keeps the logs for whoever reads of a failure.
+  // A test run keeps the logs, for readers of a failure.
   const kept = process.env.PEERDISCOVERY_TEST_LOGS;
   const logFolder = kept === undefined ? folder : mkdtempSync(join(kept, 'plane-'));
   const killAll = () => {
@@ -191,7 +194,7 @@ export async function startControlPlane(options: {
     });
     child.once('error', (error) => {
       writeFileSync(path, `${error.message}\n`, { flag: 'a' });
-      // A program that could not be started never exits.
+      // A program that could not start never exits.
       if (child.pid === undefined && children.get(name) === child) children.delete(name);
     });
     return child;
@@ -206,7 +209,7 @@ export async function startControlPlane(options: {
     if (child === undefined) return;
     const exited = new Promise((resolve) => child.once('exit', resolve));
     child.kill(signal);
-    // A process that was paused takes no other signal.
+    // A paused process handles the signal only after SIGCONT.
     child.kill('SIGCONT');
     const impatient = setTimeout(() => child.kill('SIGKILL'), 10_000);
     await exited;
@@ -334,7 +337,7 @@ export async function startControlPlane(options: {
     };
     async function launchServer(hostname: string, software: Software): Promise<void> {
       Object.assign(folders, await ensureControlPlane({ versions: [software.version], log: options.log }));
-      // Identity Leases are keyed by hostname, so every server gets one of its own.
+      // The names of identity Leases depend on the hostname, so every server gets its own.
       const script = 'hostname "$1" && shift && exec "$@"';
       const command = [program(software.version, 'kube-apiserver'), ...args, ...flagsOf(software)];
       const child = launch(server.name, 'unshare', ['--uts', 'sh', '-c', script, 'sh', hostname, ...command]);

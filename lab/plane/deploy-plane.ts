@@ -11,10 +11,10 @@ import { ensureControlPlane } from '../build/build-control-plane.ts';
 import { type ControlPlane, type Outcome, startControlPlane } from './control-plane.ts';
 import { type NodeAgent, startNodeAgent } from './node-agent.ts';
 
-/** The repository's root. */
+/** The root of the repository. */
 export const repository = fileURLToPath(new URL('../..', import.meta.url));
 
-/** One request to an apiserver, as its audit log has it. */
+/** One request to a kube-apiserver, from its audit log. */
 export interface AuditEvent {
   readonly verb: string;
   readonly requestURI: string;
@@ -39,19 +39,19 @@ export interface AuditEvent {
 export interface DeployPlane {
   readonly plane: ControlPlane;
   readonly agent: NodeAgent;
-  /** Image file system that Pods run. */
+  /** The image file system that Pods run. */
   readonly rootfs: string;
   /** A scratch folder. */
   readonly folder: string;
-  /** kubectl with the administrator's rights. */
+  /** Runs kubectl with the administrator's rights. */
   kubectl(args: readonly string[], input?: string): Promise<Outcome>;
-  /** As `kubectl`, but anything but success is an error; resolves to standard output. */
+  /** Like `kubectl`, but a failure is an error. Resolves to standard output. */
   must(args: readonly string[], input?: string): Promise<string>;
   /**
    * Runs a shell script as an administrator would: in the repository, with kubectl and the given folders on the PATH.
    */
   shell(script: string, path?: readonly string[]): Promise<Outcome>;
-  /** What ServiceAccounts of PeerDiscovery have asked for so far. */
+  /** The requests of PeerDiscovery's ServiceAccounts so far. */
   audit(): readonly AuditEvent[];
   stop(): Promise<void>;
 }
@@ -78,7 +78,7 @@ rules:
   - level: None
 `;
 
-/** Starts everything; nothing of PeerDiscovery is in the cluster yet. */
+/** Starts everything. PeerDiscovery is not yet installed. */
 export async function startDeployPlane(log: (message: string) => void): Promise<DeployPlane> {
   const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-deploy-'));
   const rootfs = join(folder, 'rootfs');
@@ -174,7 +174,7 @@ async function addNode(must: DeployPlane['must'], name: string, ip: string): Pro
   const conditions = [{ type: 'Ready', status: 'True', reason: 'Lab', message: '' }];
   const status = { addresses: [{ type: 'InternalIP', address: ip }], conditions, allocatable: { pods: '110' } };
   await must(['patch', 'node', name, '--subresource=status', '--type=merge', '-p', JSON.stringify({ status })]);
-  // Set by the admission plugin TaintNodesByCondition until a node controller, which is not here, sees the Node as
-  // ready.
+  // The admission plugin TaintNodesByCondition sets this taint. No node controller runs here to remove it once the Node
+  // is ready.
   await must(['patch', 'node', name, '--type=merge', '-p', '{"spec":{"taints":null}}']);
 }

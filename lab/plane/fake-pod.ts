@@ -2,7 +2,9 @@ import type { MixedPlane } from './mixed-plane.ts';
 
 const kubeletAddress = '10.77.0.38';
 
-/** Makes Pod `web` on a Node whose kubelet is the lab's: it streams, and what it runs, it runs on this machine. */
+/**
+ * Creates Pod `web` on a Node with the lab's kubelet. The kubelet streams, and runs the Pod's commands on this machine.
+ */
 export async function startFakePod(mixed: MixedPlane): Promise<void> {
   const must = async (args: readonly string[], input?: object) => {
     const { code, stderr } = await mixed.kubectl('old-1', args, input && JSON.stringify(input));

@@ -4,62 +4,64 @@ import { fileURLToPath } from 'node:url';
 import type { Minor } from '../build/build-control-plane.ts';
 import { type ControlPlane, type Outcome, type ServerOptions, startControlPlane } from './control-plane.ts';
 
-/** The repository's root. */
+/** The root of the repository. */
 export const repository = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const program = join(repository, 'src', 'bin', 'peerdiscovery.ts');
 const pluginProgram = join(repository, 'src', 'bin', 'kubectl-peerdiscovery.ts');
 
-/** Where the operator and the proxies run, and through which apiserver. */
+/** Where the operator and the proxies run, and which kube-apiserver they use. */
 export interface MixedPlaneOptions {
   readonly servers: readonly ServerOptions[];
-  /** Name of the server that the operator, the proxy and the set-up use. */
+  /** The name of the server that the operator, the proxy and the setup use. */
   readonly home: string;
   readonly log: (message: string) => void;
-  /** Spec of the PeerDiscovery `cluster`. */
+  /** The spec of the PeerDiscovery `cluster`. */
   readonly spec?: object;
 }
 
-/** How a program runs beside the first of its kind. */
+/** Options for an additional instance of a program. */
 export interface RunAs {
-  /** Of its log. */
+  /** The name of its log. */
   readonly name?: string;
   /** A command that starts it, such as `setpriv` with its arguments. */
   readonly by?: readonly string[];
 }
 
-/** How a proxy runs beside the first one. */
+/** Options for an additional proxy. */
 export interface RunProxyAs extends RunAs {
-  /** False for one without `--home`, so that each client connection has a home of its own. */
+  /** False for a proxy without `--home`: each client connection then has its own home. */
   readonly pinned?: boolean;
 }
 
-/** A real control plane of several versions with PeerDiscovery installed in it. */
+/** A real control plane of several versions with PeerDiscovery installed. */
 export interface MixedPlane {
   readonly plane: ControlPlane;
-  /** URL of the proxy. */
+  /** The URL of the proxy. */
   readonly proxyUrl: string;
   readonly proxyKubeconfig: string;
-  /** kubectl with the administrator's rights against a server by name, or against the proxy. */
+  /** Runs kubectl with the administrator's rights against a server by name, or against the proxy. */
   kubectl(target: string, args: readonly string[], input?: string): Promise<Outcome>;
-  /** The plugin of kubectl, likewise. */
+  /** Runs the kubectl plugin in the same way. */
   plugin(target: string, args: readonly string[]): Promise<Outcome>;
   kubeconfigOf(target: string): string;
   startOperator(flags?: readonly string[], as?: RunAs): ChildProcess;
   startProxy(flags?: readonly string[], as?: RunProxyAs): ChildProcess;
-  /** Starts a kube-controller-manager with the administrator's rights that uses a server by name, or the proxy. */
+  /** Starts a kube-controller-manager with the administrator's rights. It uses a server by name, or the proxy. */
   startControllerManager(target: string, emulatedVersion?: string, version?: Minor): ChildProcess;
   stop(): Promise<void>;
 }
 
 const proxyAddress = '10.77.0.30';
-/** Of a second proxy; the serving certificate names it too. */
+/** The address of a second proxy. The serving certificate names it, too. */
 export const secondProxyAddress = '10.77.0.31';
-/** Every address that the serving certificate of the proxies names. */
+/** Every address in the proxies' serving certificate. */
 export const proxyAddresses = [proxyAddress, secondProxyAddress] as const;
 const proxyPort = 6443;
 const namespace = 'peerdiscovery-system';
 
-/** Starts the servers, installs CRD and roles, registers control-plane Nodes, then starts operator and proxy. */
+/**
+ * Starts the servers, installs the CRD and the roles, registers control-plane Nodes, then starts operator and proxy.
+ */
 export async function startMixedPlane(options: MixedPlaneOptions): Promise<MixedPlane> {
   const plane = await startControlPlane({ servers: options.servers, log: options.log });
   try {
@@ -95,7 +97,7 @@ async function install(plane: ControlPlane, options: MixedPlaneOptions): Promise
   await must(['wait', '--for=condition=Established', '--timeout=60s', 'crd/peerdiscoveries.peerdiscovery.dev']);
   for (const server of plane.servers) {
     const ip = server.address.slice(0, server.address.lastIndexOf(':'));
-    // A kubelet writes its host's name in lower case.
+    // A kubelet writes the name of its host in lower case.
     const node = server.hostname.toLowerCase();
     const labels = { 'node-role.kubernetes.io/control-plane': '', 'kubernetes.io/hostname': server.hostname };
     await must(

@@ -8,22 +8,22 @@ import { type ApiClient, ApiError } from '../../src/adapters/kubernetes/api-clie
 import { deviceOf, podProcess } from './pod-process.ts';
 import { type VolumeSource, writeVolumes } from './pod-volumes.ts';
 
-/** What the agent runs Pods with. */
+/** The inputs of the agent. */
 export interface NodeAgentOptions {
   readonly client: ApiClient;
   readonly rootfs: string;
   readonly entrypoint: readonly string[];
-  /** Where Pods are told that the API is. */
+  /** The address of the API for Pods. */
   readonly apiServer: { readonly host: string; readonly port: string };
   readonly launch: (command: string, args: readonly string[], name: string) => ChildProcess;
   readonly log: (message: string) => void;
 }
 
-/** Plays scheduler, kubelet and container runtime for PeerDiscovery's own Pods. */
+/** Replaces scheduler, kubelet and container runtime for PeerDiscovery's own Pods. */
 export interface NodeAgent {
-  /** Process ids of running containers by `namespace/name`. */
+  /** Process ids of running containers, by `namespace/name`. */
   pids(): ReadonlyMap<string, number>;
-  /** Ends every container and removes what belongs to it. */
+  /** Ends every container and removes its resources. */
   stop(): Promise<void>;
 }
 
@@ -43,13 +43,13 @@ interface Running {
 const bridge = 'pods';
 const gateway = '10.78.0.1';
 const tickMs = 200;
-/** A kubelet looks at mounted Secrets about once a minute; tests need not wait that long. */
+/** A kubelet checks mounted Secrets about once a minute. Tests should not wait that long. */
 const volumesEveryMs = 2_000;
 
 /**
- * Runs every Pod with the label of PeerDiscovery that the API server has admitted, as its spec says: image file system,
+ * Runs every Pod with PeerDiscovery's label that the API server has admitted, according to its spec: image file system,
  * arguments, environment, volumes with a bound token, user, read-only root, own network, readiness probe, grace period.
- * What it cannot do without a container runtime: seccomp, cgroups, NetworkPolicy.
+ * Without a container runtime it cannot apply seccomp, cgroups and NetworkPolicy.
  */
 export function startNodeAgent(options: NodeAgentOptions): NodeAgent {
   const { client, log } = options;
@@ -138,7 +138,7 @@ export function startNodeAgent(options: NodeAgentOptions): NodeAgent {
       ip(['link', 'add', device, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', String(child.pid)]);
       ip(['link', 'set', device, 'master', bridge, 'up']);
     } catch (error) {
-      // The next tick starts it anew.
+      // The next tick restarts it.
       running.delete(pod.metadata?.uid ?? '');
       child.kill('SIGKILL');
       rmSync(folder, { recursive: true, force: true });
@@ -180,7 +180,7 @@ export function startNodeAgent(options: NodeAgentOptions): NodeAgent {
       for (const probe of probes) ready &&= await passes(probe, entry);
       if (ready === entry.ready) return;
       await ignoreMissing(client.patchMerge(podPath(entry.pod, '/status'), { status: statusOf(entry, ready) }));
-      // Only now: a report that failed is made again.
+      // The state is stored only now, so that a failed report is sent again.
       entry.ready = ready;
     } finally {
       entry.probing = false;
@@ -281,7 +281,7 @@ function statusOf({ pod, podIp, startedAt, ended }: Running, ready: boolean): ob
   };
 }
 
-/** Waits until a process that has just been started has left our network; throws if it ends before. */
+/** Waits until a process that has just started has left our network. Throws if it ends before. */
 async function inNetworkOfItsOwn(child: ChildProcess): Promise<void> {
   const networkOf = (process: number | 'self') => readlinkSync(`/proc/${process}/ns/net`);
   while (child.pid === undefined || networkOf(child.pid) === networkOf('self')) {

@@ -1,33 +1,36 @@
 import type { V1Container, V1Pod } from '@kubernetes/client-node';
 
-/** A Pod's container as a command of this machine: its own mount and network namespaces, user, and read-only root. */
+/**
+ * Runs a Pod's container as a command of this machine, with its own mount and network namespaces, user, and read-only
+ * root.
+ */
 export interface PodProcess {
   readonly command: string;
   readonly args: readonly string[];
 }
 
-/** Where the Pod runs. */
+/** The location of the Pod. */
 export interface PodPlace {
   /** The image's file system. */
   readonly rootfs: string;
   readonly entrypoint: readonly string[];
-  /** An empty folder of this Pod's own. */
+  /** An empty folder for this Pod. */
   readonly folder: string;
   readonly podIp: string;
   readonly hostIp: string;
-  /** Of the bridge that Pods are on; a Pod with `hostNetwork` needs none. */
+  /** The address of the Pods' bridge. A Pod with `hostNetwork` needs none. */
   readonly gateway: string;
-  /** Host folder of each volume. */
+  /** The host folder of each volume. */
   readonly volumes: ReadonlyMap<string, string>;
-  /** What a kubelet puts into every container's environment. */
+  /** The API server in the variables that a kubelet sets in every container. */
   readonly apiServer: { readonly host: string; readonly port: string };
-  /** False in a user namespace that has one user only. */
+  /** False in a user namespace with only one user. */
   readonly canChangeUser: boolean;
 }
 
 /**
- * The environment of a container with references to fields of its Pod and to earlier variables resolved, as a kubelet
- * does: https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/.
+ * The environment of a container. References to Pod fields and to earlier variables are resolved, as in a kubelet:
+ * https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/.
  */
 function resolveEnvironment(
   container: V1Container,
@@ -49,17 +52,17 @@ function resolveEnvironment(
   return environment;
 }
 
-/** Replaces `$(NAME)` where NAME is known, and leaves everything else, as a kubelet does. */
+/** Replaces `$(NAME)` if NAME is known, and leaves everything else, as a kubelet does. */
 function expand(text: string, environment: ReadonlyMap<string, string>): string {
   return text.replace(/\$\(([A-Za-z_][A-Za-z0-9_]*)\)/g, (whole, name: string) => environment.get(name) ?? whole);
 }
 
-/** Name of a Pod's network device on the machine's side. */
+/** The name of a Pod's network device on the machine's side. */
 export function deviceOf(podIp: string): string {
   return `pod${podIp.replaceAll('.', '').slice(-8)}`;
 }
 
-/** The command that runs the only container of an admitted Pod. */
+/** The command that runs the single container of an admitted Pod. */
 export function podProcess(pod: V1Pod, place: PodPlace): PodProcess {
   const [container, ...more] = pod.spec?.containers ?? [];
   if (container === undefined || more.length > 0) throw new Error('the lab runs Pods of one container');
@@ -71,7 +74,7 @@ export function podProcess(pod: V1Pod, place: PodPlace): PodProcess {
   const mounts = (container.volumeMounts ?? []).flatMap(({ name, mountPath }) => {
     const source = place.volumes.get(name);
     if (source === undefined) throw new Error(`the Pod has no volume ${name}`);
-    // A runtime makes mount points in a layer of the container's own; here the image has them in common.
+    // A runtime creates mount points in the container's own layer. Here, all Pods share those of the image.
     const target = quoted(root + mountPath);
     const writable = pod.spec?.volumes?.find((volume) => volume.name === name)?.emptyDir !== undefined;
     return [

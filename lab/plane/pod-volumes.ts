@@ -2,19 +2,19 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSy
 import { join } from 'node:path';
 import type { V1ConfigMap, V1KeyToPath, V1Pod, V1Secret, V1Volume } from '@kubernetes/client-node';
 
-/** What a kubelet asks the API server for. */
+/** The requests of a kubelet to the API server. */
 export interface VolumeSource {
   secret(namespace: string, name: string): Promise<V1Secret | undefined>;
   configMap(namespace: string, name: string): Promise<V1ConfigMap | undefined>;
-  /** A token that is bound to the Pod. */
+  /** Requests a token that is bound to the Pod. */
   token(pod: V1Pod, audience: string | undefined, seconds: number | undefined): Promise<string>;
 }
 
 type Files = ReadonlyMap<string, Buffer>;
 
 /**
- * Writes every volume of a Pod into folders, each file swapped whole; a Secret or ConfigMap that does not exist yet is
- * named in the result, and the Pod has to wait for it, as on a real node.
+ * Writes every volume of a Pod into folders, and replaces each file atomically. The result names a Secret or ConfigMap
+ * that does not exist yet; the Pod must wait for it, as on a real node.
  */
 export async function writeVolumes(
   pod: V1Pod,
@@ -26,7 +26,7 @@ export async function writeVolumes(
   for (const volume of pod.spec?.volumes ?? []) {
     const target = join(folder, 'volumes', volume.name);
     mkdirSync(target, { recursive: true });
-    // As a kubelet does, whoever the container's user is.
+    // As in a kubelet, regardless of the container's user.
     if (volume.emptyDir !== undefined) chmodSync(target, 0o777);
     folders.set(volume.name, target);
     const files = await filesOf(pod, volume, target, source, missing);
@@ -78,7 +78,7 @@ async function filesOf(
     if (part.secret?.name !== undefined) entries.push(...(await secret(part.secret.name, part.secret.items)));
     if (part.configMap?.name !== undefined)
       entries.push(...(await configMap(part.configMap.name, part.configMap.items)));
-    // Tokens are good for an hour, longer than the lab lives.
+    // Tokens are valid for an hour, which is longer than the lab runs.
     if (part.serviceAccountToken !== undefined && !existsSync(join(target, part.serviceAccountToken.path))) {
       const { audience, expirationSeconds, path } = part.serviceAccountToken;
       entries.push([path, Buffer.from(await source.token(pod, audience, expirationSeconds))]);

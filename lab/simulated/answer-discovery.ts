@@ -15,9 +15,9 @@ import type { VersionProfile } from './version-profile.ts';
 type Form = 'v2' | 'v2beta1' | 'legacy' | 'none';
 
 /**
- * Answers `/api`, `/apis` and what is below them down to a group-version; undefined for any other path.
+ * Answers `/api`, `/apis` and the paths below them down to a group-version; undefined for any other path.
  *
- * Protobuf, which kube-apiserver offers as well, is not.
+ * kube-apiserver also offers protobuf. This simulation does not.
  */
 export function answerDiscovery(
   request: SimulatedRequest,
@@ -115,7 +115,7 @@ function legacyGroup({ name, versions = [] }: GroupDiscovery): object {
 function legacyResources(resource: ResourceDiscovery, group: string): object[] {
   const namespaced = resource.scope === 'Namespaced';
   const kindOf = (kind: ResourceDiscovery['responseKind']) => ({
-    // Left out where they are those of the list.
+    // Omitted if they equal those of the list.
     ...(kind !== undefined &&
       kind.group !== '' &&
       kind.group !== group && { group: kind.group, version: kind.version }),

@@ -19,7 +19,7 @@ import { matchesFields, matchesLabels } from './selectors.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** Everything about the resource of a request. */
+/** A resource request, its resource, and its server. */
 interface Target extends ResourcePath {
   readonly discovery: ResourceDiscovery;
   readonly key: ObjectKey;
@@ -28,9 +28,9 @@ interface Target extends ResourcePath {
 }
 
 /**
- * Answers a request for a resource as an apiserver does: generic CRUD, lists, watches, apply and merge patch.
+ * Answers a resource request as a kube-apiserver does: generic CRUD, lists, watches, apply and merge patch.
  *
- * There is no validation by schema, no defaulting, no admission, and everybody who is known may do everything.
+ * There is no schema validation, no defaulting and no admission, and every known user may do everything.
  */
 export function answerResource(request: SimulatedRequest, context: AnswerContext, now: number): Answer {
   const path = readResourcePath(request.path);
@@ -136,7 +136,7 @@ function list(request: SimulatedRequest, context: AnswerContext, target: Target,
       items: items.map(presentMetadata),
     });
   const untyped = context.apis.isCustom(target.group, target.resource);
-  // Items of built-in lists do not repeat what they are.
+  // Items of built-in lists omit their kind and version.
   const shown = untyped ? items : items.map(({ kind: _, apiVersion: __, ...item }) => item);
   return answerObject({ kind: `${target.kind}List`, apiVersion: target.apiVersion, metadata, items: shown });
 }
@@ -193,7 +193,8 @@ function patch(request: SimulatedRequest, context: AnswerContext, target: Target
   }
   if (before === undefined) return objectNotFound(target);
   const custom = context.apis.isCustom(target.group, target.resource);
-  // A strategic merge is taken for a plain one: right for maps and scalars, and lists are replaced whole.
+  // A strategic merge patch is treated as a plain merge patch. That is right for maps and scalars, but replaces whole
+  // lists.
   if (type === 'application/merge-patch+json' || (type === 'application/strategic-merge-patch+json' && !custom))
     return store(context, target, before, mergePatch(before, body) as Fields);
   return answerStatus(415, 'UnsupportedMediaType', `the body of the request was in an unknown format - ${type}`);
@@ -206,7 +207,7 @@ function remove(context: AnswerContext, target: Target): Answer {
   return answerObject({ kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', details });
 }
 
-/** Writes an object with what an apiserver always sees to: preconditions, subresources, generation. */
+/** Writes an object, and handles what a kube-apiserver always handles: preconditions, subresources, generation. */
 function store(context: AnswerContext, target: Target, before: StoredObject | undefined, object: Fields): Answer {
   const { namespace } = target.key;
   if (namespace !== '' && context.store.get({ resource: '/namespaces', namespace: '', name: namespace }) === undefined)
@@ -231,7 +232,7 @@ function store(context: AnswerContext, target: Target, before: StoredObject | un
     const metadata = { ...before?.metadata, ...(managedFields !== undefined && { managedFields }) };
     Object.assign(next, before, { metadata, status });
   } else if (hasStatus) {
-    // What a client writes here into status is dropped, as on a real server.
+    // A client's changes to the status are dropped here, as on a real server.
     if (before?.status === undefined) delete next.status;
     else next.status = before.status;
   }

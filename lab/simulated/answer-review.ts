@@ -1,8 +1,6 @@
 import { type Answer, type AnswerContext, answerObject, type SimulatedRequest } from './answer.ts';
 
-/**
- * Answers the reviews that components ask for; undefined for any other kind. Everybody who is known may do everything.
- */
+/** Answers the reviews that components create; undefined for any other kind. Every known user may do everything. */
 export function answerReview(
   request: SimulatedRequest,
   { users }: AnswerContext,

@@ -6,10 +6,10 @@ import { matchesFields, matchesLabels } from './selectors.ts';
 const bookmarkEveryMs = 60_000;
 
 /**
- * Streams changes from a resource version on: after a compaction 410, with bookmarks where they are asked for, and
- * after `timeoutSeconds` a clean end.
+ * Streams changes from a resource version on: 410 after a compaction, bookmarks on request, and a clean end after
+ * `timeoutSeconds`.
  *
- * An object that begins or ceases to match the selectors is told as added or deleted, as kube-apiserver does.
+ * An object that begins or ceases to match the selectors is sent as added or deleted, as in kube-apiserver.
  */
 export function answerWatch(
   request: SimulatedRequest,

@@ -1,7 +1,7 @@
 import type { ObjectStore } from './object-store.ts';
 import type { ServedApis } from './served-apis.ts';
 
-/** A request, read whole. */
+/** A request that was read completely. */
 export interface SimulatedRequest {
   readonly method: string;
   /** Without the query. */
@@ -9,17 +9,17 @@ export interface SimulatedRequest {
   readonly query: URLSearchParams;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly body: unknown;
-  /** Undefined for an anonymous one. */
+  /** Undefined for an anonymous user. */
   readonly user: SimulatedUser | undefined;
 }
 
-/** Who a token stands for. */
+/** The user of a token. */
 export interface SimulatedUser {
   readonly name: string;
   readonly groups: readonly string[];
 }
 
-/** What to answer. */
+/** The answer to send. */
 export type Answer =
   | {
       readonly kind: 'object';
@@ -35,15 +35,15 @@ export type Answer =
     }
   | { readonly kind: 'watch'; readonly start: (watcher: Watcher) => () => void };
 
-/** Where a watch sends its events. */
+/** The stream of a watch. */
 export interface Watcher {
   send(event: { readonly type: string; readonly object: object }): void;
   end(): void;
-  /** Calls back once after a time, unless the watch has ended. */
+  /** Calls back once after this time, unless the watch has ended. */
   after(ms: number, act: () => void): void;
 }
 
-/** What answering depends on. */
+/** The state that answers depend on. */
 export interface AnswerContext {
   readonly apis: ServedApis;
   readonly store: ObjectStore;
@@ -55,7 +55,7 @@ export function answerObject(object: object, status = 200): Answer {
   return { kind: 'object', status, object };
 }
 
-/** A failure as Kubernetes puts it. */
+/** A failure in the form that Kubernetes uses. */
 export function answerStatus(
   code: number,
   reason: string,
@@ -79,10 +79,10 @@ export function failure(code: number, reason: string, message: string, details?:
   };
 }
 
-/** What a server says of a path that no API is at. */
+/** The answer for a path without an API. */
 export const pageNotFound: Answer = { kind: 'text', status: 404, text: '404 page not found\n' };
 
-/** What a server says of a group that it knows and a version or resource that it does not; seen on 1.33 and 1.36. */
+/** The answer for a version or resource that the server lacks, in a group that it has. Seen on 1.33 and 1.36. */
 export const resourceNotFound: Answer = answerStatus(
   404,
   'NotFound',

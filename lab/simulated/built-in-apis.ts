@@ -10,9 +10,10 @@ import type { SimulatedVersion } from './version-profile.ts';
 const allVerbs = 'create,delete,deletecollection,get,list,patch,update,watch';
 
 /**
- * What kube-apiserver serves by default, as 1.36.3 lists it and in its order; `since` and `until` are minors of 1.x.
+ * The APIs that kube-apiserver serves by default, in the order of 1.36.3. `since` and `until` are minors of 1.x.
  *
- * Taken from the `nopeer` documents of real servers for 1.33 to 1.36, and from Kubernetes' release notes below.
+ * Sources: the `nopeer` documents of real servers of 1.33 to 1.36, and the Kubernetes release notes for earlier
+ * versions.
  */
 const table = `
 [v1]
@@ -229,7 +230,7 @@ function parseTable(): RangedVersion[] {
   return versions;
 }
 
-/** Group and version are empty where they are those of the list, as kube-apiserver writes them. */
+/** Group and version are empty if they equal those of the list, as kube-apiserver writes them. */
 function kindOf(text: string): GroupVersionKind {
   const [kind = '', version = '', group = ''] = text.split('/').reverse();
   return { group, version, kind };

@@ -4,13 +4,13 @@ import { stringify } from 'yaml';
 import { sendRequest } from './send-request.ts';
 import type { SimulatedControlPlane } from './simulated-control-plane.ts';
 
-/** The few commands that the demo shows, where kubectl is missing. */
+/** The few kubectl commands of the demo, for machines without kubectl. */
 export interface Kubectl {
   run(
     target: string,
     args: readonly string[],
   ): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }>;
-  /** The same request as a curl command, for people. */
+  /** The same request as a curl command, for readers. */
   describe(target: string, args: readonly string[]): string;
 }
 
@@ -27,7 +27,8 @@ interface Table {
 }
 
 /**
- * Knows `get RESOURCE [NAME] [-o wide|yaml|json] [--namespace NS]` and `get --raw PATH`; the server makes the tables.
+ * Supports `get RESOURCE [NAME] [-o wide|yaml|json] [--namespace NS]` and `get --raw PATH`. The server formats the
+ * tables.
  */
 export function createBuiltInKubectl(fleet: SimulatedControlPlane, urlOf: (target: string) => string): Kubectl {
   const ca = readFileSync(fleet.caFile);

@@ -1,22 +1,22 @@
 import type { GroupDiscovery } from '../../src/domain/discovery-document.ts';
 
-/** How a server misbehaves; crashing, draining and false certificates are acts of the server, not answers. */
+/** The faults of a server's answers. Crashes, draining and false certificates are methods of the server instead. */
 export type Fault =
-  /** Takes every request and never answers. */
+  /** The server accepts every request and never answers. */
   | { readonly kind: 'hang' }
-  /** Answers every request late. */
+  /** The server answers every request late. */
   | { readonly kind: 'slow'; readonly delayMs: number }
-  /** `/readyz` says 500; all else works. */
+  /** `/readyz` answers 500; everything else works. */
   | { readonly kind: 'notReady' }
-  /** Discovery is not what it should be. */
+  /** The discovery is wrong. */
   | { readonly kind: 'garbage'; readonly body: GarbageBody }
-  /** Discovery leaves out what is served, given as `group/version/resource`, and lists what is not. */
+  /** Discovery omits served resources, given as `group/version/resource`, and lists others that are not served. */
   | { readonly kind: 'lie'; readonly hidden: readonly string[]; readonly invented: readonly GroupDiscovery[] };
 
-/** What comes instead of a discovery document. */
+/** The bytes that replace a discovery document. */
 export type GarbageBody = 'endless' | 'gigabyte' | 'wrongTypes' | 'notJson' | 'halfBody';
 
-/** What a lying server lists. */
+/** The discovery list of a lying server. */
 export function applyLie(
   groups: readonly GroupDiscovery[],
   { hidden, invented }: Extract<Fault, { kind: 'lie' }>,
@@ -31,7 +31,7 @@ export function applyLie(
   return [...listed, ...invented];
 }
 
-/** The bytes of a garbage body, the last of which may never come; `breakOff` says that the connection is to be cut. */
+/** The bytes of a garbage body, which may never end; `breakOff` says that the connection breaks. */
 export function garbageBytes(body: GarbageBody): { readonly chunks: Iterable<Buffer>; readonly breakOff: boolean } {
   const list = '{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/v2","metadata":{},"items":[';
   switch (body) {

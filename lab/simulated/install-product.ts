@@ -2,17 +2,17 @@ import { createServer } from 'node:net';
 import { customResourceDefinition } from '../../src/api/custom-resource-definition.ts';
 import type { SimulatedControlPlane } from './simulated-control-plane.ts';
 
-/** Where operator and proxy look for the routing table. */
+/** The place of the routing table, for operator and proxy. */
 export const productNamespace = 'peerdiscovery-system';
 
-/** Puts the definition, the namespace and a PeerDiscovery in place, as `kubectl apply -k config` and a sample do. */
+/** Creates the definition, the namespace and a PeerDiscovery, as `kubectl apply -k config` and a sample do. */
 export function installProduct({ store, servers }: SimulatedControlPlane, spec: object = {}): void {
   const definition = customResourceDefinition();
   const { name } = definition.metadata;
   store.put({ resource: 'apiextensions.k8s.io/customresourcedefinitions', namespace: '', name }, definition);
   const namespace = { metadata: { name: productNamespace }, spec: {} };
   store.put({ resource: '/namespaces', namespace: '', name: productNamespace }, namespace);
-  // Loopback is refused unless it is named, and all servers have the port that the first one chose.
+  // The operator refuses loopback addresses unless the object permits them. All servers use the port of the first one.
   const addresses = { allowedCIDRs: ['127.0.0.0/8'], port: Number(servers[0]?.address.split(':')[1]) };
   store.put(
     { resource: 'peerdiscovery.dev/peerdiscoveries', namespace: '', name: 'cluster' },
@@ -25,7 +25,7 @@ export function installProduct({ store, servers }: SimulatedControlPlane, spec: 
   );
 }
 
-/** A port of 127.0.0.1 on which nobody listens just now. */
+/** A free port of 127.0.0.1. */
 export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer();

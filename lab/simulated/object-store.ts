@@ -9,7 +9,7 @@ export interface StoredObject {
   readonly [field: string]: unknown;
 }
 
-/** The metadata that the simulation reads or writes; the rest passes through. */
+/** The metadata that the simulation uses. It keeps all other metadata unchanged. */
 export interface ObjectMeta {
   readonly name: string;
   readonly namespace?: string;
@@ -23,45 +23,47 @@ export interface ObjectMeta {
   readonly [field: string]: unknown;
 }
 
-/** Which fields a manager has applied; the simulation keeps plain paths where Kubernetes keeps `fieldsV1`. */
+/** The fields that a manager has applied. The simulation keeps plain paths instead of Kubernetes' `fieldsV1`. */
 export interface ManagedFields {
   readonly manager: string;
   readonly subresource?: string;
   readonly paths: readonly string[];
 }
 
-/** One change, as a watch tells it. */
+/** One change, as a watch reports it. */
 export interface StoreEvent {
   readonly type: 'ADDED' | 'MODIFIED' | 'DELETED';
   readonly revision: number;
-  /** `group/resource`, of all versions together. */
+  /** `group/resource`, for all versions together. */
   readonly resource: string;
   readonly object: StoredObject;
-  /** What it was before. */
+  /** The object before the change. */
   readonly before?: StoredObject;
 }
 
-/** Where an object is: `group/resource` (the core group is empty), and its namespace, empty if it has none. */
+/**
+ * The location of an object: `group/resource` (the core group is empty), and its namespace, empty for cluster scope.
+ */
 export interface ObjectKey {
   readonly resource: string;
   readonly namespace: string;
   readonly name: string;
 }
 
-/** The etcd that all simulated servers share: every write has a revision, and whoever listens hears of it at once. */
+/** The etcd that all simulated servers share. Every write has a revision, and listeners get it at once. */
 export interface ObjectStore {
   readonly revision: number;
   get(key: ObjectKey): StoredObject | undefined;
-  /** Objects of a resource, in all namespaces if that is empty, in the order of their keys. */
+  /** Objects of a resource, in all namespaces if the namespace is empty, in key order. */
   list(resource: string, namespace?: string): StoredObject[];
-  /** Creates or replaces, and gives back what is stored; a write that changes nothing is none. */
+  /** Creates or replaces an object, and returns the stored one. A write that changes nothing is ignored. */
   put(key: ObjectKey, object: Readonly<Record<string, unknown>>): StoredObject;
   delete(key: ObjectKey): StoredObject | undefined;
-  /** Changes after a revision, or undefined if they were compacted away. */
+  /** Changes after a revision; undefined if they were compacted. */
   since(revision: number): readonly StoreEvent[] | undefined;
-  /** Forgets the history so far, as etcd's compaction does: watches from before get 410. */
+  /** Forgets the history so far, as etcd's compaction does. Watches from an earlier revision get 410. */
   compact(): void;
-  /** Calls back with every change until the function that it gives back is called. */
+  /** Calls back with every change until the returned function is called. */
   listen(onEvent: (event: StoreEvent) => void): () => void;
 }
 

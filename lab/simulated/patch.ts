@@ -12,16 +12,16 @@ export function mergePatch(target: unknown, patch: unknown): unknown {
   return merged;
 }
 
-/** What an apply comes to. */
+/** The result of an apply. */
 export type ApplyResult =
   | { readonly kind: 'applied'; readonly object: Fields }
   | { readonly kind: 'conflict'; readonly manager: string; readonly path: string };
 
 /**
- * Server-side apply, simplified: lists are atomic, and only applies own fields, updates do not.
+ * Simplified server-side apply: lists are atomic, and only applies own fields; updates do not.
  *
- * As Kubernetes: a field of another manager with another value is a conflict unless forced, forcing takes it over, and
- * a field that its only manager no longer applies is removed.
+ * As in Kubernetes, a field of another manager with another value is a conflict unless the apply is forced. A forced
+ * apply takes the field over. A field is removed when its only manager no longer applies it.
  */
 export function applyPatch(
   before: StoredObject | undefined,
@@ -62,7 +62,7 @@ function overlay(target: Fields, patch: Fields): Fields {
   return merged;
 }
 
-/** Every value that is no object, by its path as JSON. */
+/** Every value that is not an object, by its path as JSON. */
 function* leavesOf(value: Fields, path: readonly string[] = []): Generator<[string, unknown]> {
   for (const [name, child] of Object.entries(value)) {
     const at = [...path, name];

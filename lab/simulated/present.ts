@@ -2,10 +2,10 @@ import { headerText, type SimulatedRequest } from './answer.ts';
 import type { ManagedFields, ObjectMeta, StoredObject } from './object-store.ts';
 import type { PrinterColumn } from './served-apis.ts';
 
-/** How a client wants objects: whole, as rows of a table, or their metadata only. */
+/** The form of objects that a client wants: complete, as table rows, or only the metadata. */
 export type Presentation = 'object' | 'table' | 'metadata';
 
-/** The first form that the client accepts and that the simulation has; undefined if there is none. */
+/** The first form in Accept that the simulation supports; undefined if there is none. */
 export function choosePresentation(request: SimulatedRequest): Presentation | undefined {
   const accept = headerText(request, 'accept');
   for (const clause of (accept === '' ? '*/*' : accept).split(',')) {
@@ -20,7 +20,7 @@ export function choosePresentation(request: SimulatedRequest): Presentation | un
   return undefined;
 }
 
-/** An object as a client sees it: of the version asked for, with the field sets in Kubernetes' own form. */
+/** An object as a client sees it: in the requested version, with the field sets in Kubernetes' own form. */
 export function presentObject(object: StoredObject, apiVersion: string, kind: string): StoredObject {
   const { managedFields, ...metadata } = object.metadata;
   const shown = managedFields?.map((entry) => ({
@@ -47,12 +47,12 @@ function fieldsV1({ paths }: ManagedFields): object {
   return root;
 }
 
-/** An object's metadata alone. */
+/** The metadata of an object alone. */
 export function presentMetadata({ metadata }: StoredObject): object {
   return { kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1', metadata };
 }
 
-/** Rows for `kubectl get`: the name, what the definition asks for, and the age. */
+/** Rows for `kubectl get`: the name, the columns of the definition, and the age. */
 export function presentTable(
   objects: readonly StoredObject[],
   columns: readonly PrinterColumn[],
@@ -89,7 +89,7 @@ function cellOf(object: StoredObject, { jsonPath, type }: PrinterColumn, now: nu
   return typeof value === 'object' ? JSON.stringify(value) : (value ?? null);
 }
 
-/** `.a.b` and `.a[?(@.type=="X")].b`, which is all that the definitions here use. */
+/** Supports `.a.b` and `.a[?(@.type=="X")].b`, the only forms in the definitions here. */
 function lookUp(object: unknown, jsonPath: string): unknown {
   let value = object;
   for (const step of jsonPath.matchAll(/\.([\w-]+)|\[\?\(@\.(\w+)==["'](\w+)["']\)\]/g)) {

@@ -1,6 +1,6 @@
 import type { StoredObject } from './object-store.ts';
 
-/** True if the object has the labels that a `labelSelector` of a request asks for. */
+/** True if the object matches the `labelSelector` of a request. */
 export function matchesLabels(object: StoredObject, selector: string | null): boolean {
   const labels = object.metadata.labels ?? {};
   // Commas inside parentheses separate values, not terms.
@@ -17,7 +17,7 @@ export function matchesLabels(object: StoredObject, selector: string | null): bo
   });
 }
 
-/** True if the object has the fields that a `fieldSelector` of a request asks for. */
+/** True if the object matches the `fieldSelector` of a request. */
 export function matchesFields(object: StoredObject, selector: string | null): boolean {
   const terms = (selector ?? '').split(',').filter((term) => term !== '');
   return terms.every((term) => {

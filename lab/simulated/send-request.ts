@@ -1,22 +1,22 @@
 import { type Agent, request as httpsRequest } from 'node:https';
 
-/** What to send, and how to know the server. */
+/** The request to send, and how to identify the server. */
 export interface RequestToSend {
   readonly url: string;
   readonly method?: string;
   readonly ca: Buffer | string;
-  /** Name that the server's certificate must have. */
+  /** The name that the server's certificate must have. */
   readonly serverName: string;
   readonly token: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
-  /** Connections to keep; one of its own unless given. */
+  /** Kept connections; by default a new one. */
   readonly agent?: Agent;
-  /** Ends it early. */
+  /** Aborts the request. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** An answer, read whole. */
+/** An answer that was read completely. */
 export interface WholeAnswer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;

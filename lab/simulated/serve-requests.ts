@@ -19,16 +19,16 @@ export interface ServingCertificate {
   readonly key: string;
 }
 
-/** What arrived at a server. */
+/** A request that arrived at a server. */
 export interface SeenRequest {
   readonly method: string;
   readonly path: string;
-  /** As sent: credentials that a server must never have got are looked for here. */
+  /** The header fields as sent. Tests look here for credentials that a server must never receive. */
   readonly authorization: string;
   readonly headers: SimulatedRequest['headers'];
 }
 
-/** What to do with a request: answer it, answer with bytes of no sense, or leave it hanging. */
+/** The reaction to a request: an answer, meaningless bytes, or no answer at all. */
 export type Reaction =
   | { readonly kind: 'answer'; readonly answer: Answer; readonly delayMs: number }
   | { readonly kind: 'bytes'; readonly chunks: Iterable<Buffer>; readonly breakOff: boolean }
@@ -37,13 +37,13 @@ export type Reaction =
 /** The listening half of a simulated server: TLS, HTTP/1.1 and HTTP/2, authentication by token. */
 export interface RequestServer {
   listen(address: string, port: number): Promise<number>;
-  /** The certificate of connections from now on. */
+  /** Sets the certificate of new connections. */
   useCertificate(certificate: ServingCertificate): void;
-  /** Breaks every connection, and goes on listening. */
+  /** Breaks every connection, but continues to listen. */
   cut(): void;
-  /** Ends watches, lets requests finish, and closes. */
+  /** Ends watches, lets other requests finish, and closes. */
   drain(): Promise<void>;
-  /** Breaks every connection and stops listening, as the death of a process does. */
+  /** Breaks every connection and stops listening, like a process that dies. */
   crash(): Promise<void>;
 }
 
@@ -54,7 +54,7 @@ interface Response {
   on(event: 'close' | 'error', listener: () => void): unknown;
 }
 
-/** Makes a server that reacts as `react` says to every request whose token is known or that may be anonymous. */
+/** Creates a server that calls `react` for every request with a known token, or that may be anonymous. */
 export function createRequestServer(options: {
   readonly certificate: ServingCertificate;
   readonly users: ReadonlyMap<string, SimulatedUser>;
@@ -104,7 +104,7 @@ export function createRequestServer(options: {
     session.on('error', () => {});
     session.on('close', () => sessions.delete(session));
   });
-  // Never the TCP socket underneath: Node 26 spins when that is destroyed below TLS.
+  // The TCP socket underneath is never destroyed: Node 26 spins when that happens below TLS.
   const cut = () => {
     for (const session of sessions) session.destroy();
     for (const socket of sockets) socket.destroy();
@@ -136,7 +136,7 @@ export function createRequestServer(options: {
 
   function startWatch({ start }: Extract<Answer, { kind: 'watch' }>, response: Response): void {
     response.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'no-cache, private' });
-    // The head goes out with the first byte; a watch may have nothing to say for long.
+    // The head goes out with the first byte, and a watch may be silent for a long time.
     (response as { flushHeaders?: () => void }).flushHeaders?.();
     const ended = new AbortController();
     let stop = () => {};
@@ -178,7 +178,7 @@ export function createRequestServer(options: {
       stopped.abort();
       const closed = close();
       for (const end of [...watches]) end();
-      // Whatever was being answered has been written by now; idle connections are simply closed.
+      // All pending answers have been written by now. Idle connections are simply closed.
       setImmediate(() => {
         for (const session of sessions) session.close();
         for (const socket of sockets) socket.destroySoon();
@@ -195,7 +195,7 @@ export function createRequestServer(options: {
   };
 }
 
-/** Who may not even ask: a token that nobody has, and anonymous requests for anything but version and health. */
+/** Rejects requests with an unknown token, and anonymous requests for anything except version and health. */
 function refuse(request: SimulatedRequest): Reaction | undefined {
   const answer = (status: Answer): Reaction => ({ kind: 'answer', answer: status, delayMs: 0 });
   if (request.user !== undefined) return undefined;
@@ -223,7 +223,7 @@ async function readRequest(
   };
 }
 
-/** JSON is YAML too, but read much faster by its own reader. */
+/** JSON is also YAML, but its own parser is much faster. */
 function readBody(text: string): unknown {
   if (text === '') return undefined;
   try {

@@ -3,7 +3,7 @@ import { builtInGroups } from './built-in-apis.ts';
 import type { StoredObject } from './object-store.ts';
 import type { SimulatedVersion } from './version-profile.ts';
 
-/** A column that a CustomResourceDefinition asks for. */
+/** A column in a CustomResourceDefinition. */
 export interface PrinterColumn {
   readonly name: string;
   readonly type: string;
@@ -12,24 +12,24 @@ export interface PrinterColumn {
   readonly priority?: number;
 }
 
-/** What one server serves at this moment, its own and by definition of others. */
+/** The APIs that one server serves at this moment, built-in and by definitions. */
 export interface ServedApis {
-  /** All groups, the core one first. */
+  /** All groups, with the core group first. */
   groups(): readonly GroupDiscovery[];
   find(group: string, version: string, resource: string): ResourceDiscovery | undefined;
   knowsGroup(group: string): boolean;
-  /** True if a CustomResourceDefinition defines it. */
+  /** True if a CustomResourceDefinition defines the resource. */
   isCustom(group: string, resource: string): boolean;
   columnsOf(group: string, version: string, resource: string): readonly PrinterColumn[];
-  /** Takes a definition as it is now into service, or out of it if it is gone. */
+  /** Starts to serve a definition, updates it, or stops serving it if it is gone. */
   define(name: string, definition: StoredObject | undefined): void;
-  /** Takes over what an aggregated server behind an APIService serves; undefined if the APIService is gone. */
+  /** Serves the APIs of an aggregated server behind an APIService; undefined removes them. */
   aggregate(name: string, service: { readonly group: string; readonly discovery: VersionDiscovery } | undefined): void;
-  /** A group-version that an APIService delegates and that nobody answers for is `Stale`. */
+  /** A delegated group-version is `Stale` if no server answers for it. */
   isAggregated(group: string, version: string): boolean;
 }
 
-/** As a CustomResourceDefinition lists them; seen on 1.36. */
+/** The verbs in the order in which 1.36 lists them for custom resources. */
 const customVerbs = ['delete', 'deletecollection', 'get', 'list', 'patch', 'create', 'update', 'watch'];
 
 interface Definition {
@@ -52,9 +52,7 @@ interface Definition {
   };
 }
 
-/**
- * What a server of this version serves before anything has been defined; groups named in `without` are switched off.
- */
+/** The APIs of a server of this version before any definition exists; groups in `without` are disabled. */
 export function createServedApis(version: SimulatedVersion, without: readonly string[] = []): ServedApis {
   const builtIn = builtInGroups(version).flatMap(({ versions = [], ...group }) => {
     const kept = versions.filter((entry) => !without.includes(`${group.name}/${entry.version}`));

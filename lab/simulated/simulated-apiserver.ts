@@ -22,17 +22,17 @@ export interface SimulatedServerOptions {
   /** Its hostname. */
   readonly name: string;
   readonly version: SimulatedVersion;
-  /** Aggregated discovery is switched off. */
+  /** True if aggregated discovery is disabled. */
   readonly legacyOnly?: boolean;
-  /** Group-versions that `--runtime-config` switches off, such as `batch/v1`. */
+  /** Group-versions that `--runtime-config` disables, such as `batch/v1`. */
   readonly without?: readonly string[];
-  /** How long it takes until it serves a new definition, or stops to serve a deleted one. */
+  /** The delay until it serves a new definition, or stops serving a deleted one. */
   readonly definitionDelayMs?: number;
-  /** How far its clock is ahead of the others'. */
+  /** How far its clock is ahead of the others. */
   readonly clockSkewMs?: number;
 }
 
-/** What servers share. */
+/** State that all servers share. */
 export interface ServerSurroundings {
   readonly store: ObjectStore;
   readonly clock: Clock;
@@ -40,15 +40,15 @@ export interface ServerSurroundings {
   readonly address: string;
   readonly port: () => number;
   readonly certificate: ServingCertificate;
-  /** What answers behind an APIService, by `group/version`. */
+  /** The servers behind APIServices, by `group/version`. */
   readonly extensions: ReadonlyMap<string, VersionDiscovery>;
-  /** Renews this server among the endpoints of `default/kubernetes`; false takes it out. */
+  /** Renews this server in the endpoints of `default/kubernetes`; false removes it. */
   readonly announce: (ip: string, present: boolean) => void;
   /** Called with the port once it is known. */
   readonly onListening: (port: number) => void;
 }
 
-/** One server of the fleet, running or not. */
+/** One server of the fleet, running or stopped. */
 export interface SimulatedServer {
   readonly name: string;
   readonly version: SimulatedVersion;
@@ -56,21 +56,21 @@ export interface SimulatedServer {
   readonly address: string;
   readonly url: string;
   readonly running: boolean;
-  /** How it misbehaves from now on; undefined for not at all. */
+  /** Sets its fault; undefined for none. */
   fault: Fault | undefined;
-  /** Every request that has arrived since the first start. */
+  /** Every request since the first start. */
   readonly seen: readonly SeenRequest[];
-  /** How many TLS handshakes were completed. */
+  /** The number of completed TLS handshakes. */
   readonly handshakes: number;
-  /** What it really serves at this moment, whatever its discovery says. */
+  /** The APIs that it really serves now, whatever its discovery says. */
   serves(): readonly GroupDiscovery[];
-  /** Serves from the moment that this resolves, with a new identity; its own version may change, as in an upgrade. */
+  /** Starts with a new identity, and serves when this resolves. The version may change, as in an upgrade. */
   start(version?: SimulatedVersion): Promise<void>;
-  /** As SIGTERM: not ready for `drainMs`, then gone. */
+  /** Stops as on SIGTERM: not ready for `drainMs`, then gone. */
   stop(drainMs?: number): Promise<void>;
-  /** As SIGKILL. */
+  /** Stops as on SIGKILL. */
   kill(): Promise<void>;
-  /** The certificate of connections from now on; the ones that exist are cut. */
+  /** Sets the certificate of new connections, and breaks the existing ones. */
   useCertificate(certificate: ServingCertificate): void;
 }
 

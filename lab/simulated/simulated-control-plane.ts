@@ -10,39 +10,39 @@ import { createObjectStore, type ObjectStore } from './object-store.ts';
 import type { ServingCertificate } from './serve-requests.ts';
 import { createSimulatedServer, type SimulatedServer, type SimulatedServerOptions } from './simulated-apiserver.ts';
 
-/** Certificates that a server can be made to present. */
+/** Certificates that a server can present. */
 export type CertificateKind = 'good' | 'otherAuthority' | 'withoutName';
 
-/** Simulated kube-apiservers over one store, each on a loopback address of its own. */
+/** Simulated kube-apiservers with one store. Each has its own loopback address. */
 export interface SimulatedControlPlane {
   readonly servers: readonly SimulatedServer[];
-  /** What they share, as etcd would be. */
+  /** The shared store, in place of etcd. */
   readonly store: ObjectStore;
-  /** What answers behind an APIService, by `group/version`; without an entry it is `Stale`. */
+  /** The servers behind APIServices, by `group/version`; without an entry, a group-version is `Stale`. */
   readonly extensions: Map<string, VersionDiscovery>;
   readonly caFile: string;
-  /** Where its files are; removed at the end. */
+  /** The folder of its files. It is removed at the end. */
   readonly folder: string;
   readonly tokens: Readonly<Record<'admin' | 'operator' | 'proxy', string>>;
   server(name: string): SimulatedServer;
   /** A certificate for a server by name; `withoutName` lacks `kubernetes.default.svc`. */
   certificate(name: string, kind: CertificateKind): ServingCertificate;
-  /** Files of a serving certificate for something else, such as the proxy. */
+  /** Files of a serving certificate for another program, such as the proxy. */
   issueServingCert(name: string, dns: readonly string[], ips: readonly string[]): KeyPair;
   /** Writes a kubeconfig and returns its path. */
   kubeconfig(access: { readonly server: string; readonly token: string; readonly name: string }): string;
-  /** Leaves nothing behind. */
+  /** Stops everything and removes all files. */
   stop(): Promise<void>;
 }
 
-/** How long an address stays among the endpoints of `default/kubernetes` after its server's last renewal. */
+/** How long an address stays in the endpoints of `default/kubernetes` after its server's last renewal. */
 const endpointTtlMs = 15_000;
 
-/** Starts the servers, all ready at once; the first one to listen chooses the port that all of them have. */
+/** Starts the servers, which are ready at once. All use the port that the first one gets. */
 export async function startSimulatedControlPlane(options: {
   readonly servers: readonly SimulatedServerOptions[];
   readonly clock?: Clock;
-  /** Registers a control-plane Node for each server, as kubeadm does; true unless told otherwise. */
+  /** Registers a control-plane Node for each server, as kubeadm does; true by default. */
   readonly nodes?: boolean;
 }): Promise<SimulatedControlPlane> {
   const clock = options.clock ?? systemClock;
@@ -56,7 +56,7 @@ export async function startSimulatedControlPlane(options: {
   const users = new Map<string, SimulatedUser>(
     Object.entries(tokens).map(([name, token]) => [token, { name, groups: ['system:authenticated'] }]),
   );
-  // A subnet of 127/8 per control plane, so that several can run at once; Linux answers on all of it.
+  // A subnet of 127/8 per control plane, so that several can run at once. Linux answers on all of it.
   const subnet = `127.${randomInt(16, 250)}.${randomInt(0, 255)}`;
   let port = 0;
   const renewedAt = new Map<string, number>();
@@ -161,15 +161,13 @@ export async function startSimulatedControlPlane(options: {
   };
 }
 
-/**
- * What the controllers in kube-apiservers do about definitions: accept each, and remove the objects of a deleted one.
- */
+/** The work of kube-apiserver's controllers for definitions: accepts each, and removes the objects of a deleted one. */
 function followDefinitions(store: ObjectStore): void {
   store.listen(({ resource, type, object }) => {
     if (resource !== 'apiextensions.k8s.io/customresourcedefinitions') return;
     const { name } = object.metadata;
     const spec = object.spec as { group: string; names: { plural: string } };
-    // Later, so that everybody hears of this change before the next one.
+    // Runs later, so that every listener gets this change before the next one.
     queueMicrotask(() => {
       const key = { resource, namespace: '', name };
       const now = store.get(key);

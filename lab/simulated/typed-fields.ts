@@ -2,41 +2,41 @@ import type { GroupDiscovery } from '../../src/domain/discovery-document.ts';
 import type { ObjectKey, ObjectStore, StoredObject, StoreEvent } from './object-store.ts';
 import type { SimulatedVersion } from './version-profile.ts';
 
-/** One field of the spec of a kind, and the minors of 1.x that know it. */
+/** One field in the spec of a kind, and the 1.x minors that know it. */
 export interface SimulatedField {
   readonly name: string;
-  /** In the types from this minor on. */
+  /** The first minor whose types contain it. */
   readonly since: number;
-  /** Accepted from this minor on: before, its feature gate is off. */
+  /** The first minor that accepts it. Earlier minors have its feature gate off. */
   readonly on: number;
-  /** No more in the types from this minor on. */
+  /** The first minor whose types no longer contain it. */
   readonly until?: number;
 }
 
-/** Fields by `group/resource`; whatever else a spec has, every version knows. */
+/** Fields by `group/resource`. Every version knows all other fields of a spec. */
 export type SimulatedFields = ReadonlyMap<string, readonly SimulatedField[]>;
 
-/** Which types a server has, and the version whose gates it has. */
+/** The types of a server, and the version that sets its gates. */
 export interface Types {
   readonly fields: SimulatedFields;
   readonly program: SimulatedVersion;
   readonly served: SimulatedVersion;
 }
 
-/** Whether the server's types have the field, so that it keeps one that is stored. */
+/** True if the server's types contain the field, so that it keeps a stored one. */
 export function knows({ program }: Pick<Types, 'program'>, { since, until }: SimulatedField): boolean {
   const minor = minorOf(program);
   return since <= minor && (until === undefined || minor < until);
 }
 
-/** Whether the server takes the field from a request. */
+/** True if the server accepts the field in a request. */
 export function accepts(types: Pick<Types, 'program' | 'served'>, field: SimulatedField): boolean {
   return knows(types, field) && field.on <= minorOf(types.served);
 }
 
 /**
- * The store as a server with these types sees it: it reads without the fields that it does not know, and writes objects
- * back without them. A field whose gate is off is kept where it is stored, and else dropped.
+ * The store as a server with these types sees it. The server reads objects without unknown fields, and writes them back
+ * without them. It keeps a stored field whose gate is off, but drops a new one.
  */
 export function throughTypes(store: ObjectStore, types: () => Types): ObjectStore {
   const of = (resource: string) => types().fields.get(resource) ?? [];
@@ -84,7 +84,7 @@ export function describeKinds(groups: readonly GroupDiscovery[], types: Types): 
           describeKind({ group: name, version, kind: responseKind?.kind ?? '' }, types, `${name}/${resource}`),
         ),
       );
-      // As on a real server, each document names the program's version.
+      // As on a real server, each document contains the program's version.
       const info = { title: 'Kubernetes', version: types.program };
       documents.set(`${name}/${version}`, { openapi: '3.0.0', info, paths: {}, components: { schemas } });
     }
@@ -96,7 +96,7 @@ function describeKind(gvk: { group: string; version: string; kind: string }, typ
   const name = `${gvk.group}.${gvk.version}.${gvk.kind}`;
   const properties = fields.map((field) => [
     field.name,
-    // What a program says of a gate is what its own version has by default.
+    // A program reports the gate defaults of its own version.
     { type: 'string', description: `${field.name} is ${field.on <= minorOf(types.program) ? 'stable' : 'alpha'}.` },
   ]);
   return {

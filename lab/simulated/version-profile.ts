@@ -12,24 +12,24 @@ export const simulatedVersions = [
   '1.36',
 ] as const;
 
-/** One of them. */
+/** One minor of Kubernetes. */
 export type SimulatedVersion = (typeof simulatedVersions)[number];
 
-/** What differs between versions besides the APIs that they serve. */
+/** Differences between versions besides their APIs. */
 export interface VersionProfile {
   readonly gitVersion: string;
-  /** Forms of aggregated discovery, best first; empty where the server only has the legacy one. */
+  /** Forms of aggregated discovery, best first; empty if the server has only the legacy form. */
   readonly aggregatedForms: readonly ('v2' | 'v2beta1')[];
-  /** Whether its identity Lease says where it is. */
+  /** True if its identity Lease contains its address. */
   readonly annotatesLease: boolean;
-  /** Whether a clean shutdown deletes its identity Lease. */
+  /** True if a clean shutdown deletes its identity Lease. */
   readonly deletesLease: boolean;
 }
 
 /**
- * What a server of this version does.
+ * The behaviour of a server of this version.
  *
- * Aggregated discovery is v2beta1 from 1.26, v2 from 1.30, and without v2beta1 from 1.33 (KEP-3352); Leases carry an
+ * Aggregated discovery is v2beta1 from 1.26, v2 from 1.30, and without v2beta1 from 1.33 (KEP-3352). Leases contain an
  * address from 1.36 (KEP-4020).
  */
 export function versionProfile(version: SimulatedVersion, legacyOnly = false): VersionProfile {
