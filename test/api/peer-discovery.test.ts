@@ -15,7 +15,7 @@ interface Schema {
   readonly items?: Schema;
 }
 
-/** Every node of a schema under its path; the items of a list are `[]`. */
+/** Every node of a schema by its path; the items of a list are `[]`. */
 function* walk(schema: Schema, path = ''): Generator<readonly [string, Schema]> {
   yield [path, schema];
   if (schema.items !== undefined) yield* walk(schema.items, `${path}[]`);
@@ -67,7 +67,7 @@ describe('the CustomResourceDefinition of PeerDiscovery', () => {
 
   it('takes for a static address exactly what is one, as far as IPv6 goes', () => {
     const rule = /self\.matches\('(\^\(\[\[\].*?)'\)/.exec(JSON.stringify(schemaOfCrd()));
-    // What RE2 reads as a bracket is an empty class of JavaScript.
+    // RE2 reads this as a bracket; in JavaScript it is an empty class.
     const address = new RegExp(rule?.[1]?.replace('[]]', '\\]') ?? 'no rule');
     const words = ['1', 'fd00', '', '', 'abcde', 'g', '10.0.0.1', '10.0.0.300', '0'];
     const random = seededRandom(1);

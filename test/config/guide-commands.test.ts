@@ -4,7 +4,10 @@ import { expect } from 'chai';
 import { repository } from '../../lab/plane/deploy-plane.ts';
 import { type CommandBlock, commandBlock, commandBlocks } from '../support/guide-commands.ts';
 
-/** What the tests on real control planes run, by their own sources: `runBlock('install.md', /^helm install/m`. */
+/**
+ * The blocks that the tests on real control planes run, found in their sources: `runBlock('install.md', /^helm
+ * install/m`.
+ */
 function blocksOfTests(): readonly string[] {
   const text = ['test/e2e', 'test/others']
     .map((folder) => join(repository, folder))
@@ -21,7 +24,7 @@ function blocksOfTests(): readonly string[] {
 describe('the commands of README, guides and references', () => {
   const blocks = blocksOfTests();
   const tried = new Set(blocks);
-  /** Guides repeat the first lines of others. */
+  /** Some guides repeat the first lines of others. */
   const isTried = (text: string) => blocks.some((block) => block.startsWith(text));
   const describeBlock = ({ guide, text }: CommandBlock) => `${guide}:\n${text}`;
 

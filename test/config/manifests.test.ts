@@ -78,7 +78,8 @@ describe('the manifests', () => {
       if (parsed.kind !== 'flags') throw new Error(JSON.stringify(parsed));
       const { limits, workers } = parsed.flags;
       const given = /^(\d+)Mi$/.exec(container?.resources?.limits?.memory ?? '')?.[1];
-      // A fifth more: for the largest routing table that is read, the kernel's buffers, and what no test has tried.
+      // The limit is a fifth higher than the sum: for the largest table, the kernel's buffers, and cases without a
+      // test.
       expect(Number(given) * 1024 * 1024).to.be.at.least(1.2 * workers * worstCaseBytes(limits));
     });
 

@@ -2,11 +2,11 @@ import { expect } from 'chai';
 import { countServers, withoutCounted } from '../../src/domain/count-servers.ts';
 import type { PeerView } from '../../src/domain/derive-bundle.ts';
 
-/** A peer with a Lease and no address. */
+/** A peer with a Lease, but without an address. */
 const lease = (id: string, reason = 'NoAddress') =>
   ({ seen: { peer: { id, lease: { name: id } } }, assessment: { reason, live: true } }) as PeerView;
 
-/** A peer with an address of the EndpointSlice and no Lease. */
+/** A peer with an EndpointSlice address, but without a Lease. */
 const address = (id: string, more: object = {}, live = true) =>
   ({ seen: { peer: { id, source: 'EndpointSlice', ...more } }, assessment: { reason: 'Ready', live } }) as PeerView;
 

@@ -24,7 +24,7 @@ const derive = (lists: readonly (readonly GroupDiscovery[] | undefined)[], memo 
     memo,
   );
 
-/** Who serves what, computed the slow and obvious way. */
+/** Computes which peer serves which resource in the slow and obvious way. */
 function servedOneByOne(lists: readonly (readonly GroupDiscovery[] | undefined)[]): Record<string, number[]> {
   const served: Record<string, number[]> = {};
   lists.forEach((groups, peer) => {

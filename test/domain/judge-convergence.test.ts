@@ -9,7 +9,7 @@ const defined = { custom: new Set<string>(), aggregated: new Set<string>(), dele
 const old = [buildGroup('apps', buildVersion('v1', 'deployments'))];
 const young = [buildGroup('apps', buildVersion('v1', 'deployments', 'widgets'))];
 
-/** A server that was well until `wellUntil`, and is as `more` says. */
+/** A server that was healthy until `wellUntil`. `more` overrides its other fields. */
 function server(
   hostname: string,
   wellUntil: number,
@@ -40,7 +40,7 @@ function judge(observations: readonly PeerObservation[], now: number): Convergen
   );
 }
 
-/** Every outcome that was seen while time went on, once for each run of equal ones. */
+/** Every distinct outcome in order of time. Repeated outcomes count once. */
 function story(at: (now: number) => readonly PeerObservation[], fromMs: number, toMs: number): string[] {
   const told: string[] = [];
   for (let now = fromMs; now < toMs; now += 500) {

@@ -110,7 +110,7 @@ describe('judgeFields', () => {
       writers: [1],
       standIns: [0],
     });
-    // Of one served version the newer program knows more types.
+    // If two programs serve the same version, the newer program knows more types.
     expect(judge([peer('a', 'v1.35.4', 'old'), peer('b', 'v1.36.3', 'young', '1.35')])).to.deep.include({
       writers: [1],
     });

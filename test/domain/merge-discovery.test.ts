@@ -107,7 +107,7 @@ describe('mergeDiscovery', () => {
       { subresources: [{ ...status, acceptedTypes: [] }] },
       { subresources: [{ ...status, verbs: [] }] },
     ];
-    // Verbs are sorted only where something differs, which makes the notice visible.
+    // The merge sorts verbs only where something differs, which makes a noticed difference visible.
     expect(mergeResources(original, structuredClone(original))?.[0]?.verbs).to.deep.equal(['watch', 'get']);
     for (const other of others)
       expect(mergeResources(original, { ...original, ...other })?.[0]?.verbs, JSON.stringify(other)).to.deep.equal([
@@ -211,7 +211,7 @@ describe('mergeDiscovery', () => {
 
   it('gives the same document whether or not equal parts are the same objects', () => {
     assertForAll((set) => {
-      // fast-check shares the objects of the base between servers; reading a copy of the text shares none.
+      // fast-check shares the base objects between servers. A parsed copy of the text shares none.
       const apart = JSON.parse(JSON.stringify(set)) as DocumentSet;
       const one = parseDiscoveryList(set.servers[set.local]);
       const shared = mergeDiscovery(
@@ -248,7 +248,7 @@ function encode(groups: readonly GroupDiscovery[]): string {
   return encodeDiscoveryList(groups, { typeMeta: false });
 }
 
-/** Of a name that one list has twice, upstream may keep only one of the two. */
+/** If one list contains a name twice, upstream may keep only one of them. */
 function hasDoubles(groups: readonly GroupDiscovery[]): boolean {
   const doubled = (names: readonly string[]) => new Set(names).size < names.length;
   return (

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { parseGoFloat } from '../../src/domain/parse-go-float.ts';
 
-/** Each value is what `strconv.ParseFloat(text, 32)` of Go 1.26 gives. */
+/** Each value is the result of `strconv.ParseFloat(text, 32)` in Go 1.26. */
 const cases: readonly (readonly [string, number])[] = [
   ['0.5', 0.5],
   ['.5', 0.5],

@@ -93,7 +93,7 @@ describe('rememberPeers at scale', () => {
       0, 2,
     ]);
     expect(documents[0]?.[0]?.versions?.[0]?.resources?.map((entry) => entry.subresources?.length)).to.deep.equal([1]);
-    // A resource of which nothing is left out is the very one that was published.
+    // A resource that keeps everything is the same object that was published.
     expect(documents[1]?.[0]?.versions?.[0]?.resources?.[1]).to.equal(apis[0]?.versions[0]?.resources[1]);
   });
 });

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { isProxied, parseRequestInfo } from '../../src/domain/request-info.ts';
 
-/** The cases of `TestGetAPIRequestInfo` in k8s.io/apiserver, in this project's own form, and some of the edges. */
+/** The cases of `TestGetAPIRequestInfo` in k8s.io/apiserver in this project's own form, and some edge cases. */
 const cases: readonly (readonly [
   method: string,
   target: string,
@@ -244,7 +244,7 @@ describe('parseRequestInfo', () => {
     });
   });
 
-  /** As `fields.ParseSelector` and `url.ParseQuery` of Go read them. */
+  /** Like Go's `fields.ParseSelector` and `url.ParseQuery`. */
   const selected: readonly (readonly [query: string, verb: string, name: string])[] = [
     ['fieldSelector=metadata.name%3D%3Db', 'list', 'b'],
     ['fieldSelector=metadata.name=b&limit=12', 'list', 'b'],

@@ -24,7 +24,7 @@ const resolve = (facts: Partial<AddressFacts>, sources = allSources, evidence: P
 const addressesById = (facts: Partial<AddressFacts>, evidence: Partial<AddressEvidence> = {}) =>
   Object.fromEntries(resolve(facts, allSources, evidence).peers.map(({ id, address }) => [id, address]));
 
-/** What was found at each address: the names of a verified certificate, or nothing. */
+/** The result of probing each address: the names of a verified certificate, or nothing. */
 const found = (answers: Readonly<Record<string, readonly string[] | undefined>>) => ({
   answers: new Map(
     Object.entries(answers).map(([address, names]) => [
@@ -276,7 +276,7 @@ describe('resolvePeers', () => {
       'apiserver-old': undefined,
       'apiserver-new': x,
     });
-    // Nobody else is without an address, so its server may be away.
+    // No other peer lacks an address, so the server of this one may be away.
     const alone = {
       ...facts,
       leases: [lease('old'), lease('b')],

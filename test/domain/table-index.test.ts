@@ -31,7 +31,7 @@ describe('indexTable', () => {
         },
       ],
     });
-  // Made by the test, so that a mutation of what makes it is noticed.
+  // The test builds it, so that a mutation of the code that builds it is noticed.
   let index: TableIndex;
   beforeEach(() => {
     index = indexTable(table());

@@ -9,7 +9,7 @@ import { identityLeaseName } from '../../src/runtime/identity-lease-name.ts';
 import { startPrometheus } from '../support/lab-prometheus.ts';
 import { requirePrometheus } from '../support/require-prometheus.ts';
 
-/** The first writes no address into its Lease, and its certificate names no host. */
+/** The first server writes no address into its Lease, and its certificate names no host. */
 const servers = [
   { name: 'cp-1', version: '1.35', certificateNames: [] },
   { name: 'cp-2', hostname: 'CP-2.example', version: '1.35' },
@@ -78,7 +78,7 @@ describe('addresses of real servers that some source has wrong', function () {
   const conditionOf = ({ status }: PeerDiscovery, wanted: string) =>
     status?.conditions?.find(({ type }) => type === wanted)?.status;
 
-  /** Waits until each server stands in the list once and nothing is in doubt; gives their names by address. */
+  /** Waits until each server is listed once and nothing is in doubt. Returns the names by address. */
   async function everyServerOnce(name = 'cluster', names?: readonly (string | undefined)[]) {
     let last: PeerDiscovery | undefined;
     const namesOf = ({ status }: PeerDiscovery) =>
@@ -182,7 +182,7 @@ describe('addresses of real servers that some source has wrong', function () {
     await setNode('cp-3', '192.0.2.3', ipOf(2));
     const names = ['cp-1', 'CP-2.example', 'cp-3'];
     await everyServerOnce('cluster', names);
-    // With nothing but Nodes, the server that answers decides.
+    // If Nodes are the only source, the server that answers decides.
     await everyServerOnce('by-nodes', names);
   });
 

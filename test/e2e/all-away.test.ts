@@ -8,7 +8,7 @@ import { waitUntil } from '../../lab/wait-until.ts';
 import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
 import { createWireClient, type WireClient } from '../support/wire-client.ts';
 
-/** How long clients may wait at the most until they can write again. */
+/** The longest time that clients may wait until they can write again. */
 const bound = { boundMs: 120_000, everyMs: 100 };
 
 describe('a control plane of which no server is left, and whose operator knows the proxy only', function () {
@@ -50,7 +50,7 @@ describe('a control plane of which no server is left, and whose operator knows t
     if (this.currentTest?.state === 'failed') process.stdout.write(`${mixed?.plane.logTails(25)}\n`);
   });
 
-  /** A kubeconfig whose server is the proxy, and whose authority vouches for no kube-apiserver. */
+  /** A kubeconfig whose server is the proxy, and whose authority signed no kube-apiserver's certificate. */
   function onlyThroughProxy(): string {
     const { plane, proxyUrl } = mixed;
     const file = plane.kubeconfig({ server: proxyUrl, token: plane.tokens.operator, name: 'operator-proxy' });
@@ -67,7 +67,7 @@ describe('a control plane of which no server is left, and whose operator knows t
   const bothReady = () =>
     waitUntil('two ready servers', async () => (await statusAt('new'))?.peerCounts?.ready === 2, bound);
 
-  /** Resolves when the status that is read from one server says that the other is away. */
+  /** Resolves when the status, read from one server, says that the other is away. */
   const missed = (name: string, at: string) =>
     waitUntil(
       `${name} to be missed`,
@@ -75,7 +75,7 @@ describe('a control plane of which no server is left, and whose operator knows t
       bound,
     );
 
-  /** Whether the proxy takes a write of a kind that both versions know alike. */
+  /** True if the proxy accepts a write of a kind whose fields both versions know. */
   async function takesWrites(): Promise<boolean> {
     const body = JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'x' } });
     const headers = ['Content-Type', 'application/apply-patch+yaml'];

@@ -26,7 +26,7 @@ const notFound = (message: string, more: object = {}) => ({
   code: 404,
 });
 
-/** What a webhook gives as the status of its refusal, by the name of the object. */
+/** The status with which a webhook refuses, by the name of the object. */
 const refusals: Readonly<Record<string, object>> = {
   tenant: { code: 404, reason: 'NotFound', message: 'tenant "team-a" not found' },
   bare: { code: 404 },
@@ -36,7 +36,7 @@ const refusals: Readonly<Record<string, object>> = {
   page: { code: 404, message: '404 page not found' },
 };
 
-/** What an aggregated server or a kubelet says, by the name that is asked for. */
+/** The answer of an aggregated server or a kubelet, by the requested name. */
 const answers = {
   samples: {
     status: 404,
@@ -101,7 +101,7 @@ describe('answers through kube-apiserver', function () {
     kubelet = await behind(
       plane,
       { name: 'worker', ip: '10.77.0.37', port: 10_250 },
-      // As `/exec/default/<pod>/main` and `/portForward/default/<pod>`.
+      // Paths such as `/exec/default/<pod>/main` and `/portForward/default/<pod>`.
       ({ call }) => answerNamed(call.split('/')[3]) ?? answers.page,
     );
     stops.push(await startByHand('10.77.0.39', 8080, answerByHand));
@@ -142,7 +142,7 @@ describe('answers through kube-apiserver', function () {
       },
       { seen: () => seen },
     );
-    // What the table did not list yet is no concern of these tests.
+    // These tests are not about resources that the table did not list yet.
     webhook.calls.length = 0;
     adapter.calls.length = 0;
   });
@@ -171,7 +171,7 @@ describe('answers through kube-apiserver', function () {
     return client[protocol](request);
   };
 
-  /** What the proxy has reported about servers that lack what the table says. */
+  /** The proxy's reports about servers that lack what the table lists. */
   const reports = async () => {
     const lease = ['-n', 'peerdiscovery-system', 'get', 'lease', 'peerdiscovery-cluster-behind', '-o', 'json'];
     const { stdout } = await mixed.kubectl('old-1', lease);
@@ -183,7 +183,10 @@ describe('answers through kube-apiserver', function () {
     };
   };
 
-  /** Asks the server and the proxy for the same: one call each of what is behind, the same answer, and no report. */
+  /**
+   * Sends the same request to the server and to the proxy. Each must call the backend once, with the same answer and no
+   * report.
+   */
   async function compare(behind: BehindServer, request: WireRequest, label: string, expected = 404): Promise<void> {
     const before = await reports();
     for (const protocol of ['http1', 'http2'] as const) {
@@ -435,7 +438,7 @@ describe('answers through kube-apiserver', function () {
     });
 
   const backend = '/api/v1/namespaces/default/services/backend:8080/proxy';
-  /** All that comes over a connection of HTTP/1.1 until its end, or for so long after the head. */
+  /** All bytes that arrive over an HTTP/1.1 connection until its end, or for this long after the head. */
   const converse = (url: string, text: string, leaveAfterMs?: number) =>
     new Promise<string>((resolve, reject) => {
       const { hostname, port } = new URL(url);
@@ -501,7 +504,7 @@ describe('answers through kube-apiserver', function () {
     }
   });
 
-  // Last, as it changes a server.
+  // This is last, because it changes a server.
   it('are told from those of a server that was restarted without batch/v1: nothing is hidden, and nothing carried out twice', async () => {
     const jobs = '/apis/batch/v1/namespaces/default/jobs';
     const old = mixed.plane.server('old-1');
@@ -598,7 +601,7 @@ function deployment(name: string, isRefused = true): object {
 }
 
 function objects(caBundle: string): readonly object[] {
-  // kube-apiserver sends nothing to an address that is not a Pod's.
+  // kube-apiserver connects only to the address of a Pod.
   const targetRef = { kind: 'Pod', namespace: 'default', name: 'status' };
   const pod = (name: string) => ({
     apiVersion: 'v1',

@@ -3,7 +3,7 @@ import { attacks } from '../../lab/attack/attacks.ts';
 import { measureAttack } from '../../lab/attack/measure-attack.ts';
 import { chartLimitBytes, startAttackScene } from '../../lab/attack/start-scene.ts';
 
-/** The proxy has its default flags; `make attack` does the same for longer, and writes a report. */
+/** The proxy has its default flags. `make attack` runs the same attacks for longer, and writes a report. */
 describe('attacks of clients without a credential, before real kube-apiservers', function () {
   this.timeout(180_000);
   let scene: Awaited<ReturnType<typeof startAttackScene>>;

@@ -38,7 +38,7 @@ describe('what the chart renders', function () {
     return spawnSync(helm, args, { encoding: 'utf8' });
   }
 
-  /** The objects of a release; throws with Helm's message where it refuses. */
+  /** The objects of a release. Throws with Helm's message if Helm refuses. */
   function render(namespace: string, ...values: readonly string[]): readonly RenderedObject[] {
     const { status, stdout, stderr } = template(namespace, image, ...values);
     if (status !== 0) throw new Error(stderr);

@@ -3,7 +3,9 @@ import { expect } from 'chai';
 import { type MixedPlane, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 
-/** What an operator stands behind, how a proxy learns of it, and what people see when nobody does any more. */
+/**
+ * How an operator confirms a table, how a proxy learns of it, and what users see when no operator confirms any more.
+ */
 describe('confirmations on real servers', function () {
   this.timeout(240_000);
   let mixed: MixedPlane;
@@ -30,7 +32,7 @@ describe('confirmations on real servers', function () {
     if (this.currentTest?.state === 'failed') process.stdout.write(`${mixed?.plane.logTails(25)}\n`);
   });
 
-  /** What `kubectl get peerdiscovery` shows, by column. */
+  /** The output of `kubectl get peerdiscovery`, by column. */
   async function columns(): Promise<Readonly<Record<string, string>>> {
     const { stdout } = await mixed.kubectl('new-1', ['get', 'peerdiscovery', 'cluster']);
     const [names = [], values = []] = stdout.split('\n').map((line) => line.split(/\s+/));
@@ -65,8 +67,7 @@ describe('confirmations on real servers', function () {
       await waitUntil('certainty', async () => (await codeOf(unknown)) === '404', { everyMs: 20 });
       const took = performance.now() - from;
       process.stdout.write(`      … certain ${Math.round(took)} ms after the first answer\n`);
-      // Without an answer, that takes two confirmations. The next regular confirmation, five seconds later, answers
-      // nothing.
+      // Without an answer, two confirmations are needed. The next regular one, five seconds later, answers nothing.
       const answers = 'jsonpath={.metadata.annotations.peerdiscovery\\.dev/answers}';
       expect((await mixed.kubectl('new-1', [...lease, answers])).stdout).to.match(/^[0-9a-f]{16}/);
       await end(proxy);

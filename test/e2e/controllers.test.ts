@@ -38,7 +38,7 @@ describe('a real kube-controller-manager and a client-go informer through the pr
     return stdout;
   }
 
-  /** A ConfigMap that belongs to a ResourceClaim, so that the garbage collector asks for that. */
+  /** A ConfigMap owned by a ResourceClaim, so that the garbage collector asks for the claim. */
   const dependent = (name: string, owner: string, uid: string) => ({
     apiVersion: 'v1',
     kind: 'ConfigMap',
@@ -69,7 +69,7 @@ describe('a real kube-controller-manager and a client-go informer through the pr
     for (const [round, victims] of [['new-1'], ['new-2'], ['new-1', 'new-2']].entries()) {
       const uid = await create(resourceClaim('default', `owner-${round}`));
       await Promise.all(victims.map((victim) => mixed.plane.server(victim).kill()));
-      // Created through home, which does not know the owner's resource.
+      // It is created through home, which does not know the owner's resource.
       await create(dependent(`of-owner-${round}`, `owner-${round}`, uid));
       await create(dependent(`of-nobody-${round}`, `nobody-${round}`, `${unknown}${round}`));
       kept.push(`of-owner-${round}`);
@@ -80,7 +80,7 @@ describe('a real kube-controller-manager and a client-go informer through the pr
       await waitUntil('the orphan to be collected', collected);
       expect(await dependents()).to.include.members(kept);
     }
-    // Once an owner is really gone, what belonged to it goes as well.
+    // Once an owner is really gone, its dependents are deleted as well.
     await mixed.kubectl('proxy', ['delete', 'resourceclaim', 'owner-0']);
     await waitUntil('the dependent to follow its owner', async () => !(await dependents()).includes('of-owner-0'));
     expect(await dependents()).to.have.members(kept.slice(1));
@@ -190,7 +190,7 @@ describe('a real kube-controller-manager and a client-go informer through the pr
     };
     const args = ['--type=merge', '-p', JSON.stringify(patch)];
     const told = await asProxy(['patch', 'lease', 'peerdiscovery-cluster-behind', ...args]);
-    // kubectl reads an object before it patches it, which the proxy may not and need not.
+    // kubectl reads an object before it patches it. The proxy may not read it, and need not.
     if (told.code !== 0) {
       expect(told.stderr).to.match(/cannot get resource "leases"/);
       const path = '/apis/coordination.k8s.io/v1/namespaces/peerdiscovery-system/leases/peerdiscovery-cluster-behind';

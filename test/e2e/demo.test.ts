@@ -29,13 +29,13 @@ describe('make demo', function () {
     rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
   });
 
-  /** Processes that the demo has started: they have the folder for temporary files that only this test gives. */
+  /** Processes of the demo. They are recognised by the folder for temporary files, which only this test sets. */
   function marked(): readonly number[] {
     return readdirSync('/proc').flatMap((name) => {
       if (!/^\d+$/.test(name)) return [];
       try {
         const inherited = readFileSync(`/proc/${name}/environ`, 'utf8').includes(folder);
-        // A process that has ended and that nobody has waited for has no command line.
+        // A zombie process has no command line.
         return inherited && readFileSync(`/proc/${name}/cmdline`, 'utf8') !== '' ? [Number(name)] : [];
       } catch {
         return [];
@@ -43,7 +43,7 @@ describe('make demo', function () {
     });
   }
 
-  /** Runs a shell command in a group of its own, and with nothing from a make around it, as a terminal does. */
+  /** Runs a shell command in its own process group and without make's variables, as in a terminal. */
   function start(command: string, env: NodeJS.ProcessEnv = {}): Run {
     const { MAKELEVEL: _level, MAKEFLAGS: _flags, MFLAGS: _oldFlags, ...outer } = process.env;
     const child = spawn('bash', ['-c', command], {
@@ -73,7 +73,7 @@ describe('make demo', function () {
     expect(readdirSync(folder)).to.deep.equal([]);
   }
 
-  // Real servers take longer to start than to end, so that the simulated ones try most of the ways.
+  // Real servers take longer to start than to end, so the simulated ones cover most of the cases.
   const ways = {
     '': { group: ['SIGINT', 'SIGHUP'], alone: ['SIGTERM'] },
     '--simulated': {
@@ -107,8 +107,7 @@ describe('make demo', function () {
           await untilSaid(run, /1\. Three/);
           run.child.kill(signal);
           await run.ended;
-          // A process that is killed can remove nothing; the demo, which its lifeline tells of that, removes what it
-          // made.
+          // A killed process cannot clean up. The demo notices that through its lifeline, and removes its own files.
           if (signal === 'SIGKILL') {
             await untilAllEnded();
             const [left = ''] = readdirSync(folder);

@@ -38,7 +38,7 @@ describe('what an administrator installs, from an empty control plane', function
   const condition = (type: string) =>
     lab.must(['wait', `--for=condition=${type}`, 'peerdiscovery/cluster', '--timeout=60s']);
 
-  /** Makes the serving certificate of the proxies, as an administrator without cert-manager does. */
+  /** Creates the serving certificate of the proxies, as an administrator without cert-manager does. */
   async function giveCertificate(namespace: string, name: string, ips: readonly string[]): Promise<void> {
     const names = [`peerdiscovery-proxy.${system}.svc`, 'localhost'];
     const { cert, key } = lab.plane.issueServingCert(name, names, ips);
@@ -54,7 +54,7 @@ describe('what an administrator installs, from an empty control plane', function
 
   let helmFolder: string | undefined;
 
-  /** Runs the first block of shell commands in a guide that matches, as an administrator would. */
+  /** Runs the first matching block of shell commands in a guide, as an administrator would. */
   async function runBlock(guide: string, pattern: RegExp, prepare = (block: string) => block): Promise<void> {
     const block = commandBlock(guide, pattern);
     helmFolder ??= await ensureHelm(() => {});
@@ -141,7 +141,7 @@ describe('what an administrator installs, from an empty control plane', function
       });
   });
 
-  /** What a command that succeeds prints, once it prints something. */
+  /** The output of a command, once it succeeds and prints something. */
   async function waitUntilSome(what: string, run: () => ReturnType<typeof lab.kubectl>): Promise<string> {
     let output = '';
     await waitUntil(what, async () => {
@@ -152,7 +152,7 @@ describe('what an administrator installs, from an empty control plane', function
     return output;
   }
 
-  /** HTTP status and body of one request to a proxy at an address. */
+  /** Status and body of one request to the proxy at an address. */
   async function ask(address: string, path: string, credentials: readonly string[]): Promise<string> {
     const host = `peerdiscovery-proxy.${system}.svc`;
     const connect = ['--connect-to', `::${address}`, '--cacert', lab.plane.caFile];
@@ -161,7 +161,7 @@ describe('what an administrator installs, from an empty control plane', function
     return `${stderr}${stdout}`;
   }
 
-  /** Addresses of the Pods that are to stay. */
+  /** The addresses of the Pods that must stay. */
   const podIps = async (component: string): Promise<string[]> => {
     const selector = ['get', 'pods', '-A', '-l', `app.kubernetes.io/component=${component}`, '-o', 'json'];
     const { items } = JSON.parse(await lab.must(selector)) as { items: V1Pod[] };
@@ -257,7 +257,7 @@ describe('what an administrator installs, from an empty control plane', function
       ...['get', 'configmaps', '-n', 'default', '--watch-only', '-o', 'name', '--request-timeout=200s'],
     ];
     const watch = `kubectl ${words.map((word) => `'${word}'`).join(' ')}`;
-    // Ends with the first line that is looked for, or with the watch.
+    // Ends with the first line that matches, or with the watch.
     const watching = lab.shell(`grep --max-count=1 after-the-renewal < <(exec ${watch}) && kill $!`);
     const before = await serialOf(ip);
     expect(before).to.match(/^serial=/);
@@ -399,13 +399,13 @@ describe('what an administrator installs, from an empty control plane', function
       const what = subresource === undefined ? resource : `${resource}/${subresource}`;
       return [user.username.split(':').at(-1), namespace, verb, apiGroup, what].join(' ');
     };
-    // What an impersonated client asks for is another matter.
+    // The requests of an impersonated client are not the proxy's own.
     const own = events.filter(({ impersonatedUser }) => impersonatedUser === undefined);
     const used = new Set(own.filter(({ responseStatus }) => responseStatus?.code !== 403).map(rightOf));
-    // An apiserver that has just started refuses what it has not read the roles for yet.
+    // An apiserver that has just started refuses requests until it has read the roles.
     const refused = own.filter(({ responseStatus }) => responseStatus?.code === 403).map(rightOf);
     expect(refused.filter((right) => !used.has(right))).to.deep.equal([]);
-    // To impersonate is no request of its own: it shows in requests that were made so.
+    // Impersonation is not a request of its own. It shows in the requests that were made with it.
     for (const { user, impersonatedUser } of events) {
       if (impersonatedUser === undefined) continue;
       const account = user.username.split(':').at(-1);
@@ -430,7 +430,7 @@ describe('what an administrator installs, from an empty control plane', function
     const granted = files.flatMap((name) => {
       const text = readFileSync(join(repository, `config/${name}.yaml`), 'utf8');
       const roles = parseAllDocuments(text).map((document) => document.toJS() as V1Role | V1ClusterRole);
-      // That role is for people.
+      // This role is for people.
       const forAccounts = roles.filter(({ metadata }) => metadata?.name !== 'peerdiscovery-dashboard');
       return forAccounts.flatMap(({ kind, metadata, rules = [] }) =>
         rules.flatMap(({ apiGroups = [], resources = [], verbs }) =>
@@ -453,17 +453,18 @@ describe('what an administrator installs, from an empty control plane', function
     const rarely = [
       // An Event that repeats within ten minutes becomes a series.
       'peerdiscovery-operator default patch events.k8s.io events',
-      // Only when a server answers 404 for what the table says it serves.
+      // The proxy does this only when a server answers 404 for a resource that the table lists.
       `peerdiscovery-proxy ${system} patch coordination.k8s.io leases`,
       `peerdiscovery-front-proxy ${system} patch coordination.k8s.io leases`,
-      // Only when no operator has confirmed the table for a minute.
+      // The proxy does this only when no operator has confirmed the table for a minute.
       'peerdiscovery-proxy  get peerdiscovery.dev peerdiscoveries',
       'peerdiscovery-proxy  patch peerdiscovery.dev peerdiscoveries/status',
-      // Where OwnerReferencesPermissionEnforcement is on, this is checked for an owner of a Lease, and never asked for.
+      // If OwnerReferencesPermissionEnforcement is enabled, the server checks this for an owner of a Lease. It is never
+      // requested.
       `peerdiscovery-operator ${system} delete coordination.k8s.io leases`,
-      // Only for a certificate that names a UID.
+      // Only a certificate with a UID needs this.
       'peerdiscovery-proxy-impersonation  impersonate authentication.k8s.io uids',
-      // A server-side apply that makes its object is checked for this, but is a patch in the audit log.
+      // The server checks this for a server-side apply that creates its object, but the audit log has it as a patch.
       `peerdiscovery-operator ${system} create  secrets`,
       'peerdiscovery-operator peerdiscovery-front-proxy create  secrets',
       'peerdiscovery-operator peerdiscovery-front-proxy create  configmaps',
@@ -491,7 +492,7 @@ describe('what an administrator installs, from an empty control plane', function
 
     afterEach(async function () {
       if (this.currentTest?.state !== 'failed') return;
-      // What a failed test has installed would be in the way of those that follow.
+      // Leftovers of a failed test would break the following ones.
       for (const namespace of ['default', system])
         await helm('uninstall', 'peerdiscovery', '-n', namespace).catch(() => {});
       await lab.kubectl(['delete', '--ignore-not-found', 'namespace', system]);
@@ -511,7 +512,7 @@ describe('what an administrator installs, from an empty control plane', function
       const objects = parseAllDocuments(text, { version: '1.1' }).flatMap((document) => {
         const object = document.toJS();
         if (object === null || object.kind === 'CustomResourceDefinition') return [];
-        // Helm makes the namespace of a release itself.
+        // Helm itself creates the namespace of a release.
         if (object.kind === 'Namespace' && object.metadata.name === system) return [];
         return [[`${object.kind} ${object.metadata.namespace ?? ''}/${object.metadata.name}`, object]];
       });

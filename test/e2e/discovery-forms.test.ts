@@ -6,7 +6,7 @@ import { createUnifiedDocuments } from '../../src/proxy/discovery/unified-docume
 import { aggregatedV2 } from '../support/discovery-requests.ts';
 import { routingTable } from '../support/proxy-under-test.ts';
 
-/** No release since 1.33 has v2beta1 unless it is told to, and none from 1.35 on can be told. */
+/** Releases since 1.33 serve v2beta1 only if a flag enables it; from 1.35 on, no flag can. */
 const servers = [
   {
     name: 'beta',
@@ -91,7 +91,7 @@ describe('forms of discovery that servers offer only behind feature gates', func
     for (const accept of ['application/cbor', aggregatedV2.replace('json', 'cbor')])
       for (const path of [...roots, '/apis/apps'])
         expect((await ask('cbor', path, accept)).status, `${path} ${accept}`).to.equal(406);
-    // The exception is the list of one group-version, which a server answers itself.
+    // The list of one group-version is the exception: a server answers it itself.
     expect((await ask('cbor', '/apis/apps/v1', 'application/cbor')).contentType).to.equal('application/cbor');
     expect((await ask('beta', '/apis/apps/v1', 'application/cbor')).status).to.equal(406);
   });

@@ -55,7 +55,7 @@ describe('discovery over 1.33, 1.35 and 1.36', function () {
     mixed.startOperator();
     mixed.startProxy();
     await waitUntil('the proxy to serve what only new servers have', async () => {
-      // The home server's own legacy list has what any server of the control plane has registered.
+      // The home server's own legacy list contains what any server of the control plane has registered.
       const { status } = await ask('proxy', '/apis/resource.k8s.io/v1').catch(() => ({ status: 0 }));
       return status === 200;
     });
@@ -99,7 +99,10 @@ describe('discovery over 1.33, 1.35 and 1.36', function () {
     });
   }
 
-  /** The proxy's answer once it is no longer in doubt: a new one is, and one whose servers are slow. */
+  /**
+   * The proxy's answer once it is no longer in doubt. A new proxy is in doubt at first, and so is one with slow
+   * servers.
+   */
   async function askUntilSure(path: string): Promise<Answer> {
     return waitUntil('certainty', async () => {
       const answer = await ask('proxy', path);
@@ -118,7 +121,7 @@ describe('discovery over 1.33, 1.35 and 1.36', function () {
     return status === 200 ? (JSON.parse(body.toString()) as T) : undefined;
   }
 
-  /** What there is on any server, from the servers' own legacy lists alone. */
+  /** All resources of all servers, from the servers' own legacy lists alone. */
   async function listGroupVersions(): Promise<Map<string, string[]>> {
     const union = new Map<string, string[]>([['v1', [...names]]]);
     for (const name of names)
@@ -214,7 +217,7 @@ describe('discovery over 1.33, 1.35 and 1.36', function () {
   });
 
   it("writes each form as a server writes the same document, byte for byte where the server's is the union", async () => {
-    // `new-1` merges /apis itself, and for these group-versions all servers agree.
+    // `new-1` merges /apis itself. For these group-versions, all servers agree.
     for (const accept of [
       aggregatedV2,
       aggregatedV2.replace('json', 'yaml'),
@@ -379,7 +382,7 @@ describe('discovery over 1.33, 1.35 and 1.36', function () {
 
   for (const minor of clientMinors)
     it(`is to kubectl and client-go ${minor} what an all-new control plane is`, async function () {
-      // Building it the first time takes a minute or two.
+      // The first build takes a minute or two.
       this.timeout(900_000);
       const folder = await buildClients(minor, (message) => void process.stdout.write(`      … ${message}\n`));
       const run = async (program: string, args: readonly string[], input?: string) => {
@@ -402,7 +405,7 @@ describe('discovery over 1.33, 1.35 and 1.36', function () {
       expect(found.code, found.what).to.equal(0);
       expect(JSON.parse(found.stdout)).to.deep.equal(JSON.parse(wanted.stdout));
       expect(found.stdout).to.contain('resource.k8s.io/v1, Kind=ResourceClaim is');
-      // The old server alone is another matter.
+      // The old server alone is a separate case.
       expect((await run('discovery-client', [mixed.kubeconfigOf('old-1')])).stdout).not.to.contain(
         'Kind=ResourceClaim is',
       );
@@ -415,7 +418,7 @@ describe('discovery over 1.33, 1.35 and 1.36', function () {
         metadata: { name: `claim-${minor.replace('.', '-')}`, namespace: 'default' },
         spec: {},
       });
-      // What `helm template --validate` does: map every kind, and hold the manifest against the schema.
+      // What `helm template --validate` does: maps every kind, and validates the manifest against the schema.
       await both(['create', '--dry-run=client', '--validate=true', '-o', 'name', '-f', '-'], claim);
       for (const args of [
         ['apply', '--server-side', '-f', '-'],
@@ -431,7 +434,7 @@ describe('discovery over 1.33, 1.35 and 1.36', function () {
     });
 
   it('is to Helm what an all-new server is: what charts are told, what is validated, and what is installed', async function () {
-    // Building it the first time takes some minutes.
+    // The first build takes some minutes.
     this.timeout(900_000);
     const folder = await ensureHelm((message) => void process.stdout.write(`      … ${message}\n`));
     const chart = fileURLToPath(new URL('claims-chart', import.meta.url));
@@ -446,7 +449,7 @@ describe('discovery over 1.33, 1.35 and 1.36', function () {
     const rendered = await helm('proxy', 'template', 'claims', chart, '--validate');
     expect(rendered).to.equal(await helm('new-1', 'template', 'claims', chart, '--validate'));
     expect(rendered).to.contain(newest).and.to.contain('kind: ResourceClaim');
-    // The servers that lack one are another matter.
+    // The servers that lack one are a separate case.
     expect(await helm('old-1', 'template', 'claims', chart, '--validate')).not.to.contain('kind: ResourceClaim');
     expect(await helm('mid-1', 'template', 'claims', chart, '--validate')).not.to.contain(newest);
 
@@ -490,7 +493,7 @@ describe('discovery over 1.33, 1.35 and 1.36', function () {
     expect(created.code, created.stderr).to.equal(0);
     const path = '/apis/discovery.example.com/v1';
     await waitUntil('its legacy list', async () => (await ask('proxy', path)).status === 200);
-    // A server says 429 for a moment before it serves a new resource.
+    // A server answers 429 for a moment before it serves a new resource.
     await waitUntil('its resource', async () => (await ask('proxy', `${path}/widgets`)).status === 200);
     await mixed.kubectl('new-1', ['delete', 'crd', name]);
     const gone = async (accept: string, where: string) =>

@@ -12,16 +12,16 @@ interface Deployment {
   readonly spec: { readonly template: { readonly spec: { readonly schedulingGroup?: object } } };
 }
 
-/** How clients reach the servers. */
+/** A path over which clients reach the servers. */
 interface Way {
   readonly name: string;
-  /** Of the names of its objects. */
+  /** The prefix of its objects' names. */
   readonly prefix: string;
-  /** One for each server behind it, which take the requests in turn. */
+  /** One kubeconfig for each server behind it. The servers take the requests in turn. */
   readonly behind: readonly WireClient[];
 }
 
-/** A write of an object that says nothing of the field; `next` is where the next request goes. */
+/** A write to an object that does not mention the field; `next` is where the next request goes. */
 type Write = (next: () => WireClient, path: string) => Promise<WireAnswer>;
 
 const objectsOfEachKind = 20;
@@ -111,7 +111,7 @@ describe('fields behind a load balancer, behind Kubernetes’ own Mixed Version 
     await mixed?.stop();
   });
 
-  /** Takes the servers of a way in turn, from the first one. */
+  /** Takes the servers of a path in turn, starting with the first one. */
   function inTurn(behind: readonly WireClient[]): () => WireClient {
     let turn = 0;
     return () => {
@@ -138,7 +138,7 @@ describe('fields behind a load balancer, behind Kubernetes’ own Mixed Version 
         const next = inTurn(behind);
         for (let object = 0; object < objectsOfEachKind; object += 1) {
           const name = `${prefix}-${at}-${object}`;
-          // At a new server where there is a choice, so that every one of these fields was confirmed.
+          // At a new server if there is a choice, so that every one of these fields was confirmed.
           const created = await behind.at(-1)?.http1({
             method: 'POST',
             path: deployments,
@@ -164,7 +164,7 @@ describe('fields behind a load balancer, behind Kubernetes’ own Mixed Version 
       return sum;
     });
     expect(items).to.have.length(total * ways.length);
-    // In turn, every second write is at the old server, and of each GET and PUT one.
+    // In turn: the old server gets every second write, and one request of each pair of GET and PUT.
     expect(sums).to.deep.equal(['80 of 140', '80 of 140', '0 of 140']);
     const readme = readFileSync(join(repository, 'README.md'), 'utf8');
     const row = readme.split('\n').find((line) => line.startsWith('| Fields that only the new version knows'));

@@ -13,11 +13,11 @@ interface Pod {
 }
 
 const pods = '/api/v1/namespaces/default/pods';
-/** Of a proxy that does not listen yet. */
+/** For a proxy that does not listen yet. */
 const none: WireAnswer = { status: 503, rawHeaders: [], rawTrailers: [], body: Buffer.alloc(0) };
 const json = ['Content-Type', 'application/json'];
 const merge = ['Content-Type', 'application/merge-patch+json'];
-/** A Pod with a field whose gate is off in 1.33, which knows its type all the same. */
+/** A Pod with a field whose gate is off in 1.33. That version knows its type all the same. */
 const pod = (name: string) =>
   JSON.stringify({
     apiVersion: 'v1',

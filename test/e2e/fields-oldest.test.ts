@@ -18,7 +18,7 @@ describe('fields of 1.36 beside a real 1.33', function () {
   let proxy: WireClient;
 
   before(async function () {
-    // Its build takes minutes that not every run of the tests should pay.
+    // The build takes minutes, so not every test run includes it.
     if (!(await isBuilt('1.33'))) {
       process.stdout.write('      … skipped: `make controlplane VERSIONS=1.33` builds a real 1.33 for this\n');
       return this.skip();
@@ -54,7 +54,7 @@ describe('fields of 1.36 beside a real 1.33', function () {
     return rows?.find(({ resource }) => resource === 'deployments');
   }
 
-  /** Creates a Deployment through the proxy; whether the answer has its new fields. */
+  /** Creates a Deployment through the proxy. Returns whether the answer has its new fields. */
   async function kept(name: string, query = ''): Promise<boolean> {
     const body = JSON.stringify(deploymentWith(fields, name));
     const headers = ['Content-Type', 'application/json'];

@@ -14,7 +14,7 @@ interface Deployment {
   };
 }
 
-/** What a writer sends; with a `group`, it sets the field that only 1.36 knows. */
+/** The request of a writer. With a `group`, it sets the field that only 1.36 knows. */
 interface Write {
   readonly kind: string;
   readonly group?: string;
@@ -44,7 +44,7 @@ function deployment(name: string, podGroupName: string): object {
   };
 }
 
-/** All that changes an object, in turn; every second one says nothing of the field. */
+/** All kinds of writes in turn. Every second one does not mention the field. */
 function writesOf(path: string, name: string, turn: number, stored: Deployment | undefined): readonly Write[] {
   const group = `g-${turn}`;
   const [merge, strategic, json, apply] = ['merge-patch', 'strategic-merge-patch', 'json-patch', 'apply-patch'];
@@ -103,7 +103,7 @@ describe('fields while servers change their versions at their addresses', functi
     await mixed?.stop();
   });
 
-  /** Waits until three servers are ready and fields are compared, this many of which are new. */
+  /** Waits until three servers are ready, this many of them new, and fields have been compared. */
   async function ready(news: number): Promise<void> {
     await waitUntil(
       `three ready servers, ${news} of them new`,
@@ -126,7 +126,7 @@ describe('fields while servers change their versions at their addresses', functi
   }
 
   it('have what was confirmed of them, after an upgrade of all servers and on the way back', async () => {
-    /** What each object may have: the last confirmed value, and those whose fate no answer told. */
+    /** The permitted values of each object: the last confirmed one, and those of writes without an answer. */
     const objects = new Map<string, Set<string | undefined>>();
     const outcomes = new Map<string, number>();
     const lost: string[] = [];
@@ -146,11 +146,12 @@ describe('fields while servers change their versions at their addresses', functi
       return answer;
     }
 
-    /** Remembers what an answer says of an object. */
+    /** Records the field in an answer. */
     function learn(name: string, { kind, group }: Pick<Write, 'kind' | 'group'>, answer: WireAnswer | undefined): void {
       const possible = objects.get(name);
       if (possible === undefined) return;
-      // 503 of the proxy, 409 and 429 say that nothing was carried out; 504 and a broken connection say nothing.
+      // 503 from the proxy, 409 and 429 mean that nothing was carried out. After 504 and a broken connection, that is
+      // unknown.
       const unsure = answer === undefined || answer.status === 504 || answer.status === 500;
       if (unsure && group !== undefined) possible.add(group);
       if (answer === undefined || answer.status >= 300) return;

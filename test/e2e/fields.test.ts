@@ -94,7 +94,7 @@ describe('fields that only one version knows', function () {
       seen: () => mixed.plane.logTails(10),
     });
 
-  /** Which server a request reaches, by what only the new one knows of itself. */
+  /** Finds out which server a request reaches, by a field that only the new one knows. */
   async function home(method: string, path: string): Promise<string> {
     const body = JSON.stringify(deployment(`probe-${Math.random().toString(36).slice(2)}`));
     const answer = await proxy.http1({ method, path, headers: type('json'), body });

@@ -37,9 +37,7 @@ describe('the commands of the guides that need an API server and no Pods', funct
     rmSync(folder, { recursive: true, force: true });
   });
 
-  /**
-   * Runs a block as an administrator would, in a folder with `files`, which has the paths of a control-plane node too.
-   */
+  /** Runs a block as an administrator would, in a folder with `files` at the paths of a control-plane node. */
   async function runBlock(
     guide: string,
     pattern: RegExp,
@@ -100,7 +98,7 @@ describe('the commands of the guides that need an API server and no Pods', funct
     const kubeconfig = { apiVersion: 'v1', kind: 'Config', clusters: [{ name: 'kubernetes', cluster }] };
     const path = 'etc/kubernetes/controller-manager.conf';
     const stopped = join(folder, 'stopped');
-    // There is no container runtime here: this one says what it was asked for.
+    // There is no container runtime here. This replacement prints its arguments.
     const crictl = `#!/bin/sh\n[ "$1" = ps ] && echo container-1 || echo "$@" >'${stopped}'\n`;
     writeFileSync(join(folder, 'bin/crictl'), crictl, { mode: 0o755 });
     const files = { [path]: stringify(kubeconfig), 'root/.keep': '', 'etc/kubernetes/pki/ca.crt': ca };

@@ -6,7 +6,7 @@ import { expect } from 'chai';
 import { type MixedPlane, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 
-/** Audits what operators write. */
+/** An audit policy for the writes of operators. */
 const operatorsOnly = {
   apiVersion: 'audit.k8s.io/v1',
   kind: 'Policy',
@@ -34,11 +34,11 @@ interface Written {
   /** The `uid` of the operator. */
   readonly operator: string;
   readonly what: string;
-  /** When the server received it. */
+  /** The time at which the server received it. */
   readonly at: number;
 }
 
-/** Real servers with an etcd member each, as in a stacked control plane, of which one hangs. */
+/** Real servers, each with its own etcd member as in a stacked control plane. One of them hangs. */
 describe('a control plane of which one server hangs', function () {
   this.timeout(240_000);
   let mixed: MixedPlane;
@@ -69,7 +69,7 @@ describe('a control plane of which one server hangs', function () {
     rmSync(folder, { recursive: true });
   });
 
-  /** What operators have written by the audit logs of all servers. */
+  /** The operators' writes in the audit logs of all servers. */
   function writtenByOperators(): readonly Written[] {
     const lines = ['old-1', 'new-1', 'new-2'].flatMap((name) =>
       readFileSync(auditLogOf(name), 'utf8').split('\n').filter(Boolean),
@@ -123,7 +123,7 @@ describe('a control plane of which one server hangs', function () {
     return code === 0 ? (JSON.parse(stdout) as { spec: LeaseSpec }).spec : {};
   }
 
-  /** The confirmations of a table that were seen while `times` of them came, in their order. */
+  /** The confirmations of a table in order, observed until `times` of them arrived. */
   async function confirmations(times: number, table = 'peerdiscovery-cluster'): Promise<readonly LeaseSpec[]> {
     const seen = new Map<string, LeaseSpec>();
     await waitUntil(
@@ -138,7 +138,7 @@ describe('a control plane of which one server hangs', function () {
     return [...seen.values()];
   }
 
-  /** The longest time between two confirmations that were seen while `times` of them came, in seconds. */
+  /** The longest time between two of `times` confirmations, in seconds. */
   async function longestSilence(times: number): Promise<number> {
     const at = (await confirmations(times)).map(({ renewTime = '' }) => Date.parse(renewTime)).sort((a, b) => a - b);
     return Math.max(...at.slice(1).map((time, index) => (time - (at[index] ?? 0)) / 1_000));
@@ -177,14 +177,14 @@ describe('a control plane of which one server hangs', function () {
       if (fault === 'packets' && !(await hasNft())) this.skip();
       const operator = mixed.startOperator();
       await untilThreeAreReady();
-      // What an earlier operator confirmed is no silence of this one.
+      // Confirmations of an earlier operator do not count.
       await confirmations(2);
       const { leaseTransitions } = await leaseOf('peerdiscovery-operator');
       try {
         await strike(fault);
         const silence = await longestSilence(5);
         process.stdout.write(`      … longest time between two confirmations: ${silence} s\n`);
-        // Confirmations come each 5 s, and a change of the server takes 2 s.
+        // Confirmations arrive every 5 s, and a change of the server takes 2 s.
         expect(silence).to.be.below(12);
         expect((await leaseOf('peerdiscovery-operator')).leaseTransitions).to.equal(leaseTransitions);
         expect(mixed.plane.readLog('operator')).not.to.contain('could not renew the lease in time');
@@ -256,7 +256,7 @@ describe('a control plane of which one server hangs', function () {
   describe('of two operators and two PeerDiscovery objects', () => {
     const tables = ['peerdiscovery-cluster', 'peerdiscovery-second'];
     const operators = new Map<string, ChildProcess>();
-    /** Names by the `uid` that an audit log has of each. */
+    /** Names of operators by their `uid` in the audit logs. */
     const uids = { 'operator-1': 'operator', 'operator-2': 'operator-2' } as const;
     const start = (name: string) => {
       const { plane } = mixed;
@@ -265,7 +265,7 @@ describe('a control plane of which one server hangs', function () {
       operators.set(name, mixed.startOperator(['--health-bind-address', '0', '--kubeconfig', kubeconfig], { name }));
     };
     const holderOf = async () => (await leaseOf('peerdiscovery-operator')).holderIdentity ?? '';
-    /** Which of the two has an identity. */
+    /** The operator that has an identity. */
     const nameOf = (identity: string) =>
       [...operators.keys()].find((name) => mixed.plane.readLog(name).includes(`identity=${identity}`)) ?? '';
 
@@ -308,7 +308,7 @@ describe('a control plane of which one server hangs', function () {
       const stopped = nameOf(before);
       const leader = operators.get(stopped);
       const uid = uids[stopped as keyof typeof uids];
-      // Whoever leads has something to write at any time.
+      // The leader has something to write at any time.
       let changing = true;
       const change = async () => {
         for (let turn = 0; changing; turn += 1) {

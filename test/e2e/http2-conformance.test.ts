@@ -9,7 +9,7 @@ import { createTestAuthority } from '../support/test-certificates.ts';
 
 const run = promisify(execFile);
 
-/** Of priorities, which RFC 9113 (section 5.3.2) has taken away: what they say is not looked at. */
+/** Cases about priorities, which RFC 9113 (section 5.3.2) has deprecated. The server ignores them. */
 const ofPriorities = ['Sends HEADERS frame that depend on itself', 'Sends PRIORITY frame that depend on itself'];
 
 describe('HTTP/2 as h2spec wants it', function () {
@@ -19,7 +19,7 @@ describe('HTTP/2 as h2spec wants it', function () {
     const folder = await ensureH2spec((message) => void process.stdout.write(`      … ${message}\n`));
     const authority = createTestAuthority('peers');
     const home = await startLoopbackPeer('home', authority);
-    // An answer to half a request would race with the case that sends the other half wrongly.
+    // An answer to half a request would race with the case that sends an invalid second half.
     home.answer = (request, response) => request.resume().once('end', () => response.end('a body of several bytes'));
     const proxy = await startProxyUnderTest(authority, home);
     try {

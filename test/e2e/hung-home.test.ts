@@ -18,21 +18,21 @@ import {
 import { createWireClient } from '../support/wire-client.ts';
 
 const maps = '/api/v1/namespaces/default/configmaps';
-/** What of 1.36 a 1.35 does not serve, and what 1.35 alone is told to serve here. */
+/** APIs of 1.36 that 1.35 lacks, and one that only the 1.35 server is told to serve. */
 const ofNew = '/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies';
 const ofOld = '/apis/coordination.k8s.io/v1beta1/leasecandidates';
-/** Five seconds, and two for a busy machine. */
+/** Five seconds, plus two for a busy machine. */
 const boundMs = 7_000;
-/** What a whole `kubectl exec` may take besides. */
+/** The additional time that a whole `kubectl exec` may take. */
 const execBoundMs = 12_000;
 
-/** What happens to one of the servers, and for how long. */
+/** The fault of one server, and its duration. */
 interface Fault {
   readonly title: string;
-  /** True if it is home that hangs, false if the other server is away. */
+  /** True if home hangs, false if the other server is away. */
   readonly hung: boolean;
   readonly seconds: number;
-  /** The read that only this server can answer. */
+  /** A read that only this server can answer. */
   readonly lost: 'read of old' | 'read of new';
   begin(plane: ControlPlane): unknown;
   /** Resolves when the server can be ready again. */
@@ -85,12 +85,12 @@ const faults: readonly Fault[] = [
   },
 ];
 
-/** Operator and proxies begin with `old-1` for their way to the API, and the pinned proxy's home is that too. */
+/** Operator and proxies start with `old-1` as their API server. It is also the home of the pinned proxy. */
 describe('requests through proxies of which a server hangs', function () {
   this.timeout(240_000);
   let mixed: MixedPlane;
   let accesses: readonly (Access & { readonly name: string })[];
-  /** The reader's, for the pinned proxy and for the roaming one. */
+  /** The reader's kubeconfigs for the pinned proxy and for the roaming one. */
   let kubeconfigs: readonly string[];
 
   before(async () => {
@@ -124,7 +124,7 @@ describe('requests through proxies of which a server hangs', function () {
     if (this.currentTest?.state === 'failed') process.stdout.write(`${mixed?.plane.logTails(25)}\n`);
   });
 
-  /** The reader's rights are by RBAC, which a server that has just started does not know yet. */
+  /** The reader's rights come from RBAC, which a server that has just started has not read yet. */
   async function prepareObjects(): Promise<void> {
     const apiVersion = 'rbac.authorization.k8s.io/v1';
     const subject = { kind: 'User', name: 'reader', apiGroup: 'rbac.authorization.k8s.io' };
@@ -137,7 +137,7 @@ describe('requests through proxies of which a server hangs', function () {
     expect(known.code, known.stderr).to.equal(0);
   }
 
-  /** Both servers by the operator, and what only one of them has by each proxy. */
+  /** Checks both servers at the operator, and resources of only one server at each proxy. */
   async function allReady(): Promise<void> {
     await waitUntil('two ready peers', async () => {
       const states = await statesAt('old-1');
@@ -151,7 +151,7 @@ describe('requests through proxies of which a server hangs', function () {
     );
   }
 
-  /** What the status says of each server, as one of them tells it. */
+  /** The state of each server in the status, read from one of them. */
   async function statesAt(server: string): Promise<Readonly<Record<string, string>>> {
     const { stdout } = await mixed.kubectl(server, ['get', 'peerdiscovery', 'cluster', '-o', 'json']);
     const peers = stdout === '' ? [] : ((JSON.parse(stdout) as PeerDiscovery).status?.peers ?? []);
@@ -190,7 +190,7 @@ describe('requests through proxies of which a server hangs', function () {
     return accesses.map((access) => startSteadyWatcher(access, maps, resourceVersion));
   }
 
-  /** Asks for short commands one after another for as long as the fault lasts; resolves to what was wrong. */
+  /** Runs short commands one after another while the fault lasts. Resolves to the errors. */
   async function execOften(kubeconfig: string, until: number): Promise<string[]> {
     const wrong: string[] = [];
     while (Date.now() < until) {
@@ -203,7 +203,7 @@ describe('requests through proxies of which a server hangs', function () {
     return wrong;
   }
 
-  /** Starts a `kubectl exec` that goes on for ever; resolves when it has begun. */
+  /** Starts an endless `kubectl exec`. Resolves when it has begun. */
   async function startStream(kubeconfig: string, name: string): Promise<ChildProcess> {
     const args = ['--kubeconfig', kubeconfig, 'exec', 'web', '--', 'sh', '-c', 'while sleep 0.2; do echo; done'];
     const stream = mixed.plane.spawn('kubectl', args, { name });
@@ -211,7 +211,7 @@ describe('requests through proxies of which a server hangs', function () {
     return stream;
   }
 
-  /** It was not in the hung server's hands, or it was and has ended. */
+  /** True if the `exec` continues, because another server serves it, or if it has ended. */
   async function goesOnOrHasEnded(stream: ChildProcess, name: string): Promise<boolean> {
     if (stream.exitCode !== null) return true;
     const before = mixed.plane.readLog(name).length;
@@ -284,7 +284,7 @@ describe('requests through proxies of which a server hangs', function () {
     expect(wrong.map(sayHow)).to.deep.equal([]);
   }
 
-  /** Every object that was created is told once, and soon. */
+  /** The watch reports every created object once, and soon. */
   function expectEvents(watchers: readonly SteadyWatcher[], written: readonly Ended[]): void {
     for (const { added, repeated, opened } of watchers) {
       expect(repeated).to.deep.equal([]);
@@ -304,7 +304,7 @@ describe('requests through proxies of which a server hangs', function () {
   }
 });
 
-/** The member that is paused may have led the others, who answer what waited for it so after seven seconds. */
+/** The paused member may have been the leader. The others then answer waiting requests after seven seconds. */
 function isOfEtcd({ what, status, text }: Ended): boolean {
   return what === 'write' && status === 500 && text.includes('"etcdserver: request timed out');
 }

@@ -14,7 +14,7 @@ import { createWireClient } from '../support/wire-client.ts';
 const account = { kind: 'ServiceAccount', name: 'peerdiscovery-proxy', namespace: 'peerdiscovery-system' };
 const rbac = 'rbac.authorization.k8s.io';
 
-/** What the guide says that an administrator grants for each mode, for the users of this test. */
+/** The rights that the guide tells an administrator to grant in each mode, for the users of this test. */
 const grants = {
   apiVersion: 'v1',
   kind: 'List',
@@ -168,7 +168,7 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
   const withToken = (name: 'admin' | 'reader') => ['--token', mixed.plane.tokens[name]];
   const withCertificate = ({ cert, key }: KeyPair) => ['--client-certificate', cert, '--client-key', key];
 
-  /** `kubectl auth whoami`, or what it says instead. */
+  /** The output of `kubectl auth whoami`, or its error. */
   async function whoami(target: 'direct' | Mode, args: readonly string[]): Promise<unknown> {
     const access = [
       '--kubeconfig',
@@ -320,7 +320,7 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
       }
     });
 
-  /** Targets that two servers may read in two ways; what counts is that the proxy reads none in a way of its own. */
+  /** Targets that two servers may read in different ways. The proxy must not read any in a third way. */
   const oddTargets = [
     ...['//api/v1/secrets', '/api//v1/secrets', '/api/v1/secrets/', '/api/v1/./secrets', '/api/v1/pods/../secrets'],
     ...[
@@ -357,7 +357,7 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
             (await curl(server, target, args)).replace(urlOf(server), ''),
           ),
         );
-        // A path that only looks like a resource is doubted rather than passed on as "nobody serves it".
+        // The proxy answers 503 for a path that only looks like a resource, instead of 404.
         expect(proxied, target).to.be.oneOf(direct.startsWith('404') ? [direct, '503 '] : [direct]);
       }
   });
@@ -369,7 +369,7 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
         expect(await curl(target, '/version', ['--cert', cert, '--key', key]), `${cert} at ${target}`).to.equal('401');
   });
 
-  // A suite of its own, so that it comes after the others.
+  // A separate suite, so that it runs after the others.
   describe('at its end', () => {
     it('a proxy is not ready first, then no new connections, watches whole, requests to their end', async () => {
       const { plane } = mixed;
@@ -395,7 +395,7 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
       await waitUntil('no new connections', async () =>
         (await curl('TokenPassthrough', '/version', admin)).includes("Couldn't connect"),
       );
-      // 18 would be a transfer that was cut.
+      // 18 would mean a transfer that was cut.
       expect(await ended).to.equal(0);
       if (stopping.exitCode === null) await once(stopping, 'exit');
       expect(stopping.exitCode).to.equal(0);

@@ -46,7 +46,7 @@ describe('make image and make load, with a real buildah and containerd', functio
     spawnSync(command, args, { cwd: repository, env: environment, encoding: 'utf8' });
 
   it('put the image where a Pod finds it, and a container of it runs', () => {
-    // A developer's own clusters are left alone.
+    // The test does not touch a developer's own clusters.
     const chosen = { ...environment, BUILDER: 'buildah', CLUSTER: 'containerd' };
     const block = commandBlock('install.md', /^make image load/m);
     const made = spawnSync('bash', ['-euo', 'pipefail', '-c', block], {

@@ -6,7 +6,7 @@ import { type SteadyWatcher, startSteadyWatcher } from '../support/steady-client
 
 const servers = ['a', 'b', 'c'] as const;
 const maps = '/api/v1/namespaces/default/configmaps';
-/** Of either protocol. */
+/** Over either protocol. */
 const watchers = 30;
 const most = 1.3;
 
@@ -45,7 +45,7 @@ describe('watches after a restart of all servers in turn', function () {
     return stdout.split(' ').filter((state) => state === 'Ready').length;
   }
 
-  /** Watches of our clients at each server, by what the server itself counts. */
+  /** The number of our clients' watches at each server, by the server's own metrics. */
   async function watchesAt(name: string): Promise<number> {
     const { stdout } = await mixed.kubectl(name, ['get', '--raw', '/metrics']);
     const lines = stdout.split('\n').filter((line) => /^apiserver_longrunning_requests\{.*verb="WATCH"/.test(line));
@@ -76,7 +76,7 @@ describe('watches after a restart of all servers in turn', function () {
       await add(`while-${name}-is-away`);
       await server.start();
       await waitUntil('three ready peers', async () => (await readyPeers()) === 3);
-      // A server knows no event from before its start, so a client that has seen none since would have to list again.
+      // A server knows no event from before its start, so a client without events since then would have to list again.
       await add(`after-${name}`);
       await waitUntil('all events', async () => clients.every(({ added }) => added.has(`after-${name}`)));
     }

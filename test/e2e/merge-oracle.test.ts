@@ -10,7 +10,7 @@ import { type DocumentSet, nastyDocumentSets, type RawDiscoveryList } from '../s
 import { mergeWithOracle } from '../support/merge-oracle.ts';
 import { realisticDocumentSets } from '../support/realistic-discovery.ts';
 
-/** Servers with the very same document share what was read of it, as in the operator. */
+/** Servers with identical documents share the parsed result, as in the operator. */
 function readServers(set: DocumentSet): ReadonlyMap<string, readonly GroupDiscovery[]> {
   const read = new Map<RawDiscoveryList, readonly GroupDiscovery[]>();
   for (const list of Object.values(set.servers)) if (!read.has(list)) read.set(list, parseDiscoveryList(list));
@@ -20,7 +20,7 @@ function readServers(set: DocumentSet): ReadonlyMap<string, readonly GroupDiscov
 async function compareWithOracle(binary: string, sets: readonly DocumentSet[]): Promise<number> {
   const answers = await mergeWithOracle(binary, sets);
   expect(answers).to.have.length(sets.length);
-  // The memo goes from one set to the next, so that a wrong hit would show.
+  // The memo is kept from one set to the next, so that a wrong hit would show.
   const memo = createMergeMemo();
   let beyondLocal = 0;
   sets.forEach((set, index) => {
@@ -28,7 +28,7 @@ async function compareWithOracle(binary: string, sets: readonly DocumentSet[]): 
     const merged = mergeDiscovery(set.local, servers, memo);
     const ours = { document: encodeDiscoveryList(merged, { typeMeta: false }), etag: discoveryEtag(merged) };
     const { document = '', etag } = answers[index] ?? {};
-    // The whole text of a large set says less than the place where it differs.
+    // For a large set, the whole text says less than the first difference.
     if (ours.document !== document) {
       const at = [...ours.document].findIndex((character, place) => character !== document[place]);
       const around = (text: string) => text.slice(Math.max(0, at - 200), at + 200);
@@ -51,7 +51,7 @@ describe("mergeDiscovery beside kube-apiserver's own merge", () => {
     it(`gives the same bytes and the same ETag as ${minor} for 3,000 nasty sets of documents`, async function () {
       this.timeout(120_000);
       const sets = fc.sample(nastyDocumentSets(), { seed: 4020, numRuns: 3_000 });
-      // Both ways out must have been taken often, or the comparison shows little.
+      // Both branches must have been taken often, or the comparison shows little.
       expect(await compareWithOracle(binary, sets)).to.be.within(sets.length * 0.3, sets.length * 0.9);
     });
 

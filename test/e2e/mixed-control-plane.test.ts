@@ -58,7 +58,7 @@ describe('a real control plane of 1.33, 1.35 and 1.36', function () {
     );
   }
 
-  /** One request as curl sends it; the status and body are those on the wire. */
+  /** One request with curl. Status and body are those on the wire. */
   async function request(
     target: string,
     path: string,
@@ -83,7 +83,7 @@ describe('a real control plane of 1.33, 1.35 and 1.36', function () {
   const allReady = () => waitForStates({ 'old-1': 'Ready', 'mid-1': 'Ready', 'mvp-1': 'Ready' });
 
   it('finds every server by its own identity, and says how', async () => {
-    // A server is ready before it was asked for its version.
+    // A server is ready before the operator has asked for its version.
     const peers = await waitUntil('their versions', async () => {
       const ready = await allReady();
       return ready.every(({ version }) => version !== undefined) && ready;
@@ -118,7 +118,7 @@ describe('a real control plane of 1.33, 1.35 and 1.36', function () {
     );
     expect(missing?.servedBy).to.have.length(2);
     expect(missing?.missingFrom).to.have.length(1);
-    // Releases differ in more than which resources there are: a field of 1.36 changes the schemas of its group-version.
+    // Releases differ in more than their resources: a field of 1.36 changes the schemas of its group-version.
     await waitUntil('schema differences in status', async () => {
       const differences = (await readObject()).status?.schemaDifferences ?? [];
       return differences.some(({ group, version }) => `${group}/${version}` === 'apps/v1');
@@ -142,7 +142,7 @@ describe('a real control plane of 1.33, 1.35 and 1.36', function () {
       'a complete table',
       async () => (await request('proxy', '/apis/nope.example/v1/things')).status === 404,
     );
-    // Of what home has, and of what it has not.
+    // A group-version that home has, and one that it lacks.
     for (const path of [
       '/api/v1/configmaps/x',
       '/api/v1/namespaces/default/nodes/x',

@@ -69,7 +69,7 @@ describe('odd requests', function () {
       });
 });
 
-/** As many at a time as a server takes on one connection without a word. */
+/** The number of requests that a server accepts at once on one connection. */
 async function inParallel<In, Out>(inputs: readonly In[], work: (input: In) => Promise<Out>): Promise<readonly Out[]> {
   const left = [...inputs.entries()];
   const results: Out[] = [];
@@ -83,7 +83,7 @@ async function inParallel<In, Out>(inputs: readonly In[], work: (input: In) => P
   return results;
 }
 
-/** The answer; a server that refuses a credential ends the HTTP/2 connection with all that is on it. */
+/** The answer. A server that refuses a credential ends the HTTP/2 connection with all its streams. */
 async function answerOf(client: WireClient, protocol: 'http1' | 'http2', request: WireRequest): Promise<WireAnswer> {
   for (let left = 20; ; left -= 1)
     try {
@@ -93,14 +93,14 @@ async function answerOf(client: WireClient, protocol: 'http1' | 'http2', request
     }
 }
 
-/** What `docs/limits.md` says that the proxy answers itself, in its own words. */
+/** The requests that the proxy answers itself, according to `docs/limits.md`. */
 function isOwn({ method = 'GET', path, headers = [] }: WireRequest): boolean {
   if (method === 'TRACE' || method === 'FOO') return true;
   if (/^\/api\/v1(?:\/watch)?\/?(?:\?|$)/.test(path)) return true;
   return headers.includes('Expect') && headers.includes('none');
 }
 
-/** Of what never ends. */
+/** Requests whose answers never end. */
 const late = () =>
   new Promise<never>((_, reject) => setTimeout(() => reject(new Error('none in time')), 20_000).unref());
 
@@ -117,7 +117,7 @@ function describeDifference(
   return [what, ...lacking, ...more].join('\n');
 }
 
-/** What has to be the same of an answer, one thing a line. */
+/** The parts of an answer that must be equal, one per line. */
 function describeAnswer({ status, rawHeaders, body }: WireAnswer): readonly string[] {
   const lines = [`status ${status}`];
   for (let at = 0; at < rawHeaders.length; at += 2) {
@@ -132,14 +132,14 @@ const ofConnection = new Set(['connection', 'keep-alive']);
 const ofLength = new Set(['content-length', 'transfer-encoding']);
 const perMessage = new Set(['date', 'audit-id']);
 
-/** A body without what differs from one answer to the next. */
+/** A body without the parts that differ from one answer to the next. */
 function comparable(text: string): string {
   return (
     text
       .replace(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, 'UID')
       .replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g, 'TIME')
       .replace(/(resourceVersion"?: ?"?)\d+/g, '$1N')
-      // In protobuf nothing says which number a version is.
+      // In protobuf, nothing tells which number is a version.
       .replace(/^k8s\0.*$/s, (message) => message.replace(/\d+/g, 'N'))
       .slice(0, 400)
   );

@@ -88,7 +88,7 @@ describe('the operator on a real control plane', function () {
       spec,
     });
     await create(lease('apiserver-forged', { holderIdentity: 'me', renewTime: '2026-01-01T00:00:00.000000Z' }));
-    // The name that kube-apiserver would use on cp-9, but nobody holds it.
+    // The name that kube-apiserver would use on cp-9. No server holds this Lease.
     const unheld = identityLeaseName('cp-9');
     await create(lease(unheld, {}));
     const object = await waitFor('cluster', 'both reported', ({ status }) => status?.leaseProblems?.length === 2);

@@ -10,7 +10,7 @@ const flags = [
 ];
 /** Fields whose values differ from one answer to the next. */
 const ofMessage = ['date', 'audit-id'];
-/** What a merged document has of its own: its length, its type, and what tells it from others. */
+/** Fields that differ for a merged document: its length, its type, and its ETag. */
 const ofDocument = [
   'accept-ranges',
   'content-length',
@@ -44,7 +44,7 @@ describe('the header fields of answers that the proxy writes itself', function (
     return fields;
   };
   const fieldOf = (answer: WireAnswer, name: string) => fieldsOf(answer).find(([field]) => field === name)?.[1];
-  /** Everything that must be alike, and the names of what may differ in its value. */
+  /** Everything that must be equal, and the names of the fields whose values may differ. */
   const comparable = (answer: WireAnswer) =>
     fieldsOf(answer)
       .filter(([name]) => !ofDocument.includes(name))

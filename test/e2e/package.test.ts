@@ -11,7 +11,7 @@ import { entrypoint, packPackage } from '../../scripts/build-rootfs.ts';
 import { generateKrew } from '../../scripts/generate-krew.ts';
 import { leastNode } from '../../scripts/write-launcher.ts';
 
-/** The system's own Node, if it is too old for what is shipped. */
+/** The system's own Node, if it is too old for the shipped programs. */
 function olderNode(): { readonly version?: string; readonly node?: string } {
   for (const node of ['/usr/bin/node', '/usr/local/bin/node']) {
     const version = spawnSync(node, ['--version'], { encoding: 'utf8' }).stdout?.trim().slice(1);
@@ -110,7 +110,7 @@ describe('what is shipped', function () {
     const again = await generateKrew(join(folder, 'krew-again'), downloads, [here, 'darwin']);
     expect([sumOf(again.archives[here]), sumOf(again.archives.darwin)]).to.deep.equal([linux.sha256, darwin.sha256]);
 
-    /** As krew installs it: a link on the PATH to one program of the unpacked archive. */
+    /** As krew installs it: a link on the PATH to a program of the unpacked archive. */
     const install = (archive = '', bin: string) => {
       const unpacked = mkdtempSync(join(folder, 'unpacked-'));
       const path = mkdtempSync(join(folder, 'path-'));

@@ -49,13 +49,13 @@ describe('kubectl peerdiscovery on real servers of 1.33 and 1.36', function () {
   });
 
   after(async () => {
-    // `docs/reference/kubectl-plugin.md` shows what was printed here.
+    // `docs/reference/kubectl-plugin.md` shows output of these commands.
     if (process.env.PLUGIN_OUTPUT !== undefined) writeFileSync(process.env.PLUGIN_OUTPUT, shown.join('\n'));
     await mixed?.stop();
     rmSync(folder, { recursive: true, force: true });
   });
 
-  /** Through kubectl itself, which finds the plugin on PATH. */
+  /** Runs it through kubectl, which finds the plugin on the PATH. */
   async function plugin(args: readonly string[], kubeconfig = mixed.kubeconfigOf('old-1')): Promise<Outcome> {
     const environment = [`PATH=${folder}:/usr/bin:/bin`, `KUBECONFIG=${kubeconfig}`];
     const kubectl = (await mixed.plane.exec('kubectl', ['--help'])).code === 0 ? await kubectlPath() : '';
@@ -188,7 +188,7 @@ describe('kubectl peerdiscovery on real servers of 1.33 and 1.36', function () {
     expect((await mixed.kubectl('old-1', admin)).code).to.equal(0);
     const gone = 'endpointslices.v1.discovery.k8s.io';
     await mixed.kubectl('old-1', ['get', gone, '-A', '--as=somebody']);
-    // A target that no longer serves one group that everybody serves now.
+    // A target that no longer serves a group that everybody serves now.
     const document = JSON.parse(
       (await mixed.plane.exec('cat', [await save('new-1', '/apis', 'target.json')])).stdout,
     ) as { items: { metadata: { name: string } }[] };

@@ -24,7 +24,7 @@ function copyRepository(to: string, fileMode: number): void {
   if (linked.status !== 0) spawnSync('cp', ['-a', modules, to]);
 }
 
-/** Builds everything that is shipped in a shell with this umask and time zone; gives each thing's hash. */
+/** Builds everything that is shipped, in a shell with this umask and time zone. Returns the hash of each file. */
 function build(folder: string, umask: string, zone: string): Record<string, string> {
   const script = `
     import { packPackage, buildRootfs } from './scripts/build-rootfs.ts';

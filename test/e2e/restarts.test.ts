@@ -9,10 +9,10 @@ import { createWireClient, type WireAnswer, type WireClient } from '../support/w
 const maps = '/api/v1/namespaces/default/configmaps';
 const json = ['Content-Type', 'application/json'];
 
-/** A server on a starved machine may be taken out for its readiness, but never because of a request. */
+/** A server on an overloaded machine may fail its readiness, but must never be taken out because of a request. */
 const takenOutByRequest = /peer taken out(?!.*why="it (is not ready|does not answer))/;
 
-/** Each server sends GOAWAY with two in a hundred HTTP/2 requests, which is the most that there may be. */
+/** Each server sends GOAWAY for two percent of the HTTP/2 requests, which is the maximum. */
 const flags = ['--goaway-chance=0.02'];
 
 describe('writes and watches through the proxy at servers that say goodbye', function () {
@@ -31,7 +31,7 @@ describe('writes and watches through the proxy at servers that say goodbye', fun
 
   after(() => servers?.stop());
 
-  /** Gives the reader all rights, by RBAC and not by its group. */
+  /** Gives the reader all rights by RBAC, not by its group. */
   async function bindReader(): Promise<void> {
     const binding = {
       apiVersion: 'rbac.authorization.k8s.io/v1',
@@ -42,7 +42,7 @@ describe('writes and watches through the proxy at servers that say goodbye', fun
     };
     const { code, stderr } = await mixed.kubectl('proxy', ['apply', '-f', '-'], JSON.stringify(binding));
     expect(code, stderr).to.equal(0);
-    // Each server learns of it by itself.
+    // Each server learns of this separately.
     for (const name of ['old-1', 'new-1', 'new-2'])
       await waitUntil(
         `rights at ${name}`,
@@ -50,7 +50,7 @@ describe('writes and watches through the proxy at servers that say goodbye', fun
       );
   }
 
-  /** The first event of a watch, which is then left; with its status if it is refused. */
+  /** The first event of a watch, which then ends; with its status if it is refused. */
   function firstEvent(session: ClientHttp2Session, path: string): Promise<string> {
     return new Promise((resolve) => {
       const stream = session.request({ ':path': path, authorization: `Bearer ${mixed.plane.tokens.admin}` });
@@ -95,7 +95,7 @@ describe('writes and watches through the proxy at servers that say goodbye', fun
     const seen = new Map<string, number>();
     const count = (outcome: string) => seen.set(outcome, (seen.get(outcome) ?? 0) + 1);
     const work = async () => {
-      // Each watch is left by a reset, and a session that sends too many of these is ended.
+      // Each watch ends with a reset. A session with too many resets is ended.
       const session = openSession(mixed.proxyUrl);
       for (let at = 0; at < 150; at++) {
         count(`watch: ${await firstEvent(session, watch)}`);
@@ -137,7 +137,7 @@ describe('writes and watches through the proxy at servers that say goodbye', fun
     const seen = new Map<string, number>();
     const read = async (version: 'http1' | 'http2') => {
       for (let at = 0; restarting; at++) {
-        // A client that has just come is sent to whichever server there is.
+        // A new client is sent to any server.
         const one = createWireClient({ url: mixed.proxyUrl, ca, token: mixed.plane.tokens.reader });
         const path = at % 2 === 0 ? claims : maps;
         const code = await one[version]({ path }).then(
@@ -169,7 +169,7 @@ describe('writes and watches through the proxy at servers that say goodbye', fun
     const send = (at: number, request: { method: string; path: string; body: string }): Promise<WireAnswer | Error> =>
       (at % 2 === 0 ? client.http1 : client.http2)({ ...request, headers: json }).catch((error: Error) => error);
     const write = async (writer: number) => {
-      // A lone writer that is told of a conflict has been sent twice.
+      // A lone writer that gets a conflict was sent twice.
       let own = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: `own-${writer}`, namespace: 'default' } };
       let known = false;
       for (let at = 0; restarting || at < 150; at++) {
@@ -191,7 +191,7 @@ describe('writes and watches through the proxy at servers that say goodbye', fun
         });
         if (answer instanceof Error || answer.status >= 500) {
           note(`PUT ${answer instanceof Error ? answer.message : answer.status}`);
-          // Whether it was carried out is unknown, so the next one starts from what is there.
+          // It is unknown whether it was carried out, so the next one starts from the current state.
           const found = await client.http1({ path: `${maps}/own-${writer}` }).catch(() => undefined);
           known = found?.status === 200;
           if (found?.status === 200) own = JSON.parse(found.body.toString());
@@ -216,7 +216,7 @@ describe('writes and watches through the proxy at servers that say goodbye', fun
     for (const { metadata } of items) times.set(metadata.labels.mark, (times.get(metadata.labels.mark) ?? 0) + 1);
     const wrong = [...said].flatMap(([mark, code]) => {
       const found = times.get(mark) ?? 0;
-      // Only 504 and a broken connection leave it open.
+      // Only 504 and a broken connection leave that open.
       const lawful = code === 201 ? found === 1 : code === 504 || code === 0 ? found <= 1 : found === 0;
       return lawful ? [] : [`${mark}: told ${code}, created ${found} times`];
     });
@@ -230,7 +230,7 @@ describe('writes and watches through the proxy at servers that say goodbye', fun
     ).to.deep.equal([]);
   });
 
-  /** A connection on which a POST has been announced, and nothing of its body sent. */
+  /** A connection on which the head of a POST was sent, but nothing of its body. */
   async function announce(path: string, body: string) {
     const { hostname, port, host } = new URL(mixed.proxyUrl);
     const socket = tlsConnect({ host: hostname, port: Number(port), ca });

@@ -18,7 +18,7 @@ const merge = { 'content-type': 'application/merge-patch+json' };
 const maps = '/api/v1/namespaces/default/configmaps';
 const map = (data: object) => JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'one' }, data });
 
-/** What both must answer alike, in this order. */
+/** Both must answer these requests in the same way, in this order. */
 const requests: readonly Sent[] = [
   ...['/api', '/apis'].flatMap((path) => [
     { path, headers: { accept: aggregated } },
@@ -69,7 +69,7 @@ const requests: readonly Sent[] = [
   { method: 'DELETE', path: `${maps}/one` },
 ];
 
-/** What matters of an answer: not times, names that are made up, or what only schemas and defaults could know. */
+/** The relevant parts of an answer: without times, generated names, and values that need schemas or defaults. */
 async function ask(base: string, ca: string, token: string, { path, ...sent }: Sent): Promise<object> {
   const answer = await sendRequest({ url: base + path, ca, token, serverName: 'kubernetes.default.svc', ...sent });
   const { etag, vary, 'content-type': type } = answer.headers;
@@ -108,8 +108,7 @@ describe('the simulated fleet', function () {
   before(async () => {
     real = await startControlPlane({
       servers: [
-        // The other way round the old one, when it starts, removes what it does not know from the new one's legacy
-        // list.
+        // In the other order, the old server removes unknown groups from the new one's legacy list when it starts.
         { name: 'old', version: '1.36', emulatedVersion: '1.33' },
         { name: 'new', version: '1.36' },
       ],
@@ -130,9 +129,9 @@ describe('the simulated fleet', function () {
   for (const name of ['new', 'old'])
     it(`answers as a real kube-apiserver does: ${name}`, async () => {
       for (const sent of requests) {
-        // A real server's own legacy list has what any server of the control plane has registered; see the guide.
+        // A real server's own legacy list contains what any server of the control plane has registered; see the guide.
         if (name === 'old' && sent.path === '/apis' && !(sent.headers?.accept ?? '').includes(aggregated)) continue;
-        // Real servers remember nothing from before their start.
+        // Real servers have no history from before their start.
         simulated.store.compact();
         const what = `${sent.method ?? 'GET'} ${sent.path} ${JSON.stringify(sent.headers ?? {})}`;
         const expected = await ask(real.server(name).url, readFileSync(real.caFile, 'utf8'), real.tokens.admin, sent);

@@ -40,7 +40,8 @@ describe('the status page of a real operator, opened by kubectl peerdiscovery da
   });
 
   /**
-   * Makes the operator a Pod behind its Service, as its Deployment and the controllers do; only to a Pod is proxied.
+   * Makes the operator a Pod behind its Service, as its Deployment and the controllers do. The API server proxies only
+   * to Pods.
    */
   async function registerPod(ip: string, port: number): Promise<void> {
     const read = (file: string) => parse(readFileSync(`${repository}/config/operator/${file}`, 'utf8'));
@@ -57,7 +58,7 @@ describe('the status page of a real operator, opened by kubectl peerdiscovery da
     const targetRef = { kind: 'Pod', namespace: system, name };
     const where = { name: service.metadata.name, namespace: system };
     const labels = { 'kubernetes.io/service-name': where.name };
-    // Which of the two is read depends on the version.
+    // The version decides which of the two is read.
     for (const object of [
       { apiVersion: 'v1', kind: 'Endpoints', metadata: where, subsets: [{ addresses: [{ ip, targetRef }], ports }] },
       {
@@ -98,7 +99,7 @@ describe('the status page of a real operator, opened by kubectl peerdiscovery da
       token: mixed.plane.tokens.reader,
       name: 'reader',
     });
-    // The API servers learn of the binding one by one.
+    // The API servers see the binding one after the other.
     const token = ['create', 'token', 'peerdiscovery-status-viewer', '-n', system, '--kubeconfig', kubeconfig];
     await waitUntil('the right', async () => (await mixed.plane.exec('kubectl', token)).code === 0);
     mixed.plane.spawn(process.execPath, dashboardOf(kubeconfig), { name: 'dashboard' });
@@ -141,7 +142,7 @@ describe('the status page of a real operator, opened by kubectl peerdiscovery da
     await mixed.plane.server('new-1').start();
     await servers.getByRole('row', { name: /^new-1.*Ready v1\.36\./ }).waitFor();
     await page.getByRole('img', { name: /^Ready: .*then 2, then 3$/ }).waitFor();
-    // The connection of the page to the operator was never refused, by no policy and by no one else.
+    // Neither a policy nor anything else refused the connection of the page to the operator.
     expect(complaints).to.deep.equal([]);
   });
 
@@ -160,7 +161,7 @@ describe('the status page of a real operator, opened by kubectl peerdiscovery da
     };
     expect(await ask([`X-PeerDiscovery-Token: ${await token('--audience=peerdiscovery')}`])).to.equal('200');
     expect(await ask([`X-PeerDiscovery-Token: ${await token()}`])).to.equal('401');
-    // The token that goes over an unverified connection is worth nothing at an API server.
+    // The token that goes over an unverified connection is worthless at an API server.
     const { stdout } = await mixed.plane.exec('curl', [
       ...['-sk', '-o', '/dev/null', '-w', '%{http_code}'],
       ...[

@@ -75,13 +75,13 @@ describe('the status page in a browser', function () {
       complaints.push(`dialog: ${dialog.message()}`);
       dialog.dismiss().catch(() => {});
     });
-    // Time moves only by `turn`.
+    // Only `turn` advances the time.
     if (options.javaScriptEnabled !== false) await page.clock.install();
     await page.goto(`${url}${search}`);
     return page;
   }
 
-  /** Lets the page's time go on until it has asked again and shown the answer. */
+  /** Advances the page's time until it has asked again and shown the answer. */
   async function turn(page: Page): Promise<void> {
     const asked = page.waitForRequest((request) => request.url().startsWith(url));
     await page.clock.fastForward(5_000);
@@ -98,7 +98,7 @@ describe('the status page in a browser', function () {
         await page.setViewportSize({ width, height: 800 });
         const overflow = await page.evaluate('document.documentElement.scrollWidth - window.innerWidth');
         expect(overflow, `${width} px: the page scrolls sideways`).to.equal(0);
-        // What the largest shows is no different from the others, only more.
+        // The largest page has no other content, only more of it.
         if (name === 'largest' || width === 320 || width === 768) continue;
         for (const colorScheme of ['light', 'dark'] as const) {
           await page.emulateMedia({ colorScheme });
@@ -107,7 +107,7 @@ describe('the status page in a browser', function () {
           expect(faults).to.deep.equal([]);
         }
       }
-      // A standby says 503, which a browser mentions on its console.
+      // A standby answers 503, which a browser reports on its console.
       expect(complaints.filter((text) => !text.includes('503'))).to.deep.equal([]);
     });
 
@@ -115,7 +115,7 @@ describe('the status page in a browser', function () {
     snapshot = upgradeSnapshot(now, { awayMs: 42_000 });
     const page = await open({ viewport: { width: 1120, height: 1080 } });
     const path = process.env.STATUS_PAGE_IMAGE;
-    // `docs/images/status-page.png` was made here.
+    // This test produced `docs/images/status-page.png`.
     if (path !== undefined) await page.screenshot({ path, fullPage: true });
     expect(await page.getByRole('heading', { level: 3 }).allInnerTexts()).to.deep.equal([
       'Servers',
@@ -163,11 +163,11 @@ describe('the status page in a browser', function () {
       .to.contain('Unreachable')
       .and.contain('ConnectionFailed')
       .and.contain('42 s ago');
-    // The same numbers as the chart.
+    // The same numbers as in the chart.
     await page.getByText('Show as a table').click();
     const history = page.getByRole('table', { name: 'What changed, the latest first' });
     expect(await history.getByRole('row').count()).to.equal(5);
-    // Tables stay tables where they are laid out as cards.
+    // Tables stay tables even when they are laid out as cards.
     await page.setViewportSize({ width: 360, height: 800 });
     expect(await page.getByRole('table', { name: 'Kube-apiservers of cluster' }).getByRole('row').count()).to.equal(4);
   });

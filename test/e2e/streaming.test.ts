@@ -12,12 +12,12 @@ import { type MixedPlane, startMixedPlane } from '../../lab/plane/mixed-plane.ts
 import { waitUntil } from '../../lab/wait-until.ts';
 import { createWireClient, type WireAnswer, type WireClient, type WireRequest } from '../support/wire-client.ts';
 
-/** `old-1`, which is home, emulates 1.33. The kubelet is the lab's; what it runs, it runs on this machine. */
+/** `old-1`, which is home, emulates 1.33. The lab's kubelet runs commands on this machine. */
 describe('kubectl and other clients through the proxy', function () {
   this.timeout(180_000);
   let mixed: MixedPlane;
   let folder: string;
-  /** A kubeconfig of somebody who may stream to and from Pods, and no more. */
+  /** A kubeconfig of a user who may stream to and from Pods, and nothing else. */
   let developer: string;
 
   before(async () => {
@@ -260,7 +260,7 @@ describe('kubectl and other clients through the proxy', function () {
       'a path that nobody serves': () => ({ path: '/nothing/here' }),
       'readiness, in words': () => ({ path: '/readyz/ping' }),
     };
-    /** What belongs to one connection, or is told the time by. */
+    /** Fields that belong to one connection, or contain the time. */
     const ownOfEachHop = new Set(['date', 'connection', 'keep-alive', 'transfer-encoding']);
     const comparable = ({ status, rawHeaders, rawTrailers, body }: WireAnswer) => ({
       status,
@@ -288,7 +288,7 @@ describe('kubectl and other clients through the proxy', function () {
   });
 });
 
-/** A TCP server that says nothing until the client has closed its side. */
+/** A TCP server that sends nothing until the client has closed its side. */
 async function startAnswerAtEnd(): Promise<Server> {
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     let received = '';

@@ -46,7 +46,7 @@ describe('the proxy while servers fail', function () {
   });
   after(() => fleet?.stop());
 
-  /** Asks again and again until something has happened; every answer counts. */
+  /** Polls until something has happened. Every answer counts. */
   async function askWhile(path: string, happens: Promise<unknown>): Promise<WholeAnswer[]> {
     const answers: WholeAnswer[] = [];
     let over = false;
@@ -159,7 +159,7 @@ describe('the proxy while servers fail', function () {
     const unknown = '/apis/nope.example/v1/things';
     await fleet.until('certainty at first', async () => (await fleet.get(unknown)).status === 404);
     server('new-1').fault = { kind: 'garbage', body: 'notJson' };
-    // Doubt for another reason may be left over from the test before, and end.
+    // Doubt with another reason may be left over from the previous test, and then end.
     await fleet.until('doubt', async () => (await fleet.get(unknown)).body.includes('is not JSON'));
     expectUnavailable(await fleet.get(unknown));
     server('new-1').fault = undefined;

@@ -24,7 +24,7 @@ const definitionKey = {
   name: definition.metadata.name,
 };
 const aggregated = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList';
-/** Group, version and resource of what is asked for all the time. */
+/** Group, version and resource of all requests. */
 const asked: readonly (readonly [group: string, version: string, resource: string])[] = [
   ['resource.k8s.io', 'v1', 'resourceclaims'],
   ['admissionregistration.k8s.io', 'v1', 'mutatingadmissionpolicies'],
@@ -42,7 +42,7 @@ const invented: GroupDiscovery = {
     },
   ],
 };
-/** News may take this long to come from a server through operator and table to the proxy, on a busy machine. */
+/** On a busy machine, news may take this long from a server through operator and table to the proxy. */
 const newsAfterMs = 8_000;
 
 type Act = { readonly server: number; readonly waitMs: number } & (
@@ -80,9 +80,9 @@ function acts(): fc.Arbitrary<Act> {
 describe('operator and proxy over any history of a simulated fleet', function () {
   this.timeout(600_000);
   let fleet: FleetUnderTest;
-  /** `server path` to since when it is listed there. */
+  /** The time since when a path is listed at a server, by `server path`. */
   const listedSince = new Map<string, number>();
-  /** Keys of that sort of which the server has said nothing true since it lied. */
+  /** Such keys for which the server has said nothing true since it lied. */
   const unheard = new Set<string>();
 
   before(async () => {
@@ -99,7 +99,7 @@ describe('operator and proxy over any history of a simulated fleet', function ()
   });
   after(() => fleet?.stop());
 
-  /** What a server says that it serves; from outside, nobody can tell whether that is true. */
+  /** The list that a server claims. No observer can tell whether it is true. */
   function lists(server: SimulatedServer, [group, version, resource]: (typeof asked)[number]): boolean {
     const groups = server.fault?.kind === 'lie' ? applyLie(server.serves(), server.fault) : server.serves();
     const versions = groups.find(({ name }) => name === group)?.versions;
@@ -107,13 +107,13 @@ describe('operator and proxy over any history of a simulated fleet', function ()
     return server.running && found?.some((entry) => entry.resource === resource) === true;
   }
 
-  /** Who has listed it for so long, and without a break, that everybody must know. */
+  /** The servers that have listed it long enough without a break, so that every program must know it. */
   function note(): void {
     for (const server of fleet.plane.servers)
       for (const what of asked) {
         const key = `${server.name} ${what.join('/')}`;
         const isListed = lists(server, what);
-        // What a lie has left out counts from when the server can be heard again.
+        // A resource that a lie omitted counts from the time when the server can be heard again.
         if (server.fault?.kind === 'lie' && !isListed) unheard.add(key);
         else if (server.fault === undefined || server.fault.kind === 'lie') unheard.delete(key);
         if (!isListed || unheard.has(key)) listedSince.delete(key);
@@ -152,7 +152,7 @@ describe('operator and proxy over any history of a simulated fleet', function ()
     }
   }
 
-  /** Asks through the proxy until told to end; every 404 must be one that no server in the know contradicts. */
+  /** Sends requests through the proxy until told to stop. No known server may contradict a 404. */
   async function askAround(over: AbortSignal): Promise<void> {
     while (!over.aborted)
       for (const what of asked) {
@@ -160,7 +160,7 @@ describe('operator and proxy over any history of a simulated fleet', function ()
         note();
         const startedAt = Date.now();
         const before = known(what, startedAt);
-        // A server that hangs is waited for long; no answer is no 404.
+        // A hanging server takes long. No answer is not a 404.
         const signal = AbortSignal.timeout(1_000);
         const answer = await fleet.get(`/apis/${group}/${version}/${resource}`, { signal }).catch(() => undefined);
         note();
@@ -177,7 +177,7 @@ describe('operator and proxy over any history of a simulated fleet', function ()
       fc.asyncProperty(fc.array(acts(), { minLength: 3, maxLength: 8 }), async (steps) => {
         const over = new AbortController();
         const asking = askAround(over.signal);
-        // A failure is reported where it is awaited.
+        // The failure is reported at the place of the await.
         asking.catch(() => {});
         for (const step of steps) {
           await act(step);

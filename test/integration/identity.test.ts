@@ -4,7 +4,7 @@ import type { SimulatedControlPlane } from '../../lab/simulated/simulated-contro
 import { identityLeaseName } from '../../src/runtime/identity-lease-name.ts';
 import { type FleetUnderTest, startFleetUnderTest } from '../support/fleet-under-test.ts';
 
-/** A Lease that claims to be of an apiserver. */
+/** A Lease that looks like an apiserver's. */
 function putLease(
   { store }: SimulatedControlPlane,
   name: string,
@@ -106,7 +106,7 @@ describe('what identity Leases and certificates must prove', function () {
     const before = twin.seen.length;
     expect(before).to.be.above(0);
     twin.useCertificate(fleet.plane.certificate('twin', 'withoutName'));
-    // What came over the good connections is counted first.
+    // The requests over the good connections are counted first.
     for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
     const atSwap = twin.seen.length;
     await fleet.until('it to be refused', () => fleet.states().twin === 'Refused');

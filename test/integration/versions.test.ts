@@ -66,7 +66,7 @@ describe('operator and proxy over simulated servers of all ages', function () {
 
   it('says 404 for what none of them serves', async () => {
     await fleet.until('a complete table', () => fleet.status()?.peerCounts?.stale === 0);
-    // A proxy that has just begun believes a table when it has been confirmed.
+    // A proxy that has just started trusts a table once it has been confirmed.
     await fleet.until('404', async () => (await fleet.get('/apis/nope.example/v1/things')).status === 404);
     expect((await fleet.get('/apis/apps/v1/nothings')).status).to.equal(404);
   });

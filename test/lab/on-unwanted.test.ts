@@ -20,7 +20,7 @@ describe('onUnwanted', function () {
   });
 
   it('notices that the terminal was closed, though only the first process of the session is told', async function () {
-    // Of Debian's bsdutils, which another system may lack.
+    // `script` is in Debian's bsdutils, which another system may lack.
     if (spawnSync('script', ['--version']).status !== 0) this.skip();
     const [program, pid, status] = ['program.ts', 'pid', 'status'].map((name) => join(folder, name)) as [
       string,
@@ -39,7 +39,7 @@ setInterval(() => {}, 1_000);
 writeFileSync('${pid}', String(process.pid));
 `,
     );
-    // The shell is first, and goes on waiting, as make does.
+    // The shell is the first process and continues to wait, like make.
     const command = `trap '' HUP; '${process.execPath}' '${program}'; true`;
     const terminal = spawn('script', ['--quiet', '--command', command, '/dev/null'], { stdio: 'ignore' });
     try {

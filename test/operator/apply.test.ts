@@ -14,7 +14,7 @@ const derived = derive(buildFacts(), undefined, settings, createDeriveMemo());
 const state = { ...initialState(factsAt, undefined), questions: ['one'] };
 const status = { observedGeneration: 1 } as PeerDiscoveryStatus;
 
-/** Outlets that note what is done, in its order; what is named in `failing` fails. */
+/** Outlets that record their calls in order. Those named in `failing` fail. */
 function outletsOf(...failing: readonly string[]): { readonly outlets: Outlets; readonly done: string[] } {
   const done: string[] = [];
   const act = (what: string, detail = '') => {

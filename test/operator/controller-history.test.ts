@@ -17,23 +17,26 @@ import {
   runHistory,
 } from '../support/control-plane-history.ts';
 
-/** More than a poll, a backoff and a tick: a well server's news must be known by then. */
+/** Longer than a poll, a backoff and a tick: by then, the operator must know a healthy server's news. */
 const newsAfterMs = 13_000;
-/** A server in trouble was last heard within this, or is in doubt. */
+/** A server in trouble has answered within this time, or is in doubt. */
 const doubtAfterMs = historyBounds.staleAfterMs + 3_000;
-/** A pass that failed is done again within this. */
+/** A failed pass runs again within this time. */
 const retryMs = 6_000;
-/** A new leader leaves what was published in force until first answers are in, or are late. */
+/** A new leader keeps the published table until first answers are in, or are late. */
 const takeoverMs = 6_000;
-/** A table is confirmed in turns, whenever it was published: it may have to wait for the next turn, and for a tick. */
+/**
+ * Tables are confirmed at fixed intervals, regardless of their publication: one may wait for the next interval and a
+ * tick.
+ */
 const confirmedAfterMs = historyConfirmEveryMs + 1_500;
-/** Thousands on demand, such as `PEERDISCOVERY_HISTORIES=5000 mocha test/operator/controller-history.test.ts`. */
+/** Many more on demand, such as `PEERDISCOVERY_HISTORIES=5000 mocha test/operator/controller-history.test.ts`. */
 const numRuns = Number(process.env.PEERDISCOVERY_HISTORIES ?? 60);
 
 /**
- * Everything that must be listed, or doubted: what a server brings with it from the moment that its Lease names a new
- * process, and what it lists since later once it has done so for long enough. Whether it tells the truth cannot be seen
- * from outside: a claim counts until it is withdrawn.
+ * Every resource that must be listed or in doubt: those that a server has from the moment its Lease names a new
+ * process, and later ones once it has listed them for long enough. The operator cannot tell whether a server lies, so a
+ * claim counts until it is withdrawn.
  */
 function mustBeKnown({ nowMs, ledForMs, truth }: Moment): ReadonlyMap<string, string> {
   const known = new Map<string, string>();
@@ -47,7 +50,7 @@ function mustBeKnown({ nowMs, ledForMs, truth }: Moment): ReadonlyMap<string, st
   return known;
 }
 
-/** Comes and goes while servers run. */
+/** Resources that come and go while servers run. */
 function isDefined(key: string): boolean {
   return /^d\d\./.test(key);
 }
@@ -59,7 +62,7 @@ function listedIn({ plane }: Moment): ReadonlySet<string> {
   return new Set(rows);
 }
 
-/** Nothing that a live server serves is missing from table and document at once unless both table and status doubt. */
+/** No resource of a live server is missing from both table and document unless both table and status are in doubt. */
 function expectNothingMissing(moment: Moment): void {
   const { plane } = moment;
   if (plane.bundles.length === 0) return;
@@ -74,7 +77,7 @@ function expectNothingMissing(moment: Moment): void {
   }
 }
 
-/** With any server for home, a request for what a live server serves never ends in a 404 that is believed. */
+/** With any server as home, a request for a live server's resource never ends in a final 404. */
 function expectNoWrongNotFound(moment: Moment): void {
   const { plane, truth } = moment;
   if (plane.bundles.length === 0) return;
@@ -98,22 +101,22 @@ function expectNoWrongNotFound(moment: Moment): void {
   }
 }
 
-/** Once all is quiet, document and table are exactly what the servers that run serve. */
+/** Once all is quiet, document and table are exactly what the running servers serve. */
 function expectConverged(moment: Moment): void {
-  // Nobody is remembered beyond their Lease and their time.
+  // No peer is remembered longer than its Lease and the configured time.
   expect(new Set(moment.plane.controller.observations().keys())).to.deep.equal(new Set(moment.plane.leases.keys()));
   if (!moment.truth.some(({ running }) => running)) return;
   for (const { lists, serves } of moment.truth) expect(new Set(lists.keys())).to.deep.equal(new Set(serves.keys()));
   expectAgreement(moment);
 }
 
-/** True once every server that there is has been well for long, and all of them have said the same for long. */
+/** True once every server has been healthy for long, and all have listed the same for long. */
 function isSettled({ truth, quietForMs, plane }: Moment): boolean {
   const allWell = truth.every(({ started, running, trouble }) => !started || (running && trouble === undefined));
   return allWell && !plane.failing.status && quietForMs >= newsAfterMs;
 }
 
-/** Only what was published is confirmed, and a table that has stood for long enough is. */
+/** Only a published table is confirmed, and one that is old enough is confirmed. */
 function expectConfirmed({ plane, nowMs, ledForMs }: Moment, publishedForMs: number): void {
   const { revision } = plane.table;
   expect(plane.calls.confirmed, `the confirmed revision at ${nowMs} ms`).to.be.at.most(revision);
@@ -121,7 +124,7 @@ function expectConfirmed({ plane, nowMs, ledForMs }: Moment, publishedForMs: num
   expect(plane.calls.confirmed, `the confirmed revision at ${nowMs} ms`).to.equal(revision);
 }
 
-/** Document, table and status are exactly what the servers that run list, lies included. */
+/** Document, table and status are exactly what the running servers list, lies included. */
 function expectAgreement({ plane, truth }: Moment): void {
   const live = truth.filter(({ running }) => running);
   const documents = new Map(
@@ -154,7 +157,7 @@ function expectAgreement({ plane, truth }: Moment): void {
   });
 }
 
-/** Resolves to how many moments before the end were settled. */
+/** Resolves to the number of settled moments before the end. */
 async function expectLaws(history: History, everyMs = 500): Promise<number> {
   let settled = 0;
   let seen = { bundles: 0, sinceMs: 0 };
@@ -188,7 +191,7 @@ describe('the controller over any history of a control plane', function () {
       }),
       { numRuns },
     );
-    // A law that is never looked at shows nothing.
+    // A law that is never checked shows nothing.
     expect(settled).to.be.greaterThan(numRuns);
   });
 
@@ -196,7 +199,7 @@ describe('the controller over any history of a control plane', function () {
     const some = { maxServers: 100, moreResources: 5_000 };
     await fc.assert(
       fc.asyncProperty(controlPlaneHistories(12, some), async (history) => {
-        // Only a few moments are looked at: each look is at half a million entries.
+        // Only a few moments are checked: each check covers half a million entries.
         await expectLaws({ ...history, servers: some.maxServers }, 10_000);
       }),
       { numRuns: Number(process.env.PEERDISCOVERY_LARGE_HISTORIES ?? 1), endOnFailure: true },

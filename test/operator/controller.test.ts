@@ -8,7 +8,7 @@ import { buildOpenApi } from '../support/openapi-builders.ts';
 const a = '10.0.0.1:6443';
 const b = '10.0.0.2:6443';
 
-/** An old server `a` and a new server `b` that has one more resource. */
+/** An old server `a`, and a new server `b` with one more resource. */
 function mixedPlane(settings = {}) {
   const plane = createFakeControlPlane(settings);
   plane.servers.set(a, { probe: { kind: 'ready' }, groups: [group('apps', 'v1', 'deployments')] });
@@ -115,7 +115,7 @@ describe('the controller of a PeerDiscovery', () => {
   });
 
   describe('with servers whose schemas differ', () => {
-    /** Servers of 1.35 and 1.36, of which only the new one knows a colour. */
+    /** Servers of 1.35 and 1.36. Only the new one knows a colour. */
     function skewedPlane(settings = {}) {
       const plane = mixedPlane(settings);
       const [old, young] = [plane.servers.get(a), plane.servers.get(b)];
@@ -242,7 +242,7 @@ describe('the controller of a PeerDiscovery', () => {
       const before = plane.bundles.at(-1);
       const address = home === 'old' ? a : b;
       const served = plane.servers.get(address)?.groups ?? [];
-      // A server that starts lists what it has set up so far.
+      // A server that starts lists only the APIs that it has set up so far.
       plane.servers.set(address, { probe: { kind: 'notReady', detail: 'starting' }, groups: [] });
       plane.renew(home, address, 'second');
       plane.controller.definitionsChanged();
@@ -385,7 +385,7 @@ describe('the controller of a PeerDiscovery', () => {
     expect(second.table.complete).to.equal(false);
     expect(second.table.peers.map(({ state }) => state)).to.deep.equal(['Stale', 'Stale']);
     expect(whoServes(second, 'widgets')).to.deep.equal(['new']);
-    // A restarted one listens before it is ready.
+    // A restarted server listens before it is ready.
     second.renew('new', b, 'another process');
     await second.advance(1_000);
     expect(second.table.peers.find(({ hostname }) => hostname === 'new')?.state).to.equal('NotReady');
@@ -524,13 +524,13 @@ describe('the controller of a PeerDiscovery', () => {
       return plane.calls.passes - before;
     };
     const written = plane.statuses.length;
-    // Who is at the address is asked at once, and has nothing to say for now.
+    // The operator asks for the identity at the address at once, and gets no answer for now.
     plane.servers.set('10.0.0.3:6443', { probe: new Promise(() => {}), groups: [] });
     expect(await passesFor(() => plane.renew('third', '10.0.0.3:6443'))).to.equal(1);
     expect(plane.statuses.length).to.equal(written + 1);
     expect(await passesFor(() => plane.dropLease('third'))).to.equal(1);
     expect(await passesFor(() => plane.renew('old', a))).to.equal(1);
-    // The watch of the object shows what the controller itself has written.
+    // The watch of the object shows the controller's own write.
     expect(await passesFor(() => plane.controller.statusFound(plane.statuses.at(-1)))).to.equal(0);
     await plane.controller.stop();
   });
@@ -548,7 +548,7 @@ describe('the controller of a PeerDiscovery', () => {
     };
     if (young) young.probe = { kind: 'notReady', detail: 'draining' };
     await plane.advance(1_250);
-    // Without time going by, so that no later turn can have found it.
+    // No time passes, so no later turn can have found it.
     expect(plane.table.peers.find(({ hostname }) => hostname === 'new')?.state).to.equal('NotReady');
     expect(told).to.equal(2);
     await plane.controller.stop();
@@ -738,7 +738,7 @@ describe('the controller of a PeerDiscovery', () => {
     delete plane.failing.silentSince;
     plane.renew('old', a);
     await plane.advance(5_000);
-    // It may be as alive as the other one, whose renewal has come by now.
+    // It may be as alive as the other one, whose renewal has arrived by now.
     expect(plane.table.peers.map(({ hostname, state }) => [hostname, state])).to.deep.include(['new', 'Unreachable']);
     expect(plane.table.complete).to.equal(false);
     for (let turn = 0; turn < 4; turn += 1) {
@@ -815,14 +815,14 @@ describe('the controller of a PeerDiscovery', () => {
       ['old', a, 'Ready'],
     ];
     const places = (plane: Plane) => plane.table.peers.map(({ address, state }) => `${address} ${state}`).sort();
-    /** Lets time pass in which these servers renew their Leases. */
+    /** Advances the time while these servers renew their Leases. */
     const live = async (plane: Plane, seconds: number, ...names: string[]) => {
       for (let turn = 0; turn < seconds; turn += 5) {
         for (const name of names) plane.renew(name, '');
         await plane.advance(5_000);
       }
     };
-    /** Servers whose certificates name no host, so that they can only be counted. */
+    /** Servers whose certificates name no host, so they can only be counted. */
     const anonymous = (...addresses: string[]) => {
       const plane = plain();
       for (const address of [a, b]) plane.servers.set(address, { probe: { kind: 'ready' }, groups: serves });

@@ -19,7 +19,7 @@ import { indexTable } from '../../src/domain/table-index.ts';
 import { hashText } from '../../src/runtime/hash-text.ts';
 import { createFakeControlPlane } from '../support/fake-control-plane.ts';
 
-/** What a server runs as: its program, and what it emulates. */
+/** The version of a server: its program, and the version that it emulates. */
 type RunAs = readonly [program: SimulatedVersion, emulates?: SimulatedVersion];
 
 type Write = 'merge' | 'apply' | 'put' | 'replace' | 'status' | 'label';
@@ -56,7 +56,7 @@ const written = [
 function histories(): fc.Arbitrary<History> {
   const field = (name: string): fc.Arbitrary<SimulatedField> =>
     fc.constantFrom(
-      // One that is new, one whose gate is off in the old version, one that all have, and one that the new one lacks.
+      // A new field, one whose gate is off in the old version, one that all have, and one that the new version lacks.
       { name, since: 35, on: 35 },
       { name, since: 34, on: 35 },
       { name, since: 30, on: 30 },
@@ -74,7 +74,7 @@ function histories(): fc.Arbitrary<History> {
   const restart: fc.Arbitrary<Step> = fc.record({
     kind: fc.constant('restart' as const),
     server: fc.nat(3),
-    // A kube-apiserver takes longer to start than the operator takes to notice that it is away.
+    // A kube-apiserver takes longer to start than the operator takes to notice its absence.
     awaySeconds: fc.constantFrom(2, 6, 20),
     as: fc.oneof(runAs, fc.constant('same' as const)),
   });
@@ -96,7 +96,7 @@ function histories(): fc.Arbitrary<History> {
   });
 }
 
-/** Outcomes over all histories, so that a test of nothing shows. */
+/** Outcomes over all histories, so that a test of nothing is noticed. */
 interface Seen {
   confirmed: number;
   refused: number;
@@ -104,14 +104,14 @@ interface Seen {
   elsewhere: number;
 }
 
-/** Runs a history on the operator's own controller and the proxy's own routing, over servers with their own types. */
+/** Runs a history on the operator's real controller and the proxy's real routing. The servers have their own types. */
 class Run {
   readonly #plane = createFakeControlPlane();
   readonly #store = createObjectStore(() => 0);
   readonly #fields: SimulatedFields;
   readonly #servers: { name: string; address: string; as: RunAs; running: boolean }[];
   readonly #seen: Seen;
-  /** By object and field, the value that was confirmed. */
+  /** The confirmed value, by object and field. */
   readonly #promised = new Map<string, Map<SimulatedField, string>>();
   #value = 0;
 
@@ -167,7 +167,7 @@ class Run {
     server.as = as === 'same' ? server.as : as;
     server.running = true;
     this.#announce(this.#servers.indexOf(server));
-    // Before anybody has looked at it again.
+    // Before any program has asked it again.
     for (const [of] of written.entries()) this.#write({ kind: 'write', write: 'merge', of, home: at, turn: 0 });
     await this.#advance(0.5);
   }
@@ -201,7 +201,7 @@ class Run {
     return { fields: this.#fields, program, served: emulates ?? program };
   }
 
-  /** Sends a write as the proxy would whose home is this server, and holds the answer against what was promised. */
+  /** Sends a write as a proxy with this home would, and compares the answer with the promises. */
   #write({ write, of, home, turn }: Extract<Step, { kind: 'write' }>): void {
     const what = written[of];
     if (what === undefined) return;
@@ -263,7 +263,7 @@ class Run {
       expect(stored[field.name], `${field.name} of ${resource} after ${write}`).to.equal(value);
   }
 
-  /** Of two versions that know different fields the newer one is right, and status says what goes. */
+  /** If two versions know different fields, the newer one is right, and the status says which fields are lost. */
   #isRemoved({ until }: SimulatedField): boolean {
     return (
       until !== undefined &&
@@ -271,7 +271,7 @@ class Run {
     );
   }
 
-  /** Servers that accept the field, are there, and of which the table says so. */
+  /** Running servers that accept the field and that the table lists for it. */
   #knownAcceptors(field: SimulatedField): readonly string[] {
     return this.#plane.table.peers.flatMap(({ hostname, state, inDoubt, version, emulatedVersion }) => {
       const server = this.#servers.find(({ name }) => name === hostname);
@@ -295,7 +295,7 @@ class Run {
     const usable = (peer: number) => peers[peer]?.state === 'Ready' && serverAt(peer)?.running === true;
     const parsed = parseRequestInfo(method, target);
     if (parsed.kind === 'bad') throw new Error(parsed.message);
-    // A proxy leaves a home that is not well for another.
+    // A proxy replaces a home that is not healthy.
     const wells = peers.flatMap((_, peer) => (usable(peer) ? [peer] : []));
     const wanted = at % peers.length;
     const home = usable(wanted) ? wanted : wells[0];

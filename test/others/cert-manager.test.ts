@@ -14,7 +14,7 @@ const system = 'peerdiscovery-system';
 const front = 'peerdiscovery-front-proxy';
 const webhookPort = 10_250;
 
-/** What a server that speaks TLS shows. */
+/** The certificate that a TLS server presents. */
 interface Served {
   readonly serial: string;
   readonly names: string;
@@ -41,7 +41,7 @@ describe('cert-manager by its own controllers and webhook', function () {
     process.stdout.write(`${stdout}\n${lab.plane.readLog('cert-manager').split('\n').slice(-30).join('\n')}\n`);
   });
 
-  /** As its chart installs it: CRDs, both webhooks that fail closed, and then the program. */
+  /** As its chart installs it: CRDs, both webhooks with `failurePolicy: Fail`, and then the program. */
   async function startCertManager(folder: string, definitions: string): Promise<void> {
     await lab.must(['apply', '--server-side', '-f', definitions]);
     await lab.must(['wait', '--for=condition=Established', '--timeout=60s', 'crd', '--all']);
@@ -91,7 +91,7 @@ describe('cert-manager by its own controllers and webhook', function () {
     return folder;
   }
 
-  /** Applies once the webhook answers, as whoever has just installed cert-manager does. */
+  /** Applies once the webhook answers, as after a new installation of cert-manager. */
   const apply = (folder: string) => {
     let problem = '';
     return waitUntil(
@@ -124,7 +124,7 @@ describe('cert-manager by its own controllers and webhook', function () {
     return { serial: serialNumber, names: subjectAltName };
   }
 
-  /** kubectl by a kubeconfig of its own, with the CA that clients are given. */
+  /** kubectl with its own kubeconfig, which has the CA that clients get. */
   const through = (address: string, caFile: string, serverName: readonly string[], args: readonly string[]) =>
     lab.plane.exec('kubectl', [
       ...[`--server=https://${address}`, ...serverName, `--certificate-authority=${caFile}`],
@@ -132,7 +132,7 @@ describe('cert-manager by its own controllers and webhook', function () {
     ]);
   const byService = [`--tls-server-name=peerdiscovery-proxy.${system}.svc`];
 
-  /** What `cmctl renew` does. */
+  /** The same as `cmctl renew`. */
   const renew = (namespace: string, certificate: string) => {
     const now = new Date().toISOString().replace(/\.\d+/, '');
     const condition = {
@@ -245,7 +245,7 @@ describe('cert-manager by its own controllers and webhook', function () {
       });
     const [first = ''] = addresses;
     expect((await served(first))?.names).to.contain('DNS:cp.example.com');
-    // The shortest times that cert-manager takes: valid for an hour, due half a minute after it was issued.
+    // The shortest times that cert-manager accepts: valid for an hour, renewed half a minute after issue.
     const spec = { duration: '1h', renewBefore: '59m30s' };
     const patch = ['patch', 'certificate', 'peerdiscovery-front-proxy', '-n', front, '--type=merge'];
     await lab.must([...patch, '-p', JSON.stringify({ spec })]);

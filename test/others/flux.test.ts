@@ -12,7 +12,7 @@ const flux = 'flux-system';
 const storage = '127.0.0.1:9790';
 const controllers = ['source-controller', 'kustomize-controller', 'helm-controller'] as const;
 
-/** The part of a Flux object that tests read. */
+/** The fields of a Flux object that the tests read. */
 interface FluxObject {
   readonly status?: {
     readonly lastHandledReconcileAt?: string;
@@ -51,7 +51,7 @@ describe('Flux by its own controllers', function () {
     process.stdout.write(`${stdout}\n${controllers.map(tail).join('\n')}\n`);
   });
 
-  /** What must not be shipped while servers differ. */
+  /** A change that must not be rolled out while servers differ. */
   function writeApp(): void {
     const app = join(gitops.work, 'apps/needs-new-api');
     mkdirSync(app, { recursive: true });
@@ -82,7 +82,7 @@ describe('Flux by its own controllers', function () {
     JSON.parse(await lab.must(['get', kind, name, '-n', flux, '-o', 'json']));
   const readyOf = (object: FluxObject) => object.status?.conditions?.find(({ type }) => type === 'Ready');
 
-  /** Waits until Flux says Ready with this status, and resolves to its message. */
+  /** Waits until Flux's Ready condition has this status. Resolves to its message. */
   async function waitForReady(kind: string, name: string, status: 'True' | 'False'): Promise<string> {
     let last: FluxObject | undefined;
     return waitUntil(
@@ -96,7 +96,7 @@ describe('Flux by its own controllers', function () {
     );
   }
 
-  /** What `flux reconcile` does: resolves once the controller has handled it. */
+  /** The same as `flux reconcile`. Resolves once the controller has handled it. */
   async function reconcile(kind: string, name: string): Promise<FluxObject> {
     const token = String(Date.now());
     const note = `reconcile.fluxcd.io/requestedAt=${token}`;
@@ -112,7 +112,7 @@ describe('Flux by its own controllers', function () {
     );
   }
 
-  /** Commits what the folder has, and has Flux apply it; resolves to what Flux says of it. */
+  /** Commits the folder and lets Flux apply it. Resolves to Flux's message. */
   async function roll(message: string): Promise<FluxObject> {
     const commit = gitops.git.commit(message);
     await reconcile('gitrepository', 'platform');

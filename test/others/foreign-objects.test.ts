@@ -8,7 +8,7 @@ import type { ApiObject } from '../../lab/others/validate-object.ts';
 import { type ControlPlane, type Outcome, startControlPlane } from '../../lab/plane/control-plane.ts';
 import { repository } from '../../lab/plane/deploy-plane.ts';
 
-/** What of Flux's Kustomization and of Argo CD's Application says what is built. */
+/** The fields of Flux's Kustomization and Argo CD's Application that say what is built. */
 interface GitOpsObject extends ApiObject {
   readonly spec: {
     readonly path?: string;
@@ -40,7 +40,7 @@ describe("objects of others' kinds that we ship, on a real API server with their
     kubeconfig = plane.kubeconfig({ server: plane.server('one').url, token: plane.tokens.admin, name: 'admin' });
     for (const files of foreignDefinitions) {
       const definitions = await ensureModuleFiles(files, log);
-      // Argo CD has its own in a kustomization, beside which nothing but definitions lies.
+      // Argo CD's definitions are in a kustomization with nothing else.
       const how = files.module.includes('argo-cd') ? '-k' : '-f';
       await must(['apply', '--server-side', how, definitions]);
     }
@@ -64,7 +64,7 @@ describe("objects of others' kinds that we ship, on a real API server with their
     return stdout;
   }
 
-  /** No unknown field, no value out of range, no rule of theirs broken, not even a warning. */
+  /** The object has no unknown field, no value out of range, breaks no rule, and causes no warning. */
   async function expectAccepted(objects: readonly ApiObject[]): Promise<void> {
     expect(objects).not.to.deep.equal([]);
     const strict = ['apply', '--dry-run=server', '--validate=strict', '--warnings-as-errors', '-f', '-'];
@@ -127,7 +127,7 @@ describe("objects of others' kinds that we ship, on a real API server with their
     const kustomizations = readExample('flux-kustomization.yaml').filter(({ kind }) => kind === 'Kustomization');
     const owners = new Map<string, string>();
     for (const { metadata, spec } of kustomizations) {
-      // What needs a new API is the user's own.
+      // Objects that need a new API are the user's own.
       if (spec.path === undefined || spec.path.startsWith('./apps/')) continue;
       const built = await build(spec.path, spec.components ?? [], spec.images ?? []);
       await expectAccepted(built.filter(({ apiVersion }) => !apiVersion.startsWith('apiextensions')));

@@ -11,7 +11,7 @@ const system = 'peerdiscovery-system';
 const chart = 'charts/peerdiscovery';
 const image = 'image.repository=localhost/peerdiscovery';
 
-/** Values of installations that the guides name. */
+/** Values that the guides mention. */
 const installations = [
   [image],
   [image, 'peerDiscovery.spec.mode=Route', 'proxy.kind=Deployment', 'certificates.issuer=Operator'],
@@ -25,7 +25,7 @@ const installations = [
   ],
 ] as const;
 
-/** Values that the schema must refuse, each with the path in Helm's message. */
+/** Values that the schema must refuse, with the path in Helm's message. */
 const nonsense = [
   ['proxy.kind=Sidecar', '/proxy/kind'],
   ['proxy.replicas=many', '/proxy/replicas'],
@@ -35,7 +35,7 @@ const nonsense = [
   ['proxi.kind=Deployment', 'proxi'],
 ] as const;
 
-/** The objects that a Helm has rendered, in its order. */
+/** The objects that a Helm version has rendered, in its order. */
 const objectsOf = (text: string): readonly unknown[] =>
   parseAllDocuments(text, { version: '1.1' }).flatMap((document) => document.toJS() ?? []);
 
@@ -138,7 +138,7 @@ describe('Helm 3, beside Helm 4', function () {
     const last = (await revisions()).at(-1);
     expect(last).to.include({ status: 'deployed' });
     expect(last?.description).to.contain('Rollback');
-    // Of a custom resource, Helm 3 compares the manifests of two releases, and not the object.
+    // For a custom resource, Helm 3 compares the manifests of two releases, not the live object.
     expect(await mode()).to.equal('Observe');
   });
 

@@ -12,7 +12,7 @@ import { repository } from '../../lab/plane/deploy-plane.ts';
 
 const overlays = ['observe-only', 'routing', 'high-availability', 'control-plane'] as const;
 const issuers = ['self-issued', 'cert-manager'] as const;
-/** Of others, whose CustomResourceDefinitions are not Kubernetes'. */
+/** Third-party objects, whose CustomResourceDefinitions are not Kubernetes' own. */
 const foreign = /^(cert-manager\.io|monitoring\.coreos\.com|peerdiscovery\.dev)\//;
 
 const everything = [

@@ -9,7 +9,7 @@ import { parseProxyFlags, proxyUsage } from '../../src/flags/proxy-flags.ts';
 import { commandNames, runPlugin } from '../../src/plugin/run-plugin.ts';
 import { fakePlugin } from '../support/fake-cluster.ts';
 
-/** The command lines under `Examples:` in a help, without the program's name; a backslash continues a line. */
+/** The command lines under `Examples:` in a help text, without the program's name. A backslash continues a line. */
 function examplesOf(help: string, program: string): readonly (readonly string[])[] {
   const [, text = ''] = help.split('Examples:\n');
   return text
@@ -26,7 +26,7 @@ function examplesOf(help: string, program: string): readonly (readonly string[])
 
 async function run(...args: string[]) {
   const { context, written } = fakePlugin(0);
-  // Commands that go on until they are stopped have been.
+  // Endless commands were stopped.
   return { code: await runPlugin(args, { ...context, signal: AbortSignal.abort() }), ...written };
 }
 

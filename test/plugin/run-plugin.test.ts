@@ -124,7 +124,7 @@ async function run(
   return { code, ...written };
 }
 
-/** Feature gates as kube-apiserver's `/metrics` has them. */
+/** Feature gates in the format of kube-apiserver's `/metrics`. */
 function gates(values: Readonly<Record<string, 0 | 1>>): string {
   const lines = Object.entries(values).map(
     ([name, value]) => `kubernetes_feature_enabled{name="${name}",stage="BETA"} ${value}\n`,

@@ -224,7 +224,7 @@ describe('the proxy', function () {
         const { status, headers } = await bare.get(`${path}?timeout=32s`, {}, method);
         expect([path, status, headers['retry-after']]).to.deep.equal([path, 503, '1']);
       }
-    // Where a server reads no profile, the word is no leave to give its own document for that of all.
+    // Servers that ignore `profile` would send their own document in place of the merged one.
     for (const [path, accept] of [
       ['/apis', 'application/json;profile=nopeer'],
       ['/apis', `application/json, ${v2.replace('v=v2', 'v=v9')};profile=nopeer`],
@@ -352,7 +352,7 @@ describe('the proxy', function () {
     expect(statusAndRetry(await proxy.get('/apis/new.io/v1/lone', {}, 'HEAD'))).to.deep.equal([503, '1']);
     answerFor(other, 404, '', ['things', 'lone']);
     expect((await proxy.get('/apis/new.io/v1/lone', {}, 'HEAD')).status).to.equal(404);
-    // Where the table is sure that nobody serves it, there is nothing to doubt.
+    // If the table is sure that no server serves it, there is no doubt.
     home.answer = (_request, response) => response.writeHead(404, type).end();
     expect((await proxy.get('/apis/nope.io/v1/things', {}, 'HEAD')).status).to.equal(404);
   });
@@ -538,7 +538,7 @@ describe('the proxy', function () {
     await eventually(() => proxy.proxy.checks().every(({ ok }) => ok));
     const before = other.seen.length + third.seen.length;
     let write = await proxy.get('/apis/new.io/v1/lone', { 'Content-Length': '1' }, 'POST', 'x');
-    // Until the probe has brought the peer back, nothing is sent at all.
+    // The proxy sends nothing until the probe has brought the peer back.
     while (write.status === 503 && other.seen.length + third.seen.length === before)
       write = await proxy.get('/apis/new.io/v1/lone', { 'Content-Length': '1' }, 'POST', 'x');
     expect(write.status).to.equal(504);
@@ -647,7 +647,7 @@ describe('the proxy', function () {
       ca: proxy.caPem,
       servername: 'localhost',
       agent: false,
-      // A user whom no server knows has only ten seconds to read, which a busy machine may need.
+      // An unknown user has only ten seconds to read, which a busy machine may need.
       headers: { authorization: 'Bearer known' },
     });
     const [response] = (await once(request, 'response')) as [import('node:http').IncomingMessage];
@@ -838,7 +838,7 @@ async function getOver(session: import('node:http2').ClientHttp2Session, path: s
   return body;
 }
 
-/** Answers everything so, except the list of a group-version. */
+/** Answers everything in this way, except the list of a group-version. */
 function answerFor(
   peer: LoopbackPeer,
   status: number,

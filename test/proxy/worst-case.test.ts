@@ -22,7 +22,7 @@ describe('the memory of a proxy', function () {
     maxUnauthenticated: 50,
     maxBufferedBytes: 16 * mebibyte,
   };
-  /** No server has a document here: what is planned for those must not hide what clients take. */
+  /** No server has a document here, because work for documents must not hide the work for clients. */
   const planned = worstCaseBytes(limits) - documentsBytes;
   let home: LoopbackPeer;
   let proxy: ProxyProcess;
@@ -87,13 +87,13 @@ describe('the memory of a proxy', function () {
   it('stays within the sum of its limits, whatever clients do', async () => {
     for (const [attack, run] of Object.entries(attacks)) {
       await run();
-      // It has to answer, in its own process, after all that was sent before.
+      // The server must answer, in its own process, after everything that was sent before.
       const { peak } = await proxy.state();
       expect(peak, attack).to.be.at.most(planned);
     }
     const { metrics } = await proxy.state();
     expect(metrics).to.match(/limited_total\{limit="unauthenticated_buffered_bytes"\} [1-9]/);
-    // The server is in this process, which was busy with attacks: the proxy may have found it hung meanwhile.
+    // The server is in this process, which was busy with attacks, so the proxy may have found it hung meanwhile.
     await waitUntil('an answer for another user', async () => (await statusFor('other')) === 'HTTP/1.1 200');
   });
 });

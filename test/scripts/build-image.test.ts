@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { chooseBuilder, imageBuilders } from '../../scripts/build-image.ts';
 import { chooseCluster, describeLoaded, imageLoaders } from '../../scripts/load-image.ts';
 
-/** A machine on which the commands of these programs alone work. */
+/** A machine on which only the commands of these programs work. */
 const machineWith =
   (...programs: readonly string[]) =>
   (command: readonly string[]) =>
@@ -30,7 +30,7 @@ describe('make image', () => {
   });
 });
 
-/** What each program prints where it runs a cluster of this name, as the real ones do. */
+/** The output of each program for a cluster of this name, like that of the real ones. */
 const printed = (cluster: string): Readonly<Record<string, string>> => ({
   kind: `${cluster}\n`,
   k3d: `${cluster}   1/1       0/0      true\n`,
@@ -39,7 +39,7 @@ const printed = (cluster: string): Readonly<Record<string, string>> => ({
   ctr: 'Client:\n  Version: v2\n',
 });
 
-/** A machine with one cluster of each of these programs, or with what they print. */
+/** A machine with one cluster of each of these programs, or with the given output. */
 const clustersOf =
   (programs: readonly string[], texts: Readonly<Record<string, string>> = printed('dev')) =>
   ([program = '']: readonly string[]) =>

@@ -7,7 +7,7 @@ const fails: Counts = { passed: 5, failed: 1, skipped: 0, failures: ['waited in 
 const passesThen: Counts = { ...fails, passed: 6, failed: 0, failures: [], failedFiles: [] };
 
 describe('runSuites', () => {
-  /** Runs suites whose outcomes, one for each run, are given. Tells the order of the runs. */
+  /** Runs suites with the given outcomes, one for each run. Returns the order of the runs. */
   async function outcomeOf(outcomes: Readonly<Record<string, readonly Counts[]>>) {
     const order: string[] = [];
     const run = async (suite: string) => {

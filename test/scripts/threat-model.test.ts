@@ -5,7 +5,7 @@ import { expect } from 'chai';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** The claims of the threat model: each item of its lists, save for what it says is left over. */
+/** The claims of the threat model: each item of its lists, except the remaining risks. */
 function readClaims(text: string): string[] {
   const items = text.match(/^- .*(?:\n {2}.*)*/gm) ?? [];
   return items.map((item) => item.replace(/\s+/g, ' ')).filter((item) => !item.startsWith('- Left over:'));
@@ -16,7 +16,7 @@ function readTests(claim: string): { readonly file: string; readonly words: stri
   return [...claim.matchAll(/`(test\/[^`]+)` “([^”]+)”/g)].map(([, file = '', words = '']) => ({ file, words }));
 }
 
-/** Titles of the tests of a file, as they are written. */
+/** The titles of the tests of a file, as they are written. */
 function readTitles(file: string): string[] {
   const text = readFileSync(join(root, file), 'utf8');
   return [...text.matchAll(/\bit\(\s*(['`])(.*?)\1,/g)].map(([, , title = '']) => title);

@@ -3,7 +3,7 @@ import { createServer as createHttpsServer, type ServerOptions } from 'node:http
 import { createServer, type Server, type Socket } from 'node:net';
 import type { ControlPlane } from '../../lab/plane/control-plane.ts';
 
-/** What a server behind kube-apiserver is to answer. */
+/** The answer of a server behind kube-apiserver. */
 export interface ScriptedAnswer {
   readonly status: number;
   readonly contentType: string;
@@ -18,7 +18,7 @@ export interface BehindServer {
   stop(): Promise<void>;
 }
 
-/** Starts one whose certificate the control plane's authority has signed. */
+/** Starts one with a certificate that the control plane's authority has signed. */
 export async function startBehindServer(
   plane: ControlPlane,
   { name, ip, port }: { readonly name: string; readonly ip: string; readonly port: number },
@@ -40,7 +40,7 @@ export async function startBehindServer(
       response.end(answered);
     });
   });
-  // As Node would pass no upgrade on to the handler.
+  // Node would pass no upgrade on to the handler.
   server.on('upgrade', (request, socket) => {
     const call = `${request.method} ${request.url?.split('?', 1)[0]}`;
     calls.push(call);
@@ -52,7 +52,7 @@ export async function startBehindServer(
   return { url: `https://${ip}:${port}`, calls, stop };
 }
 
-/** A server that answers the first bytes of each connection by hand; `path` is that of the request. */
+/** A server with hand-made answers to the first bytes of each connection; `path` is that of the request. */
 export async function startByHand(
   ip: string,
   port: number,

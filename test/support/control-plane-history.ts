@@ -2,14 +2,14 @@ import fc from 'fast-check';
 import type { GroupDiscovery } from '../../src/domain/discovery-document.ts';
 import { createFakeControlPlane, group } from './fake-control-plane.ts';
 
-/** One thing that happens to a control plane; servers and definitions are named by number. */
+/** One event in a control plane. Servers and definitions are named by number. */
 export type HistoryStep =
   | { readonly kind: 'wait'; readonly seconds: number }
   | {
       readonly kind: 'start';
       readonly server: number;
       readonly version: number;
-      /** In trouble from its first moment. */
+      /** It is in trouble from its first moment. */
       readonly trouble: Trouble | undefined;
     }
   | { readonly kind: 'crash'; readonly server: number }
@@ -19,28 +19,28 @@ export type HistoryStep =
   | { readonly kind: 'lie'; readonly server: number; readonly lie: Lie }
   | { readonly kind: 'define'; readonly definition: number; readonly delays: readonly number[] }
   | { readonly kind: 'undefine'; readonly definition: number }
-  /** Another operator takes over, with nothing but what was published. */
+  /** Another operator takes over. It knows only what was published. */
   | { readonly kind: 'newLeader' }
-  /** The status cannot be written from now on, or can again. */
+  /** From now on, the status cannot be written, or can again. */
   | { readonly kind: 'statusFails'; readonly fails: boolean };
 
 /** How a running server fails. */
 export type Trouble = 'hang' | 'garbage' | 'notReady' | 'unauthorized';
 
-/** How a running server's discovery is not what it serves; `flips` tells the truth every other second. */
+/** How the discovery of a running server differs from what it serves; `flips` tells the truth every other second. */
 export type Lie = 'omits' | 'invents' | 'flips';
 
-/** A history, and how many servers it is about. */
+/** A history, and its number of servers. */
 export interface History {
   readonly servers: number;
-  /** How many resources each server has besides those that the history is about. */
+  /** The number of resources of each server besides those in the history. */
   readonly moreResources: number;
   readonly steps: readonly HistoryStep[];
 }
 
 const definitions = 3;
 
-/** Histories of upgrades, crashes, drains, faults and definitions that come and go, in any order. */
+/** Histories of upgrades, crashes, drains, faults, and definitions that come and go, in any order. */
 export function controlPlaneHistories(
   maxSteps: number,
   { maxServers, moreResources }: { readonly maxServers: number; readonly moreResources: number },
@@ -93,7 +93,7 @@ export function controlPlaneHistories(
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('newLeader' as const) }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('statusFails' as const), fails: fc.boolean() }) },
   );
-  /** What comes and goes while the status cannot be written, so that no trace of it is left there. */
+  /** A resource that comes and goes while the status cannot be written leaves no trace there. */
   const blip = fc
     .record({ server, fault: trouble, seconds: fc.constantFrom(0.5, 2, 7) })
     .map(({ server: at, fault, seconds }): HistoryStep[] => [
@@ -115,31 +115,31 @@ export function controlPlaneHistories(
   });
 }
 
-/** What really is at a moment, whatever the operator knows of it. */
+/** The true state of a server at a moment, whatever the operator knows. */
 export interface TrueServer {
   readonly name: string;
   readonly address: string;
-  /** Whether it has ever run. */
+  /** True if it has ever run. */
   started: boolean;
-  /** What it has listed since it last began to. */
+  /** The resources that it has listed since it last started to list them. */
   brought: Set<string>;
   running: boolean;
   version: number;
   trouble: Trouble | undefined;
   lie: Lie | undefined;
-  /** Since when it runs without any trouble, by the history's clock. */
+  /** The time since which it runs without any trouble, by the history's clock. */
   wellSinceMs: number;
-  /** Resource key to since when it is served. */
+  /** The time since which each resource is served, by key. */
   readonly serves: Map<string, number>;
-  /** Resource key to since when it is listed, true or not: nobody outside can tell a claim from the truth. */
+  /** The time since which each resource is listed, true or not, by key. No observer can tell a lie from the truth. */
   readonly lists: Map<string, number>;
 }
 
-/** Bounds short enough for many histories, in the proportions of the defaults. */
+/** Times short enough for many histories, in the proportions of the defaults. */
 export const historyBounds = { staleAfterMs: 20_000, goneAfterMs: 60_000 };
-/** Between two confirmations in a history. */
+/** The interval between two confirmations in a history. */
 export const historyConfirmEveryMs = 10_000;
-/** How often the operator asks in a history. */
+/** The interval of the operator's polls in a history. */
 const historyTiming = {
   pollIntervalMs: 5_000,
   probeIntervalMs: 1_000,
@@ -147,10 +147,7 @@ const historyTiming = {
   maxBackoffMs: 5_000,
 };
 
-/**
- * A controller over a fake control plane to which a history happens; `atEveryMoment` is called after each second and
- * step.
- */
+/** A controller that runs a history over a fake control plane. `atEveryMoment` is called after each second and step. */
 export async function runHistory(
   { servers: count, moreResources, steps }: History,
   atEveryMoment: (moment: Moment) => void,
@@ -181,7 +178,7 @@ export async function runHistory(
   const defined = new Map<number, { readonly sinceMs: number; readonly delays: readonly number[] }>();
   const holders = new Map<string, string>();
 
-  /** Documents by what makes them, so that servers that serve the same have the same one. */
+  /** Documents by their content, so that servers that serve the same share one. */
   const documents = new Map<string, GroupDiscovery[]>();
   function documentOf(version: number, visible: readonly number[], lie: Lie | undefined): GroupDiscovery[] {
     const key = `${version}:${visible.join()}:${lie}`;
@@ -195,7 +192,7 @@ export async function runHistory(
   }
 
   const noted = new Map<Map<string, number>, readonly GroupDiscovery[]>();
-  /** Keeps since when each resource has been among these without a break. */
+  /** Tracks since when each resource has been among these without a break. */
   function note(since: Map<string, number>, groups: readonly GroupDiscovery[]): void {
     if (since.size > 0 && noted.get(since) === groups) return;
     noted.set(since, groups);
@@ -205,7 +202,7 @@ export async function runHistory(
     for (const key of keys) if (!since.has(key)) since.set(key, nowMs);
   }
 
-  /** Brings what each server serves, and what a client of it would see, up to the present. */
+  /** Updates what each server serves, and what its clients would see, to the present. */
   function update(): void {
     if (plane.failing.status) statusFailedMs = nowMs;
     truth.forEach((server, index) => {
@@ -339,7 +336,7 @@ export async function runHistory(
         atEveryMoment(moment());
       }
     }
-    // Peace at last: whoever is left is well and honest, and the departed are forgotten.
+    // The final calm: every remaining server is healthy and honest, and the departed ones are forgotten.
     quietSinceMs = nowMs;
     plane.failing.status = false;
     for (const server of truth) apply({ kind: 'heal', server: truth.indexOf(server) });
@@ -350,20 +347,20 @@ export async function runHistory(
   }
 }
 
-/** The truth and the operator at one moment. */
+/** The truth and the operator's view at one moment. */
 export interface Moment {
   readonly nowMs: number;
-  /** For how long nothing has happened and no server has changed what it serves or lists. */
+  /** How long nothing has happened, and no server has changed what it serves or lists. */
   readonly quietForMs: number;
-  /** For how long the operator has been leading. */
+  /** How long the operator has been the leader. */
   readonly ledForMs: number;
-  /** For how long the status could be written. */
+  /** How long the status could be written. */
   readonly statusWorksForMs: number;
   readonly truth: readonly TrueServer[];
   readonly plane: ReturnType<typeof createFakeControlPlane>;
 }
 
-/** Each version has something of its own, something new that stays, and something old that goes. */
+/** Each version has a resource of its own, a new one that stays, and an old one that goes. */
 function builtIn(version: number, more: number): GroupDiscovery[] {
   const groups = Array.from({ length: Math.ceil(more / 100) }, (_, at) =>
     group(
@@ -380,7 +377,7 @@ function builtIn(version: number, more: number): GroupDiscovery[] {
   ];
 }
 
-/** Leaves out the first resource of every group-version, or adds a group that nobody serves and takes over a name. */
+/** Omits the first resource of every group-version, or adds a group that no server serves and takes over a name. */
 function lieAbout(truth: readonly GroupDiscovery[], lie: Lie): GroupDiscovery[] {
   if (lie === 'invents')
     return [...truth, group('lies.example', 'v1', 'nothings'), group('d0.example', 'v2', 'things')];
@@ -392,7 +389,7 @@ function lieAbout(truth: readonly GroupDiscovery[], lie: Lie): GroupDiscovery[] 
   });
 }
 
-/** `group/version/resource` of everything that is listed. */
+/** `group/version/resource` of every listed resource. */
 export function keysOf(groups: readonly GroupDiscovery[]): string[] {
   return groups.flatMap(({ name, versions = [] }) =>
     versions.flatMap(({ version, resources = [] }) =>

@@ -1,8 +1,8 @@
-/** One object and what an API server that has the CustomResourceDefinition says to it. */
+/** One object, and the verdict of an API server that has the CustomResourceDefinition. */
 export interface CrdCase {
   readonly title: string;
   readonly object: object;
-  /** What the refusal must say; absent if the object is accepted. */
+  /** The text that the refusal must contain; absent if the object is accepted. */
   readonly error?: RegExp;
 }
 
@@ -19,7 +19,7 @@ const refused = (title: string, spec: unknown, error: RegExp, name = 'case'): Cr
   error,
 });
 
-/** Objects that every API server must accept or refuse; each is created alone, by a dry run or deleted afterwards. */
+/** Objects that every API server must accept or refuse. Each is created alone, by a dry run or deleted afterwards. */
 export const crdCases: readonly CrdCase[] = [
   accepted('an object without a spec', undefined),
   accepted('an empty spec', {}),

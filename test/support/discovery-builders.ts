@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import type { GroupDiscovery, ResourceDiscovery, VersionDiscovery } from '../../src/domain/discovery-document.ts';
 
-/** A resource as a server would list it, with what a test does not care about filled in. */
+/** A resource as a server would list it, with defaults for all other fields. */
 export function buildResource(resource: string, more: Partial<ResourceDiscovery> = {}): ResourceDiscovery {
   return { resource, scope: 'Namespaced', singularResource: '', verbs: ['get', 'list'], ...more };
 }
 
-/** A version that lists the given resources; a bare name stands for a resource of that name. */
+/** A version with the given resources. A string stands for a resource with that name. */
 export function buildVersion(version: string, ...resources: (string | ResourceDiscovery)[]): VersionDiscovery {
   const list = resources.map((entry) => (typeof entry === 'string' ? buildResource(entry) : entry));
   return { version, resources: list, freshness: 'Current' };
@@ -17,7 +17,7 @@ export function buildGroup(name: string, ...versions: VersionDiscovery[]): Group
   return { name, versions };
 }
 
-/** An APIGroupDiscoveryList as decoded from JSON: what servers send, before anything has read it. */
+/** An APIGroupDiscoveryList as decoded from JSON: a server's document before it is checked. */
 export interface RawDiscoveryList {
   readonly kind: string;
   readonly apiVersion: string;
@@ -51,17 +51,17 @@ interface RawSubresource {
   readonly acceptedTypes?: readonly (object | null)[] | null | undefined;
 }
 
-/** The documents of some servers and which of them is the local one. */
+/** The documents of some servers, and which of them is the local one. */
 export interface DocumentSet {
   readonly local: string;
   readonly servers: Readonly<Record<string, RawDiscoveryList>>;
 }
 
 /**
- * Sets of documents that are hard to merge: mostly alike and so overlapping everywhere, in orders that contradict each
- * other, with names given twice, lists that are empty, null or absent, and text that is awkward to sort or escape.
+ * Sets of documents that are hard to merge: mostly alike and therefore overlapping, in contradictory orders, with
+ * duplicate names, lists that are empty, null or absent, and text that is awkward to sort or escape.
  *
- * The local server's own list is never null: kube-apiserver has one before its first document only.
+ * The local server's own list is never null: in kube-apiserver it is null only before its first document.
  */
 export function nastyDocumentSets(): fc.Arbitrary<DocumentSet> {
   return fc
@@ -85,7 +85,7 @@ function rawList(items: readonly RawGroup[] | null): RawDiscoveryList {
   return { kind: 'APIGroupDiscoveryList', apiVersion: 'apidiscovery.k8s.io/v2', metadata: {}, items };
 }
 
-// U+FFFD is before U+1F600 in bytes and after it in UTF-16 units; a lone surrogate is read as U+FFFD.
+// U+FFFD sorts before U+1F600 in bytes, and after it in UTF-16 units. A lone surrogate is read as U+FFFD.
 const serverIds = ['a', 'b', 'B', 'apiserver-10', 'apiserver-9', '\ufffd', '\u{1f600}', 'é'];
 const names = ['', 'a', 'b', 'c', 'B', 'aa', 'é', '\ufffd', '\ud800', '\u{1f600}', '<&>\u2028', 'constructor'];
 const verbs = ['list', 'get', 'watch', 'Get', '', '\udc00', 'a"\\\n\u0001\u007f', '\u{1f600}', '\ufffd'];

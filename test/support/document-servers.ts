@@ -4,21 +4,21 @@ import type { PeerRequest, PeerTarget, PeerTransport } from '../../src/proxy/por
 import type { Exchange } from '../../src/proxy/request/exchange.ts';
 import type { FleetPeer } from '../../src/proxy/servers/fleet.ts';
 
-/** What a server of {@link createDocumentServers} gives. */
+/** The answer of a server from {@link createDocumentServers}. */
 export interface GivenDocument {
   readonly etag?: string;
   readonly body: Uint8Array;
-  /** Never says that it is over. */
+  /** Never ends. */
   readonly endless?: boolean;
 }
 
-/** Servers in memory that give documents in pieces, a turn each, as a socket does. */
+/** Servers in memory that send documents in pieces, one per turn, as a socket does. */
 export interface DocumentServers {
   readonly transport: Pick<PeerTransport, 'dispatch'>;
   readonly sources: readonly FleetPeer[];
-  /** By name; may be changed. */
+  /** Documents by server name. Tests may change them. */
   readonly documents: Map<string, GivenDocument>;
-  /** Names in the order in which they were asked, with the status that they gave. */
+  /** The names of the asked servers in order, with their status. */
   readonly asked: string[];
 }
 
@@ -60,7 +60,7 @@ export function createDocumentServers(given: Readonly<Record<string, GivenDocume
   return { transport: { dispatch }, sources, documents, asked };
 }
 
-/** A request of somebody. */
+/** A user's request. */
 export const anybody = {
   rawHeaders: ['Host', 'a'],
   identity: { connectAs: 'anonymous', replacesToken: false, who: '', stamp: [] },

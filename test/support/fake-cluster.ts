@@ -9,22 +9,22 @@ import {
   type StatusPage,
 } from '../../src/plugin/ports.ts';
 
-/** What a fake cluster holds; tests change it. */
+/** The content of a fake cluster. Tests change it. */
 export interface FakeCluster {
   readonly objects: Map<string, unknown>;
   bundle: RoutingBundle | undefined;
   metrics: string;
-  /** What certain servers answer at `/metrics`, by address. */
+  /** The answers of certain servers at `/metrics`, by address. */
   readonly metricsOf: Map<string, string>;
   denies: (question: AccessQuestion) => boolean;
   inspections: Map<string, ServerInspection>;
   watched: readonly (PeerDiscovery | undefined)[];
   page: () => StatusPage;
-  /** Paths that this user may not read; `review` is to ask what others may. */
+  /** Paths that this user may not read; `review` stands for asking about the rights of others. */
   refuses: (path: string) => boolean;
 }
 
-/** A cluster without I/O for the kubectl plugin, and what a run of a command printed. */
+/** A cluster without I/O for the kubectl plugin, and the output of a command. */
 export function fakePlugin(now: number, files: Readonly<Record<string, string>> = {}) {
   const fake: FakeCluster = {
     objects: new Map(),

@@ -16,7 +16,7 @@ import { hashText } from '../../src/runtime/hash-text.ts';
 import { identityLeaseName } from '../../src/runtime/identity-lease-name.ts';
 import { silentLog } from '../../src/runtime/log.ts';
 
-/** A group with one version and these resources, as a server's own document lists it. */
+/** A group with one version and these resources, as in a server's own document. */
 export function group(name: string, version: string, ...resources: string[]): GroupDiscovery {
   return {
     name,
@@ -38,7 +38,7 @@ export function group(name: string, version: string, ...resources: string[]): Gr
 interface FakeServer {
   probe: ProbeResult | Promise<ProbeResult>;
   groups: GroupDiscovery[];
-  /** Names the groups where writing them out to compare them would cost too much. */
+  /** Stands for the groups where it would be too slow to write them out for a comparison. */
   hash?: string;
   failure?: FetchResult & { kind: 'failed' };
   schemas?: SchemaIndex;
@@ -47,7 +47,7 @@ interface FakeServer {
   openapi?: Record<string, object>;
 }
 
-/** Servers, Leases and a store that exist only in memory; time moves only by `advance`. */
+/** Servers, Leases and a store in memory. Only `advance` moves the time. */
 export function createFakeControlPlane(settings: Partial<ControllerSettings> = {}, before?: RoutingBundle) {
   let known: ReturnType<Controller['observations']> | undefined;
   let now = 1_000_000;
@@ -153,7 +153,7 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
   let controller: Controller | undefined;
   let renewals = 0;
 
-  /** Lets everything that is not waiting for time run. */
+  /** Runs everything that does not wait for time. */
   async function settle(): Promise<void> {
     for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
   }
@@ -179,7 +179,7 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
       if (bundle === undefined) throw new Error('nothing was published');
       return bundle.table;
     },
-    /** Writes the Lease of a server, as its start or a renewal does; an empty address is not annotated. */
+    /** Writes the Lease of a server, as at its start or a renewal. An empty address is not annotated. */
     renew(hostname: string, address: string, holder = 'first') {
       const name = identityLeaseName(hostname);
       renewals += 1;
@@ -211,7 +211,7 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
       leases.delete(identityLeaseName(hostname));
       controller?.notify();
     },
-    /** Stops, and starts anew with other settings and what is known, as a change of spec does. */
+    /** Stops, and starts again with other settings and the known peers, as a change of the spec does. */
     async restart(changed: Partial<ControllerSettings>) {
       known = controller?.observations();
       await controller?.stop();
@@ -284,7 +284,7 @@ export function createFakeControlPlane(settings: Partial<ControllerSettings> = {
       });
     },
     settle,
-    /** Moves time on in steps, and lets everything that becomes due run at its own moment. */
+    /** Advances the time in steps, and runs everything that becomes due at its own moment. */
     async advance(ms: number, stepMs = 250) {
       await settle();
       for (const end = now + ms; now < end; ) {

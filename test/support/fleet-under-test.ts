@@ -12,7 +12,7 @@ import { waitUntil } from '../../lab/wait-until.ts';
 import type { PeerDiscoveryStatus } from '../../src/api/peer-discovery.ts';
 import type { Clock } from '../../src/runtime/clock.ts';
 
-/** A simulated control plane with the unmodified operator and proxy running as processes. */
+/** A simulated control plane with the real operator and proxy as processes. */
 export interface FleetUnderTest {
   readonly plane: SimulatedControlPlane;
   readonly proxyUrl: string;
@@ -24,19 +24,19 @@ export interface FleetUnderTest {
   /** Sends an object with the administrator's token to the proxy, or to another URL. */
   send(method: string, path: string, body: object, from?: string): Promise<WholeAnswer>;
   status(): PeerDiscoveryStatus | undefined;
-  /** State of each peer by hostname, or by id where it has none. */
+  /** The state of each peer by hostname, or by id without one. */
   states(): Readonly<Record<string, string>>;
-  /** Polls until it holds; fails with the ends of the logs. */
+  /** Polls until the check holds. Fails with the ends of the logs. */
   until<T>(what: string, check: () => T | undefined | false | Promise<T | undefined | false>): Promise<T>;
   stop(): Promise<void>;
 }
 
-/** How a fleet is set up. */
+/** Options of a fleet. */
 export interface FleetOptions {
   readonly servers: readonly SimulatedServerOptions[];
-  /** Name of the server that the operator uses and that is the proxy's home. */
+  /** The name of the server that the operator uses. It is also the proxy's home. */
   readonly home: string;
-  /** Spec of the PeerDiscovery `cluster`, over fast polling. */
+  /** The spec of the PeerDiscovery `cluster`, with fast polling by default. */
   readonly spec?: object;
   readonly nodes?: boolean;
   readonly clock?: Clock;
@@ -47,7 +47,7 @@ export interface FleetOptions {
 const program = fileURLToPath(new URL('../../src/bin/peerdiscovery.ts', import.meta.url));
 const impatience = { boundMs: 60_000, everyMs: 20 };
 
-/** Starts everything; resolves when the proxy has a table in which every server that runs is ready. */
+/** Starts everything. Resolves when the proxy has a table in which every running server is ready. */
 export async function startFleetUnderTest(options: FleetOptions): Promise<FleetUnderTest> {
   const plane = await startSimulatedControlPlane(options);
   const children: ChildProcess[] = [];

@@ -9,7 +9,7 @@ const system = 'peerdiscovery-system';
 
 interface Writer {
   readonly manager: string;
-  /** When it last changed one of its fields. */
+  /** The time of its last change to one of its fields. */
   readonly time: string;
   readonly subresource?: string;
 }
@@ -25,14 +25,14 @@ interface Applied {
   };
 }
 
-/** The project in a git repository of its own, from which a GitOps tool installs it, and what became of it. */
+/** The project in its own git repository, from which a GitOps tool installs it, and the result. */
 export interface GitOps {
   readonly git: GitServer;
-  /** Working tree of the repository. */
+  /** The working tree of the repository. */
   readonly work: string;
-  /** Changes a file of the working tree; one that is not changed by it is an error. */
+  /** Changes a file of the working tree. Throws if that changes nothing. */
   edit(path: string, change: (text: string) => string): void;
-  /** Applies an example as it stands, but for the address of the repository. */
+  /** Applies an example unchanged, except for the address of the repository. */
   applyExample(name: string, address: RegExp): Promise<void>;
   /** A field of the proxies' Deployment. */
   proxies(jsonPath: string): Promise<string>;
@@ -40,13 +40,13 @@ export interface GitOps {
   mode(): Promise<string>;
   /** Three changes by hand: an edited Deployment, an edited PeerDiscovery and a deleted Service. */
   drift(): Promise<void>;
-  /** Whether nothing of `drift` is left. */
+  /** True if nothing of `drift` is left. */
   isPutBack(): Promise<boolean>;
-  /** Fails if anybody writes more than the status of an object with the label while the tool looks four times. */
+  /** Fails if any client changes more than the status of an object with the label during four syncs of the tool. */
   expectNoWrites(label: string, look: () => Promise<unknown>): Promise<void>;
 }
 
-/** Serves the project as it stands. */
+/** Serves the project in its present state. */
 export async function startGitOps(lab: DeployPlane, address: string): Promise<GitOps> {
   const work = join(lab.folder, 'git');
   for (const folder of ['config', 'crds', 'charts', 'examples'])
@@ -107,7 +107,7 @@ async function labelled(lab: DeployPlane, label: string): Promise<readonly Appli
 }
 
 const nameOf = ({ kind, metadata }: Applied) => `${kind} ${metadata.namespace ?? ''}/${metadata.name}`;
-/** Who writes more than its status, which changes with every Pod that is ready or not. */
+/** Clients that change more than its status, which changes with every Pod's readiness. */
 const writersOf = ({ metadata }: Applied) =>
   metadata.managedFields.filter(({ subresource }) => subresource !== 'status');
 const writesOf = (objects: readonly Applied[]): Readonly<Record<string, unknown>> =>
@@ -118,7 +118,7 @@ const writesOf = (objects: readonly Applied[]): Readonly<Record<string, unknown>
     ]),
   );
 
-/** Resolves to the objects' writes once there have been no more for five seconds. */
+/** Resolves to the objects' writes after five seconds without a new one. */
 function settled(lab: DeployPlane, label: string): Promise<Readonly<Record<string, unknown>>> {
   let last = '';
   return waitUntil(

@@ -2,24 +2,24 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { repository } from '../../lab/plane/deploy-plane.ts';
 
-/** A block of shell commands that the documentation tells people to run. */
+/** A block of shell commands in the documentation. */
 export interface CommandBlock {
-  /** From `docs/guides`, as `runBlock` takes it: `install.md`, `../../README.md`. */
+  /** The path from `docs/guides`, as `runBlock` takes it: `install.md`, `../../README.md`. */
   readonly guide: string;
   readonly text: string;
-  /** Why no test runs it, from the comment in front of it: `<!-- not run: REASON -->`. */
+  /** The reason why no test runs it, from the comment before it: `<!-- not run: REASON -->`. */
   readonly notRun: string | undefined;
 }
 
 const guides = join(repository, 'docs/guides');
 const fences = /^( *)```(\w+)\n([\s\S]*?)^ *```$/gm;
 
-/** The fenced blocks of one language in a guide of `docs/guides`, in their order, without their indentation. */
+/** The fenced blocks of one language in a guide of `docs/guides`, in order and without indentation. */
 export function guideBlocks(guide: string, language: string): readonly string[] {
   return readBlocks(guide, language).map(({ text }) => text);
 }
 
-/** The first block of shell commands in a guide that matches. */
+/** The first matching block of shell commands in a guide. */
 export function commandBlock(guide: string, pattern: RegExp): string {
   const block = guideBlocks(guide, 'sh').find((text) => pattern.test(text));
   if (block === undefined) throw new Error(`${guide} has no block like ${pattern}`);

@@ -5,10 +5,10 @@ import { Readable } from 'node:stream';
 import type { SecureVersion, TLSSocket } from 'node:tls';
 import type { TestCertificate } from './test-certificates.ts';
 
-/** How a fake peer answers a path. */
+/** The answer of a fake peer to a path. */
 export type Respond = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** What a fake peer saw. */
+/** A request that a fake peer saw. */
 export interface SeenRequest {
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
@@ -16,26 +16,28 @@ export interface SeenRequest {
   readonly client: string | undefined;
 }
 
-/** A TLS server on loopback that answers whatever a test wants. */
+/** A TLS server on loopback with any answers that a test wants. */
 export interface FakePeer {
   readonly address: string;
   readonly requests: SeenRequest[];
   /** Common names of the client certificates that arrived in handshakes, in the order of the connections. */
   readonly handshakes: (string | undefined)[];
-  /** How many connections stand. */
+  /** The number of open connections. */
   connections(): number;
-  /** Drops all connections and stops listening, as SIGKILL would. */
+  /** Drops all connections and stops listening, as on SIGKILL. */
   kill(): Promise<void>;
 }
 
 export interface FakePeerOptions {
   readonly certificate: TestCertificate;
   readonly routes: Readonly<Record<string, Respond>>;
-  /** The highest version of TLS that it speaks. */
+  /** Its highest TLS version. */
   readonly maxVersion?: SecureVersion;
 }
 
-/** Starts a peer that asks for a client certificate, as kube-apiserver does, and answers 404 where it has no route. */
+/**
+ * Starts a peer that asks for a client certificate, as kube-apiserver does. It answers 404 for paths without a route.
+ */
 export async function startFakePeer({
   certificate,
   routes,
@@ -89,7 +91,7 @@ export function sendText(status: number, text: string, headers: Readonly<Record<
   };
 }
 
-/** Answers with JSON and an ETag, and 304 to who has it. */
+/** Answers with JSON and an ETag, and with 304 to a client that has this ETag. */
 export function sendJson(value: unknown, etag?: string): Respond {
   return (request, response) => {
     if (etag !== undefined && request.headers['if-none-match'] === etag) {
@@ -102,7 +104,7 @@ export function sendJson(value: unknown, etag?: string): Respond {
   };
 }
 
-/** Answers with JSON of many bytes, made while it is read. */
+/** Answers with many bytes of JSON, generated while the client reads. */
 export function sendHugeJson(bytes: number): Respond {
   return (_request, response) => {
     response.writeHead(200, { 'Content-Type': 'application/json' });
@@ -118,17 +120,17 @@ export function sendHugeJson(bytes: number): Respond {
   };
 }
 
-/** Answers with a body that goes on for ever, as fast as it is read. */
+/** Answers with an endless body, as fast as the client reads. */
 export const sendEndlessBody: Respond = sendHugeJson(Number.POSITIVE_INFINITY);
 
-/** Sends one more byte now and then, and never ends. */
+/** Sends one more byte from time to time, and never ends. */
 export const sendSlowly: Respond = (_request, response) => {
   response.writeHead(200, { 'Content-Type': 'application/json' });
   const timer = setInterval(() => response.write(' '), 10);
   response.on('close', () => clearInterval(timer));
 };
 
-/** Takes the request and says nothing. */
+/** Accepts the request and never answers. */
 export const sendNothing: Respond = () => {};
 
 /** Breaks the connection in the middle of the body. */

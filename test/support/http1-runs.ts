@@ -15,21 +15,21 @@ import { encodeStatus, writeStatus } from '../../src/proxy/request/write-status.
 import { silentLog } from '../../src/runtime/log.ts';
 import { createManualClock } from './manual-clock.ts';
 
-/** A request that a front took for whole and handed on. */
+/** A request that a front read completely and passed on. */
 export interface HandledRequest {
   readonly method: string;
   readonly target: string;
   readonly rawHeaders: readonly string[];
-  /** Latin1; undefined where there is none. */
+  /** Latin1; undefined if there is none. */
   readonly body: string | undefined;
-  /** What the client wants to switch to. */
+  /** The protocol that the client wants to switch to. */
   readonly upgrade: string | undefined;
 }
 
-/** What came of one connection. */
+/** The result of one connection. */
 export interface Http1Run {
   readonly handled: readonly HandledRequest[];
-  /** Everything that was sent back, as latin1. */
+  /** All bytes that were sent back, as latin1. */
   readonly received: string;
   /** True if the front ended the connection. */
   readonly ended: boolean;
@@ -37,7 +37,7 @@ export interface Http1Run {
 
 const limits = { ...defaultLimits, maxHeaderBytes: 8_192, maxHeaderFields: 50 };
 
-/** Lets everything that is ready run. */
+/** Runs everything that is ready. */
 async function settle(turns: number): Promise<void> {
   for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
@@ -98,7 +98,7 @@ export function createFrontUnderTest(handler: Pick<RequestHandler, 'handle'>, cl
   };
 }
 
-/** Sends the pieces to the front that is shipped; it answers 200 with `ok` to each whole request. */
+/** Sends the pieces to the shipped front. It answers 200 with `ok` to each complete request. */
 export async function runFront(pieces: readonly Buffer[]): Promise<Http1Run> {
   const handled: HandledRequest[] = [];
   const answer = async (exchange: Exchange, upgrade: string | undefined) => {
@@ -116,7 +116,7 @@ export async function runFront(pieces: readonly Buffer[]): Promise<Http1Run> {
   const client = { remoteAddress: '::1', certificate: undefined, home: undefined, sticky: new Map() };
   try {
     const { received, ended } = await converse((socket) => front.accept(socket, client), pieces);
-    // The only thing that is not the same every time.
+    // The only part that differs each time.
     return { handled, received: received.replaceAll(/Audit-Id: [0-9a-f-]{36}/g, 'Audit-Id: some'), ended };
   } finally {
     front.stop();
@@ -124,11 +124,11 @@ export async function runFront(pieces: readonly Buffer[]): Promise<Http1Run> {
 }
 
 /**
- * The same with Node's server, and the checks that have to stand around it: what the front was before it had framing of
- * its own, and what it is compared with.
+ * The same with Node's server and the checks that it needs around it. It was the front before this project had its own
+ * framing, and serves as the reference.
  */
 export async function runNodeServer(pieces: readonly Buffer[]): Promise<Http1Run> {
-  // Node begins with a request before the one in front of it is complete.
+  // Node starts a request before the previous one is complete.
   const begun: (HandledRequest | undefined)[] = [];
   const server = createServer({
     maxHeaderSize: limits.maxHeaderBytes,
@@ -168,7 +168,7 @@ export async function runNodeServer(pieces: readonly Buffer[]): Promise<Http1Run
     const protocol = headerValue(request.rawHeaders, 'upgrade') ?? '';
     const status = objectToHead(request);
     if (status !== undefined || hasBody(request)) return say(socket, `${status ?? 400} Bad Request`);
-    // Node cannot ignore an upgrade; the front serves such a request as any other, and it is the last one.
+    // Node cannot ignore an upgrade. The front serves such a request like any other, and then closes the connection.
     begun.push(describe(request, '', /^(websocket|spdy\/3\.1)$/i.test(protocol) ? protocol : undefined));
     return socket.end('HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok');
   });
@@ -193,7 +193,7 @@ function describe(request: IncomingMessage, body: string, upgrade: string | unde
   return { method, target: url, rawHeaders, body: hasBody(request) ? body : undefined, upgrade };
 }
 
-/** What Node lets through and this proxy never did. */
+/** Requests that Node accepts and this proxy never did. */
 function objectToHead(request: IncomingMessage): number | undefined {
   const { rawHeaders, method = '', url = '', httpVersion } = request;
   if (rawHeaders.length / 2 > limits.maxHeaderFields) return 431;

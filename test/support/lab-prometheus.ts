@@ -18,15 +18,15 @@ export interface RuleFile {
 /** A Prometheus in the lab that scrapes every second. */
 export interface LabPrometheus {
   query(expr: string): Promise<readonly { readonly metric: Readonly<Record<string, string>> }[]>;
-  /** Names of the alerts that fire. */
+  /** Names of the firing alerts. */
   firing(): Promise<readonly string[]>;
 }
 
 export interface PrometheusOptions {
-  /** Path of the program. */
+  /** The path of the program. */
   readonly program: string;
   readonly folder: string;
-  /** What is scraped, with the name in its certificate. */
+  /** The targets, with the name in their certificate. */
   readonly targets: readonly { readonly job: string; readonly address: string; readonly serverName: string }[];
 }
 
@@ -37,8 +37,8 @@ export function readRules(): RuleFile {
 }
 
 /**
- * The very rules of `config/monitoring`, but with every wait cut to seconds so that a test can see them fire. That
- * the waits as they are hold too is for promtool, which is given the rules uncut.
+ * The rules of `config/monitoring`, with every wait cut to seconds, so that a test can see them fire. promtool tests
+ * the rules with their real waits.
  */
 function hurriedRules(): RuleFile {
   const hurry = (expr: string) =>
@@ -55,7 +55,7 @@ function hurriedRules(): RuleFile {
   };
 }
 
-/** Starts Prometheus with the project's rules, their waits cut to seconds; it reads metrics as the user `reader`. */
+/** Starts Prometheus with the project's rules, with short waits. It reads metrics as the user `reader`. */
 export function startPrometheus(plane: ControlPlane, { program, folder, targets }: PrometheusOptions): LabPrometheus {
   writeFileSync(join(folder, 'rules.yaml'), stringify(hurriedRules()));
   writeFileSync(join(folder, 'token'), plane.tokens.reader, { mode: 0o600 });

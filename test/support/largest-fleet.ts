@@ -5,7 +5,7 @@ import { deriveUnifiedView, type PeerView } from '../../src/domain/derive-bundle
 import type { GroupDiscovery } from '../../src/domain/discovery-document.ts';
 import type { StatusInput } from '../../src/operator/derive-status.ts';
 
-/** 100 peers and 10,000 resources, all of which differ between the peers: what status has to have room for. */
+/** 100 peers and 10,000 resources, all of which differ between the peers: the most that status must hold. */
 export function largestFleet(now: number): StatusInput {
   const newest = generateGroups(10_000, seededRandom(10));
   const withoutWatch = newest.map((group) => mapResources(group, ['get', 'list', 'x'.repeat(1_000)]));

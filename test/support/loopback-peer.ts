@@ -10,7 +10,7 @@ export interface SeenRequest {
   readonly url: string;
   readonly rawHeaders: readonly string[];
   readonly headers: IncomingMessage['headers'];
-  /** Subject's common name of the client certificate that it came with. */
+  /** The common name in its client certificate. */
   readonly clientName: string | undefined;
 }
 
@@ -18,16 +18,16 @@ export interface SeenRequest {
 export interface LoopbackPeer {
   readonly address: string;
   readonly seen: SeenRequest[];
-  /** How it answers from now on. */
+  /** Sets its answers from now on. */
   answer: (request: IncomingMessage, response: ServerResponse) => void;
-  /** How it answers `/readyz` from now on. */
+  /** Sets its answer to `/readyz` from now on. */
   onReadyz: (request: IncomingMessage, response: ServerResponse) => void;
   onUpgrade: (request: IncomingMessage, socket: Socket) => void;
-  /** Breaks every connection and stops listening, as SIGKILL does. */
+  /** Breaks every connection and stops listening, as on SIGKILL. */
   kill(): Promise<void>;
 }
 
-/** Starts a peer that answers 200 with its name until told otherwise; `/readyz` is ok until told otherwise. */
+/** Starts a peer that answers 200 with its name, and ok for `/readyz`, until a test changes that. */
 export async function startLoopbackPeer(
   name: string,
   authority: TestAuthority,
@@ -40,7 +40,7 @@ export async function startLoopbackPeer(
     cert: certPem,
     key: keyPem,
     allowHalfOpen: true,
-    // As kube-apiserver.
+    // As in kube-apiserver.
     maxHeaderSize: 1024 * 1024,
     requestCert: true,
     rejectUnauthorized: false,

@@ -2,15 +2,15 @@ import type { Clock } from '../../src/runtime/clock.ts';
 
 /** A clock that moves only by hand. */
 export interface ManualClock extends Clock {
-  /** Moves time on, waking sleepers in their order and letting what they do settle in between. */
+  /** Advances the time. Wakes sleepers in order, and lets their work settle in between. */
   advance(ms: number): Promise<void>;
-  /** Moves the date alone, as a correction of the machine's clock does. */
+  /** Moves only the date, as a correction of the machine's clock does. */
   correctDate(byMs: number): void;
-  /** How many sleep. */
+  /** The number of sleepers. */
   readonly sleeping: number;
 }
 
-/** A clock that stands until it is advanced, at a date that is not to be mistaken for the time of `now`. */
+/** A clock that stands still until it is advanced. Its date cannot be mistaken for the time of `now`. */
 export function createManualClock(dateMs = 1_000_000_000_000): ManualClock {
   let nowMs = 1_000_000;
   let aheadMs = dateMs - nowMs;
@@ -58,7 +58,7 @@ async function turnEventLoop() {
   for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Waits until `condition` holds, for real I/O that no manual clock moves; fails after `limitMs`. */
+/** Waits until `condition` holds, for real I/O that no manual clock moves. Fails after `limitMs`. */
 export async function eventually(condition: () => boolean, limitMs = 1500): Promise<void> {
   const endAt = performance.now() + limitMs;
   while (!condition()) {

@@ -1,6 +1,6 @@
 import type { WireRequest } from './wire-client.ts';
 
-/** The ConfigMap that odd requests are about; whoever sends them makes it first. */
+/** The ConfigMap of the odd requests. The caller creates it first. */
 export const oddObject = '/api/v1/namespaces/default/configmaps/odd';
 const configMaps = '/api/v1/namespaces/default/configmaps';
 const deployments = '/apis/apps/v1/namespaces/default/deployments';
@@ -475,7 +475,7 @@ const strangers: readonly (readonly string[])[] = [
   ].map((value) => ['Authorization', value]),
 ];
 
-/** Requests that are odd, or plain with odd header fields or bodies. */
+/** Odd requests, and plain requests with odd header fields or bodies. */
 export const oddRequests: readonly WireRequest[] = [
   ...targets.map((path) => ({ path })),
   ...queries.flatMap((query) => [configMaps, oddObject].map((path) => ({ path: `${path}?${query}` }))),
@@ -505,7 +505,7 @@ export const oddRequests: readonly WireRequest[] = [
     { method: 'DELETE', path: `${configMaps}/none`, headers: ['Content-Type', type], body: '{}' },
   ]),
   ...bodies.flatMap((text) =>
-    // The body of a DELETE counts more than its query: only an object that is not there is safe from it.
+    // A DELETE's body overrides its query, so only a missing object is safe from it.
     [
       ['POST', `${configMaps}?dryRun=All`, 'json'],
       ['PUT', `${oddObject}?dryRun=All`, 'json'],
@@ -545,7 +545,7 @@ export const oddRequests: readonly WireRequest[] = [
   ]),
 ];
 
-/** The same for somebody whom no server knows. */
+/** The same for a user that no server knows. */
 export const oddStrangers: readonly WireRequest[] = strangers.flatMap((headers) =>
   [oddObject, '/version', '/healthz', '/apis/none.example/v1/x', '/', `${configMaps}?timeout=abc`].map((path) => ({
     path,

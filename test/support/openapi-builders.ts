@@ -3,10 +3,10 @@ import type { NodePool, SchemaOutline } from '../../src/domain/schema-outline.ts
 import { digestDefinition, outlineDocument } from '../../src/domain/schema-outline.ts';
 import { hashText } from '../../src/runtime/hash-text.ts';
 
-/** Definitions of an OpenAPI document: fields to the definition that they refer to, or to a description. */
+/** Definitions of an OpenAPI document: each field with the definition that it refers to, or a description. */
 export type Definitions = Readonly<Record<string, Readonly<Record<string, string | { readonly ref: string }>>>>;
 
-/** An OpenAPI v3 document of a group-version in which each definition of a kind has the kind's name. */
+/** An OpenAPI v3 document of a group-version. The definition of each kind has the kind's name. */
 export function buildOpenApi(groupVersion: string, kinds: readonly string[], definitions: Definitions): object {
   const slash = groupVersion.lastIndexOf('/');
   const [group, version] = [groupVersion.slice(0, slash), groupVersion.slice(slash + 1)];
@@ -34,7 +34,7 @@ export function gatherDocument(document: object, pool?: NodePool): GatheredSchem
   return { outline, digests: new Map(digests) };
 }
 
-/** Knows the documents that are given, by group-version and hash. */
+/** A source of the given documents, by group-version and hash. */
 export function knowledgeOf(documents: Readonly<Record<string, Readonly<Record<string, object>>>>): SchemaKnowledge {
   const known = new Map<string, GatheredSchemas>();
   for (const [groupVersion, byHash] of Object.entries(documents))

@@ -3,10 +3,10 @@ import type { PeerView } from '../../src/domain/derive-bundle.ts';
 import type { Facts } from '../../src/operator/facts.ts';
 import { group } from './fake-control-plane.ts';
 
-/** The moment of the facts. */
+/** The time of the facts. */
 export const factsAt = 1_000_000;
 
-/** A server that serves these resources of apps/v1, or one that has never answered where there are none. */
+/** A server that serves these resources of apps/v1; without resources, one that has never answered. */
 export function peerView(id: string, ...resources: readonly string[]): PeerView {
   const seen = {
     peer: { id, hostname: id, address: `${id}:6443`, source: 'Static' as const },
@@ -24,7 +24,7 @@ export function peerView(id: string, ...resources: readonly string[]): PeerView 
   return { seen, assessment: assessPeer(seen, { staleAfterMs: 60_000, goneAfterMs: 300_000 }, factsAt) };
 }
 
-/** What a pass gathers of one server that is well. */
+/** The facts that a pass gathers about one healthy server. */
 export function buildFacts(changed: Partial<Facts> = {}): Facts {
   return {
     now: factsAt,

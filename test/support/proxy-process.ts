@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import type { ProxyLimits } from '../../src/proxy/limits.ts';
 import type { TestAuthority } from './test-certificates.ts';
 
-/** What the process is told; see `run-proxy.ts`. */
+/** The parameters of the process; see `run-proxy.ts`. */
 export interface ProxyProcessSettings {
   readonly caPem: string;
   readonly certPem: string;
@@ -12,25 +12,25 @@ export interface ProxyProcessSettings {
   readonly limits: Partial<ProxyLimits>;
 }
 
-/** What the process says of itself. */
+/** The reports of the process. */
 export interface ProxyProcessState {
   readonly port: number;
   /** Resident memory now, after a collection. */
   readonly resident: number;
-  /** The most that was ever resident. */
+  /** Peak resident memory. */
   readonly peak: number;
   readonly inFlight: number;
   readonly metrics: string;
 }
 
-/** A proxy in a process of its own, so that its memory is its own. */
+/** A proxy in its own process, so that its memory is separate. */
 export interface ProxyProcess {
   readonly port: number;
   state(): Promise<ProxyProcessState>;
   stop(): Promise<void>;
 }
 
-/** Starts a proxy with the flags of Node that the image has. */
+/** Starts a proxy with the Node flags of the image. */
 export async function startProxyProcess(
   authority: TestAuthority,
   home: string,

@@ -15,7 +15,7 @@ import { type Log, silentLog } from '../../src/runtime/log.ts';
 import type { LoopbackPeer } from './loopback-peer.ts';
 import type { TestAuthority, TestCertificate } from './test-certificates.ts';
 
-/** A group-version whose resources are served by these peers. */
+/** A group-version whose resources these peers serve. */
 export function groupVersion(name: string, resources: Readonly<Record<string, readonly number[]>>): TableGroupVersion {
   const slash = name.indexOf('/');
   return {
@@ -26,7 +26,7 @@ export function groupVersion(name: string, resources: Readonly<Record<string, re
   };
 }
 
-/** A table in Route mode over peers that are ready, complete unless told otherwise. */
+/** A table in Route mode over peers that are ready, and complete by default. */
 export function routingTable(overrides: Partial<RoutingTable>): RoutingTable {
   return {
     apiVersion: 'peerdiscovery.dev/v1alpha1',
@@ -61,10 +61,10 @@ export interface ProxyUnderTest {
   readonly port: number;
   readonly caPem: string;
   readonly proxy: RunningProxy;
-  /** Addresses that the table's owner was told of. */
+  /** Addresses that were reported to the table's owner. */
   readonly behind: string[];
   use(table: RoutingTable): void;
-  /** The table's source says that it may be behind. */
+  /** The table's source reports that it may be behind. */
   doubt(why: string | undefined): void;
   get(
     path: string,
@@ -73,12 +73,12 @@ export interface ProxyUnderTest {
     body?: string,
     certificate?: TestCertificate,
   ): Promise<ClientAnswer>;
-  /** Sends bytes as they are over TLS, and gives back all that comes until the end. */
+  /** Sends raw bytes over TLS. Returns everything that arrives until the end. */
   sendRaw(text: string, alpn?: readonly string[]): Promise<string>;
   stop(): Promise<void>;
 }
 
-/** What differs from a proxy that passes tokens through. */
+/** Differences from a proxy that passes tokens through. */
 export interface ProxyUnderTestOptions {
   readonly allowCidrs?: readonly string[];
   readonly clientCa?: readonly string[];
@@ -88,11 +88,11 @@ export interface ProxyUnderTestOptions {
   readonly watchLevelingPeriodMs?: number;
   readonly random?: () => number;
   readonly clock?: Clock;
-  /** With one, each request is logged. */
+  /** With a logger, each request is logged. */
   readonly log?: Log;
 }
 
-/** Starts a proxy whose home is `home`, and that trusts `authority` for its peers. */
+/** Starts a proxy with the home `home` that trusts `authority` for its peers. */
 export async function startProxyUnderTest(
   authority: Pick<TestAuthority, 'caPem' | 'issue'>,
   home: Pick<LoopbackPeer, 'address'> | undefined,

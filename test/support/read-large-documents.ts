@@ -4,10 +4,11 @@ import { createMergedSwagger } from '../../src/proxy/discovery/openapi-swagger.t
 import { systemClock } from '../../src/runtime/clock.ts';
 import { anybody, createDocumentServers } from './document-servers.ts';
 
-// The program of a process that reads the longest documents that are merged, in both encodings, and says what it took.
+// A program that reads the longest documents that the merge accepts, in both encodings, and prints the memory that it
+// took.
 const mebibyte = 1024 * 1024;
 
-/** Many kinds of many objects, then fewer long ones, as long as it is told to be. */
+/** Many kinds of many objects, then fewer long ones, until it is told to stop. */
 function longJson(name: string, bytes: number): Buffer {
   const parts: string[] = [];
   for (let at = 0, left = bytes - 100; left > 0; at++) {

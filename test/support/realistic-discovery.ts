@@ -3,8 +3,8 @@ import { seededRandom } from '../../lab/seeded-random.ts';
 import type { DocumentSet, RawDiscoveryList } from './discovery-builders.ts';
 
 /**
- * Sets of documents as fleets have them: most servers of one of two or three releases and word for word alike, some
- * that lag behind, in an order of ids that mixes them.
+ * Sets of documents as in real fleets: most servers have one of two or three releases and send identical documents,
+ * some lag behind, and the order of ids mixes them.
  */
 export function realisticDocumentSets(options: {
   readonly count: number;

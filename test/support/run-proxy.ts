@@ -17,5 +17,5 @@ process.on('message', async () => {
   };
   process.send?.(state);
 });
-// Whoever started it is gone.
+// The parent process is gone.
 process.on('disconnect', () => process.exit());

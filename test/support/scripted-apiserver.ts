@@ -9,7 +9,7 @@ export interface StoredObject {
   [field: string]: unknown;
 }
 
-/** A request as it came. */
+/** A request as it arrived. */
 export interface SeenRequest {
   readonly method: string;
   readonly path: string;
@@ -20,13 +20,13 @@ export interface SeenRequest {
   readonly remotePort: number;
 }
 
-/** A watch that is open. */
+/** An open watch. */
 export interface OpenWatch {
   readonly path: string;
   readonly query: URLSearchParams;
   /** Sends one event as a line. */
   send(type: string, object: unknown): void;
-  /** Sends bytes as they are. */
+  /** Sends raw bytes. */
   write(bytes: string | Uint8Array): void;
   /** Ends it cleanly. */
   end(): void;
@@ -38,26 +38,26 @@ export interface OpenWatch {
 /** Answers a request instead of the store; false leaves it to the store. */
 export type Script = (request: SeenRequest, response: ServerResponse) => boolean;
 
-/** A small kube-apiserver: stores objects, tells watches of them, and does whatever a test scripts. */
+/** A small kube-apiserver that stores objects, sends events to watches, and does whatever a test scripts. */
 export interface ScriptedApiserver {
   readonly url: string;
   readonly requests: SeenRequest[];
   readonly watches: OpenWatch[];
-  /** By path of the object. */
+  /** Objects by path. */
   readonly objects: Map<string, StoredObject>;
-  /** Tried in order before the store. */
+  /** Handlers that are tried in order before the store. */
   readonly scripts: Script[];
-  /** Creates or changes an object and tells the watches. */
+  /** Creates or changes an object, and notifies the watches. */
   put(path: string, object: Record<string, unknown>): StoredObject;
-  /** Deletes an object and tells the watches. */
+  /** Deletes an object, and notifies the watches. */
   remove(path: string): void;
-  /** Changes an object without telling anyone, as if the event had been compacted. */
+  /** Changes an object without notifying a watch, as if the event had been compacted. */
   putSilently(path: string, object: Record<string, unknown>): StoredObject;
   kubeConfig(user?: Record<string, unknown>): KubeConfig;
   close(): Promise<void>;
 }
 
-/** Certificate of an HTTPS server, and the CA that clients are told. */
+/** The certificate of an HTTPS server, and the CA for clients. */
 export interface ServerCertificate {
   readonly keyPem: string;
   readonly certPem: string;
@@ -246,7 +246,7 @@ export function answerStatus(
   return answer(response, code, { kind: 'Status', apiVersion: 'v1', code, reason, message, ...extra }, headers);
 }
 
-/** Answers as kube-apiserver does for a path that no API is at. */
+/** Answers as kube-apiserver does for a path without an API. */
 export function answerUnknownPath(response: ServerResponse): true {
   response.writeHead(404, { 'content-type': 'text/plain' });
   response.end('404 page not found\n');

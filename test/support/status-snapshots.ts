@@ -28,7 +28,7 @@ const routingTable = { namespace: 'peerdiscovery-system', name: 'peerdiscovery-c
 interface Server {
   readonly hostname: string;
   readonly version: string;
-  /** Milliseconds since it last answered; undefined while it answers. */
+  /** Milliseconds since its last answer; undefined while it answers. */
   readonly awayMs?: number;
 }
 
@@ -68,7 +68,7 @@ const servers = (versions: readonly string[], away: Readonly<Record<number, numb
 
 const operator = { version: '0.1.0', identity: 'peerdiscovery-operator-6d9f7c5b9d-x2v8k', leadsSince: 0 };
 
-/** Three servers, of which one is upgraded, one may have been away for `awayMs`, and one is yet to come. */
+/** Three servers: one has been upgraded, one may have been away for `awayMs`, and one is yet to come. */
 export function upgradeSnapshot(now: number, { awayMs }: { readonly awayMs?: number } = {}): StatusSnapshot {
   const [old, young] = ['v1.33.12', 'v1.36.3'];
   const history = createProgressHistory();
@@ -99,7 +99,7 @@ export function upgradeSnapshot(now: number, { awayMs }: { readonly awayMs?: num
   };
 }
 
-/** Three servers of one version, all well. */
+/** Three healthy servers of one version. */
 export function calmSnapshot(now: number): StatusSnapshot {
   const live = standing(servers(['v1.36.3', 'v1.36.3', 'v1.36.3']), now);
   const input = { generation: 3, ...live, leaseProblems: [], routingTable };
@@ -115,7 +115,7 @@ export function calmSnapshot(now: number): StatusSnapshot {
   return { now, date: now, operator: { ...operator, leadsSince: now - 3_600_000 }, objects: [object] };
 }
 
-/** 100 servers that disagree about 10,000 resources, with a history that is full. */
+/** 100 servers that disagree about 10,000 resources, with a full history. */
 export function largestSnapshot(now: number): StatusSnapshot {
   const input = largestFleet(now);
   const { views, unified } = input;
@@ -130,7 +130,7 @@ export function largestSnapshot(now: number): StatusSnapshot {
   return { now, date: now, operator, objects: [{ name: 'cluster', ...object }] };
 }
 
-/** One server whose every word was chosen by an enemy. */
+/** One server, all of whose texts an attacker has chosen. */
 export function hostileSnapshot(now: number, text: string): StatusSnapshot {
   const view = viewOf({ hostname: text, version: text, awayMs: 1_000 }, 0, now);
   const seen = { ...view.seen, peer: { ...view.seen.peer, id: text, address: text } };

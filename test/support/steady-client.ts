@@ -11,30 +11,30 @@ export interface Access {
   readonly protocol: 'http1' | 'http2';
 }
 
-/** One request of a steady client, and how it ended. */
+/** One request of a steady client, and its result. */
 export interface Ended {
   readonly what: string;
-  /** 0 if no answer came, or none that is whole. */
+  /** 0 without a complete answer. */
   readonly status: number;
-  /** What went wrong, empty if nothing did. */
+  /** The error; empty if there was none. */
   readonly text: string;
   readonly tookMs: number;
-  /** By the clock that the client was given. */
+  /** By the client's clock. */
   readonly at: number;
-  /** Of the object that it was to create. */
+  /** The name of the object to create. */
   readonly name: string;
 }
 
-/** Clients that go on asking, each as soon as its last request has ended and a moment has passed. */
+/** Clients that send the next request shortly after the last one has ended. */
 export interface SteadyClient {
   readonly ended: readonly Ended[];
-  /** Resolves when the requests that run have ended. */
+  /** Resolves when the open requests have ended. */
   stop(): Promise<void>;
 }
 
 const pauseMs = 200;
 
-/** Each of `requests` is one client's, asked again and again; it is given a name that no other request has. */
+/** Each entry of `requests` is one client's request, sent again and again. It gets a new name each time. */
 export function startSteadyClient(
   access: Access & { readonly name: string },
   requests: Readonly<Record<string, (name: string) => WireRequest>>,
@@ -66,13 +66,13 @@ export function startSteadyClient(
   };
 }
 
-/** A client that watches, and takes an ended watch up again where it was. */
+/** A client that watches, and resumes an ended watch where it was. */
 export interface SteadyWatcher {
-  /** Names of objects that were added, and when it heard of each. */
+  /** Names of added objects, and when it learned of each. */
   readonly added: ReadonlyMap<string, number>;
-  /** Names that it was told twice. */
+  /** Names that it got twice. */
   readonly repeated: readonly string[];
-  /** Statuses of the watches that were opened; 0 where there was no answer. */
+  /** Statuses of the opened watches; 0 without an answer. */
   readonly opened: readonly number[];
   stop(): Promise<void>;
 }
@@ -167,7 +167,7 @@ async function readLines(
       if (status === 200) for (const line of lines) onLine(line);
     }
   } catch {
-    // A watch that breaks is taken up again.
+    // Resumes a watch that breaks.
     if (status === 0) onStatus(0);
   }
 }

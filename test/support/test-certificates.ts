@@ -18,7 +18,7 @@ export interface TestCertificateRequest {
   /** No SAN extension at all. */
   readonly withoutNames?: boolean;
   readonly expired?: boolean;
-  /** Says nothing of the issuer's key, so that only the signature tells authorities of one name apart. */
+  /** Contains no identifier of the issuer's key, so that only the signature tells authorities of one name apart. */
   readonly withoutKeyId?: boolean;
 }
 
@@ -28,9 +28,7 @@ export interface TestAuthority {
   issue(request: TestCertificateRequest): TestCertificate;
 }
 
-/**
- * Makes an authority with the machine's openssl; its key lives only in memory and in folders that are removed again.
- */
+/** Creates an authority with the machine's openssl. Its key is only in memory and in folders that are removed again. */
 export function createTestAuthority(commonName: string): TestAuthority {
   const ca = inFolder((folder) => {
     writeFileSync(join(folder, 'request.cnf'), requestConfig(commonName, ['basicConstraints=critical,CA:TRUE']));

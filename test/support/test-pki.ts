@@ -4,14 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestCertificate } from './test-certificates.ts';
 
-/** What a certificate of a public key infrastructure is to be like. */
+/** Options of a certificate. */
 export interface PkiRequest {
   readonly commonName: string;
-  /** Signs itself if absent. */
+  /** The issuer; absent for a self-signed one. */
   readonly issuer?: TestCertificate;
-  /** Takes over the key of another certificate. */
+  /** Reuses the key of another certificate. */
   readonly keyOf?: TestCertificate;
-  /** Lines of OpenSSL's configuration, after those that forbid key identifiers. */
+  /** Lines of OpenSSL's configuration, after those that disable key identifiers. */
   readonly extensions: readonly string[];
   readonly withKeyIds?: boolean;
   readonly expired?: boolean;
@@ -19,14 +19,14 @@ export interface PkiRequest {
 
 export const authorityExtensions: readonly string[] = ['basicConstraints=critical,CA:TRUE'];
 
-/** Extensions of a server that is called `kubernetes.default.svc`. */
+/** Extensions of a server with the name `kubernetes.default.svc`. */
 export const serverExtensions: readonly string[] = [
   'basicConstraints=CA:FALSE',
   'extendedKeyUsage=serverAuth',
   'subjectAltName=DNS:kubernetes.default.svc,IP:127.0.0.1',
 ];
 
-/** Makes any certificate with the machine's openssl, those of an old or odd authority too. */
+/** Creates any certificate with the machine's openssl, including those of old or odd authorities. */
 export function issueTestCertificate(request: PkiRequest): TestCertificate {
   const { commonName, issuer, keyOf, extensions, withKeyIds, expired } = request;
   const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-pki-'));

@@ -4,25 +4,25 @@ import { type MixedPlane, startMixedPlane } from '../../lab/plane/mixed-plane.ts
 import { waitUntil } from '../../lab/wait-until.ts';
 import { createWireClient, type WireClient } from './wire-client.ts';
 
-/** What of `resource.k8s.io/v1` any server but `old-1` serves. */
+/** A resource of `resource.k8s.io/v1`, which every server except `old-1` serves. */
 export const claims = '/apis/resource.k8s.io/v1/resourceclaims';
 
-/** Real kube-apiservers with operator and proxy, of which all may be restarted one after another. */
+/** Real kube-apiservers with operator and proxy. All can be restarted one after another. */
 export interface ThreeServers {
   readonly mixed: MixedPlane;
-  /** Authorities of all servers and of the proxy, PEM. */
+  /** The authorities of all servers and of the proxy, PEM. */
   readonly ca: string;
-  /** The administrator at the proxy. */
+  /** The administrator's requests to the proxy. */
   readonly client: WireClient;
   /** The status of a GET through the proxy; 0 without an answer. */
   status(path: string): Promise<number>;
-  /** Resolves when the operator says that all three are ready. */
+  /** Resolves when the operator reports that all three are ready. */
   allReady(): Promise<void>;
   stop(): Promise<void>;
 }
 
 /**
- * Starts `old-1`, which is home and emulates 1.33, `new-1` and `new-2`; resolves when all are ready and requests
+ * Starts `old-1`, which is home and emulates 1.33, `new-1` and `new-2`. Resolves when all are ready and requests are
  * routed.
  */
 export async function startThreeServers(flags: readonly string[] = []): Promise<ThreeServers> {

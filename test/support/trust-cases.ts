@@ -1,7 +1,7 @@
 import type { TestCertificate } from './test-certificates.ts';
 import { authorityExtensions, issueTestCertificate, serverExtensions } from './test-pki.ts';
 
-/** A CA file, what a server shows, and whether Go's crypto/x509 trusts it. */
+/** A CA file, the certificates that a server presents, and whether Go's crypto/x509 trusts them. */
 export interface TrustCase {
   readonly title: string;
   readonly caPem: string;
@@ -10,7 +10,7 @@ export interface TrustCase {
   readonly trusted: boolean;
 }
 
-/** CA files as clusters have them; each verdict was taken from Go 1.26, and none depends on OpenSSL's. */
+/** CA files as in real clusters. Each verdict is Go 1.26's, not OpenSSL's. */
 export function makeTrustCases(): TrustCase[] {
   const authority = (commonName: string, more: Partial<Parameters<typeof issueTestCertificate>[0]> = {}) =>
     issueTestCertificate({ commonName, extensions: authorityExtensions, ...more });

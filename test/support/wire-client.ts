@@ -1,16 +1,16 @@
 import { type ClientHttp2Session, connect as http2Connect } from 'node:http2';
 import { Agent, request as httpsRequest } from 'node:https';
 
-/** An answer as it came over the wire: nothing decoded, no header joined. */
+/** An answer as it arrived: not decoded, and without joined headers. */
 export interface WireAnswer {
   readonly status: number;
-  /** Name and value in turn. */
+  /** Names and values in turn. */
   readonly rawHeaders: readonly string[];
   readonly rawTrailers: readonly string[];
   readonly body: Buffer;
 }
 
-/** One request; headers as a flat list of name and value. */
+/** One request. Headers are a flat list of names and values. */
 export interface WireRequest {
   readonly method?: string;
   readonly path: string;
@@ -18,14 +18,14 @@ export interface WireRequest {
   readonly body?: string;
 }
 
-/** Sends requests to one server and gives the answers untouched. */
+/** Sends requests to one server, and returns the raw answers. */
 export interface WireClient {
   http1(request: WireRequest): Promise<WireAnswer>;
   http2(request: WireRequest): Promise<WireAnswer>;
   close(): void;
 }
 
-/** Which server, and who asks it: by a token, a client certificate or neither. */
+/** The server, and the credential of the client: a token, a client certificate or none. */
 export interface WireClientOptions {
   readonly url: string;
   readonly ca: string;
@@ -33,7 +33,7 @@ export interface WireClientOptions {
   readonly certificate?: { readonly cert: string; readonly key: string };
 }
 
-/** A client that keeps connections, for a server whose certificate `ca` vouches for. */
+/** A client that keeps connections to a server whose certificate `ca` has signed. */
 export function createWireClient({ url, ca, token, certificate }: WireClientOptions): WireClient {
   const { hostname, port, host } = new URL(url);
   const credential = token === undefined ? [] : ['Authorization', `Bearer ${token}`];
@@ -42,7 +42,7 @@ export function createWireClient({ url, ca, token, certificate }: WireClientOpti
   const alive = () => {
     if (session === undefined || session.destroyed || session.closed) {
       session = http2Connect(url, { ca, ...certificate, maxSendHeaderBlockLength: 4 * 1024 * 1024 });
-      // Its streams fail too, and those tell.
+      // Its streams fail too, and report the error.
       session.on('error', () => {});
     }
     return session;
@@ -75,7 +75,7 @@ export function createWireClient({ url, ca, token, certificate }: WireClientOpti
           if (Array.isArray(before)) before.push(value);
           else fields[name] = before === undefined ? value : [before, value];
         }
-        // Node takes a DELETE for one without a body.
+        // Node assumes that a DELETE has no body.
         const stream = alive().request(fields, { endStream: body === undefined });
         const chunks: Buffer[] = [];
         let status = 0;

@@ -6,7 +6,7 @@ import { createManualClock } from '../../support/manual-clock.ts';
 const way = (address: string): ApiWay => ({ address, serverName: 'kubernetes.default.svc' });
 
 describe('createApiWays', () => {
-  /** What each server says to a look, by address; the kubeconfig's is ''. A silent one never answers. */
+  /** The answer of each server to a probe, by address; the kubeconfig's server is ''. A silent server never answers. */
   function start(states: Record<string, WayState | 'Silent'>) {
     const clock = createManualClock();
     const changes: string[] = [];

@@ -150,7 +150,7 @@ describe('bundle codec', () => {
     const everyone = Array.from({ length: 100 }, (_, index) => index);
     const resources = Array.from({ length: 10_000 }, (_, index) => ({
       resource: `r${index}`,
-      // Equal sets are written once whether or not they are one object.
+      // Equal sets are written once, whether or not they are the same object.
       peers: index % 2 === 0 ? everyone : [...everyone],
       subresources: { status: everyone.slice(1) },
     }));
@@ -210,7 +210,7 @@ describe('bundle codec', () => {
   });
 });
 
-/** A sample that may be spoilt. */
+/** A sample that a test may damage. */
 function mutable() {
   return JSON.parse(JSON.stringify(packBundle(sampleBundle()))) as {
     apiEtag: string;

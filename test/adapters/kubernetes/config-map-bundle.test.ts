@@ -117,7 +117,7 @@ describe('a bundle in ConfigMaps', () => {
   it('is written by one of two who begin at the same time, and the other hears of it', async () => {
     const other = { ...location, owner: 'other' };
     server.scripts.push((request, response) => {
-      // Both read before either has written.
+      // Both read before either one writes.
       const reads = server.requests.filter(({ method, path }) => method === 'GET' && path === headPath).length;
       return request.method === 'GET' && request.path === headPath && reads <= 2
         ? answerStatus(response, 404, 'NotFound', { details: { kind: 'configmaps', name: 'table' } })

@@ -9,7 +9,7 @@ import { systemClock } from '../../../src/runtime/clock.ts';
 const refused = (code: number, status?: object) =>
   new ApiError(`GET: ${code}`, { code, reason: '', method: 'GET', path: '', status });
 
-/** An API server behind which operators answer in turn: a page, or an error. */
+/** An API server with operators behind it that answer in turn: with a page, or an error. */
 function fakeApi(...turns: (string | Error)[]) {
   const asked: { path: string; spec?: unknown; headers?: unknown; query?: unknown }[] = [];
   let tokens = 0;
@@ -92,7 +92,7 @@ describe('the dashboard on this machine', () => {
   });
   after(() => stopping.abort());
 
-  /** The status of a request, with any `Host`. */
+  /** The status of a request with this `Host`. */
   const statusOf = (path: string, host = url.host, method = 'GET') =>
     new Promise<number | undefined>((resolve, reject) => {
       const options = { host: url.hostname, port: url.port, path, method, headers: { host }, agent: false };

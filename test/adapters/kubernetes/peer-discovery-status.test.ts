@@ -30,7 +30,7 @@ describe('what the status says of a spec that the operator cannot follow', () =>
     status: { observedGeneration: 1, ...status },
   });
 
-  /** Writes the standstill of an object; resolves to the status as written, or undefined if there was none. */
+  /** Writes the `Stalled` condition of an object. Resolves to the written status, or undefined if there was none. */
   async function write(object: PeerDiscovery): Promise<PeerDiscovery['status']> {
     const before = server.requests.length;
     const isWritten = await writeStandstill(client, object, invalid, 0).catch(() => true);

@@ -43,7 +43,7 @@ describe('a proxy whose table nobody confirms', () => {
 
   const patches = () => server.requests.filter(({ method }) => method === 'PATCH');
 
-  /** Lets so much time pass, and what it sets off come back. */
+  /** Advances the clock by this much, and waits for the effects. */
   async function pass(ms: number): Promise<void> {
     for (let passed = 0; passed < ms; passed += 5_000) {
       const before = server.requests.length;

@@ -41,7 +41,7 @@ describe('confirmations of a routing table', () => {
     await server.close();
   });
 
-  /** What `confirmTable` writes, as the API server would store it. */
+  /** The Lease that `confirmTable` writes, as the API server would store it. */
   async function confirm(revision: number, answers: readonly string[] = []): Promise<void> {
     const before = server.requests.length;
     const location = { namespace: 'ns', name: 'table', fieldManager: 'test', holder: 'me', signal: stop.signal };
@@ -49,11 +49,11 @@ describe('confirmations of a routing table', () => {
     const sent = server.requests[before];
     expect(sent).to.include({ method: 'PATCH', path });
     server.put(path, sent?.body ?? {});
-    // The watch has said it once an older revision is in doubt or the clock of the silence has started anew.
+    // Lets the watch deliver it: then an older revision is in doubt, or the silence is measured anew.
     await new Promise((resolve) => setImmediate(resolve));
   }
 
-  /** Two that a proxy sees come at their time. */
+  /** Confirms twice, at the regular interval. */
   async function confirmTwice(revision: number): Promise<void> {
     await confirm(revision);
     await eventually(() => seen(revision));
@@ -62,7 +62,7 @@ describe('confirmations of a routing table', () => {
     await eventually(() => doubt(revision) === undefined);
   }
 
-  /** The watch has said it: only what is newer than what is confirmed is judged by its age alone. */
+  /** True once the watch has delivered the confirmation. Only a newer revision is judged by its age alone. */
   function seen(revision: number): boolean {
     return server.watches.some(({ closed }) => !closed) && doubt(revision) !== undefined;
   }
@@ -162,7 +162,8 @@ describe('confirmations of a routing table', () => {
       confirmTable(client, { namespace: 'ns', name: 'table', fieldManager: 'test', holder: 'me' }, 7, clock.now());
     const another = { spec: { holderIdentity: 'another' } };
     server.putSilently(path, another);
-    // Whoever applies fields that another has written is told of a conflict, unless it forces its own.
+    // The API server reports a conflict to a client that applies another manager's fields, unless the client forces its
+    // own.
     server.scripts.push(({ method, query }, response) => {
       if (method !== 'PATCH' || query.get('force') === 'true') return false;
       response.writeHead(409, { 'content-type': 'application/json' });
@@ -189,7 +190,7 @@ describe('confirmations of a routing table', () => {
   });
 });
 
-/** Long enough for a line to come over loopback; what is asserted then must hold with and without it. */
+/** Long enough for a line to arrive over loopback. The assertions must hold with and without it. */
 async function settled(): Promise<void> {
   for (let turn = 0; turn < 50; turn += 1) await new Promise((resolve) => setImmediate(resolve));
 }

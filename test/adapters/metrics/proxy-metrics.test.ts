@@ -5,20 +5,20 @@ import { aggregateMetrics, createProxyMetrics } from '../../../src/adapters/metr
 const root = new URL('../../..', import.meta.url);
 const page = new URL('docs/reference/proxy-metrics.md', root);
 
-/** What is told of several processes: every gauge has to be considered, as not each of them can be summed. */
+/** How to combine the gauges of several processes. Every gauge is listed, because not all of them can be summed. */
 const ofGauges: Readonly<Record<string, 'sum' | 'min' | 'max'>> = {
   process_resident_memory_bytes: 'sum',
-  // The one that has run longest, which is the first process: a worker that is replaced is not a restart of all.
+  // The longest uptime, which is that of the first process: replacing a worker is not a restart of the proxy.
   process_start_time_seconds: 'min',
   nodejs_heap_size_used_bytes: 'sum',
   peerdiscovery_proxy_requests_in_flight: 'sum',
-  // The oldest.
+  // The oldest value.
   peerdiscovery_proxy_table_age_seconds: 'max',
   peerdiscovery_proxy_peer_connections: 'sum',
   peerdiscovery_proxy_client_connections: 'sum',
-  // The one that is furthest behind.
+  // The value of the process that is furthest behind.
   peerdiscovery_proxy_table_revision: 'min',
-  // The one that expires first.
+  // The earliest expiry.
   peerdiscovery_proxy_certificate_expiration_timestamp_seconds: 'min',
 };
 const aggregations = {
@@ -94,7 +94,7 @@ function createIdle() {
   });
 }
 
-/** The values of a counter's label that are there, at zero, before anything has happened. */
+/** The label values of a counter that exist, at zero, before the first event. */
 async function zeros(counter: string, label: string): Promise<(string | undefined)[]> {
   const series = new RegExp(`^${counter}\\{${label}="([^"]+)"\\} 0$`, 'gm');
   return [...(await createIdle().text()).matchAll(series)].map(([, value]) => value);
@@ -106,7 +106,9 @@ interface Told {
   readonly values: { readonly labels: Readonly<Record<string, string>>; value: number }[];
 }
 
-/** What a process tells that has every gauge, as its parent gets it; all values differ from those of another `base`. */
+/**
+ * The metrics of a process with every gauge, as its parent gets them. All values differ from those of another `base`.
+ */
 async function describeProcess(base: number): Promise<readonly Told[]> {
   const metrics = createProxyMetrics({
     requestsInFlight: () => base,
@@ -118,7 +120,7 @@ async function describeProcess(base: number): Promise<readonly Told[]> {
   for (const certificate of ['serving', 'client-ca'])
     metrics.certificateExpiry.set({ certificate }, base + certificate.length);
   const told = JSON.parse(JSON.stringify(await metrics.json())) as Told[];
-  // What is read of this process would be the same for all.
+  // Otherwise every report would have the values of the test's own process.
   for (const { name, values } of told) if (/^(process|nodejs)_/.test(name)) for (const one of values) one.value = base;
   return told;
 }

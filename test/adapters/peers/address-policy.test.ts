@@ -11,7 +11,7 @@ const forbiddenV4 = fc.oneof(
 const anyV4 = fc.tuple(byte(), byte(), byte(), byte());
 const port = fc.integer({ min: 1, max: 65535 });
 
-/** The range of this prefix that an address is in. */
+/** The network of this prefix length that contains an address. */
 function rangeOf(octets: readonly number[], prefix: number): string {
   return `${octets.map((octet, at) => octet & (0xff00 >> Math.min(8, Math.max(0, prefix - 8 * at))) & 0xff).join('.')}/${prefix}`;
 }
@@ -74,7 +74,7 @@ describe('createAddressPolicy', () => {
 
   it('refuses the local NAT64 prefix with a forbidden IPv4 address in any of its places', () => {
     const policy = createAddressPolicy([]);
-    // Source: RFC 6052, section 2.2: prefixes of 48, 56, 64 and 96 bits, and one byte of zeros that is skipped.
+    // Source: RFC 6052, section 2.2: prefixes of 48, 56, 64 and 96 bits, and a skipped zero byte.
     for (const host of [
       '64:ff9b:1:a9fe:a9:fe00::1',
       '64:ff9b:1:5a9:fe:a9fe::1',

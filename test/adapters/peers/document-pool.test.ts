@@ -55,7 +55,7 @@ describe('document pool', () => {
       pool.share([
         buildGroup(`g${round}`, buildVersion('v1', ...Array.from({ length: 2_000 }, (_, at) => `r${round}-${at}`))),
       ]);
-      // What a WeakRef has shown stays until the job ends.
+      // A WeakRef keeps its target alive until the end of the job that read it.
       await new Promise((resolve) => setImmediate(resolve));
       collect();
     }

@@ -8,7 +8,7 @@ import type { Fault } from '../../../src/http/client/dispatch.ts';
 import type { ConnectAs, PeerTransport } from '../../../src/proxy/ports.ts';
 import { createTestAuthority } from '../../support/test-certificates.ts';
 
-/** What one TLS connection to the server was. */
+/** What the server saw of one TLS connection. */
 interface SeenConnection {
   readonly commonName: string | undefined;
   readonly resumed: boolean;
@@ -115,10 +115,10 @@ describe('connections with the front-proxy certificate', function () {
   });
 
   it('are not made to a server whose certificate does not verify', async () => {
-    // Under TLS 1.2 the server sees all of the client's handshake before the client looks at the server's name.
+    // Under TLS 1.2, the server sees the client's whole handshake before the client checks the server's name.
     await start(wrong, 'TLSv1.2');
     expect(await send('frontProxy')).to.include({ kind: 'certificate', sent: false });
-    // The server sees a client certificate only after the client has gone.
+    // The server sees the client certificate only after the client has left.
     await new Promise<void>((resolve) => server.close(() => resolve()));
     expect(connections.map(({ commonName }) => commonName)).not.to.include('front-proxy-client');
   });

@@ -88,7 +88,7 @@ describe('requests over HTTP/2', function () {
     server.on('connection', (socket: Socket) => connections.add(socket));
     server.on('session', (session) => {
       session.on('error', () => {});
-      // As Go's and nginx's servers do, which open the connection's window at once.
+      // Go's and nginx's servers do the same: they open the connection's window at once.
       session.setLocalWindowSize(1_000_000);
       sessions.push(session);
     });
@@ -459,7 +459,7 @@ describe('requests over HTTP/2', function () {
       await eventually(() => streams[0]?.stream.rstCode === 8);
     });
 
-    /** A server that speaks by hand; `onHeaders` gives what it says to each request by its stream. */
+    /** A server with hand-made frames; `onHeaders` returns its answer to each request by stream. */
     async function rawServer(greeting: Buffer, onHeaders: (stream: number) => Buffer, protocols = ['h2']) {
       const seen = { connections: 0, requests: 0 };
       const raw = createTlsServer({ cert: certPem, key: keyPem, ALPNProtocols: protocols }, (socket) => {
@@ -516,7 +516,7 @@ describe('requests over HTTP/2', function () {
         const { seen } = start({}, raw.port);
         await eventually(() => seen.fallbacks === 1);
         expect([seen.faults, open.usable]).to.deep.equal([[], false]);
-        // After some minutes it is asked again.
+        // The server is probed again after some minutes.
         for (let sweeps = 0; sweeps < 302; sweeps++) open.sweep();
         expect(open.usable).to.equal(true);
         expect(raw.seen).to.deep.equal({ connections: 1, requests: 0 });
@@ -543,7 +543,7 @@ describe('requests over HTTP/2', function () {
       for (let round = 1; round <= 5; round++) {
         open.sweep();
         await eventually(() => pings === round);
-        // The answer is on its way; a round trip of another kind comes after it.
+        // The answer is on its way; a round trip of another kind follows it.
         await new Promise((resolve) => sessions[0]?.ping(resolve));
       }
       expect([seen.faults, open.open()]).to.deep.equal([[], 1]);

@@ -143,14 +143,14 @@ describe('createPeerClient', () => {
       ['of a client', () => authority.issue({ commonName: 'x', dnsNames: [serverName], usage: 'clientAuth' })],
     ];
 
-    /** A CA is a self-signed certificate that has a key as well. */
+    /** A CA is a self-signed certificate with a key. */
     function selfSigned(): TestCertificate {
       return createTestAuthority(serverName).issue({ commonName: serverName, dnsNames: [serverName] });
     }
 
     for (const [what, certificateOf] of impostors) {
       it(`sends neither token nor client certificate to a server with a certificate ${what}`, async () => {
-        // By TLS 1.2 a client shows its certificate before the handshake is over.
+        // Under TLS 1.2, a client shows its certificate before the handshake is over.
         for (const maxVersion of ['TLSv1.3', 'TLSv1.2'] as const) {
           const peer = await startPeer(discovery, certificateOf(), maxVersion);
           for (const credentials of [{ token: 'secret' }, { certPem: client.certPem, keyPem: client.keyPem }]) {
@@ -160,7 +160,7 @@ describe('createPeerClient', () => {
             const fetched = await peers.fetchDiscovery(peer.address, undefined, signal);
             expect(fetched).to.include({ kind: 'failed', reason: 'Refused' });
           }
-          // What a connection has sent is known when it has ended.
+          // The bytes that a connection sent are known after it has ended.
           await eventually(() => peer.connections() === 0, 10_000);
           expect(peer.requests).to.deep.equal([]);
           expect(peer.handshakes.filter((name) => name !== undefined)).to.deep.equal([]);

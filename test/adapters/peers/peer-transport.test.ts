@@ -11,7 +11,7 @@ import type { PeerRequest, PeerTransport } from '../../../src/proxy/ports.ts';
 import { eventually } from '../../support/manual-clock.ts';
 import { createTestAuthority } from '../../support/test-certificates.ts';
 
-/** What came of one request. */
+/** The result of one request. */
 interface Outcome {
   interim: number[];
   status: number;
@@ -30,9 +30,9 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
   const { certPem, keyPem } = authority.issue({ commonName: 'peer', dnsNames: ['kubernetes.default.svc'] });
   let transport: PeerTransport;
   let sockets: TLSSocket[] = [];
-  /** Everything that each connection has received. */
+  /** All bytes that each connection has received. */
   let received: string[] = [];
-  /** Called with each piece, and with what its connection has received before and with it. */
+  /** Called after each piece with everything that its connection has received so far. */
   let script: (socket: TLSSocket, all: string, connection: number) => void;
   const server = createServer({ cert: certPem, key: keyPem, allowHalfOpen: true }, (socket) => {
     const at = sockets.push(socket) - 1;
@@ -82,7 +82,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     return { call, outcome, seen };
   };
   const ask = (request: Partial<PeerRequest> = {}) => start(request).outcome;
-  /** Answers every whole head with these bytes. */
+  /** Answers every complete head with these bytes. */
   const answer =
     (text: string): typeof script =>
     (socket, all) => {
@@ -97,7 +97,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     createPeerTransport({
       tls: createPeerTls({ ca: authority.caPem, frontProxy: undefined }),
       addressPolicy: createAddressPolicy([]),
-      // No test is about a machine that is too busy for a handshake.
+      // No test here is about a machine that is too busy for a handshake.
       connectTimeoutMs: 15_000,
       ...options,
     });
@@ -147,7 +147,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     server.off('connection', begin).off('secureConnection', end);
     expect(outcomes.filter(({ body }) => body === 'ok')).to.have.length(400);
     expect(most).to.be.within(2, maxHandshakes);
-    // Those that had become idle have served the ones that waited.
+    // Connections that had become idle served the waiting requests.
     expect(sockets.length).to.be.below(400);
   });
 
@@ -157,7 +157,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     let accepted = 0;
     silent.on('connection', (socket) => {
       socket.resume();
-      // The first to be cut; the others stay as they are.
+      // The first connection is cut; the others stay open.
       if (++accepted === maxHandshakes) socket.destroy();
     });
     const address = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
@@ -522,7 +522,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     await eventually(() => sockets.every((socket: Socket) => socket.destroyed || socket.readableEnded));
   });
 
-  /** Answers `/readyz` by the token that comes with it. */
+  /** Answers `/readyz` depending on the token of the request. */
   const answerByToken =
     (answers: Readonly<Record<string, string>>): typeof script =>
     (socket, all) => {

@@ -109,7 +109,7 @@ describe('the workers of a proxy', () => {
     said.length = 0;
     const asked = child(0).asked.length;
     child(0).hang();
-    // A wait of two seconds and a pause of one for each; the last is missed at the end of its wait.
+    // Each takes a wait of two seconds and a pause of one; the last one is missed at the end of its wait.
     await clock.advance(8_500);
     expect(state(workers)[1]).to.equal('worker-2-answers ok');
     await clock.advance(500);
@@ -193,7 +193,7 @@ describe('the workers of a proxy', () => {
     expect(await read()).to.deep.equal(first);
 
     child(0).end();
-    // What it has still sent is not counted again.
+    // Reports that it still sends are not counted again.
     child(0).goOn();
     await clock.advance(0);
     const { running, ...counts } = first;
@@ -224,7 +224,7 @@ describe('the workers of a proxy', () => {
   });
 });
 
-/** A worker without a process: it answers when it is asked, unless it hangs. */
+/** A worker without a process. It answers when it is asked, unless it hangs. */
 class FakeWorker extends EventEmitter {
   readonly connected = true;
   readonly exitCode = null;
@@ -236,7 +236,7 @@ class FakeWorker extends EventEmitter {
     took: [],
     running: 0,
   };
-  /** What it answers. */
+  /** The answer of the worker. */
   report: () => Promise<WorkerReport> | undefined = this.count;
   #hangs = false;
   #waiting: number[] = [];
@@ -290,7 +290,7 @@ interface LogLine {
   readonly signal?: string;
 }
 
-/** Hands out log lines by message, each once, as they come. */
+/** Returns log lines by message as they arrive, each once. */
 function follow(child: ChildProcess) {
   const lines: LogLine[] = [];
   const all: string[] = [];
@@ -320,7 +320,7 @@ function follow(child: ChildProcess) {
   };
 }
 
-/** One request over a connection of its own. */
+/** Sends one request over a new connection. */
 function askOnce(port: number, ca: string, session?: Buffer) {
   return new Promise<{ body: string; reused: boolean; session: Buffer | undefined }>((resolve, reject) => {
     const options = { host: '127.0.0.1', port, ca, servername: 'localhost', ...(session && { session }) };

@@ -6,7 +6,7 @@ import { createReviewAccess } from '../../../src/adapters/serving/review-access.
 import { systemClock } from '../../../src/runtime/clock.ts';
 import { createSelfSignedCertificate } from '../../../src/runtime/issue-certificate.ts';
 
-/** An API server that knows two tokens, of which one may read metrics, and counts what it is asked. */
+/** An API server that knows two tokens, one of which may read metrics. It counts the requests. */
 function fakeReviews() {
   const asked: string[] = [];
   const state = { broken: false };
@@ -45,10 +45,10 @@ describe('access to metrics', () => {
     const delegated = (token: string) => review({ token, delegated: true }, '/status');
     expect(await delegated('prometheus@peerdiscovery')).to.equal('allowed');
     expect(await delegated('visitor@peerdiscovery')).to.equal('forbidden');
-    // One for an API server is worth more, so it has no business here.
+    // A token for an API server is worth more, so clients must not send it here.
     expect(await delegated('prometheus')).to.equal('unauthenticated');
     expect(await delegated('prometheus@other')).to.equal('unauthenticated');
-    // An authenticator that does not look at audiences.
+    // An authenticator that ignores audiences.
     expect(await delegated('unaware')).to.equal('unauthenticated');
     expect(await review({ token: 'prometheus@peerdiscovery', delegated: false }, '/status')).to.equal(
       'unauthenticated',

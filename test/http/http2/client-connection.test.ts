@@ -7,14 +7,14 @@ import { ClientConnection, type ClientUser } from '../../../src/http/http2/clien
 import { encodeAuthority, encodePseudoFields } from '../../../src/http/http2/hpack-encoder.ts';
 import { eventually } from '../../support/manual-clock.ts';
 
-/** An answer as its user got it. */
+/** An answer as the caller got it. */
 interface Seen {
   readonly interim: number[];
   status: number;
   fields: string[];
   body: string;
   trailers: string[];
-  /** What `onClosed` said, each time. */
+  /** The arguments of each `onClosed`. */
   readonly closed: boolean[];
   resetCode: number | undefined;
   cancel(): void;
@@ -40,7 +40,7 @@ describe('the client’s side of HTTP/2', function () {
     server.close();
   });
 
-  /** A connection whose server has said its settings, and that server's socket. */
+  /** A connection whose server has sent its settings, and the server's socket. */
   async function connect(settings: Buffer = frame(frameTypes.settings, 0, 0)) {
     const before = sockets.length;
     const socket = tcpConnect({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', noDelay: true });
@@ -177,7 +177,7 @@ describe('the client’s side of HTTP/2', function () {
   for (const [name, bytes] of Object.entries(broken))
     it(`takes nothing for whole of an answer with ${name}`, async () => {
       const { connection, peer } = await connect();
-      // Who does not read opens no window again.
+      // A caller that does not read opens no window again.
       const seen = ask(connection, { wants: name !== 'more than the window of a stream' });
       await new Promise((resolve) => setImmediate(resolve));
       peer.write(bytes);
@@ -203,7 +203,7 @@ describe('the client’s side of HTTP/2', function () {
     peer.write(frame(headers, whole, 3, head()));
     await eventually(() => second?.closed.length === 1);
     expect(second?.closed).to.deep.equal([true]);
-    // Nothing is left on it, so it ends.
+    // No stream is left on the connection, so it ends.
     await once(peer, 'end');
   });
 
@@ -211,7 +211,7 @@ describe('the client’s side of HTTP/2', function () {
     const { connection, peer } = await connect();
     const first = ask(connection);
     await new Promise((resolve) => setImmediate(resolve));
-    // The second is asked while the answer to it is read: it is queued, and has not left.
+    // The second request is made while the answer is read: it is queued, and has not been sent.
     let second: Seen | undefined;
     first.closed.push = (complete: boolean) => {
       second = ask(connection);

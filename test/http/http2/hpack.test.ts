@@ -109,7 +109,7 @@ describe('HPACK', () => {
   });
 
   it('reads a value of nothing but space inside in no more time than any other', () => {
-    // What grows with the square of the length would take minutes here.
+    // Quadratic work would take minutes here.
     const value = Buffer.from(`a${' '.repeat(500_000)}b `);
     const length = [
       0x7f,
@@ -168,7 +168,7 @@ describe('HPACK', () => {
   });
 
   it('decodes each byte by Huffman’s code, and no end mark', () => {
-    // The codes of RFC 7541, appendix B, for bytes from the shortest code to the longest.
+    // The codes of RFC 7541, appendix B, for bytes with codes of increasing length.
     const codes = {
       '0': '00000',
       ' ': '010100',

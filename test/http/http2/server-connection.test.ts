@@ -28,7 +28,7 @@ interface Seen extends RequestFields {
   roomy: number;
 }
 
-/** Whole numbers from 0 to below what is asked for. */
+/** Integers from 0 up to the argument, exclusive. */
 function randomBelow(seed: number): (most: number) => number {
   const random = seededRandom(seed);
   return (most) => Math.floor(random() * most);
@@ -43,10 +43,10 @@ describe('the server’s side of HTTP/2', function () {
   let exceeded: string[];
   let connections: ServerConnection[];
   let sockets: Socket[];
-  /** What is done with a request; reads its body meanwhile. */
+  /** Handles a request while its body is read. */
   let answer: (request: Seen) => void;
   let maxStreams: number;
-  /** False if heads have to wait, and what goes on with each that does. */
+  /** False if heads must wait; `waiting` has a callback for each. */
   let hasTurn: () => boolean;
   let waiting: (() => void)[];
   /** False stops reading a body. */
@@ -143,7 +143,7 @@ describe('the server’s side of HTTP/2', function () {
     const [socket] = sockets;
     await eventually(() => socket?.isPaused() === true);
     expect(socket?.bytesRead).to.be.below(3 * 1024 * 1024);
-    // Its time to read the reason ends.
+    // The client's time to read the reason ends.
     connections[0]?.sweep(0);
     connections[0]?.sweep(5_000);
     expect(socket?.destroyed).to.equal(true);
@@ -252,7 +252,7 @@ describe('the server’s side of HTTP/2', function () {
   it('moves bodies both ways, whole and within the windows of either side, with many streams at once', async () => {
     const below = randomBelow(11);
     wants = (request) => {
-      // Stops now and then, and reads on a little later.
+      // Pauses from time to time, and continues a little later.
       if (below(5) > 0) return true;
       setImmediate(() => request.stream.resume());
       return false;
@@ -262,7 +262,7 @@ describe('the server’s side of HTTP/2', function () {
       const finish = () => {
         if (!request.ended) return void setImmediate(finish);
         const body = Buffer.concat(request.chunks);
-        // Echoed in pieces of any length.
+        // Sends back the body in pieces of any length.
         let at = 0;
         const next = (): void => {
           while (at < body.length) {
@@ -346,7 +346,7 @@ describe('the server’s side of HTTP/2', function () {
         for (let turn = 0; turn < 200; turn++) await new Promise((resolve) => setImmediate(resolve));
       }
       expect(before).to.be.within(7 * 1024 * 1024, 11 * 1024 * 1024);
-      // And goes on once some are gone.
+      // And continues once some are gone.
       for (const stream of streams.slice(0, 90)) stream.close(constants.NGHTTP2_CANCEL);
       await eventually(() => seen.slice(90).every(({ chunks }) => Buffer.concat(chunks).length >= 256 * 1024), 10_000);
     });
@@ -381,7 +381,7 @@ describe('the server’s side of HTTP/2', function () {
       stream.write(Buffer.alloc(1024));
       await once(stream, 'close');
       expect([body, stream.rstCode]).to.deep.equal(['enough', 0]);
-      // What was on its way is not held against the connection.
+      // Frames that were on their way do not count against the connection.
       const next = session.request({ ':path': '/next' });
       const [headers] = (await once(next, 'response')) as [Record<string, unknown>];
       expect(headers[':status']).to.equal(413);
@@ -396,13 +396,13 @@ describe('the server’s side of HTTP/2', function () {
     };
     const client = await connectByHand(window(65_535));
     let sent = 0;
-    // Together more than the connection's window, in more frames than there may be faults.
+    // Together, they exceed the connection's window, and there are more frames than permitted faults.
     for (let stream = 1; stream < 40; stream += 2) {
       const pieces = Array.from({ length: 15 }, () => frame(frameTypes.data, 0, stream, Buffer.alloc(16_000)));
       const head = frame(frameTypes.headers, flags.endHeaders, stream, literals(requestFields([[':method', 'POST']])));
       await eventually(() => client.granted() - sent >= 240_000);
       client.socket.write(head);
-      // The answer is there, and the stream reset, before any of the body.
+      // The answer is there, and the stream was reset, before any part of the body.
       await eventually(() => seen.at(-1)?.stream.id === stream && seen.at(-1)?.closed === true);
       client.socket.write(Buffer.concat(pieces));
       sent += 240_000;
@@ -497,7 +497,7 @@ describe('the server’s side of HTTP/2', function () {
     );
   });
 
-  /** A client that speaks by hand, has sent its settings, and counts DATA by stream. */
+  /** A client with hand-made frames that has sent its settings and counts DATA by stream. */
   async function connectByHand(settings: Buffer) {
     const socket = tcpConnect({ port, host: '127.0.0.1', noDelay: true });
     let rest: Buffer = Buffer.alloc(0);
@@ -522,16 +522,16 @@ describe('the server’s side of HTTP/2', function () {
     );
     return {
       socket,
-      /** Bytes of all streams together that the server has ever allowed. */
+      /** The bytes that the server has ever permitted, over all streams. */
       granted: () => granted,
       ask: (stream: number) =>
         socket.write(frame(frameTypes.headers, flags.endHeaders | flags.endStream, stream, literals(requestFields()))),
-      /** Waits until so much has come, and all that came with it, and gives what has. */
+      /** Waits until this much has arrived, with everything in the same packet. Returns all of it. */
       data,
       settle: async (wanted: number) => {
         const sum = () => [...data.values()].reduce((all, length) => all + length, 0);
         await eventually(() => sum() >= wanted, 10_000);
-        // What would have been sent has been when the second of two pings is answered.
+        // After the second of two pings, everything that would have been sent has been sent.
         for (let turn = 0; turn < 2; turn++) {
           const before = pongs;
           socket.write(frame(frameTypes.ping, 0, 0, Buffer.alloc(8)));
@@ -561,7 +561,7 @@ describe('the server’s side of HTTP/2', function () {
     expect(await client.settle(66_535)).to.equal(66_535);
     client.socket.write(more(0, 10_000_000));
     expect(await client.settle(1_000_000)).to.equal(1_000_000);
-    // Streams that begin later, with a window of their own, which then changes for those that stand.
+    // Later streams start with their own window, which then changes for open streams.
     client.socket.write(frame(frameTypes.settings, 0, 0, window(10)));
     client.ask(5);
     expect(await client.settle(1_000_010)).to.equal(1_000_010);
@@ -585,7 +585,7 @@ describe('the server’s side of HTTP/2', function () {
     await client.settle(65_535);
     const head = literals(requestFields([[':path', '/watch']]));
     client.socket.write(frame(frameTypes.headers, flags.endHeaders | flags.endStream, 99, head));
-    // Windows that are enough for some at a time only.
+    // Windows that are large enough only for some at a time.
     for (let turn = 1; turn <= 60; turn++) {
       client.socket.write(more(0, 32_768));
       await client.settle(65_535 + turn * 32_768);
@@ -593,7 +593,7 @@ describe('the server’s side of HTTP/2', function () {
     expect(client.data.get(99)).to.equal(8);
     const shares = downloads.map((stream) => client.data.get(stream) ?? 0);
     expect(Math.max(...shares) - Math.min(...shares)).to.be.at.most(2 * 16_384);
-    // And a socket that is.
+    // And a socket that accepts everything.
     client.socket.pause();
     client.socket.write(more(0, 2 ** 30));
     await eventually(() => (sockets.at(-1)?.writableLength ?? 0) > 0);
@@ -641,7 +641,7 @@ describe('the server’s side of HTTP/2', function () {
     client.socket.destroy();
   });
 
-  /** Sends bytes in pieces of these lengths, and gives all that was seen and answered. */
+  /** Sends bytes in pieces of these lengths. Returns everything that was seen and answered. */
   async function sendPieces(bytes: Buffer, lengthOf: () => number): Promise<string> {
     seen = [];
     const socket = tcpConnect({ port, host: '127.0.0.1', noDelay: true });
@@ -653,7 +653,7 @@ describe('the server’s side of HTTP/2', function () {
     const mine = sockets.at(-1);
     for (let at = 0; at < bytes.length; ) {
       const end = Math.min(bytes.length, at + lengthOf());
-      // As if it had come so.
+      // As if it had arrived like this.
       mine?.emit('data', bytes.subarray(at, end));
       at = end;
     }
@@ -720,7 +720,7 @@ describe('the server’s side of HTTP/2', function () {
       outcomes.requests += seen.length;
       expect(faults.length).to.be.at.most(1);
     }
-    // Both happen, so that neither is what all of it is taken for.
+    // Both occur, so that neither case covers everything.
     expect(outcomes.faults).to.be.above(300);
     expect(outcomes.requests).to.be.above(1_000);
     await eventually(() => connections.every((connection) => connection.size() === 0));

@@ -5,7 +5,7 @@ import { loadRequestParsers } from '../../../src/http/llhttp/request-parser.ts';
 describe('the parser of requests', () => {
   const parsers = loadRequestParsers();
 
-  /** What is found in a head that comes at once, or byte by byte. */
+  /** The result of parsing a head at once, or byte by byte. */
   function read(text: string, byByte: boolean) {
     const parser = parsers.create({ maxHeaderBytes: 1_000, maxHeaderFields: 10 });
     parser.reset();

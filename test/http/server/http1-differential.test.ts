@@ -8,7 +8,7 @@ const post = (fields: string, body = '') => `POST /a HTTP/1.1\r\n${host}${fields
 const chunked = (body: string) => post('Transfer-Encoding: chunked\r\n', body);
 const next = get('Next: 1\r\n');
 
-/** Heads and bodies; each is followed by a further request, which must not be part of it. */
+/** Heads and bodies. A further request follows each, and must not be part of it. */
 const cases: Readonly<Record<string, string>> = {
   'a plain request': get('Accept: */*\r\n'),
   'a HEAD request': get('', 'HEAD /a HTTP/1.1'),
@@ -183,7 +183,7 @@ const cases: Readonly<Record<string, string>> = {
   'only zeros': '\0\0\0\0',
 };
 
-/** With these a connection ends; what came after them would be an error for Node, which then loses the answer. */
+/** These end the connection. Later bytes would be an error for Node, which then loses the answer. */
 const lastOnes: ReadonlySet<string> = new Set([
   'HTTP/1.0',
   'HTTP/1.0 that is kept',
@@ -194,7 +194,7 @@ const lastOnes: ReadonlySet<string> = new Set([
   'close and keep-alive',
 ]);
 
-/** Where the front does not do as Node's server does, and why; all of it is stricter. */
+/** Differences between the front and Node's server, with the reason. The front is always stricter. */
 const differences: Readonly<Record<string, string>> = {
   'two spaces before the version': 'one space is what RFC 9112, section 3, has there',
   RTSP: 'llhttp reads another protocol as HTTP',
@@ -215,13 +215,13 @@ const differences: Readonly<Record<string, string>> = {
   'Expect of two things': 'the only Expect that is supported is 100-continue',
 };
 
-/** What the checks around Node's server refuse and the front takes, and why. */
+/** Requests that the checks around Node's server refuse and the front accepts, with the reason. */
 const taken: Readonly<Record<string, string>> = {
   'no field on HTTP/1.0': 'HTTP/1.0 had no Host',
   'no Host on HTTP/1.0': 'HTTP/1.0 had no Host',
 };
 
-/** What was handled, the answers to that and the refusal after it, and whether it was the end. */
+/** The handled requests, their answers, the refusal after them, and whether the connection ended. */
 function summarize({ handled, received, ended }: Http1Run) {
   const statuses = [...received.matchAll(/HTTP\/1\.1 ([2-5]\d{2}) /g)].map(([, status]) => Number(status));
   return { handled, statuses: statuses.slice(0, handled.length + 1), ended };

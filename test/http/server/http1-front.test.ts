@@ -21,7 +21,7 @@ const fields = fc.array(fc.tuple(ordinary, value), { maxLength: 6 });
 const bytes = fc.uint8Array({ maxLength: 300 }).map((array) => Buffer.from(array));
 const target = fc.stringMatching(/^\/[!$-\x5b\x5d-\x7e]{0,40}$/);
 
-/** Cuts bytes at places that depend on their length. */
+/** Cuts bytes at positions that depend on their length. */
 function cut(whole: Buffer, places: readonly number[]): Buffer[] {
   const at = [...new Set(places.map((place) => place % (whole.length + 1)))].sort((a, b) => a - b);
   return [0, ...at].map((start, index) => whole.subarray(start, at[index])).filter(({ length }) => length > 0);
@@ -44,7 +44,7 @@ describe('our own HTTP/1.1', function () {
     for (const stop of stops) stop();
   });
 
-  /** A connection to a front that hands its requests to `handle`; `received` grows with what comes. */
+  /** A connection to a front that passes its requests to `handle`; `received` grows with the bytes that arrive. */
   function connect(handle: RequestHandler['handle'], clock = createManualClock()) {
     const front = createFrontUnderTest({ handle }, clock);
     const [server, socket] = duplexPair();
@@ -125,7 +125,7 @@ describe('our own HTTP/1.1', function () {
       trailers: fields,
       big: fc.boolean(),
     });
-    // Node's client leaves a connection after an answer to HEAD that tells no length.
+    // Node's client drops a connection after an answer to HEAD without a length.
     const answer = given.map((one) => ({ ...one, counted: one.counted || one.method === 'HEAD' }));
     await fc.assert(
       fc.asyncProperty(fc.array(answer, { minLength: 1, maxLength: 4 }), async (answers) => {
@@ -145,7 +145,7 @@ describe('our own HTTP/1.1', function () {
         const [server, socket] = duplexPair();
         front.accept(server, client());
         stops.push(() => front.stop());
-        // What Node's agent wants of a socket.
+        // The socket methods that Node's agent needs.
         const none = () => socket;
         Object.assign(socket, { setKeepAlive: none, setTimeout: none, ref: none, unref: none });
         const agent = new Agent({ keepAlive: true, maxSockets: 1 });
@@ -276,7 +276,7 @@ describe('our own HTTP/1.1', function () {
       ok(exchange);
     };
     const front = createFrontUnderTest({ handle }, createManualClock());
-    // The kernel takes what is written at once, so that an answer is over before anything else happens.
+    // The kernel accepts the write at once, so the answer is over before anything else happens.
     const server = createServer((socket) => front.accept(socket, client()));
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
@@ -288,7 +288,7 @@ describe('our own HTTP/1.1', function () {
     });
     socket.resume().write(get().repeat(1_000));
     for (; looked < 1_000; turn++) await new Promise((resolve) => setImmediate(resolve));
-    // Two where a turn of the front comes before that of the test.
+    // Two if a turn of the front comes before that of the test.
     expect(Math.max(...lookedIn.values())).to.be.at.most(2);
   });
 
@@ -302,7 +302,7 @@ describe('our own HTTP/1.1', function () {
       if (exchange.connection.owner === undefined) strangers++;
       else {
         known++;
-        // What strangers had between two requests that a known client has sent one after another.
+        // The work for unknown clients between two consecutive requests of a known client.
         worst = Math.max(worst, strangers - before);
         before = strangers;
       }
@@ -325,7 +325,7 @@ describe('our own HTTP/1.1', function () {
       await eventually(() => known > turn || strangers === 100);
     }
     expect(known).to.be.above(3);
-    // Some seven heads of this length in a turn of the event loop.
+    // About seven heads of this length fit into one turn of the event loop.
     expect(worst).to.be.at.most(30);
   });
 
@@ -345,7 +345,7 @@ describe('our own HTTP/1.1', function () {
       await new Promise((resolve) => setImmediate(resolve));
       most = Math.max(most, asked - before);
     }
-    // Two where a turn of the front comes before that of the test.
+    // Two if a turn of the front comes before that of the test.
     expect(most).to.be.at.most(2);
   });
 
@@ -449,7 +449,7 @@ describe('our own HTTP/1.1', function () {
       socket.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhal');
       for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
       leave(socket);
-      // Between two streams in memory, nothing tells one that the other was destroyed.
+      // With two streams in memory, neither learns that the other was destroyed.
       if (socket.destroyed) server.destroy();
       await eventually(() => closes.length === 1 && broken !== undefined);
       expect(closes).to.deep.equal([false]);

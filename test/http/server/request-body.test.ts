@@ -22,7 +22,7 @@ describe('RequestBody', () => {
           const chunk = Buffer.alloc(1 + Math.floor(random() ** 4 * 5_000), Math.floor(random() * 256));
           pushed.push(Buffer.from(chunk));
           body.push(chunk);
-          // The pusher may use its memory again for what was joined, and nobody may see it.
+          // The caller may reuse its buffer for the joined bytes, but no reader may see that.
         } else if (Buffer.concat(pushed).length > Buffer.concat(read).length) {
           const { value } = (await body.next()) as { value: Uint8Array };
           read.push(value);

@@ -10,7 +10,7 @@ describe('turns of clients that nobody knows', () => {
   });
   const nextTurn = () => scheduled.shift()?.();
 
-  /** Takes as long as it may, at most so often. */
+  /** Takes turns until none is left, at most 1,000. Returns their number. */
   function takeAll(bytes: number): number {
     let taken = 0;
     while (taken < 1_000 && turns.take(bytes)) taken++;

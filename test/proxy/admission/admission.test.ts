@@ -7,7 +7,7 @@ import type { RequestLimits } from '../../../src/proxy/limits.ts';
 import type { Exchange } from '../../../src/proxy/request/exchange.ts';
 import { createManualClock, type ManualClock } from '../../support/manual-clock.ts';
 
-/** A request as far as the admission sees it. */
+/** The parts of a request that admission uses. */
 class FakeExchange {
   readonly method = 'GET';
   readonly rawHeaders: RawHeaders;
@@ -82,7 +82,7 @@ describe('createAdmission', () => {
     exchange.code = status;
     admission.noteAnswer(request, status, [], isBehind);
   };
-  /** Has a server accept these tokens. */
+  /** Lets a server accept these tokens. */
   const know = (...tokens: string[]) => {
     for (const token of tokens) {
       const exchange = new FakeExchange(token);

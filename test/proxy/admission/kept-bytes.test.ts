@@ -75,7 +75,7 @@ describe('KeptBytes', () => {
   it('checks the sum only once the bytes that have passed could exceed it', async () => {
     const { ledger, hold, cut } = createLedger(64_000);
     const keeper = hold('unknown', 0, undefined);
-    // As fast as it may grow, it is seen before it holds half more than it may.
+    // Even at its fastest growth, it is noticed before it exceeds the limit by half.
     for (; cut.length === 0; keeper.bytes += 100) {
       expect(keeper.bytes).to.be.below(12_000);
       ledger.note(100);
@@ -116,7 +116,7 @@ describe('the bytes that clients make a proxy hold', function () {
 
   const limited = async (limit: string) =>
     Number(new RegExp(`limited_total\\{limit="${limit}"\\} (\\d+)`).exec(await proxy.proxy.metrics.text())?.[1] ?? 0);
-  /** A client that says something and reads no answer. */
+  /** A client that sends something and reads no answer. */
   async function say(text: string | Buffer): Promise<TLSSocket> {
     const socket = tlsConnect({ host: '127.0.0.1', port: proxy.port, ca: authority.caPem, servername: 'localhost' });
     open.push(socket);
@@ -125,7 +125,7 @@ describe('the bytes that clients make a proxy hold', function () {
     socket.write(text);
     return socket;
   }
-  /** One connection over HTTP/2 whose streams have windows of nothing. */
+  /** One HTTP/2 connection whose streams have a window of zero. */
   async function connectUnread(): Promise<RawHttp2> {
     const client = await connectRawHttp2(proxy.port, authority.caPem);
     open.push(client);

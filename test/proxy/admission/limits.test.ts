@@ -44,7 +44,7 @@ describe('limits', function () {
     await home.kill();
   });
 
-  /** A connection that says what it is told to; `received` grows with what comes. */
+  /** A connection that sends the given bytes; `received` grows with the answer. */
   async function connect(text = ''): Promise<{ socket: TLSSocket; received: () => string; closed: Promise<unknown> }> {
     const socket = tlsConnect({ host: '127.0.0.1', port: proxy.port, ca: authority.caPem, servername: 'localhost' });
     open.push(socket);
@@ -81,7 +81,7 @@ describe('limits', function () {
     await start({ maxRequests: 8, maxLongRunning: 8 });
     home.answer = (request, response) => {
       if (request.headers.authorization !== 'Bearer flood') return response.end('home');
-      // More than windows and buffers hold, so that it ends only when it is read.
+      // More than windows and buffers hold, so it ends only when the client reads it.
       return response.end(Buffer.alloc(8 * 1024 * 1024));
     };
     const sessions = [1, 2].map(() => http2Connect(`https://localhost:${proxy.port}`, { ca: authority.caPem }));
@@ -99,7 +99,7 @@ describe('limits', function () {
     expect([await limited('user_requests'), await limited('user_long_running_requests')]).to.deep.equal([4, 4]);
     for (const path of ['/api/v1/pods', '/api/v1/pods?watch=1'])
       expect((await proxy.get(path, { Authorization: 'Bearer other' })).status).to.equal(200);
-    // What the flood held is free once it has left, though none of it was read.
+    // The flood's memory is free once it has left, though it read nothing.
     for (const session of sessions) session.destroy();
     await eventually(() => proxy.proxy.inFlight() === 0, 20_000);
     expect((await proxy.get('/version', { Authorization: 'Bearer flood' })).status).to.equal(200);
@@ -136,7 +136,7 @@ describe('limits', function () {
     expect((await proxy.get('/api/v1/pods', { Authorization: 'Bearer other' })).status).to.equal(200);
   });
 
-  /** Sends requests over connections with a window of nothing, so that no answer can be sent. */
+  /** Sends requests over connections with a window of zero, so that no answer can be sent. */
   async function sendUnread(headsOf: readonly (readonly (readonly [string, string])[])[], connections = 1) {
     const clients = await Promise.all(
       Array.from({ length: connections }, () => connectRawHttp2(proxy.port, authority.caPem)),
@@ -152,7 +152,7 @@ describe('limits', function () {
     const count = ({ seen }: RawHttp2) => seen.filter(({ type }) => type === frameTypes.reset).length;
     return { resets: () => clients.reduce((sum, client) => sum + count(client), 0) };
   }
-  /** Seconds pass, until the time of a request and that of its refusal are over. */
+  /** Seconds pass, until the time of a request and the time of its refusal are over. */
   const passDeadlines = async () => {
     for (let at = 0; at < 105; at++) await clock.advance(1_000);
     await eventually(() => proxy.proxy.inFlight() === 0);
@@ -187,9 +187,9 @@ describe('limits', function () {
       await eventually(() => attack.resets() >= 72);
       for (const user of ['good', 'new 1', 'new2', 'good'])
         expect((await proxy.get(path, { Authorization: `Bearer ${user}` })).status).to.equal(200);
-      // Four that were let in, and four refusals.
+      // Four admitted requests and four refusals.
       expect(proxy.proxy.inFlight()).to.be.at.most(8);
-      // What is left of it has a deadline.
+      // The rest of the flood ends at its deadlines.
       await passDeadlines();
     });
 
@@ -392,7 +392,7 @@ describe('limits', function () {
     socket.pause();
     socket.write('GET /api/v1/pods HTTP/1.1\r\nHost: a\r\n\r\n');
     let before = -1;
-    // Full once nothing has moved for a while of turns.
+    // Full once nothing has moved for some turns.
     for (let still = 0; still < 2_000; ) {
       still = sent === before ? still + 1 : 0;
       before = sent;

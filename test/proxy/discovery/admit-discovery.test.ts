@@ -13,7 +13,7 @@ interface Asked extends PeerRequest {
   readonly peer: string;
 }
 
-/** Peers that answer as told; every request is kept. */
+/** Peers with the given answers. Every request is recorded. */
 function scriptedPeers(answer: (request: Asked) => Scripted) {
   const asked: Asked[] = [];
   const unused = () => {
@@ -133,7 +133,7 @@ describe('createDiscoveryAdmission', () => {
         const exchange = exchangeOf('a');
         (await admission.admit(exchange, '/apis', true, homesOf('home', 'other')))?.(exchange);
         expect(exchange.answered).to.deep.equal({ status, body: 'no' });
-        // Another server is not asked for a better answer.
+        // The proxy does not ask another server for a better answer.
         expect(asked).to.have.length(turn);
       }
     }

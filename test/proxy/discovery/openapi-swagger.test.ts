@@ -75,7 +75,7 @@ describe('the merged /openapi/v2', function () {
       const asking = read();
       await clock.advance(2_000);
       expect(await asking).to.equal(before);
-      // Once to see that it has changed, once for the document.
+      // Once to see that it has changed, and once for the document.
       while (asked.filter((one) => one === 'oldest 200').length < 2) await new Promise(setImmediate);
       await clock.advance(10_000);
       asked.length = 0;
@@ -119,7 +119,7 @@ describe('the merged /openapi/v2', function () {
 
 const largeBytes = 30 * 1024 * 1024;
 
-/** Many objects, and as many bytes as are read of each of two documents. */
+/** Many objects, and as many bytes as the proxy reads of each of two documents. */
 function large(name: string): GivenDocument {
   const objects = JSON.stringify({ [name]: Array.from({ length: 5_000 }, (_, at) => ({ at, text: 'a'.repeat(60) })) });
   const count = Math.ceil(largeBytes / objects.length);

@@ -16,7 +16,7 @@ const write =
   ({ socket }) =>
     ends ? socket.end(text, 'latin1') : socket.write(text, 'latin1');
 
-/** What a kube-apiserver may do to a connection because of what is behind it. */
+/** What a kube-apiserver may do to a connection because of a backend. */
 const broken: Readonly<Record<string, Answer>> = {
   'is cut before it begins': ({ socket }) => socket.destroy(),
   'is cut in its head': write('HTTP/1.1 200 OK\r\nContent-', true),
@@ -100,7 +100,7 @@ describe('answers that a backend of a server breaks', function () {
         .end('{"kind":"Status","message":"apiserver is shutting down"}');
     expect(await ask('POST', '/apis/metrics.k8s.io/v1beta1/nodes')).to.include({ status: 503 });
     expect(other.seen).to.deep.equal([]);
-    // A read may be answered elsewhere.
+    // Another server may answer a read.
     expect(await ask('GET', '/apis/metrics.k8s.io/v1beta1/nodes')).to.include({ status: 200, body: 'other' });
     expect(takenOut).to.deep.equal([]);
     await other.kill();

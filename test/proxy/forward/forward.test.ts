@@ -35,7 +35,7 @@ describe('forwarding one request', () => {
   if (parsed.kind === 'bad') throw new Error(parsed.message);
   const nodes = parsed.info;
 
-  /** A request whose `broken` part throws, be it of the exchange or of what is told. */
+  /** A request whose `broken` part throws: a part of the exchange, or an event handler. */
   const start = (
     broken: string,
     { rawHeaders = ['Host', 'h'], connection = clientConnection(), ...more }: Given = {},
@@ -111,7 +111,7 @@ describe('forwarding one request', () => {
         handler.onHead(200, ['X', 'y']);
         handler.onData(Buffer.from('some'), false);
         drain();
-        // Only what still runs is ended by whoever runs it.
+        // The caller ends only requests that still run.
         if (seen.aborted === 0) handler.onEnd([]);
       }
       expect(seen.destroyed).to.equal(1);

@@ -15,7 +15,7 @@ describe('--goaway-chance', () => {
   const authority = createTestAuthority('peers');
   let home: LoopbackPeer;
   let proxy: ProxyUnderTest;
-  /** What chance says next; 0.5 once it is empty. */
+  /** The next random numbers; 0.5 once the list is empty. */
   let chances: number[];
   const start = async (goawayChance: number) => {
     home = await startLoopbackPeer('home', authority);
@@ -32,7 +32,7 @@ describe('--goaway-chance', () => {
     await home.kill();
   });
 
-  /** Asks over one kept connection; resolves to the header `Connection`. */
+  /** Sends a request over one kept connection. Resolves to the header `Connection`. */
   const askKept = (agent: Agent) =>
     new Promise<string | undefined>((resolve, reject) => {
       const { port, caPem } = proxy;

@@ -10,7 +10,7 @@ import type { ProxyUnderTest } from '../../support/proxy-under-test.ts';
 import { startProxyUnderTest } from '../../support/proxy-under-test.ts';
 import { createTestAuthority } from '../../support/test-certificates.ts';
 
-/** What a Pod behind `pods/proxy` answers is nobody's to trust; it must not end the proxy. */
+/** The answer of a Pod behind `pods/proxy` is untrusted. It must not end the proxy. */
 describe('answers that Node will not write', function () {
   this.timeout(20_000);
   const authority = createTestAuthority('peers');
@@ -52,7 +52,7 @@ describe('answers that Node will not write', function () {
 
   it('leaves out the announcement of trailers if the answer cannot have any', async () => {
     home.answer = (request, response) => {
-      // Node would not write it either, so it goes past Node.
+      // Node would not write it either, so the test writes to the socket.
       const length = request.method === 'HEAD' ? '' : 'Content-Length: 1\r\n';
       response.socket?.end(`HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\n${length}\r\n${request.method === 'HEAD' ? '' : 'x'}`);
     };

@@ -67,7 +67,7 @@ const attacks: Readonly<Record<string, string>> = {
     'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nx',
 };
 
-/** The Status of a refusal over HTTP/1.1, which has to be all that came. */
+/** The Status of a refusal over HTTP/1.1, which must be the whole response. */
 function readRefusal(received: string, code: number): { readonly message: string } {
   const [head = '', body = ''] = received.split('\r\n\r\n');
   expect(head).to.match(new RegExp(`^HTTP/1\\.1 ${code} [A-Z]`));

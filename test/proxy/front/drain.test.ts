@@ -51,7 +51,7 @@ describe('the end of a proxy', function () {
     silent.resume();
     await once(silent, 'connect');
     const closed = once(silent, 'close');
-    // A whole request behind it, so that the server has surely accepted both.
+    // A complete request follows it, so the server has surely accepted both.
     await proxy.get('/version');
     await Promise.all([drain(0), closed]);
     expect(silent.destroyed).to.equal(true);
@@ -125,7 +125,7 @@ describe('the end of a proxy', function () {
       [2 ** 31 - 1, 0],
       [3, 0],
     ]);
-    // Crossed the second word: not looked at, with all that is of it.
+    // Sent before the second GOAWAY arrived: ignored, with all its frames.
     ask(5);
     client.write(frame(frameTypes.windowUpdate, 0, 5, Buffer.from([0, 0, 0, 1])));
     client.write(frame(frameTypes.reset, 0, 5, Buffer.from([0, 0, 0, 8])));

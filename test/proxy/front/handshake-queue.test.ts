@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect } from 'chai';
 import { type Accepted, HandshakeQueue, isWholeHello } from '../../../src/proxy/front/handshake-queue.ts';
 
-/** A ClientHello of so many bytes in records of at most so many. RFC 8446, 4 and 5.1. */
+/** A ClientHello of this many bytes, in records of at most this size. RFC 8446, 4 and 5.1. */
 function hello(bytes: number, perRecord = bytes + 4): Buffer {
   const message = Buffer.alloc(4 + bytes, 7);
   message.writeUInt32BE(bytes);

@@ -41,7 +41,7 @@ describe('attacks over HTTP/2', function () {
     await home.kill();
   });
 
-  /** Sends a request by hand, with a body if there is one, and waits until the server has had enough of it. */
+  /** Sends a hand-made request, with a body if there is one, and waits until the server ends it. */
   async function send(fields: Parameters<typeof literals>[0], body?: Buffer, trailers?: Buffer): Promise<void> {
     client.write(frame(headers, body === undefined ? whole : flags.endHeaders, 1, literals(fields)));
     if (body !== undefined) client.write(frame(data, trailers === undefined ? flags.endStream : 0, 1, body));
@@ -82,7 +82,7 @@ describe('attacks over HTTP/2', function () {
     it(`lets no server see ${name}`, async () => {
       await send(requestFields(fields), Buffer.from('hello'));
       for (const { rawHeaders, url } of home.seen) {
-        // A body that falls short is cut while the server waits for the rest.
+        // A body that is too short is cut while the server waits for the rest.
         expect(name).to.match(/Content-Length of more/);
         expect([url, ...rawHeaders].join('\n')).not.to.match(/x-remote-user|\0/i);
         expect(rawHeaders.filter((_text, at) => at % 2 === 0)).not.to.include('x');
@@ -106,7 +106,7 @@ describe('attacks over HTTP/2', function () {
     expect(await metric('peerdiscovery_proxy_limited_total{limit="header_fields"}')).to.equal(1);
     client.destroy();
     client = await connectRawHttp2(proxy.port, authority.caPem);
-    // In frames of the size that is allowed; the limit is 64 KiB.
+    // In frames of the permitted size; the limit is 64 KiB.
     const long = literals(requestFields(Array.from({ length: 600 }, (_, at) => [`x${at}`, 'a'.repeat(100)] as const)));
     client.write(frame(headers, flags.endStream, 1, long.subarray(0, 16_000)));
     for (let at = 16_000; at < long.length; at += 16_000)
@@ -118,7 +118,7 @@ describe('attacks over HTTP/2', function () {
     expect(home.seen).to.have.length(0);
   });
 
-  /** Writes until the server closes the connection; the bytes that it took are its own bound. */
+  /** Writes until the server closes the connection. The number of bytes that it accepted is its limit. */
   async function flood(next: (at: number) => Buffer, most: number): Promise<number> {
     let at = 0;
     while (at < most && !client.isClosed()) {
@@ -144,7 +144,7 @@ describe('attacks over HTTP/2', function () {
     await eventually(() => proxy.proxy.inFlight() === 0, 10_000);
     expect(await metric('peerdiscovery_proxy_limited_total{limit="http2_session"}')).to.equal(1);
     home.answer = (_request, response) => response.end('home');
-    // What it left half connected may have made the server look lost for a moment.
+    // Its half-open connections may have made the server look lost for a moment.
     while ((await proxy.get('/version')).status !== 200) await new Promise((resolve) => setImmediate(resolve));
   });
 

@@ -83,7 +83,7 @@ describe('long heads', function () {
       for (const socket of open) socket.destroy();
     });
 
-    /** A connection that has sent this and keeps open. */
+    /** A connection that has sent this and stays open. */
     async function send(text: string): Promise<{ received: () => string }> {
       const socket = tlsConnect({ host: '127.0.0.1', port: proxy.port, ca: authority.caPem, servername: 'localhost' });
       open.push(socket);

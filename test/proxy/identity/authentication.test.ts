@@ -58,7 +58,7 @@ describe('who a client is', function () {
   }
   const get = (certificate?: TestCertificate, headers: Record<string, string | string[]> = {}, path = '/api/v1/pods') =>
     proxy.get(path, headers, 'GET', undefined, certificate);
-  /** Values of what the home server saw last, in order, by lower-case name. */
+  /** Header values that the home server saw last, in order, by lower-case name. */
   const seen = (name: string, peer = home) => {
     const { rawHeaders = [] } = peer.seen.at(-1) ?? {};
     return rawHeaders.filter((_value, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === name);
@@ -298,7 +298,7 @@ describe('who a client is', function () {
         ...leaf,
         certPem: [leaf, ...chain].map(({ certPem }) => certPem).join(''),
       });
-      /** What each order of the authorities makes of the certificate, as [one first, other first]. */
+      /** The verdict for each order of the authorities, as [one first, other first]. */
       async function statuses(leaf: TestCertificate, ...listed: TestCertificate[]): Promise<number[]> {
         const outcomes: number[] = [];
         for (const order of [listed, listed.toReversed()]) {

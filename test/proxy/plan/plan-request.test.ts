@@ -49,7 +49,7 @@ function plan(target: string, facts: Partial<PlanFacts> = {}, turn = 0, view: Pl
   return planRequest({ info: infoOf(target), snapshot, home: a, ...usual, ...facts }, view, () => turn);
 }
 
-/** What a plan says to do with a 404 of each server, and whether the request says that it was routed. */
+/** What the plan does with a 404 of each server, and whether it marks the request as routed. */
 function rules(planned: ReturnType<typeof plan>): (string | undefined)[] {
   if (planned.kind !== 'forward') return [planned.kind];
   return [planned.first, ...planned.others()].map(
@@ -57,7 +57,7 @@ function rules(planned: ReturnType<typeof plan>): (string | undefined)[] {
   );
 }
 
-/** The same peers with so many requests in flight. */
+/** The same peers with this many requests in flight. */
 const busy = (...inFlight: readonly number[]): FleetPeer[] =>
   peers.map((peer, at) => ({ ...peer, load: { inFlight: inFlight[at] ?? 0, asked: 0 } }));
 

@@ -11,7 +11,7 @@ import { groupVersion, routingTable, startProxyUnderTest } from '../../support/p
 import { createTestAuthority } from '../../support/test-certificates.ts';
 
 const silently = () => {};
-/** From a server's silence to the end of what it holds. */
+/** The time from a server's silence to the end of its requests. */
 const limitMs = 5_000;
 
 describe('a server that hangs', function () {
@@ -168,7 +168,7 @@ describe('a server that hangs', function () {
             seen.push(answer.headers['retry-after'] as string | undefined);
           }
         };
-        // Until both have been asked, they are taken for ready.
+        // Until both have been probed, they count as ready.
         while (!statuses.has(503)) await askAll();
         statuses.clear();
         seen.length = 0;
@@ -188,7 +188,7 @@ describe('a server that hangs', function () {
   });
 });
 
-/** Resolves when a connection that was upgraded ends. */
+/** Resolves when an upgraded connection ends. */
 async function upgraded({ port, caPem }: ProxyUnderTest): Promise<void> {
   const socket: Socket = tlsConnect({ host: '127.0.0.1', port, ca: caPem, servername: 'localhost' });
   socket.on('error', () => {});

@@ -62,7 +62,7 @@ describe('the levelling of watches', function () {
         groupVersions: [groupVersion('v1', { pods: [0, 1] })],
       }),
     );
-  /** Whoever asks for `hold` gets the beginning of an answer, which runs until it is left. */
+  /** A request for `hold` gets the beginning of an answer, which continues until the client leaves. */
   const holdAll = (peer: LoopbackPeer) => {
     const open = new Set<ServerResponse>();
     running.set(peer, open);
@@ -94,7 +94,7 @@ describe('the levelling of watches', function () {
       stream.on('error', reject);
       stream.once('data', () => resolve(stream));
     });
-  /** Opens watches over HTTP/2 as a client that takes an ended one up again, over a new connection if it is told to. */
+  /** Opens watches over HTTP/2 like a client that resumes an ended one. It uses a new connection if told to. */
   const keepWatching = async (count: number) => {
     let session = openSession();
     const ends: number[] = [];
@@ -113,7 +113,7 @@ describe('the levelling of watches', function () {
   const pass = async (seconds: number) => {
     for (let at = 0; at < seconds; at++) {
       await clock.advance(1_000);
-      // Sockets need turns of the event loop which no clock gives.
+      // Sockets need turns of the event loop, which no clock gives.
       for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
     }
   };
@@ -140,7 +140,7 @@ describe('the levelling of watches', function () {
     await eventually(() => counts().reduce((sum, count) => sum + count) === 24, 5_000);
     const [atOld = 0, atYoung = 0] = counts();
     expect(Math.max(atOld, atYoung)).to.be.at.most(12 * 1.3);
-    // Whole answers, and no more of them than had to move.
+    // Whole answers, and only as many as had to move.
     expect(ends).to.deep.equal(ends.map(() => 0));
     expect(ends.length).to.equal(atYoung);
     await pass(60);
@@ -169,7 +169,7 @@ describe('the levelling of watches', function () {
       await start();
       use('NotReady');
       const agents = Array.from({ length: 4 }, () => new Agent({ keepAlive: true, maxSockets: 1 }));
-      /** Resolves when the answer has ended: to whether the connection is to end with it. */
+      /** Resolves when the answer has ended. The value says whether the connection ends with it. */
       const ask = (agent: Agent, path: string) =>
         new Promise<boolean>((resolve, reject) => {
           const { port, caPem: ca } = proxy;

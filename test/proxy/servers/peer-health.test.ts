@@ -198,7 +198,7 @@ describe('createPeerHealth', () => {
   it('takes a refusal for health at once if the table has called the peer ready since it was away', async () => {
     const { clock, seen, health, isWell } = setUp();
     await clock.advance(100);
-    // An old table, which has not heard of its end.
+    // An old table, from before its end.
     health.hurry(target.address);
     await clock.advance(900);
     seen.answer = 'refused';
