@@ -60,18 +60,23 @@ export function createClient(way: Way, { ca, cert, key }: Credentials): Client {
     send: (method, path, body, timeoutMs = patienceMs) =>
       new Promise((resolve) => {
         const sent = open(method, path, body !== undefined);
-        const timer = setTimeout(() => sent.destroy(new Error('no answer')), timeoutMs);
         const end = (answer: Answer) => {
           clearTimeout(timer);
           resolve(answer);
         };
-        sent.once('error', (error: Error) => end({ status: 0, body: '', error: error.message }));
+        const timer = setTimeout(() => {
+          // The request's own events may never come, and then the load would never end.
+          end({ status: 0, body: '', error: 'no answer' });
+          sent.destroy();
+        }, timeoutMs);
+        // With `once`, a second error would have no listener and end the whole run.
+        sent.on('error', (error: Error) => end({ status: 0, body: '', error: error.message }));
         sent.once('response', (response) => {
           let text = '';
           response.setEncoding('utf8').on('data', (part: string) => {
             text += part;
           });
-          response.once('error', (error) => end({ status: 0, body: text, error: error.message }));
+          response.on('error', (error) => end({ status: 0, body: text, error: error.message }));
           response.once('end', () => end({ status: response.statusCode ?? 0, body: text }));
           response.once('close', () => end({ status: 0, body: text, error: 'the response ended early' }));
         });
@@ -81,14 +86,17 @@ export function createClient(way: Way, { ca, cert, key }: Credentials): Client {
       new Promise((resolve) => {
         const sent = open('GET', path, false);
         // A watch without any event for this long counts as dead, as with TCP keep-alive or HTTP/2 pings.
-        const idle = () => sent.destroy(new Error('idle'));
+        const idle = () => {
+          end();
+          sent.destroy();
+        };
         let timer = setTimeout(idle, 60_000);
         let status = 0;
         const end = () => {
           clearTimeout(timer);
           resolve(status);
         };
-        sent.once('error', end);
+        sent.on('error', end);
         sent.once('close', end);
         sent.once('response', (response) => {
           status = response.statusCode ?? 0;
@@ -98,9 +106,16 @@ export function createClient(way: Way, { ca, cert, key }: Credentials): Client {
             timer = setTimeout(idle, 60_000);
             const lines = (rest + text).split('\n');
             rest = lines.pop() ?? '';
-            if (status === 200) for (const line of lines) if (line !== '') onLine(line);
+            if (status !== 200) return;
+            try {
+              for (const line of lines) if (line !== '') onLine(line);
+            } catch {
+              // An unreadable line ends this watch, not the run.
+              end();
+              sent.destroy();
+            }
           });
-          response.once('error', end);
+          response.on('error', end);
           response.once('end', end);
         });
         sent.end();

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -6,10 +6,11 @@ import { fileURLToPath } from 'node:url';
 import type { ClusterPlan } from './cluster-plan.ts';
 import { installProduct, loadImages } from './install-product.ts';
 import { initialize, joinControlPlane, upgradeMachine, waitForMachines } from './kubeadm.ts';
-import { judgeEvent, type LivedEvent, live, waitUntilRight } from './life.ts';
+import { failedIn, judgeEvent, type LivedEvent, lifeEventIds, live, type Seen, waitUntilRight } from './life.ts';
 import { healthOf, lifeEvents } from './life-events.ts';
+import { type LifeRecord, openRecords } from './life-records.ts';
 import { writeLifeReport } from './life-report.ts';
-import { startLoad } from './load.ts';
+import { type Load, startLoad } from './load.ts';
 import { type Machine, makeNetwork, startMachine } from './machine.ts';
 import { judge, judgeOperator, type Observations, shortcomings } from './samples.ts';
 import { drawTimeline, writeUpgradeReport } from './upgrade-report.ts';
@@ -17,6 +18,10 @@ import { drawTimeline, writeUpgradeReport } from './upgrade-report.ts';
 /** How long clients run before and after the upgrade. */
 const aroundMs = 30_000;
 const pages = fileURLToPath(new URL('../../docs/benchmarks', import.meta.url));
+/** The records of all events, and the machines' logs of those that had problems. */
+const lifeFolder = fileURLToPath(new URL('../../dist/cluster-life', import.meta.url));
+/** The number of failed requests that the record of an event lists. */
+const maxFailed = 500;
 const log = (message: string) => void process.stdout.write(`${message}\n`);
 
 /** Runs a step and records how long it took. */
@@ -105,27 +110,59 @@ async function liveUnderLoad(plan: ClusterPlan, machines: readonly Machine[], up
   if (first === undefined || second === undefined || third === undefined)
     throw new Error('this test needs three machines');
   const health = healthOf(machines);
-  const events = lifeEvents({ machines: [first, second, third], health });
-  const chosen = events.filter(({ id }) => plan.events.length === 0 || plan.events.includes(id));
   await step('all is right', () => waitUntilRight(health));
+  const records = openRecords(lifeFolder);
+  const isWhole = plan.events.length === 0;
+  if (isWhole) records.clear();
+  const run = new Date().toISOString();
+  const keep = (event: LivedEvent, seen: Seen): LifeRecord => {
+    const { version } = plan.from.node;
+    const verdict = judgeEvent(event, seen);
+    const failed = failedIn(event, seen.samples).slice(0, maxFailed);
+    const record = { run, version, lines: machineLines(plan, upSeconds), event, verdict, failed };
+    records.keep(record);
+    writeFileSync(join(lifeFolder, 'report.md'), writeLifeReport(records.read()));
+    return record;
+  };
   const load = await startLoad(machines);
+  const events = lifeEvents({ plan, machines: [first, second, third], health });
+  const chosen = events.filter(({ id }) => isWhole || plan.events.includes(id));
   const lived: LivedEvent[] = [];
   for (const event of chosen) {
     const over = await step(event.name, () => live(event, health));
-    for (const problem of over.problems) log(`      ${problem}`);
     lived.push(over);
+    await keepSoFar(over, load, keep);
+    if (over.problems.length > 0) keepLogs(machines, event.id);
     // The damage of this event would distort the following ones.
     if (over.rightAt === undefined) break;
   }
   const seen = await load.stop();
-  const { version } = plan.from.node;
-  const text = writeLifeReport(lived, seen, { version, lines: machineLines(plan, upSeconds) });
-  // A report must cover all events.
-  if (plan.events.length > 0) log(text);
-  else writeFileSync(join(pages, 'cluster-life.md'), text);
-  const short = lived.flatMap((event) => judgeEvent(event, seen).short.map((line) => `${event.name}: ${line}`));
+  // Judge all events again, because a late event may have lost a write of an early one.
+  const short = lived.flatMap((event) => keep(event, seen).verdict.short.map((line) => `${event.name}: ${line}`));
+  const report = readFileSync(join(lifeFolder, 'report.md'), 'utf8');
+  if (records.read().length === lifeEventIds.length) writeFileSync(join(pages, 'cluster-life.md'), report);
+  else log(report);
   for (const line of short) log(`did not hold: ${line}`);
   return short.length === 0 && lived.length === chosen.length ? 0 : 1;
+}
+
+/** Writes the record of an event when it is over. A failure is logged and does not end the run. */
+async function keepSoFar(
+  over: LivedEvent,
+  load: Load,
+  keep: (event: LivedEvent, seen: Seen) => LifeRecord,
+): Promise<void> {
+  try {
+    for (const line of keep(over, await load.seen()).verdict.short) log(`      ${line}`);
+  } catch (error) {
+    log(`      no record yet: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+/** Copies the logs of all machines, which the end of the cluster removes, into the folder of the records. */
+function keepLogs(machines: readonly Machine[], event: string): void {
+  for (const { name, folder } of machines)
+    cpSync(join(folder, 'log'), join(lifeFolder, 'logs', event, name), { recursive: true });
 }
 
 async function main(mode: string, plan: ClusterPlan): Promise<number> {

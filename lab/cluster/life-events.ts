@@ -2,18 +2,16 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { localImage } from '../../scripts/build-image.ts';
+import { parseDuration } from '../../src/api/duration.ts';
 import { waitUntil } from '../wait-until.ts';
 import { type Credentials, createClient, type Way } from './clients.ts';
+import { renewFrontProxySecret } from './front-proxy-secret.ts';
+import { loadImages } from './install-product.ts';
+import { joinControlPlane } from './kubeadm.ts';
 import { type Health, type LifeEvent, type Off, type Outcome, waitUntilRight } from './life.ts';
+import type { LifeCluster } from './life-cluster.ts';
 import { readCredentials, waysOf } from './load.ts';
-import type { Machine } from './machine.ts';
-
-/** The cluster that events act on. */
-export interface LifeCluster {
-  /** The machines whose endpoints clients use. */
-  readonly machines: readonly [Machine, Machine, Machine];
-  readonly health: Health;
-}
+import { type Machine, startMachine } from './machine.ts';
 
 const system = 'peerdiscovery-system';
 const proxies = 'peerdiscovery-front-proxy';
@@ -21,6 +19,8 @@ const imageName = 'localhost/peerdiscovery';
 /** Longer than a Node stays Ready after its machine has lost power. */
 const powerlessMs = 60_000;
 const networkCutMs = 20_000;
+/** Longer than a proxy waits before it reports that no operator confirms the status. */
+const withoutOperatorMs = 90_000;
 
 /** All events, in the order in which they happen. */
 export function lifeEvents(cluster: LifeCluster): readonly LifeEvent[] {
@@ -63,6 +63,18 @@ export function lifeEvents(cluster: LifeCluster): readonly LifeEvent[] {
       name: 'PeerDiscovery upgraded',
       does: '`kubectl apply` sets another image tag, as docs/guides/upgrade.md says; Kubernetes replaces operators and proxies one by one.',
       run: () => upgradeProduct(cluster),
+    },
+    {
+      id: 'operator',
+      name: 'operator removed',
+      does: `\`kubectl delete\` removes the operator’s Deployment. After ${withoutOperatorMs / 1_000} s it is applied again.`,
+      run: () => removeOperator(cluster),
+    },
+    {
+      id: 'fourth',
+      name: 'a fourth machine joins and leaves',
+      does: 'A fourth control-plane machine joins by kubeadm. When its server is in the table and its proxy answers, it leaves for good: it is drained, `kubeadm reset` runs, and its Node and its server’s Lease are deleted.',
+      run: () => joinAndLeave(cluster),
     },
   ];
 }
@@ -136,31 +148,8 @@ async function renewCertificates({ machines, health }: LifeCluster): Promise<Out
     const { at, missing } = await waitUntilRight(health);
     if (at === undefined) return { problems: [`after ${machine.name}: ${missing}`] };
   }
-  const [first] = machines;
-  await first.must(['sh', '-ec', renewFrontProxySecret()]);
-  await waitUntil('proxies with the new front-proxy certificate', () => haveReread(first, machines.length), {
-    boundMs: 180_000,
-    everyMs: 5_000,
-  });
+  await renewFrontProxySecret(machines);
   return {};
-}
-
-/** The commands of docs/guides/certificates.md, run as an administrator. */
-function renewFrontProxySecret(): string {
-  const guide = readFileSync(new URL('../../docs/guides/certificates.md', import.meta.url), 'utf8');
-  const blocks = [...guide.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, block = '']) => block);
-  const found = blocks.find((block) => block.includes('peerdiscovery-front-proxy-client'));
-  if (found === undefined)
-    throw new Error('docs/guides/certificates.md does not say how to renew the client certificate');
-  return found;
-}
-
-/** True when this many proxies have logged that they have read a new front-proxy certificate. */
-async function haveReread(machine: Machine, count: number): Promise<boolean> {
-  const flags = ['-l', 'app.kubernetes.io/component=front-proxy', '--prefix', '--tail=-1'];
-  const { stdout } = await machine.run(['kubectl', 'logs', '-n', proxies, ...flags]);
-  const lines = stdout.split('\n').filter((line) => line.includes('re-read') && line.includes('front-proxy"'));
-  return new Set(lines.map((line) => line.split(' ')[0])).size >= count;
 }
 
 /** As kubeadm's documentation says: the kubelet stops a static Pod when its manifest is gone. */
@@ -247,6 +236,52 @@ async function applyProduct(machine: Machine, more: readonly string[]): Promise<
   await kubectl('apply', '--server-side', '-k', folder);
   await kubectl('-n', system, 'rollout', 'status', 'deployment/peerdiscovery-operator', '--timeout=5m');
   await kubectl('-n', proxies, 'rollout', 'status', 'daemonset/peerdiscovery-front-proxy', '--timeout=5m');
+}
+
+async function removeOperator({ machines: [first] }: LifeCluster): Promise<Outcome> {
+  await first.must(['kubectl', 'delete', 'deployment', '-n', system, 'peerdiscovery-operator']);
+  await setTimeout(withoutOperatorMs);
+  const path = 'jsonpath={.status.conditions[?(@.type=="Ready")].reason}';
+  const reason = await first.must(['kubectl', 'get', 'peerdiscovery', 'cluster', '-o', path]);
+  await first.must(['kubectl', 'apply', '--server-side', '-k', join(first.folder, 'deploy')]);
+  const rollout = ['rollout', 'status', 'deployment/peerdiscovery-operator', '--timeout=5m'];
+  await first.must(['kubectl', '-n', system, ...rollout]);
+  const problems = reason === 'OperatorSilent' ? [] : [`without an operator, the reason of Ready was ${reason}`];
+  return { problems, notes: [`Without an operator, the condition \`Ready\` had the reason \`${reason}\`.`] };
+}
+
+async function joinAndLeave({ plan, machines }: LifeCluster): Promise<Outcome> {
+  const [first] = machines;
+  const { root, group, containerd, from: release, product } = plan;
+  const fourth = await startMachine({ number: 4, root, group, containerd });
+  fourth.use(release.node.folder, ['kubeadm', 'kubelet', 'kubectl']);
+  await loadImages(fourth, [...release.images, product]);
+  await tagNext(fourth);
+  const joinedFrom = Date.now();
+  await joinControlPlane(fourth);
+  const joined = await waitUntilRight(healthOf([...machines, fourth]));
+  if (joined.at === undefined) return { problems: [`the fourth machine did not become healthy: ${joined.missing}`] };
+  const joinSeconds = ((joined.at - joinedFrom) / 1_000).toFixed(0);
+  for (const way of waysOf([fourth])) await waitForAnswer(way, await readCredentials(first));
+  await first.must([
+    'kubectl',
+    'drain',
+    fourth.name,
+    '--ignore-daemonsets',
+    '--delete-emptydir-data',
+    '--timeout=180s',
+  ]);
+  await fourth.must(['kubeadm', 'reset', '--force'], { log: 'kubeadm.log' });
+  await first.must(['kubectl', 'delete', 'node', fourth.name]);
+  await fourth.cutPower();
+  await first.must(['kubectl', 'delete', 'lease', '-n', 'kube-system', '-l', `kubernetes.io/hostname=${fourth.name}`]);
+  // Until goneAfter has passed, the operator cannot tell a server that left from one that is cut off.
+  const path = 'jsonpath={.spec.goneAfter}';
+  const allowedMs = parseDuration(await first.must(['kubectl', 'get', 'peerdiscovery', 'cluster', '-o', path]));
+  return {
+    notes: [`With four machines, the cluster was healthy ${joinSeconds} s after the start of \`kubeadm join\`.`],
+    allowedMs,
+  };
 }
 
 /** The machine of the leading operator. Its loss has the largest effect. */

@@ -1,23 +1,6 @@
-import {
-  judgeEvent,
-  type LifeVerdict,
-  type LivedEvent,
-  refusedBoundMs,
-  refusedFor,
-  rightBoundMs,
-  type Seen,
-} from './life.ts';
+import { refusedBoundMs, rightBoundMs } from './life.ts';
+import type { LifeRecord } from './life-records.ts';
 import { answerBoundMs, type Verdict } from './samples.ts';
-
-/** The content of the report besides what clients saw. */
-export interface LifeSetting {
-  /** The version of the cluster. */
-  readonly version: string;
-  /** Lines about the machine and the durations. */
-  readonly lines: readonly string[];
-}
-
-type Lived = readonly (readonly [LivedEvent, LifeVerdict])[];
 
 const seconds = (ms: number) => `${(ms / 1_000).toFixed(0)} s`;
 const columns: readonly (readonly [string, (verdict: Verdict) => number])[] = [
@@ -34,13 +17,14 @@ const columns: readonly (readonly [string, (verdict: Verdict) => number])[] = [
 ];
 
 /** Reports as Markdown what clients saw of each event in the life of a cluster. */
-export function writeLifeReport(events: readonly LivedEvent[], seen: Seen, { version, lines }: LifeSetting): string {
-  const gaps = (event: LivedEvent) =>
-    refusedFor(event, seen.samples).map(([way, ms]) => `${way} refused connections for ${(ms / 1_000).toFixed(1)} s.`);
-  const lived: Lived = events.map((event) => [event, judgeEvent(event, seen)] as const);
-  const short = lived.filter(([, verdict]) => verdict.short.length > 0);
+export function writeLifeReport(records: readonly LifeRecord[]): string {
+  const newest = records.reduce<LifeRecord | undefined>(
+    (last, record) => (last === undefined || record.run >= last.run ? record : last),
+    undefined,
+  );
+  const short = records.filter(({ verdict }) => verdict.short.length > 0);
   return `${[
-    `# Events in the life of a cluster of ${version}, under load`,
+    `# Events in the life of a cluster of ${newest?.version ?? 'no version'}, under load`,
     '',
     'Written by `make test-cluster-life`. kubeadm sets up three machines, each with its own etcd. They go through the events of a',
     'cluster’s life, while clients send requests through each machine’s proxy and directly to each server.',
@@ -50,19 +34,20 @@ export function writeLifeReport(events: readonly LivedEvent[], seen: Seen, { ver
       : [
           'Requirements that were not met:',
           '',
-          ...short.map(([{ name }, verdict]) => `- ${name}: ${verdict.short.map(firstLine).join('; ')}`),
+          ...short.map(({ event, verdict }) => `- ${event.name}: ${verdict.short.map(firstLine).join('; ')}`),
         ]),
     '',
     '## Through the proxies',
     '',
     `Required in each event: an answer to every request within ${seconds(answerBoundMs)}; no 401, 403 or wrong 404; no confirmed write lost,`,
     `carried out twice or missing from every watch; and full recovery within ${seconds(rightBoundMs)}.`,
+    ...records.flatMap(allowanceOf),
     '',
-    ...tableOf(lived, 'through'),
+    ...tableOf(records, 'through'),
     '',
     '## Directly to the servers',
     '',
-    ...tableOf(lived, 'straight'),
+    ...tableOf(records, 'straight'),
     '',
     '## What the operator reported',
     '',
@@ -70,17 +55,21 @@ export function writeLifeReport(events: readonly LivedEvent[], seen: Seen, { ver
     '',
     '| Event | `Converged` was `True` between the first server’s stop and the last one’s return | Longest time between two confirmations of the table |',
     '|---|---|---|',
-    ...lived.map(
-      ([{ name }, { operator }]) => `| ${name} | ${seconds(operator.convergedMs)} | ${seconds(operator.silenceMs)} |`,
+    ...records.map(
+      ({ event: { name }, verdict: { operator } }) =>
+        `| ${name} | ${seconds(operator.convergedMs)} | ${seconds(operator.silenceMs)} |`,
     ),
     '',
     '## The events',
     '',
-    ...lived.map(([event]) => `- **${event.name}:** ${[event.does, ...event.notes, ...gaps(event)].join(' ')}`),
+    ...records.map(
+      ({ event, verdict }) => `- **${event.name}:** ${[event.does, ...event.notes, ...gapsOf(verdict)].join(' ')}`,
+    ),
     '',
     '## How it is measured',
     '',
-    ...lines.map((line) => `- ${line}`),
+    ...(newest?.lines ?? []).map((line) => `- ${line}`),
+    ...runsOf(records),
     '- Every endpoint (three proxies, three servers) gets four reads and a write each second, whether or not the last one was answered; a client gives up after 20 s. The clients are an administrator’s: they use a client certificate and kept HTTP/1.1 connections.',
     '- A write creates a ConfigMap whose name the server chooses. Its label allows the count at the end. Each endpoint has a watch.',
     '- The cluster has recovered when five checks in a row find that every server answers `/readyz`, every Node and every Pod of PeerDiscovery is Ready, and the PeerDiscovery is Ready and Converged. The time runs from the end of the event’s last action.',
@@ -89,12 +78,12 @@ export function writeLifeReport(events: readonly LivedEvent[], seen: Seen, { ver
   ].join('\n')}\n`;
 }
 
-function tableOf(lived: Lived, side: 'through' | 'straight'): readonly string[] {
+function tableOf(records: readonly LifeRecord[], side: 'through' | 'straight'): readonly string[] {
   const cells = (values: readonly (string | number)[]) => `| ${values.join(' | ')} |`;
   return [
     cells(['Event', 'Took', ...columns.map(([name]) => name), 'Recovered after']),
     cells(['---', '---', ...columns.map(() => '---'), '---']),
-    ...lived.map(([{ name, from, actedAt, rightAt }, verdict]) =>
+    ...records.map(({ event: { name, from, actedAt, rightAt }, verdict }) =>
       cells([
         name,
         seconds(actedAt - from),
@@ -103,6 +92,26 @@ function tableOf(lived: Lived, side: 'through' | 'straight'): readonly string[] 
       ]),
     ),
   ];
+}
+
+function gapsOf({ refused }: LifeRecord['verdict']): readonly string[] {
+  return refused.map(([way, ms]) => `${way} refused connections for ${(ms / 1_000).toFixed(1)} s.`);
+}
+
+/** Why the recovery from an event may take longer than from others. */
+function allowanceOf({ event: { name, allowedMs } }: LifeRecord): readonly string[] {
+  return allowedMs === 0
+    ? []
+    : [
+        `The event “${name}” has ${seconds(allowedMs)} more, because the operator forgets a server only after \`spec.goneAfter\`.`,
+      ];
+}
+
+/** Which events shared a cluster, if not all did. */
+function runsOf(records: readonly LifeRecord[]): readonly string[] {
+  const runs = [...Map.groupBy(records, ({ run }) => run).values()];
+  const named = runs.map((run) => run.map(({ event }) => event.name).join(', '));
+  return runs.length < 2 ? [] : [`- The events ran on ${runs.length} clusters: ${named.join('; ')}.`];
 }
 
 function firstLine(text: string): string {

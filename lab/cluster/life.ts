@@ -19,10 +19,21 @@ export interface Outcome {
   readonly problems?: readonly string[];
   /** For the report: the affected machine, and other details. */
   readonly notes?: readonly string[];
+  /** The time that recovery from this event needs by design. It is added to the bound for all events. */
+  readonly allowedMs?: number;
 }
 
 /** All events, in the order in which they happen. */
-export const lifeEventIds = ['nothing', 'drain', 'certificates', 'power', 'network', 'upgrade'] as const;
+export const lifeEventIds = [
+  'nothing',
+  'drain',
+  'certificates',
+  'power',
+  'network',
+  'upgrade',
+  'operator',
+  'fourth',
+] as const;
 
 /** One kind of event in the life of a cluster. */
 export interface LifeEvent {
@@ -37,6 +48,7 @@ export interface LifeEvent {
 
 /** An event that is over. */
 export interface LivedEvent extends Required<Outcome> {
+  readonly id: LifeEvent['id'];
   readonly name: string;
   readonly does: string;
   readonly from: number;
@@ -61,6 +73,8 @@ export interface LifeVerdict {
   readonly through: Verdict;
   readonly straight: Verdict;
   readonly operator: OperatorVerdict;
+  /** How long each endpoint refused connections while that was excused, in milliseconds. */
+  readonly refused: readonly (readonly [string, number])[];
   /** Requirements that were not met. */
   readonly short: readonly string[];
 }
@@ -76,13 +90,15 @@ interface Pace {
 }
 
 const pace: Pace = { everyMs: 1_000, settleMs: 5_000 };
+/** How long the run waits for full recovery from an event that needs no extra time. */
+const patienceMs = 300_000;
 /** After this many good checks in a row, one each second, the cluster counts as recovered. */
 const rounds = 5;
 
-/** Resolves to the time of the first of several good checks in a row; undefined if there were none in five minutes. */
+/** Resolves to the time of the first of several good checks in a row; undefined if there were none in that time. */
 export async function waitUntilRight(
   health: Health,
-  { everyMs }: Pick<Pace, 'everyMs'> = pace,
+  { everyMs, boundMs = patienceMs }: Pick<Pace, 'everyMs'> & { readonly boundMs?: number } = pace,
 ): Promise<{ at: number | undefined; missing: string }> {
   let good = 0;
   let since = 0;
@@ -101,25 +117,27 @@ export async function waitUntilRight(
       good += 1;
       return good === rounds ? since : undefined;
     },
-    { boundMs: 300_000, everyMs },
+    { boundMs, everyMs },
   ).catch(() => undefined);
   return { at, missing };
 }
 
 /** Runs an event, then waits for full recovery. */
-export async function live({ name, does, run }: LifeEvent, health: Health, at: Pace = pace): Promise<LivedEvent> {
+export async function live({ id, name, does, run }: LifeEvent, health: Health, at: Pace = pace): Promise<LivedEvent> {
   const from = Date.now();
   const outcome = await run().catch((error: unknown): Outcome => {
     const message = error instanceof Error ? error.message : String(error);
     return { problems: [`it did not finish: ${message}`] };
   });
   const actedAt = Date.now();
-  const { at: rightAt, missing } = await waitUntilRight(health, at);
+  const { offs = [], problems = [], notes = [], allowedMs = 0 } = outcome;
+  const boundMs = patienceMs + allowedMs;
+  const { at: rightAt, missing } = await waitUntilRight(health, { ...at, boundMs });
   // Time for the last requests of the clients.
   await setTimeout(at.settleMs);
-  const { offs = [], problems = [], notes = [] } = outcome;
-  const never = rightAt === undefined ? [`no full recovery within five minutes: ${missing}`] : [];
-  return { name, does, from, actedAt, rightAt, to: Date.now(), offs, problems: [...problems, ...never], notes };
+  const never = rightAt === undefined ? [`no full recovery within ${boundMs / 60_000} minutes: ${missing}`] : [];
+  const to = Date.now();
+  return { id, name, does, from, actedAt, rightAt, to, offs, problems: [...problems, ...never], notes, allowedMs };
 }
 
 /** Judges what clients saw from the beginning of an event to its end. */
@@ -137,10 +155,12 @@ export function judgeEvent(event: LivedEvent, { samples, sights, writes }: Seen)
   const through = judge(observed, true);
   const none = (n: number, what: string) => (n === 0 ? [] : [`${n} ${what}`]);
   const late = event.rightAt === undefined ? 0 : event.rightAt - event.actedAt;
-  const refused = refusedFor(event, samples).filter(([, ms]) => ms > refusedBoundMs);
+  const refused = refusedFor(event, samples);
   const short = [
     ...event.problems,
-    ...refused.map(([way, ms]) => `${way} refused connections for ${(ms / 1_000).toFixed(0)} s`),
+    ...refused
+      .filter(([, ms]) => ms > refusedBoundMs)
+      .map(([way, ms]) => `${way} refused connections for ${(ms / 1_000).toFixed(0)} s`),
     ...none(through.unansweredReads, 'reads without an answer'),
     ...none(through.unansweredWrites, 'writes without an answer'),
     ...none(through.refusedUsers, 'requests answered 401 or 403'),
@@ -148,13 +168,24 @@ export function judgeEvent(event: LivedEvent, { samples, sights, writes }: Seen)
     ...none(through.lostWrites, 'confirmed writes lost'),
     ...none(through.doubledWrites, 'writes carried out twice'),
     ...none(through.lostEvents, 'confirmed writes that no watch showed'),
-    ...(late > rightBoundMs ? [`${(late / 1_000).toFixed(0)} s until full recovery`] : []),
+    ...(late > rightBoundMs + event.allowedMs ? [`${(late / 1_000).toFixed(0)} s until full recovery`] : []),
   ];
-  return { through, straight: judge(observed, false), operator: judgeOperator(observed), short };
+  return { through, straight: judge(observed, false), operator: judgeOperator(observed), refused, short };
+}
+
+/** Requests of an event that failed and are not excused. */
+export function failedIn(event: LivedEvent, samples: readonly Sample[]): readonly Sample[] {
+  return samples.filter(
+    (sample) =>
+      sample.outcome !== 'ok' &&
+      sample.startedAt >= event.from &&
+      sample.startedAt < event.to &&
+      !isExcused(sample, event.offs),
+  );
 }
 
 /** How long each endpoint refused connections while that was excused. */
-export function refusedFor(event: LivedEvent, samples: readonly Sample[]): readonly (readonly [string, number])[] {
+function refusedFor(event: LivedEvent, samples: readonly Sample[]): readonly (readonly [string, number])[] {
   return event.offs
     .filter(({ excuses }) => excuses === 'refused')
     .map((off) => {

@@ -6,9 +6,13 @@ import type { Observations, Sample, Sight, Write } from './samples.ts';
 
 /** Clients that run while something happens to the cluster. */
 export interface Load {
+  /** Resolves to what the clients have seen so far. They go on. */
+  seen(): Promise<LoadSeen>;
   /** Stops the clients. Resolves to what they saw. */
-  stop(): Promise<Pick<Observations, 'samples' | 'sights' | 'writes'>>;
+  stop(): Promise<LoadSeen>;
 }
+
+type LoadSeen = Pick<Observations, 'samples' | 'sights' | 'writes'>;
 
 /** The namespace of the load's objects. */
 const namespace = 'upgrade-load';
@@ -17,6 +21,8 @@ const writes = `/api/v1/namespaces/${namespace}/configmaps`;
 const newResource = '/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies';
 /** A time limit, so that a server that hangs does not hold up the observations. */
 const lookMs = 2_000;
+/** Longer than any client waits for an answer. */
+const endBoundMs = 40_000;
 const everyMs = { read: 500, write: 1_000, look: 1_000 };
 
 /** Starts clients for every endpoint: each machine's proxy, and each server directly. */
@@ -57,28 +63,28 @@ export async function startLoad(machines: readonly Machine[]): Promise<Load> {
       sights.push(await look(servers));
     }),
   );
+  const observe = async (): Promise<LoadSeen> => {
+    // The count below does not include later writes.
+    const written = [...sent];
+    const found = await countWrites(waysOf(machines), credentials);
+    const shown = new Set(clients.filter(({ way }) => way.proxied).flatMap((client) => [...(seen.get(client) ?? [])]));
+    return {
+      samples: [...samples],
+      sights: [...sights],
+      writes: written.map((write) => ({ ...write, found: found.get(write.name) ?? 0, seen: shown.has(write.name) })),
+    };
+  };
   return {
+    seen: observe,
     async stop() {
       // Watches get a moment for the last events.
       await setTimeout(5_000);
       stop.abort();
       for (const client of [...clients, ...servers]) client.close();
-      await Promise.all(running);
-      const found = await countWrites(createClient(waysOf(machines)[1] ?? fail(), credentials));
-      const shown = new Set(
-        clients.filter(({ way }) => way.proxied).flatMap((client) => [...(seen.get(client) ?? [])]),
-      );
-      return {
-        samples,
-        sights,
-        writes: sent.map((write) => ({ ...write, found: found.get(write.name) ?? 0, seen: shown.has(write.name) })),
-      };
+      await Promise.race([Promise.all(running), setTimeout(endBoundMs)]);
+      return observe();
     },
   };
-}
-
-function fail(): never {
-  throw new Error('a cluster has machines');
 }
 
 /** The endpoints of each machine: its proxy and its server. */
@@ -111,11 +117,21 @@ function configMap(name: string): object {
   return { apiVersion: 'v1', kind: 'ConfigMap', metadata };
 }
 
-async function countWrites(client: Client): Promise<ReadonlyMap<string, number>> {
+/** Counts the writes at the first server that answers. */
+async function countWrites(ways: readonly Way[], credentials: Credentials): Promise<ReadonlyMap<string, number>> {
+  let last = '';
+  for (const way of ways.filter(({ proxied }) => !proxied)) {
+    const client = createClient(way, credentials);
+    const { status, body, error } = await client.send('GET', `${writes}?labelSelector=upgrade-load`, undefined, 60_000);
+    client.close();
+    if (status === 200) return countLabels(body);
+    last = `${way.name}: ${status} ${error ?? body.slice(0, 200)}`;
+  }
+  throw new Error(`cannot count the writes: ${last}`);
+}
+
+function countLabels(body: string): ReadonlyMap<string, number> {
   const counts = new Map<string, number>();
-  const { status, body } = await client.send('GET', `${writes}?labelSelector=upgrade-load`);
-  client.close();
-  if (status !== 200) throw new Error(`cannot count the writes: ${status} ${body.slice(0, 200)}`);
   const { items } = JSON.parse(body) as { readonly items: readonly Labelled[] };
   for (const item of items) counts.set(nameOf(item), (counts.get(nameOf(item)) ?? 0) + 1);
   return counts;
@@ -200,7 +216,10 @@ function convergedOf(body: unknown): string | undefined {
 async function repeat(everyMs: number, signal: AbortSignal, run: () => Promise<void>): Promise<void> {
   const open = new Set<Promise<void>>();
   while (!signal.aborted) {
-    const once = run().finally(() => open.delete(once));
+    // An unreadable answer costs one observation, not the run.
+    const once = run()
+      .catch(() => {})
+      .finally(() => open.delete(once));
     open.add(once);
     await pause(everyMs, signal);
   }

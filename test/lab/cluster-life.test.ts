@@ -1,9 +1,14 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect } from 'chai';
-import { judgeEvent, type LivedEvent, live, refusedFor } from '../../lab/cluster/life.ts';
+import { failedIn, judgeEvent, type LivedEvent, live } from '../../lab/cluster/life.ts';
+import { type LifeRecord, openRecords } from '../../lab/cluster/life-records.ts';
 import { writeLifeReport } from '../../lab/cluster/life-report.ts';
 import type { Sample } from '../../lab/cluster/samples.ts';
 
 const event = (about: Partial<LivedEvent> = {}): LivedEvent => ({
+  id: 'power',
   name: 'power cut',
   does: 'A machine loses power.',
   from: 10_000,
@@ -13,6 +18,7 @@ const event = (about: Partial<LivedEvent> = {}): LivedEvent => ({
   offs: [],
   problems: [],
   notes: [],
+  allowedMs: 0,
   ...about,
 });
 const at = (startedAt: number, sample: Partial<Sample> = {}): Sample => ({
@@ -62,7 +68,8 @@ describe('The judge of an event in the life of a cluster', () => {
     const refused = { ...silent, tookMs: 1, error: 'connect ECONNREFUSED 10.10.0.11:7443' };
     const samples = [at(11_000, refused), at(13_000, refused), at(14_000, { ...silent, error: 'read ECONNRESET' })];
     expect(shortOf({ offs: [off] }, samples)).to.deep.equal(['1 reads without an answer']);
-    expect(refusedFor(event({ offs: [off] }), samples)).to.deep.equal([['m1, proxy', 2_000]]);
+    const { refused: gaps } = judgeEvent(event({ offs: [off] }), { samples, sights: [], writes: [] });
+    expect(gaps).to.deep.equal([['m1, proxy', 2_000]]);
   });
 
   it('names a proxy that refuses connections for too long', () => {
@@ -74,6 +81,18 @@ describe('The judge of an event in the life of a cluster', () => {
 
   it('names what took too long to be right again', () => {
     expect(shortOf({ rightAt: 150_000 }, [])).to.deep.equal(['130 s until full recovery']);
+  });
+
+  it('adds the time that recovery needs by design, and no more', () => {
+    expect(shortOf({ rightAt: 150_000, allowedMs: 300_000 }, [])).to.deep.equal([]);
+    expect(shortOf({ rightAt: 450_000, allowedMs: 300_000 }, [])).to.deep.equal(['430 s until full recovery']);
+  });
+
+  it('lists failed requests of the event that are not excused', () => {
+    const off = { way: 'm1, proxy', from: 12_000, to: 18_000, excuses: 'all' } as const;
+    const unavailable = at(14_000, { status: 503, outcome: 'unavailable' });
+    const samples = [at(9_000, silent), at(11_000), at(13_000, silent), unavailable];
+    expect(failedIn(event({ offs: [off] }), samples)).to.deep.equal([unavailable]);
   });
 });
 
@@ -95,14 +114,58 @@ describe('An event in the life of a cluster', () => {
   });
 });
 
+const recordOf = (about: Partial<LivedEvent>, samples: readonly Sample[] = [], run = '2026-01-01'): LifeRecord => {
+  const lived = event(about);
+  const verdict = judgeEvent(lived, { samples, sights: [], writes: [] });
+  return { run, version: 'v1.36.3', lines: [`One machine, ${run}.`], event: lived, verdict, failed: [] };
+};
+
 describe('The report of a life', () => {
+  const problems = ['a budget was broken'];
+
   it('has a row for each event on both sides, and names what did not hold', () => {
-    const events = [event(), event({ name: 'drain', rightAt: undefined, problems: ['a budget was broken'] })];
     const samples = [at(11_000), at(12_000, { way: 'm1, server', proxied: false, ...silent })];
-    const setting = { version: 'v1.36.3', lines: ['One machine.'] };
-    const report = writeLifeReport(events, { samples, sights: [], writes: [] }, setting);
+    const report = writeLifeReport([
+      recordOf({}, samples),
+      recordOf({ name: 'drain', rightAt: undefined, problems }, samples),
+    ]);
     expect(report).to.include('- drain: a budget was broken\n');
     expect(report).to.include('| power cut | 10 s | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 10 s |');
     expect(report).to.include('| drain | 10 s | 1 | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | never |');
+    expect(report).not.to.include('clusters:');
+  });
+
+  it('says which events ran on another cluster, and describes the newest run', () => {
+    const report = writeLifeReport([recordOf({}, [], '2026-01-02'), recordOf({ name: 'drain' })]);
+    expect(report).to.include('- The events ran on 2 clusters: power cut; drain.\n');
+    expect(report).to.include('- One machine, 2026-01-02.\n').and.not.to.include('- One machine, 2026-01-01.');
+  });
+
+  it('says which event has more time, and why', () => {
+    const report = writeLifeReport([recordOf({ name: 'leaving', allowedMs: 300_000 })]);
+    expect(report).to.include('The event “leaving” has 300 s more').and.include('`spec.goneAfter`');
+  });
+});
+
+describe('The records of a life', () => {
+  let folder: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-life-'));
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  it('outlive the run, in the order of the events, the latest of each', () => {
+    const records = openRecords(join(folder, 'records'));
+    expect(records.read()).to.deep.equal([]);
+    records.keep(recordOf({ id: 'power' }));
+    records.keep(recordOf({ id: 'drain', rightAt: undefined }));
+    records.keep(recordOf({ id: 'power', notes: ['again'] }));
+    const again = openRecords(join(folder, 'records')).read();
+    expect(again.map(({ event: { id, notes } }) => [id, notes])).to.deep.equal([
+      ['drain', []],
+      ['power', ['again']],
+    ]);
+    records.clear();
+    expect(records.read()).to.deep.equal([]);
   });
 });

@@ -1,0 +1,15 @@
+import { readFileSync } from 'node:fs';
+import type { Machine } from './machine.ts';
+
+/** Runs the first block of shell commands with this text from a guide of `docs/guides`, as an administrator. */
+export async function runGuide(machine: Machine, guide: string, text: string): Promise<void> {
+  await machine.must(['sh', '-ec', guideBlock(guide, text)], { log: 'guide.log' });
+}
+
+function guideBlock(guide: string, text: string): string {
+  const page = readFileSync(new URL(`../../docs/guides/${guide}`, import.meta.url), 'utf8');
+  const blocks = [...page.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, block = '']) => block);
+  const found = blocks.find((block) => block.includes(text));
+  if (found === undefined) throw new Error(`docs/guides/${guide} has no commands with: ${text}`);
+  return found;
+}
