@@ -1,10 +1,9 @@
 import { once } from 'node:events';
 import { connect as http2Connect } from 'node:http2';
 import { expect } from 'chai';
+import { startHomeAndProxyForEach } from '../../support/home-and-proxy.ts';
 import type { LoopbackPeer } from '../../support/loopback-peer.ts';
-import { startLoopbackPeer } from '../../support/loopback-peer.ts';
 import type { ProxyUnderTest } from '../../support/proxy-under-test.ts';
-import { startProxyUnderTest } from '../../support/proxy-under-test.ts';
 import { createTestAuthority } from '../../support/test-certificates.ts';
 
 const path = '/api/v1/namespaces/a/services/x/proxy/y';
@@ -19,13 +18,8 @@ describe('interim answers', function () {
   const authority = createTestAuthority('peers');
   let home: LoopbackPeer;
   let proxy: ProxyUnderTest;
-  beforeEach(async () => {
-    home = await startLoopbackPeer('home', authority);
-    proxy = await startProxyUnderTest(authority, home);
-  });
-  afterEach(async () => {
-    await proxy.stop();
-    await home.kill();
+  startHomeAndProxyForEach(authority, (started) => {
+    ({ home, proxy } = started);
   });
 
   const request = (method: string, more: string) =>

@@ -3,11 +3,10 @@ import { connect as http2Connect } from 'node:http2';
 import { request as httpsRequest } from 'node:https';
 import { connect as tlsConnect } from 'node:tls';
 import { expect } from 'chai';
+import { startHomeAndProxyForEach } from '../../support/home-and-proxy.ts';
 import type { LoopbackPeer } from '../../support/loopback-peer.ts';
-import { startLoopbackPeer } from '../../support/loopback-peer.ts';
 import { eventually } from '../../support/manual-clock.ts';
 import type { ProxyUnderTest } from '../../support/proxy-under-test.ts';
-import { startProxyUnderTest } from '../../support/proxy-under-test.ts';
 import { createTestAuthority } from '../../support/test-certificates.ts';
 
 /** The answer of a Pod behind `pods/proxy` is untrusted. It must not end the proxy. */
@@ -16,13 +15,8 @@ describe('answers that Node will not write', function () {
   const authority = createTestAuthority('peers');
   let home: LoopbackPeer;
   let proxy: ProxyUnderTest;
-  beforeEach(async () => {
-    home = await startLoopbackPeer('home', authority);
-    proxy = await startProxyUnderTest(authority, home);
-  });
-  afterEach(async () => {
-    await proxy.stop();
-    await home.kill();
+  startHomeAndProxyForEach(authority, (started) => {
+    ({ home, proxy } = started);
   });
 
   async function overHttp2(path: string): Promise<readonly string[]> {

@@ -5,11 +5,10 @@ import { connect as tcpConnect } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
 import { expect } from 'chai';
 import { connectRawHttp2, flags, frame, frameTypes, literals, requestFields } from '../../../lab/raw-http2.ts';
+import { startHomeAndProxyForEach } from '../../support/home-and-proxy.ts';
 import type { LoopbackPeer } from '../../support/loopback-peer.ts';
-import { startLoopbackPeer } from '../../support/loopback-peer.ts';
 import { eventually } from '../../support/manual-clock.ts';
 import type { ProxyUnderTest } from '../../support/proxy-under-test.ts';
-import { startProxyUnderTest } from '../../support/proxy-under-test.ts';
 import { createTestAuthority } from '../../support/test-certificates.ts';
 
 describe('the end of a proxy', function () {
@@ -17,13 +16,8 @@ describe('the end of a proxy', function () {
   const authority = createTestAuthority('peers');
   let home: LoopbackPeer;
   let proxy: ProxyUnderTest;
-  beforeEach(async () => {
-    home = await startLoopbackPeer('home', authority);
-    proxy = await startProxyUnderTest(authority, home);
-  });
-  afterEach(async () => {
-    await proxy.stop();
-    await home.kill();
+  startHomeAndProxyForEach(authority, (started) => {
+    ({ home, proxy } = started);
   });
   const drain = (watchGraceMs: number) => proxy.proxy.server.drain({ watchGraceMs, deadlineMs: 10_000 });
 

@@ -10,11 +10,10 @@ import {
   type RawHttp2,
   requestFields,
 } from '../../../lab/raw-http2.ts';
+import { startHomeAndProxyForEach } from '../../support/home-and-proxy.ts';
 import type { LoopbackPeer } from '../../support/loopback-peer.ts';
-import { startLoopbackPeer } from '../../support/loopback-peer.ts';
 import { eventually } from '../../support/manual-clock.ts';
 import type { ProxyUnderTest } from '../../support/proxy-under-test.ts';
-import { startProxyUnderTest } from '../../support/proxy-under-test.ts';
 import { createTestAuthority } from '../../support/test-certificates.ts';
 
 const { data, headers, priority, reset, settings, ping, goaway, windowUpdate, continuation } = frameTypes;
@@ -28,17 +27,19 @@ describe('attacks over HTTP/2', function () {
   let home: LoopbackPeer;
   let proxy: ProxyUnderTest;
   let client: RawHttp2;
+  const limits = { maxHeaderBytes: 64 * 1024, maxHeaderFields: 200, maxStreamsPerConnection: 100 };
+  startHomeAndProxyForEach(
+    authority,
+    (started) => {
+      ({ home, proxy } = started);
+    },
+    { limits },
+  );
   beforeEach(async () => {
-    home = await startLoopbackPeer('home', authority);
-    proxy = await startProxyUnderTest(authority, home, {
-      limits: { maxHeaderBytes: 64 * 1024, maxHeaderFields: 200, maxStreamsPerConnection: 100 },
-    });
     client = await connectRawHttp2(proxy.port, authority.caPem);
   });
-  afterEach(async () => {
+  afterEach(() => {
     client.destroy();
-    await proxy.stop();
-    await home.kill();
   });
 
   /** Sends a hand-made request, with a body if there is one, and waits until the server ends it. */
