@@ -181,34 +181,52 @@ function isSame(own: string, theirs: string): boolean {
   return blurred(own) === blurred(theirs);
 }
 
-/** Compares how targets were understood. Returns the number of differences, and keeps their inputs. */
+/** What both make of an input, with what was asked and how kube-apiserver answered. */
+interface Verdict {
+  readonly input: string;
+  readonly asked: string;
+  readonly theirs: string;
+  readonly status: number | undefined;
+  readonly ours: string;
+}
+
+/** Returns the number of differences, and keeps their inputs. Undefined stands for a request without an answer. */
+function judge(
+  kind: 'targets' | 'accepts',
+  verdicts: readonly (Verdict | undefined)[],
+  agree: (ours: string, theirs: string) => boolean,
+  say: (line: string) => void,
+): number {
+  const judged = verdicts.filter((verdict) => verdict !== undefined);
+  const differing = judged.filter(({ ours, theirs }) => !agree(ours, theirs));
+  for (const { input, asked, theirs, status, ours } of differing) {
+    say(`${asked}\n  kube-apiserver: ${theirs} (${status})\n  here:           ${ours}`);
+    addToCorpus(kind, Buffer.from(input, 'latin1'));
+  }
+  say(`${judged.length} of ${verdicts.length} ${kind} judged, ${differing.length} differences`);
+  return differing.length;
+}
+
+/** Compares how targets were understood. */
 function judgeTargets(
   cases: readonly Case[],
   answers: ReadonlyMap<string, Answer>,
   understood: ReadonlyMap<string, Understood>,
   say: (line: string) => void,
 ): number {
-  let differences = 0;
-  let judged = 0;
-  for (const one of cases) {
+  const verdicts = cases.map((one): Verdict | undefined => {
     const event = understood.get(one.id);
     const status = answers.get(one.id)?.status;
     // A bad request that ends a connection also takes the requests behind it.
-    if (event === undefined && status === undefined) continue;
-    judged++;
+    if (event === undefined && status === undefined) return undefined;
     const theirs = event === undefined ? 'refused' : inWords(event);
-    const own = ours(one);
-    if (isSame(own, theirs)) continue;
-    differences++;
-    say(`${one.method} ${one.target}\n  kube-apiserver: ${theirs} (${status})\n  here:           ${own}`);
-    addToCorpus('targets', Buffer.from(one.target, 'latin1'));
-  }
-  say(`${judged} of ${cases.length} targets judged, ${differences} differences`);
-  return differences;
+    return { input: one.target, asked: `${one.method} ${one.target}`, theirs, status, ours: ours(one) };
+  });
+  return judge('targets', verdicts, isSame, say);
 }
 
 /**
- * Compares the forms that Accept fields choose. Returns the number of differences, and keeps their inputs.
+ * Compares the forms that Accept fields choose.
  *
  * Where the proxy would let a server answer, every refusal counts as equal.
  */
@@ -217,23 +235,20 @@ function judgeAccepts(
   answers: ReadonlyMap<string, Answer>,
   say: (line: string) => void,
 ): number {
-  let differences = 0;
-  let judged = 0;
-  for (const { id, target, accept = '' } of cases) {
+  const verdicts = cases.map(({ id, target, accept = '' }): Verdict | undefined => {
     const answer = answers.get(id);
-    if (answer === undefined) continue;
-    judged++;
+    if (answer === undefined) return undefined;
     const path = documentPaths.find((each) => each.target === target) ?? documentPaths[0];
     const choice = negotiateDiscovery(accept, { routed: path.routed, versions: path.aggregates ? ['v2'] : [] });
-    const own = choice === undefined ? 'refused' : contentTypeOf(choice);
-    const theirs = answer.status === 200 ? answer.contentType : 'refused';
-    if (own === theirs) continue;
-    differences++;
-    say(`GET ${target}, Accept: ${accept}\n  kube-apiserver: ${theirs} (${answer.status})\n  here:           ${own}`);
-    addToCorpus('accepts', Buffer.from(accept, 'latin1'));
-  }
-  say(`${judged} of ${cases.length} Accept fields judged, ${differences} differences`);
-  return differences;
+    return {
+      input: accept,
+      asked: `GET ${target}, Accept: ${accept}`,
+      theirs: (answer.status === 200 ? answer.contentType : 'refused') ?? 'no type',
+      status: answer.status,
+      ours: choice === undefined ? 'refused' : contentTypeOf(choice),
+    };
+  });
+  return judge('accepts', verdicts, (own, theirs) => own === theirs, say);
 }
 
 async function main(): Promise<void> {

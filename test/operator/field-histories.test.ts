@@ -1,17 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { answerResource } from '../../lab/simulated/answer-resource.ts';
-import { createObjectStore } from '../../lab/simulated/object-store.ts';
-import { createServedApis } from '../../lab/simulated/served-apis.ts';
-import {
-  accepts,
-  describeKinds,
-  knows,
-  type SimulatedField,
-  type SimulatedFields,
-  type Types,
-  throughTypes,
-} from '../../lab/simulated/typed-fields.ts';
+import { accepts, knows, type SimulatedField, type Types } from '../../lab/simulated/typed-fields.ts';
+import { createTypedServers, type TypedServers } from '../../lab/simulated/typed-servers.ts';
 import type { SimulatedVersion } from '../../lab/simulated/version-profile.ts';
 import { parseRequestInfo } from '../../src/domain/request-info.ts';
 import { type FieldRoute, type RouteDecision, routeRequest } from '../../src/domain/route-request.ts';
@@ -107,8 +97,7 @@ interface Seen {
 /** Runs a history on the operator's real controller and the proxy's real routing. The servers have their own types. */
 class Run {
   readonly #plane = createFakeControlPlane();
-  readonly #store = createObjectStore(() => 0);
-  readonly #fields: SimulatedFields;
+  readonly #typed: TypedServers;
   readonly #servers: { name: string; address: string; as: RunAs; running: boolean }[];
   readonly #seen: Seen;
   /** The confirmed value, by object and field. */
@@ -117,12 +106,12 @@ class Run {
 
   constructor({ servers, fields }: History, seen: Seen) {
     this.#seen = seen;
-    this.#fields = new Map(written.map(({ resource }, at) => [resource, fields[at] ?? []]));
+    this.#typed = createTypedServers(new Map(written.map(({ resource }, at) => [resource, fields[at] ?? []])));
     this.#servers = servers.map((as, at) => ({ name: `s${at}`, address: `10.0.0.${at + 1}:6443`, as, running: true }));
-    this.#store.put({ resource: '/namespaces', namespace: '', name: 'x' }, { metadata: { name: 'x' } });
+    this.#typed.put({ resource: '/namespaces', namespace: '', name: 'x' }, { metadata: { name: 'x' } });
     for (const { resource, apiVersion, kind } of written) {
       const metadata = { name: 'o', namespace: 'x' };
-      this.#store.put({ resource, namespace: 'x', name: 'o' }, { apiVersion, kind, metadata, spec: {} });
+      this.#typed.put({ resource, namespace: 'x', name: 'o' }, { apiVersion, kind, metadata, spec: {} });
       this.#promised.set(resource, new Map());
     }
   }
@@ -177,10 +166,7 @@ class Run {
     if (server === undefined) return;
     const { name, address, as } = server;
     const types = this.#typesOf(as);
-    const groups = createServedApis(types.served)
-      .groups()
-      .filter((group) => group.name === 'apps' || group.name === 'batch');
-    const openapi = describeKinds(groups, types);
+    const { groups, openapi } = this.#typed.describe(types, ['apps', 'batch']);
     const hashes = new Map([...openapi].map(([key, document]) => [key, hashText(JSON.stringify(document))]));
     this.#plane.servers.set(address, {
       probe: { kind: 'ready' },
@@ -198,7 +184,7 @@ class Run {
   }
 
   #typesOf([program, emulates]: RunAs): Types {
-    return { fields: this.#fields, program, served: emulates ?? program };
+    return { fields: this.#typed.fields, program, served: emulates ?? program };
   }
 
   /** Sends a write as a proxy with this home would, and compares the answer with the promises. */
@@ -207,7 +193,7 @@ class Run {
     if (what === undefined) return;
     const { resource, apiVersion, kind, list } = what;
     this.#value += 1;
-    const fields = this.#fields.get(resource) ?? [];
+    const fields = this.#typed.fields.get(resource) ?? [];
     const spec = Object.fromEntries(fields.map(({ name }) => [name, `${this.#value}`]));
     const object = { apiVersion, kind, metadata: { name: 'o' }, spec };
     const path = `${list}/o`;
@@ -245,7 +231,7 @@ class Run {
     if (answer.code === 503) this.#seen.refused += 1;
     else if (write !== 'status' && write !== 'label') {
       this.#seen.confirmed += 1;
-      for (const field of this.#fields.get(resource) ?? []) {
+      for (const field of this.#typed.fields.get(resource) ?? []) {
         const said = (answer.object.spec as Record<string, string>)[field.name];
         if (said === spec[field.name]) promised.set(field, said ?? '');
         else if (!answer.warned && !this.#isRemoved(field))
@@ -258,7 +244,7 @@ class Run {
     for (const field of [...promised.keys()])
       if (this.#isRemoved(field) || !this.#servers.some(({ as }) => knows(this.#typesOf(as), field)))
         promised.delete(field);
-    const stored = (this.#store.get({ resource, namespace: 'x', name: 'o' })?.spec ?? {}) as Record<string, string>;
+    const stored = (this.#typed.get({ resource, namespace: 'x', name: 'o' })?.spec ?? {}) as Record<string, string>;
     for (const [field, value] of promised)
       expect(stored[field.name], `${field.name} of ${resource} after ${write}`).to.equal(value);
   }
@@ -310,12 +296,9 @@ class Run {
     const warned = fields === 'standIn' || fields === 'lossy';
     if (warned) this.#seen.warned += 1;
     const url = new URL(target, 'https://x');
-    const types = this.#typesOf(server.as);
-    const answer = answerResource(
-      { method, path: url.pathname, query: url.searchParams, headers, body, user: { name: 'me', groups: [] } },
-      { apis: createServedApis(types.served), store: throughTypes(this.#store, () => types), users: new Map() },
-      0,
-    );
+    const user = { name: 'me', groups: [] };
+    const request = { method, path: url.pathname, query: url.searchParams, headers, body, user };
+    const answer = this.#typed.answer(this.#typesOf(server.as), request);
     if (answer.kind !== 'object') return { code: answer.kind === 'text' ? answer.status : 0, object: {}, warned };
     return { code: answer.status, object: answer.object as Record<string, unknown>, warned };
   }

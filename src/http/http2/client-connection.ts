@@ -39,7 +39,6 @@ const maxAnswerFieldBytes = 1024 * 1024;
 const maxInterim = 16;
 /** Resets after which the connection is retired. Go's server closes one whose queue holds 4 x its limit of them. */
 const maxResets = 100;
-const noStreams = Number.POSITIVE_INFINITY;
 
 /**
  * The client's side of a connection, for requests without a body.
@@ -49,7 +48,8 @@ const noStreams = Number.POSITIVE_INFINITY;
 export class ClientConnection extends Http2Connection {
   readonly #owner: ClientOwner;
   readonly #maxStreams: number;
-  #allowed = noStreams;
+  /** The server sets no limit until it says one. RFC 9113, section 6.5.2. */
+  #allowed = Number.POSITIVE_INFINITY;
   #maxFieldBytes = Number.POSITIVE_INFINITY;
   #isReady = false;
   #next = 1;
