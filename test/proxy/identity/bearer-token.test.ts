@@ -9,6 +9,11 @@ describe('the token of a request', () => {
     ['in Authorization', ['Authorization', 'Bearer a'], 'a'],
     ['with more after it', ['Authorization', ' bEARER a b '], 'a'],
     ['among the protocols of a WebSocket', ['Sec-WebSocket-Protocol', `x, ${asProtocol('a')}`], 'a'],
+    [
+      'beside the protocols of a command in a Pod',
+      ['Authorization', 'Bearer a', 'Sec-WebSocket-Protocol', 'v5.channel.k8s.io, v4.channel.k8s.io'],
+      'a',
+    ],
     ['in both places', ['Authorization', 'Bearer a', 'Sec-WebSocket-Protocol', asProtocol('a')], 'a'],
   ] as const)
     it(`is found ${what}`, () => {
