@@ -7,6 +7,7 @@ import { nodeFlags } from '../../scripts/build-rootfs.ts';
 import { packBundle } from '../../src/adapters/kubernetes/pack-bundle.ts';
 import type { RoutingBundle } from '../../src/domain/routing-table.ts';
 import type { KeyPair } from '../plane/certificates.ts';
+import { routingTable } from '../routing-table.ts';
 import { waitUntil } from '../wait-until.ts';
 
 /** Folders and certificates that the fronts use. */
@@ -228,18 +229,7 @@ function benchBundle({ peers, groupVersions }: Routes): RoutingBundle {
   const document = '{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/v2","metadata":{},"items":[]}\n';
   const etag = createHash('sha512').update(document).digest('hex').toUpperCase();
   return {
-    table: {
-      apiVersion: 'peerdiscovery.dev/v1alpha1',
-      kind: 'RoutingTable',
-      owner: 'cluster',
-      mode: 'Route',
-      revision: 1,
-      serverName: 'kubernetes.default.svc',
-      complete: true,
-      doubts: [],
-      peers,
-      groupVersions,
-    },
+    table: routingTable({ peers, groupVersions }),
     apis: document,
     apisEtag: etag,
     api: document,

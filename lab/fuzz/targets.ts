@@ -1,5 +1,6 @@
 import { deepStrictEqual, ok } from 'node:assert/strict';
 import { validateBundle } from '../../src/adapters/kubernetes/bundle-codec.ts';
+import { packBundle } from '../../src/adapters/kubernetes/pack-bundle.ts';
 import { findJsonExcess } from '../../src/domain/count-json.ts';
 import { encodeDiscoveryList } from '../../src/domain/encode-discovery.ts';
 import { type LeaseObject, readIdentityLease } from '../../src/domain/identity-lease.ts';
@@ -13,6 +14,7 @@ import { HpackDecoder } from '../../src/http/http2/hpack-decoder.ts';
 import { loadRequestParsers } from '../../src/http/llhttp/request-parser.ts';
 import { examineHead, objectToTarget } from '../../src/http/server/objections.ts';
 import { userHeaders, userOfHeaders } from '../../src/proxy/identity/user-info.ts';
+import { routingTable } from '../routing-table.ts';
 
 /** A parser, seed inputs, and a property of every input. */
 export interface FuzzTarget {
@@ -243,27 +245,12 @@ function discovery(): FuzzTarget {
 
 /** A table must be refused with a reason, or answer every request. */
 function tables(): FuzzTarget {
-  const table = {
-    apiVersion: 'peerdiscovery.dev/v1alpha1',
-    kind: 'RoutingTable',
-    owner: 'cluster',
-    mode: 'Route',
-    revision: 1,
-    serverName: 'kubernetes.default.svc',
-    complete: true,
-    doubts: [],
+  const resources = [{ resource: 'pods', peers: [0], subresources: { log: [0] } }];
+  const table = routingTable({
     peers: [{ id: 'a', address: '192.0.2.1:6443', state: 'Ready' }],
-    peerSets: [[0]],
-    groupVersions: [
-      {
-        group: '',
-        version: 'v1',
-        origin: 'BuiltIn',
-        resources: [{ resource: 'pods', peers: 0, subresources: { log: 0 } }],
-      },
-    ],
-  };
-  const bundle = { table, apis: '{}', apisEtag: 'A', api: '{}', apiEtag: 'B' };
+    groupVersions: [{ group: '', version: 'v1', origin: 'BuiltIn', resources }],
+  });
+  const bundle = packBundle({ table, apis: '{}', apisEtag: 'A', api: '{}', apiEtag: 'B' });
   return {
     name: 'tables',
     inputs: [JSON.stringify(bundle)],

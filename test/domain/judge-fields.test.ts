@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { routingTable } from '../../lab/routing-table.ts';
 import type { PeerDocuments } from '../../src/domain/assess-peer.ts';
 import { compareFields } from '../../src/domain/compare-fields.ts';
 import { createTableMemo, deriveTable } from '../../src/domain/derive-table.ts';
@@ -9,7 +10,6 @@ import { rememberVerdicts } from '../../src/domain/remember-verdicts.ts';
 import { withWriters } from '../../src/domain/with-writers.ts';
 import { buildGroup, buildResource, buildVersion } from '../support/discovery-builders.ts';
 import { buildOpenApi, type Definitions, knowledgeOf } from '../support/openapi-builders.ts';
-import { routingTable } from '../support/proxy-under-test.ts';
 
 const things = (kind: string, verbs = ['get', 'list', 'create']) =>
   buildResource('things', { verbs, responseKind: { group: 'a', version: 'v1', kind } });

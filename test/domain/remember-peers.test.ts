@@ -1,6 +1,6 @@
 import { expect } from 'chai';
+import { routingTable } from '../../lab/routing-table.ts';
 import { rememberPeers } from '../../src/domain/remember-peers.ts';
-import type { RoutingTable } from '../../src/domain/routing-table.ts';
 
 const resource = (name: string, subresources: string[] = []) => ({
   resource: name,
@@ -20,15 +20,7 @@ const row = (name: string, peers: number[], subresources: Record<string, number[
   peers,
   subresources,
 });
-const table: RoutingTable = {
-  apiVersion: 'peerdiscovery.dev/v1alpha1',
-  kind: 'RoutingTable',
-  owner: 'cluster',
-  mode: 'Route',
-  revision: 1,
-  serverName: 'kubernetes.default.svc',
-  complete: true,
-  doubts: [],
+const table = routingTable({
   peers: [
     { id: 'a', address: '10.0.0.1:6443', state: 'Ready', version: 'v1.33.0' },
     { id: 'b', address: '10.0.0.2:6443', state: 'Unreachable', hostname: 'cp-2' },
@@ -43,7 +35,7 @@ const table: RoutingTable = {
     },
     { group: 'new.example', version: 'v1', origin: 'BuiltIn', resources: [row('things', [1])] },
   ],
-};
+});
 
 describe('rememberPeers', () => {
   const remembered = rememberPeers({ table, apis, api: [] }, 5_000);

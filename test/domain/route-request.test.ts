@@ -1,10 +1,11 @@
 import { expect } from 'chai';
+import { routingTable } from '../../lab/routing-table.ts';
 import { parseRequestInfo } from '../../src/domain/request-info.ts';
 import type { RouteView } from '../../src/domain/route-request.ts';
 import { routeRequest } from '../../src/domain/route-request.ts';
 import type { RoutingTable } from '../../src/domain/routing-table.ts';
 import { indexTable } from '../../src/domain/table-index.ts';
-import { groupVersion, routingTable } from '../support/proxy-under-test.ts';
+import { groupVersion } from '../support/proxy-under-test.ts';
 
 const peers = ['a', 'b', 'c'].map((id, at) => ({ id, address: `10.0.0.${at + 1}:6443`, state: 'Ready' as const }));
 const groupVersions = [groupVersion('v1', { pods: [0, 1, 2] }), groupVersion('new.io/v1', { things: [1, 2] })];

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
+import { routingTable } from '../../lab/routing-table.ts';
 import type { FieldSkew, TableGroupVersion, TableResource } from '../../src/domain/routing-table.ts';
 import { indexTable, type TableIndex } from '../../src/domain/table-index.ts';
-import { routingTable } from '../support/proxy-under-test.ts';
 
 describe('indexTable', () => {
   const table = () =>

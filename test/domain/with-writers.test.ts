@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { routingTable } from '../../lab/routing-table.ts';
 import { createTableMemo, deriveTable } from '../../src/domain/derive-table.ts';
 import type { GroupDiscovery, ResourceDiscovery } from '../../src/domain/discovery-document.ts';
 import { type ComparedPeer, type FieldVerdict, judgeFields } from '../../src/domain/judge-fields.ts';
@@ -7,7 +8,6 @@ import type { PeerSet, TableResource } from '../../src/domain/routing-table.ts';
 import { withWriters } from '../../src/domain/with-writers.ts';
 import { buildGroup, buildResource, buildVersion } from '../support/discovery-builders.ts';
 import { buildOpenApi, knowledgeOf } from '../support/openapi-builders.ts';
-import { routingTable } from '../support/proxy-under-test.ts';
 
 const none = { paths: [], count: 0 };
 const verdict = (resource: string, writers: PeerSet, standIns: PeerSet = [], group = ''): FieldVerdict => ({

@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 import { request as httpsRequest } from 'node:https';
 import { expect } from 'chai';
 import { type ControlPlane, startControlPlane } from '../../lab/plane/control-plane.ts';
+import { routingTable } from '../../lab/routing-table.ts';
 import { createUnifiedDocuments } from '../../src/proxy/discovery/unified-documents.ts';
 import { aggregatedV2 } from '../support/discovery-requests.ts';
-import { routingTable } from '../support/proxy-under-test.ts';
 
 /** Releases since 1.33 serve v2beta1 only if a flag enables it; from 1.35 on, no flag can. */
 const servers = [

@@ -4,12 +4,13 @@ import { get as httpsGet } from 'node:https';
 import type { Socket } from 'node:net';
 import { type ConnectionOptions, connect as tlsConnect } from 'node:tls';
 import { expect } from 'chai';
+import { routingTable } from '../../lab/routing-table.ts';
 import { type Log, silentLog } from '../../src/runtime/log.ts';
 import type { LoopbackPeer } from '../support/loopback-peer.ts';
 import { startLoopbackPeer } from '../support/loopback-peer.ts';
 import { eventually } from '../support/manual-clock.ts';
 import type { ProxyUnderTest } from '../support/proxy-under-test.ts';
-import { groupVersion, routingTable, startProxyUnderTest } from '../support/proxy-under-test.ts';
+import { groupVersion, startProxyUnderTest } from '../support/proxy-under-test.ts';
 import { createTestAuthority } from '../support/test-certificates.ts';
 
 const unknownResource = JSON.stringify({

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
+import { routingTable } from '../../lab/routing-table.ts';
 import { type Log, silentLog } from '../../src/runtime/log.ts';
-import { routingTable, startProxyUnderTest } from '../support/proxy-under-test.ts';
+import { startProxyUnderTest } from '../support/proxy-under-test.ts';
 import { createTestAuthority } from '../support/test-certificates.ts';
 
 describe('startProxy', () => {

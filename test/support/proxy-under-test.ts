@@ -26,23 +26,6 @@ export function groupVersion(name: string, resources: Readonly<Record<string, re
   };
 }
 
-/** A table in Route mode over peers that are ready, and complete by default. */
-export function routingTable(overrides: Partial<RoutingTable>): RoutingTable {
-  return {
-    apiVersion: 'peerdiscovery.dev/v1alpha1',
-    kind: 'RoutingTable',
-    owner: 'cluster',
-    mode: 'Route',
-    revision: 1,
-    serverName: 'kubernetes.default.svc',
-    complete: true,
-    doubts: [],
-    peers: [],
-    groupVersions: [],
-    ...overrides,
-  };
-}
-
 /** A bundle around a table. */
 function routingBundle(table: RoutingTable): RoutingBundle {
   return { table, apis: '{"unified":"apis"}\n', apisEtag: 'A1', api: '{"unified":"api"}\n', apiEtag: 'B2' };

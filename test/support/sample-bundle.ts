@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { routingTable } from '../../lab/routing-table.ts';
 import type { RoutingBundle } from '../../src/domain/routing-table.ts';
 
 /** A small valid bundle of two peers. */
@@ -7,13 +8,8 @@ export function sampleBundle(revision = 1, padding = ''): RoutingBundle {
   const api = '{"kind":"APIGroupDiscoveryList","items":[]}\n';
   const etagOf = (text: string) => createHash('sha512').update(text).digest('hex').toUpperCase();
   return {
-    table: {
-      apiVersion: 'peerdiscovery.dev/v1alpha1',
-      kind: 'RoutingTable',
-      owner: 'cluster',
-      mode: 'Route',
+    table: routingTable({
       revision,
-      serverName: 'kubernetes.default.svc',
       complete: false,
       doubts: [{ peer: 'b', reason: 'Stale', message: 'document is old' }],
       peers: [
@@ -31,7 +27,7 @@ export function sampleBundle(revision = 1, padding = ''): RoutingBundle {
           ],
         },
       ],
-    },
+    }),
     apis,
     apisEtag: etagOf(apis),
     api,

@@ -1,12 +1,12 @@
 import { gunzipSync } from 'node:zlib';
 import { expect } from 'chai';
+import { routingTable } from '../../../lab/routing-table.ts';
 import { encodeDiscoveryList } from '../../../src/domain/encode-discovery.ts';
 import type { RoutingBundle, TableGroupVersion, TablePeer } from '../../../src/domain/routing-table.ts';
 import { createUnifiedDocuments } from '../../../src/proxy/discovery/unified-documents.ts';
 import { discoveryEtag } from '../../../src/runtime/discovery-etag.ts';
 import { buildGroup, buildResource, buildVersion } from '../../support/discovery-builders.ts';
 import { aggregatedV2 } from '../../support/discovery-requests.ts';
-import { routingTable } from '../../support/proxy-under-test.ts';
 
 const kind = (name: string) => ({ group: '', version: '', kind: name });
 const core = [buildGroup('', buildVersion('v1', buildResource('pods', { responseKind: kind('Pod') })))];

@@ -1,12 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { expect } from 'chai';
+import { routingTable } from '../../../lab/routing-table.ts';
 import type { Log } from '../../../src/runtime/log.ts';
 import { silentLog } from '../../../src/runtime/log.ts';
 import type { LoopbackPeer } from '../../support/loopback-peer.ts';
 import { startLoopbackPeer } from '../../support/loopback-peer.ts';
 import { eventually } from '../../support/manual-clock.ts';
 import type { ProxyUnderTest } from '../../support/proxy-under-test.ts';
-import { groupVersion, routingTable, startProxyUnderTest } from '../../support/proxy-under-test.ts';
+import { groupVersion, startProxyUnderTest } from '../../support/proxy-under-test.ts';
 import { createTestAuthority } from '../../support/test-certificates.ts';
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void;

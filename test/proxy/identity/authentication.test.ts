@@ -2,13 +2,14 @@ import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { connect as http2Connect } from 'node:http2';
 import { expect } from 'chai';
+import { routingTable } from '../../../lab/routing-table.ts';
 import type { AuthenticationMode, ClientAuthorities } from '../../../src/proxy/ports.ts';
 import { type Log, silentLog } from '../../../src/runtime/log.ts';
 import type { LoopbackPeer } from '../../support/loopback-peer.ts';
 import { startLoopbackPeer } from '../../support/loopback-peer.ts';
 import { createManualClock } from '../../support/manual-clock.ts';
 import type { ProxyUnderTest, ProxyUnderTestOptions } from '../../support/proxy-under-test.ts';
-import { groupVersion, routingTable, startProxyUnderTest } from '../../support/proxy-under-test.ts';
+import { groupVersion, startProxyUnderTest } from '../../support/proxy-under-test.ts';
 import { createTestAuthority, type TestCertificate } from '../../support/test-certificates.ts';
 import { authorityExtensions, issueTestCertificate } from '../../support/test-pki.ts';
 

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { routingTable } from '../../../lab/routing-table.ts';
 import { parseRequestInfo, type RequestInfo } from '../../../src/domain/request-info.ts';
 import { indexTable } from '../../../src/domain/table-index.ts';
 import {
@@ -13,7 +14,7 @@ import {
   warnOfFields,
 } from '../../../src/proxy/plan/plan-request.ts';
 import type { FleetPeer } from '../../../src/proxy/servers/fleet.ts';
-import { groupVersion, routingTable } from '../../support/proxy-under-test.ts';
+import { groupVersion } from '../../support/proxy-under-test.ts';
 import { sampleBundle } from '../../support/sample-bundle.ts';
 
 const listed = ['a', 'b', 'c'].map((id, at) => ({ id, address: `10.0.0.${at + 1}:6443`, state: 'Ready' as const }));
@@ -183,6 +184,12 @@ describe('planRequest', () => {
     expect(order(plan(things, { home: undefined }))).to.deep.equal(['b', 'c']);
   });
 
+  it('sends a request home while there is no table, and doubts its 404', () => {
+    const snapshot = { bundle: undefined, index: undefined, peers: [] };
+    expect(order(plan(pods, { snapshot }))).to.deep.equal(['a']);
+    expect(rules(plan(pods, { snapshot }))).to.deep.equal(['doubt']);
+  });
+
   it('leaves a document about all servers to discovery', () => {
     expect(plan('/apis', { isDiscovery: true }).kind).to.equal('discovery');
   });
@@ -234,7 +241,8 @@ describe('isAnsweredBehind', () => {
       ['/version', false],
     ] as const)
       expect(isAnsweredBehind(infoOf(target), snapshot), target).to.equal(expected);
-    expect(isAnsweredBehind(infoOf('/apis/metrics.k8s.io/v1beta1'), { ...snapshot, index: undefined })).to.equal(false);
+    for (const target of ['/apis/metrics.k8s.io/v1beta1', '/apis/metrics.k8s.io/v1beta1/nodes'])
+      expect(isAnsweredBehind(infoOf(target), { ...snapshot, index: undefined }), target).to.equal(false);
   });
 });
 

@@ -1,12 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { expect } from 'chai';
+import { routingTable } from '../../../lab/routing-table.ts';
 import { type LoopbackPeer, startLoopbackPeer } from '../../support/loopback-peer.ts';
-import {
-  groupVersion,
-  type ProxyUnderTest,
-  routingTable,
-  startProxyUnderTest,
-} from '../../support/proxy-under-test.ts';
+import { groupVersion, type ProxyUnderTest, startProxyUnderTest } from '../../support/proxy-under-test.ts';
 import { createTestAuthority } from '../../support/test-certificates.ts';
 
 const origin = 'https://console.example';

@@ -3,11 +3,12 @@ import { type ClientHttp2Session, type ClientHttp2Stream, connect as http2Connec
 import type { Socket } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
 import { expect } from 'chai';
+import { routingTable } from '../../../lab/routing-table.ts';
 import type { LoopbackPeer } from '../../support/loopback-peer.ts';
 import { startLoopbackPeer } from '../../support/loopback-peer.ts';
 import { eventually } from '../../support/manual-clock.ts';
 import type { ProxyUnderTest } from '../../support/proxy-under-test.ts';
-import { groupVersion, routingTable, startProxyUnderTest } from '../../support/proxy-under-test.ts';
+import { groupVersion, startProxyUnderTest } from '../../support/proxy-under-test.ts';
 import { createTestAuthority } from '../../support/test-certificates.ts';
 
 const silently = () => {};

@@ -2,15 +2,11 @@ import type { ServerResponse } from 'node:http';
 import { type ClientHttp2Session, type ClientHttp2Stream, connect as http2Connect } from 'node:http2';
 import { Agent, request } from 'node:https';
 import { expect } from 'chai';
+import { routingTable } from '../../../lab/routing-table.ts';
 import { planMoves } from '../../../src/proxy/servers/level-watches.ts';
 import { type LoopbackPeer, startLoopbackPeer } from '../../support/loopback-peer.ts';
 import { createManualClock, eventually, type ManualClock } from '../../support/manual-clock.ts';
-import {
-  groupVersion,
-  type ProxyUnderTest,
-  routingTable,
-  startProxyUnderTest,
-} from '../../support/proxy-under-test.ts';
+import { groupVersion, type ProxyUnderTest, startProxyUnderTest } from '../../support/proxy-under-test.ts';
 import { createTestAuthority } from '../../support/test-certificates.ts';
 
 const plan = (counts: Record<string, number>, pinned?: string, most = 1_000) =>
