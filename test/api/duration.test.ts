@@ -26,7 +26,7 @@ describe('parseDuration', () => {
       expect(() => parseDuration(text)).to.throw(/not a duration/);
     });
 
-  it('reads back whatever formatDuration writes, in the notation that the API server accepts', () => {
+  it('reads back every output of formatDuration, in the notation that the API server accepts', () => {
     fc.assert(
       fc.property(fc.nat(), (ms) => {
         const text = formatDuration(ms);
@@ -38,7 +38,7 @@ describe('parseDuration', () => {
 });
 
 describe('formatDuration', () => {
-  it('writes the largest units first and leaves out what is zero', () => {
+  it('writes the largest units first and omits zeros', () => {
     expect([0, 250, 90_000, 7_200_000, 3_600_001].map(formatDuration)).to.deep.equal([
       '0s',
       '250ms',

@@ -35,7 +35,7 @@ const valueAt = (value: unknown, path: string): unknown =>
     .reduce<unknown>((found, name) => (found as Readonly<Record<string, unknown>>)[name], value);
 
 describe('the CustomResourceDefinition of PeerDiscovery', () => {
-  it('is in crds/ exactly as the TypeScript types give it', async () => {
+  it('is generated into crds/ exactly from the TypeScript types', async () => {
     expect(await readFile(crdFile, 'utf8')).to.equal(crdText());
   });
 
@@ -49,11 +49,11 @@ describe('the CustomResourceDefinition of PeerDiscovery', () => {
     expect(untyped.map(([path]) => path)).to.deep.equal([]);
   });
 
-  it('carries nothing that a structural schema may not have', () => {
+  it('contains nothing that a structural schema forbids', () => {
     expect(crdText()).not.to.match(/\$ref|\$id|"?const"?:|~kind|patternProperties/);
   });
 
-  it('has few enough columns for a terminal of 80, the rest in wide', () => {
+  it('has few enough columns for a terminal of 80, and more with -o wide', () => {
     const columns = customResourceDefinition().spec.versions[0]?.additionalPrinterColumns ?? [];
     const shown = columns.filter(({ priority = 0 }) => priority === 0).map(({ name }) => Math.max(name.length, 5) + 3);
     expect(shown.reduce((sum, width) => sum + width, 'a-longer-name'.length + 3)).to.be.at.most(80);
@@ -65,7 +65,7 @@ describe('the CustomResourceDefinition of PeerDiscovery', () => {
     expect(rules.filter((rule) => rule.includes('\\\\'))).to.deep.equal([]);
   });
 
-  it('takes for a static address exactly what is one, as far as IPv6 goes', () => {
+  it('accepts exactly the valid static addresses, as far as IPv6 goes', () => {
     const rule = /self\.matches\('(\^\(\[\[\].*?)'\)/.exec(JSON.stringify(schemaOfCrd()));
     // RE2 reads this as a bracket; in JavaScript it is an empty class.
     const address = new RegExp(rule?.[1]?.replace('[]]', '\\]') ?? 'no rule');
@@ -80,7 +80,7 @@ describe('the CustomResourceDefinition of PeerDiscovery', () => {
     expect(candidates.filter((host) => isIPv6(host))).to.have.length.greaterThan(200);
   });
 
-  it('has a default for every field of the spec but those that have none by nature', () => {
+  it('has a default for every field of the spec that can have one', () => {
     const fields = [...walk(schemaOfCrd())].filter(([path]) => path.startsWith('.spec') && !path.includes('[]'));
     const without = fields.filter(([, schema]) => schema.default === undefined).map(([path]) => path);
     expect(without).to.deep.equal(['.spec.tls.caBundle', '.spec.routingTable.namespace', '.spec.routingTable.name']);
@@ -97,7 +97,7 @@ describe('withDefaults', () => {
       expect(valueAt({ spec: withDefaults(undefined) }, path), path).to.deep.equal(schema.default);
   });
 
-  it('fills in what is missing inside a section that is there', () => {
+  it('adds missing fields to a section that exists', () => {
     expect(withDefaults({ polling: { interval: '3s' } }).polling).to.deep.equal({
       interval: '3s',
       timeout: '5s',
@@ -111,7 +111,7 @@ describe('withDefaults', () => {
     expect(withDefaults(spec).tls).to.deep.equal({ caBundle: 'AA==', serverName: 'kubernetes.default.svc' });
   });
 
-  it('changes neither its argument nor the defaults of the next caller', () => {
+  it('changes neither its argument nor the defaults of the next call', () => {
     const spec = { polling: {} };
     const first = withDefaults(spec);
     (first.addresses.sources as string[]).pop();
@@ -119,7 +119,7 @@ describe('withDefaults', () => {
     expect(withDefaults(spec).addresses.sources).to.have.length(5);
   });
 
-  it('gives durations in the order that the rules demand', () => {
+  it('returns durations in the order that the rules demand', () => {
     const { polling, staleAfter, goneAfter } = withDefaults({});
     expect(parseDuration(polling.interval)).to.be.lessThan(parseDuration(staleAfter));
     expect(parseDuration(staleAfter)).to.be.at.most(parseDuration(goneAfter));

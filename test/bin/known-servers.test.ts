@@ -36,14 +36,14 @@ describe('rememberServers', () => {
     return rememberServers({ client, file: path, policy: createAddressPolicy([]), log });
   }
 
-  it('begins with what an earlier process knew', () => {
+  it('starts with the servers that an earlier process knew', () => {
     start().learn('cluster', at(b, a));
     start();
     expect(told).to.deep.equal([at(a, b), at(a, b)]);
     expect(readdirSync(folder)).to.deep.equal(['servers.json']);
   });
 
-  it('tells and writes only what is new', () => {
+  it('reports and writes only changes', () => {
     const servers = start();
     servers.learn('cluster', at(a, b));
     writeFileSync(file, 'touched');
@@ -55,7 +55,7 @@ describe('rememberServers', () => {
     expect(JSON.parse(readFileSync(file, 'utf8'))).to.deep.equal({ servers: at(a, b, c) });
   });
 
-  it('unites what several sources know, and drops one that is gone', () => {
+  it('unites the servers of several sources, and drops one that is gone', () => {
     const servers = start();
     servers.learn('blue', at(a, b));
     servers.learn('green', at(b, c));
@@ -65,7 +65,7 @@ describe('rememberServers', () => {
     expect(told.at(-1)).to.deep.equal(at(a, b));
   });
 
-  it('keeps what it knew where a source knows none, and where the last source is gone', () => {
+  it('keeps its servers if a source knows none, and if the last source is gone', () => {
     const servers = start();
     servers.learn('cluster', at(a));
     servers.learn('cluster', []);
@@ -74,13 +74,13 @@ describe('rememberServers', () => {
     expect(JSON.parse(readFileSync(file, 'utf8'))).to.deep.equal({ servers: at(a) });
   });
 
-  it('takes no address from the file that may not be used', () => {
+  it('takes no forbidden address from the file', () => {
     writeFileSync(file, JSON.stringify({ servers: at(a, '127.0.0.1:6443', 'metadata.example:80', '10.0.0.9') }));
     start();
     expect(told).to.deep.equal([at(a)]);
   });
 
-  it('needs no file, and says nothing of one that is not there yet', () => {
+  it('needs no file, and does not log that one is missing', () => {
     start().learn('cluster', at(a));
     start(undefined);
     expect(warnings).to.deep.equal([]);
@@ -90,14 +90,14 @@ describe('rememberServers', () => {
   });
 
   for (const text of ['', '[]', '{"servers": ["10.0.0.1:6443"]}', '{"servers": [null]}'])
-    it(`says that a file which holds ${text || 'nothing'} cannot be read, and goes on`, () => {
+    it(`reports that a file which holds ${text || 'nothing'} cannot be read, and continues`, () => {
       writeFileSync(file, text);
       start().learn('cluster', at(a));
       expect(warnings).to.deep.equal(['cannot read the known kube-apiservers from --known-servers-file']);
       expect(told).to.deep.equal([at(a)]);
     });
 
-  it('says that the file cannot be written, and uses the servers', () => {
+  it('reports that the file cannot be written, and uses the servers', () => {
     start(join(folder, 'no', 'folder')).learn('cluster', at(a));
     expect(warnings).to.deep.equal(['cannot write the known kube-apiservers to --known-servers-file']);
     expect(told).to.deep.equal([at(a)]);
@@ -146,7 +146,7 @@ describe('followStatuses', () => {
     await eventually(() => server.watches.length > 0);
   }
 
-  it('learns the servers of every object, by the name that each gives, as long as the object is there', async () => {
+  it('learns the servers of every object, by name, as long as the object exists', async () => {
     put('blue', {}, [a, b]);
     put('green', { tls: { serverName: 'api.example' } }, [c]);
     await follow();
@@ -160,7 +160,7 @@ describe('followStatuses', () => {
     expect([...known]).to.deep.equal([['blue', at(a)]]);
   });
 
-  it('learns no address that the spec does not allow, and none of servers that are not kube-apiservers', async () => {
+  it('learns no address that the spec forbids, and no server that is not a kube-apiserver', async () => {
     put('blue', { addresses: { allowedCIDRs: ['10.0.0.2/32'] } }, [a, b]);
     put('other', { leases: { labelSelector: 'app=other' } }, [c]);
     await follow();

@@ -25,7 +25,7 @@ describe('GET /status', () => {
   });
   after(() => stopping.abort());
 
-  it('is a page whose policy lets nothing run or load but its own style and script', async () => {
+  it('is a page whose policy permits only its own style and script', async () => {
     const response = await fetch(url);
     const page = await response.text();
     expect(response.status).to.equal(200);
@@ -48,13 +48,13 @@ describe('GET /status', () => {
     expect(page).not.to.match(/ (style|on\w+)="/);
   });
 
-  it('gives its data to programs, searched in the same way', async () => {
+  it('serves its data to programs, with the same search', async () => {
     const response = await fetch(`${url}?format=json&q=deploy`);
     expect(response.headers.get('content-type')).to.equal('application/json');
     expect(await response.json()).to.have.nested.property('objects[0].served.rows[0].resource', 'deployments.v1.apps');
   });
 
-  it('is read-only, and is 503 in a replica that knows nothing', async () => {
+  it('is read-only, and answers 503 in a replica without data', async () => {
     expect((await fetch(url, { method: 'POST' })).status).to.equal(405);
     const head = await fetch(url, { method: 'HEAD' });
     expect([head.status, await head.text()]).to.deep.equal([200, '']);

@@ -28,12 +28,12 @@ describe('the commands of README, guides and references', () => {
   const isTried = (text: string) => blocks.some((block) => block.startsWith(text));
   const describeBlock = ({ guide, text }: CommandBlock) => `${guide}:\n${text}`;
 
-  it('are run by a test as they stand, or say why not', () => {
+  it('are run by a test unchanged, or say why not', () => {
     const forgotten = commandBlocks().filter(({ text, notRun }) => notRun === undefined && !isTried(text));
     expect(forgotten.map(describeBlock)).to.deep.equal([]);
   });
 
-  it('say so only where no test runs them', () => {
+  it('say so only if no test runs them', () => {
     const wrong = commandBlocks().filter(({ text, notRun }) => notRun !== undefined && isTried(text));
     expect(wrong.map(describeBlock)).to.deep.equal([]);
     expect(tried.size).to.be.greaterThan(15);

@@ -21,7 +21,7 @@ const workloads = documents
 const podOf = (workload: V1Deployment | V1DaemonSet) => workload.spec?.template.spec;
 
 describe('the manifests', () => {
-  it('are all of operator, proxy and front proxy', () => {
+  it('cover operator, proxy and front proxy', () => {
     expect(workloads.map(({ metadata }) => metadata?.name)).to.have.members([
       'peerdiscovery-operator',
       'peerdiscovery-proxy',
@@ -55,7 +55,7 @@ describe('the manifests', () => {
     });
 
   for (const workload of workloads)
-    it(`keep ${workload.metadata?.name} to what Pod Security calls restricted, with requests and probes`, () => {
+    it(`keep ${workload.metadata?.name} within the restricted Pod Security profile, with requests and probes`, () => {
       const pod = podOf(workload);
       const container = pod?.containers[0];
       expect(pod?.securityContext).to.deep.include({ runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } });
@@ -71,7 +71,7 @@ describe('the manifests', () => {
     });
 
   for (const workload of workloads.filter(({ metadata }) => metadata?.name !== 'peerdiscovery-operator'))
-    it(`give ${workload.metadata?.name} the memory that its clients may make it take`, () => {
+    it(`give ${workload.metadata?.name} the memory that its clients may make it use`, () => {
       const container = podOf(workload)?.containers[0];
       const args = (container?.args ?? []).slice(1).map((arg) => arg.replace(/\$\(\w+\)/g, '192.0.2.1'));
       const parsed = parseProxyFlags(args);
@@ -83,7 +83,7 @@ describe('the manifests', () => {
       expect(Number(given) * 1024 * 1024).to.be.at.least(1.2 * workers * worstCaseBytes(limits));
     });
 
-  it('grant no wildcard, and impersonation in its own component alone', () => {
+  it('grant no wildcard, and grant impersonation only in its own component', () => {
     const roles = documents.filter(({ object }) => ['Role', 'ClusterRole'].includes(object?.kind));
     expect(roles).to.have.length.greaterThan(5);
     for (const { name, object } of roles)

@@ -20,16 +20,16 @@ const down = { kind: 'unreachable', detail: 'refused' } as const;
 const assess = (seen: Partial<PeerObservation>) => assessPeer({ ...well, ...seen }, bounds, now);
 
 describe('assessPeer', () => {
-  it('calls a server ready that answers and whose discovery is fresh', () => {
+  it('calls a server ready if it answers and its discovery is fresh', () => {
     expect(assess({})).to.include({ state: 'Ready', live: true, fresh: true, retained: true });
   });
 
-  it('gives no new work to a draining server but keeps what it serves', () => {
+  it('gives no new work to a draining server, but keeps its resources', () => {
     const verdict = assess({ probe: { kind: 'notReady', detail: 'shutdown' } });
     expect(verdict).to.include({ state: 'NotReady', live: true, fresh: true, retained: true });
   });
 
-  it('gives no work to a server that refuses everybody because it has just started', () => {
+  it('gives no work to a server that refuses all users because it has just started', () => {
     const probe = { kind: 'unauthorized', detail: 'HTTP 403 from /readyz' } as const;
     const { documentsAt: _, ...unread } = well;
     for (const seen of [well, unread]) {
@@ -40,20 +40,20 @@ describe('assessPeer', () => {
     expect(assess({ mayBeStarting: true })).to.include({ state: 'Ready' });
   });
 
-  it('calls a server stale whose document is older than the bound', () => {
+  it('calls a server stale if its document is older than the limit', () => {
     const fetchFailure = { reason: 'Malformed', message: 'not JSON' };
     const verdict = assess({ documentsAt: now - 60_000, fetchFailure });
     expect(verdict).to.include({ state: 'Stale', reason: 'Malformed', live: true, fresh: false, retained: true });
   });
 
-  it('keeps a crashed server in mind until it counts as gone', () => {
+  it('keeps a crashed server until it counts as gone', () => {
     const leaseChangedAt = now - leaseAbandonedAfterMs;
     const crashed = { probe: down, leaseChangedAt, unreachableSince: now - 299_999 };
     expect(assess(crashed)).to.include({ state: 'Unreachable', live: false, retained: true });
     expect(assess({ ...crashed, unreachableSince: now - 300_000 })).to.include({ state: 'Gone', retained: false });
   });
 
-  it('calls nothing fresh that is not live, however lately it was read', () => {
+  it('calls no server fresh that is not live, however recently it was read', () => {
     const departed = { probe: down, leaseChangedAt: now - leaseAbandonedAfterMs, documentsAt: now - 1 };
     expect(assess({ ...departed, unreachableSince: now - 1 })).to.include({
       live: false,
@@ -63,7 +63,7 @@ describe('assessPeer', () => {
     expect(assess({ ...departed, leaseChangedAt: now })).to.include({ live: true, fresh: true });
   });
 
-  it('takes a server for live that does not answer but renews its Lease', () => {
+  it('takes a server for live if it does not answer but renews its Lease', () => {
     expect(assess({ probe: down, unreachableSince: now - 900_000 })).to.include({
       state: 'Unreachable',
       live: true,
@@ -71,13 +71,13 @@ describe('assessPeer', () => {
     });
   });
 
-  it('does not take the silence of the Lease watch for the silence of the server', () => {
+  it('does not take a silent Lease watch for a silent server', () => {
     const silent = { ...well, probe: down, unreachableSince: now - 900_000, leaseChangedAt: now - 900_000 };
     expect(assessPeer(silent, bounds, now, now - 890_000)).to.include({ live: true });
     expect(assessPeer(silent, bounds, now)).to.include({ live: false });
   });
 
-  it('doubts for a Lease whose address another one has, while it is renewed', () => {
+  it('is in doubt about a Lease whose address another one has, while it is renewed', () => {
     const peer = { id: 'b', displacedBy: 'a', lease: { name: 'b', holderIdentity: 'x', renewTime: '1' } };
     const displaced = { peer, leaseChangedAt: now - 1_000 };
     const verdict = assessPeer(displaced, bounds, now);
@@ -85,7 +85,7 @@ describe('assessPeer', () => {
     expect(assessPeer({ peer, leaseChangedAt: now - leaseAbandonedAfterMs }, bounds, now).state).to.equal('Gone');
   });
 
-  it('lets go of a server that has left and whose address another host has, or is refused now', () => {
+  it('drops a server that has left and whose address another host has, or is now refused', () => {
     const { leaseChangedAt: _at, documents: _documents, ...left } = well;
     const refused = { kind: 'refused', detail: 'another name' } as const;
     expect(assessPeer({ ...left, probe: refused, unreachableSince: now - 1_000 }, bounds, now).state).to.equal('Gone');
@@ -106,7 +106,7 @@ describe('assessPeer', () => {
     expect(verdict).to.include({ state: 'Refused', reason: 'AddressRefused', live: true });
   });
 
-  it('gives no work to a server that was restarted and has not yet been asked', () => {
+  it('gives no work to a restarted server that has not been probed yet', () => {
     const { documentsAt: _at, probe: _probe, ...restarted } = well;
     expect(assessPeer(restarted, bounds, now)).to.include({ state: 'NotReady', live: true, fresh: false });
   });
@@ -122,7 +122,7 @@ describe('assessPeer', () => {
     });
   });
 
-  it('doubts a server that is listed without a Lease and does not answer, until it counts as gone', () => {
+  it('is in doubt about a listed server without a Lease or an answer, until it counts as gone', () => {
     for (const source of ['Static', 'EndpointSlice'] as const) {
       const peer = { id: 'x', address: '10.0.0.9:6443', source };
       const silent = { peer, probe: down, unreachableSince: now - 299_999 };
@@ -146,7 +146,7 @@ describe('assessPeer', () => {
     });
   });
 
-  it('retains documents only where there are some, and only until the server counts as gone', () => {
+  it('retains only documents that exist, and only until the server counts as gone', () => {
     const silent = { probe: down, leaseChangedAt: now - leaseAbandonedAfterMs };
     const { documents: _, ...unread } = well;
     expect(assessPeer(unread, bounds, now).retained).to.equal(false);
@@ -154,14 +154,14 @@ describe('assessPeer', () => {
     expect(assess({ ...silent, unreachableSince: now - 300_000 })).to.include({ state: 'Gone', retained: false });
   });
 
-  it('calls a server returning for five seconds after it came back, while it is ready', () => {
+  it('calls a ready server returning for five seconds after it came back', () => {
     expect(assess({ returnedAt: now - 4_999 }).returning).to.equal(true);
     expect(assess({ returnedAt: now - 5_000 })).not.to.have.property('returning');
     const draining = { probe: { kind: 'notReady', detail: 'shutdown' } as const, returnedAt: now };
     expect(assess(draining)).not.to.have.property('returning');
   });
 
-  it('leaves a server that an earlier leader found ready the requests for what it serves', () => {
+  it('leaves requests with a server that an earlier leader found ready', () => {
     const { probe: _, ...unasked } = well;
     expect(assessPeer({ ...unasked, wasReady: true }, bounds, now)).to.include({
       state: 'Stale',
@@ -179,7 +179,7 @@ describe('assessPeer', () => {
     expect(assess({ ...silent, peer: { ...peer, lease, endpoint: true } })).to.include({ live: true });
   });
 
-  it('says of a departed server without an address whether it is forgotten', () => {
+  it('says whether a departed server without an address is forgotten', () => {
     const leaseChangedAt = now - leaseAbandonedAfterMs;
     const { address: _, ...peer } = well.peer;
     const departed = assess({ peer, leaseChangedAt, unreachableSince: now - 1_000 });
@@ -189,7 +189,7 @@ describe('assessPeer', () => {
     expect(assess({ peer: { ...peer, displacedBy: 'b' } }).reason).to.equal('DuplicateAddress');
   });
 
-  it('calls nothing fresh without documents, or before they were read', () => {
+  it('calls no server fresh without documents, or before they were read', () => {
     const { documents: _, ...without } = well;
     expect(assessPeer(without, bounds, now)).to.include({ state: 'Stale', reason: 'NotYetFetched', fresh: false });
     const { documentsAt: __, ...unread } = well;

@@ -28,7 +28,7 @@ describe('closestName', () => {
     it(`finds ${wanted ?? 'nothing'} for ${JSON.stringify(text)}`, () =>
       expect(closestName(text, commands)).to.equal(wanted));
 
-  it('counts every letter that differs, and a swap only of two neighbours', () => {
+  it('counts every different letter, but a swap only of two neighbours', () => {
     for (const [text, name] of [
       ['abcd', 'abxy'],
       ['zzab', 'zzbc'],

@@ -7,7 +7,7 @@ const indexOf = (hashes: Record<string, string>) => ({
 });
 
 describe('compareSchemas', () => {
-  it('names the group-versions whose hashes differ, and who gives which', () => {
+  it('names the group-versions whose hashes differ, and the peers of each hash', () => {
     const old = indexOf({ '/v1': '1', 'apps/v1': '2', 'gone/v1': '3' });
     const young = indexOf({ '/v1': '9', 'apps/v1': '2', 'new/v1': '4' });
     expect(
@@ -28,7 +28,7 @@ describe('compareSchemas', () => {
     ]);
   });
 
-  it('says nothing of one peer, or of peers that all give the same', () => {
+  it('reports nothing for one peer, or for peers with equal hashes', () => {
     const schemas = indexOf({ 'apps/v1': '2' });
     expect(compareSchemas([])).to.deep.equal([]);
     expect(compareSchemas([{ id: 'a', schemas }])).to.deep.equal([]);

@@ -12,7 +12,7 @@ describe('compareUtf8', () => {
     expect(['ab', 'a', 'B', '9', '10', ''].sort(compareUtf8)).to.deep.equal(['', '10', '9', 'B', 'a', 'ab']);
   });
 
-  it('orders any text as its bytes are ordered', () => {
+  it('orders any text by its bytes', () => {
     const text = fc.string({
       unit: fc.oneof(fc.constantFrom('a', 'é', '\ud7ff', '\ue000', '\ufffd', '😀'), fc.string()),
     });

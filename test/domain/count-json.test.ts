@@ -6,12 +6,12 @@ const bounds = { maxContainers: 3, maxCommas: 4, maxNames: 2 };
 const check = (text: string, within = bounds) => findJsonExcess(Buffer.from(text), within);
 
 describe('findJsonExcess', () => {
-  it('lets a text through that holds no more than it may', () => {
+  it('accepts a text within its limits', () => {
     expect(check('{"a":[1,2,3,4,5],"b":{}}', { ...bounds, maxCommas: 5 })).to.equal(undefined);
     expect(check('')).to.equal(undefined);
   });
 
-  it('names the bound that a text exceeds', () => {
+  it('names the limit that a text exceeds', () => {
     expect(check('[{},{},{}]')).to.equal('it has more than 3 objects and lists');
     expect(check('[[[[')).to.equal('it has more than 3 objects and lists');
     expect(check('[1,2,3,4,5,6]')).to.equal('it has more than 4 values');
@@ -27,12 +27,12 @@ describe('findJsonExcess', () => {
     expect(check('{"a":"b:c:d:e","b":"\\"c\\":1, \\"d\\":2"}', many)).to.equal(undefined);
   });
 
-  it('refuses what is quick to send and takes seconds to read: millions of members, each of another name', () => {
+  it('refuses JSON that is quick to send but takes seconds to read: millions of members with different names', () => {
     const members = Array.from({ length: 250_000 }, (_, at) => `"name-${at}":1`).join(',');
     expect(findJsonExcess(Buffer.from(`{${members}}`))).to.equal('it has more than 200000 names');
   });
 
-  it('lets nothing through that holds more, whatever is in its strings', () => {
+  it('accepts nothing beyond the limits, whatever is in its strings', () => {
     const count = (value: unknown): number =>
       typeof value !== 'object' || value === null
         ? 0

@@ -11,19 +11,19 @@ const address = (id: string, more: object = {}, live = true) =>
   ({ seen: { peer: { id, source: 'EndpointSlice', ...more } }, assessment: { reason: 'Ready', live } }) as PeerView;
 
 describe('countServers', () => {
-  it('takes Leases without an address for the servers at the addresses without a Lease, both sorted', () => {
+  it('matches Leases without an address to addresses without a Lease, both sorted', () => {
     const views = [lease('b'), address('10.0.0.2:6443'), lease('a'), address('10.0.0.1:6443')];
     expect(countServers(views)).to.deep.equal({ leases: ['a', 'b'], addresses: ['10.0.0.1:6443', '10.0.0.2:6443'] });
   });
 
-  it('allows for more addresses than Leases, but not for fewer', () => {
+  it('permits more addresses than Leases, but not fewer', () => {
     const addresses = [address('10.0.0.1:6443'), address('10.0.0.2:6443')];
     expect(countServers([lease('a'), ...addresses])).to.deep.include({ leases: ['a'] });
     expect(countServers([lease('a'), lease('b'), lease('c'), ...addresses])).to.equal(undefined);
     expect(countServers(addresses)).to.equal(undefined);
   });
 
-  it('does not count a Lease whose address another has', () => {
+  it('does not count a Lease whose address belongs to another one', () => {
     expect(countServers([lease('a', 'DuplicateAddress'), address('10.0.0.1:6443')])).to.equal(undefined);
   });
 
@@ -38,7 +38,7 @@ describe('countServers', () => {
 });
 
 describe('withoutCounted', () => {
-  it('removes the Leases of the count and nothing else', () => {
+  it('removes only the Leases of the count', () => {
     const views = [lease('a'), lease('b'), address('10.0.0.1:6443')];
     expect(withoutCounted(views, { leases: ['a'], addresses: ['10.0.0.1:6443'] })).to.deep.equal(views.slice(1));
   });

@@ -9,7 +9,7 @@ const local = { spec: { group: 'apps', version: 'v1' } };
 const now = 1_000_000;
 
 describe('classifyDefined', () => {
-  it('knows the served versions of CRDs, and the APIServices that another server backs', () => {
+  it('knows the served versions of CRDs, and the APIServices with another server', () => {
     const { custom, aggregated: groups } = classifyDefined(
       [crd('gizmos', { name: 'v1', served: true }, { name: 'v1alpha1', served: false })],
       [aggregated, local, { spec: { group: 'batch', version: 'v1', service: null } }],
@@ -20,7 +20,7 @@ describe('classifyDefined', () => {
     expect([...groups]).to.deep.equal(['metrics.k8s.io/v1']);
   });
 
-  it('remembers for a minute what was deleted, and forgets it at once if it comes back', () => {
+  it('remembers a deleted group-version for a minute, or until it comes back', () => {
     const first = classifyDefined([crd('gizmos', { name: 'v1', served: true })], [aggregated], undefined, now);
     const deleted = classifyDefined([], [], first, now + 1_000);
     expect([...deleted.deletedAt]).to.have.deep.members([
@@ -33,7 +33,7 @@ describe('classifyDefined', () => {
     expect([...again.deletedAt.keys()]).to.deep.equal(['metrics.k8s.io/v1']);
   });
 
-  it('does not take a group-version for deleted that passes from an aggregated server to this one, or to a CRD', () => {
+  it('does not take a group-version for deleted that moves from an aggregated server to this one, or to a CRD', () => {
     const first = classifyDefined([], [aggregated], undefined, now);
     const own = { spec: { group: 'metrics.k8s.io', version: 'v1' } };
     expect(classifyDefined([], [own], first, now + 1_000).deletedAt.size).to.equal(0);

@@ -51,7 +51,7 @@ function flatten(served: ReturnType<typeof derive>): Record<string, readonly num
 }
 
 describe('deriveTable', () => {
-  it('says who serves what, with and without a memo, after any sequence of changes', () => {
+  it('lists which peer serves which resource, with and without a memo, after any sequence of changes', () => {
     const random = seededRandom(5);
     const newest = generateGroups(60, random);
     const older = olderRelease(newest, random);
@@ -104,7 +104,7 @@ describe('deriveTable', () => {
     expect(originsOf(['g/v1/r'], ['g/v1'])).to.deep.equal(['g Aggregated', 'h BuiltIn']);
   });
 
-  it('keeps the rows of group-versions that nobody changed, and one object for each set of peers', () => {
+  it('keeps the rows of unchanged group-versions, and one object for each set of peers', () => {
     const random = seededRandom(6);
     const newest = generateGroups(200, random);
     const memo = createTableMemo();
@@ -128,7 +128,7 @@ describe('findDivergences', () => {
     buildGroup('g', buildVersion('v1', buildResource('r', more))),
   ];
 
-  it('says which field differs and which peers say what', () => {
+  it('names the field that differs, and the value of each peer', () => {
     const found = compare([one({}), one({ verbs: ['list', 'get', 'watch'], scope: 'Cluster' }), one({})]);
     expect(found).to.deep.equal([
       {
@@ -157,7 +157,7 @@ describe('findDivergences', () => {
     ]);
   });
 
-  it('notices every field, also of a subresource, but not the order of a list or what is the same', () => {
+  it('notices every field, also of a subresource, but not the order of a list or equal values', () => {
     const kind = { group: 'g', version: 'v1', kind: 'K' };
     const status = { subresource: 'status', responseKind: kind, acceptedTypes: [kind], verbs: ['get'] };
     const base = { responseKind: kind, shortNames: ['s', 't'], categories: ['c'], subresources: [status] };
@@ -178,7 +178,7 @@ describe('findDivergences', () => {
     expect(fieldsOf({ subresources: [] })).to.deep.equal([['status']]);
   });
 
-  it('lists whole resources before subresources, and compares only the peers that it is told to', () => {
+  it('lists whole resources before subresources, and compares only the given peers', () => {
     const list = (...names: string[]) => [
       buildGroup(
         'g',

@@ -11,7 +11,7 @@ import { buildGroup, buildResource, buildVersion } from '../support/discovery-bu
 const kind = (name: string, group = '', version = '') => ({ group, version, kind: name });
 
 describe('legacy lists of a unified document', () => {
-  it('write fields in the order of kube-apiserver, group and version only where they differ', () => {
+  it("write fields in kube-apiserver's order, and group and version only if they differ", () => {
     const deployments = buildResource('deployments', {
       singularResource: 'deployment',
       responseKind: kind('Deployment'),
@@ -26,7 +26,7 @@ describe('legacy lists of a unified document', () => {
     );
   });
 
-  it('leave out a group and version that are those of the list, as for CRDs', () => {
+  it('omit a group and version that equal those of the list, as for CRDs', () => {
     const widgets = buildResource('widgets', { responseKind: kind('Widget', 'example.com', 'v1') });
     const list = JSON.stringify(legacyResourceList('example.com', buildVersion('v1', widgets)));
     expect(list).to.contain('"namespaced":true,"kind":"Widget"');
@@ -60,7 +60,7 @@ describe('legacy lists of a unified document', () => {
     expect(legacyGroup(buildGroup('empty'))).to.equal(undefined);
   });
 
-  it('leave out a parent that was invented for its subresources', () => {
+  it('omit a parent that was invented for its subresources', () => {
     const orphan = buildResource('orphans', {
       responseKind: kind(''),
       verbs: null,
@@ -71,7 +71,7 @@ describe('legacy lists of a unified document', () => {
     expect(list).to.have.nested.property('resources[0].name', 'orphans/status');
   });
 
-  it('are what the aggregated form is made of: there and back is the same', () => {
+  it('give the same aggregated document after a round trip', () => {
     const group = buildGroup(
       'g',
       buildVersion(

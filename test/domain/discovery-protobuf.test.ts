@@ -12,7 +12,7 @@ describe('discovery as protobuf', () => {
     );
   });
 
-  it('writes fields that are no pointers even when they are empty', () => {
+  it('writes non-pointer fields even when they are empty', () => {
     const resource = buildResource('things', {
       responseKind: { group: '', version: '', kind: 'Thing' },
       verbs: ['get'],

@@ -45,7 +45,7 @@ describe('encodeDiscoveryList', () => {
     );
   });
 
-  it('leaves out what Go leaves out when empty, and only that', () => {
+  it('omits empty fields exactly as Go does', () => {
     const resource = {
       resource: '',
       scope: '',
@@ -93,7 +93,7 @@ describe('encodeDiscoveryList', () => {
     expect(encodeDiscoveryList([{ name: 'a\ud800' }], hashed)).to.contain('"a\ufffd"');
   });
 
-  it('takes no text that looks like an escape for one', () => {
+  it('does not take text that looks like an escape for one', () => {
     const written = (name: string) => encodeDiscoveryList([{ name }], hashed);
     expect(written('\\ud800')).to.contain('"\\\\ud800"');
     expect(written('\\\ud800')).to.contain('"\\\\\ufffd"');

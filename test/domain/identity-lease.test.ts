@@ -9,7 +9,7 @@ const good = {
 };
 
 describe('identityLeaseName', () => {
-  it('gives the name that a real kube-apiserver on master-1 has', () => {
+  it('returns the name that a real kube-apiserver on master-1 has', () => {
     expect(identityLeaseName('master-1')).to.equal(name);
   });
 });
@@ -20,7 +20,7 @@ describe('readIdentityLease', () => {
     return 'problem' in read ? read.problem.reason : undefined;
   };
 
-  it('reads a Lease as servers before 1.36 write it, without an address', () => {
+  it('reads a Lease without an address, as servers before 1.36 write it', () => {
     expect(readIdentityLease(good, identityLeaseName)).to.deep.equal({
       peer: { name, hostname: 'master-1', holderIdentity: `${name}_1`, renewTime: '2026-01-01T00:00:00.000000Z' },
     });
@@ -32,7 +32,7 @@ describe('readIdentityLease', () => {
     expect(read).to.have.nested.property('peer.annotatedAddress', '10.0.0.1:6443');
   });
 
-  it('reports a Lease that nobody holds', () => {
+  it('reports a Lease without a holder', () => {
     expect(reasonOf({ ...good, spec: { renewTime: 'x' } })).to.equal('NoHolder');
     expect(reasonOf({ ...good, spec: { ...good.spec, holderIdentity: null } })).to.equal('NoHolder');
     expect(reasonOf({ ...good, spec: { ...good.spec, holderIdentity: '' } })).to.equal('NoHolder');
@@ -44,12 +44,12 @@ describe('readIdentityLease', () => {
     expect(reasonOf({ ...good, spec: { holderIdentity: 'x', renewTime: null } })).to.equal('NoRenewTime');
   });
 
-  it('reports a Lease whose name is not the one that its hostname gives', () => {
+  it('reports a Lease whose name does not match its hostname', () => {
     expect(reasonOf({ ...good, metadata: { ...good.metadata, name: 'apiserver-forged' } })).to.equal('Foreign');
     expect(reasonOf({ ...good, metadata: { name } })).to.equal('Foreign');
   });
 
-  it('takes any name from servers other than kube-apiserver, with or without a hostname', () => {
+  it('accepts any name from servers other than kube-apiserver, with or without a hostname', () => {
     const spec = { holderIdentity: 'x', renewTime: 'y' };
     expect(readIdentityLease({ metadata: { name: 'theirs' }, spec })).to.deep.equal({
       peer: { name: 'theirs', ...spec },

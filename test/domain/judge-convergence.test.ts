@@ -54,7 +54,7 @@ const unknown = (why: string) => `Unknown: the operator does not know what every
 const alike = 'True: all kube-apiservers are ready and serve the same APIs';
 
 describe('judgeConvergence', () => {
-  it('names a server that is away from its going until it is forgotten, and says nothing else meanwhile', () => {
+  it('names a server that is away until it is forgotten, and keeps its message meanwhile', () => {
     const left = 1_000;
     const fleet = (now: number) => [server('new-1', now), server('new-2', now), server('old-1', left, away(left))];
     expect(story(fleet, left, left + 400_000)).to.deep.equal([unknown('old-1 is Unreachable'), alike]);
@@ -67,7 +67,7 @@ describe('judgeConvergence', () => {
     expect(story(fleet, 0, 299_000)).to.deep.equal([unknown('old-1 is Unreachable')]);
   });
 
-  it('does so for a server without a Lease, and for one whose address somebody else has', () => {
+  it('does so for a server without a Lease, and for one whose address another one has', () => {
     const listed = server('static', 0, away(0));
     const { lease: _, ...peer } = listed.peer;
     const taken = server('taken', 0, {
@@ -78,7 +78,7 @@ describe('judgeConvergence', () => {
     expect(story(fleet, 0, 299_000)).to.deep.equal([unknown('static is Unreachable, taken is Refused')]);
   });
 
-  it('knows what a server serves that answers and is not ready, but not that it will serve the same', () => {
+  it('knows what a server serves that answers but is not ready, but not whether it will serve the same', () => {
     const hung = (apis = young) => server('old-1', 0, { probe: { kind: 'notReady', detail: 'etcd failed' } }, apis);
     expect(judge([server('new-1', 0), hung()], 0)).to.deep.equal({
       status: 'Unknown',
@@ -88,7 +88,7 @@ describe('judgeConvergence', () => {
     expect(judge([server('new-1', 0), hung(old)], 0)).to.include({ status: 'False', reason: 'Divergent' });
   });
 
-  it('is not True while a server has only just come back, so that one which comes and goes makes no flicker', () => {
+  it('is not True while a server has only just come back, so that a flapping one makes no flicker', () => {
     const cycleMs = 10_000;
     const flickering = (now: number) => {
       const begun = now - (now % cycleMs);
@@ -112,7 +112,7 @@ describe('judgeConvergence', () => {
     expect(judge([server('a', 0)], 0).reason).to.equal('SameAPIs');
   });
 
-  it('is Unknown while the table has doubts, and names the peer in doubt, or else the doubt', () => {
+  it('is Unknown while the table is in doubt, and names the peer in doubt, or else the doubt', () => {
     const views = [server('a', 0)].map((seen) => ({ seen, assessment: assessPeer(seen, bounds, 0) }));
     const doubt = (peer: string) => [{ peer, reason: 'Deleted', message: 'it is being asked again' }];
     expect(judgeConvergence(views, { doubts: doubt('apiserver-a'), divergent: [] })).to.deep.equal({
@@ -125,7 +125,7 @@ describe('judgeConvergence', () => {
     );
   });
 
-  it('names servers in the order of their ids, exactly ten of ten', () => {
+  it('names exactly ten of ten servers, in the order of their ids', () => {
     const many = Array.from({ length: 10 }, (_, index) => server(`s-${index}`, 0, away(0)));
     const names = many.map(({ peer }) => `${peer.hostname} is Unreachable`).join(', ');
     expect(judge([...many.reverse(), server('z', 0)], 0).message).to.equal(unknown(names).slice('Unknown: '.length));

@@ -54,16 +54,16 @@ function judge(peers: readonly ComparedPeer[], remembered?: RememberedVerdicts, 
 }
 
 describe('judgeFields', () => {
-  it('finds nothing where all servers are of one version and schema', () => {
+  it('finds nothing if all servers have one version and schema', () => {
     expect(judge([peer('a', 'v1.36.3', 'old'), peer('b', 'v1.36.3', 'old')])).to.equal(undefined);
   });
 
-  it('lets a kind stay home whose text is the same in both versions', () => {
+  it('keeps a kind at home if its text is the same in both versions', () => {
     const same = knowledgeOf({ 'a/v1': { one: old, two: old } });
     expect(judge([peer('a', 'v1.35.4', 'one'), peer('b', 'v1.36.3', 'two')], undefined, same)).to.equal(undefined);
   });
 
-  it('lets a kind leave home whose text is the same but names a feature gate, and anybody stand in', () => {
+  it('does not keep a kind at home if its equal text names a feature gate, and permits any stand-in', () => {
     const gated = thing({ name: 'a name. Requires the Naming feature gate to be enabled.' });
     const same = knowledgeOf({ 'a/v1': { one: gated, two: gated } });
     const verdict = judge([peer('a', 'v1.35.4', 'one'), peer('b', 'v1.36.3', 'two')], undefined, same);
@@ -71,7 +71,7 @@ describe('judgeFields', () => {
     expect(judge([peer('a', 'v1.36.1', 'one'), peer('b', 'v1.36.3', 'two')], undefined, same)).to.equal(undefined);
   });
 
-  it('chooses those that know all fields, and lets nobody stand in that lacks one', () => {
+  it('chooses the servers that know all fields, and permits no stand-in that lacks one', () => {
     expect(
       judge([peer('a', 'v1.35.4', 'old'), peer('b', 'v1.36.3', 'young'), peer('c', 'v1.36.3', 'young')]),
     ).to.deep.include({
@@ -83,7 +83,7 @@ describe('judgeFields', () => {
     });
   });
 
-  it('chooses the newest where a field only graduates, and lets the others stand in', () => {
+  it('chooses the newest if a field only graduates, and permits the others as stand-ins', () => {
     expect(judge([peer('a', 'v1.35.4', 'old'), peer('b', 'v1.36.3', 'graduated')])).to.deep.include({
       writers: [1],
       standIns: [0],
@@ -91,7 +91,7 @@ describe('judgeFields', () => {
     });
   });
 
-  it('chooses the newest where neither knows all fields, and says what it lacks', () => {
+  it('chooses the newest if no version knows all fields, and names the missing ones', () => {
     expect(judge([peer('a', 'v1.35.4', 'old'), peer('b', 'v1.36.3', 'replaced')])).to.deep.include({
       writers: [1],
       standIns: [],
@@ -100,12 +100,12 @@ describe('judgeFields', () => {
     });
   });
 
-  it('chooses an older version only if it is proved to know more and to say nothing else', () => {
+  it('chooses an older version only if it is proved to know more and to contradict nothing', () => {
     expect(judge([peer('a', 'v1.35.4', 'young'), peer('b', 'v1.36.3', 'old')])).to.deep.include({ writers: [0] });
     expect(judge([peer('a', 'v1.35.4', 'reworded'), peer('b', 'v1.36.3', 'old')])).to.deep.include({ writers: [1] });
   });
 
-  it('believes no schema of a server that emulates an older version', () => {
+  it('ignores the schema of a server that emulates an older version', () => {
     expect(judge([peer('a', 'v1.36.3', 'young', '1.33'), peer('b', 'v1.36.3', 'young')])).to.deep.include({
       writers: [1],
       standIns: [0],
@@ -116,7 +116,7 @@ describe('judgeFields', () => {
     });
   });
 
-  it('goes by the version while a schema is not known', () => {
+  it('uses the version while a schema is unknown', () => {
     expect(judge([peer('a', 'v1.35.4'), peer('b', 'v1.36.3', 'young'), peer('c', 'v1.36.3')])).to.deep.include({
       basis: 'Versions',
       writers: [1, 2],
@@ -125,14 +125,14 @@ describe('judgeFields', () => {
     expect(judge([peer('a', 'v1.36.3'), peer('b', 'v1.36.3')])).to.equal(undefined);
   });
 
-  it('lets anybody stand in for a kind that is never stored', () => {
+  it('permits any stand-in for a kind that is never stored', () => {
     const lists = [buildGroup('a', buildVersion('v1', things('Thing', ['create'])))];
     const peers = [peer('a', 'v1.35.4', 'old'), peer('b', 'v1.36.3', 'young')];
     const [verdict] = judgeFields(serve([lists, lists]), peers, known, undefined);
     expect(verdict).to.deep.include({ writers: [1], standIns: [0] });
   });
 
-  it('lets anybody stand in for a Lease, though nobody has read what it may hold', () => {
+  it('permits any stand-in for a Lease, even before its schema has been read', () => {
     const lists = [buildGroup('coordination.k8s.io', buildVersion('v1', 'leases', 'others'))];
     const peers = [peer('a', 'v1.35.4'), peer('b', 'v1.36.3')];
     const [leases, others] = judgeFields(serve([lists, lists]), peers, known, undefined);
@@ -140,7 +140,7 @@ describe('judgeFields', () => {
     expect(others).to.deep.include({ resource: 'others', writers: [1], standIns: [] });
   });
 
-  it('judges all versions of a group together, as they are one object', () => {
+  it('judges all versions of a group together, because they are one object', () => {
     const both = knowledgeOf({
       'a/v1': { x: buildOpenApi('a/v1', ['Thing'], { Thing: { name: 'n', colour: 'c' } }) },
       'a/v1beta1': {
@@ -164,7 +164,7 @@ describe('judgeFields', () => {
     expect(verdict).to.deep.include({ writers: [1], standIns: [], appearing: { paths: ['colour'], count: 1 } });
   });
 
-  it('leaves custom and aggregated resources alone', () => {
+  it('ignores custom and aggregated resources', () => {
     const peers = [peer('a', 'v1.35.4', 'old'), peer('b', 'v1.36.3', 'young')];
     const documents = peers.map(() => documentOf(groupA('v1')));
     for (const defined of [
@@ -176,7 +176,7 @@ describe('judgeFields', () => {
     }
   });
 
-  it('remembers what an earlier leader found, as long as the servers are of the same versions', () => {
+  it('keeps the verdict of an earlier leader while the servers have the same versions', () => {
     const before = [peer('a', 'v1.35.4', 'old'), peer('b', 'v1.36.3', 'young')];
     const served = serve(before.map(() => groupA('v1')));
     const table = (peers: readonly ComparedPeer[], knowledge = known) =>
@@ -201,7 +201,7 @@ describe('judgeFields', () => {
     expect(rememberVerdicts(routingTable({}))).to.equal(undefined);
   });
 
-  it('never lets a server write that lacks a field of the writers, for any schemas and versions', () => {
+  it('never permits a write at a server that lacks a field of the writers, for any schemas and versions', () => {
     const field = fc.constantFrom('a', 'b', 'c', 'd', 'e');
     const said = fc.oneof(
       fc.constantFrom('alpha', 'beta'),

@@ -24,7 +24,7 @@ const readServers = (set: DocumentSet) =>
   new Map(Object.entries(set.servers).map(([id, list]) => [id, parseDiscoveryList(list)]));
 
 describe('mergeDiscovery', () => {
-  it('returns the local list itself if there is no other server, or none with anything else', () => {
+  it('returns the local list itself if there is no other server, or none with different content', () => {
     const local = [
       buildGroup('apps', buildVersion('v1', 'deployments')),
       buildGroup('batch', buildVersion('v1', 'jobs')),
@@ -38,7 +38,7 @@ describe('mergeDiscovery', () => {
     expect(merge('b', { b: local, a: [buildGroup('g', { version: 'v1', freshness: 'Current' })] })).to.equal(local);
   });
 
-  it('adds groups, versions and resources that only a peer has, in their place', () => {
+  it('adds groups, versions and resources of peers at their positions', () => {
     const merged = merge('a', {
       a: [
         buildGroup('apps', buildVersion('v1', 'daemonsets', 'statefulsets')),
@@ -59,7 +59,7 @@ describe('mergeDiscovery', () => {
     ]);
   });
 
-  it('unites and sorts verbs and subresources, with the later server winning a subresource', () => {
+  it('unites and sorts verbs and subresources; the later server wins a subresource', () => {
     const status = (verbs: string[]) => ({ subresource: 'status', verbs });
     const a = buildResource('r', { verbs: ['watch', 'get'], subresources: [status(['get'])], shortNames: ['a'] });
     const b = buildResource('r', {
@@ -76,7 +76,7 @@ describe('mergeDiscovery', () => {
     ]);
   });
 
-  it('takes an empty list and an absent one for different, and then sorts the verbs', () => {
+  it('distinguishes an empty list from an absent one, and then sorts the verbs', () => {
     const verbs = ['watch', 'get'];
     const merged = mergeResources(buildResource('r', { verbs }), buildResource('r', { verbs, shortNames: [] }));
     expect(merged).to.deep.equal([buildResource('r', { verbs: ['get', 'watch'] })]);
@@ -121,17 +121,17 @@ describe('mergeDiscovery', () => {
     expect(mergeResources(of('first'), of('second'))).to.deep.equal([of('second')]);
   });
 
-  it('returns a lone document as it is, names given twice included', () => {
+  it('returns a lone document unchanged, including duplicate names', () => {
     const twice = [buildGroup('g', buildVersion('v1', 'a', 'a')), buildGroup('g', buildVersion('v2'))];
     expect(merge('a', { a: twice })).to.equal(twice);
   });
 
-  it('keeps one of two versions with one name once there is something to merge', () => {
+  it('keeps one of two versions with the same name if there is something to merge', () => {
     const twice = [buildGroup('g', buildVersion('v1', 'a'), buildVersion('v1', 'b'))];
     expect(merge('a', { a: twice, b: twice })).to.deep.equal([buildGroup('g', buildVersion('v1', 'a', 'b'))]);
   });
 
-  it('lets the server with the smaller id, by bytes, provide the other fields, local or not', () => {
+  it('takes the other fields from the server with the smallest id, by bytes, local or not', () => {
     const of = (scope: string) => [buildGroup('g', buildVersion('v1', buildResource('r', { scope })))];
     const scopeOf = (merged: readonly GroupDiscovery[]) => merged[0]?.versions?.[0]?.resources?.[0]?.scope;
     expect(scopeOf(merge('b', { b: of('B'), a: of('A') }))).to.equal('A');
@@ -139,7 +139,7 @@ describe('mergeDiscovery', () => {
     expect(scopeOf(merge('\u{1f600}', { '\u{1f600}': of('face'), '\ufffd': of('mark') }))).to.equal('mark');
   });
 
-  it('sorts the groups of servers that order them in contrary ways', () => {
+  it('sorts the groups if servers contradict each other in their order', () => {
     const groups = (...names: string[]) => names.map((name) => buildGroup(name, buildVersion('v1')));
     expect(groupNames(merge('a', { a: groups('z', 'x', 'y'), b: groups('y', 'z', 'w') }))).to.deep.equal([
       'w',
@@ -151,25 +151,25 @@ describe('mergeDiscovery', () => {
     expect(groupNames(merge('b', { a: groups('z', 'y'), b: groups('y', 'z') }))).to.deep.equal(['z', 'y']);
   });
 
-  it('keeps a group that the local list has twice, twice, as long as the names are the same everywhere', () => {
+  it('keeps a duplicate group of the local list as long as the names are the same everywhere', () => {
     const twice = [buildGroup('g', buildVersion('v1', 'a')), buildGroup('g', buildVersion('v1', 'b'))];
     expect(groupNames(merge('a', { a: twice, b: twice }))).to.deep.equal(['g', 'g']);
     expect(groupNames(merge('a', { a: twice, b: [] }))).to.deep.equal(['g']);
   });
 
-  it('counts a local server without a document as one that serves nothing', () => {
+  it('treats a local server without a document as one that serves nothing', () => {
     const peer = [buildGroup('g', buildVersion('v1'))];
     expect(merge('a', {})).to.deep.equal([]);
     expect(merge('a', { b: peer })).to.deep.equal(peer);
   });
 
-  it('is not confused by names that mean something to JavaScript', () => {
+  it('is not confused by names with a meaning in JavaScript', () => {
     const names = ['__proto__', 'constructor', 'toString'];
     const groups = names.map((name) => buildGroup(name, buildVersion('__proto__', ...names)));
     expect(groupNames(merge('a', { a: [], b: groups }))).to.deep.equal(names);
   });
 
-  it('has every group, version and resource of every server, and no other', () => {
+  it('has exactly the groups, versions and resources of all servers', () => {
     const listed = (groups: Iterable<GroupDiscovery>) => {
       const keys = new Set<string>();
       for (const { name, versions } of groups)
@@ -185,7 +185,7 @@ describe('mergeDiscovery', () => {
     });
   });
 
-  it('has as verbs of a resource exactly those that some server gives it', () => {
+  it('has exactly the verbs that some server gives a resource', () => {
     const verbsOf = (groups: readonly GroupDiscovery[]) => {
       const verbs = new Set<string>();
       for (const group of groups)
@@ -230,7 +230,7 @@ describe('mergeDiscovery', () => {
     });
   });
 
-  it('never changes what it is given', () => {
+  it('never changes its arguments', () => {
     assertForAll((set) => {
       const servers = readServers(set);
       const before = structuredClone(servers);
@@ -272,7 +272,7 @@ function deepFreeze(servers: Map<string, GroupDiscovery[]>): Map<string, GroupDi
 }
 
 describe('mergeDiscovery with a memo', () => {
-  it('gives what a merge of everything gives, after any sequence of changes', () => {
+  it('gives the result of a full merge, after any sequence of changes', () => {
     const share = (sets: readonly DocumentSet[]) => {
       const read = new Map<string, GroupDiscovery>();
       const shared = (group: GroupDiscovery) => {
@@ -304,7 +304,7 @@ describe('mergeDiscovery with a memo', () => {
     );
   });
 
-  it('does nothing again for groups that nobody changed, and returns the same list if there are none other', () => {
+  it('does no work for unchanged groups, and returns the same list if all are unchanged', () => {
     const [stays, goes] = [buildGroup('stays', buildVersion('v1', 'r')), buildGroup('goes', buildVersion('v1', 'r'))];
     const other = buildGroup('stays', buildVersion('v1', 's'));
     const memo = createMergeMemo();

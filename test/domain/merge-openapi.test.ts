@@ -7,7 +7,7 @@ import { bytesField, message } from '../../src/domain/protobuf-writer.ts';
 const indexOf = (paths: Readonly<Record<string, string>>) => new Map(Object.entries(paths));
 
 describe('mergeOpenApiIndexes', () => {
-  it('is the union, sorted, the first server first', () => {
+  it('is the sorted union, with the first server first', () => {
     const merged = mergeOpenApiIndexes([
       indexOf({ b: '/openapi/v3/b?hash=1', c: '/openapi/v3/c?hash=1' }),
       indexOf({ a: '/openapi/v3/a?hash=2', b: '/openapi/v3/b?hash=2' }),
@@ -17,7 +17,7 @@ describe('mergeOpenApiIndexes', () => {
     );
   });
 
-  it('reads what it writes, and nothing that points elsewhere', () => {
+  it('reads its own output, and no reference to another place', () => {
     const index = indexOf({ 'api/v1': '/openapi/v3/api/v1?hash=A' });
     expect(parseOpenApiIndex(JSON.parse(formatOpenApiIndex(index)))).to.deep.equal(index);
     for (const value of [
@@ -48,7 +48,7 @@ describe('createProtobufMerge', () => {
       bytesField(12, 'after'),
     );
 
-  it('adds pairs that are missing and keeps every other byte', () => {
+  it('adds missing pairs and keeps every other byte', () => {
     const merged = mergeAll(document('new', ['/b'], ['B']), document('old', ['/a', '/b'], ['A']));
     expect(merged).to.deep.equal(
       message(
@@ -61,12 +61,12 @@ describe('createProtobufMerge', () => {
     );
   });
 
-  it('returns the first document as it is when the others add nothing', () => {
+  it('returns the first document unchanged when the others add nothing', () => {
     const base = document('new', ['/a', '/b'], ['A']);
     expect(mergeAll(base, document('old', ['/a'], ['A']))).to.deep.equal(base);
   });
 
-  it('refuses what is no message', () => {
+  it('refuses bytes that are not a message', () => {
     const whole = document('new', ['/a'], []);
     expect(() => mergeAll(whole, whole.subarray(0, whole.length - 1))).to.throw(InvalidProtobufError);
     expect(() => mergeAll(whole, Uint8Array.of(0x0b))).to.throw(InvalidProtobufError);

@@ -5,7 +5,7 @@ import { mergeOrder } from '../../src/domain/merge-order.ts';
 const merge = (...lists: string[]) => mergeOrder(lists.map((list) => [...list])).join('');
 
 describe('mergeOrder', () => {
-  it("gives what Kubernetes' own table of cases expects", () => {
+  it("passes Kubernetes' own table of cases", () => {
     expect(merge('ABCD', 'ABCD', 'AXZD', 'ZY', 'Q')).to.equal('ABCQXZDY');
     expect(merge()).to.equal('');
     expect(merge('fba')).to.equal('fba');
@@ -30,7 +30,7 @@ describe('mergeOrder', () => {
     expect(merge('zz', 'a')).to.equal('az');
   });
 
-  it('always takes the smallest name that is free, as a naive sort does', () => {
+  it('always takes the smallest free name, as a naive sort does', () => {
     // Subsets of one order never contradict each other.
     const order = fc.shuffledSubarray([...'abcdefghijklmnopqrstuvwxyz'], { minLength: 26 });
     const lists = order.chain((names) =>
@@ -46,7 +46,7 @@ describe('mergeOrder', () => {
     );
   });
 
-  it('has every name exactly once, whatever the lists', () => {
+  it('has every name exactly once, for any lists', () => {
     const lists = fc.array(fc.array(fc.constantFrom(...'abcdef')), { maxLength: 5 });
     fc.assert(
       fc.property(lists, (given) => {

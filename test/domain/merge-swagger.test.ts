@@ -11,7 +11,7 @@ function mergeTexts(...texts: readonly string[]): string {
 const mergeObjects = (...documents: readonly object[]) => mergeTexts(...documents.map((one) => JSON.stringify(one)));
 
 describe('createSwaggerMerge', () => {
-  it('adds what is missing and changes nothing', () => {
+  it('adds missing parts and changes nothing', () => {
     const base = { swagger: '2.0', info: { version: 'new' }, paths: { '/b': 1 }, definitions: { B: 1 } };
     const more = { swagger: '2.0', info: { version: 'old' }, paths: { '/a': 2, '/b': 2 }, definitions: { A: 2, B: 2 } };
     expect(mergeObjects(base, more)).to.equal(
@@ -19,14 +19,14 @@ describe('createSwaggerMerge', () => {
     );
   });
 
-  it('takes a part that the first does not have, and leaves what is no object', () => {
+  it('adds a part that the first document lacks, and ignores values that are not objects', () => {
     expect(mergeObjects({ a: 1 }, { paths: { b: 2 } })).to.equal('{"a":1,"paths":{"b":2}}');
     expect(mergeObjects({ paths: { a: 1 } }, { paths: [2], definitions: null })).to.equal('{"paths":{"a":1}}');
     expect(mergeObjects({ paths: null }, { paths: {} })).to.equal('{"paths":{}}');
     expect(mergeTexts(' { } ', '{}')).to.equal('{}');
   });
 
-  it('keeps the escapes of what it takes, and knows a name by its meaning', () => {
+  it('keeps the escapes of added parts, and compares names by their meaning', () => {
     expect(mergeTexts('{"paths":{"\\u003ca":"\\u003c"}}', '{"paths":{"<a":2,"\\/":"\\"}"}}')).to.equal(
       '{"paths":{"\\/":"\\"}","\\u003ca":"\\u003c"}}',
     );
@@ -35,7 +35,7 @@ describe('createSwaggerMerge', () => {
     );
   });
 
-  it('reads exactly what JSON.parse reads as an object', () => {
+  it('reads exactly the objects that JSON.parse reads', () => {
     const pieces = fc.constantFrom(
       '{',
       '}',

@@ -34,20 +34,20 @@ describe('negotiateAggregated', () => {
       else expect(choice).to.include(expected);
     });
 
-  it('takes v2beta1 where it is offered', () => {
+  it('accepts v2beta1 if it is offered', () => {
     const accept = `application/json;${v2.replace('v2', 'v2beta1')},application/json`;
     expect(negotiateAggregated(accept, ['v2', 'v2beta1'])).to.include({ aggregated: 'v2beta1' });
   });
 });
 
 describe('negotiateLegacy', () => {
-  it('gives JSON for no header, and the best by quality for one', () => {
+  it('gives JSON without a header, and the best by quality with one', () => {
     expect(negotiateLegacy('')?.encoding).to.equal('json');
     expect(negotiateLegacy('application/json;q=0.5, application/yaml')?.encoding).to.equal('yaml');
     expect(negotiateLegacy('*/*, application/yaml')?.encoding).to.equal('yaml');
   });
 
-  it('refuses what asks for a transformation, and what it does not know', () => {
+  it('refuses transformations and unknown types', () => {
     for (const accept of [
       `application/json;${v2}`,
       'application/json;as=Table;g=meta.k8s.io;v=v1',
@@ -57,7 +57,7 @@ describe('negotiateLegacy', () => {
       expect(negotiateLegacy(accept), accept).to.equal(undefined);
   });
 
-  it('skips what is no media range', () => {
+  it('skips invalid media ranges', () => {
     expect(negotiateLegacy('json, application/json/x, , application/yaml')?.encoding).to.equal('yaml');
     expect(negotiateLegacy('*')?.encoding).to.equal('json');
   });

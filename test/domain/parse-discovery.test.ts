@@ -11,7 +11,7 @@ const parseResource = (resource: unknown) =>
   parseDiscoveryList(withResource(resource))[0]?.versions?.[0]?.resources?.[0];
 
 describe('parseDiscoveryList', () => {
-  it('reads what kube-apiserver serves', () => {
+  it("reads kube-apiserver's own documents", () => {
     const resource = {
       resource: 'deployments',
       responseKind: { group: 'apps', version: 'v1', kind: 'Deployment' },
@@ -45,7 +45,7 @@ describe('parseDiscoveryList', () => {
     ]);
   });
 
-  it('takes a group without a name for the core group', () => {
+  it('reads a group without a name as the core group', () => {
     const core = [{ name: '' }];
     expect(parseDiscoveryList({ items: [{}] })).to.deep.equal(core);
     expect(parseDiscoveryList({ items: [{ metadata: null }] })).to.deep.equal(core);
@@ -53,13 +53,13 @@ describe('parseDiscoveryList', () => {
     expect(parseDiscoveryList({ items: [null] })).to.deep.equal(core);
   });
 
-  it('takes a document without items, or with null, for an empty one', () => {
+  it('reads a document without items, or with null, as empty', () => {
     expect(parseDiscoveryList({})).to.deep.equal([]);
     expect(parseDiscoveryList({ items: null })).to.deep.equal([]);
     expect(parseDiscoveryList({ items: [] })).to.deep.equal([]);
   });
 
-  it('tells an empty list from one that is null or absent', () => {
+  it('distinguishes an empty list from one that is null or absent', () => {
     const bare = { resource: 'r', scope: '', singularResource: '', verbs: null };
     expect(parseResource({ resource: 'r' })).to.deep.equal(bare);
     const nulls = { verbs: null, shortNames: null, categories: null, subresources: null, responseKind: null };
@@ -70,7 +70,7 @@ describe('parseDiscoveryList', () => {
     expect([none, noneAtAll]).to.deep.equal([{ name: '', versions: [] }, { name: '' }]);
   });
 
-  it('fills what is missing of a kind and of a list entry, as Go does', () => {
+  it('fills missing parts of a kind and of a list entry, as Go does', () => {
     expect(parseResource({ responseKind: {}, verbs: [null, 'get'] })).to.deep.include({
       resource: '',
       responseKind: { group: '', version: '', kind: '' },
@@ -98,7 +98,7 @@ describe('parseDiscoveryList', () => {
     });
   });
 
-  it('is not harmed by keys that mean something to JavaScript', () => {
+  it('is not confused by keys with a meaning in JavaScript', () => {
     const text =
       '{"__proto__":{"items":[{}]},"items":[{"__proto__":{"kind":"x"},"constructor":1,"metadata":{"name":"__proto__"}}]}';
     expect(parseDiscoveryList(JSON.parse(text))).to.deep.equal([{ name: '__proto__' }]);
@@ -155,7 +155,7 @@ describe('parseDiscoveryList', () => {
     );
   });
 
-  it('reads back what the encoder writes', () => {
+  it('reads back the output of the encoder', () => {
     fc.assert(
       fc.property(nastyDocumentSets(), ({ local, servers }) => {
         const text = encodeDiscoveryList(parseDiscoveryList(servers[local]), { typeMeta: true });

@@ -30,7 +30,7 @@ describe('parseGoFloat', () => {
       expect(parseGoFloat(text)).to.deep.equal(value);
     });
 
-  it('gives 0 for what is no number, as Go does beside its error', () => {
+  it('gives 0 for invalid text, like Go, which also returns an error', () => {
     for (const text of [...noNumbers, ...norThese]) expect(parseGoFloat(text), JSON.stringify(text)).to.equal(0);
   });
 });

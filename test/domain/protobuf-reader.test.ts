@@ -8,7 +8,7 @@ const maxFields = 250_000;
 describe('readFields', () => {
   const read = (...bytes: number[]) => readFields(Uint8Array.from(bytes));
 
-  it('reads each wire type in whole, and gives only length-delimited fields a value', () => {
+  it('reads each wire type completely, and gives only length-delimited fields a value', () => {
     const parts = [
       [tag(0), 5],
       [tag(1), 1, 2, 3, 4, 5, 6, 7, 8],
@@ -23,7 +23,7 @@ describe('readFields', () => {
     ]);
   });
 
-  it('reads numbers of several bytes, up to the ten of a negative one', () => {
+  it('reads numbers of several bytes, up to ten for a negative one', () => {
     // 1000 = 7 * 128 + 104 is the number of the field, 300 = 2 * 128 + 44 the length of its value.
     const [field] = read(0xc2, 0x3e, 0xac, 0x02, ...Array<number>(300).fill(1));
     expect(field?.id).to.equal(1000);

@@ -49,12 +49,12 @@ describe('rememberPeers', () => {
       ),
     );
 
-  it('gives each peer back exactly the resources and subresources that the table gives it', () => {
+  it('gives each peer exactly the resources and subresources that the table lists for it', () => {
     expect(listed('a')).to.deep.equal(['apps/v1/old', 'apps/v1/both+scale']);
     expect(listed('b')).to.deep.equal(['apps/v1/both+scale+status', 'new.example/v1/things']);
   });
 
-  it('remembers who is away, takes nothing for fresh, and leaves out who had nothing to remember', () => {
+  it('remembers peers that are away, takes nothing for fresh, and omits peers without a discovery', () => {
     expect([...remembered.keys()]).to.deep.equal(['a', 'b']);
     expect(remembered.get('b')).to.include({ unreachableSince: 5_000 });
     expect(remembered.get('a')).not.to.have.any.keys('documentsAt', 'probe', 'unreachableSince');
@@ -62,7 +62,7 @@ describe('rememberPeers', () => {
 });
 
 describe('rememberPeers at scale', () => {
-  it('gives peers that serve the same one document, whatever objects the sets are', () => {
+  it('gives one document to peers that serve the same, whatever objects the sets are', () => {
     const peers = Array.from({ length: 50 }, (_, index) => ({
       id: `p${index}`,
       address: `10.0.0.${index}:6443`,

@@ -17,7 +17,7 @@ const of = (resource: object, more: object = {}) => ({
 });
 
 describe('rememberVerdicts', () => {
-  it('remembers who served a resource, who may write it and who stands in', () => {
+  it('remembers the servers, writers and stand-ins of a resource', () => {
     expect(remember([of({ writers: [0], standIns: [1] })])?.get('apps/deployments')).to.deep.equal({
       peers: new Set(['a', 'b', 'c']),
       writers: new Set(['a']),
@@ -25,7 +25,7 @@ describe('rememberVerdicts', () => {
     });
   });
 
-  it('remembers no stand-ins where the table names none, and no verdict where all peers are alike', () => {
+  it('remembers no stand-ins if the table names none, and no verdict if all peers are alike', () => {
     expect(remember([of({ writers: [0] })])?.get('apps/deployments')?.standIns).to.deep.equal(new Set());
     expect(remember([of({})])?.get('apps/deployments')).to.deep.equal({ peers: new Set(['a', 'b', 'c']) });
   });
@@ -42,7 +42,7 @@ describe('rememberVerdicts', () => {
     });
   });
 
-  it('remembers a subresource whose writers are not those of its resource', () => {
+  it('remembers a subresource whose writers differ from those of its resource', () => {
     const rows = remember([
       of({ subresources: { scale: [0, 1] }, subresourceWriters: { scale: { writers: [1], standIns: [0] } } }),
     ]);
@@ -53,7 +53,7 @@ describe('rememberVerdicts', () => {
     });
   });
 
-  it('remembers nothing of what servers do not define, nor of a table whose operator compared no fields', () => {
+  it('remembers nothing about resources that servers do not define, or from an operator that compared no fields', () => {
     expect(remember([of({}, { origin: 'CustomResource' })])).to.deep.equal(new Map());
     expect(remember([of({ writers: [0] })], 'Ignore')).to.equal(undefined);
   });

@@ -221,7 +221,7 @@ describe('parseRequestInfo', () => {
     '/version',
     '/openapi/v3/apis/batch/v1',
   ])
-    it(`takes ${target} for no resource request`, () => {
+    it(`does not take ${target} for a resource request`, () => {
       const parsed = parseRequestInfo('GET', target);
       const nothing = { apiPrefix: '', group: '', version: '', namespace: '', resource: '', subresource: '', name: '' };
       expect(parsed.kind === 'ok' && parsed.info).to.deep.equal({
@@ -237,7 +237,7 @@ describe('parseRequestInfo', () => {
       expect(parseRequestInfo('GET', target).kind).to.equal('bad');
     });
 
-  it('does not stumble over escapes that are not UTF-8', () => {
+  it('accepts escapes that are not UTF-8', () => {
     expect(parseRequestInfo('GET', '/api/v1/pods/%ff%41')).to.deep.include({ kind: 'ok' }).and.to.have.nested.include({
       'info.resource': 'pods',
       'info.name': '\u00ffA',
@@ -290,7 +290,7 @@ describe('parseRequestInfo', () => {
       });
     });
 
-  it('takes no part of the path for a parameter', () => {
+  it('does not take a part of the path for a parameter', () => {
     const parsed = parseRequestInfo('GET', '/api/v1/pods&watch=1');
     expect(parsed).to.have.nested.include({ 'info.verb': 'list', 'info.resource': 'pods&watch=1' });
   });

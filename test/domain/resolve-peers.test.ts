@@ -47,7 +47,7 @@ describe('resolvePeers', () => {
     expect(resolve(listed).peers[0]).to.include({ address: '10.0.0.1:6443', source: 'Static' });
   });
 
-  it('believes an annotation more if the endpoints say the same', () => {
+  it('trusts an annotation more if the endpoints agree', () => {
     const leases = [lease('a', { annotatedAddress: '10.0.0.1:6443' })];
     expect(resolve({ leases }).peers[0]).to.include({ source: 'LeaseAnnotation', trust: 'Low' });
     const { peers } = resolve({ leases, endpoints: ['10.0.0.1:6443'] });
@@ -55,7 +55,7 @@ describe('resolvePeers', () => {
     expect(peers[0]).to.include({ source: 'LeaseAnnotation', trust: 'Medium' });
   });
 
-  it('uses the address of a Node that the EndpointSlice lists too, wherever it stands', () => {
+  it('uses the address of a Node that the EndpointSlice lists too, at any position', () => {
     const nodes = ['192.0.2.1:6443', '10.0.0.1:6443', '[fd00::1]:6443'].map((address) => ({ hostname: 'a', address }));
     const facts = { leases: [lease('a')], nodes };
     expect(addressesById({ ...facts, endpoints: ['10.0.0.1:6443'] })).to.deep.equal({ 'apiserver-a': '10.0.0.1:6443' });
@@ -65,7 +65,7 @@ describe('resolvePeers', () => {
     expect(addressesById(facts)).to.deep.equal({ 'apiserver-a': '192.0.2.1:6443' });
   });
 
-  it('believes annotation and EndpointSlice together more than a Node', () => {
+  it('trusts annotation and EndpointSlice together more than a Node', () => {
     const facts = {
       leases: [lease('a', { annotatedAddress: '10.0.0.1:6443' })],
       nodes: [{ hostname: 'a', address: '192.0.2.1:6443' }],
@@ -75,7 +75,7 @@ describe('resolvePeers', () => {
     expect(resolve(facts).peers[0]).to.include({ address: '10.0.0.1:6443', source: 'LeaseAnnotation' });
   });
 
-  it('believes the administrator more than annotation and EndpointSlice together', () => {
+  it('trusts the administrator more than annotation and EndpointSlice together', () => {
     const facts = {
       leases: [lease('a', { annotatedAddress: '10.0.0.1:6443' })],
       staticEntries: [{ peer: 'a', address: '192.0.2.1:6443' }],
@@ -101,7 +101,7 @@ describe('resolvePeers', () => {
       });
     });
 
-  it('takes no Node for that of a host whose name fits two, or another domain', () => {
+  it('does not match a Node to a host if two names fit, or if the domain differs', () => {
     const at = (hostname: string, address: string) => ({ hostname, address });
     const two = [at('cp.a', '10.0.0.1:6443'), at('cp.b', '10.0.0.2:6443')];
     expect(addressesById({ leases: [lease('cp')], nodes: two })).to.deep.equal({ 'apiserver-cp': undefined });
@@ -116,7 +116,7 @@ describe('resolvePeers', () => {
     ]);
   });
 
-  it('believes annotations and EndpointSlice where every Node has the same address', () => {
+  it('trusts annotations and EndpointSlice if every Node has the same address', () => {
     const endpoints = ['10.0.0.1:6443', '10.0.0.2:6443'];
     const leases = endpoints.map((annotatedAddress, at) => lease('ab'[at] ?? '', { annotatedAddress }));
     const nodes = ['a', 'b'].map((hostname) => ({ hostname, address: '192.0.2.1:6443' }));
@@ -126,7 +126,7 @@ describe('resolvePeers', () => {
     });
   });
 
-  it('gives the address of two Leases to the one renewed last, and keeps the other without one', () => {
+  it('gives the address of two Leases to the one renewed last, and keeps the other without an address', () => {
     const { peers, problems } = resolve({
       leases: [
         lease('old', { annotatedAddress: '10.0.0.1:6443', renewTime: '1' }),
@@ -140,7 +140,7 @@ describe('resolvePeers', () => {
     expect(problems.map(({ lease, reason }) => [lease, reason])).to.deep.equal([['apiserver-old', 'DuplicateAddress']]);
   });
 
-  it('leaves a shared address with its holder, whoever is renewed next', () => {
+  it('leaves a shared address with its holder, whichever Lease is renewed next', () => {
     const leases = [
       lease('a', { annotatedAddress: '10.0.0.1:6443', renewTime: '1' }),
       lease('b', { annotatedAddress: '10.0.0.1:6443', renewTime: '2' }),
@@ -166,11 +166,11 @@ describe('resolvePeers', () => {
     expect(peers[0]).to.include({ refused: 'loopback' });
   });
 
-  describe('where the EndpointSlice settles nothing', () => {
+  describe('without a clear EndpointSlice', () => {
     const at = (hostname: string, ...addresses: string[]) => addresses.map((address) => ({ hostname, address }));
     const [own, other, third] = ['10.0.0.1:6443', '192.0.2.1:6443', '[fd00::1]:6443'] as const;
 
-    it('takes the address of a Node where a verified server answers, and has the others tried', () => {
+    it('takes the address of a Node at which a verified server answers, and tries the others', () => {
       const facts = { leases: [lease('a')], nodes: at('a', other, own, third) };
       expect(resolve(facts).candidates).to.have.members([own, third]);
       expect(addressesById(facts, found({ [other]: undefined, [own]: [] }))).to.deep.equal({ 'apiserver-a': own });
@@ -184,7 +184,7 @@ describe('resolvePeers', () => {
       expect(addressesById(facts, found({ [other]: ['b'], [own]: undefined }))).to.deep.include({ 'apiserver-a': own });
     });
 
-    it('keeps the address that it has while another answers as well, or none', () => {
+    it('keeps its address while another one answers as well, or none does', () => {
       const facts = { leases: [lease('a')], nodes: at('a', other, own) };
       const holders = new Map([[own, 'apiserver-a']]);
       for (const names of [[], undefined])
@@ -193,7 +193,7 @@ describe('resolvePeers', () => {
         });
     });
 
-    it('gives an address of the EndpointSlice to the Lease that the certificate there names, and to no other', () => {
+    it('gives an EndpointSlice address only to the Lease that the certificate there names', () => {
       const facts = { leases: [lease('a'), lease('b')], endpoints: [own, other] };
       const names = { [own]: ['kubernetes', 'b'], [other]: ['kubernetes', 'a', 'kubernetes.default.svc'] };
       expect(addressesById(facts, found(names))).to.deep.equal({ 'apiserver-a': other, 'apiserver-b': own });
@@ -206,7 +206,7 @@ describe('resolvePeers', () => {
       ['certificates name the Service only', ['kubernetes', 'localhost'], ['kubernetes.default.svc']],
       ['a name is a wildcard', ['*.example'], []],
     ] as const)
-      it(`gives no address to a Lease where ${what}`, () => {
+      it(`gives no address to a Lease if ${what}`, () => {
         const facts = { leases: [lease('a'), lease('b')], endpoints: [own, other] };
         expect(addressesById(facts, found({ [own]: one, [other]: two }))).to.deep.equal({
           'apiserver-a': undefined,
@@ -216,19 +216,19 @@ describe('resolvePeers', () => {
         });
       });
 
-    it('takes no host called kubernetes for the one that a certificate names', () => {
+    it('does not take a host called kubernetes for the one that a certificate names', () => {
       expect(
         addressesById({ leases: [lease('kubernetes')], endpoints: [own] }, found({ [own]: ['kubernetes'] })),
       ).to.have.keys('apiserver-kubernetes', own);
     });
 
-    it('keeps an address that a certificate proved while nobody answers there', () => {
+    it('keeps an address that a certificate proved while no server answers there', () => {
       const facts = { leases: [lease('a')], endpoints: [own] };
       const holders = new Map([[own, 'apiserver-a']]);
       expect(addressesById(facts, { ...found({ [own]: undefined }), holders })).to.deep.equal({ 'apiserver-a': own });
     });
 
-    it('takes one address on every Node for the address of none, where the EndpointSlice lists as many others', () => {
+    it('ignores one address on every Node if the EndpointSlice lists as many others', () => {
       const nodes = ['a', 'b'].flatMap((hostname) => at(hostname, '203.0.113.1:6443'));
       const facts = { leases: [lease('a'), lease('b')], nodes, endpoints: [own, other] };
       const none = { 'apiserver-a': undefined, 'apiserver-b': undefined, [own]: own, [other]: other };
@@ -239,7 +239,7 @@ describe('resolvePeers', () => {
       });
     });
 
-    it('takes a Node with an address where nobody answers for contradicted by an address that is nobody else’s', () => {
+    it('takes a silent Node address for contradicted by an address without another owner', () => {
       const facts = { leases: [lease('a')], nodes: at('a', other), endpoints: [own] };
       expect(addressesById(facts)).to.deep.equal({ 'apiserver-a': other, [own]: own });
       const evidence = found({ [other]: undefined, [own]: [] });
@@ -249,7 +249,7 @@ describe('resolvePeers', () => {
       expect(addressesById(alone, evidence)).to.deep.equal({ 'apiserver-a': other });
     });
 
-    it('has no address tried that is refused', () => {
+    it('does not try a refused address', () => {
       const facts = { ...nothing, leases: [lease('a')], nodes: at('a', other, own) };
       const refuse = (address: string) =>
         address === own ? { ok: false as const, reason: 'no' } : { ok: true as const };
@@ -257,7 +257,7 @@ describe('resolvePeers', () => {
     });
   });
 
-  it('takes the address of a Lease that nobody renews from it, once a server answers there under another name', () => {
+  it('takes the address from an unrenewed Lease once a server answers there under another name', () => {
     const [x, y] = ['10.0.0.1:6443', '10.0.0.2:6443'] as const;
     const facts = {
       leases: [lease('old'), lease('new')],
@@ -285,7 +285,7 @@ describe('resolvePeers', () => {
     expect(addressesById(alone, { abandoned, ...found({ [x]: [] }) })).to.include({ 'apiserver-old': x });
   });
 
-  it('looks at each Lease a bounded number of times, however many there are', () => {
+  it('probes each Lease a limited number of times, however many there are', () => {
     const looksAtEach = (count: number) => {
       let looks = 0;
       const forged = Array.from({ length: count }, (_, at) => {

@@ -23,11 +23,11 @@ function route(target: string, overrides: Partial<RoutingTable> = {}, view: Part
 }
 
 describe('routeRequest', () => {
-  it('sends what home serves home, with others to stand in', () => {
+  it('sends a request home if home serves it, with others as stand-ins', () => {
     expect(route('/api/v1/pods')).to.deep.equal({ kind: 'home', notFound: { kind: 'listed' }, instead: [1, 2] });
   });
 
-  it('sends what home lacks to the peers that have it and are usable', () => {
+  it('sends a request that home lacks to the usable peers that serve it', () => {
     expect(route('/apis/new.io/v1/things')).to.deep.equal({
       kind: 'peer',
       notFound: { kind: 'listed' },
@@ -40,20 +40,20 @@ describe('routeRequest', () => {
     });
   });
 
-  it('says 503, never 404, when those that have it cannot take requests', () => {
+  it('answers 503, never 404, if the servers of a resource cannot take requests', () => {
     const decision = route('/apis/new.io/v1/things', {}, { usable: () => false });
     expect(decision).to.include({ kind: 'unavailable', reason: 'ServiceUnavailable', retryAfterSeconds: 1 });
     expect(decision).to.have.property('message').that.includes('things of new.io/v1');
   });
 
-  it('tries, before saying 503, those that failed here just now, and no others', () => {
+  it('before it answers 503, tries only the servers that failed here just now', () => {
     const down = { usable: () => false, lastResort: (peer: number) => peer === 2 };
     expect(route('/apis/new.io/v1/things', {}, down)).to.have.deep.property('candidates', [2]);
     const one = { usable: (peer: number) => peer === 1, lastResort: () => true };
     expect(route('/apis/new.io/v1/things', {}, one)).to.have.deep.property('candidates', [1]);
   });
 
-  it("lets home's 404 stand for what is not listed only if the table is complete and confirmed", () => {
+  it("passes home's 404 for an unlisted resource only if the table is complete and confirmed", () => {
     expect(route('/apis/nope.io/v1/x')).to.have.nested.property('notFound.kind', 'trust');
     expect(route('/apis/nope.io/v1/x', {}, { tableTooOld: true })).to.have.nested.property('notFound.kind', 'doubt');
     const doubts = [{ peer: 'c', reason: 'Unreachable', message: 'no answer' }];
@@ -61,7 +61,7 @@ describe('routeRequest', () => {
     expect(decision).to.have.nested.property('notFound.message').that.includes('c: no answer');
   });
 
-  it('takes a path with slashes before it for one that nobody serves, as kube-apiserver does, and doubts it as such', () => {
+  it('treats a path with leading slashes as unserved, as kube-apiserver does, and doubts it in the same way', () => {
     for (const target of ['//api/v1/pods', '///apis/new.io/v1/things', '/%2fapi/v1/pods']) {
       expect(route(target), target).to.include({ kind: 'home' }).and.have.nested.property('notFound.kind', 'trust');
       expect(route(target, { complete: false }), target).to.have.nested.property('notFound.kind', 'doubt');
@@ -69,7 +69,7 @@ describe('routeRequest', () => {
     expect(route('/api/v1/pods/')).to.have.nested.property('notFound.kind', 'listed');
   });
 
-  describe('lets a 404 stand where the resource is not at the path', () => {
+  describe('with a 404 for a path without the resource', () => {
     const rows = [
       { resource: 'pods', scope: 'Namespaced' as const, peers: [0, 1, 2], subresources: { status: [0, 1, 2] } },
       { resource: 'nodes', scope: 'Cluster' as const, peers: [1, 2], subresources: {} },
@@ -93,7 +93,7 @@ describe('routeRequest', () => {
     ];
 
     for (const request of misplaced)
-      it(`as in ${request}, if the table is complete, confirmed, and speaks for kube-apiserver itself`, () => {
+      it(`trusts it in ${request}, if the table is complete, confirmed, and speaks for kube-apiserver itself`, () => {
         expect(notFoundOf(request)).to.equal('trust');
         expect(notFoundOf(request, { complete: false })).to.equal('doubt');
         expect(notFoundOf(request, {}, { tableTooOld: true })).to.equal('doubt');
@@ -114,12 +114,12 @@ describe('routeRequest', () => {
       'GET /api/v1/unsure/x',
       'GET /api/v1/namespaces/a/unsure/x',
     ])
-      it(`but not in ${request}`, () => {
+      it(`does not trust it in ${request}`, () => {
         expect(notFoundOf(request)).to.equal('listed');
       });
   });
 
-  it('trusts no 404 while there is no table', () => {
+  it('trusts no 404 without a table', () => {
     const parsed = parseRequestInfo('GET', '/apis/new.io/v1/things');
     if (parsed.kind !== 'ok') throw new Error(parsed.message);
     const decision = routeRequest(
@@ -136,14 +136,14 @@ describe('routeRequest', () => {
     expect(decision).to.deep.equal({ kind: 'home', notFound: { kind: 'trust' }, instead: 'any' });
   });
 
-  it('sends what is no resource request home, and legacy discovery of a group to who has the group', () => {
+  it('sends non-resource requests home, and legacy discovery of a group to a server that has the group', () => {
     expect(route('/version')).to.have.property('kind', 'home');
     expect(route('/apis')).to.have.property('kind', 'home');
     expect(route('/apis/new.io/v1')).to.deep.equal({ kind: 'peer', notFound: { kind: 'listed' }, candidates: [1, 2] });
     expect(route('/apis/new.io')).to.deep.equal({ kind: 'peer', notFound: { kind: 'listed' }, candidates: [1, 2] });
   });
 
-  describe('of a path that is about a group or a version', () => {
+  describe('for a path about a group or a version', () => {
     const table = {
       groupVersions: [
         groupVersion('new.io/v1', { things: [1] }),
@@ -153,7 +153,7 @@ describe('routeRequest', () => {
     };
     const doubtful = { ...table, complete: false };
 
-    it('goes to the servers that have the group, or that version of it', () => {
+    it('sends the request to the servers that have the group, or this version of it', () => {
       for (const [target, candidates] of [
         ['/apis/new.io', [1, 2]],
         ['/apis/new.io/', [1, 2]],
@@ -172,13 +172,13 @@ describe('routeRequest', () => {
       }
     });
 
-    it('is 503 where no server can tell what the version has', () => {
+    it('answers 503 if no server can tell what the version has', () => {
       expect(route('/apis/empty.io/v1', table))
         .to.have.property('message')
         .that.matches(/can tell now .*empty\.io\/v1/);
     });
 
-    it('leaves every other path to home, whatever it looks like', () => {
+    it('sends every other path home, whatever it looks like', () => {
       for (const target of [
         '/',
         '/apis',
@@ -193,7 +193,7 @@ describe('routeRequest', () => {
     });
   });
 
-  it('leaves a document that is one over all servers to its caller', () => {
+  it('leaves a document about all servers to its caller', () => {
     const parsed = parseRequestInfo('GET', '/apis');
     if (parsed.kind !== 'ok') throw new Error(parsed.message);
     const view = { home: 0, usable: () => true, lastResort: () => false, alreadyRouted: false, tableTooOld: false };
@@ -204,7 +204,7 @@ describe('routeRequest', () => {
     });
   });
 
-  it('takes a resource without servers for one that is not listed', () => {
+  it('treats a resource without servers like an unlisted one', () => {
     const nobody = { groupVersions: [groupVersion('new.io/v1', { things: [] })] };
     expect(route('/apis/new.io/v1/things', nobody)).to.have.nested.property('notFound.kind', 'trust');
     expect(route('/apis/new.io/v1/things', { ...nobody, complete: false })).to.have.nested.property(
@@ -213,7 +213,7 @@ describe('routeRequest', () => {
     );
   });
 
-  it('says of each server that could answer why it cannot', () => {
+  it('says why each capable server cannot answer', () => {
     const later = ['Stale', 'NotReady'] as const;
     const states = peers.map((peer, at) => ({ ...peer, state: later[at - 1] ?? peer.state }));
     const all = { peers: states, groupVersions: [groupVersion('new.io/v1', { things: [0, 1, 2] })] };
@@ -225,7 +225,7 @@ describe('routeRequest', () => {
       .that.includes('b is not answering this proxy, c is NotReady');
   });
 
-  it('takes a home that the table does not know for capable only if every live peer is', () => {
+  it('takes a home that is not in the table for capable only if every live peer is', () => {
     expect(route('/api/v1/pods', {}, { home: undefined })).to.have.property('kind', 'home');
     expect(route('/apis/new.io/v1/things', {}, { home: undefined })).to.have.property('kind', 'peer');
   });
@@ -238,12 +238,12 @@ describe('routeRequest', () => {
     ['NotReady', 'peer'],
     ['Stale', 'peer'],
   ] as const)
-    it(`sends a request to the ${kind} when the table does not know home and the only incapable peer is ${state}`, () => {
+    it(`sends a request to the ${kind} when home is not in the table and the only incapable peer is ${state}`, () => {
       const states = peers.map((peer, at) => (at === 0 ? { ...peer, state } : peer));
       expect(route('/apis/new.io/v1/things', { peers: states }, { home: undefined })).to.have.property('kind', kind);
     });
 
-  describe('of a resource whose fields not all servers know', () => {
+  describe('for a resource whose fields not all servers know', () => {
     const row = {
       resource: 'pods',
       peers: [0, 1, 2],
@@ -257,7 +257,7 @@ describe('routeRequest', () => {
     const pod = '/api/v1/namespaces/x/pods/p';
     const writer = { kind: 'peer', notFound: { kind: 'listed' }, candidates: [2], fields: 'writer' };
 
-    it('sends writes of every kind, and reads of one object, to a server that knows all of them', () => {
+    it('sends writes of every kind, and reads of one object, to a server that knows all fields', () => {
       for (const [method, target] of [
         ['POST', '/api/v1/namespaces/x/pods'],
         ['PUT', pod],
@@ -272,7 +272,7 @@ describe('routeRequest', () => {
         expect(to(method, target), `${method} ${target}`).to.deep.equal(writer);
     });
 
-    it('judges a subresource by itself where the table says so', () => {
+    it('judges a subresource separately if the table says so', () => {
       const token = { token: { writers: [0, 1, 2], standIns: [] }, resize: { writers: [1], standIns: [] } };
       const subresources = { ...row.subresources, token: [0, 1, 2], resize: [0, 1, 2] };
       const resources = [{ ...row, subresources, subresourceWriters: token }];
@@ -284,7 +284,7 @@ describe('routeRequest', () => {
       expect(to('PATCH', `${pod}/status`, {}, { groupVersions })).to.deep.equal(writer);
     });
 
-    it('sends what no server knows all fields of to one that serves it, and says that something may be lost', () => {
+    it('uses a server of the resource if none knows all fields, and warns of possible loss', () => {
       const resources = [{ resource: 'pods', peers: [0, 1], writers: [], standIns: [0, 1], subresources: {} }];
       const groupVersions = [{ group: '', version: 'v1', origin: 'BuiltIn' as const, resources }];
       expect(to('PATCH', pod, {}, { groupVersions })).to.deep.include({ kind: 'home', fields: 'lossy' });
@@ -292,7 +292,7 @@ describe('routeRequest', () => {
       expect(to('PATCH', pod, { home: 2, usable: () => false }, { groupVersions })).to.include({ kind: 'unavailable' });
     });
 
-    it('says also of a server tried as a last resort whether it knows all fields', () => {
+    it('says even of a server tried as a last resort whether it knows all fields', () => {
       for (const [peer, fields] of [
         [2, 'writer'],
         [1, 'standIn'],
@@ -303,7 +303,7 @@ describe('routeRequest', () => {
         });
     });
 
-    it('tries another before saying 503 where home itself is a last resort', () => {
+    it('tries another server before a 503 if home itself is a last resort', () => {
       const away = { usable: () => false, lastResort: () => true };
       const leases = { ...row, resource: 'leases', standIns: [] };
       const origin = 'BuiltIn' as const;
@@ -317,7 +317,7 @@ describe('routeRequest', () => {
       expect(to('PUT', lease, usable, more)).to.deep.include({ kind: 'home', instead: [1] });
     });
 
-    it('lets lists, watches and streams stay at home', () => {
+    it('leaves lists, watches and streams at home', () => {
       for (const [method, target] of [
         ['GET', '/api/v1/pods'],
         ['GET', '/api/v1/namespaces/x/pods?watch=1'],
@@ -333,7 +333,7 @@ describe('routeRequest', () => {
         });
     });
 
-    it('stays at home that knows all, with its equals to stand in', () => {
+    it('stays at a home that knows all fields, with its equals as stand-ins', () => {
       expect(to('PUT', pod, { home: 2 })).to.deep.equal({
         kind: 'home',
         notFound: { kind: 'listed' },
@@ -342,25 +342,25 @@ describe('routeRequest', () => {
       });
     });
 
-    it('goes to one that keeps what is stored while none that knows all can take it', () => {
+    it('uses a server that keeps stored fields while no server that knows all can take the request', () => {
       const away = { usable: (peer: number) => peer !== 2 };
       expect(to('PUT', pod, away)).to.deep.equal({ ...writer, candidates: [1], fields: 'standIn' });
       expect(to('PUT', pod, { ...away, home: 1 })).to.deep.include({ kind: 'home', fields: 'standIn' });
     });
 
-    it('is 503, and never sent to one that would destroy a stored field', () => {
+    it('answers 503, and never uses a server that would destroy a stored field', () => {
       const decision = to('PUT', pod, { usable: (peer) => peer === 0 });
       expect(decision).to.include({ kind: 'unavailable', retryAfterSeconds: 1 });
       expect(decision).to.have.property('message').that.includes('knows all fields of pods of v1').and.includes('c is');
     });
 
-    it('believes no server that was away until it has said again which version it is', () => {
+    it('does not trust a server that was away until it has reported its version again', () => {
       const inDoubt = { peers: peers.map((peer) => (peer.id === 'a' ? peer : { ...peer, inDoubt: true })) };
       expect(to('PUT', pod, {}, inDoubt)).to.have.property('kind', 'unavailable');
       expect(to('PUT', pod, { home: 2 }, inDoubt)).to.have.property('kind', 'unavailable');
     });
 
-    it('leaves a server that was away also where all have been alike, for those that stayed', () => {
+    it('prefers the servers that stayed to one that was away, even if all were alike', () => {
       const doubted = (...ids: string[]) => ({
         fieldSkew: 'Preserve' as const,
         groupVersions,
@@ -377,7 +377,7 @@ describe('routeRequest', () => {
       expect(to('PUT', pod, {}, alone)).to.have.property('kind', 'home');
     });
 
-    it('lets heartbeats and questions go to a server that was away', () => {
+    it('sends heartbeats and reviews to a server that was away', () => {
       const again = peers.map((peer) => ({ ...peer, inDoubt: true }));
       for (const [name, resource] of [
         ['coordination.k8s.io/v1', 'leases'],
@@ -391,7 +391,7 @@ describe('routeRequest', () => {
       }
     });
 
-    it('lets them go there also where servers know different fields of these', () => {
+    it('sends them there even if servers know different fields of these', () => {
       const again = peers.map((peer) => ({ ...peer, inDoubt: true }));
       for (const [name, resource] of [
         ['coordination.k8s.io/v1', 'leases'],
@@ -409,7 +409,7 @@ describe('routeRequest', () => {
       }
     });
 
-    describe('lets the operator replace the table, whoever may write it by the table that is there', () => {
+    describe('whatever writers the present table lists', () => {
       const location = { namespace: 'own', name: 'table' };
       const resources = [{ ...row, resource: 'configmaps', subresources: {} }];
       const different = {
@@ -432,7 +432,7 @@ describe('routeRequest', () => {
         ['GET', `${own}/table-1f`],
         ['DELETE', `${own}/table-1f`],
       ] as const)
-        it(`as in ${method} ${target}`, () => {
+        it(`lets the operator replace the table by ${method} ${target}`, () => {
           for (const table of [different, doubted]) {
             const decision = to(method, target, away, table);
             expect(decision).to.include({ kind: 'home' }).and.not.have.property('fields');
@@ -448,7 +448,7 @@ describe('routeRequest', () => {
         ['POST', '/api/v1/namespaces/a/configmaps'],
         ['PATCH', '/api/v1/namespaces/a/configmaps/table'],
       ] as const)
-        it(`and nobody to write another ConfigMap, as in ${method} ${target}`, () => {
+        it(`permits no other write to ConfigMaps by ${method} ${target}`, () => {
           for (const table of [different, doubted])
             expect(to(method, target, away, table)).to.have.property('kind', 'unavailable');
         });
@@ -458,7 +458,7 @@ describe('routeRequest', () => {
         ['v2', 'configmaps'],
         ['v1', 'secrets'],
       ] as const)
-        it(`and nobody to write ${resource} of ${name} with the name of the table`, () => {
+        it(`permits no write to ${resource} of ${name} with the name of the table`, () => {
           const table = { ...doubted, groupVersions: [groupVersion(name, { [resource]: [0, 1, 2] })] };
           const prefix = name.includes('/') ? 'apis' : 'api';
           const target = `/${prefix}/${name}/namespaces/own/${resource}/table`;
@@ -483,7 +483,7 @@ describe('routeRequest', () => {
       expect(to('PUT', pod, { alreadyRouted: true })).to.have.property('kind', 'home');
     });
 
-    it('goes to a known writer where home is not in the table', () => {
+    it('goes to a known writer if home is not in the table', () => {
       expect(to('PUT', pod, { home: undefined })).to.deep.equal(writer);
     });
   });

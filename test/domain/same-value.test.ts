@@ -14,7 +14,7 @@ describe('sameValue', () => {
     [Number.NaN, Number.NaN],
   ];
   for (const [a, b] of same)
-    it(`holds of ${print(a)} and ${print(b)}`, () => {
+    it(`is true for ${print(a)} and ${print(b)}`, () => {
       expect(sameValue(a, b)).to.equal(true);
       expect(sameValue(b, a)).to.equal(true);
     });
@@ -37,7 +37,7 @@ describe('sameValue', () => {
     ['1', 1],
   ];
   for (const [a, b] of different)
-    it(`does not hold of ${print(a)} and ${print(b)}`, () => {
+    it(`is false for ${print(a)} and ${print(b)}`, () => {
       expect(sameValue(a, b)).to.equal(false);
       expect(sameValue(b, a)).to.equal(false);
     });

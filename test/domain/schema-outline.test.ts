@@ -23,7 +23,7 @@ describe('outlineDocument', () => {
     expect(digestOf({ ...pod, Meta: { name: 'its name' } })).not.to.equal(before);
   });
 
-  it('tells which kinds need a feature gate that may be on by default', () => {
+  it('names the kinds that need a feature gate which may be on by default', () => {
     const gatedBy = (said: string) =>
       gather({ ...pod, Container: { ...pod.Container, resize: said } }).digests.get('/v1/Pod')?.gated;
     expect(gatedBy('Requires the Resize feature gate to be enabled.')).to.equal(true);
@@ -52,21 +52,21 @@ describe('outlineDocument', () => {
     expect(one).to.be.a('string').and.to.equal(other);
   });
 
-  it('takes a field called $ref or properties for a field', () => {
+  it('treats fields named $ref and properties as ordinary fields', () => {
     const fields = { $ref: { type: 'string' }, properties: { type: 'object' }, default: { type: 'string' } };
     const outline = outlineDocument({ components: { schemas: { A: { properties: fields } } } }, hashText);
     expect([...(outline?.definitions.get('A')?.fields.keys() ?? [])]).to.have.members(Object.keys(fields));
     expect(outline?.definitions.get('A')?.refs).to.deep.equal([]);
   });
 
-  it('gives nothing for what is no OpenAPI document', () => {
+  it('gives nothing for a document that is not OpenAPI', () => {
     for (const value of [undefined, null, 7, 'x', [], {}, { components: [] }, { components: { schemas: 7 } }])
       expect(outlineDocument(value, hashText)).to.equal(undefined);
   });
 });
 
 describe('compareFields', () => {
-  it('names the fields that only one side has, where they are first met, and those described differently', () => {
+  it('names the fields of only one side at their first occurrence, and those with different descriptions', () => {
     const younger: Definitions = {
       ...pod,
       Spec: { containers: { ref: 'Container' }, hostname: 'a name, now beta', group: { ref: 'Group' } },
@@ -80,12 +80,12 @@ describe('compareFields', () => {
     expect(described).to.deep.equal({ paths: ['spec.hostname'], count: 1 });
   });
 
-  it('finds nothing between equal kinds, whatever refers to itself', () => {
+  it('finds nothing between equal kinds, including kinds that refer to themselves', () => {
     const { onlyLeft, onlyRight, described } = compareFields(kindOf(pod), kindOf(pod));
     expect([onlyLeft.count, onlyRight.count, described.count]).to.deep.equal([0, 0, 0]);
   });
 
-  it('counts what it does not list', () => {
+  it('counts the fields that it does not list', () => {
     const many = Object.fromEntries(Array.from({ length: 80 }, (_, at) => [`f${at}`, 'x']));
     const { onlyLeft } = compareFields(kindOf({ ...pod, Spec: { ...pod.Spec, ...many } }), kindOf(pod));
     expect(onlyLeft.count).to.equal(80);

@@ -8,7 +8,7 @@ import {
 } from '../../src/domain/served-version.ts';
 
 describe('compareServedVersions', () => {
-  it('orders servers by the version that they serve before that of their program', () => {
+  it('orders servers by the version that they serve, then by that of their program', () => {
     const unknown = {};
     const emulating = { version: 'v1.36.3', emulatedVersion: '1.33' };
     const old = { version: 'v1.35.4' };
@@ -33,7 +33,7 @@ describe('compareVersions', () => {
     expect(compareVersions('v1.36.3-a', 'v1.36.3-b')).to.be.below(0);
   });
 
-  it('looks at no more than four numbers', () => {
+  it('compares at most four numbers', () => {
     expect(compareVersions('1.2.3.4-b5', '1.2.3.4-a6')).to.be.above(0);
   });
 });
@@ -57,7 +57,7 @@ describe('servedMinor', () => {
 });
 
 describe('showServedVersion', () => {
-  it('names what is emulated', () => {
+  it('names the emulated version', () => {
     expect(showServedVersion({ version: 'v1.36.3', emulatedVersion: '1.33' })).to.equal('v1.36.3 as 1.33');
     expect(showServedVersion({ version: 'v1.36.3' })).to.equal('v1.36.3');
     expect(showServedVersion({ emulatedVersion: '1.33' })).to.equal(undefined);

@@ -8,21 +8,21 @@ const metrics = (freshness: string): readonly GroupDiscovery[] => [
 ];
 
 describe('settleFreshness', () => {
-  it('calls current what any live server has current', () => {
+  it('calls a group-version current if any live server has it current', () => {
     const settled = settleFreshness(metrics('Stale'), [metrics('Stale'), metrics('Current')]);
     expect(settled).to.deep.equal(metrics('Current'));
   });
 
-  it('keeps stale what is stale on every live server: a dead API is not masked', () => {
+  it('keeps a group-version stale that is stale on every live server, so that a dead API shows', () => {
     const merged = metrics('Stale');
     expect(settleFreshness(merged, [metrics('Stale'), metrics('Stale')])).to.equal(merged);
   });
 
-  it('calls stale what only a server that is away had current', () => {
+  it('calls a group-version stale if only a server that is away had it current', () => {
     expect(settleFreshness(metrics('Current'), [metrics('Stale')])).to.deep.equal(metrics('Stale'));
   });
 
-  it('lets the merged word stand where no live server lists it, and changes nothing needlessly', () => {
+  it('keeps the merged value if no live server lists the group-version, and changes nothing needlessly', () => {
     for (const merged of [metrics('Stale'), metrics('Current')]) {
       expect(settleFreshness(merged, [])).to.equal(merged);
       expect(settleFreshness(merged, [merged])).to.equal(merged);
@@ -36,7 +36,7 @@ describe('settleFreshness', () => {
     expect(merged).to.deep.equal(metrics('Stale'));
   });
 
-  it('changes one version of a group alone, and passes groups without versions on', () => {
+  it('changes only the affected version of a group, and passes groups without versions on', () => {
     const group = (beta: string): readonly GroupDiscovery[] => [
       { name: 'empty.io' },
       {

@@ -49,7 +49,7 @@ describe('indexTable', () => {
     expect(nodes).to.deep.equal({ peers: [1], scope: undefined });
   });
 
-  it('finds nothing for what is not listed', () => {
+  it('finds nothing for an unlisted resource', () => {
     expect(index.resource('', 'v1', 'pods', 'exec')).to.equal(undefined);
     expect(index.resource('', 'v1', 'constructor', '')).to.equal(undefined);
     expect(index.resource('batch', 'v2', 'jobs', '')).to.equal(undefined);
@@ -59,14 +59,14 @@ describe('indexTable', () => {
     expect(index.resource('', 'v1', 'pods/log', '')).to.equal(undefined);
   });
 
-  it('finds peers by address, and who serves a group or a version of it', () => {
+  it('finds peers by address, and the servers of a group or a version of it', () => {
     expect(index.peerAt('10.0.0.1:6443')).to.equal(0);
     expect(index.peerAt('10.0.0.2:6443')).to.equal(undefined);
     expect(index.group('batch')).to.deep.equal([1]);
     expect(index.groupVersion('', 'v1')).to.deep.equal([0, 1]);
   });
 
-  it('takes the first of two peers at one address, and sorts peers whatever the order of rows', () => {
+  it('takes the first of two peers at one address, and sorts peers regardless of the order of rows', () => {
     const twins = indexTable(
       routingTable({
         peers: ['a', 'b', 'c'].map((id) => ({ id, address: '10.0.0.1:6443', state: 'Ready' as const })),
@@ -91,7 +91,7 @@ describe('indexTable', () => {
     expect(index.isAggregated('batch', 'v1')).to.equal(false);
   });
 
-  it('lets only all servers together write while one of several may be of another version now', () => {
+  it('lets only all servers together write while one of several may have another version now', () => {
     const fieldsOf = (
       inDoubt: readonly boolean[],
       changes: Partial<TableGroupVersion> = {},

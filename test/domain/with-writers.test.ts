@@ -24,17 +24,17 @@ describe('withWriters', () => {
     subresources: subresources('binding', 'eviction', 'exec', 'status'),
   };
 
-  it('judges a subresource as its resource, where its body makes no difference', () => {
+  it('judges a subresource as its resource if its body makes no difference', () => {
     expect(rowOf(pods, verdict('pods', [1]))).to.deep.equal({ ...pods, writers: [1], standIns: [] });
   });
 
-  it('leaves rows alone that servers do not define', () => {
+  it('ignores rows that servers do not define', () => {
     const rows = [{ group: '', version: 'v1', origin: 'CustomResource' as const, resources: [pods] }];
     expect(withWriters(rows, [verdict('pods', [1])])).to.deep.equal(rows);
     expect(withWriters(rows, [verdict('pods', [1])])[0]).to.equal(rows[0]);
   });
 
-  it('keeps a row as the same object if none of its resources changes, and a changed one beside others', () => {
+  it('keeps a row as the same object if none of its resources changes, next to a changed one', () => {
     const services: TableResource = { resource: 'services', peers: [0, 1], subresources: {} };
     const rows = [{ group: '', version: 'v1', origin: 'BuiltIn' as const, resources: [pods, services] }];
     expect(withWriters(rows, [verdict('nodes', [1])])[0]).to.equal(rows[0]);
@@ -44,17 +44,17 @@ describe('withWriters', () => {
     ]);
   });
 
-  it('says nothing of a resource that every server which serves it may write', () => {
+  it('adds nothing to a resource that every server of it may write', () => {
     expect(rowOf(pods, verdict('pods', [0, 1]))).to.equal(pods);
     const eviction = [verdict('pods', [0, 1]), verdict('poddisruptionbudgets', [1], [0], 'policy')];
     expect(rowOf(pods, ...eviction)?.subresourceWriters).to.deep.equal({ eviction: { writers: [1], standIns: [0] } });
   });
 
-  it('says nothing of a subresource that streams, whatever its body', () => {
+  it('adds nothing to a subresource that streams, whatever its body', () => {
     expect(rowOf(pods, verdict('pods/exec', [1]))).to.equal(pods);
   });
 
-  it('sends a body of another kind to a server that knows both, and says only where that differs', () => {
+  it('sends a body of another kind to a server that knows both kinds, and lists writers only if that matters', () => {
     const found = rowOf(pods, verdict('pods', [1], [0]), verdict('pods/binding', [1]));
     expect(found?.subresourceWriters).to.deep.equal({ binding: { writers: [1], standIns: [] } });
     const three = { ...pods, peers: [0, 1, 2], subresources: { binding: [0, 1, 2] } };
@@ -62,23 +62,23 @@ describe('withWriters', () => {
     expect(both?.subresourceWriters).to.deep.equal({ binding: { writers: [1], standIns: [2] } });
   });
 
-  it('lets one stand in that keeps what is stored, where no server knows body and object', () => {
+  it('permits a stand-in that keeps stored fields if no server knows body and object', () => {
     const found = rowOf(pods, verdict('pods', [1]), verdict('pods/binding', [0], [1]));
     expect(found?.subresourceWriters).to.deep.equal({ binding: { writers: [], standIns: [1] } });
   });
 
-  it('keeps the Pod whole that a Binding names, whichever way it comes', () => {
+  it('keeps all fields of the Pod that a Binding names, in either form of the request', () => {
     const bindings: TableResource = { resource: 'bindings', peers: [0, 1], subresources: {} };
     expect(rowOf(bindings, verdict('pods', [1]))).to.deep.equal({ ...bindings, writers: [1], standIns: [] });
     expect(rowOf(bindings, verdict('bindings', [1], [0]), verdict('pods', [1]))).to.deep.include({ standIns: [] });
   });
 
-  it('keeps the PodDisruptionBudget whole in which an eviction is counted', () => {
+  it('keeps all fields of the PodDisruptionBudget that counts an eviction', () => {
     const found = rowOf(pods, verdict('poddisruptionbudgets', [1], [], 'policy'));
     expect(found).to.deep.equal({ ...pods, subresourceWriters: { eviction: { writers: [1], standIns: [] } } });
   });
 
-  it('takes Events for one object, whichever of their two groups is asked for', () => {
+  it('treats Events as one object in both of their groups', () => {
     const events: TableResource = { resource: 'events', peers: [0, 1], subresources: {} };
     const rows = ['', 'events.k8s.io'].map((group) => ({
       ...{ group, version: 'v1', origin: 'BuiltIn' as const, resources: [events] },
@@ -88,7 +88,7 @@ describe('withWriters', () => {
         expect(row.resources, `${group} ${row.group}`).to.deep.equal([{ ...events, writers: [1], standIns: [] }]);
   });
 
-  it('asks any server for a token that knows TokenRequest, as the ServiceAccount is not written', () => {
+  it('asks any server that knows TokenRequest for a token, because the ServiceAccount is not written', () => {
     const accounts: TableResource = { resource: 'serviceaccounts', peers: [0, 1], subresources: subresources('token') };
     expect(rowOf(accounts, verdict('serviceaccounts', [1]))?.subresourceWriters).to.deep.equal({
       token: { writers: [0, 1], standIns: [] },
@@ -99,18 +99,18 @@ describe('withWriters', () => {
     });
   });
 
-  it('has no writers for a version that none of them serves, and lets those stand in that serve it', () => {
+  it('has no writers for a version that none of them serves, and permits the servers of the version as stand-ins', () => {
     const old: TableResource = { resource: 'pods', peers: [0], subresources: { status: [0] } };
     expect(rowOf(old, verdict('pods', [1]))).to.deep.equal({ ...old, writers: [], standIns: [0] });
   });
 
-  it('leaves rows the same objects that it adds nothing to', () => {
+  it('keeps rows without an addition as the same objects', () => {
     const rows = [{ group: '', version: 'v1', origin: 'BuiltIn' as const, resources: [pods] }];
     expect(withWriters(rows, [verdict('others', [1])])[0]).to.equal(rows[0]);
   });
 });
 
-describe('judgeFields, of subresources whose body is of another kind', () => {
+describe('judgeFields, for subresources whose body has another kind', () => {
   const token = { group: 'authentication.k8s.io', version: 'v1', kind: 'TokenRequest' };
   const account = { group: '', version: 'v1', kind: 'ServiceAccount' };
   const sub = (subresource: string, verbs: readonly string[], responseKind = token) => ({
@@ -151,14 +151,14 @@ describe('judgeFields, of subresources whose body is of another kind', () => {
     });
   });
 
-  it('compares none that brings no body, streams, or is of the kind of its resource', () => {
+  it("skips subresources without a body, streams, and bodies of the resource's own kind", () => {
     const served = serve(
       accounts(sub('seen', ['get']), sub('exec', ['create', 'get']), sub('status', ['update'], account)),
     );
     expect(judgeFields(served, peers, known, undefined)).to.deep.equal([]);
   });
 
-  it('remembers what an earlier leader found of them', () => {
+  it('keeps the verdict of an earlier leader', () => {
     const served = serve(accounts(sub('token', ['create'])));
     const rows = served.map(({ row }) => row);
     const table = routingTable({

@@ -14,7 +14,7 @@ describe('writtenWith', () => {
     ]);
   });
 
-  it('names what an eviction and a Binding write, and no ServiceAccount for a token', () => {
+  it('names the objects that an eviction and a Binding write, but no ServiceAccount for a token', () => {
     const pods = { group: '', resource: 'pods' };
     expect(writtenWith('', 'pods', 'eviction')).to.deep.equal([
       { group: '', resource: 'pods/eviction' },
@@ -27,7 +27,7 @@ describe('writtenWith', () => {
     ]);
   });
 
-  it('takes an Event for one object in two groups', () => {
+  it('treats an Event as one object in two groups', () => {
     const both = [
       { group: '', resource: 'events' },
       { group: 'events.k8s.io', resource: 'events' },
@@ -46,7 +46,7 @@ describe('writesStored', () => {
 });
 
 describe('isHeartbeat', () => {
-  it('is true for a Lease, and not for leases of another group', () => {
+  it('is true for a Lease, but not for Leases of another group', () => {
     expect(isHeartbeat('coordination.k8s.io', 'leases')).to.equal(true);
     expect(isHeartbeat('rentals.example.com', 'leases')).to.equal(false);
     expect(isHeartbeat('coordination.k8s.io', 'leasecandidates')).to.equal(false);
@@ -54,7 +54,7 @@ describe('isHeartbeat', () => {
 });
 
 describe('isReview', () => {
-  it('is true for the groups whose resources are questions', () => {
+  it('is true for the groups of review resources', () => {
     expect(isReview('authentication.k8s.io')).to.equal(true);
     expect(isReview('authorization.k8s.io')).to.equal(true);
     expect(isReview('rbac.authorization.k8s.io')).to.equal(false);

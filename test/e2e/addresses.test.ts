@@ -21,7 +21,7 @@ const claims = 'resourceclaims.v1.resource.k8s.io';
 const unusable = '{peerdiscovery="cluster",state=~"Unreachable|Unresolved|Refused"}';
 const alert = 'ALERTS{alertname="PeerDiscoveryPeerUnreachable",alertstate="firing",peerdiscovery="cluster"}';
 
-describe('addresses of real servers that some source has wrong', function () {
+describe('real servers with wrong addresses in some source', function () {
   this.timeout(240_000);
   const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-addresses-'));
   let mixed: MixedPlane;
@@ -100,14 +100,14 @@ describe('addresses of real servers that some source has wrong', function () {
     return last === undefined ? [] : namesOf(last);
   }
 
-  it('finds every server without any Node, and names those that prove their names', async () => {
+  it('are all found without any Node, and those with a proved name are named', async () => {
     expect(await everyServerOnce()).to.deep.equal([undefined, 'CP-2.example', 'cp-3']);
   });
 
   /** PEERS, READY and STALE. */
   const columns = async () => (await must(['get', 'pd', 'cluster', '--no-headers'])).trim().split(/ +/).slice(2, 5);
 
-  it('counts, compares and explains each of them as one, without any Node', async () => {
+  it('are counted, compared and explained as one each, without any Node', async () => {
     expect(await columns()).to.deep.equal(['3', '3', '0']);
     const [first = '', , third = ''] = right;
     const explained = await mixed.plugin('cp-3', ['explain', claims, '-o', 'json']);
@@ -119,7 +119,7 @@ describe('addresses of real servers that some source has wrong', function () {
     expect([code, stderr], stdout).to.deep.equal([1, '']);
   });
 
-  it('raises no alert about them, and one about a server that nobody can find', async function () {
+  it('raise no alert about themselves, but one about a server that cannot be found', async function () {
     const { query } = startPrometheus(mixed.plane, {
       program: await requirePrometheus(this, 'prometheus'),
       folder,
@@ -171,12 +171,12 @@ describe('addresses of real servers that some source has wrong', function () {
     });
   }
 
-  it('finds every server where each Node has the same address', async () => {
+  it('are all found if each Node has the same address', async () => {
     for (const name of ['cp-1', 'cp-2', 'cp-3']) await setNode(name, elsewhere);
     expect(await everyServerOnce('cluster')).to.deep.equal([undefined, 'CP-2.example', 'cp-3']);
   });
 
-  it('finds every server where a Node has an address of another network first, and its name in another case', async () => {
+  it('are all found if a Node lists an address of another network first, and its name in another case', async () => {
     await setNode('cp-1', elsewhere, ipOf(0));
     await setNode('cp-2', '192.0.2.2', 'fd00::2', ipOf(1));
     await setNode('cp-3', '192.0.2.3', ipOf(2));
@@ -186,7 +186,7 @@ describe('addresses of real servers that some source has wrong', function () {
     await everyServerOnce('by-nodes', names);
   });
 
-  it('finds a server that was renamed, though the Lease of its old name is left over', async () => {
+  it('are found after a rename, even if the Lease of the old name is left over', async () => {
     await mixed.plane.server('cp-1').stop();
     await mixed.plane.server('cp-1').start('cp-9');
     await waitUntil('the new Lease', async () =>

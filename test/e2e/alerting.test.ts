@@ -33,7 +33,7 @@ describe('alert rules', function () {
   const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-rules-'));
   after(() => rmSync(folder, { recursive: true, force: true }));
 
-  it('fire and stay silent as promtool is told, each of them', async function () {
+  it('fire and stay silent exactly as the cases for promtool say', async function () {
     const promtool = await requirePrometheus(this, 'promtool');
     const rules = readRules();
     writeFileSync(join(folder, 'rules.yaml'), stringify(rules));
@@ -137,7 +137,7 @@ describe('a real Prometheus on a real operator and proxy', function () {
 
   const bearer = (token: string) => ['-H', `Authorization: Bearer ${token}`];
 
-  it('scrapes both over TLS, and nobody else may', async () => {
+  it('scrapes both over TLS, and admits no other client', async () => {
     await waitUntil('both targets', async () => (await query('up == 1')).length === 2, {
       seen: () => mixed.plane.logTails(3),
     });
@@ -152,7 +152,7 @@ describe('a real Prometheus on a real operator and proxy', function () {
     expect(await curl('http://127.0.0.1:8080/readyz')).to.equal('200');
   });
 
-  it('is quiet about a control plane that is well but for its versions', async () => {
+  it('is quiet about a healthy control plane, except for its versions', async () => {
     await waitFor('PeerDiscoveryDiverged', true);
     await waitUntil('the peers', async () => (await query('peerdiscovery_peer_state{state="Ready"}')).length === 2);
     await waitUntil('quiet', async () => (await firing()).every((alert) => alert === 'PeerDiscoveryDiverged'));
@@ -177,7 +177,7 @@ describe('a real Prometheus on a real operator and proxy', function () {
     await waitFor('PeerDiscoveryUnavailable', false);
   });
 
-  it('tells the people of it by Events that they can read, one for a change', async () => {
+  it('matches Events that users can read, one for each change', async () => {
     const { stdout } = await mixed.kubectl('old-1', ['get', 'events.v1.events.k8s.io', '-A', '-o', 'json']);
     const events = (
       JSON.parse(stdout) as { items: { regarding: { kind: string }; reason: string; note: string; type: string }[] }
@@ -280,7 +280,7 @@ describe('a real Prometheus on a real operator and proxy', function () {
     }
   });
 
-  it('fires when a flood of handshakes leaves a proxy no processor time', async () => {
+  it('fires when a flood of handshakes leaves a proxy no CPU time', async () => {
     const flood = ['-connect', '10.77.0.30:6443', '-new', '-time', '60'];
     const clients = [1, 2, 3, 4, 5, 6, 7, 8].map((at) =>
       mixed.plane.spawn('openssl', ['s_time', ...flood], { name: `flood-${at}` }),
@@ -293,7 +293,7 @@ describe('a real Prometheus on a real operator and proxy', function () {
     await waitFor('PeerDiscoveryProxySaturated', false);
   });
 
-  it('fires when nobody leads, and when the table of a proxy grows old', async () => {
+  it('fires when no operator leads, and when the table of a proxy grows old', async () => {
     operator.kill('SIGKILL');
     await waitFor('PeerDiscoveryNoLeader', true);
     await waitFor('PeerDiscoveryTableOld', true);

@@ -11,7 +11,7 @@ import { createWireClient, type WireClient } from '../support/wire-client.ts';
 /** The longest time that clients may wait until they can write again. */
 const bound = { boundMs: 120_000, everyMs: 100 };
 
-describe('a control plane of which no server is left, and whose operator knows the proxy only', function () {
+describe('a control plane without a server left, whose operator knows only the proxy', function () {
   this.timeout(300_000);
   let mixed: MixedPlane;
   let proxy: WireClient;
@@ -95,7 +95,7 @@ describe('a control plane of which no server is left, and whose operator knows t
     );
   }
 
-  it('takes writes again when all have come back at once', async () => {
+  it('accepts writes again when all servers have come back at once', async () => {
     const servers = ['old', 'new'].map((name) => mixed.plane.server(name));
     await Promise.all(servers.map((server) => server.kill()));
     await waitUntil('writes to be refused', async () => !(await takesWrites()), bound);
@@ -104,7 +104,7 @@ describe('a control plane of which no server is left, and whose operator knows t
     await bothReady();
   });
 
-  it('takes writes at a server that was away, and came back after the others had gone', async () => {
+  it('accepts writes at a server that was away and came back after the others had gone', async () => {
     await mixed.plane.server('new').kill();
     await missed('new', 'old');
     await mixed.plane.server('old').kill();

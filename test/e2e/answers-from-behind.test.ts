@@ -309,7 +309,7 @@ describe('answers through kube-apiserver', function () {
       expect(await reports()).to.deep.equal(before);
     });
 
-  it('pass the 404 of a kubelet that is asked to switch protocols on, after as many calls as directly', async () => {
+  it('pass the 404 of a kubelet that gets an upgrade request on, after as many calls as directly', async () => {
     const protocols = {
       'SPDY/3.1': 'X-Stream-Protocol-Version: v4.channel.k8s.io\r\n',
       websocket: `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: v4.channel.k8s.io\r\n`,
@@ -333,7 +333,7 @@ describe('answers through kube-apiserver', function () {
     expect(await reports()).to.deep.equal(before);
   });
 
-  it('are those of the server for subresources, reviews and paths below what is listed', async () => {
+  it("are the server's own for subresources, reviews and paths below a listed resource", async () => {
     await apply([deployment('there', false)]);
     const deployments = '/apis/apps/v1/namespaces/default/deployments';
     const review = (kind: string, spec: object) =>
@@ -483,7 +483,7 @@ describe('answers through kube-apiserver', function () {
     }
   });
 
-  it('switch to whatever protocol a backend takes, and to none elsewhere', async () => {
+  it('switch to any protocol that a backend accepts, and to none elsewhere', async () => {
     const upgrade = (protocol: string) => `Connection: Upgrade\r\nUpgrade: ${protocol}\r\n`;
     for (const target of targets) {
       const switched = await converse(urlOf(target), asked('GET', `${backend}/switch`, upgrade('tcp')));
@@ -505,7 +505,7 @@ describe('answers through kube-apiserver', function () {
   });
 
   // This is last, because it changes a server.
-  it('are told from those of a server that was restarted without batch/v1: nothing is hidden, and nothing carried out twice', async () => {
+  it('differ from those of a server restarted without batch/v1: nothing is hidden, and nothing carried out twice', async () => {
     const jobs = '/apis/batch/v1/namespaces/default/jobs';
     const old = mixed.plane.server('old-1');
     await old.stop();

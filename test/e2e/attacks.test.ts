@@ -4,7 +4,7 @@ import { measureAttack } from '../../lab/attack/measure-attack.ts';
 import { chartLimitBytes, startAttackScene } from '../../lab/attack/start-scene.ts';
 
 /** The proxy has its default flags. `make attack` runs the same attacks for longer, and writes a report. */
-describe('attacks of clients without a credential, before real kube-apiservers', function () {
+describe('attacks without a credential on a proxy with real kube-apiservers', function () {
   this.timeout(180_000);
   let scene: Awaited<ReturnType<typeof startAttackScene>>;
   before(async () => {
@@ -13,7 +13,7 @@ describe('attacks of clients without a credential, before real kube-apiservers',
   after(async () => scene?.mixed.stop());
 
   for (const attack of Object.keys(attacks))
-    it(`take nothing from known users: ${attack}`, async () => {
+    it(`cost known users nothing: ${attack}`, async () => {
       const { attacked, peakBytes, isAlive } = await measureAttack(scene, attack);
       expect(isAlive, 'the attacker goes on').to.equal(true);
       expect(attacked.requests).to.be.above(10);

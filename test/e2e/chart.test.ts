@@ -52,7 +52,7 @@ describe('what the chart renders', function () {
     expect(stderr).to.contain('--set image.repository=localhost/peerdiscovery').and.to.contain('registry');
   });
 
-  it('is refused with an image or a name that no cluster can have, with the value', () => {
+  it('is refused with an image or a name that no cluster can have, and the error names the value', () => {
     const wrong = [
       ...['https://registry.example.com/x', 'registry.example.com/X', 'a b/c', 'registry.example.com/', '-/x'].map(
         (repository) => ['/image/repository', `image.repository=${repository}`],
@@ -97,7 +97,7 @@ describe('what the chart renders', function () {
         }
     });
 
-  it('has a certificate where the proxies are, whoever issues it', () => {
+  it('has a certificate in the namespace of the proxies, whoever issues it', () => {
     const front = ['proxy.kind=ControlPlaneNodes', 'certificates.issuer=CertManager'];
     expect(() => render('default', ...front)).to.throw(/certificates.controlPlaneAddresses/);
     const objects = render('default', ...front, 'certificates.controlPlaneAddresses={10.0.0.11,fd00::11,cp-1}');
@@ -135,7 +135,7 @@ describe('what the chart renders', function () {
     });
 
   for (const part of ['operator', 'proxy'])
-    it(`lays the values of Pods over ${part}, and leaves what selects them`, () => {
+    it(`merges the Pod values over ${part}, and keeps the selectors`, () => {
       const settings = [
         ...['nodeSelector.disk=ssd', 'tolerations[0].operator=Exists', 'priorityClassName=high', 'podLabels.team=a'],
         ...['podLabels.app\\.kubernetes\\.io/name=other', 'podAnnotations.note=b', 'extraEnv[0].name=NO_COLOR'],
@@ -155,7 +155,7 @@ describe('what the chart renders', function () {
       expect(template?.spec.containers[0]?.env).to.deep.include({ name: 'NO_COLOR', value: 'yes' });
     });
 
-  it('keeps proxies of control-plane nodes on these, whatever else a node must have', () => {
+  it('keeps proxies of control-plane nodes on these nodes, whatever other labels a node must have', () => {
     const values = ['proxy.kind=ControlPlaneNodes', 'proxy.nodeSelector.disk=ssd'];
     const [daemonSet] = render('default', ...values).filter(({ kind }) => kind === 'DaemonSet');
     expect(daemonSet?.spec?.template?.spec.nodeSelector).to.deep.equal({
@@ -185,7 +185,7 @@ describe('what the chart renders', function () {
       expect(() => render('default', value)).to.throw(name);
     });
 
-  it('lets who may view the cluster view PeerDiscovery, and nobody change it unasked', () => {
+  it('lets users who may view the cluster view PeerDiscovery, and permits changes only on request', () => {
     const roles = render('default').filter(({ metadata }) => /^peerdiscovery-(view|edit)$/.test(metadata.name));
     expect(Object.fromEntries(roles.map(({ metadata }) => [metadata.name, metadata.labels ?? {}]))).to.deep.equal({
       'peerdiscovery-view': { 'rbac.authorization.k8s.io/aggregate-to-view': 'true' },
@@ -193,7 +193,7 @@ describe('what the chart renders', function () {
     });
   });
 
-  it('does not go into the namespace that it makes for the front proxies', () => {
+  it('does not install into the namespace that it creates for the front proxies', () => {
     const namespace = 'peerdiscovery-front-proxy';
     expect(() => render(namespace, 'proxy.kind=ControlPlaneNodes')).to.throw(/install the release into another one/);
     expect(render(namespace)).to.have.length.greaterThan(10);

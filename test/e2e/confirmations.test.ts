@@ -82,7 +82,7 @@ describe('confirmations on real servers', function () {
     expect(await fieldOf('.metadata.resourceVersion')).to.equal(before);
   });
 
-  it('are missed in the status a minute after the last operator is gone, until there is another', async () => {
+  it('show as missing in the status a minute after the last operator is gone, until there is another', async () => {
     const { READY, STALE, CONVERGED } = await columns();
     expect({ READY, STALE, CONVERGED }).to.deep.equal({ READY: '2', STALE: '0', CONVERGED: 'False' });
     await end(operator, 'SIGKILL');

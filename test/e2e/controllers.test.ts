@@ -86,7 +86,7 @@ describe('a real kube-controller-manager and a client-go informer through the pr
     expect(await dependents()).to.have.members(kept.slice(1));
   });
 
-  it('answers 10,000 requests right while every apiserver is restarted in turn, and an informer keeps up', async () => {
+  it('gets 10,000 right answers while every apiserver is restarted in turn, and an informer keeps up', async () => {
     const args = ['--kubeconfig', mixed.proxyKubeconfig, '--group', 'resource.k8s.io', '--resource', 'deviceclasses'];
     mixed.plane.spawn('informer-watch', args, { name: 'informer' });
     const lines = () =>
@@ -146,7 +146,7 @@ describe('a real kube-controller-manager and a client-go informer through the pr
     await waitUntil('the informer to see a deletion', async () => lines().some(({ event }) => event === 'deleted'));
   });
 
-  it('answers 503 and never 404 from the moment that the only capable server is stopped cleanly until it is back', async () => {
+  it('gets 503 and never 404 from the moment that the only capable server is stopped cleanly until it is back', async () => {
     await mixed.plane.server('new-2').stop();
     await waitUntil('new-1 to serve alone', async () => (await status(claims)) === 200);
     const seen = new Map<number, number>();
@@ -167,7 +167,7 @@ describe('a real kube-controller-manager and a client-go informer through the pr
     await mixed.plane.server('new-2').start();
   });
 
-  it('lets kube-controller-manager work on, and end in good order', async () => {
+  it('lets kube-controller-manager continue, and end in good order', async () => {
     expect(manager?.exitCode).to.equal(null);
     await create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'late' } });
     await waitUntil('the ServiceAccount of a new namespace', async () => {
@@ -175,7 +175,7 @@ describe('a real kube-controller-manager and a client-go informer through the pr
     });
   });
 
-  it('lets the operator be told by the proxy, with no more than its own rights, that a server is to be read again', async () => {
+  it('lets the proxy tell the operator, with only its own rights, to read a server again', async () => {
     const kubeconfig = mixed.plane.kubeconfig({
       server: mixed.plane.server('old-1').url,
       token: mixed.plane.tokens.proxy,

@@ -85,7 +85,7 @@ describe('make demo', function () {
     const make = `make --no-print-directory demo ARGS='${kind}'`;
 
     describe(`on ${kind === '' ? 'real' : 'simulated'} servers`, () => {
-      it('leaves nothing behind when its reader goes in the middle of the story', async () => {
+      it('leaves nothing behind when its reader leaves in the middle of the story', async () => {
         const { output, ended } = start(`${make} | head -n 12`);
         await ended;
         expect(output()).to.contain('0. A ');
@@ -93,7 +93,7 @@ describe('make demo', function () {
       });
 
       for (const signal of group)
-        it(`leaves nothing behind at ${signal} for all of its processes`, async () => {
+        it(`leaves nothing behind when all its processes get ${signal}`, async () => {
           const run = start(kind === '' ? commandBlock('../../README.md', /^make demo$/m) : make);
           await untilSaid(run, /1\. Three/);
           process.kill(-(run.child.pid ?? 0), signal);
@@ -102,7 +102,7 @@ describe('make demo', function () {
         });
 
       for (const signal of alone)
-        it(`leaves nothing behind at ${signal} for the one that make started`, async () => {
+        it(`leaves nothing behind when the process that make started gets ${signal}`, async () => {
           const run = start(`exec node lab/demo/run-demo.ts ${kind}`);
           await untilSaid(run, /1\. Three/);
           run.child.kill(signal);
@@ -117,7 +117,7 @@ describe('make demo', function () {
     });
   }
 
-  it('leaves nothing behind when its reader goes while it waits', async () => {
+  it('leaves nothing behind when its reader leaves while it waits', async () => {
     const run = start(`make demo ARGS=--simulated | sed '/The story held/q'`);
     await run.ended;
     expect(run.output()).to.contain('The story held');
@@ -131,7 +131,7 @@ describe('make demo', function () {
     await expectNothingLeft();
   });
 
-  it('gets what KUBEBUILDER_ASSETS lacks before it tells anything, and prints what README and picture show', async () => {
+  it('builds the programs that KUBEBUILDER_ASSETS lacks first, and prints what README and picture show', async () => {
     const built = await buildControlPlane('1.36', () => {});
     const assets = mkdtempSync(join(tmpdir(), 'peerdiscovery-assets-'));
     try {

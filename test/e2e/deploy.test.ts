@@ -15,7 +15,7 @@ const system = 'peerdiscovery-system';
 /** As the guides are found. */
 const readme = '../../README.md';
 
-describe('what an administrator installs, from an empty control plane', function () {
+describe("an administrator's installation on an empty control plane", function () {
   this.timeout(240_000);
   let lab: DeployPlane;
 
@@ -62,7 +62,7 @@ describe('what an administrator installs, from an empty control plane', function
     if (code !== 0) throw new Error(`${guide}:\n${block}ended with ${code}: ${stderr}${stdout}`);
   }
 
-  it('brings the operator to Ready by the overlay observe-only', async () => {
+  it('brings the operator to Ready with the overlay observe-only', async () => {
     await lab.must(['apply', '-k', `${repository}/crds`]);
     await lab.must(['wait', '--for=condition=Established', '--timeout=60s', 'crd/peerdiscoveries.peerdiscovery.dev']);
     await lab.must(['apply', '-k', `${repository}/config/overlays/observe-only`]);
@@ -78,7 +78,7 @@ describe('what an administrator installs, from an empty control plane', function
     expect(stdout).to.equal('Observe {"ready":2,"stale":0,"total":2,"unreachable":0}');
   });
 
-  it('runs it as the manifest says: not root, no capability, no new privileges, read-only root', async () => {
+  it('runs the operator as the manifest says: not root, no capability, no new privileges, read-only root', async () => {
     const [pid] = [...lab.agent.pids().values()];
     const status = readFileSync(`/proc/${pid}/status`, 'utf8');
     expect(status).to.match(/^Uid:\t65532\t65532\t65532\t65532$/m);
@@ -89,7 +89,7 @@ describe('what an administrator installs, from an empty control plane', function
     expect(words.slice(0, entrypoint.length + 1)).to.deep.equal([...entrypoint, 'operator']);
   });
 
-  it('shows its status page through the API server, from whichever replica leads', async () => {
+  it('shows the status page through the API server, from whichever replica leads', async () => {
     const token = ['create', 'token', 'peerdiscovery-status-viewer', '-n', system, '--audience=peerdiscovery'];
     const header = `X-PeerDiscovery-Token: ${(await lab.must(token)).trim()}`;
     const service = 'https:peerdiscovery-operator-metrics:metrics';
@@ -113,7 +113,7 @@ describe('what an administrator installs, from an empty control plane', function
       expect(code, stderr).to.equal(0);
     });
 
-  it('brings the proxies to Ready by the overlay routing, and they route', async () => {
+  it('brings the proxies to Ready with the overlay routing, and they route', async () => {
     await lab.must(['apply', '-k', `${repository}/config/overlays/routing`]);
     await giveCertificate(system, 'first', []);
     await rollout(system, 'deployment/peerdiscovery-proxy');
@@ -189,7 +189,7 @@ describe('what an administrator installs, from an empty control plane', function
     expect((await asReader('peerdiscovery-cluster')).stderr).to.contain('forbidden');
   });
 
-  it('rolls out three of each by the overlay high-availability', async () => {
+  it('rolls out three of each with the overlay high-availability', async () => {
     await lab.must(['apply', '-k', `${repository}/config/overlays/high-availability`]);
     await rollout(system, 'deployment/peerdiscovery-operator');
     await rollout(system, 'deployment/peerdiscovery-proxy');
@@ -213,7 +213,7 @@ describe('what an administrator installs, from an empty control plane', function
     await lab.must(['delete', '-f', join(repository, 'config/components/impersonation/rbac.yaml')]);
   });
 
-  it('issues certificates by the component self-issued: one CA for all proxies, which clients read, renewed in use', async () => {
+  it('issues certificates with the component self-issued: one CA for all proxies, which clients read, renewed in use', async () => {
     const folder = join(lab.folder, 'self-issued');
     mkdirSync(folder);
     const from = (path: string) => relative(folder, join(repository, 'config', path));
@@ -287,7 +287,7 @@ describe('what an administrator installs, from an empty control plane', function
     expect(await may('list', 'secrets')).to.equal('no');
   });
 
-  it('puts a proxy that passes client certificates on beside every apiserver by the overlay control-plane', async () => {
+  it('puts a proxy that passes client certificates on next to every apiserver with the overlay control-plane', async () => {
     const { stderr } = await lab.kubectl(['apply', '-k', `${repository}/config/overlays/control-plane`]);
     expect(stderr, 'nothing but the host network is beyond restricted').not.to.match(
       /capabilities|runAsNonRoot|seccomp|allowPrivilegeEscalation/,
@@ -306,7 +306,7 @@ describe('what an administrator installs, from an empty control plane', function
     }
   });
 
-  it('issues a certificate for the addresses of the control-plane nodes by the component for the front proxy', async () => {
+  it('issues a certificate for the addresses of the control-plane nodes with the component for the front proxy', async () => {
     const folder = join(lab.folder, 'self-issued-front-proxy');
     mkdirSync(folder);
     const from = (path: string) => relative(folder, join(repository, 'config', path));
@@ -349,7 +349,7 @@ describe('what an administrator installs, from an empty control plane', function
     expect(stderr).to.contain('violates PodSecurity "restricted:latest"');
   });
 
-  it('is healthy to Argo CD by real statuses, and degraded or progressing where it should be', async () => {
+  it('is healthy to Argo CD with real statuses, and degraded or progressing at the right times', async () => {
     const script = readFileSync(join(repository, 'examples/gitops/argocd-health.lua'), 'utf8');
     const object = JSON.parse(await lab.must(['get', 'pd', 'cluster', '-o', 'json']));
     const healthOf = async (value: unknown): Promise<string> => {
@@ -375,7 +375,7 @@ describe('what an administrator installs, from an empty control plane', function
     expect(await healthOf(turned('Ready', 'False'))).to.equal('Degraded');
   });
 
-  it('holds a pipeline back while apiservers differ, and lets it go on once they do not', async () => {
+  it('holds a pipeline back while apiservers differ, and releases it afterwards', async () => {
     const file = join(lab.folder, 'needs-new-api.yaml');
     const map = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'shipped', namespace: 'default' } };
     await lab.shell(`cat > ${file} <<'E'\n${JSON.stringify(map)}\nE`);
@@ -392,7 +392,7 @@ describe('what an administrator installs, from an empty control plane', function
     await lab.plane.server('new-1').start();
   });
 
-  it('asks for nothing that its roles forbid, and is granted next to nothing that it does not use', () => {
+  it('requests nothing that its roles forbid, and has almost no right that it does not use', () => {
     const events = lab.audit();
     const rightOf = ({ user, verb, objectRef = {}, requestURI }: AuditEvent) => {
       const { apiGroup = '', resource = requestURI, subresource, namespace = '' } = objectRef;
@@ -472,7 +472,7 @@ describe('what an administrator installs, from an empty control plane', function
     expect(granted.filter((right) => !used.has(right) && !rarely.includes(right))).to.deep.equal([]);
   });
 
-  it('is removed whole, and the cluster goes on', async () => {
+  it('can be removed completely, and the cluster continues', async () => {
     await lab.must([
       'delete',
       '-k',
@@ -571,7 +571,7 @@ describe('what an administrator installs, from an empty control plane', function
       expect(container.args).to.include('--routing-table=mine');
     });
 
-    it('lets monitoring look after the objects that a control plane accepts', async () => {
+    it('permits monitoring, with objects that a control plane accepts', async () => {
       const values = `${valuesOf['control-plane']} --set monitoring.enabled=true,certificates.issuer=Operator`;
       const objects = Object.values<{ apiVersion: string }>(
         objectsOf(await helm('template', 'pd', 'charts/peerdiscovery', '-n', system, values)),
@@ -593,14 +593,14 @@ describe('what an administrator installs, from an empty control plane', function
       await lab.must(['delete', 'namespace', system, 'peerdiscovery-front-proxy']);
     });
 
-    it('refuses values that it does not know', async () => {
+    it('refuses unknown values', async () => {
       const wrong = await helm('template', 'pd', 'charts/peerdiscovery', `${image} --set proxy.kind=Sidecar`).catch(
         String,
       );
       expect(wrong).to.contain('/proxy/kind');
     });
 
-    it('installs into the namespace default by the very commands of the README, and leaves nothing there', async () => {
+    it('installs into the namespace default with the exact commands of the README, and leaves nothing there', async () => {
       await runBlock(readme, /^helm install/m);
       expect(await lab.must(['get', 'deployments', '-n', 'default', '-o', 'name'])).to.contain(
         'peerdiscovery-operator',
@@ -610,7 +610,7 @@ describe('what an administrator installs, from an empty control plane', function
       expect(left).not.to.contain('peerdiscovery');
     });
 
-    it('installs, upgrades, rolls back and uninstalls by the very commands of the guides', async () => {
+    it('installs, upgrades, rolls back and uninstalls with the exact commands of the guides', async () => {
       await runBlock('install.md', /^helm install/m);
       await runBlock('install.md', /--for=condition=Ready/);
       const issued = `${valuesOf.routing} --set certificates.issuer=Operator`;
@@ -641,7 +641,7 @@ describe('what an administrator installs, from an empty control plane', function
     });
   });
 
-  describe('kustomize, by the very commands of the guides', () => {
+  describe('kustomize, with the exact commands of the guides', () => {
     const folderOf = () => join(lab.folder, 'mine');
     const inFolder = (block: string) => `cd '${folderOf()}'\n${block}`;
 

@@ -87,7 +87,7 @@ describe('forms of discovery that servers offer only behind feature gates', func
       }
   });
 
-  it('has no CBOR to write: servers refuse it for every list of groups, even where their gate is on', async () => {
+  it('needs no CBOR: servers refuse it for every list of groups, even with their gate on', async () => {
     for (const accept of ['application/cbor', aggregatedV2.replace('json', 'cbor')])
       for (const path of [...roots, '/apis/apps'])
         expect((await ask('cbor', path, accept)).status, `${path} ${accept}`).to.equal(406);

@@ -132,7 +132,7 @@ describe('discovery over 1.33, 1.35 and 1.36', function () {
 
   const pathOf = (groupVersion: string) => (groupVersion === 'v1' ? '/api/v1' : `/apis/${groupVersion}`);
 
-  it('answers a timeout that is no duration as a server does, on every path of discovery', async () => {
+  it('answers an invalid timeout as a server does, on every path of discovery', async () => {
     for (const path of ['/apis', '/api', '/api/v1', '/apis/apps', '/apis/apps/v1', '/openapi/v3', '/openapi/v2'])
       for (const query of ['timeout=abc', 't%69meout=1', 'timeout=32s', 'timeout='])
         for (const token of [mixed.plane.tokens.admin ?? '', 'nobody'])
@@ -216,7 +216,7 @@ describe('discovery over 1.33, 1.35 and 1.36', function () {
     }
   });
 
-  it("writes each form as a server writes the same document, byte for byte where the server's is the union", async () => {
+  it("writes each form like a server with the same document, byte for byte if the server's is the union", async () => {
     // `new-1` merges /apis itself. For these group-versions, all servers agree.
     for (const accept of [
       aggregatedV2,
@@ -248,7 +248,7 @@ describe('discovery over 1.33, 1.35 and 1.36', function () {
     expect(parse(yaml.body.toString())).to.deep.equal(json);
   });
 
-  it('answers 304 to the ETag of every form, and pretty to people', async () => {
+  it('answers 304 to the ETag of every form, and answers pretty requests', async () => {
     for (const path of [
       '/apis',
       '/api',
@@ -273,7 +273,7 @@ describe('discovery over 1.33, 1.35 and 1.36', function () {
     expect((await ask('proxy', '/apis/apps?pretty=true')).body.toString()).to.equal(theirs.body.toString());
   });
 
-  it('lets nobody see what the server would not show', async () => {
+  it('shows no user more than the server would show', async () => {
     for (const path of [
       '/apis',
       '/api/v1',
@@ -291,7 +291,7 @@ describe('discovery over 1.33, 1.35 and 1.36', function () {
     }
   });
 
-  it('has every schema of any server in /openapi/v3, and each document from a server that has it', async () => {
+  it('has every schema of any server in /openapi/v3, and gets each document from a server that has it', async () => {
     interface Index {
       readonly paths: Readonly<Record<string, { readonly serverRelativeURL: string }>>;
     }
@@ -338,7 +338,7 @@ describe('discovery over 1.33, 1.35 and 1.36', function () {
     for (const path of Object.keys(ours?.paths ?? {})) expect(bytes.includes(path), path).to.equal(true);
   });
 
-  it('shows kubectl all there is', async () => {
+  it('shows kubectl every resource', async () => {
     const run = async (...args: string[]) => {
       const { code, stdout, stderr } = await mixed.kubectl('proxy', args);
       expect(code, `kubectl ${args.join(' ')}: ${stderr}`).to.equal(0);
@@ -381,7 +381,7 @@ describe('discovery over 1.33, 1.35 and 1.36', function () {
   });
 
   for (const minor of clientMinors)
-    it(`is to kubectl and client-go ${minor} what an all-new control plane is`, async function () {
+    it(`looks like an all-new control plane to kubectl and client-go ${minor}`, async function () {
       // The first build takes a minute or two.
       this.timeout(900_000);
       const folder = await buildClients(minor, (message) => void process.stdout.write(`      … ${message}\n`));
@@ -433,7 +433,7 @@ describe('discovery over 1.33, 1.35 and 1.36', function () {
       }
     });
 
-  it('is to Helm what an all-new server is: what charts are told, what is validated, and what is installed', async function () {
+  it('looks like an all-new server to Helm, for charts, validation and installation', async function () {
     // The first build takes some minutes.
     this.timeout(900_000);
     const folder = await ensureHelm((message) => void process.stdout.write(`      … ${message}\n`));
@@ -538,7 +538,7 @@ describe('discovery over 1.33, 1.35 and 1.36', function () {
     );
   });
 
-  it('keeps what only lost servers have in every form, and answers 503 for it', async () => {
+  it('keeps resources of lost servers in every form, and answers 503 for them', async () => {
     await Promise.all(['mid-1', 'new-1'].map((name) => mixed.plane.server(name).kill()));
     await waitUntil('503', async () => (await ask('proxy', '/apis/resource.k8s.io/v1/resourceclaims')).status === 503);
     for (const [path, accept] of [

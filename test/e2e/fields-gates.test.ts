@@ -85,14 +85,14 @@ describe('fields whose gate is off in the version that a server emulates', funct
   const warningOf = ({ rawHeaders }: WireAnswer) =>
     rawHeaders.find((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === 'warning');
 
-  it('are dropped at that server, and kept through the proxy', async () => {
+  it('are dropped at this server, and kept through the proxy', async () => {
     const direct = await create(old, 'direct');
     expect([direct.status, overrideOf(direct)]).to.deep.equal([201, undefined]);
     const through = await create(proxy, 'through');
     expect([through.status, overrideOf(through), warningOf(through)]).to.deep.equal([201, 'elsewhere', undefined]);
   });
 
-  it('are dropped with a warning, and kept where they are stored, while no other server is there', async () => {
+  it('are dropped with a warning, and kept in stored objects, while no other server is there', async () => {
     await mixed.plane.server('new-1').kill();
     const dropped = await waitUntil('a server to stand in', async () => {
       const answer = await create(proxy, `p-${Math.random().toString(36).slice(2)}`);
@@ -137,7 +137,7 @@ describe('feature gates that differ between servers of one version', function ()
   });
   after(() => mixed?.stop());
 
-  it('are named by doctor, with the servers', async () => {
+  it('are reported by doctor, with the servers', async () => {
     const { code, stdout } = await mixed.plugin('with', ['doctor']);
     expect(stdout).to.match(
       /^feature gates +warn +1 differ .*: HostnameOverride is on at with and off at without \(v1\.36\.\d+\)$/m,

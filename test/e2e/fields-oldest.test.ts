@@ -73,7 +73,7 @@ describe('fields of 1.36 beside a real 1.33', function () {
     expect((await mixed.kubectl('new-1', ['label', 'deployment', 'kept', 'team=a'])).code).to.equal(0);
   });
 
-  it('are named in status', async () => {
+  it('are listed in the status', async () => {
     const row = await rowOfDeployments();
     expect(row?.writers).to.have.length(1);
     const named = row?.appearing?.paths.join(' ');

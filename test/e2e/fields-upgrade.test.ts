@@ -125,7 +125,7 @@ describe('fields while servers change their versions at their addresses', functi
     await mixed.plane.server(name).startAs(software);
   }
 
-  it('have what was confirmed of them, after an upgrade of all servers and on the way back', async () => {
+  it('keep their confirmed values after an upgrade of all servers and a downgrade', async () => {
     /** The permitted values of each object: the last confirmed one, and those of writes without an answer. */
     const objects = new Map<string, Set<string | undefined>>();
     const outcomes = new Map<string, number>();

@@ -183,7 +183,7 @@ describe('fields that only one version knows', function () {
     }
   });
 
-  it('are named in status and by the plugin, with who may write', async () => {
+  it('are listed in the status and by the plugin, with their writers', async () => {
     const object = await found();
     const row = rowOf(object, 'deployments');
     expect(row?.appearing?.paths).to.include('spec.template.spec.schedulingGroup');
@@ -194,7 +194,7 @@ describe('fields that only one version knows', function () {
       expect(rowOf(object, same), same).to.equal(undefined);
   });
 
-  it('are lost by nobody while the only server that knows them is away, and heartbeats go on', async () => {
+  it('are never lost while the only server that knows them is away, and heartbeats continue', async () => {
     await create(proxy, 'waiting');
     const lease = {
       apiVersion: 'coordination.k8s.io/v1',
@@ -247,7 +247,7 @@ describe('fields that only one version knows', function () {
     expect(await groupOf('waiting')).to.equal('together');
   });
 
-  it('are home’s affair where fieldSkew is Ignore', async () => {
+  it('are left to home with fieldSkew Ignore', async () => {
     const ignore = (fieldSkew: string) =>
       mixed.kubectl('old-1', [
         'patch',

@@ -11,7 +11,7 @@ import { commandBlock } from '../support/guide-commands.ts';
 
 const readme = '../../README.md';
 
-describe('the commands of the guides that need an API server and no Pods', function () {
+describe('the commands of the guides that need an API server, but no Pods', function () {
   this.timeout(300_000);
   let mixed: MixedPlane;
   let folder: string;
@@ -77,7 +77,7 @@ describe('the commands of the guides that need an API server and no Pods', funct
       .and.match(/^peerdiscovery-cluster /m);
   });
 
-  it('hand over certificates', async () => {
+  it('issue and export certificates', async () => {
     const pair = mixed.plane.issueServingCert('guide', ['localhost'], ['127.0.0.1']);
     const [cert, key] = [readFileSync(pair.cert, 'utf8'), readFileSync(pair.key, 'utf8')];
     const files = { 'tls.crt': cert, 'tls.key': key, 'ca.crt': cert };
@@ -124,14 +124,14 @@ describe('the commands of the guides that need an API server and no Pods', funct
     expect(both).to.equal(`${ca}${own}`);
   });
 
-  it('ship what needs a new API once every server has it', async () => {
+  it('ship objects of a new API once every server has it', async () => {
     symlinkSync(join(repository, 'examples'), join(folder, 'examples'));
     const manifest = 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: needs-new-api, namespace: default}\n';
     await runBlock('gitops.md', /ship-when-converged\.sh/, { 'needs-new-api.yaml': manifest });
     expect((await mixed.kubectl('one', ['get', 'configmap', 'needs-new-api', '-n', 'default'])).code).to.equal(0);
   });
 
-  it('give the rights that the guides say', async () => {
+  it('grant the rights that the guides describe', async () => {
     const account = 'system:serviceaccount:peerdiscovery-system:peerdiscovery-proxy';
     const authentication = ['get', 'configmaps/extension-apiserver-authentication', '-n', 'kube-system'];
     expect(await may(account, ...authentication)).to.equal(false);

@@ -39,7 +39,7 @@ interface Written {
 }
 
 /** Real servers, each with its own etcd member as in a stacked control plane. One of them hangs. */
-describe('a control plane of which one server hangs', function () {
+describe('a control plane with one hanging server', function () {
   this.timeout(240_000);
   let mixed: MixedPlane;
 
@@ -97,7 +97,7 @@ describe('a control plane of which one server hangs', function () {
     return (await plane.exec('curl', [...limits, '-H', authorization, `${url}${path}`])).stdout;
   }
 
-  it('has a server that takes requests, answers none and is not ready while its etcd is paused', async () => {
+  it('has a server that accepts requests, answers none and is not ready while its etcd is paused', async () => {
     const old = mixed.plane.server('old-1');
     expect(await codeOf('old-1', '/api/v1/namespaces/default/configmaps')).to.equal('200');
     old.pause('etcd');
@@ -172,7 +172,7 @@ describe('a control plane of which one server hangs', function () {
   }
 
   for (const fault of ['etcd', 'server', 'packets'] as const)
-    it(`has an operator that goes on to lead and to confirm while its API server hangs (${fault})`, async function () {
+    it(`has an operator that continues to lead and confirm while its API server hangs (${fault})`, async function () {
       const hasNft = () => mixed.plane.exec('nft', ['--version']).then(Boolean, () => false);
       if (fault === 'packets' && !(await hasNft())) this.skip();
       const operator = mixed.startOperator();
@@ -194,7 +194,7 @@ describe('a control plane of which one server hangs', function () {
       }
     });
 
-  it('has an operator that starts while its API server hangs, by the servers that an earlier one knew', async () => {
+  it('has an operator that starts while its API server hangs, through the servers that an earlier one knew', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'known-servers-'));
     const flags = ['--known-servers-file', join(folder, 'servers.json')];
     const earlier = mixed.startOperator(flags);
@@ -219,7 +219,7 @@ describe('a control plane of which one server hangs', function () {
     }
   });
 
-  it('is Unknown to pipelines, by the name of a server that is away, and not once converged, until that is back', async () => {
+  it('is Unknown to pipelines, with the name of the server that is away, and not Converged until it is back', async () => {
     const operator = mixed.startOperator();
     const get = (path: string) => mixed.kubectl('new-1', ['get', 'pd', 'cluster', '-o', `jsonpath=${path}`]);
     const told = new Set<string>();
@@ -253,7 +253,7 @@ describe('a control plane of which one server hangs', function () {
     await end(operator);
   });
 
-  describe('of two operators and two PeerDiscovery objects', () => {
+  describe('with two operators and two PeerDiscovery objects', () => {
     const tables = ['peerdiscovery-cluster', 'peerdiscovery-second'];
     const operators = new Map<string, ChildProcess>();
     /** Names of operators by their `uid` in the audit logs. */
@@ -303,7 +303,7 @@ describe('a control plane of which one server hangs', function () {
       }
     });
 
-    it('has a leader that was stopped and goes on, and writes nothing more', async () => {
+    it('has a leader that writes nothing more after it was stopped and continues', async () => {
       const before = await holderOf();
       const stopped = nameOf(before);
       const leader = operators.get(stopped);

@@ -12,10 +12,10 @@ const run = promisify(execFile);
 /** Cases about priorities, which RFC 9113 (section 5.3.2) has deprecated. The server ignores them. */
 const ofPriorities = ['Sends HEADERS frame that depend on itself', 'Sends PRIORITY frame that depend on itself'];
 
-describe('HTTP/2 as h2spec wants it', function () {
+describe('HTTP/2 under h2spec', function () {
   this.timeout(300_000);
 
-  it('passes every case but those of priorities', async () => {
+  it('passes every case except those about priorities', async () => {
     const folder = await ensureH2spec((message) => void process.stdout.write(`      … ${message}\n`));
     const authority = createTestAuthority('peers');
     const home = await startLoopbackPeer('home', authority);

@@ -86,7 +86,7 @@ const faults: readonly Fault[] = [
 ];
 
 /** Operator and proxies start with `old-1` as their API server. It is also the home of the pinned proxy. */
-describe('requests through proxies of which a server hangs', function () {
+describe('requests through proxies with one hung server', function () {
   this.timeout(240_000);
   let mixed: MixedPlane;
   let accesses: readonly (Access & { readonly name: string })[];
@@ -220,7 +220,7 @@ describe('requests through proxies of which a server hangs', function () {
   }
 
   for (const [at, { title, hung, seconds, lost, begin, end }] of faults.entries())
-    it(`have answers, events and streams within seconds, and nothing wrong, when ${title}`, async () => {
+    it(`get answers, events and streams within seconds, and nothing wrong, when ${title}`, async () => {
       const { plane } = mixed;
       const turn = `turn${at}`;
       const watchers = await startWatchers();

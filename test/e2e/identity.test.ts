@@ -188,7 +188,7 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
 
   for (const mode of Object.keys(proxies) as Mode[])
     describe(`in mode ${mode}`, () => {
-      it('is with a token who it is directly, impersonated or not', async () => {
+      it('is the same user with a token as directly, impersonated or not', async () => {
         for (const args of [withToken('admin'), withToken('reader'), [...withToken('admin'), ...impersonation]]) {
           const direct = await whoami('direct', args);
           expect(await whoami(mode, args)).to.deep.equal(direct);
@@ -202,7 +202,7 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
         });
       });
 
-      it('gives nobody anything for X-Remote-*', async () => {
+      it('gives no client an identity for X-Remote-*', async () => {
         const { tokens } = mixed.plane;
         const forged = ['-H', 'X-Remote-User: admin', '-H', 'X-Remote-Group: system:masters'];
         const clients: Record<string, string[]> = {
@@ -219,14 +219,14 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
     });
 
   for (const mode of ['RequestHeader', 'Impersonation'] as const)
-    it(`is with a certificate who it is directly, in mode ${mode}`, async () => {
+    it(`is the same user with a certificate as directly, in mode ${mode}`, async () => {
       const direct = await whoami('direct', withCertificate(jane));
       expect(direct).to.deep.include({ username: 'jane', groups: ['dev', 'a, b', 'system:authenticated'] });
       expect(direct).to.have.nested.property('extra.authentication\\.kubernetes\\.io/credential-id');
       expect(await whoami(mode, withCertificate(jane))).to.deep.equal(direct);
     });
 
-  it('has with a certificate its rights at the other server too', async () => {
+  it('has the rights of a certificate at the other server, too', async () => {
     const { cert, key } = jane;
     for (const mode of ['RequestHeader', 'Impersonation'] as const) {
       expect(await curl(mode, claimsPath, ['--cert', cert, '--key', key])).to.equal('200');
@@ -243,7 +243,7 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
     expect(await curl('RequestHeader', secretsPath, ['--cert', root.cert, '--key', root.key])).to.equal('200');
   });
 
-  it('has no more by impersonation than the account of the proxy may give, and is told so', async () => {
+  it('has only the rights that the account of the proxy may pass on by impersonation, and gets an error about it', async () => {
     const read = async ({ cert, key }: KeyPair, ...args: string[]) =>
       (
         await mixed.plane.exec('curl', [
@@ -259,7 +259,7 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
 
   for (const protocol of ['http1', 'http2'] as const)
     for (const count of [200, 1_000, 5_000])
-      it(`takes ${count} groups of a user from a gateway over ${protocol}, as kube-apiserver does`, async () => {
+      it(`accepts ${count} groups of a user from a gateway over ${protocol}, as kube-apiserver does`, async () => {
         const { plane } = mixed;
         const ca = readFileSync(plane.caFile, 'utf8');
         const names = Array.from({ length: count }, (_, at) => `group-${at}@directory.example.com`);
@@ -347,7 +347,7 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
     ...['//api', '//apis', '/apis//', '/api//', '/apis/apps//v1', '/%2fapi/v1/secrets', '///apis/apps/v1/deployments'],
     ...['/api/v1/secrets//', '/api/v1%2fsecrets', '/api/v1/namespaces/a%2fb/secrets', '/apis/apps/', '/apis/apps/v1/'],
   ];
-  it('answers odd targets as the server does, to those with rights and to those without', async () => {
+  it('answers odd targets as the server does, to users with rights and without', async () => {
     const { tokens } = mixed.plane;
     for (const token of [tokens.admin, tokens.reader])
       for (const target of oddTargets) {
@@ -362,7 +362,7 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
       }
   });
 
-  it('is nobody with a certificate that only looks like one, or that has no common name', async () => {
+  it('is anonymous with a forged certificate, or with one without a common name', async () => {
     const nameless = mixed.plane.issueClientCert('nameless', '/O=system:masters');
     for (const { cert, key } of [mixed.plane.frontProxyClient, nameless])
       for (const target of ['direct', 'RequestHeader', 'Impersonation'] as const)
@@ -371,7 +371,7 @@ describe('identity at real kube-apiservers of 1.33 and 1.36', function () {
 
   // A separate suite, so that it runs after the others.
   describe('at its end', () => {
-    it('a proxy is not ready first, then no new connections, watches whole, requests to their end', async () => {
+    it('a proxy is not ready first, then refuses new connections, ends watches whole, and finishes requests', async () => {
       const { plane } = mixed;
       const port = proxies.TokenPassthrough;
       const watch = ['-sS', '-N', '--cacert', plane.caFile, '-H', `Authorization: Bearer ${plane.tokens.admin}`];

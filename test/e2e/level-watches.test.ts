@@ -59,7 +59,7 @@ describe('watches after a restart of all servers in turn', function () {
     expect(code, stderr).to.equal(0);
   }
 
-  it('are spread over all again within a while, without an event lost or told twice, or a watch refused', async () => {
+  it('are spread over all servers again within a while, without a lost or repeated event, or a refused watch', async () => {
     await add('first');
     const { stdout } = await mixed.kubectl('a', ['get', '--raw', maps]);
     const { resourceVersion } = (JSON.parse(stdout) as { metadata: { resourceVersion: string } }).metadata;

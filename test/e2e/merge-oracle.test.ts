@@ -40,7 +40,7 @@ async function compareWithOracle(binary: string, sets: readonly DocumentSet[]): 
   return beyondLocal;
 }
 
-describe("mergeDiscovery beside kube-apiserver's own merge", () => {
+describe("mergeDiscovery compared with kube-apiserver's own merge", () => {
   for (const minor of oracleMinors) {
     let binary = '';
     before(`k8s.io/apiserver ${minor}`, async function () {

@@ -82,7 +82,7 @@ describe('a real control plane of 1.33, 1.35 and 1.36', function () {
   const readThroughProxy = async () => (await request('proxy', claims)).status;
   const allReady = () => waitForStates({ 'old-1': 'Ready', 'mid-1': 'Ready', 'mvp-1': 'Ready' });
 
-  it('finds every server by its own identity, and says how', async () => {
+  it('identifies every server, and reports how', async () => {
     // A server is ready before the operator has asked for its version.
     const peers = await waitUntil('their versions', async () => {
       const ready = await allReady();
@@ -106,7 +106,7 @@ describe('a real control plane of 1.33, 1.35 and 1.36', function () {
       else expect(stderr).to.match(error);
     });
 
-  it('shows it at a glance', async () => {
+  it('shows the state in one line', async () => {
     const { stdout } = await mixed.kubectl('old-1', ['get', 'pd']);
     const [header = '', row = ''] = stdout.trim().split('\n');
     expect(header.split(/\s+/)).to.include.members(['PEERS', 'READY', 'STALE', 'DIVERGENT', 'CONVERGED', 'AGE']);
@@ -134,7 +134,7 @@ describe('a real control plane of 1.33, 1.35 and 1.36', function () {
     expect(JSON.parse(stdout)).to.have.property('kind', 'List');
   });
 
-  it('lets the 404 of an object that is missing, and of a resource that nobody serves, pass', async () => {
+  it('passes the 404 of a missing object, and of a resource that no server serves', async () => {
     const object = await request('proxy', '/apis/resource.k8s.io/v1/namespaces/default/resourceclaims/none');
     expect(object.status).to.equal(404);
     expect(JSON.parse(object.body)).to.have.nested.property('details.name', 'none');
@@ -170,7 +170,7 @@ describe('a real control plane of 1.33, 1.35 and 1.36', function () {
     expect((await request('proxy', '/apis', aggregatedV2, ['-H', `If-None-Match: ${etag}`])).status).to.equal(304);
   });
 
-  it('says no to somebody without rights exactly as the home server does', async () => {
+  it('refuses users without rights exactly as the home server does', async () => {
     expect((await request('proxy', '/apis', aggregatedV2, [], 'wrong')).status).to.equal(401);
     expect((await request('proxy', '/apis', aggregatedV2, [], mixed.plane.tokens.reader)).status).to.equal(200);
     expect((await request('proxy', claims, 'application/json', [], mixed.plane.tokens.reader)).status).to.equal(403);
@@ -233,7 +233,7 @@ describe('a real control plane of 1.33, 1.35 and 1.36', function () {
     await waitForStates({ 'mvp-1': 'Unreachable', 'mid-1': 'Ready' });
   });
 
-  it('answers 503 and never 404 while nobody can serve what exists', async () => {
+  it('answers 503 and never 404 while no server can serve an existing resource', async () => {
     await mixed.plane.server('mid-1').stop();
     const statuses: number[] = [];
     await waitForStates({ 'mid-1': 'Unreachable' });
@@ -244,7 +244,7 @@ describe('a real control plane of 1.33, 1.35 and 1.36', function () {
     expect(JSON.parse(body)).to.include({ kind: 'Status', reason: 'ServiceUnavailable' });
   });
 
-  it('knows restarted servers again by their hostnames, and never answers 404 meanwhile', async () => {
+  it('recognises restarted servers by their hostnames, and never answers 404 meanwhile', async () => {
     const before = (await readPeers()).map(({ id }) => id);
     let done = false;
     const statuses = new Set<number>();
@@ -260,7 +260,7 @@ describe('a real control plane of 1.33, 1.35 and 1.36', function () {
     expect([...statuses]).not.to.include(404);
   });
 
-  it('keeps its last state while the API server that it uses is away, and goes on when it is back', async () => {
+  it('keeps its last state while its API server is away, and continues when it is back', async () => {
     const { status } = await readObject();
     await mixed.plane.server('old-1').stop();
     const away = await request('proxy', claims);
@@ -275,7 +275,7 @@ describe('a real control plane of 1.33, 1.35 and 1.36', function () {
     expect(after.status?.revision).to.be.at.least(status?.revision ?? 0);
   });
 
-  it('goes on routing without an operator, but soon doubts every 404, until there is an operator again', async () => {
+  it('routes without an operator, but soon doubts every 404, until there is an operator again', async () => {
     const nope = async () => (await request('proxy', '/apis/nope.example/v1/things')).status;
     await waitUntil('certainty', async () => (await nope()) === 404);
     operator.kill('SIGKILL');

@@ -8,17 +8,17 @@ const enter = (script: string) =>
 describe('the namespace of a suite', function () {
   this.timeout(300_000);
 
-  it('ends what the suite has left running, even if that holds its output', () => {
+  it('ends all processes that the suite has left running, even if they hold its output', () => {
     const { status, error, stdout } = enter('sleep 600 & echo done; exit 3');
     expect({ status, error, stdout }).to.deep.equal({ status: 3, error: undefined, stdout: 'done\n' });
   });
 
-  it('has nothing of another on its addresses', () => {
+  it('has no program of another suite on its addresses', () => {
     const { stdout } = enter('curl --silent --max-time 5 http://127.0.0.1:2379/health; echo $?');
     expect(stdout).to.equal('7\n');
   });
 
-  it('can be left though a program of the lab could not be started', async () => {
+  it('can be left even if a program of the lab failed to start', async () => {
     const plane = await startControlPlane({ servers: [], log: () => {} });
     plane.spawn('no-such-program', [], { name: 'missing' });
     await new Promise((resolve) => setImmediate(resolve));

@@ -47,7 +47,7 @@ describe('odd requests', function () {
       ['a known user', oddRequests],
       ['somebody unknown', oddStrangers],
     ] as const)
-      it(`of ${who} are answered as by the server itself, over ${protocol}`, async () => {
+      it(`of ${who} get the server's own answer, over ${protocol}`, async () => {
         const { plane, proxyUrl } = mixed;
         const token = who === 'a known user' ? plane.tokens.admin : undefined;
         const direct = clientOf(plane.server('home').url, token);

@@ -75,7 +75,7 @@ describe('the operator on a real control plane', function () {
     });
   }
 
-  it('reports Leases that identify nobody, and goes on', async () => {
+  it('reports Leases that identify no server, and continues', async () => {
     await waitFor('cluster', 'two ready peers', bothReady);
     const lease = (name: string, spec: object) => ({
       apiVersion: 'coordination.k8s.io/v1',
@@ -133,7 +133,7 @@ describe('the operator on a real control plane', function () {
     expect(peerOf(object, 'old-1')).to.include({ addressSource: 'Node', address: mixed.plane.server('old-1').address });
   });
 
-  it('serves a second object for other servers with identity Leases of their own', async () => {
+  it('serves a second object for other servers that have identity Leases', async () => {
     await create({
       apiVersion: 'coordination.k8s.io/v1',
       kind: 'Lease',
@@ -160,7 +160,7 @@ describe('the operator on a real control plane', function () {
     await must(['delete', 'pd', 'other']);
   });
 
-  it('says in conditions what to change when it may not write the table, and goes on once it may', async () => {
+  it('says in conditions what to change when it may not write the table, and continues once it may', async () => {
     const patch = (spec: object) => must(['patch', 'pd', 'cluster', '--type=merge', '-p', JSON.stringify({ spec })]);
     await patch({ routingTable: { namespace: 'nowhere' } });
     const stalled = await waitFor('cluster', 'Stalled', (seen) => conditionOf(seen, 'Stalled')?.status === 'True');
@@ -172,7 +172,7 @@ describe('the operator on a real control plane', function () {
     await waitFor('cluster', 'Ready', (seen) => conditionOf(seen, 'Ready')?.status === 'True');
   });
 
-  it('says by an Event what is wrong with a spec that only it can judge', async () => {
+  it('reports by an Event an error in a spec that only it can detect', async () => {
     const patch = (addresses: object | null) =>
       must(['patch', 'pd', 'cluster', '--type=merge', '-p', JSON.stringify({ spec: { addresses } })]);
     await patch({ allowedCIDRs: ['fd00::/7'] });
@@ -184,7 +184,7 @@ describe('the operator on a real control plane', function () {
     await waitFor('cluster', 'not Stalled', (seen) => conditionOf(seen, 'Stalled')?.status === 'False');
   });
 
-  it('leaves a Lease of other software alone that has the name of its table', async () => {
+  it('does not touch a Lease of other software that has the name of its table', async () => {
     const lease = ['-n', 'peerdiscovery-system', 'lease', 'held'];
     await create({
       apiVersion: 'coordination.k8s.io/v1',

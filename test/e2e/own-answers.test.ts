@@ -89,7 +89,7 @@ describe('the header fields of answers that the proxy writes itself', function (
         }
     });
 
-  it('are there with a 304 too', async () => {
+  it('are also in a 304', async () => {
     const headers = ['Accept', v2, 'Origin', webConsole];
     const { rawHeaders } = await servers.client.http2({ path: '/apis', headers });
     const etag = rawHeaders[rawHeaders.findIndex((name) => name.toLowerCase() === 'etag') + 1] ?? '';
@@ -100,7 +100,7 @@ describe('the header fields of answers that the proxy writes itself', function (
     expect([actual.status, comparable(actual)]).to.deep.equal([304, comparable(expected)]);
   });
 
-  it('answer a browser that asks before its request, whatever the path and whoever asks', async () => {
+  it("answer a browser's preflight request, for any path and any client", async () => {
     const asked = ['Access-Control-Request-Method', 'GET', 'Access-Control-Request-Headers', 'authorization'];
     const anonymous = createWireClient({ url: servers.mixed.proxyUrl, ca: servers.ca, token: '' });
     for (const path of ['/apis', '/api', '/openapi/v2', '/openapi/v3', '/apis/apps', claims, '/apis/none.example/v1/x'])
@@ -117,7 +117,7 @@ describe('the header fields of answers that the proxy writes itself', function (
     expect((await servers.client.http2(evil)).status).to.equal((await direct.http2(evil)).status);
   });
 
-  it('are there in every Status', async () => {
+  it('are in every Status', async () => {
     const headers = ['Origin', webConsole, 'Audit-ID', 'mine'];
     const expected = comparable(await direct.http2({ path: '/api/v1/namespaces/none', headers })).filter(
       (field) => !/^(?:x-kubernetes-pf|content-)/.test(field),

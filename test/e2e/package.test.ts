@@ -23,7 +23,7 @@ function olderNode(): { readonly version?: string; readonly node?: string } {
 
 const alone = 'kubectl_complete-peerdiscovery';
 
-describe('what is shipped', function () {
+describe('the shipped files', function () {
   this.timeout(300_000);
   let folder: string;
 
@@ -35,7 +35,7 @@ describe('what is shipped', function () {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  it('is a package with the program, the CRD and the documentation in it, and nothing else', () => {
+  it('are a package with exactly the program, the CRD and the documentation', () => {
     const { stdout } = spawnSync('tar', ['-tzf', packPackage(folder)], { encoding: 'utf8' });
     const files = stdout
       .trim()
@@ -50,7 +50,7 @@ describe('what is shipped', function () {
     expect(files.filter((path) => !expected.test(path))).to.deep.equal([]);
   });
 
-  it('runs from the unpacked package', () => {
+  it('run from the unpacked package', () => {
     const [tarball = ''] = readdirSync(folder).filter((name) => name.endsWith('.tgz'));
     spawnSync('tar', ['-xzf', join(folder, tarball), '-C', folder]);
     symlinkSync(join(repository, 'node_modules'), join(folder, 'package/node_modules'));
@@ -59,7 +59,7 @@ describe('what is shipped', function () {
     expect(stdout, stderr).to.match(/^peerdiscovery \d+\.\d+\.\d+\n$/);
   });
 
-  it('says which Node it needs under an older one, in each of its programs', function () {
+  it('name the required Node under an older one, in each program', function () {
     const { version = '', node } = olderNode();
     if (node === undefined) return this.skip();
     const { bin } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8'));
@@ -73,14 +73,14 @@ describe('what is shipped', function () {
     }
   });
 
-  it('has the entry point in its Dockerfile that the tests run', () => {
+  it('have the entry point in the Dockerfile that the tests run', () => {
     const text = readFileSync(join(repository, 'Dockerfile'), 'utf8');
     const [, list = ''] = /^ENTRYPOINT (.*)$/m.exec(text) ?? [];
     expect(JSON.parse(list)).to.deep.equal(entrypoint);
     expect(text).to.match(/^USER 65532:65532$/m);
   });
 
-  it('is a plugin that runs where there is no Node', async () => {
+  it('include a plugin that runs without Node', async () => {
     const platform = `${process.platform}-${process.arch}`;
     const [program = ''] = await buildPlugin(join(folder, 'plugin'), [platform]);
     const run = (...args: string[]) => spawnSync(program, args, { encoding: 'utf8', cwd: folder, env: { PATH: '' } });
@@ -91,7 +91,7 @@ describe('what is shipped', function () {
     expect(refused).to.contain('plan9-x64').and.to.contain('choose of linux-x64');
   });
 
-  it('is an archive for krew too, whose manifest has the sum of what was packed, the same each time', async () => {
+  it('include an archive for krew, whose manifest has its checksum, the same each time', async () => {
     const downloads = 'https://example.com/v0/';
     const here = process.arch === 'arm64' ? 'linux-arm64' : 'linux-x64';
     const { archives, manifest } = await generateKrew(join(folder, 'krew'), downloads, [here, 'darwin']);

@@ -80,7 +80,7 @@ describe('kubectl peerdiscovery on real servers of 1.33 and 1.36', function () {
     return file;
   }
 
-  it('says what is missing, and what to do, while no operator has looked yet', async () => {
+  it('names the missing parts and the cure while no operator has run yet', async () => {
     const doctor = await plugin(['doctor']);
     expect(doctor.code, doctor.stderr).to.equal(1);
     expect(doctor.stdout).to.match(/leader +fail +no operator has ever led/);
@@ -92,7 +92,7 @@ describe('kubectl peerdiscovery on real servers of 1.33 and 1.36', function () {
     shown.length = 0;
   });
 
-  it('is installed by krew, and runs with nothing on the PATH but itself', async () => {
+  it('is installed by krew, and runs with only itself on the PATH', async () => {
     await generateKrew(join(folder, 'dist/krew'), 'https://example.com/', ['linux-x64']);
     const programs = join(folder, 'krew');
     mkdirSync(programs);
@@ -116,7 +116,7 @@ describe('kubectl peerdiscovery on real servers of 1.33 and 1.36', function () {
     expect(completed.split('\n')).to.include('new-1');
   });
 
-  it('says the versions of both sides', async () => {
+  it('prints the versions of both sides', async () => {
     const outcome = await plugin(['version']);
     expect(outcome.stdout, outcome.stderr).to.match(
       /^kubectl-peerdiscovery \d+\.\d+\.\d+\noperator \d+\.\d+\.\d+\nkube-apiserver v1\.36\.\d+\n$/,
@@ -155,7 +155,7 @@ describe('kubectl peerdiscovery on real servers of 1.33 and 1.36', function () {
     expect((await plugin(['explain', 'gizmos'])).code).to.equal(1);
   });
 
-  it('shows what two peers, or two saved documents, serve differently', async () => {
+  it('shows the differences between two peers, or two saved documents', async () => {
     const live = await plugin(['diff', 'old-1', 'new-1']);
     expect(live.code, live.stderr).to.equal(1);
     expect(live.stdout)
@@ -183,7 +183,7 @@ describe('kubectl peerdiscovery on real servers of 1.33 and 1.36', function () {
     expect(json).to.include({ kind: 'RoutingTable', complete: true });
   });
 
-  it('tells before an upgrade what it changes and whom it hurts', async () => {
+  it('shows before an upgrade what changes and whom it affects', async () => {
     const admin = ['create', 'clusterrolebinding', 'somebody', '--clusterrole=view', '--user=somebody'];
     expect((await mixed.kubectl('old-1', admin)).code).to.equal(0);
     const gone = 'endpointslices.v1.discovery.k8s.io';
@@ -212,7 +212,7 @@ describe('kubectl peerdiscovery on real servers of 1.33 and 1.36', function () {
     expect(names.map(({ resource }) => resource)).not.to.include(gone);
   });
 
-  it('finds nothing broken where nothing is, and the fault where one is', async () => {
+  it('finds nothing in a healthy control plane, and the fault in a broken one', async () => {
     const well = await plugin(['doctor']);
     expect(well.code, well.stdout).to.equal(0);
     expect(well.stdout)

@@ -39,7 +39,7 @@ describe('the files of a release, on a real kube-apiserver', function () {
 
   const read = (name: string) => readFileSync(join(release, name));
 
-  it('are all there, each with its sum', () => {
+  it('are complete, each with its checksum', () => {
     const sums = read('SHA256SUMS').toString().trimEnd().split('\n');
     const names = readdirSync(release).filter((name) => name !== 'SHA256SUMS');
     expect(sums).to.have.members(
@@ -54,7 +54,7 @@ describe('the files of a release, on a real kube-apiserver', function () {
     expect(read('NOTES.md').toString()).to.match(/^# PeerDiscovery 0\.1\.0\n/);
   });
 
-  it('install what they say, from the chart by helm', async () => {
+  it('install the described objects from the chart with helm', async () => {
     const helm = join(await ensureHelm(log), 'helm');
     const chart = join(release, 'peerdiscovery-chart-0.1.0.tgz');
     const flags = ['--kubeconfig', kubeconfig, '--namespace', 'default'];
@@ -72,7 +72,7 @@ describe('the files of a release, on a real kube-apiserver', function () {
     await must('delete', 'crd', 'peerdiscoveries.peerdiscovery.dev');
   });
 
-  it('install what they say, by kubectl', async () => {
+  it('install the described objects with kubectl', async () => {
     await must('apply', '-f', join(release, 'install.yaml'));
     await must('wait', '--for=condition=Established', 'crd/peerdiscoveries.peerdiscovery.dev');
     await must('apply', '-f', join(release, 'observe.yaml'));

@@ -44,13 +44,13 @@ function build(folder: string, umask: string, zone: string): Record<string, stri
   return Object.fromEntries(['peerdiscovery-0.1.0.tgz', 'image.tar'].map(found));
 }
 
-describe('what is built twice', function () {
+describe('two builds of the same sources', function () {
   this.timeout(900_000);
   const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-twice-'));
 
   after(() => rmSync(folder, { recursive: true, force: true }));
 
-  it('is the same bytes: the npm package and the image, in another folder, at another time, by another umask', () => {
+  it('give the same bytes: the npm package and the image, in another folder, at another time, with another umask', () => {
     const [one, other] = [join(folder, 'one'), join(folder, 'much', 'deeper', 'other')];
     for (const to of [one, other]) mkdirSync(to, { recursive: true });
     copyRepository(one, 0o644);

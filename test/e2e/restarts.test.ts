@@ -15,7 +15,7 @@ const takenOutByRequest = /peer taken out(?!.*why="it (is not ready|does not ans
 /** Each server sends GOAWAY for two percent of the HTTP/2 requests, which is the maximum. */
 const flags = ['--goaway-chance=0.02'];
 
-describe('writes and watches through the proxy at servers that say goodbye', function () {
+describe('writes and watches through the proxy at servers that send GOAWAY', function () {
   this.timeout(240_000);
   let servers: ThreeServers;
   let mixed: ThreeServers['mixed'];
@@ -76,7 +76,7 @@ describe('writes and watches through the proxy at servers that say goodbye', fun
     return session;
   };
 
-  it('loses none of 1,500 watches and 1,500 reads to the GOAWAY of servers', async () => {
+  it('lose none of 1,500 watches and 1,500 reads to the GOAWAY of servers', async () => {
     const object = { apiVersion: 'resource.k8s.io/v1', kind: 'DeviceClass', metadata: { name: 'a.example' }, spec: {} };
     const created = await client.http1({
       method: 'POST',
@@ -109,7 +109,7 @@ describe('writes and watches through the proxy at servers that say goodbye', fun
     expect(mixed.plane.readLog('proxy')).not.to.match(takenOutByRequest);
   });
 
-  it('loses nothing of known users to the GOAWAY with which servers answer unknown ones', async () => {
+  it('lose nothing of known users to the GOAWAY with which servers answer unknown users', async () => {
     await bindReader();
     const seen = new Map<string, number>();
     const ask = async (who: string, token: string, version: 'http1' | 'http2') => {
@@ -131,7 +131,7 @@ describe('writes and watches through the proxy at servers that say goodbye', fun
     expect(mixed.plane.readLog('proxy')).not.to.match(takenOutByRequest);
   });
 
-  it('forbids nothing to whoever has its rights by RBAC, which a server that starts has not read yet', async () => {
+  it('are never forbidden to a user with rights by RBAC, which a starting server has not read yet', async () => {
     await bindReader();
     let restarting = true;
     const seen = new Map<string, number>();
@@ -161,7 +161,7 @@ describe('writes and watches through the proxy at servers that say goodbye', fun
     expect(seen.get('200')).to.be.at.least(1_000);
   });
 
-  it('carries each write out once or not at all, as it says, while every apiserver is restarted in turn', async () => {
+  it('are carried out once or not at all, as the answer says, while every apiserver is restarted in turn', async () => {
     let restarting = true;
     const outcomes = new Map<string, number>();
     const said = new Map<string, number>();
@@ -255,7 +255,7 @@ describe('writes and watches through the proxy at servers that say goodbye', fun
     return { socket, received: () => received };
   }
 
-  it('asks a client that waits for 100 for its body once a server is there for it, and never where none is', async () => {
+  it('ask a client that waits for 100 for its body once a server is there for it, and never without one', async () => {
     const map = JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'expected' } });
     const wanted = await announce(maps, map);
     await waitUntil('100 Continue', async () => wanted.received().endsWith('\r\n\r\n'));

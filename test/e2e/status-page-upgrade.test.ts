@@ -81,7 +81,7 @@ describe('the status page of a real operator, opened by kubectl peerdiscovery da
   const plugin = `${repository}/src/bin/kubectl-peerdiscovery.ts`;
   const dashboardOf = (kubeconfig: string) => [plugin, 'dashboard', '--kubeconfig', kubeconfig];
 
-  it('refuses who may not, and says so before anything is served', async () => {
+  it('refuses a user without rights before it serves anything', async () => {
     const kubeconfig = mixed.plane.kubeconfig({
       server: mixed.plane.server('old-1').url,
       token: mixed.plane.tokens.reader,
@@ -92,7 +92,7 @@ describe('the status page of a real operator, opened by kubectl peerdiscovery da
     expect(stderr).to.contain('serviceaccounts "peerdiscovery-status-viewer" is forbidden').and.contain('cure: ');
   });
 
-  it('shows the servers and who serves what to who has the role peerdiscovery-dashboard and no other', async () => {
+  it('shows the servers and resources to a user with only the role peerdiscovery-dashboard', async () => {
     await must(['create', 'rolebinding', 'reader', '-n', system, '--role=peerdiscovery-dashboard', '--user=reader']);
     const kubeconfig = mixed.plane.kubeconfig({
       server: mixed.plane.server('old-1').url,
@@ -132,7 +132,7 @@ describe('the status page of a real operator, opened by kubectl peerdiscovery da
     expect(await claims.getByRole('cell').allInnerTexts()).to.deep.equal(['mid-1, new-1', 'old-1']);
   });
 
-  it('turns by itself when a server is killed, and again when it is back', async () => {
+  it('updates itself when a server is killed, and again when it is back', async () => {
     await mixed.plane.server('new-1').kill();
     const servers = page.getByRole('table', { name: 'Kube-apiservers of cluster' });
     await servers.getByRole('row', { name: /^new-1.*Unreachable/ }).waitFor();
@@ -146,7 +146,7 @@ describe('the status page of a real operator, opened by kubectl peerdiscovery da
     expect(complaints).to.deep.equal([]);
   });
 
-  it('is nothing for who has no token, or one for an API server alone', async () => {
+  it('shows nothing to a user without a token, or with one for an API server alone', async () => {
     const ask = async (headers: readonly string[]) => {
       const args = ['-sk', '-o', '/dev/null', '-w', '%{http_code}', ...headers.flatMap((header) => ['-H', header])];
       return (await mixed.plane.exec('curl', [...args, 'https://10.77.0.11:9443/status'])).stdout;

@@ -90,7 +90,7 @@ describe('the status page in a browser', function () {
   }
 
   for (const [name, shown] of Object.entries(snapshots))
-    it(`has no fault that axe can find and fits any width, light and dark: ${name}`, async () => {
+    it(`passes axe and fits any width, light and dark: ${name}`, async () => {
       snapshot = shown;
       const page = await open();
       await page.evaluate(axe.source);
@@ -111,7 +111,7 @@ describe('the status page in a browser', function () {
       expect(complaints.filter((text) => !text.includes('503'))).to.deep.equal([]);
     });
 
-  it('is the page of the guide', async () => {
+  it('matches the picture in the guide', async () => {
     snapshot = upgradeSnapshot(now, { awayMs: 42_000 });
     const page = await open({ viewport: { width: 1120, height: 1080 } });
     const path = process.env.STATUS_PAGE_IMAGE;
@@ -125,7 +125,7 @@ describe('the status page in a browser', function () {
     ]);
   });
 
-  it('is dark where the reader wants it dark', async () => {
+  it('is dark if the reader prefers dark', async () => {
     const page = await open();
     const ground = async (colorScheme: 'light' | 'dark') => {
       await page.emulateMedia({ colorScheme });
@@ -172,7 +172,7 @@ describe('the status page in a browser', function () {
     expect(await page.getByRole('table', { name: 'Kube-apiservers of cluster' }).getByRole('row').count()).to.equal(4);
   });
 
-  it('is used by the keyboard alone, in the order of the page and with a focus that one can see', async () => {
+  it('works with the keyboard alone, in the order of the page and with a visible focus', async () => {
     const page = await open();
     const order: string[] = [];
     for (let step = 0; step < 7; step += 1) {
@@ -204,7 +204,7 @@ describe('the status page in a browser', function () {
     expect(await page.getByRole('table', { name: /^What changed/ }).isVisible()).to.equal(true);
   });
 
-  it('searches while one types, and keeps focus, words and open details when it renews itself', async () => {
+  it('searches while the user types, and keeps focus, words and open details when it updates', async () => {
     const page = await open();
     await page.getByText('Show as a table').click();
     const field = page.getByRole('searchbox', { name: 'Search resources' });
@@ -228,7 +228,7 @@ describe('the status page in a browser', function () {
     expect(complaints).to.deep.equal([]);
   });
 
-  it('turns by itself when something happens, and says so to those who do not see it', async () => {
+  it('updates itself when something happens, and announces it to screen readers', async () => {
     const page = await open();
     const told = page.locator('#announce');
     await turn(page);
@@ -247,7 +247,7 @@ describe('the status page in a browser', function () {
     expect(complaints).to.deep.equal([]);
   });
 
-  it('says that it is old when nobody answers, and comes back', async () => {
+  it('says that its data is old when no server answers, and recovers', async () => {
     const page = await open();
     answering = false;
     await turn(page);

@@ -52,7 +52,7 @@ describe('kubectl and other clients through the proxy', function () {
   const asDeveloper = (args: readonly string[], options = {}) =>
     mixed.plane.exec('kubectl', ['--kubeconfig', developer, ...args], options);
 
-  it('lets nobody exec who may not', async () => {
+  it('refuses exec to a user without the right', async () => {
     const refused = await asDeveloper(['exec', 'web', '--', 'true']);
     expect(refused.code).not.to.equal(0);
     expect(refused.stderr).to.match(/Forbidden|forbidden/);
@@ -70,7 +70,7 @@ describe('kubectl and other clients through the proxy', function () {
     ['SPDY', { KUBECTL_REMOTE_COMMAND_WEBSOCKETS: 'false', KUBECTL_PORT_FORWARD_WEBSOCKETS: 'false' }],
   ] as const;
   for (const [protocol, env] of protocols) {
-    it(`runs kubectl exec over ${protocol}, with its streams apart and its exit code`, async () => {
+    it(`runs kubectl exec over ${protocol}, with separate streams and its exit code`, async () => {
       const script = 'cat; echo to-stderr >&2; exit 7';
       const result = await asDeveloper(['exec', '-i', 'web', '--', 'sh', '-c', script], { input: 'to-stdin', env });
       expect(result.stdout).to.equal('to-stdin');
@@ -153,7 +153,7 @@ describe('kubectl and other clients through the proxy', function () {
     await end(watching);
   });
 
-  it('watches over a WebSocket what the home server does not know, with the identity of the client', async () => {
+  it("watches a resource that the home server does not know over a WebSocket, with the client's identity", async () => {
     const url = `${mixed.proxyUrl.replace('https', 'wss')}/apis/resource.k8s.io/v1/deviceclasses?watch=1`;
     const dispatcher = new Agent({ allowH2: false, connect: { ca: readFileSync(mixed.plane.caFile, 'utf8') } });
     const open = (token: string) =>
@@ -179,7 +179,7 @@ describe('kubectl and other clients through the proxy', function () {
     await dispatcher.close();
   });
 
-  describe('beside the same requests sent to the home server itself', () => {
+  describe('compared with the same requests to the home server itself', () => {
     let direct: WireClient;
     let proxied: WireClient;
     let exactList: string;

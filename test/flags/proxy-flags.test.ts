@@ -64,7 +64,7 @@ describe('parseProxyFlags', () => {
       expect(problemsOf(args)[0]).to.match(why);
     });
 
-  it('reads identity and limits as kube-apiserver names them', () => {
+  it("reads identity and limits by kube-apiserver's flag names", () => {
     const parsed = parseProxyFlags([
       ...base,
       ...requestHeader,
@@ -79,14 +79,14 @@ describe('parseProxyFlags', () => {
     expect(flags.limits).to.include({ maxRequests: 7, maxStreamsPerConnection: 9, requestTimeoutMs: 120_000 });
   });
 
-  it('takes the token of the Pod to impersonate with, unless told otherwise', () => {
+  it('takes the token of the Pod for impersonation by default', () => {
     const parsed = parseProxyFlags([...base, '--authentication-mode=Impersonation']);
     expect(parsed.kind === 'flags' && parsed.flags.impersonationTokenFile).to.equal(
       '/var/run/secrets/kubernetes.io/serviceaccount/token',
     );
   });
 
-  it('lists in its help every flag that it takes', () => {
+  it('lists every flag in its help', () => {
     for (const flag of ['authentication-mode', 'requestheader-uid-headers', 'max-header-fields', 'idle-timeout'])
       expect(proxyUsage).to.contain(`--${flag} `);
     expect(Math.max(...proxyUsage.split('\n').map((line) => line.length))).to.be.at.most(120);

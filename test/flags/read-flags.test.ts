@@ -13,7 +13,7 @@ const options = {
 } as const;
 
 describe('readFlags', () => {
-  it('reads each kind of flag, its default where it was left out', () => {
+  it('reads each kind of flag, and its default if it is absent', () => {
     const given = readFlags(['--name=a', '--name', 'b', '--quiet', '--port=6443', '--bind=[::1]:80'], options);
     expect(given.list('name')).to.deep.equal(['a', 'b']);
     expect(given.isOn('quiet')).to.equal(true);
@@ -24,7 +24,7 @@ describe('readFlags', () => {
     expect(given.problems).to.deep.equal([]);
   });
 
-  it('reports everything that is wrong at once, each with its cure', () => {
+  it('reports all errors at once, each with its cure', () => {
     const given = readFlags(
       ['--mode=odd', '--wait=90', '--port=1e3', '--bind=here', '--quiet=yes', '--nam=a', 'x'],
       options,
@@ -44,7 +44,7 @@ describe('readFlags', () => {
     ]);
   });
 
-  it('misses a flag that is needed, and a value', () => {
+  it('reports a missing flag, and a missing value', () => {
     const given = readFlags(['--name='], options);
     given.required('name');
     expect(given.problems).to.deep.equal(['--name needs a value']);
@@ -53,7 +53,7 @@ describe('readFlags', () => {
     expect(without.problems).to.deep.equal(['--name is needed']);
   });
 
-  it('takes a bare 0 for a duration, as Go does', () => {
+  it('accepts a bare 0 for a duration, as Go does', () => {
     expect(readFlags(['--wait=0'], options).duration('wait')).to.equal(0);
   });
 });

@@ -76,7 +76,7 @@ describe('the proxy while servers fail', function () {
   ];
   for (const fault of faults) {
     const what = fault.kind === 'garbage' ? `sends garbage (${fault.body})` : fault.kind;
-    it(`never says 404 and tells of a new definition without delay while a server is in fault: ${what}`, async () => {
+    it(`never answers 404, and sees a new definition without delay while a server has a fault: ${what}`, async () => {
       const before = server('new-1').seen.length;
       server('new-1').fault = fault;
       const asked = fault.kind === 'garbage' ? '/apis' : '/readyz';
@@ -104,7 +104,7 @@ describe('the proxy while servers fail', function () {
     });
   }
 
-  it('loses no read when one of two capable servers is killed, and says 503 when both are', async () => {
+  it('loses no read when one of two capable servers is killed, and answers 503 when both are', async () => {
     const turned = fleet.until('the status to turn', () => fleet.states()['new-1'] === 'Unreachable');
     await server('new-1').kill();
     expect((await askWhile(claims, turned)).map(({ status }) => status)).not.to.include.oneOf([404, 500, 502, 503]);
@@ -115,7 +115,7 @@ describe('the proxy while servers fail', function () {
     await fleet.until('the resource', async () => (await fleet.get(claims)).status === 200);
   });
 
-  it('sends no new work to a server that drains, and keeps what it served as 503 when it is gone', async () => {
+  it('sends no new work to a draining server, and answers 503 for its resources when it is gone', async () => {
     await server('new-2').kill();
     await fleet.until('one to be away', () => fleet.states()['new-2'] === 'Unreachable');
     server('new-1').fault = { kind: 'notReady' };
@@ -129,7 +129,7 @@ describe('the proxy while servers fail', function () {
     expect(server('new-1').seen.filter(({ path }) => path === claims).length - before).to.be.at.most(50);
   });
 
-  it('routes to the one server that serves a new definition, and says 404 as soon as it is deleted', async () => {
+  it('routes to the only server of a new definition, and answers 404 as soon as it is deleted', async () => {
     await fleet.send('POST', definitions, definition('widgets'), server('old').url);
     await fleet.until('the definition', async () => (await fleet.get(widgets)).status === 200);
     await fleet.until('all to serve it', () =>
@@ -140,7 +140,7 @@ describe('the proxy while servers fail', function () {
     await fleet.until('no divergence over it', () => JSON.stringify(fleet.status()).includes('widgets') === false);
   });
 
-  it('takes the 404 of a server for its answer where its own discovery lists the resource', async () => {
+  it("passes the 404 of a server on if the server's discovery lists the resource", async () => {
     const [invented] = builtInGroups('1.36').filter(({ name }) => name === 'apps');
     if (invented === undefined) throw new Error('no such group');
     server('new-1').fault = { kind: 'lie', hidden: [], invented: [{ ...invented, name: 'lies.example.com' }] };
@@ -149,13 +149,13 @@ describe('the proxy while servers fail', function () {
     expect((await fleet.get(path)).status).to.equal(404);
   });
 
-  it('does not miss what a server leaves out of its discovery while another lists it', async () => {
+  it('finds a resource that a server omits from its discovery while another lists it', async () => {
     server('new-1').fault = { kind: 'lie', hidden: ['resource.k8s.io/v1/resourceclaims'], invented: [] };
     await fleet.until('the divergence', () => JSON.stringify(fleet.status()?.divergent).includes('resourceclaims'));
     expect((await fleet.get(claims)).status).to.equal(200);
   });
 
-  it('says 503 for an unknown resource while a live server has not been heard, and 404 when all have', async () => {
+  it('answers 503 for an unknown resource while a live server has not been read, and 404 when all have', async () => {
     const unknown = '/apis/nope.example/v1/things';
     await fleet.until('certainty at first', async () => (await fleet.get(unknown)).status === 404);
     server('new-1').fault = { kind: 'garbage', body: 'notJson' };

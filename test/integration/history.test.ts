@@ -172,7 +172,7 @@ describe('operator and proxy over any history of a simulated fleet', function ()
       }
   }
 
-  it('never says 404 for what a live server lists, true or not, and ends at the merge of what they serve', async () => {
+  it('never gives a 404 for a resource that a live server lists, true or not, and ends at the merge of all servers', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(acts(), { minLength: 3, maxLength: 8 }), async (steps) => {
         const over = new AbortController();

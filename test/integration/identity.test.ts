@@ -27,7 +27,7 @@ function putLease(
 
 const holder = (name: string) => ({ holderIdentity: `${name}_x`, renewTime: '2026-11-24T00:00:00.000000Z' });
 
-describe('what identity Leases and certificates must prove', function () {
+describe('the proof by identity Leases and certificates', function () {
   this.timeout(180_000);
   let fleet: FleetUnderTest;
   let connections = 0;
@@ -66,7 +66,7 @@ describe('what identity Leases and certificates must prove', function () {
     await new Promise((resolve) => forbidden.close(resolve));
   });
 
-  it('reports Leases that identify nobody, and goes on', async () => {
+  it('reports Leases that identify no server, and continues', async () => {
     const problems = await fleet.until('the reports', () => {
       const found = fleet.status()?.leaseProblems ?? [];
       return found.length >= 5 && Object.fromEntries(found.map(({ lease, reason }) => [lease, reason]));
@@ -81,7 +81,7 @@ describe('what identity Leases and certificates must prove', function () {
     expect(fleet.states()).to.include({ home: 'Ready', twin: 'Ready' });
   });
 
-  it('believes a server whose clock is an hour behind, by the EndpointSlice where its Lease has no address', async () => {
+  it('trusts a server whose clock is an hour behind, by the EndpointSlice if its Lease has no address', async () => {
     const skewed = fleet.plane.server('skewed');
     const peers = fleet.status()?.peers ?? [];
     expect(peers.find(({ address }) => address === skewed.address)).to.include({

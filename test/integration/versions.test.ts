@@ -23,7 +23,7 @@ describe('operator and proxy over simulated servers of all ages', function () {
   });
   after(() => fleet?.stop());
 
-  it('finds each of them by its Node, with or without an address on its Lease', () => {
+  it('identify each of them by its Node, with or without an address in its Lease', () => {
     const peers = fleet.status()?.peers ?? [];
     expect(Object.fromEntries(peers.map(({ hostname, version }) => [hostname, version]))).to.deep.equal({
       v127: 'v1.27.0',
@@ -34,7 +34,7 @@ describe('operator and proxy over simulated servers of all ages', function () {
     expect(peers.map(({ addressSource }) => addressSource)).to.deep.equal(['Node', 'Node', 'Node', 'Node']);
   });
 
-  it('counts exactly what each serves, in whatever form it lists it', () => {
+  it('list exactly the resources of each, whatever the form of its discovery', () => {
     for (const { hostname = '', resources, groups } of fleet.status()?.peers ?? []) {
       const served = fleet.plane.server(hostname).serves();
       const count = served.flatMap(({ versions = [] }) =>
@@ -44,14 +44,14 @@ describe('operator and proxy over simulated servers of all ages', function () {
     }
   });
 
-  it('serves at home what home has, and elsewhere what it has not', async () => {
+  it('serve a resource at home if home has it, and elsewhere otherwise', async () => {
     expect((await fleet.get(claims, { from: fleet.plane.server('v127').url })).status).to.equal(404);
     const paths = [claims, '/apis/flowcontrol.apiserver.k8s.io/v1beta2/flowschemas'];
     for (const path of [...paths, '/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas'])
       expect((await fleet.get(path)).status, path).to.equal(200);
   });
 
-  it('gives all that any of them serves as v2beta1, to clients that know no newer form', async () => {
+  it('offer all resources as v2beta1 to clients that know no newer form', async () => {
     const beta = 'application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList';
     const [ours, v2, home] = await Promise.all([
       fleet.get('/apis', { accept: beta }),
@@ -64,14 +64,14 @@ describe('operator and proxy over simulated servers of all ages', function () {
     expect(ours.body).to.contain('resourceclaims');
   });
 
-  it('says 404 for what none of them serves', async () => {
+  it('answer 404 for a resource that none of them serves', async () => {
     await fleet.until('a complete table', () => fleet.status()?.peerCounts?.stale === 0);
     // A proxy that has just started trusts a table once it has been confirmed.
     await fleet.until('404', async () => (await fleet.get('/apis/nope.example/v1/things')).status === 404);
     expect((await fleet.get('/apis/apps/v1/nothings')).status).to.equal(404);
   });
 
-  it('writes objects of a resource that home does not know', async () => {
+  it('write objects of a resource that home does not know', async () => {
     const object = { apiVersion: 'resource.k8s.io/v1', kind: 'ResourceClaim', metadata: { name: 'one' }, spec: {} };
     const collection = '/apis/resource.k8s.io/v1/namespaces/default/resourceclaims';
     expect((await fleet.send('POST', collection, object)).status).to.equal(201);

@@ -24,7 +24,7 @@ const read: Ask = { kind: 'read', resource: 'claims' };
 const verdictOf = (ask: Ask, given: Answer) => judge({ ask, answer: given }, ['apps']).verdict;
 
 describe('the oracle of make chaos', () => {
-  it('calls wrong what must never be said', () => {
+  it('calls every forbidden answer wrong', () => {
     expect(verdictOf(read, answer(404))).to.equal('wrong');
     expect(verdictOf(read, answer(403))).to.equal('wrong');
     expect(verdictOf(read, answer(503, { retryAfter: true }))).to.equal('wrong');
@@ -36,7 +36,7 @@ describe('the oracle of make chaos', () => {
     expect(verdictOf({ kind: 'write', id: 'a', round: 1 }, answer(404))).to.equal('wrong');
   });
 
-  it('lets the right answers and an honest doubt pass', () => {
+  it('accepts right answers and an honest doubt', () => {
     expect(verdictOf(read, answer(200))).to.equal('good');
     expect(verdictOf({ kind: 'unserved' }, answer(404))).to.equal('good');
     expect(verdictOf({ kind: 'discovery' }, answer(200, { names: ['apps'] }))).to.equal('good');
@@ -77,14 +77,14 @@ describe('the oracle of make chaos', () => {
     expect(isLostRead(oracle, { ...asked, fromMs: 91, toMs: 92 })).to.equal(true);
   });
 
-  it('takes nothing for fit that was expected to be fit soon and then was not', () => {
+  it('takes no program for fit that was expected to be fit soon and then was not', () => {
     const oracle = createOracle(new Map([['new', new Set(['claims'])]]));
     oracle.mark('proxy', true, 13);
     oracle.mark('proxy', false, 10);
     expect(oracle.fitThroughout('proxy', 20, 30)).to.equal(false);
   });
 
-  it('finds writes that were lost, doubled, or refused and done, round by round', () => {
+  it('finds writes that were lost, doubled, or refused but done, round by round', () => {
     const ledger = createWriteLedger();
     const write = (id: string, status: number, round: number) =>
       ledger.add({
@@ -123,7 +123,7 @@ describe('the tally of make chaos', () => {
 });
 
 describe('the faults of make chaos', () => {
-  it('have names of their own, and one kind for every server or proxy that they hit', () => {
+  it('have distinct names, and one kind for every server or proxy that they hit', () => {
     expect(new Set(faults.map(({ name }) => name)).size).to.equal(faults.length);
     const kinds = new Set(faults.map(kindOf));
     expect(kinds).to.include('a server hangs (SIGSTOP)');

@@ -36,20 +36,20 @@ const shortOf = (about: Partial<LivedEvent>, samples: readonly Sample[]) =>
   judgeEvent(event(about), { samples, sights: [], writes: [] }).short;
 
 describe('The judge of an event in the life of a cluster', () => {
-  it('counts what began during the event, and nothing before or after', () => {
+  it('counts requests that began during the event, and no others', () => {
     const samples = [at(9_999, silent), at(10_000), at(39_999, silent), at(40_000, silent)];
     const { through, short } = judgeEvent(event(), { samples, sights: [], writes: [] });
     expect(through).to.include({ requests: 2, unansweredReads: 1 });
     expect(short).to.deep.equal(['1 reads without an answer']);
   });
 
-  it('excuses silence over the ways to a machine without power, and no others', () => {
+  it('excuses unanswered requests only at the endpoints of a machine without power', () => {
     const off = { way: 'm1, proxy', from: 12_000, to: 18_000, excuses: 'all' } as const;
     const samples = [at(11_000, silent), at(13_000, silent), at(13_000, { ...silent, way: 'm2, proxy' })];
     expect(shortOf({ offs: [off] }, samples)).to.deep.equal(['1 reads without an answer']);
   });
 
-  it('excuses no wrong answer over the way to a machine without power', () => {
+  it('excuses no wrong answer at the endpoint of a machine without power', () => {
     const off = { way: 'm1, proxy', from: 12_000, to: 18_000, excuses: 'all' } as const;
     const samples = [
       at(13_000, { status: 404, outcome: 'notFound' }),
@@ -58,12 +58,12 @@ describe('The judge of an event in the life of a cluster', () => {
     expect(shortOf({ offs: [off] }, samples)).to.deep.equal(['1 requests answered 401 or 403', '1 wrong 404s']);
   });
 
-  it('takes 404 for what is new in the version for wrong from the first request on', () => {
+  it('takes a 404 for an API that is new in the version for wrong from the first request on', () => {
     const samples = [at(11_000, { kind: 'new', status: 404, outcome: 'notFound' }), at(12_000, { kind: 'new' })];
     expect(shortOf({}, samples)).to.deep.equal(['1 wrong 404s']);
   });
 
-  it('excuses refused connections to a proxy that is replaced, but no broken ones', () => {
+  it('excuses refused connections to a proxy that is being replaced, but no broken ones', () => {
     const off = { way: 'm1, proxy', from: 10_000, to: 40_000, excuses: 'refused' } as const;
     const refused = { ...silent, tookMs: 1, error: 'connect ECONNREFUSED 10.10.0.11:7443' };
     const samples = [at(11_000, refused), at(13_000, refused), at(14_000, { ...silent, error: 'read ECONNRESET' })];
@@ -79,7 +79,7 @@ describe('The judge of an event in the life of a cluster', () => {
     expect(shortOf({ offs: [off], to: 90_000 }, samples)).to.deep.equal(['m1, proxy refused connections for 39 s']);
   });
 
-  it('names what took too long to be right again', () => {
+  it('names checks that took too long to recover', () => {
     expect(shortOf({ rightAt: 150_000 }, [])).to.deep.equal(['130 s until full recovery']);
   });
 
@@ -97,7 +97,7 @@ describe('The judge of an event in the life of a cluster', () => {
 });
 
 describe('An event in the life of a cluster', () => {
-  it('is over with a problem if what was to be done fails', async () => {
+  it('is over with a problem if its action fails', async () => {
     const run = async () => {
       throw new Error('kubectl drain ended with 1');
     };
@@ -123,7 +123,7 @@ const recordOf = (about: Partial<LivedEvent>, samples: readonly Sample[] = [], r
 describe('The report of a life', () => {
   const problems = ['a budget was broken'];
 
-  it('has a row for each event on both sides, and names what did not hold', () => {
+  it('has a row for each event on both sides, and names requirements that were not met', () => {
     const samples = [at(11_000), at(12_000, { way: 'm1, server', proxied: false, ...silent })];
     const report = writeLifeReport([
       recordOf({}, samples),

@@ -28,23 +28,23 @@ const write = (found: number, seen: boolean): Write => ({
 const notFound = { kind: 'new', status: 404, outcome: 'notFound' } as const;
 
 describe('The judge of an upgrade', () => {
-  it('takes 404 for a new API for wrong only after a server has answered it', () => {
+  it('takes a 404 for a new API for wrong only after a server has answered it', () => {
     const samples = [at(0, notFound), at(1_000, { kind: 'new', proxied: false }), at(2_000, notFound)];
     expect(judge({ samples, sights: [], writes: [], steps: [] }, true).wrongNotFound).to.equal(1);
   });
 
-  it('takes 404 for what every version serves for wrong at any time', () => {
+  it('takes a 404 for a resource of every version for wrong at any time', () => {
     const samples = [at(0, { status: 404, outcome: 'notFound' })];
     expect(judge({ samples, sights: [], writes: [], steps: [] }, true).wrongNotFound).to.equal(1);
   });
 
-  it('counts what is missing, what is there twice, and what no watch has shown', () => {
+  it('counts missing and duplicate writes, and those that no watch has shown', () => {
     const writes = [write(1, true), write(0, false), write(2, true), write(1, false)];
     const verdict = judge({ samples: [], sights: [], writes, steps: [] }, true);
     expect(verdict).to.include({ confirmedWrites: 4, lostWrites: 1, doubledWrites: 1, lostEvents: 1 });
   });
 
-  it('counts Converged=True from the first server’s going to the last one’s return, and not around it', () => {
+  it('counts Converged=True from the first server’s stop to the last one’s return, and not around it', () => {
     const sights = [
       sight(0, ['a', 'a'], 'True'),
       sight(1, [undefined, 'a'], 'True'),
@@ -61,7 +61,7 @@ describe('The judge of an upgrade', () => {
     expect(judgeOperator({ samples: [], sights, writes: [], steps: [] }).silenceMs).to.equal(10_000);
   });
 
-  it('names what did not hold', () => {
+  it('names requirements that were not met', () => {
     const samples = [at(0, { tookMs: 6_000, outcome: 'noAnswer' }), at(1, { status: 403, outcome: 'refusedUser' })];
     const verdict = judge({ samples, sights: [], writes: [], steps: [] }, true);
     expect(shortcomings(verdict, { convergedMs: 2_000, silenceMs: 12_000 })).to.deep.equal([

@@ -6,14 +6,14 @@ import { seededRandom } from '../../lab/seeded-random.ts';
 
 describe('make fuzz', () => {
   for (const target of createFuzzTargets())
-    it(`finds nothing in a few hundred inputs, and in all that once failed, for ${target.name}`, () => {
+    it(`finds nothing in a few hundred inputs and in all earlier failures, for ${target.name}`, () => {
       const inputs = [...target.inputs.map((text) => Buffer.from(text, 'latin1')), ...readCorpus(target.name)];
       const random = seededRandom(7);
       for (const input of inputs) target.check(input);
       for (let at = 0; at < 300; at++) target.check(mutate(inputs, target.words, random));
     });
 
-  it('makes the same inputs of the same seed, and others of another', () => {
+  it('makes the same inputs from the same seed, and others from another', () => {
     const inputs = [Buffer.from('abcdef')];
     const made = (seed: number) => {
       const random = seededRandom(seed);
@@ -23,7 +23,7 @@ describe('make fuzz', () => {
     expect(made(1)).not.to.deep.equal(made(2));
   });
 
-  it('shrinks an input to what makes it fail', () => {
+  it('shrinks an input to the part that makes it fail', () => {
     const fails = (input: Buffer) => input.includes('!') && input.includes('?');
     expect(shrink(Buffer.from('some ! text ? more'), fails).toString()).to.equal('!?');
   });

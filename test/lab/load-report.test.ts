@@ -34,11 +34,11 @@ function unmet(cycles: readonly Cycle[], more: Partial<Run> = {}): readonly stri
 }
 
 describe('the verdict of make load-test', () => {
-  it('finds nothing where all was answered and nothing grew', () => {
+  it('finds nothing if all requests were answered and nothing grew', () => {
     expect(unmet([cycle(), cycle(), cycle()])).to.deep.equal([]);
   });
 
-  it('finds what grows from the first third to the last, floods apart', () => {
+  it('finds growth from the first third to the last, without the floods', () => {
     const last = cycle({ residentBytes: 111, descriptors: 12, loopP99Ms: 6 }, { heapBytes: 56 });
     const grown = unmet([cycle(), cycle(), last]);
     expect(grown).to.deep.equal([
@@ -59,7 +59,7 @@ describe('the verdict of make load-test', () => {
     expect(unmet([cycle(), cycle({ ownLoopMaxMs: 1_001 }), cycle()])).to.have.lengthOf(1);
   });
 
-  it('takes no answer at all for no success', () => {
+  it('does not take a run without answers for a success', () => {
     const silent = { requests: 0, failed: 0, p50Ms: 0, p99Ms: 0 };
     const none = { get: silent, list: silent, watch: silent, patch: silent, exec: silent };
     expect(unmet([cycle({}, { asked: none })])).to.deep.equal(['requests of the load that failed']);

@@ -23,12 +23,12 @@ describe('the narrator of the demo', () => {
     return text;
   }
 
-  it('paints what held green and what broke red, where there are colours', async () => {
+  it('prints kept claims in green and broken ones in red, on a terminal with colours', async () => {
     const text = await tell(true);
     expect(text).to.contain('\u001b[32m✔\u001b[0m holds').and.to.contain('\u001b[31m✘\u001b[0m breaks');
   });
 
-  it('writes the same without a single escape, where there are none', async () => {
+  it('prints the same without an escape, on a terminal without colours', async () => {
     const plain = await tell(false);
     expect(plain).not.to.contain('\u001b');
     // biome-ignore lint/suspicious/noControlCharactersInRegex: it is the escape that is looked for.

@@ -19,7 +19,7 @@ describe('onUnwanted', function () {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  it('notices that the terminal was closed, though only the first process of the session is told', async function () {
+  it('notices that the terminal was closed, although only the first process of the session gets a signal', async function () {
     // `script` is in Debian's bsdutils, which another system may lack.
     if (spawnSync('script', ['--version']).status !== 0) this.skip();
     const [program, pid, status] = ['program.ts', 'pid', 'status'].map((name) => join(folder, name)) as [

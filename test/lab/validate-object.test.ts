@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { createValidator } from '../../lab/others/validate-object.ts';
 
-describe('what a version of Kubernetes says of an object', () => {
+describe('the errors of an object under a version of Kubernetes', () => {
   let folder: string;
 
   before(() => {
@@ -41,12 +41,12 @@ describe('what a version of Kubernetes says of an object', () => {
   const problems = (spec: object, kind = 'Deployment', apiVersion = 'apps/v1') =>
     createValidator(folder)({ apiVersion, kind, metadata: { name: 'a' }, spec } as never);
 
-  it('is nothing where all is known', () => {
+  it('are none if all fields are known', () => {
     const spec = { selector: { a: 'b' }, replicas: 1, surge: '25%', ports: [{ name: 'x' }], policy: 'A' };
     expect(problems(spec)).to.deep.equal([]);
   });
 
-  it('names the field that is not known, of another type, or required', () => {
+  it('name a field that is unknown, has another type, or is missing', () => {
     for (const [spec, problem] of [
       [{ selector: {}, replica: 1 }, '.spec.replica: is not known'],
       [{ selector: {}, replicas: '1' }, '.spec.replicas: "1" is no integer'],
@@ -60,7 +60,7 @@ describe('what a version of Kubernetes says of an object', () => {
     expect(problems({ selector: {}, surge: true })).to.have.length(2);
   });
 
-  it('is that there is no such kind, or no such version', () => {
+  it('include an unknown kind or version', () => {
     expect(problems({}, 'Deploymen')).to.deep.equal(['there is no Deploymen of apps/v1']);
     expect(problems({}, 'Deployment', 'apps/v2')).to.deep.equal(['there is no Deployment of apps/v2']);
   });

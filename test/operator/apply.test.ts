@@ -55,7 +55,7 @@ describe('applyTable', () => {
     confirm: true,
   };
 
-  it('tells, publishes and confirms, and answers each question once', async () => {
+  it('reports, publishes and confirms, and answers each question once', async () => {
     const { outlets, done } = outletsOf();
     const after = await applyTable(plan, state, outlets);
     expect(done).to.deep.equal(['event PeerReady', 'publish 8', 'confirm 8 one']);
@@ -72,12 +72,12 @@ describe('applyTable', () => {
     expect(after.publication.wanted).to.equal(derived.unified);
   });
 
-  it('keeps the questions where there is nothing to confirm', async () => {
+  it('keeps the questions if there is nothing to confirm', async () => {
     const after = await applyTable({ ...plan, confirm: false }, state, outletsOf().outlets);
     expect(after.questions).to.deep.equal(['one']);
   });
 
-  it('leaves the state before as it was', async () => {
+  it('leaves the previous state unchanged', async () => {
     const before = structuredClone(state);
     await applyTable(plan, state, outletsOf().outlets);
     expect(state).to.deep.equal(before);
@@ -88,21 +88,21 @@ describe('applyReport', () => {
   const about = { derived, revision: 8, trouble: undefined };
   const plan = { trouble: undefined, about, status, announcements: [] };
 
-  it('remembers what it wrote and what that is about', async () => {
+  it('remembers what it wrote, and for which facts', async () => {
     const { outlets, done } = outletsOf();
     const { report } = await applyReport(plan, state, factsAt, outlets);
     expect(done).to.deep.equal(['status']);
     expect(report).to.deep.include({ status, about, failedAt: undefined });
   });
 
-  it('remembers when it failed, and forgets that once it has succeeded', async () => {
+  it('remembers the time of a failure, and forgets it after a success', async () => {
     const after = await applyReport(plan, state, factsAt, outletsOf('status').outlets);
     expect(after.report).to.include({ status: undefined, failedAt: factsAt });
     const mended = await applyReport(plan, after, factsAt + 1, outletsOf().outlets);
     expect(mended.report.failedAt).to.equal(undefined);
   });
 
-  it('remembers the standstill that it told of', async () => {
+  it('remembers the standstill that it reported', async () => {
     const trouble = { reason: 'NamespaceMissing', message: 'create it', terminal: true };
     const after = await applyReport({ ...plan, trouble }, state, factsAt, outletsOf().outlets);
     expect(after.report.standstill).to.equal(trouble);

@@ -183,7 +183,7 @@ async function expectLaws(history: History, everyMs = 500): Promise<number> {
 describe('the controller over any history of a control plane', function () {
   this.timeout(600_000);
 
-  it('misses nothing without doubt, believes no wrong 404, and ends at what the live servers serve', async () => {
+  it('never misses a resource without doubt, never trusts a wrong 404, and ends at what the live servers serve', async () => {
     let settled = 0;
     await fc.assert(
       fc.asyncProperty(controlPlaneHistories(18, { maxServers: 5, moreResources: 0 }), async (history) => {

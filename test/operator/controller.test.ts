@@ -32,7 +32,7 @@ function conditions(plane: Plane): Record<string, string> {
 }
 
 describe('the controller of a PeerDiscovery', () => {
-  it('publishes one table of who serves what, with a revision after the one that was there', async () => {
+  it('publishes one table of all resources, with the revision after the existing one', async () => {
     const plane = mixedPlane();
     await plane.advance(1_000);
     expect(plane.table).to.include({ complete: true, mode: 'Route' });
@@ -43,7 +43,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('warns by an Event of a peer that is Unresolved or Refused from the start, once', async () => {
+  it('warns once by an Event of a peer that is Unresolved or Refused from the start', async () => {
     const plane = createFakeControlPlane({
       checkAddress: (address) => (address === b ? { ok: false, reason: 'outside the allowed CIDRs' } : { ok: true }),
       sources: ['LeaseAnnotation'],
@@ -62,7 +62,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('warns by an Event of what Stalled says, once, and again when it comes back', async () => {
+  it('warns once by an Event of the reason in Stalled, and again when it comes back', async () => {
     const plane = mixedPlane();
     const told = () => plane.events.filter((event) => event === 'Warning NamespaceMissing: create it').length;
     plane.failing.publish = 'terminal';
@@ -74,7 +74,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('writes nothing more while nothing changes, though Leases are renewed', async () => {
+  it('writes nothing while nothing changes, although Leases are renewed', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);
     const written = [plane.bundles.length, plane.statuses.length];
@@ -87,7 +87,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('reports schemas that differ, looked at every few minutes, and converges in spite of them', async () => {
+  it('reports schemas that differ, checked every few minutes, and converges in spite of them', async () => {
     const plane = mixedPlane();
     const [old, young] = [plane.servers.get(a), plane.servers.get(b)];
     if (old === undefined || young === undefined) throw new Error('no servers');
@@ -146,7 +146,7 @@ describe('the controller of a PeerDiscovery', () => {
       return row?.writers?.map((at) => peers[at]?.hostname);
     };
 
-    it('publishes who knows all fields, and says in status which fields those are', async () => {
+    it('publishes which peers know all fields, and lists the fields in the status', async () => {
       const { plane } = skewedPlane();
       await plane.advance(3_000);
       expect(writersOf(plane, 'deployments')).to.deep.equal(['new']);
@@ -160,7 +160,7 @@ describe('the controller of a PeerDiscovery', () => {
       await plane.controller.stop();
     });
 
-    it('reads each document once, and none while all are the same', async () => {
+    it('reads each document once, and none while all are equal', async () => {
       const { plane, old, young } = skewedPlane();
       await plane.advance(60_000);
       expect(plane.calls.outline).to.equal(2);
@@ -195,7 +195,7 @@ describe('the controller of a PeerDiscovery', () => {
       await plane.controller.stop();
     });
 
-    it('keeps the only server that knows a field for writes while it is away, and doubts it until it has been read', async () => {
+    it('keeps the only server that knows a field as a writer while it is away, and doubts it until it has been read', async () => {
       const { plane, young } = skewedPlane();
       await plane.advance(3_000);
       young.probe = { kind: 'unreachable', detail: 'connection refused' };
@@ -208,7 +208,7 @@ describe('the controller of a PeerDiscovery', () => {
       await plane.controller.stop();
     });
 
-    it('leaves the table as it was where fieldSkew is Ignore, and shows all the same', async () => {
+    it('ignores differences in the table if fieldSkew is Ignore, but still shows them', async () => {
       const { plane } = skewedPlane({ fieldSkew: 'Ignore' });
       await plane.advance(3_000);
       expect(writersOf(plane, 'deployments')).to.equal(undefined);
@@ -236,7 +236,7 @@ describe('the controller of a PeerDiscovery', () => {
   });
 
   for (const home of ['old', 'new'])
-    it(`merges what a server lists before it is ready neither as news nor as nothing: ${home}`, async () => {
+    it(`takes the list of a server that is not ready yet neither as news nor as nothing: ${home}`, async () => {
       const plane = mixedPlane();
       await plane.advance(2_000);
       const before = plane.bundles.at(-1);
@@ -258,7 +258,7 @@ describe('the controller of a PeerDiscovery', () => {
       await plane.controller.stop();
     });
 
-  it('merges nothing for a server that has never been ready, and doubts for as long', async () => {
+  it('merges nothing from a server that has never been ready, and is in doubt until then', async () => {
     const plane = createFakeControlPlane();
     plane.servers.set(a, { probe: { kind: 'notReady', detail: 'starting' }, groups: [] });
     plane.servers.set(b, { probe: { kind: 'ready' }, groups: [group('apps', 'v1', 'deployments', 'widgets')] });
@@ -274,7 +274,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('keeps what a crashed server served until it counts as gone', async () => {
+  it('keeps the resources of a crashed server until it counts as gone', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);
     plane.servers.delete(b);
@@ -295,7 +295,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('gives a server that refuses everybody no work for ten seconds after its start, and no less to one that was well', async () => {
+  it('gives no work to a server that refuses all users in its first ten seconds, but keeps one that was healthy', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);
     const stateOf = (hostname: string) => plane.table.peers.find((peer) => peer.hostname === hostname)?.state;
@@ -318,7 +318,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('keeps what a cleanly stopped server served, and knows it again after its restart', async () => {
+  it('keeps the resources of a cleanly stopped server, and recognises it after its restart', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);
     const stopped = plane.servers.get(b);
@@ -335,7 +335,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('remembers a stopped server by its name though the EndpointSlice lists its address a while longer', async () => {
+  it('remembers a stopped server by its name while the EndpointSlice still lists its address', async () => {
     const plane = mixedPlane();
     plane.setEndpoints(a, b);
     await plane.advance(2_000);
@@ -349,7 +349,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('takes over what an earlier leader knew of a server that is away', async () => {
+  it("takes over an earlier leader's knowledge of a server that is away", async () => {
     const first = mixedPlane();
     await first.advance(2_000);
     first.servers.delete(b);
@@ -371,7 +371,7 @@ describe('the controller of a PeerDiscovery', () => {
     await second.controller.stop();
   });
 
-  it('leaves servers that it has not asked yet what they are known to serve, and vouches for no 404', async () => {
+  it('leaves servers that it has not read yet their known resources, and confirms no 404', async () => {
     const first = mixedPlane();
     await first.advance(2_000);
     await first.controller.stop();
@@ -392,14 +392,14 @@ describe('the controller of a PeerDiscovery', () => {
     await second.controller.stop();
   });
 
-  it('publishes nothing worse than what was there while a new leader asks for the first time', async () => {
+  it('publishes nothing worse than the existing table while a new leader reads for the first time', async () => {
     const plane = mixedPlane();
     await plane.advance(3_000);
     expect(plane.bundles.map(({ table }) => table.complete)).to.not.include(false);
     await plane.controller.stop();
   });
 
-  it('keeps the last good document of a server that starts to send garbage, and doubts when it is old', async () => {
+  it('keeps the last good document of a server that starts to send garbage, and is in doubt when it is old', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);
     const server = plane.servers.get(b);
@@ -414,7 +414,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('says Unknown and the name of a server that is away until it has come back, and nothing that columns contradict', async () => {
+  it('reports Unknown with the name of a server that is away until it is back, consistent with all columns', async () => {
     const plane = mixedPlane();
     const [old, young] = [plane.servers.get(a), plane.servers.get(b)];
     if (old === undefined || young === undefined) throw new Error('no servers');
@@ -462,7 +462,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('vouches for no 404 of what was deleted as a custom resource until each server was asked whether it has it built in', async () => {
+  it('confirms no 404 for a deleted custom resource until each server was asked whether it has it built in', async () => {
     const plane = mixedPlane();
     const widgets = { group: 'apps', names: { plural: 'widgets' }, versions: [{ name: 'v1', served: true }] };
     plane.crds.set('widgets.apps', { spec: widgets });
@@ -486,7 +486,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('says so in status when the table cannot be written, and writes it later', async () => {
+  it('reports in the status that the table cannot be written, and writes it later', async () => {
     const plane = mixedPlane();
     plane.failing.publish = true;
     await plane.advance(3_000);
@@ -502,7 +502,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('does a pass that failed again, less and less often', async () => {
+  it('repeats a failed pass, at growing intervals', async () => {
     const plane = mixedPlane();
     plane.failing.status = true;
     await plane.advance(20_000);
@@ -514,7 +514,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('passes once for one change, also for one that it writes', async () => {
+  it('runs one pass per change, even for its own writes', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);
     const passesFor = async (change: () => void) => {
@@ -535,7 +535,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('sees at once what changes while it writes', async () => {
+  it('sees a change at once that happens while it writes', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);
     const young = plane.servers.get(b);
@@ -554,7 +554,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('confirms a table that holds, and is silent about one that it could not write', async () => {
+  it('confirms a table that holds, but not one that it could not write', async () => {
     const plane = mixedPlane();
     await plane.advance(60_000);
     const confirmed = plane.calls.confirm;
@@ -569,7 +569,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('confirms without delay when a proxy asks, names the question once, and answers none while in trouble', async () => {
+  it('confirms at once when a proxy asks, answers each question once, and answers none while in trouble', async () => {
     const plane = mixedPlane();
     plane.controller.confirmationAsked('early');
     await plane.advance(2_000);
@@ -591,7 +591,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('says in status that it cannot confirm, and takes it back', async () => {
+  it('reports in the status that it cannot confirm, and revokes it', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);
     plane.failing.confirm = true;
@@ -606,7 +606,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('goes on confirming while the status cannot be written, and writes it later', async () => {
+  it('continues to confirm while the status cannot be written, and writes it later', async () => {
     const plane = mixedPlane();
     plane.failing.status = true;
     await plane.advance(60_000);
@@ -618,7 +618,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('puts right what another has written over its conditions, once', async () => {
+  it('restores its conditions once after another client has overwritten them', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);
     const written = plane.statuses.length;
@@ -636,7 +636,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('vouches for no 404 while the Leases cannot be watched or their watch has died in silence', async () => {
+  it('confirms no 404 while the Leases cannot be watched or their watch has died silently', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);
     plane.failing.leases = { since: plane.now(), message: 'forbidden' };
@@ -657,7 +657,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('reads the documents of a steady control plane once per interval and no oftener', async () => {
+  it('reads the documents of a steady control plane once per interval', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);
     const before = plane.calls.fetch;
@@ -666,7 +666,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('vouches for no 404 while two Leases with one address are renewed, and lets neither take it from the other', async () => {
+  it('confirms no 404 while two Leases with one address are renewed, and lets neither take it from the other', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);
     const holder = plane.table.peers.find(({ address }) => address === b)?.hostname;
@@ -688,7 +688,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('remembers over a change of spec what a server served that has left but is not gone', async () => {
+  it('remembers the resources of a departed server over a change of the spec', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);
     plane.servers.delete(b);
@@ -700,7 +700,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('keeps connections to nobody who has left, and to everybody who is away', async () => {
+  it('keeps connections to servers that are away, but not to those that have left', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);
     expect(plane.calls.kept).to.have.members([a, b]);
@@ -713,7 +713,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('takes no document of another address for fresh after a change of spec, and asks at no refused address', async () => {
+  it('takes no document of another address for fresh after a change of the spec, and reads no refused address', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);
     const c = '10.0.0.3:6443';
@@ -728,7 +728,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('takes no server for abandoned because Leases could not be renewed or heard of for a while', async () => {
+  it('takes no server for abandoned because Leases could not be renewed or watched for a while', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);
     plane.servers.delete(b);
@@ -749,7 +749,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('takes no nameless server for the one whose address another has', async () => {
+  it('does not take a nameless server for the one whose address another has', async () => {
     const plane = mixedPlane();
     const c = '10.0.0.3:6443';
     plane.servers.set(c, { probe: { kind: 'ready' }, groups: [] });
@@ -760,7 +760,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('doubts a server without a Lease that was away until it has been read again', async () => {
+  it('is in doubt about a server without a Lease that was away until it has been read again', async () => {
     const plane = mixedPlane({
       sources: ['Static', 'LeaseAnnotation'],
       staticEntries: [{ peer: 'spare', address: b }],
@@ -779,7 +779,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('gives a listed server the whole time to answer at a new address', async () => {
+  it('gives a listed server the full time to answer at a new address', async () => {
     const entry = (address: string) => [{ peer: 'spare', address }];
     const plane = mixedPlane({ sources: ['Static', 'LeaseAnnotation'], staticEntries: entry('10.0.0.3:6443') });
     for (let turn = 0; turn < 32; turn += 1) {
@@ -794,7 +794,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  describe('of servers that write no address into their Leases', () => {
+  describe('with servers that write no address into their Leases', () => {
     const serves = [group('apps', 'v1', 'deployments')];
     const plain = () => {
       const sources: AddressSource[] = ['Static', 'Node', 'EndpointSlice', 'LeaseAnnotation'];
@@ -831,7 +831,7 @@ describe('the controller of a PeerDiscovery', () => {
       return plane;
     };
 
-    it('takes the addresses of Nodes where servers answer', async () => {
+    it('uses the addresses of Nodes at which servers answer', async () => {
       const plane = plain();
       plane.setNode('old', '192.0.2.1', 'fd00::1', '10.0.0.1');
       plane.setNode('new', '10.0.0.2', '192.0.2.2');
@@ -859,7 +859,7 @@ describe('the controller of a PeerDiscovery', () => {
       await plane.controller.stop();
     });
 
-    it('believes a count once it has lasted, and again at once when it comes back', async () => {
+    it('trusts a count once it has lasted, and at once when it comes back', async () => {
       const plane = anonymous(a, b);
       await live(plane, 10, 'old', 'new');
       expect(places(plane)).to.deep.equal([`${a} Ready`, `${b} Ready`]);
@@ -877,7 +877,7 @@ describe('the controller of a PeerDiscovery', () => {
       await plane.controller.stop();
     });
 
-    it('vouches for no 404 while the Lease of one starting server and the address of another are there', async () => {
+    it('confirms no 404 while the Lease of one starting server and the address of another are there', async () => {
       const plane = anonymous(a);
       plane.dropLease('old');
       plane.servers.set(b, { probe: { kind: 'ready' }, groups: [group('apps', 'v1', 'deployments', 'widgets')] });
@@ -891,7 +891,7 @@ describe('the controller of a PeerDiscovery', () => {
       await plane.controller.stop();
     });
 
-    it('vouches for no 404 while one server starts whose neighbour has lost its Lease', async () => {
+    it('confirms no 404 while one server starts whose neighbour has lost its Lease', async () => {
       const plane = anonymous(a, b);
       await live(plane, 40, 'old', 'new');
       plane.setEndpoints(a);
@@ -905,7 +905,7 @@ describe('the controller of a PeerDiscovery', () => {
       await plane.controller.stop();
     });
 
-    it('doubts while there are more Leases than addresses without one', async () => {
+    it('is in doubt while there are more Leases than addresses without one', async () => {
       const plane = plain();
       plane.setEndpoints(a);
       plane.servers.set(a, { probe: { kind: 'ready' }, groups: serves });
@@ -916,7 +916,7 @@ describe('the controller of a PeerDiscovery', () => {
       await plane.controller.stop();
     });
 
-    it('finds one that was renamed, once its old Lease is deleted', async () => {
+    it('finds a renamed server once its old Lease is deleted', async () => {
       const plane = plain();
       plane.setEndpoints(a, b);
       plane.setNode('old', '10.0.0.1');
@@ -931,7 +931,7 @@ describe('the controller of a PeerDiscovery', () => {
     });
 
     for (const named of [true, false])
-      it(`finds one that was renamed, once its old Lease is abandoned, ${named ? 'with' : 'without'} Nodes`, async () => {
+      it(`finds a renamed server once its old Lease is abandoned, ${named ? 'with' : 'without'} Nodes`, async () => {
         const plane = plain();
         plane.setEndpoints(a, b);
         if (named) {
@@ -954,7 +954,7 @@ describe('the controller of a PeerDiscovery', () => {
       });
   });
 
-  it('remembers what an earlier leader knew, though it could be read only after the peers were found', async () => {
+  it("uses an earlier leader's knowledge, even if it could be read only after the peers were found", async () => {
     const first = mixedPlane();
     await first.advance(2_000);
     first.servers.delete(b);
@@ -977,7 +977,7 @@ describe('the controller of a PeerDiscovery', () => {
     await second.controller.stop();
   });
 
-  it('doubts while a server lists a group-version but not what is in it', async () => {
+  it('is in doubt while a server lists a group-version but not its resources', async () => {
     const plane = mixedPlane();
     const server = plane.servers.get(a);
     const listed = { name: 'batch', versions: [{ version: 'v1', freshness: 'Stale' as const, resources: [] }] };
@@ -990,7 +990,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('vouches for no 404 while the EndpointSlice cannot be read, as it alone tells of servers without a Lease', async () => {
+  it('confirms no 404 while the EndpointSlice cannot be read, because only it lists servers without a Lease', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);
     expect(plane.table.complete).to.equal(true);
@@ -1004,7 +1004,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('takes a server that the EndpointSlice lists for live, though it does not renew its Lease', async () => {
+  it('takes a server in the EndpointSlice for live, although it does not renew its Lease', async () => {
     const plane = mixedPlane();
     plane.setEndpoints(a, b);
     await plane.advance(2_000);
@@ -1021,7 +1021,7 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
-  it('keeps what a crashed server served whose address is no longer known, and leaves one alone that was struck off', async () => {
+  it('keeps the resources of a crashed server whose address is unknown now, and ignores one that was removed', async () => {
     const spare = { peer: 'spare', address: '10.0.0.4:6443' };
     const plane = createFakeControlPlane({ sources: ['Static', 'LeaseAnnotation'], staticEntries: [spare] });
     plane.servers.set(a, { probe: { kind: 'ready' }, groups: [group('apps', 'v1', 'deployments')] });

@@ -27,7 +27,7 @@ describe('deriveStatus', () => {
     expect(input.unified.divergent.length).to.be.at.least(10_000);
   });
 
-  it('cuts the same for the same peers in any order, and keeps whole resources rather than subresources', () => {
+  it('cuts the same parts for the same peers in any order, and prefers whole resources to subresources', () => {
     const input = largestFleet(now);
     const status = deriveStatus(input, undefined, now, dateOf);
     const other = largestFleet(now);

@@ -9,12 +9,12 @@ const deriveFrom = (facts: Facts, before?: ReturnType<typeof derive>) =>
   derive(facts, before, settings, createDeriveMemo());
 
 describe('derive', () => {
-  it('concludes nothing anew from the same facts', () => {
+  it('returns the same results for the same facts', () => {
     const before = deriveFrom(buildFacts());
     expect(deriveFrom(buildFacts(), before)).to.equal(before);
   });
 
-  it('takes neither a renewed Lease nor documents that were read again for a change', () => {
+  it('does not take a renewed Lease or documents that were read again for a change', () => {
     const view = peerView('one', 'deployments');
     const lease = { name: 'one', holderIdentity: 'one', renewTime: '1' } as never;
     const renewed = { ...view, seen: { ...view.seen, documentsAt: factsAt + 1, peer: { ...view.seen.peer, lease } } };
@@ -33,12 +33,12 @@ describe('derive', () => {
     'Leases that cannot be read': { unknown: { reason: 'LeasesUnknown', message: 'forbidden' } },
   };
   for (const [what, changed] of Object.entries(changes))
-    it(`concludes anew from ${what}`, () => {
+    it(`derives again after ${what}`, () => {
       const before = deriveFrom(buildFacts());
       expect(deriveFrom(buildFacts(changed), before)).not.to.equal(before);
     });
 
-  it('doubts what the cluster itself leaves unknown', () => {
+  it('is in doubt about everything that the cluster itself leaves unknown', () => {
     const { unified } = deriveFrom(
       buildFacts({
         doubt: { peer: '', reason: 'CountUnsettled', message: 'two or one' },

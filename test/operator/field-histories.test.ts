@@ -324,7 +324,7 @@ function targetsOf(decision: RouteDecision, home: number | undefined, wells: rea
 describe('fields over any history of upgrades, downgrades and restarts', function () {
   this.timeout(300_000);
 
-  it('are kept once confirmed, while some server knows them, and dropped by no write without a word', async () => {
+  it('are kept once confirmed, while some server knows them, and never dropped silently by a write', async () => {
     const seen: Seen = { confirmed: 0, refused: 0, warned: 0, elsewhere: 0 };
     await fc.assert(
       fc.asyncProperty(histories(), async (history) => new Run(history, seen).play(history.steps)),

@@ -35,7 +35,7 @@ describe('gatherAddresses', () => {
     ]);
   });
 
-  it('does not believe an ordinary pod, however it is labelled and annotated', () => {
+  it('ignores an ordinary pod, whatever its labels and annotations', () => {
     const { ownerReferences: _, ...metadata } = mirror.metadata ?? {};
     const forged: PodObject[] = [
       { ...mirror, metadata },
@@ -45,7 +45,7 @@ describe('gatherAddresses', () => {
     expect(addressesFrom(forged, [], [], 6443).mirrorPods).to.deep.equal([]);
   });
 
-  it('reads the flags of a static pod that kubeadm did not write, and else the address of its host', () => {
+  it('reads the flags of a static pod that kubeadm did not write, or else the address of its host', () => {
     const annotations = { 'kubernetes.io/config.mirror': 'hash' };
     const args = ['--advertise-address=fd00::1', '--secure-port=7443'];
     const rke = { ...mirror, metadata: { ...mirror.metadata, annotations } };
@@ -69,7 +69,7 @@ describe('gatherAddresses', () => {
     ]);
   });
 
-  it('gives every internal address of a Node', () => {
+  it('returns every internal address of a Node', () => {
     const addresses = ['192.0.2.1', '10.0.0.1', 'fd00::1'].map((address) => ({ type: 'InternalIP', address }));
     const object = { metadata: { name: 'cp-1' }, status: { addresses } };
     expect(addressesFrom([], [object], [slice], 6443).nodes.map(({ address }) => address)).to.deep.equal([

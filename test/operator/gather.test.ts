@@ -40,7 +40,7 @@ function sourcesOf(changed: { leases?: Partial<WatchedSet<never>>; read?: typeof
 }
 
 describe('gather', () => {
-  it('recalls what is published, follows the peers, and takes down what is known of each', async () => {
+  it('reads the published table, watches the peers, and records the facts about each', async () => {
     const { sources, state, calls } = sourcesOf();
     const { state: after, facts } = await gather(sources, state, nothing);
     expect(calls).to.deep.equal(['remember 0', 'follow']);
@@ -69,7 +69,7 @@ describe('gather', () => {
     expect(facts?.unknown).to.include({ reason: 'LeasesUnknown' });
   });
 
-  it('keeps the failure to read what is published, and tries again', async () => {
+  it('keeps the error of reading the published table, and tries again', async () => {
     const broken = async () => Promise.reject(new Error('connection refused'));
     const { sources, state } = sourcesOf({ read: broken });
     const { state: after } = await gather(sources, state, nothing);
@@ -78,7 +78,7 @@ describe('gather', () => {
     expect((await gather(sourcesOf().sources, after, nothing)).state.publication.highest).to.equal(7);
   });
 
-  it('has a status written anew whose conditions another has written over, and no other', async () => {
+  it('causes a new status only if its conditions were overwritten', async () => {
     const { sources, state } = sourcesOf();
     const told = { ...state, report: { ...state.report, about: {} as never } };
     const seen = async (status: 'True' | 'False') => {

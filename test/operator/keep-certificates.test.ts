@@ -63,7 +63,7 @@ function setUp(lifetimeMs = 90 * dayMs, authority?: Authority) {
 }
 
 describe('the certificates that the operator keeps', () => {
-  it('are made once, the CA published before it signs, and left alone while they serve', async () => {
+  it('are created once, with the CA published before it signs, and left unchanged while they are valid', async () => {
     const { clock, state, pair, stop } = setUp();
     await clock.advance(1);
     expect(state.writes).to.deep.equal(['authority', 'bundle system', 'system/tls', 'bundle front', 'front/tls']);
@@ -88,7 +88,7 @@ describe('the certificates that the operator keeps', () => {
     await stop();
   });
 
-  it('follow the Nodes, and come back when somebody deletes or overwrites them', async () => {
+  it('follow the Nodes, and come back when they are deleted or overwritten', async () => {
     const { clock, state, pair, stop } = setUp();
     await clock.advance(1);
     state.nodes.push('192.0.2.2');
@@ -102,7 +102,7 @@ describe('the certificates that the operator keeps', () => {
     await stop();
   });
 
-  it('are made in one namespace while another fails, and the failure is said once', async () => {
+  it('are created in one namespace while another fails, and the failure is reported once', async () => {
     const { clock, state, stop } = setUp();
     state.failing = 'bundle front';
     await clock.advance(5 * 60_000);
@@ -114,7 +114,7 @@ describe('the certificates that the operator keeps', () => {
     await stop();
   });
 
-  it('leave a CA alone that cannot be used, and say so', async () => {
+  it('leave an unusable CA unchanged, and report it', async () => {
     const broken = { signing: { cert: 'theirs', key: 'theirs' } };
     const { clock, state, stop } = setUp(90 * dayMs, broken);
     await clock.advance(61_000);
@@ -129,7 +129,7 @@ describe('the CA that the operator keeps', () => {
   const first = renewAuthority(undefined, now);
   const end = readPair(first.signing).validToDate.getTime();
 
-  it('has its successor believed for a month before that signs, and is believed until its own end', () => {
+  it('has a successor that is published a month before it signs, and is trusted until its own end', () => {
     expect(renewAuthority(first, end - 366 * dayMs)).to.equal(first);
     const at = end - 364 * dayMs;
     const announced = renewAuthority(first, at);
@@ -143,13 +143,13 @@ describe('the CA that the operator keeps', () => {
     expect(renewAuthority(changed, end + 1)).to.equal(changed);
   });
 
-  it('is replaced at once when nobody looked after it until its end', () => {
+  it('is replaced at once if it was not renewed before its end', () => {
     const fresh = renewAuthority(first, end + 1);
     expect(fresh.signing).not.to.equal(first.signing);
     expect(readPair(fresh.signing).validToDate.getTime()).to.be.greaterThan(end);
   });
 
-  it('is not believed to have signed what another CA of it did', () => {
+  it("is not taken for the signer of another CA's certificate with the same name", () => {
     const other = renewAuthority(undefined, now);
     expect(whyRenew(first.signing, [], other, 90 * dayMs, now)).to.equal('the CA has not issued it');
   });

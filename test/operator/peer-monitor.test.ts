@@ -39,7 +39,7 @@ describe('monitorPeer', () => {
     return { asked, watch, tell };
   }
 
-  it('probes only so many addresses at once where no server was verified, the more trusted first', async () => {
+  it('probes a limited number of addresses at once if no server was verified there, the more trusted first', async () => {
     const { asked, watch, tell } = setUp({ places: 2 });
     const monitors = ['a', 'b', 'c'].map((address) => watch(address, 'Low'));
     monitors.push(watch('node', 'Medium'));
@@ -49,7 +49,7 @@ describe('monitorPeer', () => {
     for (const monitor of monitors) monitor.stop();
   });
 
-  it('lets no such address delay a server that it knows', async () => {
+  it('never delays a known server because of such an address', async () => {
     const { asked, watch } = setUp({ places: 1 });
     const documents = { hash: 'known' } as unknown as PeerDocuments;
     const monitors = [watch('a', 'High'), watch('known', 'Medium', { documents })];

@@ -27,17 +27,17 @@ const stateOf = (changed: Partial<PassState> = {}): PassState => ({
 describe('planTable', () => {
   const plan = (state: PassState, gathered = facts) => planTable(state, gathered, derived, settings);
 
-  it('does nothing about a table that was published and confirmed', () => {
+  it('does nothing for a table that was published and confirmed', () => {
     expect(plan(stateOf())).to.include({ publish: undefined, confirm: false });
   });
 
-  it('publishes what is new, and again what could not be published', () => {
+  it('publishes a new table, and again one that could not be published', () => {
     const { wanted: _, ...unwanted } = quiet;
     expect(plan(stateOf({ publication: unwanted })).publish).to.equal(derived.unified);
     expect(plan(stateOf({ publication: { ...quiet, failed } })).publish).to.equal(derived.unified);
   });
 
-  it('publishes nothing before it knows what was published', () => {
+  it('publishes nothing before it knows the published table', () => {
     expect(plan(stateOf({ publication: { overtaken: false, confirmedAt: factsAt, failed } })).publish).to.equal(
       undefined,
     );
@@ -54,7 +54,7 @@ describe('planTable', () => {
     expect(plan(stateOf({ questions: ['one'] }), { ...facts, unknown }).confirm).to.equal(false);
   });
 
-  it('tells once of each change of a state, and of who left', () => {
+  it('reports each change of a state once, and each departed peer', () => {
     const first = plan(stateOf());
     expect(first.announcements.map(({ event }) => event?.reason)).to.deep.equal(['PeerReady']);
     expect(plan(stateOf({ announced: first.announced })).announcements).to.deep.equal([]);
@@ -76,20 +76,20 @@ describe('planReport', () => {
     expect(plan(told)).to.include({ status: undefined, about: undefined });
   });
 
-  it('writes no status that says what is there, though nobody knows what that is about', () => {
+  it('does not write a status that is already there, even if its facts are unknown', () => {
     const { status } = plan(stateOf());
     const again = plan(stateOf({ report: { status } }));
     expect(again.status).to.equal(undefined);
     expect(again.about).not.to.equal(undefined);
   });
 
-  it('leaves a status alone for a while that could not be written', () => {
+  it('waits a while after a failed write of the status', () => {
     const report = { failedAt: factsAt };
     expect(plan(stateOf({ report }), { ...facts, now: factsAt + 4_999 }).status).to.equal(undefined);
     expect(plan(stateOf({ report }), { ...facts, now: factsAt + 5_000 }).status).not.to.equal(undefined);
   });
 
-  it('tells once of what somebody has to mend, and not of what may pass', () => {
+  it('reports once a problem that needs an action, and not one that may pass', () => {
     const standstill = { ...failed, terminal: true };
     const reasons = (state: PassState) => plan(state).announcements.map(({ event }) => event?.reason);
     expect(reasons(stateOf({ publication: { ...quiet, failed } }))).to.deep.equal([]);

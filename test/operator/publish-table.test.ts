@@ -84,20 +84,20 @@ function publisherOver(answers: ('ok' | 'overtaken' | Error)[], confirmations: (
 }
 
 describe('publishing the table', () => {
-  it('publishes what changed and nothing else, with revisions that follow on those that are there', async () => {
+  it('publishes only changes, with revisions that follow the existing ones', async () => {
     const { publisher, revisions } = publisherOver([]);
     for (const mode of ['Observe', 'Observe', 'Route', 'Route'] as const) await publisher.publish(view(mode));
     expect(revisions()).to.deep.equal([8, 9]);
   });
 
-  it('says in the table where that is kept, so that proxies let it be replaced', async () => {
+  it('says in the table where it is stored, so that proxies permit its replacement', async () => {
     const { publisher, tables } = publisherOver([]);
     await publisher.publish(view('Route'));
     const [table] = tables();
     expect(table?.location).to.deep.equal({ namespace: 'peerdiscovery-system', name: 'peerdiscovery-cluster' });
   });
 
-  it('is out of trouble when what it could not write is no longer wanted', async () => {
+  it('is out of trouble when the failed write is no longer wanted', async () => {
     const { publisher, confirmed } = publisherOver(['ok', new Error('connection refused')]);
     await publisher.publish(view('Observe'));
     await publisher.publish(view('Route'));
@@ -110,7 +110,7 @@ describe('publishing the table', () => {
     expect(confirmed).to.deep.equal([8]);
   });
 
-  it('never takes what another writer has put there for its own', async () => {
+  it("never takes another writer's table for its own", async () => {
     const { publisher, revisions, confirmed } = publisherOver(['ok', 'overtaken']);
     await publisher.publish(view('Observe'));
     await publisher.publish(view('Route'));
@@ -122,7 +122,7 @@ describe('publishing the table', () => {
     expect(confirmed).to.deep.equal([21]);
   });
 
-  it('writes again, with a higher revision, what was deleted or replaced, before it confirms', async () => {
+  it('rewrites a deleted or replaced table with a higher revision before it confirms', async () => {
     const { publisher, deleteAll, revisions, confirmed } = publisherOver([], [false]);
     await publisher.publish(view('Route'));
     deleteAll();
@@ -134,7 +134,7 @@ describe('publishing the table', () => {
     expect(publisher.published?.revision).to.equal(9);
   });
 
-  it('says that it cannot confirm, and that it can again', async () => {
+  it('reports that it cannot confirm, and that it can again', async () => {
     const { publisher, confirmed } = publisherOver(
       [],
       [new Error('connection reset'), new TerminalError('Forbidden', 'allow it')],
@@ -152,7 +152,7 @@ describe('publishing the table', () => {
     expect(confirmed).to.deep.equal([8]);
   });
 
-  it('says by its class what waiting does not mend', async () => {
+  it('marks by its class a problem that waiting does not solve', async () => {
     const { publisher } = publisherOver([new TerminalError('NamespaceMissing', 'create it')]);
     await publisher.publish(view('Route'));
     expect(publisher.trouble).to.deep.equal({ reason: 'NamespaceMissing', message: 'create it', terminal: true });

@@ -25,7 +25,7 @@ describe('readSettings', () => {
     expect(result.settings.routingTable).to.deep.equal({ namespace: 'own', name: 'peerdiscovery-cluster' });
   });
 
-  it('does not hold the Leases of other servers against the names that kube-apiserver uses', () => {
+  it("does not check the names of other servers' Leases against kube-apiserver's", () => {
     const result = read({ leases: { labelSelector: 'app=other' } });
     expect(result.ok && result.settings.checkLeaseNames).to.equal(false);
   });
@@ -37,7 +37,7 @@ describe('readSettings', () => {
     ['cluster', 'peerdiscovery-ca'],
     ['cluster', 'kube-root-ca.crt'],
   ] as const)
-    it(`refuses ${name} with the table ${table ?? 'of its name'}, whose objects are those of something else`, () => {
+    it(`refuses ${name} with the table ${table ?? 'of its name'}, whose objects have another purpose`, () => {
       const result = read(table === undefined ? {} : { routingTable: { name: table } }, name);
       expect(result.ok ? [] : result.problems.join()).to.match(/^spec\.routingTable\.name: "[^"]+" is reserved/);
     });
@@ -48,7 +48,7 @@ describe('readSettings', () => {
     ['a-0123456789-0', 'a'],
     ['a', 'a-0123456789-12'],
   ] as const)
-    it(`refuses the table ${mine} beside ${theirs}, as an object of one would be that of the other`, () => {
+    it(`refuses the table ${mine} beside ${theirs}, because they would share an object`, () => {
       const beside = (namespace: string) =>
         read({ routingTable: { name: mine } }, 'cluster', [{ owner: 'other', table: { namespace, name: theirs } }]);
       const result = beside('own');

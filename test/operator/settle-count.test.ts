@@ -15,7 +15,7 @@ function uncertainViews(): readonly PeerView[] {
 }
 
 describe('settleCount', () => {
-  it('doubts a count until it has stood for long enough, and leaves the counted Lease out meanwhile', () => {
+  it('doubts a count until it has lasted, and leaves the counted Lease out meanwhile', () => {
     const first = settleCount(uncertainViews(), nothingCounted, 0);
     expect(first.survey.views.map(({ seen }) => seen.peer.id)).to.deep.equal(['listed']);
     expect(first.survey.doubt).to.include({ reason: 'CountUnsettled' });
@@ -23,20 +23,20 @@ describe('settleCount', () => {
     expect(settleCount(uncertainViews(), first.memory, 25_000).survey.doubt).to.equal(undefined);
   });
 
-  it('begins anew when the count was another in between', () => {
+  it('starts over if the count was different in between', () => {
     const first = settleCount(uncertainViews(), nothingCounted, 0);
     const between = settleCount([peerView('one')], first.memory, 10_000);
     expect(settleCount(uncertainViews(), between.memory, 25_000).survey.doubt).to.include({ reason: 'CountUnsettled' });
   });
 
-  it('believes at once a count that it believed before', () => {
+  it('trusts a count at once that it trusted before', () => {
     const first = settleCount(uncertainViews(), nothingCounted, 0);
     const believed = settleCount(uncertainViews(), first.memory, 25_000);
     const between = settleCount([peerView('one')], believed.memory, 30_000);
     expect(settleCount(uncertainViews(), between.memory, 30_001).survey.doubt).to.equal(undefined);
   });
 
-  it('counts for whoever only looks without keeping anything', () => {
+  it('counts for a reader without keeping anything', () => {
     const { memory } = settleCount([peerView('one')], nothingCounted, 0);
     settleCount(uncertainViews(), memory, 0);
     expect(settleCount(uncertainViews(), memory, 25_000).survey.doubt).to.include({ reason: 'CountUnsettled' });

@@ -20,7 +20,7 @@ interface Served {
   readonly names: string;
 }
 
-describe('cert-manager by its own controllers and webhook', function () {
+describe('cert-manager with its own controllers and webhook', function () {
   this.timeout(300_000);
   let lab: DeployPlane;
 
@@ -152,7 +152,7 @@ describe('cert-manager by its own controllers and webhook', function () {
   let caFile: string;
   let proxies: readonly string[];
 
-  it('issues the certificates of the component, whose CA clients get by the command of the guide', async () => {
+  it('issues the certificates of the component; clients get their CA with the command of the guide', async () => {
     await apply(kustomization('routing', 'routing', ['components/cert-manager']));
     for (const certificate of ['peerdiscovery-ca', 'peerdiscovery-proxy', 'peerdiscovery-operator'])
       await isReady(system, certificate);
@@ -190,7 +190,7 @@ describe('cert-manager by its own controllers and webhook', function () {
     expect([...lab.agent.pids().values()], 'no container was started anew').to.deep.equal(pids);
   });
 
-  it('renews its CA so that clients with the CA from before go on', async () => {
+  it('renews its CA so that clients with the old CA continue to work', async () => {
     const secret = ['get', 'secret', 'peerdiscovery-ca', '-n', system, '-o', 'jsonpath={.data.tls\\.crt}'];
     const ca = await lab.must(secret);
     await renew(system, 'peerdiscovery-ca');
@@ -206,18 +206,18 @@ describe('cert-manager by its own controllers and webhook', function () {
     expect(code, stderr).to.equal(0);
   });
 
-  it('finds nothing to change in what it has issued: the objects stay as they were applied', async () => {
+  it('does not change the applied objects', async () => {
     const { code, stdout } = await lab.kubectl(['diff', '--server-side', '-k', join(lab.folder, 'routing')]);
     expect(code, stdout).to.equal(0);
   });
 
-  it('leaves nothing of it when it is deleted', async () => {
+  it('leaves nothing behind when it is deleted', async () => {
     await lab.must(['delete', '-k', join(lab.folder, 'routing'), '--ignore-not-found', '--wait']);
     const { stdout } = await lab.kubectl(['get', 'namespaces,certificates,issuers,secrets', '-A', '-o', 'name']);
     expect(stdout).not.to.contain('peerdiscovery');
   });
 
-  it('renews by itself before the end, by the chart, for the addresses of the control-plane nodes', async () => {
+  it('renews before the end, from the chart, for the addresses of the control-plane nodes', async () => {
     const ips = lab.plane.servers.map(({ address }) => address.split(':')[0] ?? '');
     const { cert, key } = lab.plane.frontProxyClient;
     const values = [
@@ -262,7 +262,7 @@ describe('cert-manager by its own controllers and webhook', function () {
     );
   });
 
-  it('has its webhook refuse what it cannot issue, so that what it took above is valid', async () => {
+  it('refuses by its webhook what it cannot issue, so that the objects above are valid', async () => {
     const spec = { secretName: 'nobody', dnsNames: ['a'], duration: '30m', issuerRef: { name: 'peerdiscovery-ca' } };
     const wrong = { apiVersion: 'cert-manager.io/v1', kind: 'Certificate', metadata: { name: 'wrong' }, spec };
     const { stderr } = await lab.kubectl(['apply', '-n', 'default', '-f', '-'], JSON.stringify(wrong));

@@ -20,7 +20,7 @@ interface FluxObject {
   };
 }
 
-describe('Flux by its own controllers', function () {
+describe('Flux with its own controllers', function () {
   this.timeout(300_000);
   let lab: DeployPlane;
   let gitops: GitOps;
@@ -124,7 +124,7 @@ describe('Flux by its own controllers', function () {
   const address = /https:.*\/peerdiscovery\.git/;
 
   describe('the example of a Kustomization', () => {
-    it('is installed to Ready', async () => {
+    it('is installed until Ready', async () => {
       await gitops.applyExample('flux-kustomization.yaml', address);
       await waitForReady('kustomization', 'peerdiscovery', 'True');
       await lab.must(['wait', '--for=condition=Ready', 'peerdiscovery/cluster', '--timeout=1s']);
@@ -132,19 +132,19 @@ describe('Flux by its own controllers', function () {
       expect(images).to.equal('registry.example.com/peerdiscovery:0.1.0 registry.example.com/peerdiscovery:0.1.0');
     });
 
-    it('holds back what needs a new API while servers differ', async () => {
+    it('holds back objects of a new API while servers differ', async () => {
       await waitForReady('kustomization', 'peerdiscovery-converged', 'False');
       const { message } = readyOf(await get('kustomization', 'needs-new-api')) ?? {};
       expect(message).to.contain('peerdiscovery-converged');
       expect((await lab.kubectl(['get', 'configmap', 'needs-new-api', '-n', 'default'])).code).not.to.equal(0);
     });
 
-    it('shares no field with us: nobody writes an object while Flux looks again and again', () =>
+    it('shares no field with this project: no client writes an object during several syncs', () =>
       gitops.expectNoWrites('kustomize.toolkit.fluxcd.io/name=peerdiscovery', () =>
         reconcile('kustomization', 'peerdiscovery'),
       ));
 
-    it('has drift noticed and put back', async () => {
+    it('notices drift and reverts it', async () => {
       await gitops.drift();
       expect(await gitops.isPutBack()).to.equal(false);
       expect(readyOf(await reconcile('kustomization', 'peerdiscovery'))?.status).to.equal('True');
@@ -164,14 +164,14 @@ describe('Flux by its own controllers', function () {
       expect(new Set(seen.split(' ')).size).to.equal(1);
     });
 
-    it('ships what needs a new API once every server serves the same', async () => {
+    it('ships objects of a new API once every server serves the same', async () => {
       await lab.plane.server('new-1').stop();
       await waitForReady('kustomization', 'needs-new-api', 'True');
       await lab.must(['get', 'configmap', 'needs-new-api', '-n', 'default']);
       await lab.plane.server('new-1').start();
     });
 
-    it('is failed, with our reason, while a PeerDiscovery is Stalled, and ready once it can be followed', async () => {
+    it("fails with the operator's reason while a PeerDiscovery is Stalled, and is Ready once it is not", async () => {
       const wrong = '  addresses: { allowedCIDRs: ["fd00::/7"] }\n';
       gitops.edit('config/overlays/routing/peerdiscovery.yaml', (text) => text + wrong);
       const failed = readyOf(await roll('Allow a range that is none'));
@@ -191,19 +191,19 @@ describe('Flux by its own controllers', function () {
   });
 
   describe('the example of a HelmRelease', () => {
-    it('is installed to Ready', async () => {
+    it('is installed until Ready', async () => {
       await gitops.applyExample('flux-helm-release.yaml', address);
       await waitForReady('helmrelease', 'peerdiscovery', 'True');
       await lab.must(['wait', '--for=condition=Ready', 'peerdiscovery/cluster', '--timeout=1s']);
       expect(await gitops.isPutBack()).to.equal(true);
     });
 
-    it('shares no field with us: nobody writes an object while Flux looks again and again', () =>
+    it('shares no field with this project: no client writes an object during several syncs', () =>
       gitops.expectNoWrites('helm.toolkit.fluxcd.io/name=peerdiscovery', () =>
         reconcile('helmrelease', 'peerdiscovery'),
       ));
 
-    it('has drift noticed and put back', async () => {
+    it('notices drift and reverts it', async () => {
       await gitops.drift();
       expect(await gitops.isPutBack()).to.equal(false);
       expect(readyOf(await reconcile('helmrelease', 'peerdiscovery'))?.status).to.equal('True');

@@ -27,7 +27,7 @@ const readExample = (name: string) => documentsOf<GitOpsObject>(readFileSync(joi
 const nameOf = ({ kind, metadata }: ApiObject & { metadata: { readonly namespace?: string } }) =>
   `${kind} ${metadata.namespace ?? ''}/${metadata.name}`;
 
-describe("objects of others' kinds that we ship, on a real API server with their own definitions", function () {
+describe('shipped objects of third-party kinds, on a real API server with their definitions', function () {
   this.timeout(240_000);
   let plane: ControlPlane;
   let folder: string;
@@ -113,7 +113,7 @@ describe("objects of others' kinds that we ship, on a real API server with their
 
   it('are accepted by Argo CD', () => expectAccepted(readExample('argocd-application.yaml')));
 
-  it('are refused where a field is misspelt, so that the above says something', async () => {
+  it('are refused if a field is misspelt, so that the tests above mean something', async () => {
     const [application] = readExample('argocd-application.yaml');
     const wrong = { ...application, spec: { ...application?.spec, destinatoin: {} } };
     const { stderr } = await kubectl(
@@ -123,7 +123,7 @@ describe("objects of others' kinds that we ship, on a real API server with their
     expect(stderr).to.contain('spec.destinatoin');
   });
 
-  it('have Flux build what the API server accepts, each object by one Kustomization alone', async () => {
+  it('have Flux build objects that the API server accepts, each by one Kustomization alone', async () => {
     const kustomizations = readExample('flux-kustomization.yaml').filter(({ kind }) => kind === 'Kustomization');
     const owners = new Map<string, string>();
     for (const { metadata, spec } of kustomizations) {
@@ -139,7 +139,7 @@ describe("objects of others' kinds that we ship, on a real API server with their
     expect([...new Set(owners.values())]).to.deep.equal(['peerdiscovery', 'peerdiscovery-converged']);
   });
 
-  it('have Argo CD build the same as Flux', async () => {
+  it('have Argo CD build the same objects as Flux', async () => {
     const [application] = readExample('argocd-application.yaml');
     const flux = readExample('flux-kustomization.yaml').find(({ metadata }) => metadata.name === 'peerdiscovery');
     const { path = '', kustomize } = application?.spec.source ?? {};

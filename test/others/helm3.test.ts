@@ -39,7 +39,7 @@ const nonsense = [
 const objectsOf = (text: string): readonly unknown[] =>
   parseAllDocuments(text, { version: '1.1' }).flatMap((document) => document.toJS() ?? []);
 
-describe('Helm 3, beside Helm 4', function () {
+describe('Helm 3, compared with Helm 4', function () {
   this.timeout(300_000);
   let lab: DeployPlane;
   let helm3: string;
@@ -65,7 +65,7 @@ describe('Helm 3, beside Helm 4', function () {
     return stdout;
   }
 
-  it('is another Helm than the one that the other tests run', async () => {
+  it('is not the Helm that the other tests run', async () => {
     expect((await by(helm3, 'version --template "{{.Version}}"')).stdout).to.match(/^v3\./);
     expect((await by(helm4, 'version --template "{{.Version}}"')).stdout).to.match(/^v4\./);
   });
@@ -99,13 +99,13 @@ describe('Helm 3, beside Helm 4', function () {
   const revisions = async (): Promise<readonly { status: string; description: string }[]> =>
     JSON.parse(await must(`helm history peerdiscovery -n ${system} -o json`));
 
-  it('installs by the very commands of the guide', async () => {
+  it('installs with the exact commands of the guide', async () => {
     await must(commandBlock('install.md', /^helm install/m));
     await must(commandBlock('install.md', /--for=condition=Ready/));
     expect(await mode()).to.equal('Observe');
   });
 
-  it('upgrades to proxies, and again by the command of the guide, which keeps the values', async () => {
+  it('upgrades to proxies, and again with the command of the guide, which keeps the values', async () => {
     const [, route] = installations;
     await must(`helm upgrade peerdiscovery ${chart} -n ${system} --wait --timeout 120s ${sets(route)}`);
     expect(await mode()).to.equal('Route');
@@ -116,7 +116,7 @@ describe('Helm 3, beside Helm 4', function () {
     expect(await mode()).to.equal('Route');
   });
 
-  it('takes our status for nothing that anybody changed: an upgrade with the same values changes no object', async () => {
+  it('ignores changes of the status: an upgrade with the same values changes no object', async () => {
     const generations = async () =>
       lab.must([
         ...['get', 'deployments,peerdiscoveries', '-A', '-o'],
@@ -127,7 +127,7 @@ describe('Helm 3, beside Helm 4', function () {
     expect(await generations()).to.equal(before);
   });
 
-  it('rolls back by the command of the guide, less the flag that it does not know, and keeps a patched mode', async () => {
+  it('rolls back with the command of the guide, without the flag that it does not know, and keeps a patched mode', async () => {
     await must(`helm upgrade peerdiscovery ${chart} -n ${system} --wait --reuse-values --set proxy.replicas=3`);
     await must(commandBlock('rollback-uninstall.md', /"mode":"Observe"/));
     const block = commandBlock('rollback-uninstall.md', /helm rollback/);
@@ -142,7 +142,7 @@ describe('Helm 3, beside Helm 4', function () {
     expect(await mode()).to.equal('Observe');
   });
 
-  it('uninstalls by the commands of the guide, and leaves nothing', async () => {
+  it('uninstalls with the commands of the guide, and leaves nothing', async () => {
     await must(commandBlock('rollback-uninstall.md', /^helm uninstall peerdiscovery -n/m));
     let left = '';
     await waitUntil(

@@ -32,7 +32,7 @@ const cases: readonly [string, ClusterFacts, RegExp | undefined][] = [
 
 describe('the distribution that doctor names', () => {
   for (const [name, facts, advice] of cases)
-    it(`is ${name} by its own sign, with what to set for it`, () => {
+    it(`is ${name} by its sign, with the settings for it`, () => {
       const found = recognizeDistribution(facts);
       expect(found?.name).to.equal(name);
       expect(found?.sign).to.match(/^(version|Nodes|it serves) /);
@@ -40,7 +40,7 @@ describe('the distribution that doctor names', () => {
       else expect(found?.advice).to.match(advice);
     });
 
-  it('is the one that was built on kubeadm, where both show', () => {
+  it('is the distribution on top of kubeadm if both show', () => {
     const kubeadm = { 'kubeadm.alpha.kubernetes.io/cri-socket': 'x' };
     for (const [name, more] of [
       ['kind', { spec: { providerID: 'kind://a' } }],
@@ -49,14 +49,14 @@ describe('the distribution that doctor names', () => {
       expect(recognizeDistribution(node({ metadata: { annotations: kubeadm }, ...more }))?.name).to.equal(name);
   });
 
-  it('is none where nothing shows: a plain version, a label of somebody else, a group that only looks alike', () => {
+  it('is none without a sign: a plain version, a foreign label, a group that only looks alike', () => {
     expect(recognizeDistribution(plain)).to.equal(undefined);
     expect(recognizeDistribution(labelled('example.com/eks.amazonaws.com'))).to.equal(undefined);
     expect(recognizeDistribution({ ...plain, groups: ['myconfig.openshift.io.example.com'] })).to.equal(undefined);
     expect(recognizeDistribution(node({ status: { nodeInfo: { osImage: 'Talosian 1' } } }))).to.equal(undefined);
   });
 
-  it('is told by the version alone where Nodes and groups may not be read', async () => {
+  it('is detected by the version alone if Nodes and groups may not be read', async () => {
     const refuse = () => Promise.reject(new PluginError('forbidden', 'ask', { refused: true }));
     const get = (path: string) => (path === '/version' ? Promise.resolve({ gitVersion: 'v1.34.1+k3s1' }) : refuse());
     const cluster = { get, list: refuse } as unknown as Cluster;

@@ -33,7 +33,7 @@ async function run(...args: string[]) {
 describe('the help of every program', function () {
   this.timeout(120_000);
 
-  it('has examples in each command of the plugin, and each is a command line that is accepted', async () => {
+  it('has examples in each command of the plugin, and every example is a valid command line', async () => {
     for (const name of commandNames.filter((command) => !['merge', 'help'].includes(command))) {
       const { code, stdout } = await run(name, '--help');
       expect(code, name).to.equal(0);
@@ -55,7 +55,7 @@ describe('the help of every program', function () {
     }
   });
 
-  it('has them for the operator and the proxy', () => {
+  it('has examples for the operator and the proxy', () => {
     const operator = examplesOf(operatorUsage, 'peerdiscovery operator');
     expect(operator).to.have.length.greaterThan(0);
     for (const example of operator)
@@ -65,7 +65,7 @@ describe('the help of every program', function () {
     for (const example of proxy) expect(parseProxyFlags(example), example.join(' ')).to.include({ kind: 'flags' });
   });
 
-  it('has them for the program itself, its merge and its version', () => {
+  it('has examples for the program itself, its merge and its version', () => {
     const program = join(repository, 'src/bin/peerdiscovery.ts');
     for (const args of [['--help'], ['merge', '--help'], ['version', '--help'], ['help', 'merge']]) {
       const { status, stdout } = spawnSync(process.execPath, [program, ...args], { encoding: 'utf8' });
@@ -81,10 +81,10 @@ describe('the help of every program', function () {
   });
 });
 
-describe('names that are not known', function () {
+describe('unknown names', function () {
   this.timeout(120_000);
 
-  it('are answered with the one that was probably meant', async () => {
+  it('get a hint with the name that was probably meant', async () => {
     expect((await run('status', '--outptu', 'json')).stderr).to.contain('did you mean --output?');
     const parsed = parseOperatorFlags(['--metric-bind-address', ':8443']);
     expect('problems' in parsed && parsed.problems.join()).to.contain('did you mean --metrics-bind-address?');
@@ -103,7 +103,7 @@ describe('names that are not known', function () {
   });
 });
 
-describe('the documentation that programs name', () => {
+describe('the documentation that programs mention', () => {
   const sources = (folder: string): readonly string[] =>
     readdirSync(folder).flatMap((name) => {
       const path = join(folder, name);
@@ -133,7 +133,7 @@ describe('the documentation that programs name', () => {
     expect(texts.stdout).to.equal('');
   });
 
-  it('is named by no path, which only a clone has', () => {
+  it('is never a path that exists only in a clone', () => {
     for (const path of sources(join(repository, 'src'))) {
       const code = readFileSync(path, 'utf8').replaceAll(/^\s*(\*|\/\/|\/\*\*).*$/gm, '');
       expect(code, path).not.to.match(/\bdocs\/(guides|reference|runbooks|decisions)/);

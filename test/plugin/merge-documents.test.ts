@@ -41,7 +41,7 @@ describe('peerdiscovery merge', () => {
     });
   });
 
-  it('gives the document of a single server back, ETag and all', async () => {
+  it('returns the document of a single server unchanged, with its ETag', async () => {
     const { code, stdout, stderr } = await run(['a=a.json', '--local=a'], { 'a.json': saved(batch, apps) });
     expect({ code, stdout, stderr }).to.deep.equal({
       code: 0,
@@ -63,7 +63,7 @@ describe('peerdiscovery merge', () => {
     expect((await run(['--local', 'a', 'a=a.json'], { 'a.json': text })).stdout).to.equal(saved(apps));
   });
 
-  it("drops the core group and a group's second entry from peers, but takes the local list as it is", async () => {
+  it("drops the core group and a group's second entry from peers, but keeps the local list as it is", async () => {
     const again = buildGroup('batch', buildVersion('v1', 'cronjobs'));
     const files = { a: saved(apps), b: saved(core, batch, again), c: saved(core, apps) };
     expect((await run(['--local', 'a', 'a=a', 'b=b'], files)).stdout).to.equal(saved(apps, batch));
@@ -102,7 +102,7 @@ describe('peerdiscovery merge', () => {
     ['an unknown flag', ['--peer', 'a'], 'unknown flag --peer'],
   ];
   for (const [what, args, message] of misuses)
-    it(`exits with 2 on ${what}, reads nothing and says what is wrong`, async () => {
+    it(`exits with 2 on ${what}, reads nothing and names the error`, async () => {
       const { code, stdout, stderr, read } = await run(args);
       expect({ code, stdout, read }).to.deep.equal({ code: 2, stdout: '', read: [] });
       expect(stderr).to.contain(message).and.contain('--help');

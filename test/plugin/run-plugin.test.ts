@@ -158,7 +158,7 @@ describe('kubectl peerdiscovery table', () => {
     };
   };
 
-  it('says who may write what servers know differently, who stands in, and who is in doubt', async () => {
+  it('lists the writers of resources with different fields, their stand-ins, and the peers in doubt', async () => {
     const table = withWriters();
     const { stdout } = await run(['table'], (fake) => {
       fake.bundle = table;
@@ -178,7 +178,7 @@ describe('kubectl peerdiscovery table', () => {
     expect(later.stdout).to.match(/^v1 +pods\/exec +BuiltIn +all +any$/m);
   });
 
-  it('fits the terminal, is as wide as it is elsewhere, and wraps nothing with -o wide', async () => {
+  it('fits the terminal, uses its full width elsewhere, and wraps nothing with -o wide', async () => {
     const withBundle = (fake: Fake) => {
       fake.bundle = withWriters();
     };
@@ -191,7 +191,7 @@ describe('kubectl peerdiscovery table', () => {
     expect(await widest(60, '-o', 'wide')).to.be.greaterThan(80);
   });
 
-  it('gives programs the same, and has no column for it where all servers know the same fields', async () => {
+  it('gives programs the same data, and has no such column if all servers know the same fields', async () => {
     const { stdout } = await run(['table', '-o', 'json'], (fake) => {
       fake.bundle = withWriters();
     });
@@ -200,14 +200,14 @@ describe('kubectl peerdiscovery table', () => {
   });
 });
 
-describe('kubectl peerdiscovery doctor, of feature gates', () => {
+describe('kubectl peerdiscovery doctor, on feature gates', () => {
   const doctor = (peers: readonly PeerStatus[], change: Parameters<typeof run>[1] = () => {}) =>
     run(['doctor'], (fake) => {
       fake.objects.set(objectPath, objectWith(peers));
       change(fake);
     });
 
-  it('warns of those that are on at one server and off at another of its version, and names both', async () => {
+  it('warns of gates that are on at one server and off at another of its version, and names both', async () => {
     const { code, stdout } = await doctor([peer('a'), peer('b')], ({ metricsOf }) => {
       metricsOf.set('a.example:6443', gates({ Alike: 1, HostnameOverride: 0, OnlyHere: 1 }));
       metricsOf.set('b.example:6443', gates({ Alike: 1, HostnameOverride: 1 }));
@@ -219,7 +219,7 @@ describe('kubectl peerdiscovery doctor, of feature gates', () => {
     expect(code).to.equal(0);
   });
 
-  it('names some of many, and says how many more there are', async () => {
+  it('lists some of many, and gives the number of the others', async () => {
     const many = (value: 0 | 1) =>
       gates(Object.fromEntries(Array.from({ length: 40 }, (_, at) => [`Gate${at + 10}`, value])));
     const { stdout } = await doctor([peer('a'), peer('b')], ({ metricsOf }) => {
@@ -230,7 +230,7 @@ describe('kubectl peerdiscovery doctor, of feature gates', () => {
     expect(stdout.match(/Gate\d+/g)).to.have.length(8);
   });
 
-  it('compares no servers that serve different versions: gates graduate', async () => {
+  it('does not compare servers of different versions, because gates graduate', async () => {
     const { stdout } = await doctor(
       [peer('a'), peer('b', { version: 'v1.35.4' }), peer('c', { emulatedVersion: '1.35' })],
       (fake) => {
@@ -241,7 +241,7 @@ describe('kubectl peerdiscovery doctor, of feature gates', () => {
     expect(stdout).to.match(/^feature gates +ok +no two servers of one version could be compared$/m);
   });
 
-  it('skips what it may not read or cannot reach, and says so', async () => {
+  it('skips servers that it may not read or cannot reach, and reports that', async () => {
     const refused = await doctor([peer('a'), peer('b')], (fake) => {
       fake.refuses = (path) => path.endsWith('/metrics');
     });
@@ -265,8 +265,8 @@ describe('kubectl peerdiscovery doctor, of feature gates', () => {
   });
 });
 
-describe('kubectl peerdiscovery doctor, of what is not there', () => {
-  it('is well after an installation that only observes, whose proxies have no rights', async () => {
+describe('kubectl peerdiscovery doctor, on missing parts', () => {
+  it('is healthy after an installation that only observes, whose proxies have no rights', async () => {
     const { code, stdout } = await run(['doctor'], (fake) => {
       fake.objects.set(objectPath, { ...objectWith([peer('a')]), spec: { mode: 'Observe' } });
       fake.denies = ({ serviceAccount }: AccessQuestion) => serviceAccount?.endsWith('peerdiscovery-proxy') === true;
@@ -285,7 +285,7 @@ describe('kubectl peerdiscovery doctor, of what is not there', () => {
     expect(stdout).not.to.match(/peerdiscovery\/cluster|peerdiscovery doctor/);
   });
 
-  it('says of a CA bundle of "hello" that it is none, and blames no server for it', async () => {
+  it('says that a CA bundle of "hello" is invalid, and blames no server for it', async () => {
     const { code, stdout } = await run(['doctor'], (fake) => {
       const spec = { mode: 'Route' as const, tls: { caBundle: 'aGVsbG8=' } };
       fake.objects.set(objectPath, { ...objectWith([peer('a')]), spec });
@@ -296,8 +296,8 @@ describe('kubectl peerdiscovery doctor, of what is not there', () => {
   });
 });
 
-describe('kubectl peerdiscovery doctor, for somebody with few rights', () => {
-  it('skips what it may not read, says so, and looks at the rest', async () => {
+describe('kubectl peerdiscovery doctor, for a user with few rights', () => {
+  it('skips what it may not read, reports that, and checks the rest', async () => {
     for (const [forbidden, names] of [
       ['/version', ['API server']],
       [objectPath, ['PeerDiscovery']],
@@ -316,7 +316,7 @@ describe('kubectl peerdiscovery doctor, for somebody with few rights', () => {
     }
   });
 
-  it('finds what is broken around an object that it may not read', async () => {
+  it('finds broken parts around an object that it may not read', async () => {
     const { code, stdout } = await run(['doctor'], (fake) => {
       fake.refuses = (path) => path === objectPath;
       fake.objects.delete(`${leasesPath}/peerdiscovery-operator`);
@@ -325,7 +325,7 @@ describe('kubectl peerdiscovery doctor, for somebody with few rights', () => {
     expect(code).to.equal(1);
   });
 
-  it('says that nobody can tell where it may read nothing', async () => {
+  it('says that it cannot tell anything if it may read nothing', async () => {
     const { code, stdout } = await run(['doctor', '-o', 'json'], (fake) => {
       fake.refuses = () => true;
     });
@@ -334,7 +334,7 @@ describe('kubectl peerdiscovery doctor, for somebody with few rights', () => {
   });
 });
 
-describe('kubectl peerdiscovery doctor, of service accounts', () => {
+describe('kubectl peerdiscovery doctor, on service accounts', () => {
   const pod = (namespace: string, component: string, serviceAccountName: string) => ({
     metadata: {
       namespace,
@@ -343,7 +343,7 @@ describe('kubectl peerdiscovery doctor, of service accounts', () => {
     spec: { serviceAccountName },
   });
 
-  it('judges those that the Pods have, wherever the proxies are', async () => {
+  it('judges the accounts of the Pods, wherever the proxies are', async () => {
     const { code, stdout } = await run(['doctor', '-n', 'mine'], (fake) => {
       fake.objects.set('/api/v1/namespaces/mine/pods/a', pod('mine', 'operator', 'my-operator'));
       fake.objects.set('/api/v1/pods/b', pod('mine', 'proxy', 'my-proxy'));
@@ -361,7 +361,7 @@ describe('kubectl peerdiscovery doctor, of service accounts', () => {
     expect(code, stdout).to.equal(0);
   });
 
-  it('looks for the operator where it publishes, as the README installs it: in the namespace default', async () => {
+  it('looks for the operator in the namespace where it publishes; the README installs it into default', async () => {
     const { code, stdout } = await run(['doctor'], (fake) => {
       const object = objectWith([peer('a')]);
       const routingTable = { namespace: 'default', name: 'peerdiscovery-cluster' };
@@ -378,7 +378,7 @@ describe('kubectl peerdiscovery doctor, of service accounts', () => {
     expect(code, stdout).to.equal(0);
   });
 
-  it('takes those of the manifests where no Pod is found or may be listed, and says so', async () => {
+  it("assumes the manifests' accounts if no Pod is found or may be listed, and says so", async () => {
     const { stdout } = await run(['doctor'], (fake) => {
       fake.refuses = (path) => path.endsWith('/pods');
       fake.denies = () => true;
@@ -389,7 +389,7 @@ describe('kubectl peerdiscovery doctor, of service accounts', () => {
 });
 
 describe('the cures of doctor', () => {
-  it('never send to doctor itself, nor name a flag of Node', () => {
+  it('never refer to doctor itself, and name no flag of Node', () => {
     for (const file of ['doctor.ts', 'server-checks.ts', 'checks.ts', 'feature-gates.ts']) {
       const text = readFileSync(join(import.meta.dirname, '../../src/plugin', file), 'utf8');
       const cures = [...text.matchAll(/cure:?\s[^,]*?(['"`])(.*?)\1/gs)].map(([, , cure = '']) => cure);
@@ -486,7 +486,7 @@ describe('kubectl peerdiscovery', () => {
     expect((await run(['--name', 'cluster', '-o', 'json', 'status'])).stdout).to.contain('"name": "cluster"');
   });
 
-  it('says the versions of both sides, or why one is not known', async () => {
+  it('prints the versions of both sides, or why one is not known', async () => {
     const annotated = (fake: Fake) =>
       fake.objects.set(`${leasesPath}/peerdiscovery-cluster`, {
         metadata: { annotations: { 'peerdiscovery.dev/operator-version': '0.2.0' } },
@@ -510,7 +510,7 @@ describe('kubectl peerdiscovery', () => {
     });
   });
 
-  it('asks whether another name was meant, of objects, peers, resources, paths and methods', async () => {
+  it('suggests other names of objects, peers, resources, paths and methods', async () => {
     const stderr = async (...args: string[]) => {
       const { code, stderr: text } = await run(args);
       return `${code} ${text}`;
@@ -535,7 +535,7 @@ describe('kubectl peerdiscovery', () => {
     expect(await meant('/apis/apps/v1/deployments')).to.equal(undefined);
   });
 
-  it('explains by the same decisions as the proxy makes', async () => {
+  it("explains with the proxy's own decisions", async () => {
     const { stdout, code } = await run(['explain', 'deployments.apps', '-o', 'json']);
     expect(code).to.equal(0);
     const { outcomes } = JSON.parse(stdout);
@@ -545,7 +545,7 @@ describe('kubectl peerdiscovery', () => {
     ]);
   });
 
-  it('says of a peer that is not known well enough that it is unknown what it serves, and never no', async () => {
+  it('says of a poorly known peer that its resources are unknown, and never no', async () => {
     const doubted = (fake: Fake) => {
       const bundle = bundleWith(false);
       const doubts = [{ peer: 'apiserver-b', reason: 'NoAddress', message: 'no source gives its address' }];
@@ -566,7 +566,7 @@ describe('kubectl peerdiscovery', () => {
     ]);
   });
 
-  it('says of a peer that is away that it is unknown what it serves now', async () => {
+  it('says of a peer that is away that its present resources are unknown', async () => {
     for (const state of ['Unreachable', 'Refused', 'Unresolved'] as const) {
       const away = (fake: Fake) => {
         const bundle = bundleWith();
@@ -579,7 +579,7 @@ describe('kubectl peerdiscovery', () => {
     }
   });
 
-  it('knows what the table does not: what every server answers, what proxies answer, and what nobody can tell', async () => {
+  it('knows paths outside the table: those of every server, of proxies, and those that cannot be known', async () => {
     for (const [path, code] of [
       ['/version', 0],
       ['/readyz/etcd', 0],
@@ -596,7 +596,7 @@ describe('kubectl peerdiscovery', () => {
     expect((await run(['explain', '/nonsense'])).stdout).to.contain('the table knows only APIs');
   });
 
-  it('takes a method where it is served: what changes objects, in a namespace', async () => {
+  it('matches a method to its path: changes go to objects in a namespace', async () => {
     const scoped = (fake: Fake) => {
       const bundle = bundleWith();
       fake.bundle = {
@@ -627,7 +627,7 @@ describe('kubectl peerdiscovery', () => {
     expect(misplaced.stdout).not.to.contain('SERVES IT');
   });
 
-  it('explains a missing resource as 404 only where the table is complete and confirmed', async () => {
+  it('explains a missing resource as 404 only if the table is complete and confirmed', async () => {
     const path = '/apis/nope/v1/things';
     expect((await run(['explain', path])).code).to.equal(1);
     const incomplete = await run(['explain', path], (fake) => {
@@ -731,7 +731,7 @@ describe('kubectl peerdiscovery', () => {
     quiet: `${event('alice').replace('"old"', '"apps"')}\n`,
   };
 
-  it('says before an upgrade what appears, what disappears, and who still uses it', async () => {
+  it('shows before an upgrade what appears, what disappears, and who still uses it', async () => {
     const { code, stdout } = await run(
       ['preflight', '--target', 'target', '--audit-log', 'audit', '-o', 'json'],
       undefined,
@@ -750,7 +750,7 @@ describe('kubectl peerdiscovery', () => {
     ]);
   });
 
-  it('lets an upgrade pass if what disappears is not used, and takes the metrics as a use', async () => {
+  it('passes an upgrade if no removed API is used, and counts the metrics as a use', async () => {
     const args = ['preflight', '--target', 'target', '--audit-log', 'quiet', '--target-version', '1.37'];
     expect((await run(args, undefined, targetFiles)).code).to.equal(0);
     const used = await run(
@@ -785,7 +785,7 @@ describe('kubectl peerdiscovery', () => {
     for (const name of ['peers ready', 'converged', 'mode']) expect(stdout).to.match(new RegExp(`${name} +fail`));
   });
 
-  it('finds nothing broken where nothing is', async () => {
+  it('finds no fault in a healthy control plane', async () => {
     const { code, stdout } = await run(['doctor']);
     expect(code, stdout).to.equal(0);
     expect(stdout).not.to.match(/ (warn|fail|skip) /);
@@ -869,7 +869,7 @@ describe('kubectl peerdiscovery', () => {
     expect(stderr).to.contain('unknown flag --watch').and.contain('-o wide').and.contain('give two peers');
   });
 
-  it('completes what kubectl asks for', async () => {
+  it("completes kubectl's requests", async () => {
     const complete = async (...words: string[]) => (await run(['__complete', ...words])).stdout.trimEnd().split('\n');
     expect(await complete('do')).to.deep.equal([
       'doctor\tLook for what keeps PeerDiscovery from working: RBAC, certificates, addresses, clocks',
@@ -882,7 +882,7 @@ describe('kubectl peerdiscovery', () => {
     expect(await complete('nonsense', '')).to.deep.equal([':4']);
   });
 
-  it('shows the status page until it is stopped, or what is in the way of it', async () => {
+  it('shows the status page until it is stopped, or its obstacle', async () => {
     const { fake, context, written } = fakePlugin(now);
     expect(await runPlugin(['dashboard'], { ...context, signal: AbortSignal.abort() })).to.equal(0);
     expect(written.stdout).to.contain('The status page is at http://127.0.0.1:1/secret/\n');
@@ -896,7 +896,7 @@ describe('kubectl peerdiscovery', () => {
   });
 
   for (const component of ['operator', 'proxy'] as const)
-    it(`asks for exactly permissions that config/ grants the ${component}`, () => {
+    it(`needs exactly permissions that config/ grants the ${component}`, () => {
       const rules = grantedRules(component);
       const namespaces = {
         own: 'peerdiscovery-system',

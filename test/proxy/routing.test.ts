@@ -68,7 +68,7 @@ describe('the proxy', function () {
     await Promise.all([home, other, third].map((peer) => peer.kill()));
   });
 
-  it('sends home what home serves, unmarked, with the token as it is', async () => {
+  it('sends a request home if home serves it, unmarked, with its token unchanged', async () => {
     const answer = await proxy.get('/api/v1/pods', {
       Authorization: 'Bearer t',
       'X-Remote-User': 'root',
@@ -80,7 +80,7 @@ describe('the proxy', function () {
     expect(headers).not.to.have.any.keys('x-remote-user', 'x-kubernetes-peer-proxied');
   });
 
-  it('sends what home lacks to one capable peer, marked, and keeps to that peer on a connection', async () => {
+  it('sends a request that home lacks to one capable peer, marked, and keeps to that peer on a connection', async () => {
     expect((await proxy.get('/apis/new.io/v1/lone')).body).to.equal('other');
     expect(other.seen[0]?.headers['x-kubernetes-peer-proxied']).to.equal('true');
     expect(home.seen).to.have.length(0);
@@ -121,7 +121,7 @@ describe('the proxy', function () {
       );
     });
 
-    it('warns of what a server that stands in may have dropped', async () => {
+    it('warns that a server that stands in may have dropped fields', async () => {
       proxy.use(skewed(['Ready', 'Ready', 'Unreachable']));
       const answer = await proxy.get(pods, {}, 'POST', '{}');
       expect(answer.body).to.equal('other');
@@ -149,7 +149,7 @@ describe('the proxy', function () {
     });
   });
 
-  it('passes status, repeated headers and body as they are', async () => {
+  it('passes status, repeated headers and body on unchanged', async () => {
     home.answer = (_request, response) =>
       response
         .writeHead(201, ['Warning', 'a', 'Warning', 'b', 'Audit-Id', 'i', 'Content-Length', '2', 'Date', 'd'])
@@ -164,7 +164,7 @@ describe('the proxy', function () {
     ).to.deep.equal(['audit-id', 'connection', 'content-length', 'date', 'warning', 'warning'].sort());
   });
 
-  it('passes bodies of known and unknown length up', async () => {
+  it('passes bodies of known and unknown length on', async () => {
     home.answer = (request, response) => {
       request.pipe(response);
     };
@@ -341,7 +341,7 @@ describe('the proxy', function () {
     expect((await proxy.get('/apis/new.io/v1/lone')).body).to.equal('other');
   });
 
-  it('takes a 404 to a HEAD for one of a server that does not know the resource', async () => {
+  it('treats a 404 to a HEAD as one of a server that does not know the resource', async () => {
     proxy.use(table({ groupVersions: [groupVersion('new.io/v1', { things: [1, 2], lone: [1] })] }));
     const type = { 'Content-Type': 'application/json' };
     other.answer = (_request, response) => response.writeHead(404, type).end();
@@ -416,7 +416,7 @@ describe('the proxy', function () {
       expect((await send('POST', '/api/v1/namespaces/a/pods/x/exec')).body).to.be.oneOf(['other', 'third']);
     });
 
-    it('is accepted for what a table in doubt does not list only after the proxy has repeated a read', async () => {
+    it('is accepted for an unlisted resource in a doubtful table only after the proxy has repeated a read', async () => {
       proxy.use(table({ complete: false, doubts: [{ peer: 'p', reason: 'r', message: 'm' }] }));
       answerFor(home, 404, unknownResource, ['fresh']);
       expect((await proxy.get('/api/v1/fresh')).status).to.equal(404);
@@ -458,7 +458,7 @@ describe('the proxy', function () {
     },
   );
 
-  it('moves new requests at once to where a new table says, and cuts no running watch', async () => {
+  it('routes new requests by a new table at once, and cuts no running watch', async () => {
     let event = (_text: string) => {};
     other.answer = (_request, response) => {
       response.writeHead(200).flushHeaders();
@@ -531,7 +531,7 @@ describe('the proxy', function () {
     expect((await proxy.get('/version')).body).to.be.oneOf(['other', 'third']);
   });
 
-  it('repeats a read that got no byte of an answer, once, and never a write', async () => {
+  it('repeats a read without a byte of an answer, once, and never a write', async () => {
     other.answer = (request) => request.socket.destroy();
     third.answer = (request) => request.socket.destroy();
     expect((await proxy.get('/apis/new.io/v1/things')).status).to.equal(503);
@@ -588,7 +588,7 @@ describe('the proxy', function () {
     await strict.stop();
   });
 
-  it('streams watches as they come, over HTTP/1.1 and HTTP/2', async () => {
+  it('streams watches as they arrive, over HTTP/1.1 and HTTP/2', async () => {
     const events: ((text: string) => void)[] = [];
     home.answer = (_request, response) => {
       response.writeHead(200, { 'Content-Type': 'application/json' });
@@ -731,7 +731,7 @@ describe('the proxy', function () {
     expect(home.seen.at(-1)?.headers['impersonate-user']).to.equal('x');
   });
 
-  it("gives home's own answer for profile=nopeer and for a form that the proxy cannot write", async () => {
+  it("returns home's own answer for profile=nopeer and for a form that the proxy cannot write", async () => {
     for (const accept of [`${v2};profile=nopeer`, 'text/html', 'application/json;sv=v1'])
       expect((await proxy.get('/apis', { Accept: accept })).body).to.equal('home');
   });
@@ -777,7 +777,7 @@ describe('the proxy', function () {
   });
 
   for (const protocol of ['h2c', 'TLS/1.2', 'tcp', 'foo/1', 'foo, websocket'])
-    it(`ignores the wish of a request to switch to ${protocol}, with a body or without`, async () => {
+    it(`ignores a request's upgrade to ${protocol}, with a body or without`, async () => {
       const ask = `Host: h\r\nConnection: Upgrade\r\nUpgrade: ${protocol}\r\n`;
       home.answer = (request, response) => request.pipe(response.writeHead(200, { 'X-Got': `${request.method}` }));
       expect(await proxy.sendRaw(`GET /api/v1/pods HTTP/1.1\r\n${ask}\r\n`)).to.match(/^HTTP\/1\.1 200 .*X-Got: GET/s);
@@ -811,7 +811,7 @@ describe('the proxy', function () {
         expect(answer).to.match(new RegExp(`^HTTP/1\\.1 101 .*Upgrade: ${protocol}\r\n\r\nraw$`, 's'));
       });
 
-  it('ignores the wish of a request with a body to switch protocols under proxy', async () => {
+  it('ignores an upgrade in a request with a body under proxy', async () => {
     home.answer = (request, response) => request.pipe(response.writeHead(200, { 'X-Got': `${request.method}` }));
     const ask = 'Host: h\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 5\r\n\r\nhello';
     expect(await proxy.sendRaw(`POST /api/v1/namespaces/a/services/x/proxy/y HTTP/1.1\r\n${ask}`)).to.match(

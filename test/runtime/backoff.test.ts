@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { createBackoff } from '../../src/runtime/backoff.ts';
 
 describe('createBackoff', () => {
-  it('doubles the ceiling until the cap and starts over after a reset', () => {
+  it('doubles the ceiling up to the cap and starts over after a reset', () => {
     const backoff = createBackoff({ baseMs: 100, capMs: 500, random: () => 0.5 });
     expect([backoff.nextMs(), backoff.nextMs(), backoff.nextMs(), backoff.nextMs()]).to.deep.equal([50, 100, 200, 250]);
     backoff.reset();

@@ -3,7 +3,7 @@ import { dateOf, systemClock } from '../../src/runtime/clock.ts';
 import { createManualClock } from '../support/manual-clock.ts';
 
 describe('systemClock', () => {
-  it('has ages that no correction of the date moves', () => {
+  it('has ages that no correction of the date changes', () => {
     const { now } = Date;
     const before = systemClock.now();
     try {
@@ -19,7 +19,7 @@ describe('systemClock', () => {
 });
 
 describe('dateOf', () => {
-  it("tells when a moment of the process's own clock was, by the date as it is known now", () => {
+  it("returns the date of a moment of the process's own clock, by the present date", () => {
     const clock = createManualClock(500_000);
     const at = clock.now();
     expect(dateOf(clock, at)).to.equal(500_000);

@@ -12,7 +12,7 @@ const now = Date.now();
 const validity = { notBefore: now - hourMs, notAfter: now + hourMs };
 const names = ['a.example', 'b.example', '192.0.2.7', '2001:db8::1', '::ffff:192.0.2.8'];
 
-describe('a certificate that is issued', () => {
+describe('an issued certificate', () => {
   const folder = mkdtempSync(join(tmpdir(), 'peerdiscovery-issue-'));
   after(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -26,7 +26,7 @@ describe('a certificate that is issued', () => {
     return execFileSync('openssl', ['verify', '-x509_strict', ...flags, ...files], { cwd: folder, encoding: 'utf8' });
   }
 
-  it('is one that OpenSSL verifies strictly, by its CA, for every name, as a server', () => {
+  it("passes OpenSSL's strict verification by its CA, for every name, as a server", () => {
     for (const name of names) {
       const flag = name.includes('example') ? '-verify_hostname' : '-verify_ip';
       expect(openssl(authority.cert, server.cert, '-purpose', 'sslserver', flag, name)).to.contain('OK');
@@ -35,7 +35,7 @@ describe('a certificate that is issued', () => {
     expect(() => openssl(authority.cert, server.cert, '-purpose', 'sslclient')).to.throw();
   });
 
-  it('bears its names and no other', () => {
+  it('contains its names and no other', () => {
     const certificate = readPair(server);
     expect(bearsNames(certificate, [...names].reverse())).to.equal(true);
     expect(bearsNames(certificate, names.slice(1))).to.equal(false);

@@ -10,19 +10,19 @@ const machineWith =
 
 describe('make image', () => {
   for (const { name } of imageBuilders)
-    it(`builds by ${name} where nothing else works`, () => {
+    it(`builds with ${name} if nothing else works`, () => {
       const builder = chooseBuilder(undefined, machineWith(name));
       expect(builder.name).to.equal(name);
       expect(builder.build('localhost/a:1', '/context')).to.include.members([name, 'localhost/a:1', '/context']);
       expect(builder.save('localhost/a:1', '/a.tar').join(' ')).to.contain('/a.tar');
     });
 
-  it('prefers docker, and passes over what is installed but does not work', () => {
+  it('prefers docker, and skips installed programs that do not work', () => {
     expect(chooseBuilder(undefined, () => true).name).to.equal('docker');
     expect(chooseBuilder('podman', () => true).name).to.equal('podman');
   });
 
-  it('says what to install where nothing works, and what may be chosen', () => {
+  it('says what to install if nothing works, and which programs can be chosen', () => {
     const nothing = () => false;
     expect(() => chooseBuilder(undefined, nothing)).to.throw(/install one of docker, podman, buildah/);
     expect(() => chooseBuilder('podman', nothing)).to.throw(/podman does not work here/);
@@ -49,13 +49,13 @@ const everything = clustersOf(Object.keys(printed('dev')));
 
 describe('make load', () => {
   for (const { name, list } of imageLoaders)
-    it(`loads into ${name} where no other cluster is`, () => {
+    it(`loads into ${name} if there is no other cluster`, () => {
       const { loader, cluster } = chooseCluster(undefined, 'far-away', clustersOf([list[0] ?? '']));
       expect(loader.name).to.equal(name);
       expect(loader.load('/a.tar', cluster)).to.include('/a.tar');
     });
 
-  it('names the cluster to the program, which would take its default otherwise', () => {
+  it('names the cluster to the program, which would use its default otherwise', () => {
     const commandFor = (program: string) => {
       const { loader, cluster } = chooseCluster(undefined, undefined, clustersOf([program]));
       return loader.load('/a.tar', cluster).join(' ');
@@ -65,21 +65,21 @@ describe('make load', () => {
     expect(commandFor('minikube')).to.equal('minikube image load /a.tar --profile dev');
   });
 
-  it('takes the cluster that is named, whatever else is there', () => {
+  it('takes the named cluster, whatever else is there', () => {
     const several = clustersOf(['kind', 'ctr'], { kind: 'dev\nother\n', ctr: 'Client:' });
     expect(chooseCluster('containerd', 'kind-dev', several).loader.name).to.equal('containerd');
     expect(chooseCluster('kind/other', 'kind-dev', several).cluster).to.equal('other');
     expect(chooseCluster('kind', 'kind-other', several).cluster).to.equal('other');
   });
 
-  it('takes the cluster of the context of kubectl before others', () => {
+  it("prefers the cluster of kubectl's context", () => {
     expect(chooseCluster(undefined, 'k3d-dev', everything).loader.name).to.equal('k3d');
     expect(chooseCluster(undefined, 'dev', everything).loader.name).to.equal('minikube');
     expect(chooseCluster(undefined, 'default', everything).loader.name).to.equal('k3s');
     expect(chooseCluster(undefined, undefined, everything).loader.name).to.equal('kind');
   });
 
-  it('says into which it loaded, and how to get there where kubectl speaks to another', () => {
+  it('names the cluster, and how to reach it if kubectl speaks to another', () => {
     const kind = chooseCluster('kind', undefined, everything);
     expect(describeLoaded('a.tar', kind, 'kind-dev')).to.equal('a.tar is loaded into kind, cluster dev');
     expect(describeLoaded('a.tar', kind, 'prod')).to.match(/kubectl config use-context kind-dev/);
@@ -88,7 +88,7 @@ describe('make load', () => {
     );
   });
 
-  it('says the cure where there is none or too many, and what may be chosen', () => {
+  it('gives the cure if there is no cluster or more than one, and the choices', () => {
     const nothing = () => undefined;
     expect(() => chooseCluster(undefined, 'far-away', nothing)).to.throw(/no local cluster was found .*push the image/);
     expect(() => chooseCluster('kind', undefined, nothing)).to.throw(

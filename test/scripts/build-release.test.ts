@@ -5,12 +5,12 @@ import { readDocs } from '../../scripts/bundle-plugin.ts';
 describe('The notes of a release', () => {
   const changelog = '# Changelog\n\n## [Unreleased]\n\n- new\n\n## [0.1.0] - 2026-01-01\n\n- old\n';
 
-  it('are the changes of that version, or what is not released yet', () => {
+  it('are the changes of that version, or the unreleased ones', () => {
     expect(notesOf(changelog, '0.1.0')).to.equal('# PeerDiscovery 0.1.0\n\n- old\n');
     expect(notesOf(changelog, '0.2.0')).to.equal('# PeerDiscovery 0.2.0\n\n- new\n');
   });
 
-  it('are refused where there are none', () => {
+  it('are refused if there are none', () => {
     expect(() => notesOf('# Changelog\n', '0.1.0')).to.throw('neither [0.1.0] nor [Unreleased]');
   });
 });
@@ -23,7 +23,7 @@ describe('A bill of materials of a release', () => {
     JSON.stringify({ documentNamespace: `http://spdx.org/p-1-${uuid}`, creationInfo: { created: at } }, null, 2);
   const [first, second] = ['11111111-2222-4333-8444-555555555555', 'aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee'];
 
-  it('is the same whenever it is made', () => {
+  it('is the same at any time', () => {
     for (const form of [cyclonedx, spdx])
       expect(settleSbom(form(first, '2026-02-02T01:02:03.456Z'), date)).to.equal(
         settleSbom(form(second, '2026-03-03T01:02:03.456Z'), date),
@@ -55,7 +55,7 @@ describe('The image of a release', () => {
     });
   });
 
-  it('has to be given, before anything is built', async () => {
+  it('is required before anything is built', async () => {
     const wrong = [
       '',
       'peerdiscovery',
@@ -72,7 +72,7 @@ describe('The image of a release', () => {
 });
 
 describe('The manifests of a release', () => {
-  it('have the objects of PeerDiscovery apart, which kubectl knows only once the CRD is there', () => {
+  it('contain the objects of PeerDiscovery separately, because kubectl knows them only once the CRD is there', () => {
     const [objects, others] = splitManifest('kind: A\n---\nkind: PeerDiscovery\n---\nkind: B\n');
     expect(objects).to.equal('kind: PeerDiscovery\n');
     expect(others).to.equal('kind: A\n---\nkind: B\n');

@@ -21,7 +21,7 @@ describe('the reporter of the tests', () => {
     expect(told).to.contain(`--- ${log}\n`).and.contain('line 39').and.not.contain('line 5\n');
   });
 
-  it('counts what passed, failed and was skipped, all of a suite whose set-up skips it', async () => {
+  it('counts passed, failed and skipped tests, and all tests of a suite whose setup skips it', async () => {
     const suite = join(folder, 'suite.cjs');
     writeFileSync(
       suite,

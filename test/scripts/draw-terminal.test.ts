@@ -14,12 +14,12 @@ import {
 describe('the picture of the demo', () => {
   const output = '\n0. First\n\n   a\n\n4. Damage\n\n   $ a <b>\n   ✘ wrong\n\n5. Cure\n\n   ✔ right\n\n6. Last\n';
 
-  it('shows the chapters that were asked for, and says which are missing', () => {
+  it('shows the requested chapters, and names missing ones', () => {
     expect(chaptersOf(output, [4, 5])).to.equal('4. Damage\n\n   $ a <b>\n   ✘ wrong\n\n5. Cure\n\n   ✔ right');
     expect(() => chaptersOf(output, [4, 9])).to.throw('no chapter 9');
   });
 
-  it('tells what is right from what is wrong, and takes no text for markup', () => {
+  it('colours right and wrong results, and escapes markup', () => {
     const svg = drawTerminal(chaptersOf(output, [4, 5]));
     expect(svg)
       .to.match(/fill="#f85149"[^>]*> {3}✘ wrong</)
@@ -49,7 +49,7 @@ describe('the picture of the demo', () => {
     expect(() => writeIntoReadme('', text)).to.throw('no place');
   });
 
-  it('is the same for runs that differ in times only', () => {
+  it('is the same for runs that differ only in times', () => {
     expect(withoutTimes('AGE\ncluster   2s, after 5.5 s')).to.equal(withoutTimes('AGE\ncluster 40s, after 10.1 s'));
     expect(withoutTimes('3 peers')).not.to.equal(withoutTimes('4 peers'));
   });

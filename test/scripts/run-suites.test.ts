@@ -26,7 +26,7 @@ describe('runSuites', () => {
     expect({ counts, flakes }).to.deep.equal({ counts: [passes, passes], flakes: [] });
   });
 
-  it('runs what failed again after all others, and shows its first failure if it passes then', async () => {
+  it('runs a failed suite again after all others, and shows its first failure if it then passes', async () => {
     const { counts, flakes, order } = await outcomeOf({ a: [fails, passes], b: [passes] });
     expect(order).to.deep.equal(['a', 'b', 'a x.test.ts']);
     expect({ counts, flakes }).to.deep.equal({ counts: [passesThen, passes], flakes: ['waited in vain'] });
@@ -45,7 +45,7 @@ describe('runSuites', () => {
     expect((await outcomeOf({ a: [many, passes] })).order).to.deep.equal(['a']);
   });
 
-  it('runs nothing again that ended without saying which file failed', async () => {
+  it('does not repeat a run that ended without naming the failed file', async () => {
     expect((await outcomeOf({ a: [{ ...fails, failedFiles: [] }, passes] })).order).to.deep.equal(['a']);
   });
 });

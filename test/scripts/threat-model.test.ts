@@ -25,7 +25,7 @@ function readTitles(file: string): string[] {
 describe('the threat model', () => {
   const claims = readClaims(readFileSync(join(root, 'docs/threat-model.md'), 'utf8'));
 
-  it('names for each claim a test that exists', () => {
+  it('names an existing test for each claim', () => {
     expect(claims).to.have.length.above(30);
     for (const claim of claims) {
       const tests = readTests(claim);

@@ -22,7 +22,7 @@ describe('writeOciArchive', () => {
     return rootfs;
   };
 
-  it('writes the same bytes for the same files, whenever they were made, whatever the umask', () => {
+  it('writes the same bytes for the same files, at any time and with any umask', () => {
     const config = { Entrypoint: ['/a'], User: '1:1' };
     const sources = [fill('one', ['a', 'b'], 1_000), fill('two', ['b', 'a'], 2_000)];
     const [first, second] = sources.map((rootfs, at) => {
@@ -38,7 +38,7 @@ describe('writeOciArchive', () => {
     expect(first?.equals(second ?? Buffer.alloc(0))).to.equal(true);
   });
 
-  it('gives an image every name that was asked for', () => {
+  it('gives an image every requested name', () => {
     const file = join(folder, 'image.tar');
     writeOciArchive(
       { rootfs: fill('one', ['a'], 1_000), names: ['registry.test/x:1', 'registry.test/y:2'], config: {} },

@@ -7,7 +7,7 @@ const shipped = [
 ];
 
 describe('make sbom', () => {
-  it('lists in CycloneDX what is installed or bundled, and no tool and no other version', () => {
+  it('lists installed and bundled packages in CycloneDX, but no tool and no other version', () => {
     const development = [{ name: 'cdx:npm:package:development' }];
     const component = (name: string, version: string, properties?: CycloneDx['components'][number]['properties']) => ({
       'bom-ref': `${name}@${version}`,

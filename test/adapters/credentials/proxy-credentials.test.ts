@@ -87,7 +87,7 @@ describe('credentials of the proxy', () => {
     rmSync(folder, { recursive: true });
   });
 
-  it('are put to use when their files change', () => {
+  it('are reloaded when their files change', () => {
     const credentials = load('RequestHeader');
     const before = credentials.peerTls.material('frontProxy')?.generation ?? 0;
     writePair('serving', fresh);
@@ -105,7 +105,7 @@ describe('credentials of the proxy', () => {
     expect(failures).to.deep.equal([]);
   });
 
-  it('stay the last good ones when a new file is broken, and say which, how old and why', () => {
+  it('stay the last good ones when a new file is broken, with its name, age and error in the log', () => {
     const credentials = load('RequestHeader');
     const before = credentials.frontTls();
     const generation = credentials.peerTls.material('frontProxy')?.generation;
@@ -121,7 +121,7 @@ describe('credentials of the proxy', () => {
     expect(warnings[0]?.fields.why).to.be.a('string');
   });
 
-  it('stay the last good ones while only one half of a pair has changed', () => {
+  it('stay the last good ones while only one file of a pair has changed', () => {
     load('RequestHeader');
     write('serving.crt', fresh.certPem);
     changed.get('serving.crt')?.();
@@ -131,14 +131,14 @@ describe('credentials of the proxy', () => {
     expect(fronts.at(-1)?.cert).to.equal(fresh.certPem);
   });
 
-  it('say when each expires', () => {
+  it('report when each expires', () => {
     load('RequestHeader');
     const expected = readCertificates(serving.certPem)[0]?.validToDate.getTime() ?? 0;
     expect(expiries.serving).to.equal(expected / 1_000);
     expect(expiries).to.have.all.keys('serving', 'front-proxy', 'client-ca', 'peer-ca');
   });
 
-  it('include a token to impersonate with that is re-read, and kept when it is emptied', () => {
+  it('include the token for impersonation, which is re-read, and kept when its file is emptied', () => {
     const { authentication } = load('Impersonation');
     const token = () => (authentication.kind === 'Impersonation' ? authentication.token() : undefined);
     expect(token()).to.equal('first');
@@ -151,7 +151,7 @@ describe('credentials of the proxy', () => {
     expect(failures).to.deep.equal(['impersonation-token']);
   });
 
-  it('that cannot be used at the start are all named with their flags', () => {
+  it('are all named with their flags if they cannot be used at the start', () => {
     write('serving.key', 'broken');
     write('client-ca.crt', '');
     rmSync(file('front-proxy.crt'));

@@ -41,7 +41,7 @@ describe('createApiClient', () => {
     expect(new Set(server.requests.map(({ remotePort }) => remotePort)).size).to.be.at.most(2);
   });
 
-  it('serves calls that start together by one dispatcher, also at the moment of a rotation', async () => {
+  it('sends simultaneous calls through one dispatcher, even during a rotation', async () => {
     const kubeConfig = server.kubeConfig();
     const lines: string[] = [];
     const rotating = createApiClient(kubeConfig, {
@@ -59,7 +59,7 @@ describe('createApiClient', () => {
     await rotating.close();
   });
 
-  it('connects anew when the CA changes', async () => {
+  it('reconnects when the CA changes', async () => {
     const kubeConfig = server.kubeConfig();
     const rotating = createApiClient(kubeConfig, { timeoutMs: 300, log: silentLog });
     await rotating.get(`${configMapsPath}/x`);
@@ -72,7 +72,7 @@ describe('createApiClient', () => {
     expect([first, second]).not.to.include(third);
   });
 
-  it('tells a missing object from a resource that the server does not serve', async () => {
+  it('distinguishes a missing object from a resource that the server does not serve', async () => {
     expect(await client.get(`${configMapsPath}/absent`)).to.equal(undefined);
     server.scripts.push((_request, response) => answerUnknownPath(response));
     const error = await fails(client.get('/apis/nope/v1/things/a'));
@@ -87,7 +87,7 @@ describe('createApiClient', () => {
     expect(server.requests).to.have.length(3);
   });
 
-  it('applies on the server with its media type, manager and subresource', async () => {
+  it('sends a server-side apply with its media type, manager and subresource', async () => {
     await client.apply(`${configMapsPath}/a`, { data: {} }, { fieldManager: 'me', force: true, subresource: 'status' });
     const [seen] = server.requests;
     expect(seen?.method).to.equal('PATCH');
@@ -96,13 +96,13 @@ describe('createApiClient', () => {
     expect(seen?.headers['content-type']).to.equal('application/apply-patch+yaml');
   });
 
-  it('deletes what is gone already without complaint', async () => {
+  it('ignores a 404 when it deletes', async () => {
     server.put(`${configMapsPath}/a`, {});
     expect(await client.delete(`${configMapsPath}/a`)).to.equal(true);
     expect(await client.delete(`${configMapsPath}/a`)).to.equal(false);
   });
 
-  it('gives reason, code and Retry-After of a refusal', async () => {
+  it('returns reason, code and Retry-After of a refusal', async () => {
     server.scripts.push((_request, response) =>
       answerStatus(response, 429, 'TooManyRequests', { details: { retryAfterSeconds: 3 } }),
     );
@@ -110,7 +110,7 @@ describe('createApiClient', () => {
     expect([error.code, error.reason, error.retryAfterMs]).to.deep.equal([429, 'TooManyRequests', 3000]);
   });
 
-  it('gives up on an answer that is too long, not JSON, or does not come', async () => {
+  it('fails if an answer is too long, is not JSON, or does not arrive', async () => {
     let body = JSON.stringify('x'.repeat(20_000));
     server.scripts.push((_request, response) => {
       if (body !== '') response.end(body);
@@ -123,7 +123,7 @@ describe('createApiClient', () => {
     expect((await fails(client.get('/a'))).reason).to.equal('Timeout');
   });
 
-  it('rejects with the reason of its caller when it is aborted', async () => {
+  it("rejects with the caller's reason when it is aborted", async () => {
     const stop = new AbortController();
     server.scripts.push(() => true);
     const pending = client.get('/a', { signal: stop.signal }).catch((error: unknown) => error);
@@ -132,7 +132,7 @@ describe('createApiClient', () => {
     expect(await pending).to.equal(reason);
   });
 
-  it('says that nobody listens as a connection failure', async () => {
+  it('reports a connection failure if no server listens', async () => {
     const other = await startScriptedApiserver();
     const kubeConfig = other.kubeConfig();
     await other.close();
@@ -152,7 +152,7 @@ describe('createApiClient', () => {
     await careful.close();
   });
 
-  it('hands out a stream as it comes and leaves no listener behind', async () => {
+  it('returns a stream as it arrives, and leaves no listener behind', async () => {
     server.scripts.push((_request, response) => {
       response.write('one');
       setImmediate(() => response.end('two'));
@@ -163,7 +163,7 @@ describe('createApiClient', () => {
     expect(text).to.equal('onetwo');
   });
 
-  it('refuses an answer that is not a list where it asked for one', async () => {
+  it('refuses an answer that is not a list if it asked for a list', async () => {
     server.scripts.push((_request, response) => answer(response, 200, { items: 5 }));
     expect((await fails(client.list('/a'))).reason).to.equal('Malformed');
   });
@@ -205,7 +205,7 @@ describe('createApiClient with several servers', () => {
     await Promise.all([first, second, stranger].map((server) => server.close()));
   });
 
-  it('fails what a silent server owes, and sends what follows to another, with the credential', async () => {
+  it('fails open requests to a silent server, and sends later ones to another, with the credential', async () => {
     first.scripts.push(() => true);
     learn([first, second]);
     const error = await client.get(`${configMapsPath}/a`).catch((reason: unknown) => reason);
@@ -214,7 +214,7 @@ describe('createApiClient with several servers', () => {
     expect(work(second).map(({ headers }) => headers.authorization)).to.deep.equal(['Bearer secret']);
   });
 
-  it('ends a watch of a silent server, so that it is resumed at another', async () => {
+  it('ends the watch of a silent server, so that it resumes at another', async () => {
     let hangs = false;
     first.scripts.push(({ path }, response) => {
       if (path === '/readyz' && !hangs) response.end('ok');
@@ -234,7 +234,7 @@ describe('createApiClient with several servers', () => {
     expect(work(second).map(({ path }) => path)).to.deep.equal([configMapsPath]);
   });
 
-  it('sends nothing to a server whose certificate does not verify by the CA or bears another name', async () => {
+  it('sends nothing to a server whose certificate is from another CA or for another name', async () => {
     first.scripts.push(() => true);
     learn([first, stranger]);
     const short = AbortSignal.timeout(2_500);
@@ -244,7 +244,7 @@ describe('createApiClient with several servers', () => {
     expect([stranger.requests, second.requests]).to.deep.equal([[], []]);
   });
 
-  it('reads from one certain server with the credential, and from none whose certificate does not verify', async () => {
+  it('reads from one given server with the credential, and from none whose certificate does not verify', async () => {
     second.scripts.push(({ path }, response) => {
       response.end(`${path} of the second`);
       return true;
@@ -266,7 +266,7 @@ describe('createApiClient with several servers', () => {
     expect([stranger.requests.length, second.requests.length]).to.deep.equal([0, 1]);
   });
 
-  it('uses a server by its own address where the one of the kubeconfig is not among the servers', async () => {
+  it("uses the addresses of the servers if the kubeconfig's address is not among them", async () => {
     learn([second]);
     await eventually(() => second.requests.length > 0);
     await client.get(`${configMapsPath}/a`);

@@ -28,7 +28,7 @@ describe('createApiWays', () => {
     return { ways, clock, changes, looks, states, owe: (value: boolean) => (owes = value) };
   }
 
-  it('leaves a server that is silent within 2 s, for one that is ready', async () => {
+  it('leaves a server that is silent for 2 s, for one that is ready', async () => {
     const { ways, clock, changes } = start({ a: 'Failing', b: 'Ready' });
     ways.learn([way('a'), way('b')], false);
     ways.watch();
@@ -48,7 +48,7 @@ describe('createApiWays', () => {
     expect(ways.current.address).to.equal('b');
   });
 
-  it('stays where no other server is ready, and changes to a server that refuses this client never', async () => {
+  it('stays if no other server is ready, and never changes to a server that refuses this client', async () => {
     const { ways, clock, changes } = start({ a: 'Refusing', b: 'Failing' });
     ways.learn([way('a'), way('b')], false);
     ways.watch();
@@ -67,7 +67,7 @@ describe('createApiWays', () => {
     expect(ways.current.address).to.equal(undefined);
   });
 
-  it('looks at nothing while nothing is owed or no other server is known', async () => {
+  it('probes nothing while no request is open or no other server is known', async () => {
     const { ways, clock, looks, owe } = start({ '': 'Ready', b: 'Ready' });
     ways.watch();
     await clock.advance(5_000);
@@ -78,14 +78,14 @@ describe('createApiWays', () => {
     expect(looks).to.deep.equal([]);
   });
 
-  it('leaves an address that stands for several servers as soon as one is ready, without giving its requests up', async () => {
+  it('leaves an address that stands for several servers as soon as one server is ready, and keeps its open requests', async () => {
     const { ways, clock, changes } = start({ '': 'Ready', b: 'Ready' });
     ways.learn([way('b')], true);
     await clock.advance(0);
     expect(changes).to.deep.equal([' > b false']);
   });
 
-  it('goes back to such an address only where no server is ready by its own', async () => {
+  it('returns to such an address only if no server is ready at its own address', async () => {
     const { ways, clock, changes, states } = start({ '': 'Ready', b: 'Ready', c: 'Ready' });
     ways.learn([way('b'), way('c')], true);
     await clock.advance(0);

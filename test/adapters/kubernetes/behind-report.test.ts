@@ -43,7 +43,7 @@ describe('reports that the table is behind', () => {
     );
   });
 
-  it('reach the operator, each once, and none from before it started', async () => {
+  it('reach the operator once each, and none from before its start', async () => {
     const stop = new AbortController();
     const behind: string[] = [];
     const lease = (address: string, renewTime: string) => ({
@@ -72,7 +72,7 @@ describe('reports that the table is behind', () => {
     stop.abort();
   });
 
-  it('carry questions for a confirmation, which are no reports; what is no question is dropped', async () => {
+  it('carry questions for a confirmation; a value that is not a question is dropped', async () => {
     const stop = new AbortController();
     const told: string[] = [];
     const metadata = { name: 'table-behind', namespace: 'ns' };
@@ -103,7 +103,7 @@ describe('reports that the table is behind', () => {
     stop.abort();
   });
 
-  it('have their Lease, though it could not be made at first or was deleted', async () => {
+  it('create their Lease later if it could not be created at first, or was deleted', async () => {
     const stop = new AbortController();
     let refusing = true;
     server.scripts.push((request, response) =>

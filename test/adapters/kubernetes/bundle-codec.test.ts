@@ -20,7 +20,7 @@ import { sampleBundle } from '../../support/sample-bundle.ts';
 const noise = (bytes: number) => randomBytes(bytes).toString('hex');
 
 describe('bundle codec', () => {
-  it('gives back what it was given, over several shards in any order', async () => {
+  it('decodes what it encoded, over several shards in any order', async () => {
     const bundle = sampleBundle(7, noise(3000));
     const { head, shards } = await encodeBundle('table', bundle, 1000);
     expect(shards.length).to.be.greaterThan(2);
@@ -30,7 +30,7 @@ describe('bundle codec', () => {
     expect(await decodeBundle(read.head, [...shards].reverse())).to.deep.equal({ ok: true, bundle });
   });
 
-  it('gives back who may write, which a reader of an earlier version passes over', async () => {
+  it('decodes the writers, which a reader of an earlier version ignores', async () => {
     const bundle = sampleBundle(7, 'x');
     const [first, ...others] = bundle.table.groupVersions;
     const [row, ...rows] = first?.resources ?? [];
@@ -74,7 +74,7 @@ describe('bundle codec', () => {
     });
   });
 
-  it('does not unpack more than its bound', async () => {
+  it('does not decompress more than its limit', async () => {
     const bomb = gzipSync(Buffer.alloc(1_000_000));
     expect(await unpackBundle(bomb, 10_000)).to.deep.equal({ ok: false, reason: 'it is longer than 10000 bytes' });
     const broken = gzipSync('{}').subarray(0, 15);
@@ -95,7 +95,7 @@ describe('bundle codec', () => {
       }
     });
 
-  it('does not take documents of more names than any server has', async () => {
+  it('does not parse documents with more names than any server has', async () => {
     const apis = `{${Array.from({ length: 30_000 }, (_, at) => `"${at}":1`).join()}}`;
     const text = JSON.stringify(packBundle({ ...sampleBundle(7), apis }));
     expect(await unpackBundle(Buffer.from(text))).to.deep.equal({
@@ -104,7 +104,7 @@ describe('bundle codec', () => {
     });
   });
 
-  it('reads no more shards than a table has, however often a head names one', async () => {
+  it('reads no more shards than a table has, however often a head names one of them', async () => {
     const { head, shards } = await encodeBundle('table', sampleBundle(7, noise(300_000)), 512 * 1024);
     const repeated = { ...head, shards: Array.from({ length: 10_000 }, () => head.shards).flat() };
     expect(await decodeBundle(repeated, shards)).to.deep.equal({
@@ -189,7 +189,7 @@ describe('bundle codec', () => {
     expect(parseHead(undefined).ok).to.equal(false);
   });
 
-  it('reads a file, plain or compressed, and gives a reason for one that it cannot read', async () => {
+  it('reads a file, plain or compressed, and gives a reason if it cannot read one', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'bundle-'));
     try {
       const bundle = sampleBundle(3);
@@ -204,7 +204,7 @@ describe('bundle codec', () => {
     }
   });
 
-  it('is described by the published schema file, which is up to date', async () => {
+  it('matches the published schema file', async () => {
     const file = new URL('../../../docs/schemas/routing-bundle.schema.json', import.meta.url);
     expect(JSON.parse(await readFile(file, 'utf8'))).to.deep.equal(JSON.parse(JSON.stringify(RoutingBundleSchema)));
   });

@@ -43,7 +43,7 @@ describe('a bundle store', () => {
     await server.close();
   });
 
-  it('confirms what it has published, with one read and one write', async () => {
+  it('confirms its published table with one read and one write', async () => {
     const before = server.requests.length;
     expect(await store.confirm(7)).to.equal(true);
     expect(server.objects.get(lease)?.metadata).to.deep.include({ annotations: { 'peerdiscovery.dev/revision': '7' } });
@@ -53,7 +53,7 @@ describe('a bundle store', () => {
     ]);
   });
 
-  it('does not confirm what was deleted, put back from a backup, or replaced', async () => {
+  it('does not confirm a table that was deleted, restored from a backup, or replaced', async () => {
     const old = server.objects.get(head);
     await store.publish(sampleBundle(8));
     const current = server.objects.get(head);
@@ -69,7 +69,7 @@ describe('a bundle store', () => {
     expect(await store.confirm(7)).to.equal(false);
   });
 
-  it('has all that it writes deleted with the PeerDiscovery, without a right to its finalizers', async () => {
+  it('writes objects that are deleted with the PeerDiscovery, without a right to its finalizers', async () => {
     const owned = [{ ...ownerReference, blockOwnerDeletion: false }];
     await store.confirm(7);
     const written = [...server.objects].filter(([path]) => path.startsWith(head) || path === lease);
@@ -78,21 +78,21 @@ describe('a bundle store', () => {
     for (const { body, path } of sent) expect(body?.metadata, path).to.deep.include({ ownerReferences: owned });
   });
 
-  it('does not go on confirming a table whose shards are gone', async () => {
+  it('stops confirming a table whose shards are gone', async () => {
     const shard = [...server.objects.keys()].find((path) => path.startsWith(`${head}-`)) ?? '';
     server.remove(shard);
     await clock.advance(15_000);
     expect(await store.confirm(7)).to.equal(false);
   });
 
-  it('looks for the shards at once when a proxy asks, which may have just started', async () => {
+  it('checks the shards at once when a proxy asks, because the proxy may have just started', async () => {
     expect(await store.confirm(7, ['a question'])).to.equal(true);
     const shard = [...server.objects.keys()].find((path) => path.startsWith(`${head}-`)) ?? '';
     server.remove(shard);
     expect(await store.confirm(7, ['another'])).to.equal(false);
   });
 
-  it('knows the highest revision, though the head is malformed or gone', async () => {
+  it('knows the highest revision even if the head is malformed or gone', async () => {
     const found = server.objects.get(head);
     server.put(head, { ...found, data: { ...(found?.data as object), format: 'other' } });
     expect(await store.read()).to.deep.equal({ revision: 7 });
@@ -102,7 +102,7 @@ describe('a bundle store', () => {
     expect(await storeOf('cluster').read()).to.deep.equal({ revision: 7 });
   });
 
-  it('leaves a ConfigMap alone that is no routing table, and says what to change', async () => {
+  it('does not touch a ConfigMap that is not a routing table, and says what to change', async () => {
     server.put(head, { metadata: { labels: { app: 'other' } }, data: { 'ca.crt': 'of somebody else' } });
     const error = await storeOf('cluster')
       .publish(sampleBundle(8))
@@ -113,7 +113,7 @@ describe('a bundle store', () => {
     expect(server.objects.get(head)?.data).to.deep.equal({ 'ca.crt': 'of somebody else' });
   });
 
-  it('leaves a Lease of other software alone, and says what to change', async () => {
+  it('does not touch a Lease of other software, and says what to change', async () => {
     server.putSilently(lease, { spec: { holderIdentity: 'another' } });
     server.scripts.push(({ method, path, query }, response) => {
       if (method !== 'PATCH' || path !== lease || query.get('force') === 'true') return false;
@@ -127,7 +127,7 @@ describe('a bundle store', () => {
     expect(String(refused)).to.contain('spec.routingTable.name');
   });
 
-  it('leaves the table of another PeerDiscovery alone, and says what to change', async () => {
+  it('does not touch the table of another PeerDiscovery, and says what to change', async () => {
     const other = storeOf('other');
     for (const work of [() => other.read(), () => other.publish(sampleBundle(8))]) {
       const error = await work().catch((reason: unknown) => reason);

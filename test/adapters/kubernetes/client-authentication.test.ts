@@ -6,7 +6,7 @@ describe('parseClientAuthentication', () => {
   const users = createTestAuthority('users').caPem;
   const proxies = createTestAuthority('proxies').caPem;
 
-  it('reads what kube-apiserver publishes', () => {
+  it('reads the ConfigMap that kube-apiserver publishes', () => {
     const read = parseClientAuthentication({
       'client-ca-file': users + proxies,
       'requestheader-client-ca-file': proxies,

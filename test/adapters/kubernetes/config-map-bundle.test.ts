@@ -66,7 +66,7 @@ describe('a bundle in ConfigMaps', () => {
     expect(head.ok && head.head.revision).to.equal(1);
   });
 
-  it('names the servers in the head, as the file that an operator or a proxy starts with', async () => {
+  it('names the servers in the head, in the format of the file that operators and proxies start with', async () => {
     const bundle = sampleBundle(1);
     const peers = [
       { id: 'a', address: '10.0.0.1:6443', state: 'Ready' },
@@ -81,7 +81,7 @@ describe('a bundle in ConfigMaps', () => {
     );
   });
 
-  it('keeps the shards of the head before and deletes older ones, but nothing else', async () => {
+  it('keeps the shards of the previous head, deletes older ones, and nothing else', async () => {
     const labels = { 'peerdiscovery.dev/routing-table': 'table' };
     server.put(`${configMapsPath}/unrelated`, { metadata: { labels } });
     for (const revision of [1, 2, 3]) await publishBundle(client, location, sampleBundle(revision));
@@ -98,7 +98,7 @@ describe('a bundle in ConfigMaps', () => {
     expect((await publishBundle(client, location, sampleBundle(5))).published).to.equal(true);
   });
 
-  it('says so when another publisher was faster', async () => {
+  it('reports that another publisher was faster', async () => {
     await publishBundle(client, location, sampleBundle(1));
     server.scripts.push((request, response) =>
       request.method === 'PATCH' ? answerStatus(response, 409, 'Conflict') : false,
@@ -114,7 +114,7 @@ describe('a bundle in ConfigMaps', () => {
     expect(await readHead(client, location)).to.deep.include({ ok: true, owner: 'cluster' });
   });
 
-  it('is written by one of two who begin at the same time, and the other hears of it', async () => {
+  it('is written by one of two publishers that begin at the same time, and the other one learns of it', async () => {
     const other = { ...location, owner: 'other' };
     server.scripts.push((request, response) => {
       // Both read before either one writes.
@@ -131,14 +131,14 @@ describe('a bundle in ConfigMaps', () => {
     expect(outcomes[1]).to.include({ reason: 'Conflict' });
   });
 
-  it('tells its revision though the head is malformed', async () => {
+  it('reports its revision even if the head is malformed', async () => {
     await publishBundle(client, location, sampleBundle(5));
     const head = server.objects.get(headPath);
     server.put(headPath, { ...head, data: { ...(head?.data as object), shards: 'none' } });
     expect(await readHead(client, location)).to.include({ ok: false, reason: 'Malformed', revision: 5 });
   });
 
-  it('loses no shard to a writer that is slow and is overtaken after its own head', async () => {
+  it('loses no shard to a slow writer that is overtaken after writing its head', async () => {
     await publishBundle(client, location, sampleBundle(1));
     let slow: (() => void) | undefined;
     const overtaken = new Promise<void>((resolve) => {
@@ -166,7 +166,7 @@ describe('a bundle in ConfigMaps', () => {
     expect(shardPaths()).to.include.members(head.head.shards.map(({ name }) => `${configMapsPath}/${name}`));
   });
 
-  it('takes no other table of the revision that it has', async () => {
+  it('ignores another table with its own revision', async () => {
     await publishBundle(client, location, sampleBundle(2));
     const { revisions, troubles } = watch();
     await eventually(() => revisions.length === 1 && server.watches.length === 1);
@@ -185,7 +185,7 @@ describe('a bundle in ConfigMaps', () => {
     expect(revisions).to.deep.equal([2]);
   });
 
-  it('replaces a shard whose content was tampered with', async () => {
+  it('replaces a tampered shard', async () => {
     await publishBundle(client, location, sampleBundle(1));
     const [path = ''] = shardPaths();
     server.put(path, { ...server.objects.get(path), binaryData: { bundle: 'AAAA' } });
@@ -193,7 +193,7 @@ describe('a bundle in ConfigMaps', () => {
     expect(server.objects.get(path)?.binaryData).not.to.deep.equal({ bundle: 'AAAA' });
   });
 
-  it('reaches its readers whole, one revision after another', async () => {
+  it('reaches its readers complete, one revision after another', async () => {
     await publishBundle(client, location, sampleBundle(1));
     const { revisions, troubles } = watch();
     await eventually(() => revisions.length === 1 && server.watches.length === 1);
@@ -203,7 +203,7 @@ describe('a bundle in ConfigMaps', () => {
     expect(troubles).to.deep.equal([]);
   });
 
-  it('is missed until it exists, and its last good state stays when it is deleted or damaged', async () => {
+  it('counts as missing until it exists, and keeps its last good state when it is deleted or damaged', async () => {
     const { revisions, troubles } = watch();
     await eventually(() => troubles.length === 1 && server.watches.length === 1);
     await publishBundle(client, location, sampleBundle(1));
@@ -216,7 +216,7 @@ describe('a bundle in ConfigMaps', () => {
     expect(revisions).to.deep.equal([1]);
   });
 
-  it('is read once a second at most by whoever has refused its content, and the same content once', async () => {
+  it('is read at most once a second by a reader that has refused it, and once per content', async () => {
     await publishBundle(client, location, sampleBundle(1));
     const { revisions, messages, clock } = watch();
     await eventually(() => revisions.length === 1 && server.watches.length === 1);
@@ -249,7 +249,7 @@ describe('a bundle in ConfigMaps', () => {
     expect([revisions, messages.length, messages.at(-1)]).to.deep.equal([[1, 6], 3, '']);
   });
 
-  it('never goes back to an older revision, unless the head was re-created', async () => {
+  it('never returns to an older revision, unless the head was recreated', async () => {
     await publishBundle(client, location, sampleBundle(1));
     const old = server.objects.get(headPath);
     const { revisions, troubles } = watch();

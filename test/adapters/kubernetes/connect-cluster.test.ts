@@ -55,7 +55,7 @@ describe('loadKubeConfig', () => {
     expect(client.caPem()).to.equal('ca.crt');
   });
 
-  it('reads the token file of a user, beside the kubeconfig', async () => {
+  it('reads the token file of a user, relative to the kubeconfig', async () => {
     await writeFile(join(directory, 'token'), 'from-file\n');
     const kubeConfig = loadKubeConfig({ kubeconfig: await write('a', 'https://a'), environment: readEnvironment({}) });
     const client = createApiClient(kubeConfig, { timeoutMs: 100, log: silentLog });

@@ -31,7 +31,7 @@ function fakeApi(...turns: (string | Error)[]) {
 }
 
 describe('reading the status page through the API server', () => {
-  it('shows the operator a token for the page alone, and renews it in time', async () => {
+  it('sends the operator a token for the page alone, and renews it in time', async () => {
     let now = 0;
     const { asked, client } = fakeApi('page');
     const read = createStatusPageReader(client, 'ns', { ...systemClock, now: () => now });
@@ -54,7 +54,7 @@ describe('reading the status page through the API server', () => {
     ]);
   });
 
-  it('asks on until it meets the replica that leads, but not for ever', async () => {
+  it('retries until it meets the leading replica, but not for ever', async () => {
     const found = fakeApi(refused(503), refused(503, {}), 'page');
     const page = await createStatusPageReader(found.client, 'ns', systemClock)('');
     expect(Buffer.from(page.body).toString()).to.equal('page');
@@ -65,7 +65,7 @@ describe('reading the status page through the API server', () => {
     expect(lost.asked.length).to.be.lessThan(20);
   });
 
-  it('tells a refusal of the operator from one of the API server', async () => {
+  it('distinguishes a refusal of the operator from one of the API server', async () => {
     const by = async (error: Error) =>
       createStatusPageReader(fakeApi(error).client, 'ns', systemClock)('').catch((thrown) => thrown);
     expect((await by(refused(403))).cure).to.contain('config/rbac/operator');
@@ -112,12 +112,12 @@ describe('the dashboard on this machine', () => {
     expect(searched).to.deep.equal(['?q=pods']);
   });
 
-  it('lets a page without a policy do nothing', async () => {
+  it('permits nothing to a page without a policy', async () => {
     read = async () => ({ ...page, policy: '' });
     expect((await fetch(url)).headers.get('content-security-policy')).to.equal("default-src 'none'");
   });
 
-  it('has nothing for who does not know the address, for other names, and for other methods', async () => {
+  it('serves nothing to a client that does not know the address, to other names, and to other methods', async () => {
     expect(url.pathname).to.match(/^\/[0-9a-f]{32}\/$/);
     expect(await statusOf(url.pathname)).to.equal(200);
     for (const path of ['/', '/status', url.pathname.slice(0, -2), `${url.pathname}x`, '//x', '*'])
@@ -129,7 +129,7 @@ describe('the dashboard on this machine', () => {
     expect(searched).to.have.length(2);
   });
 
-  it('says what is in the way, and what to do', async () => {
+  it('names the problem and the cure', async () => {
     read = async () => {
       throw new PluginError('nobody leads', 'wait');
     };
@@ -137,7 +137,7 @@ describe('the dashboard on this machine', () => {
     expect([response.status, await response.text()]).to.deep.equal([502, 'error: nobody leads\n  cure: wait\n']);
   });
 
-  it('says when its port is taken', async () => {
+  it('reports that its port is taken', async () => {
     const error = await serveDashboard(read, Number(url.port), stopping.signal).catch((thrown) => thrown);
     expect(error).to.be.instanceOf(PluginError);
     expect(error.cure).to.contain('--port');

@@ -55,7 +55,7 @@ describe('createEventRecorder', () => {
     expect(sent().at(-1)).to.equal('POST');
   });
 
-  it('starts anew when the event of a series is gone', async () => {
+  it('starts a new series when the event of the old one is gone', async () => {
     recorder.record(cluster, 'Normal', 'R', 'same', 'A');
     await recorder.flush();
     server.objects.clear();
@@ -64,7 +64,7 @@ describe('createEventRecorder', () => {
     expect(sent()).to.deep.equal(['POST', 'PATCH', 'POST']);
   });
 
-  it('sends at most 25 of an object at once and one more in 5 minutes, without affecting other objects', async () => {
+  it('sends at most 25 events about one object at once, and one more in 5 minutes, without limiting other objects', async () => {
     for (let i = 0; i < 40; i += 1) recorder.record(cluster, 'Normal', 'R', `message ${i}`, 'A');
     recorder.record({ ...cluster, name: 'other' }, 'Normal', 'R', 'm', 'A');
     await recorder.flush();
@@ -75,7 +75,7 @@ describe('createEventRecorder', () => {
     expect(server.requests).to.have.length(27);
   });
 
-  it('never throws, and goes on after a failure', async () => {
+  it('never throws, and continues after a failure', async () => {
     server.scripts.push((request, response) =>
       server.requests.indexOf(request) === 0 ? answerStatus(response, 403, 'Forbidden') : false,
     );

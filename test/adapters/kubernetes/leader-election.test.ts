@@ -57,7 +57,7 @@ describe('runLeaderElection', () => {
   const spec = () => server.objects.get(lease)?.spec as Record<string, unknown> | undefined;
   const idle = (sleepers = 1) => eventually(() => clock.sleeping === sleepers);
 
-  it('tells its work at once that it no longer leads when its process was stopped and goes on', async () => {
+  it('tells its work at once that it no longer leads, if its process was stopped and continues', async () => {
     let stoppedMs = 0;
     let leads = () => false;
     void run('a', {
@@ -86,7 +86,7 @@ describe('runLeaderElection', () => {
     expect(server.requests.filter(({ method }) => method === 'GET')).to.have.length(1);
   });
 
-  it('waits until a foreign lease was seen unchanged for its whole duration, whatever its times say', async () => {
+  it("waits until another holder's lease has not changed for its whole duration, whatever its times say", async () => {
     server.put(lease, {
       spec: { holderIdentity: 'other', leaseDurationSeconds: 15, renewTime: '2001-01-01T00:00:00Z' },
     });
@@ -102,7 +102,7 @@ describe('runLeaderElection', () => {
     expect(spec()).to.deep.include({ holderIdentity: 'a', leaseTransitions: 1 });
   });
 
-  it('gives the lease up at shutdown, after its work ended, so that another leads at once', async () => {
+  it('releases the lease at shutdown, after its work has ended, so that another leads at once', async () => {
     const first = run('a');
     await eventually(() => story.length === 1);
     stop.abort();
@@ -189,7 +189,7 @@ describe('runLeaderElection', () => {
     expect(troubles).to.deep.equal(['NamespaceMissing', 'Forbidden', undefined]);
   });
 
-  it('says nothing of a refusal that passes, and of one that lasts when it has lasted', async () => {
+  it('logs a refusal only if it lasts', async () => {
     const troubles: (string | undefined)[] = [];
     let refusing = true;
     server.scripts.push((_request, response) => refusing && answerStatus(response, 403, 'Forbidden'));
@@ -214,7 +214,7 @@ describe('runLeaderElection', () => {
     expect(troubles).to.deep.equal(['Forbidden', undefined]);
   });
 
-  it('ends with the error of the work and gives the lease up', async () => {
+  it('ends with the error of the work, and releases the lease', async () => {
     const fault = new Error('work failed');
     const error = await run('a', { onStartedLeading: () => Promise.reject(fault) }).catch((reason: unknown) => reason);
     expect(error).to.equal(fault);

@@ -21,12 +21,12 @@ describe('createLineDecoder', () => {
     );
   });
 
-  it('never fails on arbitrary bytes within the bound', () => {
+  it('never fails on arbitrary bytes within the limit', () => {
     void assertProperty(property(uint8Array(), (bytes) => void createLineDecoder(1000).push(bytes)));
     void assertProperty(property(string(), (text) => void createLineDecoder(10_000).push(Buffer.from(text))));
   });
 
-  it('refuses a line beyond the bound without waiting for its end', () => {
+  it('refuses a line beyond the limit before its end', () => {
     const decoder = createLineDecoder(10);
     expect(decoder.push(Buffer.from('0123456789\n'))).to.deep.equal(['0123456789']);
     decoder.push(Buffer.from('01234'));

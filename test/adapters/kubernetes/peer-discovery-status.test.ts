@@ -7,7 +7,7 @@ import { type ScriptedApiserver, startScriptedApiserver } from '../../support/sc
 
 const invalid = { reason: 'InvalidSpec', message: 'spec.goneAfter: not a time.', stillReady: true };
 
-describe('what the status says of a spec that the operator cannot follow', () => {
+describe('the status of a spec that the operator cannot follow', () => {
   let server: ScriptedApiserver;
   let client: ApiClient;
 
@@ -39,7 +39,7 @@ describe('what the status says of a spec that the operator cannot follow', () =>
     return sent?.status;
   }
 
-  it('is about the newest generation, or tools that read kstatus would wait for it instead of failing', async () => {
+  it('refers to the newest generation; otherwise tools that read kstatus would wait instead of failing', async () => {
     const status = await write(objectOf(2, { mode: 'Route' }));
     expect(status).to.include({ observedGeneration: 2, mode: 'Route' });
     expect(status?.conditions?.map(({ type, observedGeneration }) => [type, observedGeneration])).to.deep.equal([

@@ -61,7 +61,7 @@ describe('startReflector', () => {
 
   const lists = () => server.requests.filter(({ method, query }) => method === 'GET' && !query.has('watch'));
 
-  it('lists in pages, then follows with bookmarks from the version of the list', async () => {
+  it('lists in pages, then watches with bookmarks from the version of the list', async () => {
     for (const name of ['a', 'b', 'c']) server.put(thing(name), {});
     const reflector = start({ pageSize: 2, labelSelector: undefined });
     await reflector.whenSynced();
@@ -81,7 +81,7 @@ describe('startReflector', () => {
     expect(reflector.lastContactAtMs).to.equal(clock.now());
   });
 
-  it('resumes a watch that ended cleanly at the version of the last bookmark, without listing anew', async () => {
+  it('resumes a watch that ended cleanly at the version of the last bookmark, without a new list', async () => {
     const reflector = start();
     await eventually(() => server.watches.length === 1);
     server.watches[0]?.send('BOOKMARK', { metadata: { resourceVersion: '500' } });
@@ -103,7 +103,7 @@ describe('startReflector', () => {
   });
 
   for (const how of ['an HTTP status', 'an event'] as const) {
-    it(`after 410 as ${how}, keeps the store until the new list is whole and tells only differences`, async () => {
+    it(`after 410 as ${how}, keeps the store until the new list is complete, and reports only differences`, async () => {
       server.put(thing('same'), {});
       server.put(thing('gone'), {});
       server.put(thing('changed'), { value: 1 });
@@ -141,7 +141,7 @@ describe('startReflector', () => {
     });
   }
 
-  it('tells a deletion and an addition for an object that was re-created between two lists', async () => {
+  it('reports a deletion and an addition for an object that was recreated between two lists', async () => {
     server.put(thing('a'), {});
     start();
     await eventually(() => server.watches.length === 1);
@@ -152,7 +152,7 @@ describe('startReflector', () => {
     expect(seen).to.deep.equal(['Added a', 'Synced', 'Deleted a', 'Added a', 'Synced']);
   });
 
-  it('never gives up on errors, says that it fails, and keeps what it knew', async () => {
+  it('never gives up after errors, reports that it fails, and keeps its state', async () => {
     server.put(thing('a'), {});
     const reflector = start();
     await eventually(() => server.watches.length === 1);
@@ -176,7 +176,7 @@ describe('startReflector', () => {
     expect(lists()).to.have.length(1);
   });
 
-  it('takes an opened watch for no news, and trouble for unbroken while watches open and say nothing', async () => {
+  it('does not take an opened watch for news, and stays in trouble while watches open without an event', async () => {
     server.put(thing('a'), {});
     const reflector = start();
     await eventually(() => server.watches.length === 1);
@@ -198,7 +198,7 @@ describe('startReflector', () => {
     expect(reflector.failing).to.equal(undefined);
   });
 
-  it('waits as long as the server asks with Retry-After', async () => {
+  it("waits as long as the server's Retry-After says", async () => {
     let refused = false;
     server.scripts.push((_request, response) => {
       if (refused) return false;
@@ -213,7 +213,7 @@ describe('startReflector', () => {
     await reflector.whenSynced();
   });
 
-  it('expects a resource that is not there yet, asks at least every 10 s, and says why it waits', async () => {
+  it('expects a resource that does not exist yet, asks at least every 10 s, and says why it waits', async () => {
     server.scripts.push((_request, response) => answerUnknownPath(response));
     const reflector = start({ random: () => 0.999 });
     for (let turn = 1; turn <= 10; turn += 1) {
@@ -228,7 +228,7 @@ describe('startReflector', () => {
     await reflector.whenSynced();
   });
 
-  it('replaces a watch that went silent, but not one of which bookmarks come', async () => {
+  it('replaces a silent watch, but not one that gets bookmarks', async () => {
     start({ watchdogMs: 90_000 });
     await eventually(() => server.watches.length === 1 && clock.sleeping === 1);
     for (let minute = 1; minute <= 5; minute += 1) {
@@ -244,7 +244,7 @@ describe('startReflector', () => {
     await eventually(() => server.watches[0]?.closed === true);
   });
 
-  it('lists anew after a line that is too long or not JSON', async () => {
+  it('lists again after a line that is too long or not JSON', async () => {
     start({ maxLineBytes: 1000 });
     await eventually(() => server.watches.length === 1);
     server.watches[0]?.write('x'.repeat(2000));
@@ -259,7 +259,7 @@ describe('startReflector', () => {
     expect(lists()).to.have.length(3);
   });
 
-  it('logs what a change handler throws and goes on', async () => {
+  it('logs an error that a change handler throws, and continues', async () => {
     const errors: string[] = [];
     const log: Log = { ...silentLog, error: (message) => errors.push(message), child: () => log };
     server.put(thing('a'), {});

@@ -10,7 +10,7 @@ const lease = '/apis/coordination.k8s.io/v1/namespaces/ns/leases/table';
 const object = '/apis/peerdiscovery.dev/v1alpha1/peerdiscoveries/cluster';
 const renewTime = '2026-01-01T10:00:00.000000Z';
 
-describe('a proxy whose table nobody confirms', () => {
+describe('a proxy whose table no operator confirms', () => {
   let server: ScriptedApiserver;
   let client: ApiClient;
   let clock: ManualClock;
@@ -52,7 +52,7 @@ describe('a proxy whose table nobody confirms', () => {
     }
   }
 
-  it('takes back what its status says after a minute, and says since when', async () => {
+  it('revokes the status after a minute, and says since when the silence lasts', async () => {
     heard(renewTime);
     await pass(55_000);
     expect(server.requests).to.deep.equal([]);
@@ -75,7 +75,7 @@ describe('a proxy whose table nobody confirms', () => {
     expect(patches()).to.have.length(1);
   });
 
-  it('does nothing while the table is confirmed, and begins anew when it was', async () => {
+  it('does nothing while the table is confirmed, and starts again afterwards', async () => {
     for (let turn = 0; turn < 20; turn += 1) {
       heard(`${turn}`);
       await pass(20_000);
@@ -83,7 +83,7 @@ describe('a proxy whose table nobody confirms', () => {
     expect(server.requests).to.deep.equal([]);
   });
 
-  it('does nothing where only its watch is late, or nothing was ever confirmed', async () => {
+  it('does nothing if only its watch is late, or if there was never a confirmation', async () => {
     await pass(120_000);
     expect(server.requests).to.deep.equal([]);
     heard('2026-01-01T09:59:00.000000Z');
@@ -93,14 +93,14 @@ describe('a proxy whose table nobody confirms', () => {
     expect(patches()).to.have.length(1);
   });
 
-  it('leaves a status alone that does not say that all is well: its operator may be at work', async () => {
+  it('does not touch a status that does not claim success, because its operator may be at work', async () => {
     publish('False', 'True');
     heard(renewTime);
     await pass(180_000);
     expect(patches()).to.deep.equal([]);
   });
 
-  it('says nothing of an object that is gone, and tries again where it was refused', async () => {
+  it('ignores a missing object, and tries again after a refusal', async () => {
     server.remove(object);
     heard(renewTime);
     await pass(120_000);

@@ -76,7 +76,7 @@ describe('confirmations of a routing table', () => {
     await confirmTwice(7);
   });
 
-  it('counts no confirmation that was there before, or comes after a gap of unknown length', async () => {
+  it('does not count a confirmation from before its start, or after a gap of unknown length', async () => {
     expect(doubt(7)).to.match(/has not confirmed the table twice/);
     await confirm(7);
     await clock.advance(5_000);
@@ -91,7 +91,7 @@ describe('confirmations of a routing table', () => {
     await eventually(() => doubt(7) === undefined);
   });
 
-  it('doubts a table that is older than the confirmed one, once its own watch had time to follow', async () => {
+  it('doubts a table that is older than the confirmed one, once its own watch has had time to follow', async () => {
     await confirmTwice(7);
     await clock.advance(5_000);
     await confirm(8);
@@ -103,7 +103,7 @@ describe('confirmations of a routing table', () => {
     expect(doubt(9)).to.equal(undefined);
   });
 
-  it('asks at once, and believes a confirmation that names its question, and no other, at once', async () => {
+  it('asks at once, and trusts only a confirmation that names its question at once', async () => {
     expect(asked).to.have.length(1);
     await confirm(7, ['0123456789abcdef']);
     await settled();
@@ -117,7 +117,7 @@ describe('confirmations of a routing table', () => {
     expect(asked).to.have.length(1);
   });
 
-  it('believes an answer from the time of its question on, however late it comes', async () => {
+  it('trusts an answer from the time of its question on, however late it arrives', async () => {
     await clock.advance(6_000);
     await confirm(7, asked.slice(0, 1));
     await eventually(() => answered === 1);
@@ -127,7 +127,7 @@ describe('confirmations of a routing table', () => {
     expect(doubt(7)).to.match(/for more than 30 s/);
   });
 
-  it('asks again, less and less often, while nobody answers, and at once when belief has ended', async () => {
+  it('asks again at growing intervals while no operator answers, and at once when trust has ended', async () => {
     await clock.advance(60_000);
     expect(asked.length).to.be.within(4, 12);
     await confirm(7, asked.slice(-1));
@@ -139,7 +139,7 @@ describe('confirmations of a routing table', () => {
     await eventually(() => doubt(8) === undefined);
   });
 
-  it('believes no answer in a Lease that names an older revision than it has seen', async () => {
+  it('ignores an answer in a Lease that names an older revision than it has seen', async () => {
     await confirm(8, asked);
     await eventually(() => doubt(8) === undefined);
     await clock.advance(2_000);
@@ -147,7 +147,7 @@ describe('confirmations of a routing table', () => {
     await eventually(() => /has not confirmed the table twice/.test(doubt(7) ?? ''));
   });
 
-  it('takes no Lease of other software for a confirmation, however often it is renewed', async () => {
+  it('does not take a Lease of other software for a confirmation, however often it is renewed', async () => {
     for (let time = 0; time < 3; time += 1) {
       const renewTime = new Date(clock.date()).toISOString();
       server.put(path, { metadata: { name: 'table' }, spec: { holderIdentity: 'another', renewTime } });
@@ -157,7 +157,7 @@ describe('confirmations of a routing table', () => {
     }
   });
 
-  it('leaves a Lease of other software as it is, and takes over one that confirms a table', async () => {
+  it('does not touch a Lease of other software, and takes over one that confirms a table', async () => {
     const apply = () =>
       confirmTable(client, { namespace: 'ns', name: 'table', fieldManager: 'test', holder: 'me' }, 7, clock.now());
     const another = { spec: { holderIdentity: 'another' } };
@@ -179,7 +179,7 @@ describe('confirmations of a routing table', () => {
     expect(server.objects.get(path)).to.have.nested.property('spec.holderIdentity', 'me');
   });
 
-  it('believes nothing that a Lease from a backup says, until the operator has renewed it', async () => {
+  it('ignores a Lease from a backup until the operator has renewed it', async () => {
     await confirmTwice(8);
     await clock.advance(5_000);
     await confirm(7);

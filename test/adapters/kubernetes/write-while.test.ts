@@ -43,7 +43,7 @@ describe('writeWhile', () => {
     });
 
   for (const [name, write] of Object.entries(writes))
-    it(`sends no ${name} that it has begun and then may not`, async () => {
+    it(`does not send a begun ${name} once it may not`, async () => {
       server.put(`${configMapsPath}/a`, map);
       let leads = true;
       const writer = writeWhile(client, () => leads);

@@ -19,13 +19,13 @@ describe('createLog', () => {
     expect(JSON.parse(lines[1] ?? '')).to.include({ level: 'warn', msg: 'again' });
   });
 
-  it('writes one line per entry for people too', () => {
+  it('writes one line per entry in the human-readable format, too', () => {
     const { lines, log } = collect('text');
     log.error('two\nlines', { address: '10.0.0.1:6443', text: 'with space\nand line' });
     expect(lines.join('')).to.match(/^\S+Z ERROR two lines address=10\.0\.0\.1:6443 text="with space\\nand line"\n$/);
   });
 
-  it('leaves out what is below its level', () => {
+  it('omits entries below its level', () => {
     const { lines, log } = collect('json', 'warn');
     log.debug('a');
     log.info('b');
@@ -34,7 +34,7 @@ describe('createLog', () => {
     expect(lines.map((line) => JSON.parse(line).msg)).to.deep.equal(['c', 'd']);
   });
 
-  it('adds the fields of its parents, the nearest last', () => {
+  it('adds the fields of its parents, with the nearest parent last', () => {
     const { lines, log } = collect('json');
     log.child({ a: 1, b: 1 }).child({ b: 2 }).info('x', { c: 3 });
     expect(JSON.parse(lines[0] ?? '')).to.include({ a: 1, b: 2, c: 3 });
@@ -58,13 +58,13 @@ describe('createLog', () => {
     expect(lines[0]).to.contain('*/*');
   });
 
-  it('lets no field pass for time, level or message', () => {
+  it('does not let a field replace time, level or message', () => {
     const { lines, log } = collect('json');
     log.info('real', { msg: 'fake', level: 'fake', ts: 'fake', message: 'fake' });
     expect(JSON.parse(lines[0] ?? '')).to.include({ msg: 'real', level: 'info', msg_: 'fake' });
   });
 
-  it('prints cycles, big numbers, maps and things that throw without throwing', () => {
+  it('prints cycles, big numbers, maps and throwing getters without throwing', () => {
     const { lines, log } = collect('json');
     const cycle: Record<string, unknown> = { name: 'cycle' };
     cycle.self = cycle;
@@ -91,7 +91,7 @@ describe('createLog', () => {
     expect(JSON.parse(lines[1] ?? '')).to.include({ bytes: '[3 bytes]', date: 'invalid date', sign: 'Symbol(s)' });
   });
 
-  it('writes exactly one line for whatever it is given', () => {
+  it('writes exactly one line for any input', () => {
     for (const format of ['json', 'text'] as const) {
       const { lines, log } = collect(format);
       fc.assert(

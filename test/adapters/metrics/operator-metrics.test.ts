@@ -8,7 +8,7 @@ const date = (at: number) => at + 1_000_000;
 describe('createMetrics', () => {
   const unified = { doubts: [], resources: 51, divergent: [] };
 
-  it('shows one state per peer, and nothing of peers that have left', async () => {
+  it('shows one state per peer, and removes peers that have left', async () => {
     const metrics = createMetrics();
     metrics.observe('cluster', [view('a', 'Ready', 1_000), view('b', 'Ready', 1_000)], unified, 1, date);
     metrics.observe('cluster', [view('a', 'Stale', 2_000)], unified, 2, date);
@@ -18,7 +18,7 @@ describe('createMetrics', () => {
     ]);
   });
 
-  it('keeps the certificates of no address that has left', async () => {
+  it('removes the certificates of addresses that have left', async () => {
     const metrics = createMetrics();
     const at = (address: string) => {
       const seen = view('a', 'Ready', 1);
@@ -38,7 +38,7 @@ describe('createMetrics', () => {
     expect(await series(metrics.render(), 'peerdiscovery_peer_last')).to.deep.equal([]);
   });
 
-  it('shows the table, and convergence only without doubt and difference', async () => {
+  it('shows the table, and shows convergence only without doubt or divergence', async () => {
     const metrics = createMetrics();
     const converged = async (view: Parameters<typeof metrics.observe>[2]) => {
       metrics.observe('cluster', [], view, 7, date);
@@ -72,7 +72,7 @@ describe('createMetrics', () => {
     expect(left).to.have.length(6);
   });
 
-  it('counts under the names that dashboards know', async () => {
+  it('counts under the names that dashboards use', async () => {
     const metrics = createMetrics();
     metrics.observeReconcile('peerdiscovery', 'success', 0.2);
     metrics.observeReconcile('peerdiscovery', 'error', 0.2);
@@ -87,7 +87,7 @@ describe('createMetrics', () => {
     ]);
   });
 
-  it('reads the process when asked, with a registry of its own each', async () => {
+  it('reads the process on demand, with a registry for each instance', async () => {
     createMetrics();
     const names = (await series(createMetrics().render(), '')).map((line) => line.split(/[ {]/)[0]);
     expect(names).to.include.members(['process_cpu_seconds_total', 'process_resident_memory_bytes']);

@@ -28,7 +28,7 @@ const aggregations = {
 };
 
 describe("the proxy's metrics", () => {
-  it('are described in docs/reference/proxy-metrics.md, all of them, as the code has them', async () => {
+  it('are all described in docs/reference/proxy-metrics.md, as in the code', async () => {
     const metrics = createIdle();
     const lines = (await metrics.text()).split('\n');
     const rows = lines.flatMap((line, at) => {
@@ -49,7 +49,7 @@ describe("the proxy's metrics", () => {
     expect(documented.sort()).to.deep.equal(rows.sort());
   });
 
-  it('of several processes are told as it fits each gauge', async () => {
+  it('of several processes are combined as each gauge needs', async () => {
     const processes = await Promise.all([describeProcess(10), describeProcess(30)]);
     const gauges = processes.map((metrics) => metrics.filter(({ type }) => type === 'gauge'));
     expect(gauges[0]?.map(({ name }) => name)).to.have.members(Object.keys(ofGauges));
@@ -69,7 +69,7 @@ describe("the proxy's metrics", () => {
     }
   });
 
-  it('have a series for each limit of docs/guides/identity.md from the beginning', async () => {
+  it('have a series for each limit in docs/guides/identity.md from the beginning', async () => {
     const rows = readFileSync(new URL('docs/guides/identity.md', root), 'utf8').split(/^## Limits.*$/m)[1] ?? '';
     const cells = rows.split('\n').flatMap((line) => /^\|.*\|(.*)\|$/.exec(line)?.[1] ?? []);
     const named = cells.flatMap((cell) => [...cell.matchAll(/`([a-z0-9_]+[a-z0-9])`/g)].map(([, limit]) => limit));
@@ -77,7 +77,7 @@ describe("the proxy's metrics", () => {
     expect(await zeros('peerdiscovery_proxy_limited_total', 'limit')).to.have.members([...new Set(limits)]);
   });
 
-  it('have a series for the re-reading of each certificate from the beginning', async () => {
+  it('have a series for the reloading of each certificate from the beginning', async () => {
     const source = readFileSync(new URL('src/adapters/credentials/proxy-credentials.ts', root), 'utf8');
     const named = [...source.matchAll(/certificate: '([a-z-]+)'/g)].map(([, certificate]) => certificate);
     expect(named).to.include('serving');

@@ -23,7 +23,7 @@ describe('createAddressPolicy', () => {
       expect(policy.check(address), address).to.deep.equal({ ok: true });
   });
 
-  it('refuses what is forbidden, and says why', () => {
+  it('refuses a forbidden address, and says why', () => {
     const policy = createAddressPolicy([]);
     const reasons: Readonly<Record<string, string>> = {
       '127.0.0.1:6443': 'loopback',
@@ -72,7 +72,7 @@ describe('createAddressPolicy', () => {
       expect(policy.check(`[${host}]:6443`).ok, host).to.equal(true);
   });
 
-  it('refuses the local NAT64 prefix with a forbidden IPv4 address in any of its places', () => {
+  it('refuses the local NAT64 prefix with a forbidden IPv4 address at any of its positions', () => {
     const policy = createAddressPolicy([]);
     // Source: RFC 6052, section 2.2: prefixes of 48, 56, 64 and 96 bits, and a skipped zero byte.
     for (const host of [
@@ -96,7 +96,7 @@ describe('createAddressPolicy', () => {
     expect(createAddressPolicy(['fd00:ec2::254/128']).check('[fd00:ec2::254]:443').ok).to.equal(true);
   });
 
-  it('refuses names, numbers that only some programs take for addresses, and everything else', () => {
+  it('refuses names, numbers that only some programs take for addresses, and all other text', () => {
     const policy = createAddressPolicy(['0.0.0.0/0', '::/0']);
     const bad = [
       'localhost:6443',
@@ -121,7 +121,7 @@ describe('createAddressPolicy', () => {
     for (const address of bad) expect(policy.check(address).ok, address).to.equal(false);
   });
 
-  it('lets through only what the allowed CIDRs cover', () => {
+  it('permits only addresses in the allowed CIDRs', () => {
     const policy = createAddressPolicy(['10.0.0.0/24', 'fd00::/64']);
     expect(policy.check('10.0.0.255:6443').ok).to.equal(true);
     expect(policy.check('[::ffff:10.0.0.7]:6443').ok).to.equal(true);
@@ -139,7 +139,7 @@ describe('createAddressPolicy', () => {
     expect(createAddressPolicy(['::/0']).check('[::1]:6443').ok).to.equal(false);
   });
 
-  it('names every CIDR that it cannot read', () => {
+  it('names every CIDR that it cannot parse', () => {
     const bad = ['10.0.0.0', '10.0.0.0/33', 'x/8', '10.0.0.0/-1', '::/129', '10.0.0.0/08', ''];
     expect(() => createAddressPolicy(['10.0.0.0/8', ...bad])).to.throw(
       `not a CIDR: ${bad.map((cidr) => JSON.stringify(cidr)).join(', ')}`,
@@ -170,7 +170,7 @@ describe('createAddressPolicy', () => {
     expect(() => createAddressPolicy(whole)).not.to.throw();
   });
 
-  it('never opens forbidden IPv4 for a broad allowance, in whichever way it is written', () => {
+  it('never permits forbidden IPv4 by a broad allowance, in whichever notation', () => {
     const policy = createAddressPolicy(['0.0.0.0/0', '::/0']);
     fc.assert(
       fc.property(forbiddenV4, port, (octets, number) => {
@@ -180,7 +180,7 @@ describe('createAddressPolicy', () => {
     );
   });
 
-  it('judges all spellings of an IPv4 address alike', () => {
+  it('judges all spellings of an IPv4 address in the same way', () => {
     fc.assert(
       fc.property(anyV4, anyV4, fc.integer({ min: 0, max: 32 }), port, (octets, network, prefix, number) => {
         const policy = createAddressPolicy([rangeOf(network, prefix)]);
@@ -191,7 +191,7 @@ describe('createAddressPolicy', () => {
     );
   });
 
-  it('never lets through what is outside the allowed CIDRs', () => {
+  it('never permits an address outside the allowed CIDRs', () => {
     fc.assert(
       fc.property(anyV4, anyV4, fc.integer({ min: 0, max: 32 }), (octets, network, prefix) => {
         const policy = createAddressPolicy([rangeOf(network, prefix)]);
@@ -203,7 +203,7 @@ describe('createAddressPolicy', () => {
     );
   });
 
-  it('never throws, whatever the text', () => {
+  it('never throws, on any text', () => {
     const policy = createAddressPolicy(['10.0.0.0/8']);
     fc.assert(
       fc.property(

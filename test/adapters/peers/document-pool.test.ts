@@ -5,7 +5,7 @@ import { parseDiscoveryList } from '../../../src/domain/parse-discovery.ts';
 import { buildGroup, buildResource, buildVersion, nastyDocumentSets } from '../../support/discovery-builders.ts';
 
 describe('document pool', () => {
-  it('gives a document that says the same, and the same object exactly for the same', () => {
+  it('returns an equal document, and the same object exactly for equal documents', () => {
     fc.assert(
       fc.property(fc.array(nastyDocumentSets(), { minLength: 1, maxLength: 3 }), (sets) => {
         const pool = createDocumentPool();
@@ -22,7 +22,7 @@ describe('document pool', () => {
     );
   });
 
-  it('shares what is equal between documents that differ elsewhere', () => {
+  it('shares equal parts of documents that differ elsewhere', () => {
     const pool = createDocumentPool();
     const of = (scope: string) => [
       buildGroup('same', buildVersion('v1', 'r')),
@@ -35,7 +35,7 @@ describe('document pool', () => {
     expect(two[1]?.versions?.[0]?.resources?.[0]).to.equal(one[1]?.versions?.[0]?.resources?.[0]);
   });
 
-  it('remembers what a text was read as while the document is in use, and hashes by what it says', () => {
+  it('remembers the result of parsing a text while the document is in use, and hashes its content', () => {
     const pool = createDocumentPool();
     const groups = pool.share([buildGroup('g', buildVersion('v1', 'r'))]);
     expect(pool.recall('hash')).to.equal(undefined);
@@ -45,7 +45,7 @@ describe('document pool', () => {
     expect(pool.hashOf(groups)).not.to.equal(pool.hashOf([]));
   });
 
-  it('does not grow with documents that nobody uses any more', async () => {
+  it('does not grow with documents that are no longer used', async () => {
     const { setFlagsFromString } = await import('node:v8');
     const { runInNewContext } = await import('node:vm');
     setFlagsFromString('--expose-gc');

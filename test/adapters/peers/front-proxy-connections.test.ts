@@ -86,7 +86,7 @@ describe('connections with the front-proxy certificate', function () {
     await new Promise<void>((resolve) => server.close(() => resolve()));
   });
 
-  it('are never shared with anonymous requests, nor are their TLS sessions', async () => {
+  it('are never shared with anonymous requests, and neither are their TLS sessions', async () => {
     await start(serving);
     for (const connectAs of ['anonymous', 'frontProxy', 'anonymous', 'frontProxy'] as const)
       expect(await send(connectAs)).to.equal(200);
@@ -105,7 +105,7 @@ describe('connections with the front-proxy certificate', function () {
     ).to.deep.equal([undefined, 'front-proxy-client']);
   });
 
-  it('carry no token, whatever was sent over others before', async () => {
+  it('carry no token, whatever other connections carried before', async () => {
     await start(serving);
     const token = ['authorization', 'Bearer a'];
     expect(await send('anonymous', token)).to.equal(200);
@@ -130,7 +130,7 @@ describe('connections with the front-proxy certificate', function () {
     expect(connections).to.have.length(0);
   });
 
-  it('are made anew once the certificate has been replaced', async () => {
+  it('are reopened after the certificate has been replaced', async () => {
     await start(serving);
     await send('frontProxy');
     tls.replace({ ca: authority.caPem, frontProxy: second });

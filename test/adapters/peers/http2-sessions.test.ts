@@ -109,7 +109,7 @@ describe('requests over HTTP/2', function () {
     await new Promise((resolve) => server.close(resolve));
   });
 
-  it('are told of fields that cannot be sent, and go on', async () => {
+  it('fail for fields that cannot be sent, without harm to the session', async () => {
     const rawHeaders = ['Host', 'h', 'A', 'b\r\nC: d'];
     const first = ask({ rawHeaders });
     await eventually(() => first.seen.fault !== undefined);
@@ -122,7 +122,7 @@ describe('requests over HTTP/2', function () {
     expect(watch.seen.fault).to.equal(undefined);
   });
 
-  it('share a connection, with repeated fields kept both ways', async () => {
+  it('share a connection, and keep repeated fields in both directions', async () => {
     const watches = Array.from({ length: 90 }, () => ask());
     await eventually(() => watches.every(({ seen }) => seen.body === 'event'));
     expect(sessions).to.have.length(1);
@@ -135,13 +135,13 @@ describe('requests over HTTP/2', function () {
     await eventually(() => streams.every(({ stream }) => stream.destroyed));
   });
 
-  it('get a further connection when one is full, by our measure', async () => {
+  it("get a further connection when one is full by the proxy's measure", async () => {
     const watches = Array.from({ length: 120 }, () => ask());
     await eventually(() => watches.every(({ seen }) => seen.body === 'event'));
     expect(sessions).to.have.length(2);
   });
 
-  it('respect how many streams the server allows', async () => {
+  it("respect the server's limit of streams", async () => {
     server.updateSettings({ maxConcurrentStreams: 2 });
     const first = ask();
     await eventually(() => first.seen.body === 'event');
@@ -150,7 +150,7 @@ describe('requests over HTTP/2', function () {
     expect(sessions.length).to.be.greaterThan(2);
   });
 
-  it('end as the server ends them, with trailers', async () => {
+  it('end with trailers, as the server ends them', async () => {
     onStream = (stream) => {
       stream.respond({ ':status': 200 }, { waitForTrailers: true });
       stream.once('wantTrailers', () => stream.sendTrailers({ 'x-sum': '1' }));
@@ -161,7 +161,7 @@ describe('requests over HTTP/2', function () {
     expect(seen).to.deep.include({ status: 200, body: 'last', trailers: ['X-Sum', '1'], fault: undefined });
   });
 
-  it('have names as Go writes them over HTTP/1.1', async () => {
+  it('have header names as Go writes them over HTTP/1.1', async () => {
     onStream = (stream) => {
       stream.additionalHeaders({ ':status': 103, 'x-kubernetes-pf-flowschema-uid': 'early' });
       stream.respond([':status', '200', 'www-authenticate', 'a', 'x--b', '', '3-c_d', ''], { waitForTrailers: true });
@@ -177,7 +177,7 @@ describe('requests over HTTP/2', function () {
     }
   });
 
-  it('are told apart when cut off, and when refused before the server looked at them', async () => {
+  it('are distinguished when cut off, and when refused before processing', async () => {
     answerHttp1();
     onStream = (stream) => {
       stream.respond({ ':status': 200 });
@@ -192,7 +192,7 @@ describe('requests over HTTP/2', function () {
     expect(refused.seen).to.deep.include({ body: 'over HTTP/1.1', fault: undefined });
   });
 
-  it('are sent again over another session where a GOAWAY has crossed them, and alone after three', async () => {
+  it('are repeated over another session if they crossed a GOAWAY, and over a session of their own after three', async () => {
     answerHttp1();
     const before = ask();
     await eventually(() => before.seen.body === 'event');
@@ -217,7 +217,7 @@ describe('requests over HTTP/2', function () {
     expect([never.seen.body, refused]).to.deep.equal(['over HTTP/1.1', 3]);
   });
 
-  it('share no connection with those whose credential was not mayShare, on which a server may say GOAWAY', async () => {
+  it('share no connection with requests whose credential was not mayShare, on which a server may send GOAWAY', async () => {
     answerHttp1();
     const watch = ask();
     await eventually(() => watch.seen.body === 'event');
@@ -231,7 +231,7 @@ describe('requests over HTTP/2', function () {
   });
 
   for (const method of ['HEAD', 'DELETE', 'POST'])
-    it(`may be ${method}, once, where there is no body`, async () => {
+    it(`may be ${method}, once, without a body`, async () => {
       onStream = (stream) => {
         stream.respond({ ':status': 202 });
         stream.end();
@@ -243,7 +243,7 @@ describe('requests over HTTP/2', function () {
       expect([streams.length, rawHeaders[rawHeaders.indexOf(':method') + 1]]).to.deep.equal([1, method]);
     });
 
-  it('have heads as large as they may be, many at once', async () => {
+  it('may have heads of the maximum size, many at once', async () => {
     const rawHeaders = ['Host', 'h', 'X-Long', 'x'.repeat(60_000)];
     const watches = Array.from({ length: 90 }, () => ask({ rawHeaders, longRunning: false }));
     await eventually(() => watches.every(({ seen }) => seen.body === 'event' || seen.fault !== undefined));
@@ -251,7 +251,7 @@ describe('requests over HTTP/2', function () {
     expect(sessions).to.have.length(1);
   });
 
-  it('go over HTTP/1.1 where they are longer than the server takes over HTTP/2', async () => {
+  it('go over HTTP/1.1 if they are longer than the server accepts over HTTP/2', async () => {
     server.updateSettings({ maxHeaderListSize: 20_000 });
     answerHttp1();
     const long = ask({ rawHeaders: ['Host', 'h', ...Array.from({ length: 400 }, () => ['X', 'a'.repeat(20)]).flat()] });
@@ -262,7 +262,7 @@ describe('requests over HTTP/2', function () {
     expect(sessions).to.have.length(1);
   });
 
-  it('are given up where the server says nothing, if they are short, and their connections are closed when idle', async () => {
+  it('are given up if they are short and the server is silent; idle connections are closed', async () => {
     await transport.close();
     transport = createPeerTransport({
       tls: createPeerTls({ ca: authority.caPem, frontProxy: undefined }),
@@ -288,7 +288,7 @@ describe('requests over HTTP/2', function () {
     await eventually(() => sessions[0]?.destroyed === true);
   });
 
-  it('survive GOAWAY, while new ones go over a new connection', async () => {
+  it('survive GOAWAY, and new ones use a new connection', async () => {
     const before = ask();
     await eventually(() => before.seen.body === 'event');
     sessions[0]?.goaway(0);
@@ -311,7 +311,7 @@ describe('requests over HTTP/2', function () {
     expect(seen.fault).to.include({ kind: 'reset', sent: true });
   });
 
-  it('do not hold each other up when one is not read', async () => {
+  it('do not block each other when one is not read', async () => {
     onStream = (stream) => {
       stream.respond({ ':status': 200 });
       stream.write(Buffer.alloc(100 * 1024));
@@ -339,7 +339,7 @@ describe('requests over HTTP/2', function () {
     expect(transport.connections()).to.deep.equal({ short: 1, long: 1 });
   });
 
-  it('share connections with none but their like: short requests have their own', async () => {
+  it('share connections only with their kind: short requests have their own', async () => {
     onStream = (stream) => {
       stream.respond({ ':status': 200 });
       stream.end('short');
@@ -353,7 +353,7 @@ describe('requests over HTTP/2', function () {
     expect(transport.connections()).to.deep.equal({ short: 1, long: 1 });
   });
 
-  it('take no more than a window of what is not read, and the rest when it is', async () => {
+  it('receive only one window of an unread answer, and the rest when it is read', async () => {
     onStream = (stream) => {
       stream.respond({ ':status': 200 });
       stream.end(Buffer.alloc(1024 * 1024));
@@ -430,7 +430,7 @@ describe('requests over HTTP/2', function () {
     };
     afterEach(() => open.close());
 
-    it('end with a fault where the server does not answer a ping, and the session goes', async () => {
+    it('fail if the server does not answer a ping, and the session closes', async () => {
       const { seen } = start({});
       await eventually(() => seen.status === 200);
       // From now on the server reads nothing.
@@ -444,7 +444,7 @@ describe('requests over HTTP/2', function () {
       expect(open.open()).to.equal(0);
     });
 
-    it('end where the server says nothing for too long, save that nobody reads', async () => {
+    it('end if the server is silent for too long, except while the client does not read', async () => {
       const slow = start({ answerTimeoutMs: 2_000, pingOwedMs: 60_000 });
       await eventually(() => slow.seen.status === 200);
       slow.call.pause();
@@ -494,7 +494,7 @@ describe('requests over HTTP/2', function () {
         frame(frameTypes.data, 0, stream, Buffer.from('half')),
       ]);
 
-    it('are not sent again once they were answered by a word, whatever the server says after that', async () => {
+    it('are not repeated after any byte of an answer, whatever the server sends later', async () => {
       const refused = (stream: number) => frame(frameTypes.reset, 0, stream, Buffer.from([0, 0, 0, 7]));
       const gone = () => frame(frameTypes.goaway, 0, 0, Buffer.alloc(8));
       for (const after of [refused, gone]) {
@@ -508,7 +508,7 @@ describe('requests over HTTP/2', function () {
       }
     });
 
-    it('go over HTTP/1.1, and make no connection after another, where a server takes no requests', async () => {
+    it('use HTTP/1.1 without further connections if a server accepts no requests', async () => {
       const none = frame(frameTypes.settings, 0, 0, Buffer.from([0, 3, 0, 0, 0, 0]));
       const leaving = Buffer.concat([hello, frame(frameTypes.goaway, 0, 0, Buffer.alloc(8))]);
       for (const greeting of [none, leaving]) {
@@ -525,7 +525,7 @@ describe('requests over HTTP/2', function () {
       }
     });
 
-    it('are told where the pool was closed while they waited', async () => {
+    it('fail if the pool was closed while they waited', async () => {
       const raw = await rawServer(hello, () => Buffer.alloc(0));
       const { seen } = start({}, raw.port);
       open.close();
@@ -535,7 +535,7 @@ describe('requests over HTTP/2', function () {
       raw.close();
     });
 
-    it('live on where pings are answered, however many', async () => {
+    it('live on while pings are answered, however many there are', async () => {
       const { seen } = start({});
       let pings = 0;
       await eventually(() => seen.status === 200);
@@ -549,7 +549,7 @@ describe('requests over HTTP/2', function () {
       expect([seen.faults, open.open()]).to.deep.equal([[], 1]);
     });
 
-    it('are no trouble where the session was destroyed just before it is swept', async () => {
+    it('do no harm if the session was destroyed just before the sweep', async () => {
       const { seen } = start({});
       await eventually(() => seen.status === 200);
       for (const session of sessions) session.destroy();
@@ -558,7 +558,7 @@ describe('requests over HTTP/2', function () {
       expect(open.open()).to.equal(0);
     });
 
-    it('get a fault, with nothing sent, from a server that verifies but never says its settings', async () => {
+    it('fail unsent at a server that verifies but never sends its settings', async () => {
       const mute = createTlsServer({ cert: certPem, key: keyPem, ALPNProtocols: ['h2'] }, (socket) => {
         socket.on('error', () => {});
         socket.resume();

@@ -67,7 +67,7 @@ describe('createPeerClient', () => {
     const probe = async (routes: Readonly<Record<string, Respond>>, options: Partial<PeerClientOptions> = {}) =>
       newClient(options).probe((await startPeer(routes)).address, signal);
 
-    it('says ready for 200', async () => {
+    it('reports ready for 200', async () => {
       expect(await probe({ '/readyz': sendText(200, 'ok') })).to.deep.equal({ kind: 'ready', names });
     });
 
@@ -77,7 +77,7 @@ describe('createPeerClient', () => {
       expect(result).to.deep.equal({ kind: 'notReady', detail: 'etcd failed, shutdown failed: draining', names });
     });
 
-    it('keeps what a peer says short and printable', async () => {
+    it("shortens a peer's text, and keeps only printable characters", async () => {
       const result = await probe({ '/readyz': sendText(500, `[-]\u001b[31m${'x'.repeat(5_000)}`) });
       if (result.kind !== 'notReady') expect.fail(result.kind);
       expect(result.detail)
@@ -85,7 +85,7 @@ describe('createPeerClient', () => {
         .and.match(/^[ -~]+$/);
     });
 
-    it('tells a rejected credential from an unhealthy server', async () => {
+    it('distinguishes a rejected credential from an unhealthy server', async () => {
       expect((await probe({ '/readyz': sendText(401, '') })).kind).to.equal('unauthorized');
       expect((await probe({ '/readyz': sendText(403, '') })).kind).to.equal('unauthorized');
       expect((await probe({ '/readyz': sendText(429, '') })).kind).to.equal('notReady');
@@ -98,14 +98,14 @@ describe('createPeerClient', () => {
       expect(elsewhere.requests).to.deep.equal([]);
     });
 
-    it('says unreachable when nobody listens, and when the answer does not come in time', async () => {
+    it('reports unreachable when no server listens, and when the answer is late', async () => {
       const peer = await startPeer({});
       await peer.kill();
       expect((await newClient().probe(peer.address, signal)).kind).to.equal('unreachable');
       expect((await probe({ '/readyz': sendNothing }, { timeoutMs: 150 })).kind).to.equal('unreachable');
     });
 
-    it('needs no second try by its caller when a kept-alive connection has just been closed', async () => {
+    it('needs no second try by its caller if a kept-alive connection has just been closed', async () => {
       let drop = false;
       const peer = await startPeer({
         '/readyz': (request, response) => {
@@ -121,7 +121,7 @@ describe('createPeerClient', () => {
       expect((await peers.probe(peer.address, signal)).kind).to.equal('ready');
     });
 
-    it('ends with the reason of the caller who gives up', async () => {
+    it("ends with the caller's reason when the caller gives up", async () => {
       const peer = await startPeer({ '/readyz': sendNothing });
       const giveUp = new AbortController();
       const running = newClient().probe(peer.address, giveUp.signal);
@@ -168,7 +168,7 @@ describe('createPeerClient', () => {
       });
     }
 
-    it('shows its client certificate only after an anonymous look at the same server', async () => {
+    it('shows its client certificate only after an anonymous probe of the same server', async () => {
       const peer = await startPeer(discovery);
       const peers = newClient({ credentials: async () => ({ certPem: client.certPem, keyPem: client.keyPem }) });
       expect((await peers.probe(peer.address, signal)).kind).to.equal('ready');
@@ -177,7 +177,7 @@ describe('createPeerClient', () => {
       expect(peer.requests[0]?.headers.authorization).to.equal(undefined);
     });
 
-    it('sends the token to a server that it has verified', async () => {
+    it('sends the token to a verified server', async () => {
       const peer = await startPeer(discovery);
       expect((await newClient().probe(peer.address, signal)).kind).to.equal('ready');
       expect(peer.requests[0]?.headers).to.include({
@@ -187,14 +187,14 @@ describe('createPeerClient', () => {
       });
     });
 
-    it('refuses everybody without a CA', async () => {
+    it('refuses every server without a CA', async () => {
       const peer = await startPeer(discovery);
       for (const ca of [undefined, '', ' \n', 'no certificate in here'])
         expect((await newClient({ ca: () => ca }).probe(peer.address, signal)).kind).to.equal('refused');
       expect(peer.requests).to.deep.equal([]);
     });
 
-    it('drops connections that were verified by an older CA', async () => {
+    it('drops connections that an older CA verified', async () => {
       const peer = await startPeer(discovery);
       let ca = authority.caPem;
       const peers = newClient({ ca: () => ca });
@@ -204,7 +204,7 @@ describe('createPeerClient', () => {
       expect(peer.requests).to.have.length(1);
     });
 
-    it('takes up a new token or client certificate with the next request', async () => {
+    it('uses a new token or client certificate from the next request on', async () => {
       const peer = await startPeer(discovery);
       let credentials: { token?: string; certPem?: string; keyPem?: string } = { token: 'one' };
       const peers = newClient({ credentials: async () => credentials });
@@ -225,7 +225,7 @@ describe('createPeerClient', () => {
     const fetchFrom = async (routes: Readonly<Record<string, Respond>>, options: Partial<PeerClientOptions> = {}) =>
       newClient(options).fetchDiscovery((await startPeer(routes)).address, undefined, signal);
 
-    it('asks for the own document of the server first, and for older forms after it', async () => {
+    it("asks for the server's own document first, then for older forms", async () => {
       const peer = await startPeer({ '/api': sendJson(coreList()), '/apis': sendJson(appsList()) });
       const result = await newClient().fetchDiscovery(peer.address, undefined, signal);
       if (result.kind !== 'fetched') expect.fail(JSON.stringify(result));
@@ -243,7 +243,7 @@ describe('createPeerClient', () => {
       );
     });
 
-    it('gives back the very documents that it was given while both ETags hold', async () => {
+    it('returns the very same documents while both ETags match', async () => {
       const peer = await startPeer({ '/api': sendJson(coreList(), '"A"'), '/apis': sendJson(appsList(), '"B"') });
       const peers = newClient();
       const first = await peers.fetchDiscovery(peer.address, undefined, signal);
@@ -254,7 +254,7 @@ describe('createPeerClient', () => {
       expect(peer.requests.slice(2).map(({ headers }) => headers['if-none-match'])).to.have.members(['"A"', '"B"']);
     });
 
-    it('keeps the half whose ETag holds', async () => {
+    it('keeps the half whose ETag matches', async () => {
       let apis = sendJson(appsList(), '"B"');
       const peer = await startPeer({
         '/api': sendJson(coreList(), '"A"'),
@@ -272,7 +272,7 @@ describe('createPeerClient', () => {
       expect(second.documents.hash).not.to.equal(first.documents.hash);
     });
 
-    it('sees by their content that documents without ETag are unchanged', async () => {
+    it('sees from their content that documents without ETag are unchanged', async () => {
       const peer = await startPeer({ '/api': sendJson(coreList()), '/apis': sendJson(appsList()) });
       const peers = newClient();
       const first = await peers.fetchDiscovery(peer.address, undefined, signal);
@@ -282,7 +282,7 @@ describe('createPeerClient', () => {
       expect(second.kind).to.equal('unchanged');
     });
 
-    it('reads v2beta1 where a server has nothing newer', async () => {
+    it('reads v2beta1 if a server has nothing newer', async () => {
       const beta = (list: object) => sendJson({ ...list, apiVersion: 'apidiscovery.k8s.io/v2beta1' }, '"X"');
       const result = await fetchFrom({ '/api': beta(coreList()), '/apis': beta(appsList()) });
       if (result.kind !== 'fetched') expect.fail(JSON.stringify(result));
@@ -291,7 +291,7 @@ describe('createPeerClient', () => {
       expect(result.documents.apis[0]?.versions?.[0]?.resources?.[0]?.resource).to.equal('deployments');
     });
 
-    it('walks the legacy lists of an old server, and marks group-versions that do not answer as stale', async () => {
+    it('reads the legacy lists of an old server, and marks group-versions without an answer as stale', async () => {
       const peer = await startPeer({ ...legacyRoutes(), '/apis/broken.example/v1': sendText(503, 'no') });
       const peers = newClient();
       const result = await peers.fetchDiscovery(peer.address, undefined, signal);
@@ -335,7 +335,7 @@ describe('createPeerClient', () => {
       expect((await peers.fetchDiscovery(peer.address, documents, signal)).kind).to.equal('unchanged');
     });
 
-    it('asks again in plain JSON where the server accepts no other form', async () => {
+    it('asks again for plain JSON if the server accepts no other form', async () => {
       const plainOnly =
         (respond: Respond): Respond =>
         (request, response) =>
@@ -406,19 +406,19 @@ describe('createPeerClient', () => {
       ['lists', '[]'],
       ['numbers', '1'],
     ] as const)
-      it(`reads no document of millions of ${what}, which would take its memory`, async () => {
+      it(`rejects a document with millions of ${what}, which would take its memory`, async () => {
         const crowd = `{"kind":"APIGroupDiscoveryList","items":[${`${unit},`.repeat(4_000_000)}${unit}]}`;
         const result = await fetchFrom({ '/api': core, '/apis': sendText(200, crowd) });
         expect(result).to.include({ kind: 'failed', reason: 'Malformed' });
         expect(result).to.have.property('message').that.includes('/apis is too large: it has more than');
       });
 
-    it('cuts a peer off that sends slowly for ever', async () => {
+    it('cuts off a peer that sends slowly for ever', async () => {
       const result = await fetchFrom({ '/api': core, '/apis': sendSlowly }, { timeoutMs: 200 });
       expect(result).to.include({ kind: 'failed', reason: 'Timeout' });
     });
 
-    it('delays no peer because of another that hangs', async () => {
+    it('does not delay a peer because another one hangs', async () => {
       const hanging = await startPeer({ '/api': sendNothing, '/apis': sendNothing });
       const healthy = await startPeer({ '/api': core, '/apis': sendJson(appsList()) });
       const peers = newClient();
@@ -429,7 +429,7 @@ describe('createPeerClient', () => {
       await Promise.allSettled(stuck);
     });
 
-    it('fails at once where nobody listens', async () => {
+    it('fails at once if no server listens', async () => {
       const result = await newClient({ timeoutMs: 300 }).fetchDiscovery('127.0.0.1:1', undefined, signal);
       expect(result).to.include({ kind: 'failed', reason: 'Unreachable' });
     });
@@ -456,12 +456,12 @@ describe('createPeerClient', () => {
       return peers.detectPeerAggregation(peer.address, fetched.documents, signal);
     };
 
-    it('is true where the document without nopeer has more to it', async () => {
+    it('is true if the document without nopeer has more groups', async () => {
       const both = { ...appsList(), items: [...appsList().items, { metadata: { name: 'batch' }, versions: [] }] };
       expect(await detect(sendJson(both, '"merged"'))).to.equal(true);
     });
 
-    it('is false where both documents are one', async () => {
+    it('is false if both documents are the same', async () => {
       expect(await detect(sendJson(appsList(), '"own"'))).to.equal(false);
       expect(await detect(sendJson(appsList(), '"other"'))).to.equal(false);
     });
@@ -478,11 +478,11 @@ describe('createPeerClient', () => {
     const versionOf = async (respond: Respond) =>
       newClient().fetchVersion((await startPeer({ '/version': respond })).address, signal);
 
-    it('gives the version that the server states', async () => {
+    it('returns the version that the server reports', async () => {
       expect(await versionOf(sendJson({ gitVersion: 'v1.36.3+k3s1' }))).to.deep.equal({ version: 'v1.36.3+k3s1' });
     });
 
-    it('gives the version that the server emulates, unless it is its own or none', async () => {
+    it("returns the emulated version, unless it is the server's own or missing", async () => {
       const emulating = (emulationMajor: unknown, emulationMinor: unknown) =>
         versionOf(sendJson({ gitVersion: 'v1.36.3', emulationMajor, emulationMinor }));
       expect(await emulating('1', '33')).to.deep.equal({ version: 'v1.36.3', emulatedVersion: '1.33' });
@@ -496,7 +496,7 @@ describe('createPeerClient', () => {
         expect(await emulating(major, minor)).to.deep.equal({ version: 'v1.36.3' });
     });
 
-    it('gives nothing for what is no version', async () => {
+    it('returns nothing for invalid versions', async () => {
       for (const value of [null, {}, { gitVersion: 7 }, { gitVersion: 'v1 <b>' }, { gitVersion: 'v'.repeat(65) }])
         expect(await versionOf(sendJson(value))).to.equal(undefined);
       expect(await versionOf(sendText(500, ''))).to.equal(undefined);
@@ -516,7 +516,7 @@ describe('createPeerClient', () => {
       },
     };
 
-    it('gives the hash of each group-version, and what is known if nothing changed', async () => {
+    it('returns the hash of each group-version, and the known hashes if nothing changed', async () => {
       const peer = await startPeer({ '/openapi/v3': sendJson(index, '"one"') });
       const schemas = await newClient().fetchSchemas(peer.address, undefined, signal);
       expect([...(schemas?.hashes ?? [])]).to.deep.equal([
@@ -526,7 +526,7 @@ describe('createPeerClient', () => {
       expect(await newClient().fetchSchemas(peer.address, schemas, signal)).to.equal(schemas);
     });
 
-    it('gives nothing for what is no index', async () => {
+    it('returns nothing for a document that is not an index', async () => {
       for (const respond of [
         sendJson({ paths: null }),
         sendJson([]),
@@ -540,7 +540,7 @@ describe('createPeerClient', () => {
     });
   });
 
-  it('closes the connections to all addresses but those that it is to keep', async () => {
+  it('closes the connections to all addresses except those to keep', async () => {
     const [kept, left] = await Promise.all([
       startPeer({ '/readyz': sendText(200, 'ok') }),
       startPeer({ '/readyz': sendText(200, 'ok') }),

@@ -115,7 +115,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
   });
   after(() => new Promise((resolve) => server.close(resolve)));
 
-  it('reuses the connection that became idle last, and sends nothing that was not asked for', async () => {
+  it('reuses the connection that became idle last, and sends nothing unasked', async () => {
     script = answer(okAnswer);
     expect(await ask({ rawHeaders: ['Host', 'h', 'X', ''] })).to.include({ status: 200, body: 'ok', fault: undefined });
     await ask();
@@ -125,7 +125,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     );
   });
 
-  it('gives concurrent requests a connection each, and keeps watches and short requests apart', async () => {
+  it('gives each concurrent request its own connection, and separates watches from short requests', async () => {
     script = answer(okAnswer);
     await Promise.all([ask(), ask()]);
     await ask({ longRunning: true });
@@ -133,7 +133,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     expect(transport.connections()).to.deep.equal({ short: 2, long: 1 });
   });
 
-  it('answers a flood of requests without drowning the server in handshakes', async () => {
+  it('serves a flood of requests without flooding the server with handshakes', async () => {
     script = answer(okAnswer);
     let shaking = 0;
     let most = 0;
@@ -151,7 +151,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     expect(sockets.length).to.be.below(400);
   });
 
-  it('sends nobody who waits for a connection after one that failed', async () => {
+  it('uses no new connection for waiting requests after a failed one', async () => {
     const silent = createTcpServer((socket) => connections.add(socket));
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
     let accepted = 0;
@@ -187,7 +187,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     expect(accepted).to.be.at.most(maxHandshakes);
   });
 
-  it('reads an answer that comes byte by byte, empty values and repeated fields included', async () => {
+  it('reads an answer that arrives byte by byte, with empty values and repeated fields', async () => {
     script = (socket) => {
       const text =
         'HTTP/1.1 200 OK\r\nA: 1\r\nE:\r\nF: \r\nA: 2\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nT: t\r\n\r\n';
@@ -216,7 +216,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     expect((await ask()).body === body).to.equal(true);
   });
 
-  it('drops framing from trailers', async () => {
+  it('removes framing fields from trailers', async () => {
     script = answer(
       'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 5\r\nHost: h\r\nX: y\r\n\r\n',
     );
@@ -238,7 +238,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     expect(sockets).to.have.length(1);
   });
 
-  it('does not use a connection again that the server wants closed', async () => {
+  it('does not reuse a connection that the server wants closed', async () => {
     for (const text of [
       'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok',
       'HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok',
@@ -256,7 +256,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     'a body where there must be none': 'HTTP/1.1 204 No Content\r\n\r\nok',
   };
   for (const [what, text] of Object.entries(extra))
-    it(`never uses a connection again after ${what}`, async () => {
+    it(`never reuses a connection after ${what}`, async () => {
       script = answer(text);
       expect((await ask()).fault).to.equal(undefined);
       script = answer(okAnswer);
@@ -264,7 +264,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
       expect(sockets).to.have.length(2);
     });
 
-  it('never uses a connection again that spoke while it was idle', async () => {
+  it('never reuses a connection that received bytes while idle', async () => {
     script = answer(okAnswer);
     await ask();
     const closed = new Promise((resolve) => sockets[0]?.once('end', resolve));
@@ -303,7 +303,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     'interim answers without end': 'HTTP/1.1 103 X\r\n\r\n'.repeat(50),
   };
   for (const [what, text] of Object.entries(broken))
-    it(`uses no connection again whose server has said ${what}`, async () => {
+    it(`does not reuse a connection whose server has sent ${what}`, async () => {
       script = answer(text);
       const { fault } = await ask();
       expect(fault).to.include({ kind: 'answer', sent: true });
@@ -312,7 +312,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
       expect(sockets).to.have.length(2);
     });
 
-  it('says that a truncated answer is one, however it is delimited', async () => {
+  it('reports a truncated answer, however it is delimited', async () => {
     for (const text of [
       'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nha',
       'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nha',
@@ -323,7 +323,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     }
   });
 
-  it('says that nothing was sent where nothing could be', async () => {
+  it('reports that nothing was sent if nothing could be sent', async () => {
     const away = { ...target(), address: '127.0.0.1:1' };
     const fault = await new Promise<Fault>((resolve) => {
       const nothing = () => {};
@@ -352,7 +352,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
       expect(sockets).to.have.length(0);
     });
 
-  it('sends bodies of known length as they are, and others in chunks', async () => {
+  it('sends bodies of known length unchanged, and others in chunks', async () => {
     script = (socket, all) => {
       if (all.endsWith('0\r\n\r\n') || all.endsWith('hello')) socket.write(okAnswer);
     };
@@ -363,7 +363,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     expect(sockets).to.have.length(1);
   });
 
-  it('ends a request whose body does not keep its word, and the connection with it', async () => {
+  it('ends a request whose body breaks its declared length, and the connection with it', async () => {
     script = () => {};
     for (const length of ['3', '9']) {
       const body = pieces('he', 'llo');
@@ -374,7 +374,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     expect(received.join()).not.to.include('hello');
   });
 
-  it('reads a body only as fast as the server takes it', async () => {
+  it('reads a body only as fast as the server accepts it', async () => {
     script = (socket) => socket.pause();
     let taken = 0;
     async function* endless(): AsyncGenerator<Buffer> {
@@ -394,7 +394,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     expect((await outcome).fault).to.include({ kind: 'aborted', sent: true });
   });
 
-  it('does not use a connection again whose request was answered before it was sent', async () => {
+  it('does not reuse a connection whose request was answered before it was sent', async () => {
     script = (socket) => socket.write('HTTP/1.1 413 X\r\nContent-Length: 0\r\n\r\n');
     let release = () => {};
     async function* stuck(): AsyncGenerator<Buffer> {
@@ -410,7 +410,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     expect(sockets).to.have.length(2);
   });
 
-  it('passes interim answers on, and waits for 100 where the body does', async () => {
+  it('passes interim answers on, and waits for 100 if the body does', async () => {
     let goOn = () => {};
     async function* patient(): AsyncGenerator<Buffer> {
       await new Promise<void>((resolve) => {
@@ -430,7 +430,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     expect(await outcome).to.include({ status: 200, body: 'ok' });
   });
 
-  it('hands the socket of an upgrade over with what has come already, half-close kept', async () => {
+  it('hands over the socket of an upgrade with the bytes received so far, and keeps it half-closed', async () => {
     script = (socket, all) => {
       if (all.includes('Upgrade: spdy') && all.endsWith('\r\n\r\n'))
         socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: spdy\r\n\r\nfirst');
@@ -449,7 +449,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     await eventually(() => transport.connections().long === 0);
   });
 
-  it('holds the server back while paused', async () => {
+  it('slows the server down while paused', async () => {
     let written = 0;
     script = (socket) => {
       socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n');
@@ -474,7 +474,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     expect((await outcome).fault?.kind).to.equal('aborted');
   });
 
-  it('gives up on a short request that gets no answer, and waits for a watch', async () => {
+  it('gives up a short request without an answer, but not a watch', async () => {
     transport = create({ shortTimeoutMs: 500 });
     script = () => {};
     const watch = start({ longRunning: true });
@@ -484,7 +484,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     await watch.outcome;
   });
 
-  it('forgets a server to which no connection has stood for long, and certificates that were replaced', async () => {
+  it('forgets a server without a connection for long, and replaced certificates', async () => {
     const { setFlagsFromString } = await import('node:v8');
     const { runInNewContext } = await import('node:vm');
     setFlagsFromString('--expose-gc');
@@ -503,7 +503,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     expect((await ask()).body, 'and asks it again all the same').to.equal('ok');
   });
 
-  it('probes with no credential over one connection, and tells a refusal and a lost etcd from readiness', async () => {
+  it('probes without a credential over one connection, and distinguishes a refusal and a lost etcd from readiness', async () => {
     for (const [status, text, found] of [
       [200, 'ok', 'ready'],
       [401, '', 'refused'],
@@ -535,7 +535,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
   const withToken = (ownToken: () => Promise<string | undefined>) => create({ probeTimeoutMs: 200, ownToken });
   const tokensSent = () => received.join('').match(/(?<=^Authorization: ).*(?=\r$)/gm) ?? [];
 
-  it('probes with its own token who refuses everybody without one, and from then on at once', async () => {
+  it('probes with its own token a server that refuses anonymous requests, and then at once', async () => {
     transport = withToken(async () => 'own');
     for (const [answers, found] of [
       [{ none: '403 ', own: '403 ' }, 'refused'],
@@ -556,7 +556,7 @@ describe('the HTTP/1.1 client for kube-apiservers', function () {
     ['cannot be read', () => Promise.reject(new Error('no such file'))],
     ['is not read in time', () => new Promise<undefined>(() => {})],
   ] as const)
-    it(`takes a refusal for what it is where its own token ${title}`, async () => {
+    it(`takes a refusal as such if its own token ${title}`, async () => {
       transport = withToken(read);
       script = answerByToken({ own: '200 ok' });
       expect(await transport.probe(target())).to.equal('refused');

@@ -63,7 +63,7 @@ async function fromPlugin(port: number, caPem: string): Promise<void> {
   if (inspection.kind !== 'verified') throw new Error(inspection.message);
 }
 
-describe('what a CA file makes trusted, as in Go', function () {
+describe('the trust that a CA file gives, as in Go', function () {
   this.timeout(60_000);
   let cases: TrustCase[] = [];
   const servers: Server[] = [];

@@ -96,7 +96,7 @@ describe('the workers of a proxy', () => {
   const state = (workers: ReturnType<typeof startWorkers>) =>
     workers.checks().map(({ name, ok }) => `${name} ${ok ? 'ok' : 'failed'}`);
 
-  it('fail a check of their own after three missed reports, until they report again', async () => {
+  it('fail their own check after three missed reports, until they report again', async () => {
     const workers = start(2);
     for (const one of children) one.serve();
     await clock.advance(1_000);
@@ -132,7 +132,7 @@ describe('the workers of a proxy', () => {
     expect(state(workers)[1]).to.equal('worker-2-answers ok');
   });
 
-  it('are no trouble before they serve, and while they are replaced', async () => {
+  it('cause no failure before they serve, and while they are replaced', async () => {
     const workers = start();
     child(0).hang();
     await clock.advance(60_000);
@@ -153,7 +153,7 @@ describe('the workers of a proxy', () => {
     expect(state(workers)).to.deep.equal(['worker-2-table ok', 'worker-2-answers ok']);
   });
 
-  it('that cannot make a report miss it, and are asked again', async () => {
+  it('miss a report that they cannot make, and are asked again', async () => {
     const workers = start();
     child(0).serve();
     child(0).report = () => undefined;
@@ -164,7 +164,7 @@ describe('the workers of a proxy', () => {
     expect(state(workers)).to.include('worker-2-answers ok');
   });
 
-  it('keep what they have counted while they are late and after they were replaced, but no gauges', async () => {
+  it('keep their counters while they are late and after they were replaced, but no gauges', async () => {
     const workers = start();
     const read = async () => {
       const text = workers.metrics([]);

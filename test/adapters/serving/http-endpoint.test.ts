@@ -27,7 +27,7 @@ describe('serveEndpoint', () => {
     return { endpoint, get };
   }
 
-  it('says ok while every check is', async () => {
+  it('answers ok while every check succeeds', async () => {
     const { get } = await serve([well]);
     for (const path of ['/healthz', '/livez', '/readyz', '/readyz/leases', '/readyz/ping'])
       expect(await get(path), path).to.include({ status: 200, text: 'ok' });
@@ -74,7 +74,7 @@ describe('serveEndpoint', () => {
     expect(answer.headers.get('content-type')).to.match(/^text\/plain; version=0\.0\.4/);
   });
 
-  it('answers 500 when the metrics cannot be made, without their error', async () => {
+  it('answers 500 without error details when the metrics cannot be made', async () => {
     const { get } = await serve([], { metrics: () => Promise.reject(new Error('inner')) });
     expect(await get('/metrics')).to.include({ status: 500, text: 'internal error\n' });
   });
@@ -89,7 +89,7 @@ describe('serveEndpoint', () => {
     expect(await get('/readyz', { method: 'HEAD' })).to.include({ status: 200, text: '' });
   });
 
-  it('stops listening when told, by either way', async () => {
+  it('stops listening when told, in both ways', async () => {
     const first = await serve([]);
     await first.get('/healthz');
     await first.endpoint.close();
@@ -100,7 +100,7 @@ describe('serveEndpoint', () => {
     for (const { get } of [first, second]) expect(await get('/healthz').catch(() => 'closed')).to.equal('closed');
   });
 
-  it('says at once when it cannot listen', async () => {
+  it('fails at once when it cannot listen', async () => {
     const { endpoint } = await serve([]);
     const attempt = (bindAddress: string) => serve([], { bindAddress }).then(String, (error: Error) => error.message);
     expect(await attempt(endpoint.address)).to.contain('EADDRINUSE');

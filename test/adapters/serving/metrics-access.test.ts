@@ -30,7 +30,7 @@ function fakeReviews() {
 const prometheus = { token: 'prometheus', delegated: false };
 
 describe('access to metrics', () => {
-  it('is for those whom the cluster knows and lets get the path', async () => {
+  it('is for users that the cluster knows and that may get the path', async () => {
     const { client } = fakeReviews();
     const review = createReviewAccess(client, systemClock);
     expect(await review(prometheus, '/metrics')).to.equal('allowed');
@@ -55,7 +55,7 @@ describe('access to metrics', () => {
     );
   });
 
-  it('is asked for ten strangers a second and no more, while those who were known are still let in', async () => {
+  it('asks about at most ten strangers a second, while known users still get in', async () => {
     const { client, asked } = fakeReviews();
     let now = 0;
     const review = createReviewAccess(client, { ...systemClock, now: () => now });
@@ -72,7 +72,7 @@ describe('access to metrics', () => {
     expect(await review({ token: 'visitor', delegated: false }, '/metrics')).to.equal('forbidden');
   });
 
-  it('is asked for once in ten seconds per token and path, also for those who ask at once', async () => {
+  it('asks once in ten seconds per token and path, even for simultaneous requests', async () => {
     const { client, asked } = fakeReviews();
     let now = 0;
     const review = createReviewAccess(client, { ...systemClock, now: () => now });
@@ -95,7 +95,7 @@ describe('access to metrics', () => {
     expect(await review(prometheus, '/metrics')).to.equal('allowed');
   });
 
-  it('goes over TLS by a certificate that the process signs for itself', async () => {
+  it('goes over TLS with a self-signed certificate of the process', async () => {
     const stopping = new AbortController();
     const { client } = fakeReviews();
     const pair = createSelfSignedCertificate('host.example', systemClock.now());

@@ -16,8 +16,8 @@ const writers: Readonly<Record<string, (origin: typeof target, request: HttpRequ
 };
 
 for (const [name, write] of Object.entries(writers))
-  describe(`${name} of fields that were written before`, () => {
-    it('makes the same as of new ones, for another path too', () => {
+  describe(`${name} from fields that were written before`, () => {
+    it('equals one from new fields, for another path too', () => {
       const written = new WrittenFields();
       write(target, request(written));
       expect(written.size).to.be.above(0);
@@ -26,14 +26,14 @@ for (const [name, write] of Object.entries(writers))
       );
     });
 
-    it('names the server that is asked', () => {
+    it('names the requested server', () => {
       const written = new WrittenFields();
       write(target, request(written));
       const head = write({ address: '10.0.0.2:6443' }, request(written));
       expect(head).to.have.property('text').that.includes('10.0.0.2:6443');
     });
 
-    it('still refuses a path that is none, and remembers nothing that is not fit', () => {
+    it('still refuses an invalid path, and remembers nothing invalid', () => {
       const written = new WrittenFields();
       write(target, request(written));
       expect(write(target, request(written, { path: '/a b' })).kind).to.equal('bad');

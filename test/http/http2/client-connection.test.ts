@@ -92,7 +92,7 @@ describe('the client’s side of HTTP/2', function () {
   const head = (...fields: (readonly [string, string])[]) => literals([[':status', '200'], ...fields]);
   const whole = endHeaders | endStream;
 
-  it('takes whole answers: with a body, interim answers and trailers, without, in several frames', async () => {
+  it('accepts whole answers: with a body, interim answers and trailers, without, in several frames', async () => {
     const { connection, peer } = await connect();
     const answers = [ask(connection), ask(connection), ask(connection), ask(connection, { isHead: true })];
     const long = head(['x', 'a'.repeat(100)]);
@@ -122,7 +122,7 @@ describe('the client’s side of HTTP/2', function () {
     expect(connection.size()).to.equal(0);
   });
 
-  it('leaves out of an answer what is about a connection, which Go’s server sends where a handler sets it', async () => {
+  it('removes the fields of an answer about the connection, which Go’s server sends if a handler sets them', async () => {
     const { connection, peer } = await connect();
     const answer = ask(connection);
     await new Promise((resolve) => setImmediate(resolve));
@@ -175,7 +175,7 @@ describe('the client’s side of HTTP/2', function () {
     'its end': Buffer.alloc(0),
   };
   for (const [name, bytes] of Object.entries(broken))
-    it(`takes nothing for whole of an answer with ${name}`, async () => {
+    it(`does not accept an answer with ${name} as whole`, async () => {
       const { connection, peer } = await connect();
       // A caller that does not read opens no window again.
       const seen = ask(connection, { wants: name !== 'more than the window of a stream' });
@@ -188,7 +188,7 @@ describe('the client’s side of HTTP/2', function () {
       expect(connection.size()).to.equal(0);
     });
 
-  it('tells what a server refused or never looked at from what it may have carried out', async () => {
+  it('distinguishes requests that a server refused or never processed from those that it may have carried out', async () => {
     const { connection, peer } = await connect();
     const [first, second, third] = [ask(connection), ask(connection), ask(connection)];
     await new Promise((resolve) => setImmediate(resolve));
@@ -207,7 +207,7 @@ describe('the client’s side of HTTP/2', function () {
     await once(peer, 'end');
   });
 
-  it('takes no answer to what was not sent yet for one', async () => {
+  it('does not accept an answer to a request that was not sent yet', async () => {
     const { connection, peer } = await connect();
     const first = ask(connection);
     await new Promise((resolve) => setImmediate(resolve));
@@ -228,7 +228,7 @@ describe('the client’s side of HTTP/2', function () {
     expect(second).to.deep.include({ status: 0, body: '', closed: [false] });
   });
 
-  it('takes back only so much from one server’s connection, and then uses another', async () => {
+  it('takes back a limited number of requests from one server’s connection, and then uses another', async () => {
     const { connection, peer } = await connect();
     const running = ask(connection);
     for (let count = 0; count < 100; count++) {
@@ -244,13 +244,13 @@ describe('the client’s side of HTTP/2', function () {
     expect(running.closed).to.deep.equal([true]);
   });
 
-  it('closes its socket to a server that broke a rule, though that one keeps its side open', async () => {
+  it('closes its socket to a server that broke the protocol, even if the server keeps its side open', async () => {
     const { peer, socket } = await connect();
     peer.write(frame(ping, 0, 1, Buffer.alloc(8)));
     await once(socket, 'close');
   });
 
-  it('opens no more streams than the server takes, and knows when it does not answer pings', async () => {
+  it('opens no more streams than the server accepts, and notices when it answers no pings', async () => {
     const { connection, peer } = await connect(frame(frameTypes.settings, 0, 0, Buffer.from([0, 3, 0, 0, 0, 2])));
     ask(connection);
     expect(connection.hasRoom()).to.equal(true);
@@ -262,7 +262,7 @@ describe('the client’s side of HTTP/2', function () {
     await eventually(() => connection.ping());
   });
 
-  it('survives any bytes of a server: each request ends once, and whole only if its answer was', async () => {
+  it('survives any bytes of a server: each request ends once, and is whole only if its answer was', async () => {
     const random = seededRandom(13);
     const below = (most: number) => Math.floor(random() * most);
     const base = Buffer.concat([

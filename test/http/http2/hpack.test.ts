@@ -30,7 +30,7 @@ describe('HPACK', () => {
     ...['set-cookie', 'foo=ASDJKHQKBZXOQWEOPIUAXQWEOIU; max-age=3600; version=1'],
   ];
 
-  it('reads the requests of the RFC, plain and by Huffman’s code', () => {
+  it('reads the requests of the RFC, plain and Huffman-coded', () => {
     const plain = [
       '828684410f7777772e6578616d706c652e636f6d',
       '828684be58086e6f2d6361636865',
@@ -44,7 +44,7 @@ describe('HPACK', () => {
     for (const blocks of [plain, coded]) expect(readAll(blocks)).to.deep.equal([first, second, third]);
   });
 
-  it('reads the answers of the RFC, where a small table forgets', () => {
+  it('reads the answers of the RFC, with a small table that evicts', () => {
     const plain = [
       '4803333032580770726976617465611d4d6f6e2c203231204f637420323031332032303a31333a323120474d546e1768747470733a2f2f7777772e6578616d706c652e636f6d',
       '4803333037c1c0bf',
@@ -60,7 +60,7 @@ describe('HPACK', () => {
       expect(readAll([`3fe101${one}`, ...rest])).to.deep.equal([answers('302'), answers('307'), last]);
   });
 
-  it('refuses what cannot be read', () => {
+  it('refuses invalid blocks', () => {
     const broken = {
       'an index of nothing': ['80', 'be', 'c0', 'ff00ff'],
       'a number without end': ['ffffffffffffffff00', 'ff', '7fffffffffff0f'],
@@ -73,7 +73,7 @@ describe('HPACK', () => {
       for (const block of blocks) expect(readAll([block]), `${what}: ${block}`).to.deep.equal([undefined]);
   });
 
-  it('reads any prefix of a list as that of one, or not at all', () => {
+  it('reads any prefix of a block like the block, or not at all', () => {
     const block = '828684418cf1e3c2e5f23a6ba0ab90f4ff5886a8eb10649cbf408825a849e95ba97d7f8925a849e95bb8e8b4bf';
     const whole = readAll([block])[0] ?? [];
     for (let end = 0; end <= block.length; end += 2) {
@@ -82,7 +82,7 @@ describe('HPACK', () => {
     }
   });
 
-  it('marks names and values that must not be passed on, also where they are only remembered', () => {
+  it('marks never-indexed names and values, even in indexed fields', () => {
     const literal = (name: string, value: string) =>
       [0x40, name.length, ...Buffer.from(name, 'latin1'), value.length, ...Buffer.from(value, 'latin1')]
         .map((byte) => byte.toString(16).padStart(2, '0'))
@@ -108,7 +108,7 @@ describe('HPACK', () => {
     expect(readAll([literal('x', ' a b\t')])).to.deep.equal([['x', 'a b']]);
   });
 
-  it('reads a value of nothing but space inside in no more time than any other', () => {
+  it('reads a value of only spaces in no more time than any other', () => {
     // Quadratic work would take minutes here.
     const value = Buffer.from(`a${' '.repeat(500_000)}b `);
     const length = [
@@ -123,7 +123,7 @@ describe('HPACK', () => {
     expect(decoder.fields[1]).to.have.length(500_002);
   });
 
-  it('holds no more of a list than the limits, however often one byte repeats a long field', () => {
+  it('keeps a list within the limits, however often one byte repeats a long field', () => {
     const decoder = new HpackDecoder(limits);
     const long = Buffer.concat([Buffer.from([0x40, 1, 0x78, 0x7f, 0xa1, 0x1e]), Buffer.alloc(4000, 'a')]);
     expect(decoder.read(long, 0, long.length)).to.equal(true);
@@ -135,7 +135,7 @@ describe('HPACK', () => {
     expect(decoder.excess).to.equal(undefined);
   });
 
-  it('writes what it reads, by the static table’s names and as texts of any length', () => {
+  it('reads its own output, with names of the static table and texts of any length', () => {
     const fields = [
       ...['Content-Type', 'application/json', 'X-Kubernetes-Pf-Flowschema-Uid', 'a'.repeat(126), 'etag', '"x"'],
       ...['warning', 'b'.repeat(127), 'x', 'c'.repeat(255), 'y', 'd'.repeat(20_000), 'z', '', 'latin', '\xe9'],
@@ -152,7 +152,7 @@ describe('HPACK', () => {
     }
   });
 
-  it('writes nothing that is about one connection, and nothing that could be read in two ways', () => {
+  it('writes no connection-specific field, and nothing that could be read in two ways', () => {
     expect(
       encodeFields(['Connection', 'close', 'Transfer-Encoding', 'chunked', 'Keep-Alive', '1', 'Upgrade', 'a']),
     ).to.equal('');
@@ -167,7 +167,7 @@ describe('HPACK', () => {
       expect(encodeFields(fields)).to.equal(undefined);
   });
 
-  it('decodes each byte by Huffman’s code, and no end mark', () => {
+  it('decodes each byte by the Huffman code, and no end mark', () => {
     // The codes of RFC 7541, appendix B, for bytes with codes of increasing length.
     const codes = {
       '0': '00000',

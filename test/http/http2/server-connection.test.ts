@@ -127,7 +127,7 @@ describe('the server’s side of HTTP/2', function () {
     }
   }
 
-  it('reads little from a client that goes on sending after its connection has ended', async () => {
+  it('reads little from a client that continues to send after its connection has ended', async () => {
     const client = tcpConnect({ port, host: '127.0.0.1' });
     client.on('error', () => {});
     await once(client, 'connect');
@@ -158,7 +158,7 @@ describe('the server’s side of HTTP/2', function () {
     return client;
   };
 
-  it('reads one head at each turn that it gets, and forgets nothing that comes meanwhile', async () => {
+  it('reads one head in each turn, and loses nothing that arrives meanwhile', async () => {
     let turns = 0;
     hasTurn = () => turns-- > 0;
     const client = await connectPlainly();
@@ -201,7 +201,7 @@ describe('the server’s side of HTTP/2', function () {
       client.destroy();
     });
 
-  it('reads nothing more of whoever has cost too much', async () => {
+  it('reads nothing more from a client that has cost too much', async () => {
     const client = await connectPlainly();
     const block = Buffer.concat(Array.from({ length: 1_100 }, () => frame(0xee, 0, 0)));
     client.write(block);
@@ -210,7 +210,7 @@ describe('the server’s side of HTTP/2', function () {
     client.destroy();
   });
 
-  it('reads less than a hundred megabytes of DATA for a stream that it has ended', async () => {
+  it('reads less than a hundred megabytes of DATA for an ended stream', async () => {
     const client = await connectPlainly();
     client.write(frame(frameTypes.headers, 4, 1, literals(requestFields([[':method', 'POST']]))));
     await eventually(() => seen[0]?.closed === true);
@@ -226,7 +226,7 @@ describe('the server’s side of HTTP/2', function () {
     client.destroy();
   });
 
-  it('reads what Node’s client writes: any fields, in one frame or several, known or new', async () => {
+  it('reads the output of Node’s client: any fields, in one frame or several, known or new', async () => {
     const below = randomBelow(7);
     const names = Array.from({ length: 40 }, (_, at) => `x-field-${at}`);
     const text = (most: number) =>
@@ -249,7 +249,7 @@ describe('the server’s side of HTTP/2', function () {
     expect(faults).to.deep.equal([]);
   });
 
-  it('moves bodies both ways, whole and within the windows of either side, with many streams at once', async () => {
+  it('moves bodies both ways, complete and within both sides’ windows, with many streams at once', async () => {
     const below = randomBelow(11);
     wants = (request) => {
       // Pauses from time to time, and continues a little later.
@@ -313,7 +313,7 @@ describe('the server’s side of HTTP/2', function () {
     expect(new Set(seen.map(({ closed }) => closed))).to.deep.equal(new Set([true]));
   });
 
-  it('holds little of a body that nobody reads, and lets others pass by it', async () => {
+  it('holds little of a body that no handler reads, and lets others pass', async () => {
     wants = ({ path }) => path !== '/slow';
     answer = () => {};
     await withNode(async (session) => {
@@ -329,7 +329,7 @@ describe('the server’s side of HTTP/2', function () {
     });
   });
 
-  it('holds no more of all bodies of a connection together than it may', async () => {
+  it('holds no more of all bodies of a connection together than permitted', async () => {
     wants = () => false;
     answer = () => {};
     await withNode(async (session) => {
@@ -352,7 +352,7 @@ describe('the server’s side of HTTP/2', function () {
     });
   });
 
-  it('makes whoever writes to a client that does not read wait, and holds little for it', async () => {
+  it('slows down a writer whose client does not read, and holds little for it', async () => {
     let written = 0;
     answer = ({ stream }) => {
       stream.begin(encodeStatus(200));
@@ -369,7 +369,7 @@ describe('the server’s side of HTTP/2', function () {
     });
   });
 
-  it('tells a client that still sends after the whole answer to stop, without calling it an error', async () => {
+  it('tells a client that still sends after the whole answer to stop, without an error', async () => {
     answer = ({ stream }) => {
       stream.begin(encodeStatus(413));
       stream.end(Buffer.from('enough'));
@@ -389,7 +389,7 @@ describe('the server’s side of HTTP/2', function () {
     expect(faults).to.deep.equal([]);
   });
 
-  it('takes back what it drops of bodies that nobody wants any more, so that later ones find room', async () => {
+  it('gives back the windows of dropped bodies, so that later ones have room', async () => {
     answer = ({ stream }) => {
       stream.begin(encodeStatus(413));
       stream.end();
@@ -413,7 +413,7 @@ describe('the server’s side of HTTP/2', function () {
     client.socket.destroy();
   });
 
-  it('holds nothing against clients that were answered early, many at once, and had sent on meanwhile', async () => {
+  it('holds nothing against clients that got many early answers and had sent on meanwhile', async () => {
     answer = ({ stream }) => {
       stream.begin(encodeStatus(429));
       stream.end();
@@ -437,7 +437,7 @@ describe('the server’s side of HTTP/2', function () {
     client.socket.destroy();
   });
 
-  it('refuses what a client opens before it knows how much it may, and ends no connection for it', async () => {
+  it('refuses streams beyond the limit that a client does not know yet, without ending the connection', async () => {
     maxStreams = 20;
     answer = () => {};
     await withNode(async (session) => {
@@ -458,7 +458,7 @@ describe('the server’s side of HTTP/2', function () {
     expect(faults).to.deep.equal([]);
   });
 
-  it('tells of no answer that it was sent whole when the socket was gone', async () => {
+  it('reports no answer as sent if the socket was gone', async () => {
     answer = ({ stream }) => {
       stream.begin(encodeStatus(200));
       stream.end(Buffer.from('answer'));
@@ -470,7 +470,7 @@ describe('the server’s side of HTTP/2', function () {
     expect(seen[0]?.closed).to.equal(false);
   });
 
-  it('ends one connection, and no more, when whoever uses it throws', async () => {
+  it('ends only the one connection whose handler throws', async () => {
     answer = () => {
       throw new Error('a fault of ours');
     };
@@ -485,7 +485,7 @@ describe('the server’s side of HTTP/2', function () {
     await withNode(async (session) => void (await once(session.request({ ':path': '/' }), 'response')));
   });
 
-  it('writes to clients that remember nothing', async () => {
+  it('writes to clients without a dynamic table', async () => {
     await withNode(
       async (session) => {
         for (let turn = 0; turn < 3; turn++) {
@@ -549,7 +549,7 @@ describe('the server’s side of HTTP/2', function () {
   };
   const more = (stream: number, bytes: number) => frame(frameTypes.windowUpdate, 0, stream, window(bytes).subarray(2));
 
-  it('sends to the byte what the windows of the connection and of each stream allow', async () => {
+  it('sends exactly as many bytes as the windows of the connection and of each stream permit', async () => {
     answer = ({ stream }) => {
       stream.begin(encodeStatus(200));
       stream.end(Buffer.alloc(500_000));
@@ -573,7 +573,7 @@ describe('the server’s side of HTTP/2', function () {
     client.socket.destroy();
   });
 
-  it('gives streams their turns, so that none starves where the connection’s window or the socket is short', async () => {
+  it('gives streams turns, so that none starves if the connection’s window or the socket is short', async () => {
     answer = ({ stream, path }) => {
       stream.begin(encodeStatus(200));
       if (path === '/watch') stream.write(Buffer.from('an event'));
@@ -604,7 +604,7 @@ describe('the server’s side of HTTP/2', function () {
     client.socket.destroy();
   });
 
-  it('heeds the last of many windows in one frame', async () => {
+  it('obeys the last of many windows in one frame', async () => {
     answer = ({ stream }) => {
       stream.begin(encodeStatus(200));
       stream.end(Buffer.alloc(500_000));
@@ -624,7 +624,7 @@ describe('the server’s side of HTTP/2', function () {
     client.socket.destroy();
   });
 
-  it('puts no more into a socket that is not read than a little', async () => {
+  it('puts only a little into a socket that is not read', async () => {
     answer = ({ stream }) => {
       stream.begin(encodeStatus(200));
       stream.end(Buffer.alloc(32 * 1024 * 1024));
@@ -665,7 +665,7 @@ describe('the server’s side of HTTP/2', function () {
     return JSON.stringify(all);
   }
 
-  it('reads the same whatever pieces it comes in', async () => {
+  it('reads the same in any division into pieces', async () => {
     const below = randomBelow(3);
     const padded = Buffer.concat([Buffer.from([7]), literals(requestFields([['x', 'padded']])), Buffer.alloc(7)]);
     const block = literals(requestFields([['x', 'a'.repeat(100)]]));
@@ -691,7 +691,7 @@ describe('the server’s side of HTTP/2', function () {
     expect(faults).to.deep.equal([]);
   });
 
-  it('survives any bytes: what is changed at random ends the connection, or is a request, or nothing', async () => {
+  it('survives any bytes: random changes end the connection, or are a request, or nothing', async () => {
     const below = randomBelow(5);
     const base = Buffer.concat([
       Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { loadRequestParsers } from '../../../src/http/llhttp/request-parser.ts';
 
-describe('the parser of requests', () => {
+describe('the request parser', () => {
   const parsers = loadRequestParsers();
 
   /** The result of parsing a head at once, or byte by byte. */
@@ -22,7 +22,7 @@ describe('the parser of requests', () => {
   for (const byByte of [false, true]) {
     const how = byByte ? 'byte by byte' : 'at once';
 
-    it(`knows the version of a head with and without fields that comes ${how}`, () => {
+    it(`knows the version of a head with and without fields that arrives ${how}`, () => {
       for (const version of ['1.0', '1.1'])
         for (const rawHeaders of [[], ['Host', 'a']]) {
           const fields = rawHeaders.length === 0 ? '' : 'Host: a\r\n';
@@ -36,7 +36,7 @@ describe('the parser of requests', () => {
         }
     });
 
-    it(`takes no other line for one of HTTP/1.1 in a head without fields that comes ${how}`, () => {
+    it(`accepts no other line as HTTP/1.1 in a head without fields that arrives ${how}`, () => {
       for (const line of ['GET /a  HTTP/1.1', 'OPTIONS /a RTSP/1.0', 'SOURCE /a ICE/1.0', 'GET /a HTTP/0.9'])
         expect(read(`${line}\r\n\r\n`, byByte), line).to.deep.equal({
           problem: 'malformed',
@@ -47,7 +47,7 @@ describe('the parser of requests', () => {
     });
   }
 
-  it('finds the same in whatever pieces a head comes, and gives the same reason', () => {
+  it('gives the same result and the same reason in any division of a head into pieces', () => {
     const whole = 'GET /a HTTP/1.1\r\nA: b\r\n\r\n';
     const change = fc.record({
       at: fc.nat(whole.length - 1),
@@ -63,7 +63,7 @@ describe('the parser of requests', () => {
     );
   });
 
-  it('begins anew with the version of the next head', () => {
+  it('starts over with the version of the next head', () => {
     const parser = parsers.create({ maxHeaderBytes: 1_000, maxHeaderFields: 10 });
     for (const version of ['1.1', '1.0', '1.1']) {
       parser.reset();

@@ -236,7 +236,7 @@ function splitAt(bytes: Buffer, places: readonly number[]): Buffer[] {
   return cuts.slice(1).map((end, at) => bytes.subarray(cuts[at], end));
 }
 
-describe('requests in front of our own HTTP/1.1 and of Node’s', function () {
+describe('the same requests at this HTTP/1.1 front and at Node’s', function () {
   this.timeout(60_000);
   for (const [name, text] of Object.entries(cases)) {
     const difference = differences[name];

@@ -34,7 +34,7 @@ const client = (): ClientConnection => ({
   sticky: new Map(),
 });
 
-describe('our own HTTP/1.1', function () {
+describe('the HTTP/1.1 front', function () {
   this.timeout(60_000);
   let stops: (() => void)[];
   beforeEach(() => {
@@ -71,7 +71,7 @@ describe('our own HTTP/1.1', function () {
   };
   const get = (path = '/', more = '') => `GET ${path} HTTP/1.1\r\nHost: a\r\n${more}\r\n`;
 
-  it('takes the same requests from a connection in whatever pieces they come', async () => {
+  it('accepts the same requests from a connection in any division into pieces', async () => {
     const body = fc.oneof(
       fc.constant(undefined),
       bytes.map((data) => ({ data, chunks: undefined })),
@@ -115,7 +115,7 @@ describe('our own HTTP/1.1', function () {
     );
   });
 
-  it('writes answers that Node’s client reads as they were given, one after another on a connection', async () => {
+  it('writes answers that Node’s client reads unchanged, one after another on a connection', async () => {
     const given = fc.record({
       method: fc.constantFrom('GET', 'HEAD', 'POST'),
       status: fc.constantFrom(200, 201, 204, 206, 301, 304, 404, 418, 500, 503, 599),
@@ -183,7 +183,7 @@ describe('our own HTTP/1.1', function () {
     }
   });
 
-  it('sends nothing of an answer that could be read as another', async () => {
+  it('sends no part of an answer that could be read as another', async () => {
     const cases: readonly [number, string[]][] = [
       [200, ['A', 'b\r\nSet-Cookie: c']],
       [200, ['A', 'b\nc']],
@@ -211,7 +211,7 @@ describe('our own HTTP/1.1', function () {
     }
   });
 
-  it('leaves framing and connection to nobody else', async () => {
+  it('controls framing and connection fields itself', async () => {
     const { socket, received } = connect((exchange) => {
       const hop = ['Transfer-Encoding', 'gzip', 'Connection', 'close', 'Keep-Alive', 'timeout=1', 'Upgrade', 'h2c'];
       exchange.respond(200, [...hop, 'Content-Length', '2']);
@@ -222,7 +222,7 @@ describe('our own HTTP/1.1', function () {
     expect(received()).to.equal('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
   });
 
-  it('ends the connection over an answer that is longer or shorter than it says, and sends no byte too many', async () => {
+  it('ends the connection after an answer that differs from its declared length, without an extra byte', async () => {
     for (const body of ['too long', 'x']) {
       const closes: boolean[] = [];
       const { socket, received, ended } = connect((exchange) => {
@@ -239,7 +239,7 @@ describe('our own HTTP/1.1', function () {
     }
   });
 
-  it('leaves out trailers that are framing, or cannot be sent', async () => {
+  it('removes trailers that are framing, or cannot be sent', async () => {
     const { socket, received } = connect((exchange) => {
       exchange.respond(200, ['Trailer', 'A']);
       const bad = ['Content-Length', '5', 'Transfer-Encoding', 'chunked', 'Host', 'b', 'Trailer', 'c', 'D', 'e\r\nf'];
@@ -252,7 +252,7 @@ describe('our own HTTP/1.1', function () {
     );
   });
 
-  it('hands a request on only when the answer before is complete', async () => {
+  it('passes a request on only when the previous answer is complete', async () => {
     const exchanges: Exchange[] = [];
     const { socket, received } = connect((exchange) => exchanges.push(exchange));
     socket.write(get('/1') + get('/2'));
@@ -266,7 +266,7 @@ describe('our own HTTP/1.1', function () {
     expect(exchanges[1]?.target).to.equal('/2');
   });
 
-  it('looks at one request that was sent ahead, then lets others have a turn', async () => {
+  it('reads one pipelined request, then gives others a turn', async () => {
     let looked = 0;
     let turn = 0;
     const lookedIn = new Map<number, number>();
@@ -292,7 +292,7 @@ describe('our own HTTP/1.1', function () {
     expect(Math.max(...lookedIn.values())).to.be.at.most(2);
   });
 
-  it('lets clients that nobody knows wait, and a known one never', async () => {
+  it('lets unknown clients wait, but never a known one', async () => {
     const fields = Array.from({ length: 40 }, (_, at) => `x-${at}: ${'y'.repeat(170)}\r\n`).join('');
     let strangers = 0;
     let known = 0;
@@ -329,7 +329,7 @@ describe('our own HTTP/1.1', function () {
     expect(worst).to.be.at.most(30);
   });
 
-  it('asks others for one unknown client in a turn', async () => {
+  it('queries others for one unknown client per turn', async () => {
     let asked = 0;
     const front = createFrontUnderTest({ handle: () => void asked++ }, createManualClock());
     stops.push(front.stop);
@@ -349,7 +349,7 @@ describe('our own HTTP/1.1', function () {
     expect(most).to.be.at.most(2);
   });
 
-  it('answers whoever waits for its turn before it drains', async () => {
+  it('answers waiting requests before it drains', async () => {
     const fields = Array.from({ length: 40 }, (_, at) => `x-${at}: ${'y'.repeat(170)}\r\n`).join('');
     const clients = Array.from({ length: 60 }, () => client());
     const front = createFrontUnderTest({ handle: ok }, createManualClock());
@@ -372,7 +372,7 @@ describe('our own HTTP/1.1', function () {
     await eventually(() => answered === 120);
   });
 
-  it('reads no more ahead than a head may have', async () => {
+  it('reads no further ahead than a head may be long', async () => {
     let running: Exchange | undefined;
     const targets: string[] = [];
     const { socket } = connect((exchange) => {
@@ -391,7 +391,7 @@ describe('our own HTTP/1.1', function () {
     await eventually(() => targets.length === 6_001, 20_000);
   });
 
-  it('gives false to a writer whose client does not read, and tells it when there is room again', async () => {
+  it('returns false to a writer whose client does not read, and reports when there is room again', async () => {
     let exchange: Exchange | undefined;
     const { socket, received } = connect((given) => {
       exchange = given;
@@ -414,7 +414,7 @@ describe('our own HTTP/1.1', function () {
     expect(received().match(/x/g)).to.have.length((written + 1) * chunk.length);
   });
 
-  it('stops reading a body that nobody takes, and goes on when somebody does', async () => {
+  it('stops reading a body that no handler takes, and continues when one does', async () => {
     let exchange: Exchange | undefined;
     const { socket, received } = connect((given) => {
       exchange = given;
@@ -434,7 +434,7 @@ describe('our own HTTP/1.1', function () {
     expect(received()).not.to.include('Connection: close');
   });
 
-  it('tells once how an exchange came to its end, and ends a body that breaks off', async () => {
+  it('reports the end of an exchange once, and ends an incomplete body', async () => {
     for (const leave of [(socket: Duplex) => socket.destroy(), (socket: Duplex) => socket.end()]) {
       const closes: boolean[] = [];
       let broken: unknown;
@@ -456,7 +456,7 @@ describe('our own HTTP/1.1', function () {
     }
   });
 
-  it('cuts an answer off so that it cannot be taken for whole', async () => {
+  it('cuts an answer off so that it does not look complete', async () => {
     const { socket, received, ended } = connect((exchange) => {
       exchange.respond(200, []);
       exchange.write(Buffer.from('part'));
@@ -467,7 +467,7 @@ describe('our own HTTP/1.1', function () {
     expect(received()).not.to.match(/0\r\n\r\n$/);
   });
 
-  it('ends a connection whose request broke down after its answer began, without a second answer', async () => {
+  it('ends a connection whose request failed after its answer began, without a second answer', async () => {
     const { socket, received, ended } = connect((exchange) => {
       exchange.respond(200, []);
       exchange.write(Buffer.from('part'));
@@ -479,7 +479,7 @@ describe('our own HTTP/1.1', function () {
     expect(received().match(/HTTP\/1\.1/g)).to.have.length(1);
   });
 
-  it('begins with no request whose body is broken in what has come of it', async () => {
+  it('does not begin a request whose body is already invalid', async () => {
     let handled = 0;
     const { socket, received, ended } = connect(() => handled++);
     socket.write('POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n');
@@ -488,7 +488,7 @@ describe('our own HTTP/1.1', function () {
     expect(handled).to.equal(0);
   });
 
-  it('says in a Status why it reads no further, and repeats nothing of what the client sent', async () => {
+  it('gives the reason for the end in a Status, and repeats nothing that the client sent', async () => {
     const odd = 'zzqx';
     const cases: readonly [string, number][] = [
       [`${odd} / HTTP/1.1\r\nHost: a\r\n\r\n`, 400],
@@ -519,7 +519,7 @@ describe('our own HTTP/1.1', function () {
     }
   });
 
-  it('says the same way that a head is late', async () => {
+  it('reports a late head in the same way', async () => {
     const clock = createManualClock();
     const { socket, received, ended } = connect(ok, clock);
     socket.write('GET / HTTP/1.1\r\n');
@@ -536,14 +536,14 @@ describe('our own HTTP/1.1', function () {
     });
   });
 
-  it('sends no body to a HEAD whose chunks are broken', async () => {
+  it('sends no body for a HEAD request with invalid chunks', async () => {
     const { socket, received, ended } = connect(() => {});
     socket.write('HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n');
     await eventually(ended);
     expect(received()).to.match(/^HTTP\/1\.1 400 .*\r\n\r\n$/s);
   });
 
-  it('reads on after its last answer, so that a client that still sends does not lose it', async () => {
+  it('continues to read after its last answer, so that a client that still sends does not lose it', async () => {
     const { socket, received, ended, server } = connect((exchange) => {
       exchange.respond(413, ['Content-Length', '3']);
       exchange.end(Buffer.from('big'));
@@ -559,7 +559,7 @@ describe('our own HTTP/1.1', function () {
     await eventually(() => server.destroyed);
   });
 
-  it('reads little from a client that goes on sending after its last answer', async () => {
+  it('reads little from a client that continues to send after its last answer', async () => {
     const { server, socket, received } = connect(ok);
     socket.write('GET /%zz HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999\r\nTransfer-Encoding: chunked\r\n\r\n');
     await eventually(() => received().includes('HTTP/1.1 400'));
@@ -573,7 +573,7 @@ describe('our own HTTP/1.1', function () {
     expect(taken).to.be.within(1024 * 1024, 1536 * 1024);
   });
 
-  it('hands what follows an upgrade to the peer, byte for byte, and keeps a half-closed side open', async () => {
+  it('passes the bytes after an upgrade to the peer unchanged, and keeps a half-closed side open', async () => {
     const [peer, far] = duplexPair();
     let heard = '';
     far.on('data', (chunk: Buffer) => {
@@ -603,7 +603,7 @@ describe('our own HTTP/1.1', function () {
     await eventually(() => closes.length === 1);
   });
 
-  it('ends idle connections when it is drained, and lets a head that has begun be answered', async () => {
+  it('ends idle connections when it drains, and answers a head that has begun', async () => {
     const [idle, begun] = [connect(ok), connect(ok)];
     idle.socket.write(get());
     await eventually(() => idle.received().endsWith('ok'));
@@ -618,7 +618,7 @@ describe('our own HTTP/1.1', function () {
     expect(begun.received()).to.match(/^HTTP\/1\.1 200 OK\r\n.*Connection: close\r\n\r\nok$/s);
   });
 
-  it('waits for nothing while it has no connection, so that it keeps no process from ending', async () => {
+  it('has no open timer without a connection, so that it does not keep the process alive', async () => {
     const clock = createManualClock();
     const front = createFrontUnderTest({ handle: ok }, clock);
     stops.push(() => front.stop());
@@ -634,7 +634,7 @@ describe('our own HTTP/1.1', function () {
     }
   });
 
-  it('goes on after a handler that throws', async () => {
+  it('continues after a handler throws', async () => {
     const handled: string[] = [];
     const { socket, ended, front } = connect((exchange) => {
       handled.push(exchange.target);

@@ -23,12 +23,12 @@ async function expectTheSame(second: Buffer): Promise<void> {
 }
 
 describe('RepeatedHead', () => {
-  it('knows a head with the same fields and another target', () => {
+  it('recognises a head with the same fields and another target', () => {
     expect(remembered().match(head('GET /b?c=d HTTP/1.1'), 8_192)).to.equal('/b?c=d');
     expect(remembered().rawHeaders).to.equal(rawHeaders);
   });
 
-  it('knows nothing at first, and no head that is too long to keep', () => {
+  it('recognises nothing at first, and no head that is too long to keep', () => {
     expect(new RepeatedHead().match(first, 8_192)).to.equal(undefined);
     const repeated = new RepeatedHead();
     const long = head('GET /a HTTP/1.1', `A: ${'a'.repeat(9_000)}\r\n${fields}`);
@@ -54,14 +54,14 @@ describe('RepeatedHead', () => {
       expect(remembered().match(other, 8_192)).to.equal(undefined);
     });
 
-  it('takes a target only if the parser would, whatever byte is in it', async () => {
+  it('accepts a target only if the parser would, whatever byte is in it', async () => {
     for (let byte = 0; byte < 256; byte++) {
       const second = head(`GET /a${String.fromCharCode(byte)}b HTTP/1.1`);
       await expectTheSame(second);
     }
   });
 
-  it('remembers no end of a head that looks like a whole one', async () => {
+  it('does not cache a partial head that looks complete', async () => {
     const begin = Buffer.from('GET /a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer b\r\nA: ');
     const end = head('GET /b HTTP/1.1', 'C: d\r\n\r\n');
     const third = head('GET /c HTTP/1.1', 'C: d\r\n\r\n');

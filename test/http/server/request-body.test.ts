@@ -11,7 +11,7 @@ async function readAll(body: RequestBody): Promise<Uint8Array[]> {
 }
 
 describe('RequestBody', () => {
-  it('gives what was pushed, in order, however it is pushed and read', async () => {
+  it('returns the pushed bytes in order, however they are pushed and read', async () => {
     const random = seededRandom(9);
     for (let turn = 0; turn < 50; turn++) {
       const body = new RequestBody(source);
@@ -34,7 +34,7 @@ describe('RequestBody', () => {
     }
   });
 
-  it('joins small chunks that nobody waits for, so that many cost little', async () => {
+  it('joins small chunks that no reader waits for, so that many cost little', async () => {
     const body = new RequestBody(source);
     for (let at = 0; at < 100_000; at++) body.push(Buffer.from([at & 255]));
     body.finish();
@@ -45,7 +45,7 @@ describe('RequestBody', () => {
     for (let at = 0; at < 100_000; at += 997) expect(bytes[at]).to.equal(at & 255);
   });
 
-  it('says when it has enough, by bytes and by pieces, and when there is room again', async () => {
+  it('reports when it has enough, by bytes and by pieces, and when there is room again', async () => {
     let rooms = 0;
     const body = new RequestBody({ onRoom: () => rooms++ }, 10_000);
     expect(body.push(Buffer.alloc(5_000))).to.equal(true);

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { Turns } from '../../../src/http/server/turns.ts';
 
-describe('turns of clients that nobody knows', () => {
+describe('turns of unknown clients', () => {
   let scheduled: (() => void)[];
   let turns: Turns;
   beforeEach(() => {
@@ -31,7 +31,7 @@ describe('turns of clients that nobody knows', () => {
     expect(waited).to.be.within(15, 17);
   });
 
-  it('have room for one request that others have to answer', () => {
+  it('have room for one request that others must answer', () => {
     let asked = 0;
     for (let turn = 0; turn < 100; turn++) {
       while (turns.take(0)) {
@@ -43,7 +43,7 @@ describe('turns of clients that nobody knows', () => {
     expect(asked).to.be.within(90, 110);
   });
 
-  it('are taken in order, and whoever waits again is behind all others', () => {
+  it('are taken in order, and a client that waits again goes to the end', () => {
     const seen: string[] = [];
     takeAll(0);
     const ask = (name: string, times: number): void => {
@@ -59,7 +59,7 @@ describe('turns of clients that nobody knows', () => {
     expect(seen).to.deep.equal(['a', 'b', 'c', 'a', 'b']);
   });
 
-  it('go to nobody who comes while others wait', () => {
+  it('go to no newcomer while others wait', () => {
     takeAll(0);
     const seen: string[] = [];
     turns.wait(() => {
@@ -71,7 +71,7 @@ describe('turns of clients that nobody knows', () => {
     expect(turns.take(0)).to.equal(true);
   });
 
-  it('schedule nothing once nothing is asked for', () => {
+  it('schedule nothing once no client waits', () => {
     turns.take(0);
     nextTurn();
     expect(scheduled).to.have.length(0);

@@ -13,7 +13,7 @@ const mixed = standing(upgradeSnapshot(now));
 const doubtful = standing(upgradeSnapshot(now, { awayMs: 90_000 }));
 
 describe('the history of an upgrade', () => {
-  it('keeps changes alone, by object', () => {
+  it('keeps only changes, by object', () => {
     const history = createProgressHistory();
     for (let second = 0; second < 1_000; second += 1) history.record('a', ...calm, now + second * 1_000);
     history.record('a', ...mixed, now + 1_000_000);
@@ -35,7 +35,7 @@ describe('the history of an upgrade', () => {
     expect(history.of('a')).to.deep.equal([]);
   });
 
-  it('is bounded, and forgets short flaps before long phases', () => {
+  it('is limited, and forgets short flaps before long phases', () => {
     const history = createProgressHistory(6);
     history.record('a', ...calm, 0);
     history.record('a', ...mixed, 1_000_000);

@@ -8,7 +8,7 @@ const operator = { version: '0.1.0', identity: 'here', leadsSince: now };
 const verdictOf = (...args: Parameters<typeof buildReport>) => buildReport(...args).objects[0]?.verdict;
 
 describe('the status page', () => {
-  it('says in words how it stands', () => {
+  it('describes the state in words', () => {
     expect(verdictOf(calmSnapshot(now), '')).to.include({ level: 'good', title: 'All servers serve the same' });
     expect(verdictOf(upgradeSnapshot(now), '')).to.include({
       level: 'note',
@@ -21,7 +21,7 @@ describe('the status page', () => {
     expect(verdictOf(upgradeSnapshot(now, { awayMs: 90_000 }), '')).to.include({ level: 'warning', title: 'In doubt' });
   });
 
-  it('says that somebody has to act, whatever else is well', () => {
+  it('says that a user must act, whatever else is healthy', () => {
     const snapshot = calmSnapshot(now);
     const [object] = snapshot.objects;
     const stalled = { type: 'Stalled', status: 'True', reason: 'InvalidSpec', message: 'spec.goneAfter: not a time' };
@@ -32,7 +32,7 @@ describe('the status page', () => {
     expect(verdictOf({ ...snapshot, objects }, '')).to.deep.include({ level: 'bad', detail: stalled.message });
   });
 
-  it('shows who serves what: what differs, or whatever is searched for', () => {
+  it('shows the servers of each resource that differs, or of each one that matches a search', () => {
     const served = (search: string) => buildReport(upgradeSnapshot(now), search).objects[0]?.served;
     const claims = {
       resource: 'resourceclaims.v1.resource.k8s.io',
@@ -59,7 +59,7 @@ describe('the status page', () => {
     expect(report.objects[0]?.peers[0]?.ageSeconds).to.equal(3);
   });
 
-  it('has something to say while there is nothing to show', () => {
+  it('has a text while there is nothing to show', () => {
     expect(renderPage(buildReport({ now, date: now, operator, objects: [] }, ''))).to.contain('No PeerDiscovery yet');
     const bare = { name: 'cluster', status: undefined, live: undefined, history: [] };
     const page = renderPage(buildReport({ now, date: now, operator, objects: [bare] }, 'x'));
@@ -75,7 +75,7 @@ describe('the status page', () => {
     );
   });
 
-  it('stays small whatever the cluster holds, and says what it left out', () => {
+  it('stays small whatever the cluster holds, and says what it omitted', () => {
     const snapshot = largestSnapshot(now);
     for (const search of ['', 'a']) {
       const report = buildReport(snapshot, search);
@@ -91,7 +91,7 @@ describe('the status page', () => {
     expect(buildReport(snapshot, 'x'.repeat(5_000)).search).to.have.length(100);
   });
 
-  it('escapes every word that somebody else chose', () => {
+  it('escapes every word from outside', () => {
     const text = `'"><script>alert(1)</script><img src=x onerror=alert(1)>&amp;\u202e\u0007`;
     for (const search of ['', text]) {
       const page = renderPage(buildReport(hostileSnapshot(now, text), search));

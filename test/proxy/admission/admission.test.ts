@@ -107,7 +107,7 @@ describe('createAdmission', () => {
     const sort = longRunning ? 'long-running' : 'short';
     const limit = longRunning ? 'long_running_requests' : 'requests';
 
-    it(`gives the place of a ${sort} request back when it leaves, once, to its user and to all`, () => {
+    it(`returns the place of a ${sort} request when it leaves, once, to its user and to all`, () => {
       know('a', 'b', 'c');
       const held = ['a', 'a', 'b', 'b'].map((token) => enter(new FakeExchange(token), longRunning));
       expect(isRefused(new FakeExchange('c'), longRunning)).to.equal(true);
@@ -164,7 +164,7 @@ describe('createAdmission', () => {
     expect([...counts.keys()]).to.deep.equal(['requests']);
   });
 
-  it('counts a request of an unknown user against the places that known users have taken', () => {
+  it('counts a request of an unknown user against the places that known users occupy', () => {
     begin({ maxRequests: 2 });
     know('a', 'b');
     for (const token of ['a', 'b']) enter(new FakeExchange(token));
@@ -312,7 +312,7 @@ describe('createAdmission', () => {
     expect(Object.fromEntries(counts)).to.deep.equal({ unread_answers: 1, request_timeout: 1 });
   });
 
-  it('leaves a request alone that has left before it was due', async () => {
+  it('ignores the deadline of a request that has left', async () => {
     const exchange = new FakeExchange('x');
     const request = enter(exchange);
     admission.leave(request);

@@ -41,7 +41,7 @@ describe('KeptBytes', () => {
     return { ledger, hold, cut, limits };
   };
 
-  it('cuts off the largest of one user beyond half, and of nobody else', () => {
+  it("cuts off the largest request of a user beyond half, and no other user's", () => {
     const { ledger, hold, cut, limits } = createLedger(1_000);
     hold('small', 100, 'greedy');
     hold('large', 300, 'greedy');
@@ -62,7 +62,7 @@ describe('KeptBytes', () => {
     expect(new Set(limits)).to.deep.equal(new Set(['unauthenticated_buffered_bytes']));
   });
 
-  it('cuts off the largest of all where each has less than its part, and all together too much', () => {
+  it('cuts off the largest of all requests if each user is within the share, but all together exceed the limit', () => {
     const { ledger, hold, cut, limits } = createLedger(1_000);
     for (const user of ['a', 'b', 'c']) hold(user, user === 'b' ? 450 : 400, user);
     ledger.weigh();
@@ -94,7 +94,7 @@ describe('chunksCost', () => {
   });
 });
 
-describe('the bytes that clients make a proxy hold', function () {
+describe('the memory that clients make a proxy hold', function () {
   this.timeout(60_000);
   const authority = createTestAuthority('peers');
   const mebibyte = 1024 * 1024;
@@ -139,7 +139,7 @@ describe('the bytes that clients make a proxy hold', function () {
   const fill = (bytes: number) =>
     Array.from({ length: Math.ceil(bytes / 1_000) }, (_, at) => `X-${at}: ${'a'.repeat(990)}\r\n`).join('');
 
-  it('bounds heads that never end, over all connections', async () => {
+  it('limits heads that never end, over all connections', async () => {
     await start({});
     await serves('known');
     for (let at = 0; at < 20; at++) await say(`GET /version HTTP/1.1\r\nHost: a\r\n${fill(50_000)}`);
@@ -149,7 +149,7 @@ describe('the bytes that clients make a proxy hold', function () {
     await serves('new');
   });
 
-  it('bounds heads that come byte by byte, which cost many times their length', async () => {
+  it('limits heads that arrive byte by byte, which cost many times their length', async () => {
     await start({ maxBufferedBytes: mebibyte });
     for (let at = 0; at < 8; at++) {
       const socket = await say('GET /version HTTP/1.1\r\nHost: a\r\nX: ');
@@ -161,7 +161,7 @@ describe('the bytes that clients make a proxy hold', function () {
     await eventually(() => closed() > 0);
   });
 
-  it('bounds heads of idle connections', async () => {
+  it('limits heads of idle connections', async () => {
     await start({});
     for (let at = 0; at < 60; at++) {
       const socket = await say(
@@ -180,7 +180,7 @@ describe('the bytes that clients make a proxy hold', function () {
     ['watches', '/api/v1/pods?watch=1'],
     ['answers', '/api/v1/pods'],
   ] as const) {
-    it(`bounds ${what} of one user that are not read, over HTTP/1.1, and serves others`, async () => {
+    it(`limits ${what} of one user that are not read, over HTTP/1.1, and serves others`, async () => {
       await start({});
       home.answer = (request, response) =>
         response.end(request.headers.authorization === 'Bearer flood' ? Buffer.alloc(12 * mebibyte) : 'home');
@@ -193,7 +193,7 @@ describe('the bytes that clients make a proxy hold', function () {
       await serves('other');
     });
 
-    it(`bounds ${what} of one user that are not read, over HTTP/2, and serves others on the same connection`, async () => {
+    it(`limits ${what} of one user that are not read, over HTTP/2, and serves others on the same connection`, async () => {
       await start({});
       home.answer = (request, response) =>
         response.end(request.headers.authorization === 'Bearer flood' ? Buffer.alloc(3 * mebibyte) : 'home');

@@ -61,7 +61,7 @@ describe('limits', function () {
   const limited = async (limit: string) =>
     Number(new RegExp(`limited_total\\{limit="${limit}"\\} (\\d+)`).exec(await proxy.proxy.metrics.text())?.[1] ?? 0);
 
-  it('answers 429 with Retry-After beyond the requests at once, in the encoding asked for, and then serves on', async () => {
+  it('answers 429 with Retry-After to requests beyond the limit, in the requested encoding, and then serves on', async () => {
     await start({ maxRequests: 2 });
     const held: ServerResponse[] = [];
     home.answer = (_request, response) => held.push(response);
@@ -105,7 +105,7 @@ describe('limits', function () {
     expect((await proxy.get('/version', { Authorization: 'Bearer flood' })).status).to.equal(200);
   });
 
-  it('takes one token for one user, in any spelling and any place', async () => {
+  it('counts one token as one user, in any spelling and any position', async () => {
     await start({ maxRequests: 8, maxLongRunning: 8 });
     home.answer = (request, response) => {
       if (request.headers.authorization === 'Bearer other') response.end('home');
@@ -247,7 +247,7 @@ describe('limits', function () {
     expect((await proxy.get('/api/v1/pods')).status).to.equal(200);
   });
 
-  it('gives the place of a watch back however it ends, to its own user and to all', async () => {
+  it('returns the place of a watch however it ends, to its own user and to all', async () => {
     await start({ maxLongRunning: 2 });
     let answer: ServerResponse | undefined;
     home.answer = (_request, response) => {
@@ -271,7 +271,7 @@ describe('limits', function () {
     expect(await limited('user_long_running_requests')).to.equal(ends.length);
   });
 
-  it('closes connections beyond their number, and takes new ones when others go', async () => {
+  it('closes connections beyond the limit, and accepts new ones when others leave', async () => {
     await start({ maxConnections: 2 });
     const [first] = [await connect(), await connect()];
     const third = tcpConnect(proxy.port, '127.0.0.1');
@@ -303,7 +303,7 @@ describe('limits', function () {
       expect(await Promise.race([slow.closed, gone.closed])).to.equal(gone.socket);
     });
 
-  it('ends a connection whose request head does not come, even if a byte of it has come', async () => {
+  it('ends a connection whose request head does not arrive, even if a byte of it has arrived', async () => {
     await start({ readHeaderTimeoutMs: 100 });
     for (const text of ['', 'GET / HTTP/1.1\r\nHost: a\r\n']) {
       const { socket, received } = await connect(text);
@@ -343,7 +343,7 @@ describe('limits', function () {
     expect(await limited('http2_streams')).to.equal(0);
   });
 
-  it('answers 408 if the body does not come, and stops the request at the server', async () => {
+  it('answers 408 if the body does not arrive, and stops the request at the server', async () => {
     await start({ requestTimeoutMs: 60_000 });
     let cut = false;
     home.answer = (request) => request.resume().once('close', () => (cut = true));

@@ -13,7 +13,7 @@ function ordered(list: RunningRequests): number[] {
 }
 
 describe('RunningRequests', () => {
-  it('keeps the order of entering, whoever leaves meanwhile', () => {
+  it('keeps the order of entry, whichever requests leave meanwhile', () => {
     const steps = fc.array(fc.record({ adds: fc.boolean(), which: fc.nat(20) }), { maxLength: 60 });
     fc.assert(
       fc.property(steps, (taken) => {

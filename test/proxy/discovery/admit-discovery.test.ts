@@ -175,7 +175,7 @@ describe('createDiscoveryAdmission', () => {
     }
   });
 
-  it('asks conditionally once it knows the ETag of that server, whoever asks', async () => {
+  it('asks conditionally once it knows the ETag of that server, for any user', async () => {
     const { asked, transport } = scriptedPeers(() => yes);
     const admission = createDiscoveryAdmission({ transport, clock: createManualClock() });
     for (const token of ['a', 'b']) await admission.admit(exchangeOf(token), '/apis', true, homesOf('home'));
@@ -187,7 +187,7 @@ describe('createDiscoveryAdmission', () => {
     ]);
   });
 
-  it('lets requests of one client that come together wait for one answer', async () => {
+  it('makes simultaneous requests of one client wait for one answer', async () => {
     const { asked, transport } = scriptedPeers(() => yes);
     const admission = createDiscoveryAdmission({ transport, clock: createManualClock() });
     await Promise.all(

@@ -34,13 +34,13 @@ function mergedOf(given: Readonly<Record<string, GivenDocument>>) {
 describe('the merged /openapi/v2', function () {
   this.timeout(60_000);
 
-  it('is the first document and what only others have', async () => {
+  it('is the first document plus the parts that only others have', async () => {
     const { read, asked } = mergedOf({ newest, oldest });
     expect(await read()).to.equal('{"swagger":"2.0","info":"new","paths":{"/a":2,"/b":1},"definitions":{"A":2,"B":1}}');
     expect(asked).to.deep.equal(['newest 200', 'oldest 200']);
   });
 
-  it('reads one of several equal documents, and passes it on as it is', async () => {
+  it('reads one of several equal documents, and passes it on unchanged', async () => {
     const odd = { etag: '"S"', body: Buffer.from('{"definitions":  7 ,') };
     const { read, asked, faults } = mergedOf({ one: odd, same: odd });
     expect(await read()).to.equal('{"definitions":  7 ,');

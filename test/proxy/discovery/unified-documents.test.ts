@@ -59,7 +59,7 @@ describe('createUnifiedDocuments', () => {
     expect(find('/apis/apps')?.load()).not.to.equal(find('/apis/apps', 'application/yaml')?.load());
   });
 
-  it('gives the same bytes to every replica, each form with an ETag of its own', () => {
+  it('gives the same bytes to every replica, and each form has its own ETag', () => {
     const other = createUnifiedDocuments(bundleOf());
     const etags = new Set<string>();
     for (const accept of ['application/json', 'application/yaml', 'application/vnd.kubernetes.protobuf']) {
@@ -70,7 +70,7 @@ describe('createUnifiedDocuments', () => {
     expect(etags.size).to.equal(3);
   });
 
-  it('quotes in YAML what readers of YAML 1.1 would take for a boolean or a number', () => {
+  it('quotes text in YAML that YAML 1.1 would read as a boolean or a number', () => {
     const nodes = [
       buildGroup('', buildVersion('v1', buildResource('nodes', { shortNames: ['no', 'y', '1e3', 'po'] }))),
     ];

@@ -67,11 +67,11 @@ describe('mayBeUnknownResource', () => {
     ['broken JSON', 'application/json', Buffer.from('{')],
     ['broken protobuf', protobuf, Buffer.from('k8s\0\x0a\xff', 'latin1')],
   ] as const)
-    it(`takes ${what} for an answer`, () => {
+    it(`treats ${what} as a server's own answer`, () => {
       expect(mayBeUnknownResource(type, undefined, body)).to.equal(false);
     });
 
-  it('does not guess what it cannot read', () => {
+  it('makes no guess about text that it cannot read', () => {
     expect(mayBeUnknownResource('application/json', 'gzip', Buffer.from('{}'))).to.equal(true);
     expect(mayBeUnknownResource('application/cbor', undefined, Buffer.from([0xd9]))).to.equal(true);
   });

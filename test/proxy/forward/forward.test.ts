@@ -157,7 +157,7 @@ describe('forwarding one request', () => {
     });
 
     for (const status of [400, 408, 413, 429, 431, 500, 501, 503, 504])
-      it(`not by ${status} without the header of flow control, as servers say it before they look at the token`, () => {
+      it(`not by ${status} without the flow-control header, as servers send it before they check the token`, () => {
         const connection = clientConnection();
         const given = { rawHeaders: bearer('made-up'), connection };
         expect(askAs(given, status)).to.deep.equal([false]);

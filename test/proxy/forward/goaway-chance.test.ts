@@ -51,7 +51,7 @@ describe('--goaway-chance', () => {
     expect(seen.map((value) => value === 'close')).to.deep.equal([false, true, false]);
   });
 
-  it('tells a share of the clients over HTTP/2 to go, and serves the requests on their way', async () => {
+  it('sends GOAWAY to a share of the HTTP/2 clients, and serves the requests on their way', async () => {
     await start(0.01);
     const held: ServerResponse[] = [];
     home.answer = (_request, response) => {
@@ -90,12 +90,12 @@ describe('the flag --goaway-chance', () => {
     return { goawayChance, problems: given.problems };
   };
 
-  it('takes the range that kube-apiserver takes', () => {
+  it("accepts kube-apiserver's range", () => {
     for (const value of ['0', '0.001', '.02', '0.02', '1e-3'])
       expect(read(value)).to.deep.equal({ goawayChance: Number(value), problems: [] });
   });
 
-  it('refuses anything else with its cure', () => {
+  it('refuses all other values with its cure', () => {
     const problem = '--goaway-chance must be a number from 0 to 0.02, such as 0.001';
     for (const value of ['-0.1', '0.021', '1', 'often', '1%', 'NaN', ' '])
       expect(read(value).problems, value).to.deep.equal([problem]);

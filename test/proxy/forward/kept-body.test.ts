@@ -12,7 +12,7 @@ async function readAll(body: AsyncIterable<Uint8Array>): Promise<string> {
 }
 
 describe('keepBody', () => {
-  it('gives a short body again, from its first byte', async () => {
+  it('returns a short body again, from its first byte', async () => {
     const body = keepBody(() => chunksOf('ab', 'cd'), 10);
     expect(body.begun).to.equal(false);
     expect(await readAll(body.open())).to.equal('abcd');
@@ -20,7 +20,7 @@ describe('keepBody', () => {
     expect(await readAll(body.open())).to.equal('abcd');
   });
 
-  it('gives to the second reader what the first one was still waiting for', async () => {
+  it('gives the second reader the bytes that the first one was still waiting for', async () => {
     let release = () => {};
     const gate = new Promise<void>((resolve) => {
       release = resolve;
@@ -40,7 +40,7 @@ describe('keepBody', () => {
     expect(String((await waiting).value)).to.equal('cd');
   });
 
-  it('passes a long body on, and says that it is no longer whole', async () => {
+  it('passes a long body on, and says that it is no longer complete', async () => {
     const body = keepBody(() => chunksOf('abc', 'def', 'ghi'), 5);
     expect(await readAll(body.open())).to.equal('abcdefghi');
     expect(body.whole).to.equal(false);
@@ -55,7 +55,7 @@ describe('keepBody', () => {
     expect(failure).to.equal('the client has left');
   });
 
-  it('does not keep a body that comes in too many pieces', async () => {
+  it('does not keep a body that arrives in too many pieces', async () => {
     const kept = keepBody(async function* () {
       for (let at = 0; at < 1_100; at++) yield Buffer.from('x');
     }, 10_000);

@@ -115,7 +115,7 @@ describe('ambiguous requests', function () {
     expect(readRefusal(odd, 400).message).to.match(/^the Host has a character /);
   });
 
-  it('serves HTTP/1.0 without Host, as load balancers probe, and gives the server one', async () => {
+  it('serves HTTP/1.0 without Host, as load balancers probe, and sends the server a Host', async () => {
     for (const fields of ['', 'Accept: */*\r\n']) {
       home.seen.length = 0;
       expect(await proxy.sendRaw(`GET /healthz HTTP/1.0\r\n${fields}\r\n`)).to.match(/^HTTP\/1\.1 200 .*home$/s);
@@ -162,7 +162,7 @@ describe('ambiguous requests', function () {
       expect(home.seen.map(({ url }) => url)).not.to.include('/smuggled');
     });
 
-  it('takes the bytes of a body for a body, whatever they look like', async () => {
+  it('treats the bytes of a body as a body, whatever they look like', async () => {
     const inner = 'GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n';
     const bodies: string[] = [];
     home.answer = (request, response) => {
@@ -181,7 +181,7 @@ describe('ambiguous requests', function () {
     expect(home.seen.map(({ url }) => url)).not.to.include('/smuggled');
   });
 
-  it('does not answer what follows a refused request', async () => {
+  it('does not answer requests after a refused one', async () => {
     const text = 'TRACE / HTTP/1.1\r\nHost: a\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n';
     const received = await proxy.sendRaw(text);
     expect(received.match(/HTTP\/1\.1 /g)).to.have.length(1);

@@ -40,7 +40,7 @@ describe('TLS handshakes', () => {
     for (let at = 0; at < count; at++) await nextTurn();
   };
 
-  it('begin when the whole hello is there, and find it', async () => {
+  it('begin when the whole ClientHello is there, and find it', async () => {
     const said = hello(200, 60);
     const socket = connect(said.subarray(0, 3));
     for (const [from, to] of [
@@ -57,7 +57,7 @@ describe('TLS handshakes', () => {
     expect(socket.read()).to.deep.equal(said);
   });
 
-  it('leave others their turns, whoever comes at once', async () => {
+  it('leave others their turns, however many clients arrive at once', async () => {
     for (let at = 0; at < 100; at++) connect();
     const perTurn: number[] = [];
     for (let before = 0, left = 40; left > 0; left--) {
@@ -76,7 +76,7 @@ describe('TLS handshakes', () => {
     expect(begun.indexOf(other)).to.be.within(0, 1);
   });
 
-  it('of a hello that does not come end', async () => {
+  it('end if the ClientHello does not arrive', async () => {
     const late = connect(hello(200).subarray(0, 50));
     now = 5_000;
     const other = connect(Buffer.alloc(0));
@@ -86,7 +86,7 @@ describe('TLS handshakes', () => {
     expect([late.destroyed, other.destroyed]).to.deep.equal([true, false]);
   });
 
-  it('take what is no hello at once, which TLS refuses', () => {
+  it('pass bytes that are not a ClientHello on at once, and TLS refuses them', () => {
     for (const said of [
       Buffer.from('GET / HTTP/1.1\r\n'),
       Buffer.from([22, 3, 1, 0xff, 0xff, 1]),

@@ -114,7 +114,7 @@ describe('long heads', function () {
       expect((await proxy.get('/api/v1/pods', { 'X-Long': 'a'.repeat(800_000) })).status).to.equal(200);
     });
 
-    it('take room while they come, and give it back when their connections end', async () => {
+    it('take room while they arrive, and return it when their connections end', async () => {
       const begun = `GET / HTTP/1.1\r\nHost: a\r\n${long(700_000)}`;
       await send(begun);
       const second = await send(begun);

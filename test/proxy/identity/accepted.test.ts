@@ -14,7 +14,7 @@ describe('provesAuthentication', () => {
       expect(provesAuthentication(answer(status)), String(status)).to.equal(false);
   });
 
-  it('believes any answer with the header of flow control, which comes after authentication', () => {
+  it('believes any answer with the flow-control header, which is added after authentication', () => {
     for (const status of [400, 401, 429, 503]) expect(provesAuthentication(answer(status, flowControl))).to.equal(true);
     expect(provesAuthentication(answer(204, flowControl, 'OPTIONS'))).to.equal(true);
   });

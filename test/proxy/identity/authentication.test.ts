@@ -82,7 +82,7 @@ describe('who a client is', function () {
   describe('in mode RequestHeader', () => {
     beforeEach(() => start('RequestHeader'));
 
-    it('is what the subject of the certificate says, over a connection with the front-proxy certificate', async () => {
+    it('is the subject of the certificate, over a connection with the front-proxy certificate', async () => {
       expect((await get(jane)).status).to.equal(200);
       expect(seen('x-remote-user')).to.deep.equal(['jane']);
       expect(seen('x-remote-uid')).to.deep.equal(['uid-7']);
@@ -363,7 +363,7 @@ describe('who a client is', function () {
       });
     });
 
-    it('is in the access log with what, where and why, and no credential is', async () => {
+    it('is in the access log with request, route and reason, and no credential is', async () => {
       await proxy.stop();
       const lines: string[] = [];
       const log: Log = {
@@ -393,7 +393,7 @@ describe('who a client is', function () {
       expect(seen('audit-id')).to.deep.equal(['audit-7']);
     });
 
-    it('accepts this mark from nobody else', async () => {
+    it('accepts this mark from no other client', async () => {
       const mark = { 'x-kubernetes-peer-proxied': 'true' };
       expect((await get(jane, mark, '/apis/new.io/v1/things')).body).to.equal('other');
       await get(jane, mark);

@@ -25,13 +25,13 @@ describe('userHeaders', () => {
     ]);
   });
 
-  it('leaves out what is empty, and what has no field', () => {
+  it('omits empty parts, and those without a field', () => {
     const bare = { name: 'jane', uid: '', groups: ['', 'a'], extra: [] };
     expect(userHeaders(bare, names)).to.deep.equal(['X-Remote-User', 'jane', 'X-Remote-Group', 'a']);
     expect(userHeaders({ ...jane, extra: [] }, { ...names, uid: [] })).not.to.include('u1');
   });
 
-  it('states nobody if a value would not arrive unchanged', () => {
+  it('states no user if a value would not arrive unchanged', () => {
     for (const value of [' jane', 'jane ', 'ja\nne', 'ja\u0000ne', 'ja\u001fne', 'ja\u007fne', 'ja\ud800'])
       for (const user of [
         { ...jane, name: value },
@@ -44,7 +44,7 @@ describe('userHeaders', () => {
     expect(userHeaders({ ...jane, name: 'ja ne' }, names)?.[1]).to.equal('ja ne');
   });
 
-  it('escapes keys of extra that are no header name, as client-go does', () => {
+  it('escapes keys of extra that are not header names, as client-go does', () => {
     const keys = ['a/b', 'é', 'a%b', 'a:b', "!#$&'*+.^_`|~-"];
     const stated = userHeaders({ ...jane, uid: '', groups: [], extra: keys.map((key) => [key, ['x']]) }, names);
     expect(stated?.filter((name) => name.startsWith('X-Remote-Extra-'))).to.deep.equal(
@@ -98,7 +98,7 @@ describe('userOfHeaders', () => {
     );
   });
 
-  it('takes the first field that names a user, in any case of letters, and nobody without one', () => {
+  it('takes the first field that names a user, in any case of letters, and no user without one', () => {
     const read = (...rawHeaders: string[]) => userOfHeaders(rawHeaders, names);
     expect(read('x-other-user', 'b', 'X-REMOTE-USER', 'a')?.name).to.equal('a');
     expect(read('X-Remote-User', '', 'X-Other-User', 'b')?.name).to.equal('b');

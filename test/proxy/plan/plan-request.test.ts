@@ -69,13 +69,13 @@ function order(planned: ReturnType<typeof plan>): (string | undefined)[] {
 }
 
 describe('planRequest', () => {
-  it('sends home what home serves, binds the client to it, and keeps the others as stand-ins', () => {
+  it('sends a request home if home serves it, binds the client to home, and keeps the others as stand-ins', () => {
     const planned = plan(pods);
     expect(planned).to.deep.include({ kind: 'forward', route: 'home', binds: 'home' });
     expect(order(planned)).to.deep.equal(['a', 'b', 'c']);
   });
 
-  it('sends what home lacks to the servers that have it in turn, but first to the one used before', () => {
+  it('sends a request that home lacks to its servers in turn, but first to the one used before', () => {
     expect(plan(things)).to.deep.include({ kind: 'forward', route: 'peer', binds: 'resource' });
     expect(order(plan(things))).to.deep.equal(['b', 'c']);
     expect(order(plan(things, {}, 1))).to.deep.equal(['c', 'b']);
@@ -109,7 +109,7 @@ describe('planRequest', () => {
     }
   });
 
-  it('marks what it sends to another server for what that serves, but no stand-in for home in general', () => {
+  it('marks a request to another server with the resource, but not one to a stand-in for home in general', () => {
     expect(rules(plan(pods))).to.deep.equal(['listed', 'listed, marked', 'listed, marked']);
     expect(rules(plan(things))).to.deep.equal(['listed, marked', 'listed, marked']);
     expect(rules(plan('/version'))).to.deep.equal(['trust', 'trust', 'trust']);
@@ -144,13 +144,13 @@ describe('planRequest', () => {
     expect(order(plan('/version', {}, 0, last))).to.deep.equal(['a']);
   });
 
-  it('doubts what is not listed while the table is too old', () => {
+  it('doubts the absence of an unlisted resource while the table is too old', () => {
     const old: PlanView = { ...all, tableTooOld: () => true };
     expect(rules(plan('/apis/old.io/v1/gadgets'))).to.deep.equal(['trust', 'trust', 'trust']);
     expect(rules(plan('/apis/old.io/v1/gadgets', {}, 0, old))).to.deep.equal(['doubt', 'doubt', 'doubt']);
   });
 
-  it('says in the access log why the request goes where it goes', () => {
+  it('logs why the request goes to its server', () => {
     const reasonOf = (planned: ReturnType<typeof plan>) => (planned.kind === 'forward' ? planned.reason : undefined);
     const incomplete = { ...table, complete: false, doubts: [{ peer: '', reason: 'Settling', message: 'm' }] };
     const inDoubt = { bundle: undefined, index: indexTable(incomplete), peers };
@@ -171,7 +171,7 @@ describe('planRequest', () => {
     expect(planned).to.include({ route: 'peer', fields: 'writer', reason: 'home does not know all of its fields' });
   });
 
-  it('tells a proxy without a table from one without a server', () => {
+  it('distinguishes a proxy without a table from one without a server', () => {
     const withTable = { bundle: sampleBundle(1), index: indexTable(table), peers };
     const refusals = [plan(pods, { home: undefined, snapshot: withTable }), plan(pods, { home: undefined })];
     expect(refusals.map((refusal) => refusal.kind === 'refuse' && [refusal.why, refusal.status.message])).to.deep.equal(
@@ -212,7 +212,7 @@ describe('planPass', () => {
 });
 
 describe('homesFor', () => {
-  it('puts home first, then the usable others by their load', () => {
+  it('puts home first, then the other usable servers by their load', () => {
     const [home, ...others] = busy(9, 5, 2);
     const snapshot = { bundle: undefined, index: undefined, peers: [home, undefined, ...others] };
     expect(homesFor(all, snapshot, home).map(({ target }) => target.id)).to.deep.equal(['a', 'c', 'b']);

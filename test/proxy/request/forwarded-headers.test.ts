@@ -28,7 +28,7 @@ describe('prepareRequestHeaders', () => {
       expect(prepare([name, 'system:masters', 'Host', 'h'])).to.deep.equal(['Host', 'h', ...forwardedFor]);
     });
 
-  it('removes what belongs to one connection, and what Connection names', () => {
+  it('removes connection-specific fields, and those that Connection names', () => {
     const headers = [
       'Host',
       'h',
@@ -161,7 +161,7 @@ describe('prepareAgain', () => {
 });
 
 describe('prepareResponseHeaders', () => {
-  it('passes every field on as often as it came, except those about the connection', () => {
+  it('passes every field on as often as it came, except connection-specific ones', () => {
     const headers = [
       'Audit-Id',
       '1',

@@ -46,7 +46,7 @@ describe('the fields that home adds to every answer', function () {
   });
 
   for (const path of ['/apis', '/api', '/api/v1/%zz'])
-    it(`are in what the proxy writes for ${path}, with a date and an audit ID`, async () => {
+    it(`are in the proxy's own answer for ${path}, with a date and an audit ID`, async () => {
       const { headers } = await proxy.get(path, { Origin: origin, 'Audit-ID': 'mine' });
       expect(headers).to.include({
         'access-control-allow-origin': origin,
@@ -70,7 +70,7 @@ describe('the fields that home adds to every answer', function () {
     }
   });
 
-  it('come from a question to home without a credential', async () => {
+  it('come from a request to home without a credential', async () => {
     await proxy.get('/apis/what.io/v1/things', { Origin: origin, Authorization: 'Bearer secret' }, 'OPTIONS');
     const asked = home.seen.filter(({ method }) => method === 'OPTIONS');
     expect(asked.map(({ headers }) => [headers.origin, headers.authorization])).to.deep.equal([[origin, undefined]]);

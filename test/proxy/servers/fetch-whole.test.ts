@@ -29,7 +29,7 @@ function ask(maxBytes = 10) {
 }
 
 describe('fetchWhole', () => {
-  it('gives a whole answer, and forgets its deadline', async () => {
+  it('returns a whole answer, and forgets its deadline', async () => {
     const { clock, handler, aborts, answer } = ask();
     handler.onHead(200, ['ETag', '"x"']);
     handler.onData(Buffer.from('whole'), false);
@@ -56,7 +56,7 @@ describe('fetchWhole', () => {
     expect(await answer).to.have.nested.property('fault.error.message', 'no whole answer within 10 s');
   });
 
-  it('waits for no byte beyond the bound', async () => {
+  it('waits for no byte beyond the limit', async () => {
     const { handler, aborts, answer } = ask(4);
     handler.onHead(200, []);
     handler.onData(Buffer.from('1234'), false);

@@ -56,7 +56,7 @@ describe('a server that hangs', function () {
         await Promise.all([home, other].map((peer) => peer.kill()));
       });
 
-      it('loses its requests: reads go elsewhere, writes get 504', async () => {
+      it('loses its requests: reads go to another server, writes get 504', async () => {
         hang(home);
         const requests = { reads: [0, 1, 2, 3], writes: [0, 1, 2] };
         const reads = requests.reads.map(() => proxy.get('/api/v1/pods'));
@@ -127,7 +127,7 @@ describe('a server that hangs', function () {
       expect((await proxy.get('/api/v1/pods')).body).to.equal('late');
     });
 
-    it('keeps its answer from a server that says it is not ready, such as one that shuts down', async () => {
+    it('keeps its answer if it says that it is not ready, as during a shutdown', async () => {
       let finish: (() => void) | undefined;
       home.answer = (_request, response) => {
         finish = () => response.end('begun');
@@ -179,7 +179,7 @@ describe('a server that hangs', function () {
         while (!statuses.has(status)) await askAll();
       });
 
-    it('does not go to a home that the table last called not ready, once the table is old', async () => {
+    it('is not used as home if the table last called it not ready, once the table is old', async () => {
       hang(home);
       proxy.use(table('NotReady'));
       proxy.doubt('the operator is gone');

@@ -13,7 +13,7 @@ const plan = (counts: Record<string, number>, pinned?: string, most = 1_000) =>
   Object.fromEntries(planMoves(new Map(Object.entries(counts)), pinned, most));
 
 describe('the plan of the watches to move', () => {
-  it('takes watches from the busiest beyond the mean', () => {
+  it('takes watches beyond the mean from the busiest server', () => {
     expect(plan({ a: 90, b: 90, c: 0 })).to.deep.equal({ a: 30, b: 30 });
     expect(plan({ a: 100, b: 0 })).to.deep.equal({ a: 50 });
   });
@@ -27,7 +27,7 @@ describe('the plan of the watches to move', () => {
     expect(plan({ a: 7 })).to.deep.equal({});
   });
 
-  it('takes no more at once than it may, the busiest first', () => {
+  it('takes no more at once than permitted, from the busiest first', () => {
     expect(plan({ a: 60, b: 90, c: 0 }, undefined, 15)).to.deep.equal({ b: 15 });
   });
 

@@ -50,7 +50,7 @@ describe('createPeerHealth', () => {
     ended.abort();
   });
 
-  it('lets no peers that it has never seen ready delay the probe of one that it knows', async () => {
+  it('never delays the probe of a known peer because of peers that it has never seen ready', async () => {
     const { clock, health, load, seen, ended } = setUp('ready');
     await clock.advance(0);
     const forged = Array.from({ length: 100 }, (_, at) => `10.0.1.${at}:6443`);
@@ -65,7 +65,7 @@ describe('createPeerHealth', () => {
     ended.abort();
   });
 
-  it('takes out a peer that says that it is not ready, without ending what runs there', async () => {
+  it('takes out a peer that says that it is not ready, without ending its running requests', async () => {
     const { clock, seen, load, isWell } = setUp('ready');
     load.inFlight = 1;
     await clock.advance(0);
@@ -103,7 +103,7 @@ describe('createPeerHealth', () => {
     expect([isWell(), seen.hung]).to.deep.equal([true, 0]);
   });
 
-  it('gives a peer that blames its etcd a second before the next probe', async () => {
+  it('probes a peer that blames its etcd again only after a second', async () => {
     const { clock, seen, load } = setUp('ready');
     load.inFlight = 1;
     await clock.advance(0);
