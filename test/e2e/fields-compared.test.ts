@@ -123,7 +123,7 @@ describe('fields behind a load balancer, behind Kubernetes’ own Mixed Version 
 
   const hasField = ({ spec }: Deployment) => spec.template.spec.schedulingGroup !== undefined;
 
-  it('lose more than half of the values on the first two paths, and none on the third', async () => {
+  it('are lost by more than half of the writes on the first two paths, and by none through the proxy', async () => {
     const [direct, peered, own] = ways.map(({ behind }) => inTurn(behind)());
     const path = '/apis/scheduling.k8s.io/v1alpha2/podgroups';
     await waitUntil(
