@@ -134,7 +134,7 @@ const labelKey = `([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])
 const labelValues = `[(] *${labelValue}? *(, *${labelValue}? *)*[)]`;
 const selectorTerm = `(! *${labelKey}|${labelKey}( *(=|==|!=) *${labelValue}?| *[<>] *[0-9]+| +(in|notin) *${labelValues})?)`;
 
-/** Whether no bit is set behind the prefix of an IPv4 range. Another rule rejects what is not a range. */
+/** True if no bit is set beyond the prefix of an IPv4 range. Another rule rejects text that is not a range. */
 const withoutHostBits = [
   `!self.matches('^${ipv4Pattern}/([0-9]|[12][0-9]|3[0-2])$')`,
   "[0, 1, 2, 3].all(i, int(self.split('/')[0].split('.')[i]) % [1, 2, 4, 8, 16, 32, 64, 128, " +
@@ -154,9 +154,9 @@ function numbersUpTo(limit: number): string {
 }
 
 /**
- * The same for an IPv6 range, as far as a regular expression can tell: every whole group behind the prefix is 0.
+ * The same for an IPv6 range, as far as a regular expression can tell: every whole group beyond the prefix is 0.
  *
- * The operator checks the rest. CEL functions for addresses would do all of it, but kube-apiserver has them only since
+ * The operator checks the rest. CEL functions for addresses could do all of it, but kube-apiserver has them only since
  * 1.31.
  */
 const withoutHostBits6 = `!self.matches('^(${[
@@ -775,9 +775,9 @@ type Immutable<T> = T extends readonly (infer Item)[]
 
 /** A PeerDiscovery, as the API server stores it. */
 export type PeerDiscovery = Immutable<Static<typeof peerDiscoverySchema>>;
-/** What the administrator asks for. Every field is optional. */
+/** The spec that the administrator writes. Every field is optional. */
 export type PeerDiscoverySpec = Immutable<Static<typeof specSchema>>;
-/** What the operator found. */
+/** The status that the operator writes. */
 export type PeerDiscoveryStatus = Immutable<Static<typeof statusSchema>>;
 /** One peer in the status. */
 export type PeerStatus = Immutable<Static<typeof peerStatusSchema>>;

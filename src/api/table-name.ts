@@ -2,7 +2,7 @@
 export const reservedTableNames =
   '^(peerdiscovery-operator|peerdiscovery-ca|kube-root-ca[.]crt)$|-behind$|-[0-9a-f]{10}-[0-9]+$';
 
-/** What is wrong with a reserved name, and what to do. */
+/** The error for a reserved name, with its cure. */
 export const reservedTableNameMessage =
   'is reserved: peerdiscovery-operator is the Lease of the leader election, peerdiscovery-ca and kube-root-ca.crt are ' +
   'ConfigMaps that hold CAs, and NAME-behind and NAME-0123456789-0 belong to the routing table NAME; choose another, ' +
@@ -42,7 +42,7 @@ export function findTableConflict(
   return undefined;
 }
 
-/** Whether an object of the table `whole`, other than its head, could have this name. */
+/** True if an object of the table `whole`, other than its head, could have this name. */
 function isPartOf(name: string, whole: string): boolean {
   return name.startsWith(`${whole}-`) && /^(behind|[0-9a-f]{10}-[0-9]+)$/.test(name.slice(whole.length + 1));
 }

@@ -30,7 +30,7 @@ import { type Observed, referenceTo, runControllers } from './run-controllers.ts
 import { createStatusRoute } from './status-route.ts';
 import { version } from './version.ts';
 
-/** What a command needs from its process. */
+/** The services that a command gets from its process. */
 export interface CommandContext {
   readonly environment: Environment;
   readonly stdout: (text: string) => void;
@@ -130,7 +130,7 @@ export async function runOperator(args: readonly string[], context: CommandConte
       clock: systemClock,
       log,
     });
-  /** For what happens whoever leads. */
+  /** For work that does not depend on the leader. */
   const recorder = recordBy(client);
   const issue = (signal: AbortSignal, client: ApiClient) =>
     keepCertificates({
@@ -192,7 +192,7 @@ export async function runOperator(args: readonly string[], context: CommandConte
   return 0;
 }
 
-/** What somebody must change before any replica can lead; undefined for troubles that may pass by themselves. */
+/** A change that is needed before any replica can lead; undefined for troubles that may pass by themselves. */
 function explainElectionTrouble(
   reason: ElectionTrouble | undefined,
   message: string,

@@ -163,7 +163,7 @@ export async function runProxy(args: readonly string[], context: CommandContext)
   return 0;
 }
 
-/** Whether clients' authorities come from the API. */
+/** True if the CAs of clients come from the API. */
 function readsAuthorities({ verifiesClients, clientCaFile }: ProxyFlags): boolean {
   return verifiesClients && clientCaFile === undefined;
 }
@@ -179,7 +179,7 @@ function connect(flags: ProxyFlags, context: CommandContext, log: Log): ApiClien
   return createApiClient(kubeConfig, { timeoutMs: 10_000, log, userAgent: `peerdiscovery-proxy/${version}` });
 }
 
-/** What is wrong with the ranges of peers, and the flag that sets them. */
+/** The error in the ranges of peers, and the flag that sets them. */
 function rangeFaults({ allowPeerCidrs }: ProxyFlags): readonly string[] {
   try {
     createAddressPolicy(allowPeerCidrs);

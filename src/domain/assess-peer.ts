@@ -34,7 +34,7 @@ export interface PeerObservation {
   readonly wasReady?: true;
   /** True while it may refuse the operator's credential only because it has just started. */
   readonly mayBeStarting?: boolean;
-  /** Since when it has given no answer. */
+  /** The time since which it has given no answer. */
   readonly unreachableSince?: number;
   /** When it became ready again after it was away, not ready or restarted. */
   readonly returnedAt?: number;
@@ -50,7 +50,7 @@ export interface PeerObservation {
 }
 
 /**
- * How long a starting server may refuse everybody before it has read its RBAC rules; half a second was measured on an
+ * How long a starting server may refuse all users before it has read its RBAC rules; half a second was measured on an
  * idle machine. If it refuses the operator for longer, the operator lacks rights.
  */
 export const startingForMs = 10_000;
@@ -112,9 +112,9 @@ export function assessPeer(
 
 type Verdict = Pick<PeerAssessment, 'state' | 'reason' | 'message' | 'live'>;
 
-/** What the observations say at one moment. */
+/** The observations at one moment. */
 interface Facts {
-  /** For how long it has given no answer. */
+  /** How long it has given no answer. */
   readonly away: number;
   readonly fresh: boolean;
   /** True if a server may be running although it does not answer. */
@@ -177,7 +177,7 @@ function judgeSilence(
 ): Verdict | undefined {
   if (probe === undefined)
     return wasReady === true
-      ? // It keeps the requests for what it is known to serve, whoever leads.
+      ? // It keeps the requests for its known resources, whichever operator leads.
         {
           state: 'Stale',
           reason: 'NotYetProbed',
@@ -200,7 +200,7 @@ function judgeSilence(
 
 /** The verdict on a peer whose verified server answered. */
 function judgeServer({ probe, mayBeStarting, fetchFailure }: PeerObservation, { fresh }: Facts): Verdict {
-  // It would refuse its clients too, with 403 for what they may do.
+  // It would refuse its clients too, with 403 for permitted requests.
   if (probe?.kind === 'unauthorized' && mayBeStarting === true)
     return {
       state: 'NotReady',

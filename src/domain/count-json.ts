@@ -1,32 +1,32 @@
-/** Bounds of what a JSON text may hold, so that reading it cannot take more memory and time than was planned. */
+/** Limits on the content of a JSON text, so that reading it cannot take more memory and time than planned. */
 export interface JsonBounds {
-  /** Objects and lists in all. */
+  /** The total of objects and lists. */
   readonly maxContainers: number;
   /** Commas in all: one less than the members of each object and list. */
   readonly maxCommas: number;
-  /** Names of members that differ. A name that was seen before costs little, a new one a microsecond and more. */
+  /** Different member names. A repeated name costs little, a new one a microsecond or more. */
   readonly maxNames: number;
 }
 
 /**
- * What is read of a server's discovery or OpenAPI. Ten times what the largest discovery document has that is accepted:
- * 100,000 groups, versions, resources and subresources.
+ * Limits for a server's discovery or OpenAPI: ten times the largest accepted discovery document, which has 100,000
+ * groups, versions, resources and subresources.
  */
 const documentBounds: JsonBounds = { maxContainers: 1_000_000, maxCommas: 3_000_000, maxNames: 200_000 };
 
 /**
- * Says why a JSON text in UTF-8 holds too much to be read, or undefined if it may be read.
+ * Says why a JSON text in UTF-8 exceeds the limits; undefined if it may be read.
  *
- * It costs one look at each byte, two at those of names, and a number for each name. It counts marks inside strings
- * too, so it may refuse a text that is all strings of braces, and never lets one through that holds more. 63 MB of `{}`
- * would take 2 GB once they were read; three million names would take five seconds.
+ * It looks once at each byte, twice at those of names, and keeps a number for each name. It also counts marks inside
+ * strings. So it may refuse a text whose strings are full of braces, but never accepts one that exceeds the limits.
+ * Parsing 63 MB of `{}` would take 2 GB of memory; three million names would take five seconds.
  */
 export function findJsonExcess(text: Uint8Array, bounds = documentBounds): string | undefined {
   const { maxContainers, maxCommas, maxNames } = bounds;
   const names = new Set<number>();
   let containers = 0;
   let commas = 0;
-  // By index: iterating over bytes costs eight times as much.
+  // By index, because iterating over bytes costs eight times as much.
   for (let at = 0; at < text.length; at++) {
     const byte = text[at];
     if (byte === 0x2c) commas++;
@@ -46,10 +46,10 @@ const colon = 0x3a;
 const quote = 0x22;
 const backslash = 0x5c;
 const space = 0x20;
-/** A longer name counts as one that was not seen before. */
+/** A longer name always counts as new. */
 const maxNameBytes = 1_024;
 
-/** A number for the name that ends before a colon; undefined if none does, so that the colon is in a text. */
+/** A number for the name that ends before a colon; undefined if the colon is inside a text. */
 function hashNameBefore(text: Uint8Array, colonAt: number): number | undefined {
   let at = colonAt - 1;
   while ((text[at] ?? quote) <= space) at--;
@@ -63,7 +63,7 @@ function hashNameBefore(text: Uint8Array, colonAt: number): number | undefined {
   return colonAt;
 }
 
-/** True for a quote that begins or ends a text: an even number of backslashes is before it. */
+/** True for a quote that begins or ends a text, because an even number of backslashes precedes it. */
 function isQuote(text: Uint8Array, at: number): boolean {
   if (text[at] !== quote) return false;
   let before = at;

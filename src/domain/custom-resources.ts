@@ -39,10 +39,13 @@ export interface ApiServiceObject {
   readonly spec?: { readonly group?: string; readonly version?: string; readonly service?: unknown };
 }
 
-/** How long a deletion is held against documents that were fetched before it or shortly after. */
+/** How long documents from before a deletion, or from shortly after it, are corrected. */
 const tombstoneMs = 60_000;
 
-/** Updates the classification from both watches. What has vanished since `before` is recorded as deleted. */
+/**
+ * Updates the classification from both watches. A definition that has disappeared since `before` is recorded as
+ * deleted.
+ */
 export function classifyDefined(
   crds: Iterable<CustomResourceDefinitionObject>,
   apiServices: Iterable<ApiServiceObject>,

@@ -49,7 +49,7 @@ export interface UnifiedView {
   readonly resources: number;
   readonly divergent: readonly Divergence[];
   readonly schemaDifferences: readonly SchemaDifference[];
-  /** Resources whose fields differ between servers, even if nothing is done about it. */
+  /** Resources whose fields differ between servers, even if routing ignores that. */
   readonly fieldVerdicts: readonly FieldVerdict[];
   readonly documentsOf: ReadonlyMap<string, PeerDocuments>;
 }
@@ -75,8 +75,8 @@ export function createDeriveMemo(): DeriveMemo {
 }
 
 /**
- * Merges what the peers serve and records who serves what. The result depends neither on the order of the input nor on
- * the memo.
+ * Merges the peers' documents and records which peer serves which resource. The result depends neither on the order of
+ * the input nor on the memo.
  *
  * Parts that did not change since the last derivation are the same objects.
  */
@@ -183,12 +183,12 @@ function tablePeer({ seen, assessment }: PeerView): TablePeer {
   };
 }
 
-/** Documents without what was deleted, by document and deletions. Peers with the same document share these too. */
+/** Documents without deleted resources, by document and deletions. Peers with the same document share these too. */
 type Trimmed = Map<readonly GroupDiscovery[], Map<string, readonly GroupDiscovery[]>>;
 
 /**
- * Removes what was deleted after the document was last confirmed, so that a deleted CustomResourceDefinition disappears
- * at once.
+ * Removes resources that were deleted after the document was last confirmed, so that a deleted CustomResourceDefinition
+ * disappears at once.
  */
 function withoutDeleted(
   documents: PeerDocuments,
@@ -214,7 +214,7 @@ function hidesAny(before: readonly GroupDiscovery[], after: readonly GroupDiscov
   return before.length !== after.length || before.some((group, at) => group !== after[at]);
 }
 
-/** A server may have the deleted custom resource built in; only its next document tells. */
+/** A server may have the deleted custom resource built in. Only its next document shows that. */
 function settlingDoubt(peer: string): Doubt {
   return {
     peer,

@@ -31,8 +31,8 @@ export function createTableMemo(): TableMemo {
 }
 
 /**
- * Derives who serves what for every group-version, sorted by name. It looks at each distinct list once, not once for
- * each peer.
+ * Derives which peer serves which resource for every group-version, sorted by name. It looks at each distinct list
+ * once, not once for each peer.
  *
  * @param documents By the peer's index; undefined for a peer whose documents do not count.
  */

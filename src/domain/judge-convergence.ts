@@ -34,7 +34,7 @@ export function judgeConvergence(
   });
   const [doubt] = doubts;
   if (doubt !== undefined) return unknown('Incomplete', missing.length > 0 ? nameEach(missing) : doubt.message);
-  // A server that answers tells what it serves, even while it is not ready.
+  // A server that answers reports its resources, even while it is not ready.
   if (missing.some(({ assessment }) => assessment.state !== 'NotReady')) return unknown('PeerAway', nameEach(missing));
   if (divergent.length > 0)
     return {

@@ -51,7 +51,7 @@ export interface FieldVerdict {
   readonly writers: PeerSet;
   /**
    * They know every field that the writers know, but may not accept each one. They keep stored fields, but may drop a
-   * field that the request brings.
+   * field in the request.
    */
   readonly standIns: PeerSet;
   /** Fields that the writers know and some other server does not know. */
@@ -111,7 +111,7 @@ export function judgeFields(
   memo: FieldMemo = createFieldMemo(),
 ): readonly FieldVerdict[] {
   const likenesses = peers.map(likenessOf);
-  // The usual case: with a single version, nothing needs a closer look, however much the servers have.
+  // The usual case: with a single version, nothing needs a closer look, regardless of the number of resources.
   if (new Set(likenesses).size < 2 && haveSameHashes(peers)) {
     memo.compared = new Map();
     return [];
@@ -137,15 +137,13 @@ interface Judging {
   readonly compared: Map<string, FieldComparison>;
 }
 
-/**
- * What each server offers of a resource: versions of its group, most preferred first, each with the key of its kind.
- */
+/** A server's versions of a resource's group, most preferred first, each with the key of its kind. */
 interface Offered {
   readonly stored: boolean;
   readonly kinds: ReadonlyMap<number, ReadonlyMap<string, string>>;
 }
 
-/** Servers that know a resource alike. */
+/** A class of servers that know the resource in the same way. */
 interface Class {
   /** The newest of them. */
   readonly first: number;

@@ -1,6 +1,9 @@
 import { parseGoFloat } from './parse-go-float.ts';
 
-/** Every way in which a discovery document is written, and its media type; the first is that of a client of any. */
+/**
+ * Every way in which a discovery document is written, with its media type. A client that accepts any type gets the
+ * first.
+ */
 export const mediaTypes = {
   json: 'application/json',
   yaml: 'application/yaml',
@@ -30,10 +33,10 @@ const supported = Object.entries(mediaTypes).map(([encoding, mediaType]) => {
 });
 
 /**
- * Chooses how a discovery document is written. Undefined where kube-apiserver itself has to answer, mostly with 406.
+ * Chooses how a discovery document is written. Undefined if kube-apiserver itself has to answer, mostly with 406.
  *
- * `routed` is true for paths behind go-restful. `versions` are those of the aggregated form that the path has; none of
- * them means that there is only the legacy form.
+ * `routed` is true for paths behind go-restful. `versions` are the aggregated versions of the path; if it is empty,
+ * there is only the legacy form.
  */
 export function negotiateDiscovery(
   accept: string,
@@ -82,8 +85,8 @@ export function negotiateLegacy(accept: string): MediaTypeChoice | undefined {
 }
 
 /**
- * Whether the router before most discovery paths accepts an Accept header. It looks for the exact types or any type,
- * and does not know `application/*` or `*`. Source: `matchesAccept` in go-restful v3.
+ * True if the router in front of most discovery paths accepts an Accept header. It looks for the exact types or any
+ * type, and does not know `application/*` or `*`. Source: `matchesAccept` in go-restful v3.
  */
 export function passesRouter(accept: string): boolean {
   if (accept === '') return true;

@@ -5,7 +5,7 @@ const hexadecimal = new RegExp(`^([+-]?)0x((?:_?${hexDigits})?)(?:\\.((?:${hexDi
 const infinite = /^([+-]?)inf(?:inity)?$/i;
 
 /**
- * The number that Go's `strconv.ParseFloat(text, 32)` gives, errors ignored: 0 for what is no number.
+ * The result of Go's `strconv.ParseFloat(text, 32)`, ignoring errors: 0 for text that is not a number.
  *
  * Source: `readFloat`, `special` and `underscoreOK` in `internal/strconv` of Go 1.26.
  */

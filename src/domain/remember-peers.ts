@@ -11,11 +11,11 @@ export interface PublishedView {
 }
 
 /**
- * What an earlier operator knew of each peer, so that a new leader does not forget a server that is away.
+ * An earlier operator's knowledge of each peer, so that a new leader does not forget a server that is away.
  *
- * A peer's document is reconstructed from the merged one. Its resources are exactly those that the table gives it, but
- * their descriptions may be another peer's. It never counts as fresh. Peers that the table does not tell apart share a
- * document.
+ * A peer's document is reconstructed from the merged one. Its resources are exactly those that the table lists for it,
+ * but their descriptions may be another peer's. It never counts as fresh. Peers that the table does not distinguish
+ * share a document.
  */
 export function rememberPeers(published: PublishedView, now: number): ReadonlyMap<string, PeerObservation> {
   const remembered = new Map<string, PeerObservation>();

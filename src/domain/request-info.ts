@@ -14,12 +14,12 @@ export interface RequestInfo {
   readonly path: string;
 }
 
-/** Whether the server passes the request on to something behind it: a pod, a service or a node. */
+/** True if the server passes the request on to a backend: a pod, a service or a node. */
 export function isProxied({ verb, subresource }: RequestInfo): boolean {
   return verb === 'proxy' || subresource === 'proxy';
 }
 
-/** Whether the subresource streams. Such a request writes no object, whatever its verb. */
+/** True if the subresource streams. Such a request writes no object, whatever its verb. */
 export function isStream(subresource: string): boolean {
   return streams.has(subresource);
 }
@@ -32,7 +32,7 @@ export type ParsedRequest =
   | { readonly kind: 'bad'; readonly message: string };
 
 /**
- * Parses a request exactly as kube-apiserver does, so that proxy and server agree on what it names.
+ * Parses a request exactly as kube-apiserver does, so that proxy and server agree on its meaning.
  *
  * Source: `NewRequestInfo` in `pkg/endpoints/request/requestinfo.go` of k8s.io/apiserver 0.36. `target` is the request
  * target in origin form, still encoded.
@@ -174,7 +174,7 @@ function selectedName(query: string): string {
   return name === '.' || name === '..' || /[/%]/.test(name) ? '' : name;
 }
 
-/** As `strconv.ParseInt` of Go, with base 10 and 64 bits. */
+/** Like Go's `strconv.ParseInt`, with base 10 and 64 bits. */
 function isInt64(text: string): boolean {
   if (!/^[+-]?0*[0-9]{1,19}$/.test(text)) return false;
   const value = BigInt(text.replace('+', ''));
@@ -182,7 +182,7 @@ function isInt64(text: string): boolean {
 }
 
 /**
- * As `fields.ParseSelector` and `RequiresExactMatch`: commas separate terms, `\` escapes, and `!=` is not an exact
+ * Like `fields.ParseSelector` and `RequiresExactMatch`: commas separate terms, `\` escapes, and `!=` is not an exact
  * match.
  */
 function exactMatch(selector: string, field: string): string {

@@ -41,11 +41,11 @@ export interface ResolvedPeer {
   readonly refused?: string;
   /** True if it has a Lease and the EndpointSlice lists its address too. */
   readonly endpoint?: true;
-  /** Id of the peer that holds the address to which this peer's sources point. This peer then has no address. */
+  /** Id of the peer that has the address to which this peer's sources point. This peer then has no address. */
   readonly displacedBy?: string;
 }
 
-/** What has been learnt about Leases and addresses so far. */
+/** The knowledge about Leases and addresses so far. */
 export interface AddressEvidence {
   /** The peers whose Leases are renewed, by the address that each has had so far. */
   readonly holders: ReadonlyMap<string, string>;
@@ -293,7 +293,7 @@ function proveEndpoints(
   );
 }
 
-/** Tells whether the places of several Leases have this address. */
+/** True if the places of several Leases have this address. */
 function findShared(claims: readonly Claim[]): (address: string) => boolean {
   const counts = new Map<string, number>();
   for (const { places } of claims)

@@ -2,24 +2,24 @@ import { isStream, type RequestInfo } from './request-info.ts';
 import type { PeerSet, Scope, TableLocation } from './routing-table.ts';
 import type { TableIndex, WriteRule } from './table-index.ts';
 
-/** What this proxy knows at the moment of a request, besides the table. */
+/** The proxy's knowledge at the moment of a request, besides the table. */
 export interface RouteView {
-  /** Index of the home server in the table; undefined if the table does not know it or there is none. */
+  /** Index of the home server in the table; undefined if the table does not list it or there is none. */
   readonly home: number | undefined;
-  /** Whether the peer is ready by the table and well by what this proxy has seen itself. */
+  /** True if the table calls the peer ready and this proxy has seen no fault of it. */
   usable(peer: number): boolean;
-  /** Whether a peer that is not usable is worth a try before saying 503. */
+  /** True if a peer that is not usable is worth a try before a 503. */
   lastResort(peer: number): boolean;
-  /** True if another proxy has chosen this server already. */
+  /** True if another proxy has already chosen this server. */
   readonly alreadyRouted: boolean;
-  /** True if the table has not been confirmed for so long that absence from it proves nothing. */
+  /** True if the table has not been confirmed for so long that an absence proves nothing. */
   readonly tableTooOld: boolean;
 }
 
 /**
- * How to take a 404 by which a server says that it does not know the whole resource.
+ * How to treat a server's 404 that says that it does not know the resource.
  *
- * - `trust`: every live server has been heard and none has it; the answer stands.
+ * - `trust`: every live server was read and none has it, so the answer stands.
  * - `listed`: the table says that the server has it; try the others that have it, else 503.
  * - `doubt`: nobody can tell; 503 with `message`.
  */
@@ -33,7 +33,7 @@ export type RouteDecision =
   | {
       readonly kind: 'home';
       readonly notFound: NotFoundRule;
-      /** Who may stand in for home: `any` ready peer, or only these. */
+      /** The permitted stand-ins for home: `any` ready peer, or only these. */
       readonly instead: 'any' | PeerSet;
       readonly fields?: FieldRoute;
     }
@@ -41,7 +41,7 @@ export type RouteDecision =
       readonly kind: 'peer';
       readonly notFound: NotFoundRule;
       readonly candidates: PeerSet;
-      /** Set where home serves the resource, but does not know all of its fields. */
+      /** Set if home serves the resource, but does not know all of its fields. */
       readonly fields?: FieldRoute;
     }
   | { readonly kind: 'discovery' }
@@ -53,11 +53,11 @@ export type RouteDecision =
     };
 
 /**
- * How a request goes that must lose no field.
+ * The route of a request that must lose no field.
  *
- * - `writer`: to a server that knows all of them.
- * - `standIn`: no such server can take it now; to one that keeps what is stored, and may drop what the request brings.
- * - `lossy`: no server that serves it knows all of them; to one that may drop some of what is stored, too.
+ * - `writer`: to a server that knows all fields.
+ * - `standIn`: no such server can take it now; to one that keeps stored fields, but may drop fields in the request.
+ * - `lossy`: no server of the resource knows all fields; to one that may even drop stored fields.
  */
 export type FieldRoute = 'writer' | 'standIn' | 'lossy';
 
@@ -76,7 +76,7 @@ const homeNoTable: RouteDecision = {
 /**
  * Decides where a request goes: home if home serves it, else to a peer that does, and never to a wrong 404.
  *
- * `discovery` is the caller's word that the request asks for a document that is one over all servers.
+ * `discovery` means that the request asks for a document about all servers.
  */
 export function routeRequest(
   index: TableIndex | undefined,
@@ -88,7 +88,7 @@ export function routeRequest(
   if (index.table.mode === 'Observe') return homeTrusted;
   if (discovery) return { kind: 'discovery' };
   if (!info.isResourceRequest) return routeNonResource(index, info.path, view);
-  // `RequestInfo` overlooks these slashes, but nothing is served there by any server: their path is matched as it is.
+  // `RequestInfo` ignores these slashes, but no server serves such a path, so it is matched unchanged.
   if (info.path.startsWith('//')) return unlisted(index, view);
   const row = index.resource(info.group, info.version, info.resource, info.subresource);
   if (row === undefined || row.peers.length === 0) return unlisted(index, view);
@@ -100,7 +100,7 @@ export function routeRequest(
 }
 
 /**
- * Whether the request writes an object, or reads one that its reader may write back.
+ * True if the request writes an object, or reads one that the client may write back.
  *
  * Subresources that stream write nothing, whatever their verb.
  */
@@ -119,10 +119,10 @@ function mayLoseFields({ verb, subresource }: RequestInfo): boolean {
 }
 
 /**
- * Whether the request is for a ConfigMap of the table, of which the operator sets only fields that every server knows.
+ * True if the request is for a ConfigMap of the table. The operator sets only fields in it that every server knows.
  *
- * If it waited for a server that knows all fields, an operator behind the proxy could not publish which one does. A
- * create names no object, so that those of the whole namespace count; nothing is stored yet that could be lost.
+ * If such a request waited for a server that knows all fields, an operator behind the proxy could not publish which
+ * server that is. A create names no object, so every create in the namespace counts. It cannot lose a stored field.
  */
 function isOfTable(location: TableLocation | undefined, info: RequestInfo): boolean {
   const { group, version, namespace, resource, verb, name } = info;
@@ -131,7 +131,7 @@ function isOfTable(location: TableLocation | undefined, info: RequestInfo): bool
   return verb === 'create' || name === location.name || name.startsWith(`${location.name}-`);
 }
 
-/** `/apis/<group>`, `/apis/<group>/<version>` and `/api/<version>` are about what a server has; the rest is home's. */
+/** `/apis/<group>`, `/apis/<group>/<version>` and `/api/<version>` are about a server's APIs. Other paths go home. */
 function routeNonResource(index: TableIndex, path: string, view: RouteView): RouteDecision {
   const [, prefix, first, second] = path.split('/', 4);
   if (prefix === 'apis' && first !== undefined && first !== '') {
@@ -144,15 +144,15 @@ function routeNonResource(index: TableIndex, path: string, view: RouteView): Rou
 }
 
 /**
- * Whether the resource is not where its path says, so that no server that serves it has the path: an object of a
- * namespaced one without its namespace, or one of a cluster's in a namespace.
+ * True if no server has this path, although some serve the resource: an object of a namespaced resource without its
+ * namespace, or of a cluster-scoped one in a namespace.
  *
- * Without a namespace a namespaced resource can be listed and watched; for the rest CustomResourceDefinitions are 404,
- * and built-in ones 405 or 404.
+ * Without a namespace, a namespaced resource can be listed and watched. Other requests get 404 for
+ * CustomResourceDefinitions, and 405 or 404 for built-in resources.
  */
 export function isMisplaced({ namespace, resource, verb }: RequestInfo, scope: Scope | undefined): boolean {
   if (scope === 'Namespaced') return namespace === '' && verb !== 'list' && verb !== 'watch';
-  // A Namespace's own name stands where others have the namespace that they are in.
+  // A Namespace's own name stands where other paths have the object's namespace.
   return scope === 'Cluster' && namespace !== '' && resource !== 'namespaces';
 }
 
@@ -179,7 +179,7 @@ function routeListed(
   const { home } = view;
   const others = serving.filter((peer) => peer !== home);
   const well = others.filter((peer) => view.usable(peer));
-  // A 503 here is never wrong, but a peer that lost one idle connection may be there for the next.
+  // A 503 here is never wrong, but a peer that lost one idle connection may be able to answer.
   const capable = well.length > 0 ? well : others.filter((peer) => view.lastResort(peer));
   if (home !== undefined ? serving.includes(home) : everyLivePeerServes(index, serving))
     return { kind: 'home', notFound, instead: capable };
@@ -218,7 +218,7 @@ function routeByFields(
   );
 }
 
-/** To one of these servers, home before all. */
+/** Sends to one of these servers, preferably home. */
 function amongst(
   peers: PeerSet,
   isThere: (peer: number) => boolean,
@@ -230,7 +230,7 @@ function amongst(
   const others = peers.filter((peer) => peer !== home);
   const candidates = others.filter(isThere);
   if (home !== undefined && peers.includes(home)) {
-    // Home itself may be a last resort, and fail. Then one of the others is worth a try before 503.
+    // Home itself may be a last resort and fail. Then one of the others is worth a try before a 503.
     const instead = candidates.length > 0 ? candidates : others.filter((peer) => view.lastResort(peer));
     return { kind: 'home', notFound, instead, fields };
   }
@@ -250,7 +250,7 @@ function unavailable(message: string): RouteDecision {
   return { kind: 'unavailable', reason: 'ServiceUnavailable', message, retryAfterSeconds: 1 };
 }
 
-/** A home that the table does not know (a loopback address, say) is one of its peers under another name. */
+/** A home that the table does not list (for example a loopback address) is one of its peers under another name. */
 function everyLivePeerServes(index: TableIndex, serving: PeerSet): boolean {
   return index.table.peers.every(
     ({ state }, peer) => state === 'Gone' || state === 'Refused' || serving.includes(peer),

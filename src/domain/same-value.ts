@@ -1,6 +1,6 @@
 /**
- * True if both say the same: objects by their fields in any order, an absent field like an undefined one, arrays in
- * their order, Sets by their members, Maps by their keys. For plain data without cycles.
+ * True if both values are equal: objects by their fields in any order, with an absent field equal to an undefined one;
+ * arrays in order; Sets by their members; Maps by their keys. For plain data without cycles.
  */
 export function sameValue(a: unknown, b: unknown): boolean {
   if (Object.is(a, b)) return true;

@@ -13,7 +13,7 @@ export interface OutlineNode {
   readonly fields: ReadonlyMap<string, OutlineNode>;
 }
 
-/** What is kept of an OpenAPI v3 document: names and hashes. */
+/** The parts of an OpenAPI v3 document that are kept: names and hashes. */
 export interface SchemaOutline {
   readonly definitions: ReadonlyMap<string, OutlineNode>;
   /** Maps `group/version/kind` to the name of its definition. */
@@ -27,7 +27,7 @@ const kindsExtension = 'x-kubernetes-group-version-kind';
 const refPrefix = '#/components/schemas/';
 
 /**
- * Extracts from an OpenAPI v3 document what tells fields apart. Undefined if the value is not such a document.
+ * Extracts from an OpenAPI v3 document what distinguishes fields. Undefined if the value is not such a document.
  *
  * It ignores `x-kubernetes-group-version-kind`, because that lists every group-version of the server on the types of
  * options.

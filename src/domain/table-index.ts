@@ -5,19 +5,19 @@ import { writesStored } from './written-with.ts';
 /** A resource or subresource of the table. */
 export interface ListedResource {
   readonly peers: PeerSet;
-  /** Where kube-apiserver itself has its objects; undefined where that is not known. */
+  /** The scope of kube-apiserver's own objects; undefined if it is unknown. */
   readonly scope: Scope | undefined;
-  /** Who knows all fields, where not all do. */
+  /** The servers that know all fields, if not all do. */
   readonly fields?: WriteRule | undefined;
 }
 
-/** Who may write a resource. */
+/** The writers of a resource. */
 export interface WriteRule extends FieldWriters {
-  /** True if a server that may be of another version now may write it too, where no other server can. */
+  /** True if a server that may have another version now may write it too, while no other server can. */
   readonly harmless: boolean;
 }
 
-/** A routing table, arranged so that every question of a request is one look-up. */
+/** A routing table, indexed so that every lookup of a request costs one access. */
 export interface TableIndex {
   readonly table: RoutingTable;
   /** Undefined if the table does not list it. */
@@ -26,7 +26,7 @@ export interface TableIndex {
   groupVersion(group: string, version: string): PeerSet | undefined;
   /** The peers that serve anything of the group. */
   group(group: string): PeerSet | undefined;
-  /** Whether servers pass requests for the group-version on to an aggregated server. */
+  /** True if servers pass requests for the group-version on to an aggregated server. */
   isAggregated(group: string, version: string): boolean;
   /** The peer at this `host:port`. */
   peerAt(address: string): number | undefined;
@@ -45,7 +45,7 @@ export function indexTable(table: RoutingTable): TableIndex {
     let before: PeerSet | undefined;
     for (const row of rows) {
       const key = `${group}/${version}/${row.resource}`;
-      // What an aggregated server has at which path is its own affair.
+      // An aggregated server decides itself which objects it has at which path.
       const scope = origin === 'Aggregated' ? undefined : row.scope;
       const fields = writersOf(table, { group, origin }, row);
       resources.set(key, { peers: row.peers, scope, ...(fields && { fields }) });
@@ -72,7 +72,7 @@ export function indexTable(table: RoutingTable): TableIndex {
   return {
     table,
     resource: (group, version, resource, subresource) => {
-      // A name with a slash in it (from %2F) must not be taken for a subresource.
+      // A name that contains a slash (from %2F) must not be taken for a subresource.
       if (resource.indexOf('/') >= 0) return undefined;
       const key = `${group}/${version}/${resource}`;
       return resources.get(subresource === '' ? key : `${key}/${subresource}`);
@@ -85,9 +85,9 @@ export function indexTable(table: RoutingTable): TableIndex {
 }
 
 /**
- * Who may write, where that is not everybody who serves it.
+ * The writers, if not every server of the resource is one.
  *
- * Where all are alike but one has been away, that one may be of another version now; those that stayed are not.
+ * If all are alike but one has been away, that one may have another version now; the others do not.
  */
 function writersOf(
   { fieldSkew, peers }: RoutingTable,
@@ -100,7 +100,7 @@ function writersOf(
   return serving.some((peer) => peers[peer]?.inDoubt === true) ? { writers: serving, standIns, harmless } : undefined;
 }
 
-/** As for the resource, unless the table says otherwise, or the server writes no stored object with it. */
+/** The resource's writers, unless the table names others or the server writes no stored object with it. */
 function ofSubresource(
   group: string,
   { resource, subresources, writers, subresourceWriters = {} }: TableResource,

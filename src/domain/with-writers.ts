@@ -4,7 +4,7 @@ import type { FieldWriters, PeerSet, TableGroupVersion, TableResource } from './
 import { type WrittenKind, writtenWith } from './written-with.ts';
 
 /**
- * Adds to a table who may write each resource whose fields differ between servers, and each subresource that this
+ * Adds the writers to each resource of a table whose fields differ between servers, and to each subresource that this
  * affects through its body or through other objects that the server writes.
  *
  * If no server knows all fields, there are no writers. If no server keeps even the stored fields, as with a version
@@ -40,7 +40,7 @@ function addWriters(group: string, resource: TableResource, verdicts: Verdicts):
   return { ...resource, ...own, ...(hasDifferent && { subresourceWriters: different }) };
 }
 
-/** Who may write all of these kinds; undefined if everybody may. */
+/** The writers of all these kinds; undefined if every server may write them. */
 function combine(serving: PeerSet, kinds: readonly WrittenKind[], verdicts: Verdicts): FieldWriters | undefined {
   const found = kinds.flatMap((kind) => verdicts.get(keyOf(kind)) ?? []).map((verdict) => restrict(verdict, serving));
   const bound = found.filter(({ writers }) => writers.length < serving.length);

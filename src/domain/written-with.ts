@@ -24,14 +24,14 @@ const exceptions: ReadonlyMap<string, readonly WrittenKind[]> = new Map([
   ['events.k8s.io/events', [coreEvents]],
 ]);
 
-/** What a request for this path must keep complete: the kind of its body first, then the stored objects. */
+/** The kinds that a request for this path must keep complete: the kind of its body first, then the stored objects. */
 export function writtenWith(group: string, resource: string, subresource: string): readonly WrittenKind[] {
   const name = subresource === '' ? resource : `${resource}/${subresource}`;
   const parent = subresource === '' ? [] : [{ group, resource }];
   return [{ group, resource: name }, ...(exceptions.get(`${group}/${name}`) ?? parent)];
 }
 
-/** Whether a request with this path makes a server write a stored object. */
+/** True if a request with this path makes a server write a stored object. */
 export function writesStored(group: string, resource: string, subresource: string): boolean {
   return exceptions.get(`${group}/${resource}/${subresource}`)?.length !== 0;
 }

@@ -4,25 +4,25 @@ import { delimiter } from 'node:path';
 /** A process's environment as Node gives it. */
 export type EnvironmentVariables = Readonly<Record<string, string | undefined>>;
 
-/** What the programs take from their environment; nothing else reads a variable. */
+/** The variables that the programs read from their environment. No other code reads one. */
 export interface Environment {
   /** The files that `KUBECONFIG` names. */
   readonly kubeconfigFiles: readonly string[];
   /** Where a Pod finds the API; undefined outside of one. */
   readonly service: { readonly host: string; readonly port: string } | undefined;
   readonly home: string | undefined;
-  /** False if the user or the terminal wants none. */
+  /** False if the user or the terminal does not want colours. */
   readonly color: boolean;
-  /** True in a process that another one of this program has started to share its port. */
+  /** True in a process that another process of this program has started to share its port. */
   readonly isWorker: boolean;
 }
 
-/** Set for processes that another `peerdiscovery proxy` has started; they answer it instead of having endpoints. */
+/** Set for processes that another `peerdiscovery proxy` has started. They report to it instead of having endpoints. */
 export const workerVariable = 'PEERDISCOVERY_PROXY_WORKER';
 /** Where a Pod finds its ServiceAccount: files `token`, `namespace` and `ca.crt`. */
 export const serviceAccountFolder = '/var/run/secrets/kubernetes.io/serviceaccount';
 
-/** Reads every variable that matters. */
+/** Reads all variables that the programs use. */
 export function readEnvironment(env: EnvironmentVariables): Environment {
   const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port } = env;
   return {
@@ -34,7 +34,7 @@ export function readEnvironment(env: EnvironmentVariables): Environment {
   };
 }
 
-/** The namespace to work in: the flag's, else the Pod's own, else that of the manifests. */
+/** The namespace to work in: that of the flag, else the Pod's own, else that of the manifests. */
 export function namespaceOr(flag: string | undefined): string {
   return flag ?? podNamespace() ?? 'peerdiscovery-system';
 }

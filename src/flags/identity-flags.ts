@@ -5,12 +5,12 @@ import type { GivenFlags } from './read-flags.ts';
 type ModeName = AuthenticationMode['kind'];
 
 interface Mode {
-  /** How it makes users of client certificates known, for `--help`. */
+  /** How the mode passes on users of client certificates, for `--help`. */
   readonly means: string;
   readonly verifiesClients: boolean;
-  /** Flags of this mode alone. */
+  /** Flags that only this mode has. */
   readonly ownFlags: readonly (keyof typeof identityOptions)[];
-  /** What to do where one of those is missing; absent if none is needed. */
+  /** The cure if one of these flags is missing; absent if none is needed. */
   readonly needsThem?: string;
 }
 
@@ -19,7 +19,7 @@ export interface IdentityFlags {
   readonly authenticationMode: ModeName;
   /** True if the mode asks clients for certificates. */
   readonly verifiesClients: boolean;
-  /** Undefined takes all about clients from `kube-system/extension-apiserver-authentication`. */
+  /** Undefined takes everything about clients from `kube-system/extension-apiserver-authentication`. */
   readonly clientCaFile: string | undefined;
   readonly requestHeader: {
     readonly clientCaFile: string | undefined;
@@ -87,7 +87,7 @@ ${modeNames.map((name) => `${' '.repeat(38)}${name.padEnd(18)}${modes[name].mean
                                     (default: the Pod's ServiceAccount token)
 `;
 
-/** Reads what was given; every problem names the flag and its cure. */
+/** Reads the given flags. Every problem names the flag and its cure. */
 export function readIdentityFlags({
   text: one,
   list: given,

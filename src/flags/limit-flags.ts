@@ -60,7 +60,7 @@ export const limitUsage = `\
                                     Leave it at 0 if there is only one proxy (default 0)
 `;
 
-/** Reads what was given over the defaults; every problem names the flag and its cure. */
+/** Reads the given flags over the defaults. Every problem names the flag and its cure. */
 export function readLimitFlags(given: GivenFlags<keyof typeof limitOptions>): ProxyLimits {
   const limits: Record<keyof ProxyLimits, number> = { ...defaultLimits };
   for (const flag of namesOf(numbers))

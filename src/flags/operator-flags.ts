@@ -3,7 +3,7 @@ import type { WantedCertificate } from '../operator/ports.ts';
 import { readFlags } from './read-flags.ts';
 import { readServingFlags, type ServingFlags, servingOptions } from './serving-flags.ts';
 
-/** What `peerdiscovery operator` was asked for. */
+/** The settings of `peerdiscovery operator`. */
 export interface OperatorFlags extends ServingFlags {
   readonly kubeconfig: string | undefined;
   readonly namespace: string | undefined;

@@ -4,14 +4,14 @@ import { readFlags } from './read-flags.ts';
 
 export type Output = 'table' | 'wide' | 'json' | 'yaml';
 
-/** What was asked for, after the command's own name. */
+/** The arguments after the command's name. */
 export interface PluginFlags {
   readonly arguments: readonly string[];
   readonly kubeconfig: string | undefined;
   readonly context: string | undefined;
-  /** Where the operator runs. */
+  /** The namespace of the operator. */
   readonly namespace: string;
-  /** False if nobody said so, and it may be told by the object. */
+  /** False if the user named no namespace, so that the object may tell it. */
   readonly namespaceGiven: boolean;
   /** Name of the PeerDiscovery. */
   readonly name: string;
@@ -25,7 +25,7 @@ export interface PluginFlags {
   /** Port of this machine; 0 takes a free one. */
   readonly port: number;
   readonly help: boolean;
-  /** Ask no cluster. */
+  /** Does not contact a cluster. */
   readonly client: boolean;
 }
 
@@ -60,23 +60,26 @@ export type FlagName = keyof typeof options;
 export interface CommandShape {
   readonly flags: readonly FlagName[];
   readonly outputs: readonly Output[];
-  /** Fewest and most positional arguments, and what they are. */
+  /** The permitted number of positional arguments, and their meaning. */
   readonly arguments: { readonly min: number; readonly max: number; readonly what: string };
 }
 
 export const clusterFlagNames = ['kubeconfig', 'context', 'namespace', 'name'] as const;
 
-/** The arguments with the command, which is the first that is no flag and no flag's value, in front of its flags. */
+/**
+ * The arguments with the command in front of its flags. The command is the first argument that is neither a flag nor a
+ * flag's value.
+ */
 export function commandFirst(args: readonly string[]): readonly string[] {
   const { tokens } = parseArgs({ args: [...args], options, strict: false, tokens: true, allowPositionals: true });
   const at = tokens.find(({ kind }) => kind === 'positional')?.index;
   return at === undefined ? args : [args[at] ?? '', ...args.slice(0, at), ...args.slice(at + 1)];
 }
 
-/** Methods of HTTP that kube-apiserver gives a meaning. */
+/** HTTP methods with a meaning in kube-apiserver. */
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'CONNECT'];
 
-/** Reads the flags of one command; every problem is reported at once, each with its cure. */
+/** Reads the flags of one command. It reports all problems at once, each with its cure. */
 export function parsePluginFlags(
   args: readonly string[],
   shape: CommandShape,

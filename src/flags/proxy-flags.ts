@@ -7,7 +7,7 @@ import { limitOptions, limitUsage, readLimitFlags } from './limit-flags.ts';
 import { readFlags } from './read-flags.ts';
 import { readServingFlags, type ServingFlags, servingOptions } from './serving-flags.ts';
 
-/** What `peerdiscovery proxy` was asked for. */
+/** The settings of `peerdiscovery proxy`. */
 export interface ProxyFlags extends IdentityFlags, ServingFlags {
   readonly bindAddress: string;
   readonly securePort: number;
@@ -26,7 +26,7 @@ export interface ProxyFlags extends IdentityFlags, ServingFlags {
   readonly accessLog: boolean;
   /** Processes that share the port. */
   readonly workers: number;
-  /** 0 for never. */
+  /** 0 means never. */
   readonly watchLevelingPeriodMs: number;
   readonly shutdownDelayMs: number;
   readonly shutdownWatchGraceMs: number;
@@ -121,7 +121,7 @@ Examples:
     --peer-ca-file ca.crt
 `;
 
-/** Reads the flags of `peerdiscovery proxy`; it reports every bad one, each with its cure. */
+/** Reads the flags of `peerdiscovery proxy`. It reports every bad one with its cure. */
 export function parseProxyFlags(args: readonly string[]): ProxyFlagsResult {
   const given = readFlags(args, options);
   const { problems } = given;

@@ -12,29 +12,29 @@ interface FlagOption {
   readonly default?: string | boolean;
 }
 
-/** What a program may be given besides. */
+/** The other arguments that a program may take. */
 export interface FlagRules<Name extends string> {
   /** The flags that one of its commands takes; all if absent. */
   readonly takes?: readonly Name[];
-  /** True if it takes arguments that are no flags. */
+  /** True if it takes positional arguments. */
   readonly takesArguments?: boolean;
 }
 
-/** What was given, read flag by flag; what is wrong with any of it is in `problems`, each with its cure. */
+/** The given flags, to be read one by one. `problems` collects every error with its cure. */
 export interface GivenFlags<Name extends string> {
   readonly problems: string[];
   readonly help: boolean;
-  /** What is no flag. */
+  /** The positional arguments. */
   readonly arguments: readonly string[];
-  /** Undefined if it was left out and has no default. */
+  /** Undefined if the flag is absent and has no default. */
   text(flag: Name): string | undefined;
   required(flag: Name): string;
-  /** Every value of a flag that may be repeated. */
+  /** Every value of a repeatable flag. */
   list(flag: Name): readonly string[];
   isOn(flag: Name): boolean;
-  /** The first choice where something else was given. */
+  /** The first choice if the value is not one of them. */
   oneOf<Choice extends string>(flag: Name, choices: readonly [Choice, ...Choice[]]): Choice;
-  /** A whole number in these bounds; `what` it has to be goes into the message. */
+  /** A whole number within these limits; `what` describes it in the message. */
   number(flag: Name, min: number, max: number, what: string): number;
   /** Milliseconds. */
   duration(flag: Name, what?: string, minMs?: number, maxMs?: number): number;

@@ -1,11 +1,11 @@
 import type { GivenFlags } from './read-flags.ts';
 
-/** What each program that serves takes, apart from what it serves. */
+/** The serving flags that all programs share. */
 export interface ServingFlags {
   /** `host:port`, or undefined for none. */
   readonly healthBindAddress: string | undefined;
   readonly metricsBindAddress: string | undefined;
-  /** HTTPS and a review of access, or plain HTTP for everybody. */
+  /** HTTPS with a review of access, or plain HTTP for everybody. */
   readonly metricsSecure: boolean;
   readonly logFormat: 'text' | 'json';
   readonly logLevel: 'error' | 'warn' | 'info' | 'debug';
@@ -18,7 +18,7 @@ export const servingOptions = {
   'log-level': { type: 'string', default: 'info' },
 } as const;
 
-/** Reads them; `--health-bind-address` has another default in each program. */
+/** Reads these flags. `--health-bind-address` has a different default in each program. */
 export function readServingFlags(given: GivenFlags<keyof typeof servingOptions | 'health-bind-address'>): ServingFlags {
   return {
     healthBindAddress: given.endpoint('health-bind-address'),

@@ -39,7 +39,8 @@ export interface ApiErrorFields {
 }
 
 /**
- * A request that the API server refused, or that got no whole answer; told apart by `code` and `reason`, never by text.
+ * A request that the API server refused, or that got no complete answer. Distinguish them by `code` and `reason`, never
+ * by text.
  */
 export class ApiError extends Error {
   override readonly name = 'ApiError';
@@ -64,7 +65,7 @@ export class ApiError extends Error {
   }
 
   /**
-   * For a 404, what is missing: kube-apiserver names the object in its Status, and answers plain text for an unknown
+   * What is missing, for a 404. kube-apiserver names the object in its Status, and sends plain text for an unknown
    * path.
    */
   get missing(): Missing | undefined {
@@ -83,7 +84,7 @@ export interface CallOptions {
 
 /** Options of a list. */
 export interface ListOptions extends CallOptions {
-  /** Objects asked for at once. */
+  /** Number of objects per page. */
   readonly pageSize?: number | undefined;
   /** Ask for `metadata` only, as PartialObjectMetadata. */
   readonly metadataOnly?: boolean | undefined;
@@ -114,7 +115,7 @@ export interface ObjectList<T> {
   readonly resourceVersion: string;
 }
 
-/** What authenticates this client; peers get it only after their certificate was verified. */
+/** The client's credential. Servers get it only after their certificate was verified. */
 export interface ClientCredentials {
   readonly token?: string;
   readonly certPem?: string;
@@ -139,23 +140,23 @@ export interface ApiClient {
   replace<T>(path: string, object: unknown, options?: CallOptions): Promise<T>;
   /** False if there was nothing to delete. */
   delete(path: string, options?: CallOptions): Promise<boolean>;
-  /** An answer of unknown length; it resolves at a 2xx status and leaves silence to the caller. */
+  /** An answer of unknown length. Resolves on a 2xx status. The caller must detect silence. */
   requestStream(path: string, options?: CallOptions): Promise<AsyncIterable<Uint8Array>>;
-  /** Any answer as it is, asked for with more headers. */
+  /** Any answer, unchanged, to a request with more headers. */
   read(path: string, options?: ReadOptions): Promise<RawAnswer>;
   /**
-   * Any answer of one certain server, asked for with the credential once its certificate was verified by the
-   * kubeconfig's CA and the server name. Where the kubeconfig names no CA, a proxy or a path, nothing is sent.
+   * Any answer of one given server. The credential is sent only after the server's certificate was verified by the
+   * kubeconfig's CA and the server name. If the kubeconfig names no CA, or names a proxy or a path, nothing is sent.
    */
   readFrom(server: ServerAddress, path: string, options?: ReadOptions): Promise<RawAnswer>;
-  /** Current credentials, read anew as the kubeconfig says (token file, exec plugin, files of a key pair). */
+  /** The current credentials, read again as the kubeconfig says (token file, exec plugin, files of a key pair). */
   credentials(): Promise<ClientCredentials>;
-  /** The CA bundle of the kubeconfig, read anew; undefined if it names none. */
+  /** The CA bundle of the kubeconfig, read again; undefined if it names none. */
   caPem(): string | undefined;
   /**
-   * Names other kube-apiservers of the same cluster, which are used when the one in use falls silent or is not ready. A
-   * credential goes to one only after its certificate was verified by the kubeconfig's CA and the server name. Where
-   * the kubeconfig names no CA, a proxy or a path, none is used.
+   * Sets other kube-apiservers of the same cluster, which are used when the present one falls silent or is not ready. A
+   * server gets a credential only after its certificate was verified by the kubeconfig's CA and the server name. If the
+   * kubeconfig names no CA, or names a proxy or a path, no other server is used.
    */
   learnServers(servers: readonly ServerAddress[]): void;
   /** Closes all connections; running calls fail. */
@@ -164,7 +165,7 @@ export interface ApiClient {
 
 /** What the client is made of. */
 export interface ApiClientOptions {
-  /** Bound of a whole call, and of a stream's wait for its status. */
+  /** Time limit of a whole call, and of a stream's wait for its status. */
   readonly timeoutMs: number;
   readonly log: Log;
   readonly userAgent?: string;
@@ -172,10 +173,10 @@ export interface ApiClientOptions {
   readonly maxBodyBytes?: number;
 }
 
-/** What client-node resolves for a request: TLS options and headers. */
+/** The result of client-node for a request: TLS options and headers. */
 type ResolvedOptions = AgentOptions & Pick<RequestOptions, 'headers' | 'auth'>;
 
-/** A call that is running, and the server that it was sent to. */
+/** A running call, and the server that it was sent to. */
 interface Owed {
   readonly way: ApiWay;
   readonly abort: AbortController;
@@ -201,16 +202,16 @@ interface Call {
   readonly beforeSending?: (() => void) | undefined;
 }
 
-// kube-apiserver closes idle HTTP/1.1 connections after 90 s; ours are dropped before, so that no request meets a
-// closing socket.
+// kube-apiserver closes idle HTTP/1.1 connections after 90 s. This client closes them earlier, so that no request meets
+// a closing socket.
 const keepAliveMs = 60_000;
 const metadataList = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json';
 
 /**
- * A client that uses one dispatcher per credential and CA, so that calls share connections; client-node itself makes a
- * dispatcher, hence a TLS connection, per request.
+ * A client that uses one dispatcher per credential and CA, so that calls share connections. client-node itself creates
+ * a dispatcher, and so a TLS connection, for each request.
  *
- * HTTP/1.1 only: a watch that stalls then holds up nothing but its own connection.
+ * It uses only HTTP/1.1, so that a stalled watch blocks only its own connection.
  */
 // biome-ignore lint/complexity/noExcessiveLinesPerFunction: its closures share connections, credentials and ways.
 export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOptions): ApiClient {
@@ -239,14 +240,14 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
   let resolving: Promise<ResolvedOptions> | undefined;
   let closed = false;
 
-  /** Coalesced, so that calls which start together run an exec plugin once. */
+  /** Shared by simultaneous calls, so that they run an exec plugin once. */
   function resolveTlsAndAuth(): Promise<ResolvedOptions> {
     resolving ??= (async () => {
       try {
         const applied: RequestOptions = { headers: {} };
         await kubeConfig.applyToHTTPSOptions(applied);
         const { agent: _unused, timeout: _none, ...resolved } = applied;
-        // client-node leaves the CA out for a context without a user.
+        // client-node omits the CA for a context without a user.
         const ca = resolved.ca ?? caPem();
         return (ca === undefined ? resolved : { ...resolved, ca }) as ResolvedOptions;
       } finally {
@@ -287,7 +288,7 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
     const place = `${way.address ?? ''} ${way.serverName ?? ''}`;
     const before = connected.get(place);
     if (before?.key === key) return await before.dispatcher;
-    // Remembered before it is ready, so that calls which start together share it.
+    // Remembered before it is ready, so that simultaneous calls share it.
     const made =
       way.address === undefined
         ? createDispatcher(kubeConfig, resolved, timeoutMs)
@@ -301,10 +302,10 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
     return await dispatcher;
   }
 
-  /** Running streams end by themselves within minutes; new calls take the new connection. */
+  /** Running streams end by themselves within minutes. New calls use the new connection. */
   function retire(dispatcher: Dispatcher) {
     retiring.add(dispatcher);
-    // A turn later, so that a call which was just handed it can still begin.
+    // Waits one turn, so that a call which has just received it can still begin.
     setImmediate(() => {
       dispatcher
         .close()
@@ -314,8 +315,8 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
   }
 
   /**
-   * A proxy's or a gateway's kubeconfig says nothing of how its servers are reached, nor a CA of the system's whose
-   * they are.
+   * The kubeconfig of a proxy or gateway does not say how to reach its servers, and a system CA does not say whose they
+   * are.
    */
   function mayUseOthers(): boolean {
     const now = kubeConfig.getCurrentCluster();
@@ -324,7 +325,7 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
     );
   }
 
-  /** On a connection that is kept, if none that is kept is busy: a watch occupies its own. */
+  /** Uses an idle persistent connection if there is one. A watch occupies its own connection. */
   async function probeWay(way: ApiWay, signal: AbortSignal): Promise<WayState> {
     const to = await connect(way);
     const { statusCode, body } = await to.dispatcher.request({
@@ -377,7 +378,7 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
       beforeSending: call.beforeSending,
     };
     const response = await dispatcher.request(options);
-    // A body that is left early errs by event as well; nobody else listens then.
+    // A body that was abandoned early also emits an error, to which nobody else listens.
     response.body.on('error', () => {});
     if (response.statusCode >= 200 && response.statusCode < 300) return response;
     throw await readError(call, response);
@@ -404,9 +405,7 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
     }
   }
 
-  /**
-   * Notes that a server owes an answer, so that its silence is noticed; the result is called when it no longer does.
-   */
+  /** Records that a server owes an answer, so that its silence is noticed. Call the result when it no longer does. */
   function owe(way: ApiWay, abort: AbortController, stream: boolean): () => void {
     const entry = { way, abort, stream };
     owed.add(entry);
@@ -414,7 +413,7 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
     return () => void owed.delete(entry);
   }
 
-  /** Runs `work` under the timeout and the caller's signal, and gives every fault its class. */
+  /** Runs `work` under the timeout and the caller's signal, and classifies every failure. */
   async function guarded<R>(
     call: Call,
     work: (signal: AbortSignal, way: ApiWay) => Promise<R>,
@@ -423,7 +422,7 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
     call.signal?.throwIfAborted();
     const controller = new AbortController();
     const way = pinned ?? ways.current;
-    // What is asked of one certain server is not for another.
+    // A request to one given server must not go to another.
     const paid = pinned === undefined ? owe(way, controller, false) : () => {};
     let late = false;
     const forwardAbort = () => controller.abort(call.signal?.reason);
@@ -493,7 +492,7 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
         },
         signal: applyOptions.signal,
         beforeSending: applyOptions.beforeSending,
-        // JSON is YAML, and the one media type that every version takes.
+        // JSON is valid YAML, and the only media type that every version accepts.
         contentType: 'application/apply-patch+yaml',
         body: object,
       }),
@@ -577,7 +576,7 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
 
     learnServers(servers) {
       if (!mayUseOthers()) return;
-      // The kubeconfig's own server is not a second way.
+      // The kubeconfig's own server is not an alternative.
       const others = servers.filter(({ address }) => `https://${address}` !== origin);
       ways.learn(others, others.length === servers.length);
     },
@@ -596,7 +595,10 @@ interface FencedOptions extends Dispatcher.RequestOptions {
   readonly beforeSending: (() => void) | undefined;
 }
 
-/** Lets a request begin only if its `beforeSending` does not throw then, however long a connection was awaited. */
+/**
+ * Lets a request begin only if its `beforeSending` does not throw at that moment, however long it waited for a
+ * connection.
+ */
 const fenced: Dispatcher.DispatcherComposeInterceptor = (dispatch) => (options, handler) => {
   const { beforeSending } = options as Partial<FencedOptions>;
   return dispatch(options, beforeSending === undefined ? handler : new CheckingHandler(handler, beforeSending));
@@ -685,8 +687,8 @@ function connectBy(
 }
 
 /**
- * Connects to a server that was learned. Its certificate is verified before the first byte of a request, and before a
- * client certificate is shown.
+ * Connects to a learned server. Its certificate is verified before the first byte of a request, and before a client
+ * certificate is shown.
  */
 function createVerifiedDispatcher(
   way: ApiWay,
@@ -716,7 +718,7 @@ function createVerifiedDispatcher(
   });
 }
 
-/** SOCKS is client-node's own connector, which it only hands out inside a dispatcher. */
+/** SOCKS needs client-node's own connector, which is available only inside a dispatcher. */
 async function dispatcherOfClientNode(kubeConfig: KubeConfig): Promise<Dispatcher> {
   let made: Dispatcher | undefined;
   const context = {

@@ -20,8 +20,8 @@ export const maxBundleBytes = 64 * 1024 * 1024;
 /** Maximum length of all shards together: the same 50,000 take 1.5 MB. */
 const maxPackedBytes = 16 * 1024 * 1024;
 /**
- * What a bundle may hold; the same 50,000 resources take half a million objects and lists. Names of members are those
- * of the format, and of subresources.
+ * What a bundle may contain. The same 50,000 resources take half a million objects and lists. Member names are those of
+ * the format, and of subresources.
  */
 const bundleBounds: JsonBounds = { maxContainers: 1_000_000, maxCommas: 3_000_000, maxNames: 20_000 };
 

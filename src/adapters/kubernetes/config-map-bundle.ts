@@ -27,7 +27,7 @@ export interface BundleLocation {
   readonly name: string;
 }
 
-/** Where to publish, and as whom. */
+/** Where to publish, and in whose name. */
 export interface PublishLocation extends BundleLocation {
   readonly fieldManager: string;
   /** Name of the PeerDiscovery that owns the table. Nobody else may replace it. */
@@ -139,7 +139,7 @@ export async function listShards(
   return found.items.map(({ metadata }) => metadata?.name ?? '').filter((shard) => shard.startsWith(`${name}-`));
 }
 
-/** Whether a shard exists now. A server whose cache is behind may not list one that was just written. */
+/** True if a shard exists now. A server whose cache is behind may not list one that was just written. */
 export async function hasShard(
   client: ApiClient,
   { namespace, signal }: BundleLocation & { readonly signal?: AbortSignal | undefined },
@@ -271,7 +271,7 @@ export function watchBundle(options: WatchBundleOptions): Reflector<V1ConfigMap>
       report('Invalid', message);
       if (decoded.isWhole !== true) return;
       refused = { sha256: head.sha256, message };
-      // Reading costs time: whoever writes such tables one after another gets no more of it.
+      // Reading costs time, so a writer that publishes such tables one after another gets no more of it.
       await options.clock.sleep(refusalPauseMs, signal);
       return;
     }

@@ -21,7 +21,7 @@ export interface EventRecorder {
   flush(): Promise<void>;
 }
 
-/** Who reports. */
+/** The reporter of the events. */
 export interface EventRecorderOptions {
   readonly client: ApiClient;
   /** For example `peerdiscovery.dev/operator`. */

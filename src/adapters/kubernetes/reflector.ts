@@ -159,7 +159,7 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
     }
   }
 
-  /** Returns undefined to go on. */
+  /** Returns undefined to continue. */
   function takeLine(line: string): WatchEnd | undefined {
     const event = JSON.parse(line) as WatchEvent<T>;
     switch (event.type) {
@@ -272,7 +272,7 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
   // The first 410 after progress is retried at once; further ones in a row wait.
   let expiredInRow = 0;
 
-  /** Lists anew; false if that failed. */
+  /** Lists again. Returns false if that failed. */
   async function tryList(): Promise<boolean> {
     try {
       await list();

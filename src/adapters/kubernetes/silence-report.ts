@@ -23,13 +23,14 @@ export interface SilenceReportOptions extends BundleLocation {
 }
 
 /**
- * Withdraws the status of the table's PeerDiscovery if no operator has stood behind it for a minute, as the node
+ * Withdraws the status of the table's PeerDiscovery if no operator has confirmed the table for a minute, as the node
  * controller does for a silent kubelet.
  *
- * The status has no heartbeat, so it would show for ever what the last operator saw. Whoever confirms the table is
- * alive. So the proxy withdraws the status only if the Lease was not renewed for a minute and a read past the watch
- * agrees. The text depends on the last confirmation alone, so all proxies write the same and only the first write
- * changes anything. An operator that comes back writes the whole status again. Call the result at each confirmation.
+ * The status has no heartbeat, so otherwise it would for ever show what the last operator saw. An operator that
+ * confirms the table is alive. So the proxy withdraws the status only if the Lease was not renewed for a minute, and a
+ * read that bypasses the watch agrees. The text depends only on the last confirmation, so all proxies write the same,
+ * and only the first write changes anything. An operator that comes back writes the whole status again. Call the result
+ * at each confirmation.
  */
 export function reportSilence(options: SilenceReportOptions): (renewTime: string) => void {
   const { client, clock, log, signal, owner } = options;

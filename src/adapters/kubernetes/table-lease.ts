@@ -84,7 +84,7 @@ export class ForeignLeaseError extends Error {
   }
 }
 
-/** The last confirmed revision, whoever confirmed it; 0 if none can be read. */
+/** The last confirmed revision, regardless of its operator; 0 if none can be read. */
 export async function readConfirmedRevision(
   client: ApiClient,
   { namespace, name, signal }: BundleLocation & { readonly signal?: AbortSignal },
@@ -135,9 +135,9 @@ export function watchConfirmations(
   const { namespace, name, clock, signal } = options;
   const questions = new Map<string, number>();
   let renewTime: string | undefined;
-  // Judged by when this process saw it change, never by comparing clocks of machines. A change counts only at its
-  // regular time after another. The first one seen, and a burst after a gap, may be the last words of an operator that
-  // is long gone.
+  // Judged by the time when this process saw it change, never by comparing clocks of machines. A change counts only at
+  // its regular time after another. The first one seen, and a burst after a gap, may be the last words of an operator
+  // that is long gone.
   let changedAt: number | undefined;
   let believedAt: number | undefined;
   let confirmed = 0;

@@ -1,10 +1,10 @@
 import type { ApiClient } from './api-client.ts';
 
 /**
- * The same client, which sends no write while `may` is false.
+ * The same client, but it sends no write while `may` returns false.
  *
- * It asks when the write begins, and again when it is about to go onto its connection: a process that was stopped
- * while it waited for one may no longer write what it wanted to.
+ * It asks when the write begins, and again just before the write goes onto its connection: if the process was suspended
+ * while it waited for one, it may no longer have the right to write.
  */
 export function writeWhile(client: ApiClient, may: () => boolean): ApiClient {
   const beforeSending = () => {

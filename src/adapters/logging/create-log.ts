@@ -15,7 +15,7 @@ export interface LogOptions {
   readonly write?: (line: string) => void;
 }
 
-/** From the most important on. */
+/** From the most important to the least. */
 const levels: Readonly<Record<LogLevel, number>> = { error: 0, warn: 1, info: 2, debug: 3 };
 
 /**
@@ -46,7 +46,7 @@ function streamTo(write: (line: string) => void): transports.StreamTransportInst
   return new transports.Stream({ stream, eol: '\n' });
 }
 
-/** Replaces fields by what may be printed of them. */
+/** Replaces fields by printable values. */
 const withPrintableFields = format((info) => ({ ...info, fields: printableFields(info.fields as LogFields) }));
 
 const jsonLine = format.printf(({ level, message, fields }) => {

@@ -36,7 +36,7 @@ const certificates = [
   'impersonation-token',
 ] as const;
 
-/** Creates the proxy's metrics in a registry of their own, with upstream's names if they mean the same. */
+/** Creates the proxy's metrics in a registry of their own. A metric with upstream's meaning has upstream's name. */
 export function createProxyMetrics(sources: MetricSources): ProxyMetrics {
   const { requestsInFlight, tableAgeSeconds, connections, clientConnections } = sources;
   const registry = new Registry();

@@ -16,7 +16,7 @@ type ToWorker =
   | { readonly kind: 'report'; readonly id: number };
 type FromWorker =
   | { readonly kind: 'up' }
-  /** Without a report if none could be made. */
+  /** Has no report if the worker could not make one. */
   | { readonly kind: 'report'; readonly id: number; readonly report: WorkerReport | undefined };
 
 /** The other processes that share this process's port. */

@@ -29,7 +29,7 @@ export interface EndpointOptions {
   readonly metrics?: () => Promise<string>;
   /** Serves HTTPS with this certificate. It is read again every minute, so it may be replaced. */
   readonly certificate?: () => CertificatePair;
-  /** Who may read anything here; everybody by default. */
+  /** The users that may read anything here; everybody by default. */
   readonly reviewAccess?: ReviewAccess;
   /** More paths. */
   readonly extra?: Readonly<Record<string, EndpointRoute>>;
@@ -94,11 +94,11 @@ export async function serveEndpoint(options: EndpointOptions, signal: AbortSigna
 const maxConnections = 256;
 
 /**
- * Ends the oldest connection that waits for nothing where a new one finds all places taken. Strangers who only open
- * connections can't keep a kubelet's probe out in this way.
+ * If all places are taken, a new connection ends the oldest one without an open request. So strangers who only open
+ * connections cannot keep a kubelet's probe out.
  */
 function giveUpOldest(server: Server): void {
-  // By the client's address, which a connection and the TLS in it have in common.
+  // By the client's address, which a TCP connection and its TLS socket share.
   const open = new Map<string, Socket>();
   const answering = new Set<string>();
   server.on('connection', (socket: Socket) => {

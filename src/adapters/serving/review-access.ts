@@ -17,7 +17,7 @@ export type ReviewAccess = (credential: Credential | undefined, path: string) =>
 
 /** The header for a token when the request comes through an API server's proxy. */
 export const delegatedTokenHeader = 'x-peerdiscovery-token';
-/** The audience of such a token. A thief can only look with it. */
+/** The audience of such a token. With it, a thief can only read. */
 export const tokenAudience = 'peerdiscovery';
 
 interface TokenReview {
