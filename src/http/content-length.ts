@@ -1,9 +1,9 @@
 import { isNamed, type RawHeaders } from './fields.ts';
 
-/** What the Content-Length of a head says: the bytes of a body, nothing, or nothing that is certain. */
+/** The meaning of Content-Length in a head: the length of a body, none, or invalid. */
 export type ContentLength = number | undefined | 'repeated' | 'invalid';
 
-/** The bytes that a value of Content-Length states; undefined if it is not plainly a number. RFC 9110, section 8.6. */
+/** The number of bytes in a Content-Length value; undefined if it is not plainly a number. RFC 9110, section 8.6. */
 export function parseContentLength(value: string): number | undefined {
   // Fifteen digits are exact as a number.
   return /^[0-9]{1,15}$/.test(value) ? Number(value) : undefined;

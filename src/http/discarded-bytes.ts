@@ -1,9 +1,12 @@
 import type { Duplex } from 'node:stream';
 
-/** So many bytes may be on their way when a connection ends. */
+/** The number of bytes that may be on their way when a connection ends. */
 const mostBytes = 1024 * 1024;
 
-/** Counts what comes after a connection has ended, and is dropped. Beyond a little, its sender waits for the close. */
+/**
+ * Counts the dropped bytes that arrive after a connection has ended. Beyond the limit, their sender must wait for the
+ * close.
+ */
 export class DiscardedBytes {
   #bytes = 0;
 

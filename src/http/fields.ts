@@ -26,7 +26,7 @@ export function isNamed(name: string, lower: string): boolean {
   return name.length === lower.length && (name === lower || name.toLowerCase() === lower);
 }
 
-/** Whether a connection may remember these fields. */
+/** True if a connection may remember these fields. */
 export function isWorthKeeping(rawHeaders: RawHeaders): boolean {
   return fieldBytes(rawHeaders) <= maxRememberedBytes;
 }
@@ -38,7 +38,7 @@ export function fieldBytes(rawHeaders: RawHeaders): number {
   return bytes;
 }
 
-/** Whether both have the same fields in the same order and spelling. */
+/** True if both have the same fields in the same order and spelling. */
 export function isSameHeaders(one: RawHeaders, other: RawHeaders): boolean {
   if (one === other) return true;
   if (one.length !== other.length) return false;

@@ -1,13 +1,13 @@
-/** What was made last, and of what: most clients send the same again and again. */
+/** The last result, and its input: most clients repeat the same input again and again. */
 export interface LastMade<From, Made> {
   readonly from: From;
   readonly made: Made;
 }
 
-/** An idle connection remembers nothing that is longer than this. Long things would cost more than they save. */
+/** An idle connection remembers nothing longer than this, because long results would cost more than they save. */
 export const maxRememberedBytes = 16 * 1024;
 
-/** What was made last time, if it was made of the same. */
+/** The last result, if it had the same input. */
 export function madeBefore<From, Made>(
   last: LastMade<From, Made> | undefined,
   from: From,

@@ -48,14 +48,14 @@ export interface Controller {
   notify(): void;
   /** A CRD or APIService has changed: every peer's discovery will soon change too. */
   definitionsChanged(): void;
-  /** The server at this address may have gone or may be behind: ask it now. */
+  /** The server at this address may have gone or may be behind: probe it now. */
   askNow(address: string): void;
   /** A proxy asks for a confirmation that names this question. */
   confirmationAsked(question: string): void;
   /** The object's current status. If somebody else has overwritten this controller's conditions, it restores them. */
   statusFound(status: PeerDiscoveryStatus | undefined): void;
   observations(): ReadonlyMap<string, PeerObservation>;
-  /** What it knows now, without asking a server. */
+  /** The present knowledge, without asking a server. */
   live(): LiveView;
   /** Resolves when the last pass has ended. */
   stop(): Promise<void>;
@@ -95,7 +95,7 @@ export function startController(context: ControllerContext): Controller {
   const memo = createDeriveMemo();
   const backoff = createBackoff({ baseMs: 2 * tickMs, capMs: maxRetryMs, random });
 
-  /** Resolves to what keeps the operator from its work. A bug throws. */
+  /** Resolves to the reason why the operator cannot do its work. A bug throws. */
   async function pass(): Promise<Trouble | undefined> {
     const received = inbox;
     inbox = emptyInbox;
@@ -113,7 +113,7 @@ export function startController(context: ControllerContext): Controller {
     return plan.trouble;
   }
 
-  /** Returns true if nothing kept the operator from its work. */
+  /** Returns true if nothing prevented the operator's work. */
   async function tryPass(): Promise<boolean> {
     const startedAt = clock.now();
     let done = false;

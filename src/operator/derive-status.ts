@@ -19,7 +19,7 @@ import type { FieldVerdict } from '../domain/judge-fields.ts';
 import type { PeerSet, TablePeer } from '../domain/routing-table.ts';
 import { sameValue } from '../domain/same-value.ts';
 
-/** What one pass reports in the status. */
+/** The facts that one pass reports in the status. */
 export interface StatusInput {
   readonly generation: number;
   readonly unified: UnifiedView;
@@ -31,7 +31,7 @@ export interface StatusInput {
   readonly trouble?: Trouble;
 }
 
-/** What keeps the operator from its work. */
+/** The reason why the operator cannot do its work. */
 export interface Trouble {
   readonly reason: string;
   readonly message: string;

@@ -7,7 +7,7 @@ import { readSettings, type SettingsContext, type SettingsResult } from './read-
 /** Settings from a valid spec. */
 export type GoodSettings = Extract<SettingsResult, { ok: true }>;
 
-/** One object's controller, with everything that was started for it. */
+/** One object's controller, and everything that was started with it. */
 export interface RunningController {
   readonly controller: Controller;
   readonly stop: () => Promise<void>;
@@ -21,7 +21,7 @@ export interface InvalidSpec {
   readonly stillReady: boolean;
 }
 
-/** What following the objects needs. */
+/** The dependencies of following the objects. */
 export interface FollowerContext extends Pick<SettingsContext, 'namespace' | 'createAddressPolicy'> {
   readonly start: (
     object: PeerDiscovery,

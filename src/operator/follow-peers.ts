@@ -83,7 +83,7 @@ export function createPeerRoster(
     }
   }
 
-  /** Who has which address now by a renewed Lease, and what answered at each address. */
+  /** The holder of each address by a renewed Lease, and the answer at each address. */
   function evidence(hearing: Hearing): AddressEvidence {
     const holders = new Map<string, string>();
     const answers = new Map<string, AddressAnswer>();

@@ -30,7 +30,7 @@ export interface EndpointSliceObject {
   readonly ports?: readonly { readonly name?: string; readonly port?: number }[] | null;
 }
 
-/** The objects that tell of addresses; each is watched as `addressWatches` says. */
+/** The objects that contain addresses; each kind is watched as `addressWatches` says. */
 export interface AddressObjects {
   readonly pods: PodObject;
   readonly nodes: NodeObject;
@@ -43,7 +43,7 @@ export interface Watch {
   readonly labelSelector: string;
 }
 
-/** What is watched for addresses, one list each. */
+/** The watches for addresses, one per kind of object. */
 export const addressWatches: { readonly [Name in keyof AddressObjects]: Watch } = {
   pods: { path: '/api/v1/namespaces/kube-system/pods', labelSelector: 'component=kube-apiserver' },
   nodes: { path: '/api/v1/nodes', labelSelector: 'node-role.kubernetes.io/control-plane' },
@@ -53,7 +53,7 @@ export const addressWatches: { readonly [Name in keyof AddressObjects]: Watch } 
   },
 };
 
-/** What was listed of each. */
+/** The listed objects of each kind. */
 type ListedObjects = {
   readonly [Name in keyof AddressObjects]: { items(): ReadonlyMap<string, AddressObjects[Name]> };
 };

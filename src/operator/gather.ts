@@ -23,7 +23,7 @@ export interface Sources {
   readonly clock: Clock;
 }
 
-/** What others have reported since the previous pass began. */
+/** Reports from outside since the previous pass began. */
 export interface Inbox {
   /** True if anything outside has changed. */
   readonly notified: boolean;
@@ -44,8 +44,8 @@ export function withQuestion(inbox: Inbox, question: string): Inbox {
 }
 
 /**
- * Follows the peers that the cluster lists, and records what is known of each. There are no facts while the first lists
- * and answers are outstanding.
+ * Follows the peers that the cluster lists, and records the knowledge about each. There are no facts while the first
+ * lists and answers are outstanding.
  */
 export async function gather(
   sources: Sources,

@@ -29,8 +29,8 @@ const longestIntervalMs = 60_000;
 
 /**
  * Keeps a CA, the serving certificates that it signs, and the CA's certificates where clients read them, until the
- * signal aborts: each is looked at every minute, and made again if it is missing, about to expire, or not what it has
- * to be.
+ * signal aborts. It checks each one every minute, and replaces it if it is missing, about to expire, or not as
+ * required.
  */
 export async function keepCertificates(options: KeepCertificatesOptions): Promise<void> {
   const { clock, lifetimeMs, log, signal } = options;
@@ -84,7 +84,7 @@ function renewed(stored: Authority | undefined, namespace: string, now: number):
 }
 
 /**
- * The CA to use from now on; `stored` itself if nothing has to change. Throws if it cannot be used, and changes
+ * The CA to use from now on; `stored` itself if nothing has to change. If the CA is unusable, it throws and changes
  * nothing.
  */
 export function renewAuthority(stored: Authority | undefined, now: number): Authority {

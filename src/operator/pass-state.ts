@@ -9,7 +9,7 @@ import { type CountMemory, nothingCounted } from './settle-count.ts';
 /** Everything that a pass takes over from the previous one. Each verb makes a new state and changes none. */
 export interface PassState {
   readonly startedAt: number;
-  /** Of the watch of the Leases. */
+  /** The state of the Lease watch. */
   readonly hearing: Hearing;
   readonly defined?: DefinedResources | undefined;
   readonly count: CountMemory;
@@ -23,7 +23,7 @@ export interface PassState {
   readonly report: Report;
 }
 
-/** What the object's status says, and which standstill has been reported. */
+/** The reported status of the object, and the reported standstill. */
 export interface Report {
   readonly status?: PeerDiscoveryStatus | undefined;
   /** The inputs of that status; absent if it must be written again. */

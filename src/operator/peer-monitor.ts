@@ -40,9 +40,9 @@ export interface MonitorContext extends ProbeContext {
 /** Keeps one peer's observation current until stopped. */
 export interface PeerMonitor {
   observation(): PeerObservation;
-  /** Updates who the peer is. A new holder or address puts its documents in doubt. */
+  /** Updates the identity of the peer. A new holder or address puts its documents in doubt. */
   update(peer: ResolvedPeer): void;
-  /** Takes over what was known of the peer before, unless its documents have been read since. */
+  /** Takes over earlier knowledge about the peer, unless its documents have been read since. */
   recall(known: Partial<PeerObservation>): void;
   /** Asks again at once instead of at the next turn, and reads discovery even if that is not yet due. */
   poke(): void;

@@ -15,9 +15,9 @@ export interface Announcement {
   readonly log?: { readonly message: string; readonly fields: LogFields };
 }
 
-/** What to do about the routing table. */
+/** The actions for the routing table. */
 export interface TablePlan {
-  /** About peers. */
+  /** Messages about peers. */
   readonly announcements: readonly Announcement[];
   /** The state of each peer after these announcements. */
   readonly announced: ReadonlyMap<string, string>;
@@ -27,14 +27,14 @@ export interface TablePlan {
   readonly confirm: boolean;
 }
 
-/** What to do about the object's status once the table's result is known. */
+/** The actions for the object's status once the table's result is known. */
 export interface ReportPlan {
   readonly trouble: Trouble | undefined;
   /** The inputs of the status; undefined if they are unchanged or it cannot be written yet. */
   readonly about: ReportSubject | undefined;
   /** The status to write; undefined if it says nothing new. */
   readonly status: PeerDiscoveryStatus | undefined;
-  /** What Stalled says, the first time. */
+  /** The text of Stalled, if it is new. */
   readonly announcements: readonly Announcement[];
 }
 
@@ -44,8 +44,8 @@ const firstSeenBad: ReadonlySet<string> = new Set(['Refused', 'Unresolved']);
 const statusRetryMs = 5_000;
 
 /**
- * Publishes what is new, or what failed to be published before. Confirms when it is due or a proxy has asked, but never
- * while the cluster itself is unknown: proxies take silence as doubt.
+ * Publishes a new table, or one that failed to be published before. Confirms when it is due or a proxy has asked, but
+ * never while the cluster itself is unknown: proxies take silence as doubt.
  */
 export function planTable(
   state: PassState,
@@ -55,7 +55,7 @@ export function planTable(
 ): TablePlan {
   const { publication, questions } = state;
   const inTrouble = facts.unknown !== undefined || publicationTrouble(publication) !== undefined;
-  // Until it is known what was published before, nothing may replace it: it may be the only knowledge of a server.
+  // Until the published table is known, nothing may replace it: it may be the only knowledge of a server.
   const isRecalled = publication.highest !== undefined;
   const isDue = isConfirmationDue(publication, settings.confirmEveryMs, facts.now) || questions.length > 0;
   return {
@@ -66,7 +66,7 @@ export function planTable(
   };
 }
 
-/** Writes a status that says something new, and reports once each trouble that somebody must fix. */
+/** Writes a status that has news, and reports once each trouble that needs an action. */
 export function planReport(
   { publication, report }: PassState,
   facts: Facts,
@@ -98,7 +98,7 @@ export function planReport(
   return { trouble, about, announcements, status: statusDiffers(report.status, status) ? status : undefined };
 }
 
-/** The trouble, if somebody must change something. */
+/** The trouble, if it needs an action. */
 export function standstillOf(trouble: Trouble | undefined): Trouble | undefined {
   return trouble?.terminal === true ? trouble : undefined;
 }

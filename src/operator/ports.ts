@@ -9,7 +9,7 @@ import type { ServedVersion } from '../domain/served-version.ts';
 import type { CertificatePair } from '../runtime/issue-certificate.ts';
 import type { AddressObjects } from './gather-addresses.ts';
 
-/** A failure for which trying again does not help. The message says what somebody must change. */
+/** A failure for which trying again does not help. The message says what to change. */
 export class TerminalError extends Error {
   override readonly name = 'TerminalError';
   /** Reason for a condition, in one CamelCase word. */
@@ -26,7 +26,7 @@ export type FetchResult =
   | { readonly kind: 'unchanged'; readonly documents: PeerDocuments }
   | { readonly kind: 'failed'; readonly reason: string; readonly message: string };
 
-/** Talks to kube-apiservers whose certificates it has verified. It never throws for what a server does. */
+/** Talks to kube-apiservers whose certificates it has verified. It never throws because of a server's behaviour. */
 export interface PeerClient {
   probe(address: string, signal: AbortSignal): Promise<ProbeResult>;
   fetchDiscovery(address: string, previous: PeerDocuments | undefined, signal: AbortSignal): Promise<FetchResult>;
@@ -53,7 +53,7 @@ export interface PeerClient {
   ): Promise<SchemaOutline | undefined>;
   /** True if the server itself merges its peers' discovery (upstream's Mixed Version Proxy). */
   detectPeerAggregation(address: string, documents: PeerDocuments, signal: AbortSignal): Promise<boolean | undefined>;
-  /** Closes the connections to all other addresses, and forgets what it knows about them. */
+  /** Closes the connections to all other addresses, and forgets everything about them. */
   keepOnly(addresses: ReadonlySet<string>): void;
   close(): void;
 }
@@ -67,10 +67,10 @@ export interface WatchedSet<T> {
   readonly failing?: { readonly since: number; readonly message: string } | undefined;
 }
 
-/** The objects that tell of addresses. */
+/** The objects that contain addresses. */
 export type AddressSets = { readonly [Name in keyof AddressObjects]: WatchedSet<AddressObjects[Name]> };
 
-/** What the API server that the operator uses says, each by a watch of its own. */
+/** The objects in the API server that the operator uses, each kind by its own watch. */
 export interface ClusterSets extends AddressSets {
   readonly leases: WatchedSet<LeaseObject>;
   readonly crds: WatchedSet<CustomResourceDefinitionObject>;
@@ -79,13 +79,13 @@ export interface ClusterSets extends AddressSets {
 
 /** Where one PeerDiscovery's bundles are published. A bundle is replaced as a whole. */
 export interface BundleStore {
-  /** Reads what is published: the highest revision in any of its objects, and the bundle if it is complete. */
+  /** Reads the published state: the highest revision in any of its objects, and the bundle if it is complete. */
   read(): Promise<{ readonly revision: number; readonly bundle?: RoutingBundle }>;
   /** Resolves to undefined if published. Otherwise another writer was first, and nothing changed. */
   publish(bundle: RoutingBundle): Promise<{ readonly overtakenBy: number | undefined } | undefined>;
   /**
-   * Tells proxies that this revision would be published now, and which of their questions that answers. Resolves to
-   * false, without telling anybody, if the revision is no longer there.
+   * Confirms to proxies that this revision would be published now, and answers these questions. Resolves to false,
+   * without confirming, if the revision is no longer there.
    */
   confirm(revision: number, answers?: readonly string[]): Promise<boolean>;
 }
@@ -117,7 +117,7 @@ export interface Authority {
   readonly previous?: string;
 }
 
-/** A Secret of type `kubernetes.io/tls` to keep, and the names that its certificate bears. */
+/** A Secret of type `kubernetes.io/tls` to keep, and the names that its certificate contains. */
 export interface WantedCertificate {
   readonly namespace: string;
   readonly secret: string;

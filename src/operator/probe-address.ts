@@ -3,12 +3,13 @@ import type { ProbeResult } from '../domain/assess-peer.ts';
 import type { AddressAnswer, Trust } from '../domain/resolve-peers.ts';
 import type { PeerClient } from './ports.ts';
 
-/** What it takes to probe. */
+/** The dependencies of a probe. */
 export interface ProbeContext {
   readonly client: Pick<PeerClient, 'probe'>;
   /**
-   * Bounds how many addresses are probed at once where no server has been verified yet. Whoever can write Leases can
-   * name any number of them, and those must not take the descriptors that the probes of real servers need.
+   * Limits how many addresses are probed at once if no server has been verified there yet. A client that can write
+   * Leases can name any number of addresses, and those must not take the descriptors that the probes of real servers
+   * need.
    */
   readonly strangers: PQueue;
 }
@@ -16,7 +17,7 @@ export interface ProbeContext {
 const priorities: Readonly<Record<Trust, number>> = { High: 2, Medium: 1, Low: 0 };
 
 /**
- * Probes an address: at once if a server there has proved who it is, else in its turn, the more trusted first.
+ * Probes an address: at once if a server there has proved its identity, else in its turn, the more trusted first.
  * Undefined if the signal aborted before its turn.
  */
 export async function probeAddress(
@@ -30,14 +31,14 @@ export async function probeAddress(
   return await strangers.add(probe, { priority: priorities[trust] });
 }
 
-/** What a probe says of the server at its address. Undefined if it was not asked well enough to tell. */
+/** The verdict of a probe on the server at its address. Undefined if there was no useful answer. */
 export function readAnswer(probe: ProbeResult): AddressAnswer | undefined {
   switch (probe.kind) {
     case 'ready':
     case 'notReady':
       return { verified: true, names: probe.names ?? [] };
     case 'unauthorized':
-      // Perhaps it was the operator's own credential that could not be read.
+      // Perhaps the operator's own credential could not be read.
       return probe.names === undefined ? undefined : { verified: true, names: probe.names };
     case 'unreachable':
     case 'refused':

@@ -15,13 +15,13 @@ import { type BundleStore, TerminalError } from './ports.ts';
 
 /** The state of the published table. */
 export interface Publication {
-  /** The highest revision ever seen, whoever wrote it; undefined before the first read. */
+  /** The highest revision ever seen, from any writer; undefined before the first read. */
   readonly highest?: number | undefined;
-  /** True if somebody else has written since, so that the highest revision must be read again. */
+  /** True if another writer has written since, so that the highest revision must be read again. */
   readonly overtaken: boolean;
-  /** What this publisher itself has published. */
+  /** The content that this publisher itself has published. */
   readonly published?: (Content & { readonly revision: number; readonly hash: string }) | undefined;
-  /** What was last to be published, whether that succeeded or not. */
+  /** The content of the last attempt, whether or not it succeeded. */
   readonly wanted?: UnifiedView | undefined;
   /** Why it cannot be published or read. */
   readonly failed?: Trouble | undefined;
@@ -39,7 +39,7 @@ export const unreadPublication: Publication = { overtaken: false, confirmedAt: 0
 export interface PublisherContext {
   /** Name of the PeerDiscovery. */
   readonly owner: string;
-  /** What the table says of where it is kept; the same as where `bundles` keep it. */
+  /** The location in the table's text; the same as where `bundles` stores it. */
   readonly location: TableLocation;
   readonly bundles: BundleStore;
   readonly clock: Clock;
@@ -60,7 +60,7 @@ export function publicationTrouble({ failed, unconfirmed }: Publication): Troubl
 }
 
 /**
- * Reads once what an earlier leader published, and about which servers. `known` is undefined if that cannot be read
+ * Reads once the content that an earlier leader published, and its servers. `known` is undefined if that cannot be read
  * now; then nothing may replace it.
  */
 export async function recallPublication(
@@ -111,9 +111,9 @@ function contentToPublish(
 }
 
 /**
- * Publishes what is wanted unless it is published already. A failure is a value, and the next call tries again.
+ * Publishes the wanted content unless it is published already. A failure is a value, and the next call tries again.
  *
- * Each revision follows the highest one ever seen, whoever wrote it and whatever became of it.
+ * Each revision follows the highest one ever seen, from any writer and whatever became of it.
  */
 export async function publish(
   before: Publication,
@@ -129,7 +129,7 @@ export async function publish(
     const outcome = await context.bundles.publish(bundleOf(content, next));
     if (outcome !== undefined) {
       const error = new Error(`another writer has published revision ${outcome.overtakenBy ?? 'meanwhile'}`);
-      // Somebody else's table is there now, so this publisher's earlier one no longer counts as published.
+      // Another writer's table is there now, so this publisher's earlier one no longer counts as published.
       return { ...blame(latest, before.failed, error, context.log), overtaken: true, published: undefined };
     }
     const { complete, peers } = content.table;
@@ -144,14 +144,14 @@ export async function publish(
   }
 }
 
-/** True if proxies should be told now that the table holds. */
+/** True if it is time to confirm the table to proxies. */
 export function isConfirmationDue({ confirmedAt }: Publication, everyMs: number, now: number): boolean {
   return now - confirmedAt >= everyMs;
 }
 
 /**
- * Tells proxies that the table holds, and which of their questions that answers. Writes the table again if somebody
- * deleted or replaced it. Tells nobody while a table could not be published.
+ * Confirms the table to proxies, and answers their questions. Writes the table again if it was deleted or replaced.
+ * Confirms nothing while a table could not be published.
  */
 export async function confirm(
   before: Publication,
@@ -171,7 +171,8 @@ export async function confirm(
   }
   if (wanted === undefined) return { ...before, unconfirmed: undefined };
   log.warn('the routing table was deleted or replaced; writing it again', { revision });
-  // Somebody may have restored an old table or another writer's. Whatever is there, the next one is newer.
+  // An old table may have been restored, or another writer may have written one. The next revision is higher than any
+  // of them.
   return publish({ ...before, overtaken: true, published: undefined, unconfirmed: undefined }, wanted, context);
 }
 

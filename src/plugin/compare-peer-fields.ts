@@ -11,7 +11,7 @@ export interface PeerFields {
   readonly described: readonly string[];
 }
 
-/** The fields that two peers know differently, for resources that only one of them may write; by peer ids. */
+/** The fields that two peers know differently, for resources that only one of them may write, by peer ids. */
 export function comparePeerFields(
   status: PeerDiscoveryStatus | undefined,
   left: string,

@@ -2,7 +2,7 @@ import type { DivergentResource } from '../api/peer-discovery.ts';
 import type { GroupDiscovery, ResourceDiscovery, SubresourceDiscovery } from '../domain/discovery-document.ts';
 import type { RoutingTable } from '../domain/routing-table.ts';
 
-/** What is served, by `group/version/resource[/subresource]`, with its facts from discovery if known. */
+/** Served resources by `group/version/resource[/subresource]`, with their facts from discovery if known. */
 export type Served = ReadonlyMap<string, ServedResource>;
 
 /** One resource or subresource. */
@@ -28,10 +28,9 @@ export interface Comparison {
 }
 
 /**
- * What one peer of a table serves, or what any of them serves.
+ * The resources of one peer of a table, or of all peers together.
  *
- * @param divergent The status's list. What it says about this peer's descriptions becomes facts, as far as peers
- *   differ.
+ * @param divergent The status's list. Its values for this peer become facts, as far as peers differ.
  */
 export function servedByPeer(
   table: RoutingTable,
@@ -63,7 +62,7 @@ export function servedByPeer(
   return served;
 }
 
-/** What a server serves according to a saved discovery document. */
+/** The resources of a server according to a saved discovery document. */
 export function servedByDocument(groups: readonly GroupDiscovery[]): Served {
   const served = new Map<string, ServedResource>();
   for (const { name: group, versions } of groups)

@@ -2,7 +2,7 @@ import { documentationUrl } from '../domain/documentation-url.ts';
 import type { Check } from './checks.ts';
 import { type Cluster, PluginError } from './ports.ts';
 
-/** The facts of a Node that show who made the cluster. */
+/** The facts of a Node that show its distribution. */
 export interface NodeFacts {
   readonly metadata?: {
     readonly labels?: Readonly<Record<string, string>>;
@@ -12,18 +12,18 @@ export interface NodeFacts {
   readonly status?: { readonly nodeInfo?: { readonly osImage?: string; readonly kubeletVersion?: string } };
 }
 
-/** The facts of the API that show who made the cluster. Empty if they could not be read. */
+/** The facts of the API that show its distribution. Empty if they could not be read. */
 export interface ClusterFacts {
   readonly gitVersion: string;
   readonly groups: readonly string[];
   readonly nodes: readonly NodeFacts[];
 }
 
-/** A distribution, and how it was recognized. */
+/** A distribution, and the sign by which it was recognised. */
 export interface Recognized {
   readonly name: string;
   readonly sign: string;
-  /** What to set for it; absent if the manifests fit as they are. */
+  /** The settings for it; absent if the manifests need no change. */
   readonly advice?: string;
 }
 
@@ -145,7 +145,7 @@ const distributions: readonly Distribution[] = [
   { name: 'kubeadm', sign: withAnnotation(/^kubeadm\.alpha\.kubernetes\.io\//) },
 ];
 
-/** Recognizes the distribution from the facts; pure. */
+/** Recognises the distribution from the facts; pure. */
 export function recognizeDistribution(facts: ClusterFacts): Recognized | undefined {
   for (const { name, sign, advice } of distributions) {
     const found = sign(facts);
@@ -154,7 +154,7 @@ export function recognizeDistribution(facts: ClusterFacts): Recognized | undefin
   return undefined;
 }
 
-/** Reports the distribution, as far as this user may see it, and what to set for it. It never fails. */
+/** Reports the distribution, as far as this user may see it, and its settings. It never fails. */
 export async function checkDistribution(cluster: Cluster): Promise<Check> {
   const [version, groups, nodes] = await Promise.all([
     unlessRefused(() => cluster.get<{ readonly gitVersion?: string }>('/version')),

@@ -25,7 +25,7 @@ import { conditionOf, formatAge } from './show-status.ts';
 const electionLease = 'peerdiscovery-operator';
 const leaderWithinMs = 60_000;
 
-/** `doctor` checks everything that PeerDiscovery depends on. Returns `no` if something is broken. */
+/** `doctor` checks all dependencies of PeerDiscovery. Returns `no` if something is broken. */
 export async function doctor(flags: PluginFlags, cluster: Cluster, context: PluginContext): Promise<number> {
   const checks = [
     await unlessRefused('API server', () => checkServer(cluster)),
@@ -124,7 +124,7 @@ async function checkInstallation(
   ];
 }
 
-/** A server's feature gates, or why they are not known. Unknown gates are not a failure. */
+/** A server's feature gates, or why they are unknown. Unknown gates are not a failure. */
 async function gatesOf(
   { peer, inspection }: InspectedPeer,
   cluster: Cluster,
@@ -144,7 +144,7 @@ async function gatesOf(
   }
 }
 
-/** Checks what is around the object. If the object may not be read, it assumes the defaults. */
+/** Checks the surroundings of the object. If the object may not be read, it assumes the defaults. */
 async function checkAround(
   flags: PluginFlags,
   cluster: Cluster,

@@ -21,7 +21,7 @@ import { confirmationAgeMs, readPublished, tableLocation } from './read-cluster.
 import { confirmedWithinMs } from './readiness-checks.ts';
 import { stateTone } from './show-status.ts';
 
-/** What happens to a request if its home is this server. */
+/** The route of a request if its home is this server. */
 interface Outcome {
   readonly home: string;
   readonly goes: 'home' | 'peer' | 'discovery' | 'nowhere';
@@ -49,21 +49,22 @@ export interface Explanation {
   readonly missingFrom: readonly string[];
   /** Peers that are not known well enough to say whether they serve it. */
   readonly unknownOf: readonly string[];
-  /** Why that is not known, for each of them. */
+  /** The reason why that is unknown, for each of them. */
   readonly doubts: readonly UnknownPeer[];
   readonly outcomes: readonly Outcome[];
   readonly alsoServedAs: readonly string[];
-  /** The right path of the resource, if no server that serves it has the requested path. */
+  /** The right path of the resource, if no server of the resource has the requested path. */
   readonly elsewhere?: string;
-  /** What was probably meant, if no server serves it. */
+  /** The probable meaning, if no server serves the resource. */
   readonly closest?: string;
 }
 
 /**
- * `explain PATH|RESOURCE` tells who serves it, where a request goes, and why. It runs the routing code of the proxies.
+ * `explain PATH|RESOURCE` lists the servers of a resource, the destination of a request, and the reason. It runs the
+ * routing code of the proxies.
  *
  * Returns `yes` if it is served and the answer is certain for each server, `no` if no server serves it, and `unknown`
- * if some server is not known well enough, the answer is in doubt, or nobody can serve it now.
+ * if some server is not known well enough, the answer is in doubt, or no server can serve it now.
  */
 export async function explainRoute(flags: PluginFlags, cluster: Cluster, context: PluginContext): Promise<number> {
   const { object, bundle } = await readPublished(cluster, flags);
@@ -160,12 +161,12 @@ function explain(
   };
 }
 
-/** A question on a line of its own, or nothing. */
+/** A question on a separate line, or nothing. */
 function suggest(closest: string | undefined): string {
   return closest === undefined ? '' : `Did you mean ${closest}?\n`;
 }
 
-/** The collection of a resource that is asked for in a namespace and has none, or the other way round. */
+/** The fix for a collection that was requested in a namespace but has none, or the other way round. */
 function pathElsewhere(index: TableIndex, info: RequestInfo): string | undefined {
   const { group, version, resource, subresource } = info;
   const row = info.isResourceRequest ? index.resource(group, version, resource, subresource) : undefined;
@@ -174,7 +175,7 @@ function pathElsewhere(index: TableIndex, info: RequestInfo): string | undefined
   return `${root}${row.scope === 'Namespaced' ? '/namespaces/NAMESPACE' : ''}/${resource}`;
 }
 
-/** The proxy answers these itself, with one document for all servers. */
+/** The proxy itself answers these with one document for all servers. */
 const unified: ReadonlySet<string> = new Set(['/api', '/apis', '/openapi/v2', '/openapi/v3']);
 
 /** Every kube-apiserver has these paths, whatever its version. */

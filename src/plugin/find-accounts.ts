@@ -12,7 +12,7 @@ interface Pod {
   readonly spec?: { readonly serviceAccountName?: string };
 }
 
-/** The labels of the Pods. Proxies on control-plane nodes have a label and an account of their own. */
+/** The labels of the Pods. Proxies on control-plane nodes have their own label and account. */
 const labels: Readonly<Record<'operator' | 'proxy', readonly string[]>> = {
   operator: ['operator'],
   proxy: ['proxy', 'front-proxy'],

@@ -61,7 +61,7 @@ export function findResources(bundle: RoutingBundle, text: string, method = 'GET
   }));
 }
 
-/** What somebody probably meant by a resource that is not there: `deployments.apps` for `deploymets.apps`. */
+/** The probable meaning of an unknown resource: `deployments.apps` for `deploymets.apps`. */
 export function closestResource(bundle: RoutingBundle, text: string): string | undefined {
   const [full = '', ...subresource] = text.split('/');
   const [name = '', ...suffix] = full.split('.');
@@ -95,7 +95,7 @@ function rootOf({ group, version }: Pick<NamedResource, 'group' | 'version'>): s
   return group === '' ? `/api/${version}` : `/apis/${group}/${version}`;
 }
 
-/** The resource that has the closest name to this; short names are close to too much. */
+/** The resource with the closest name; short names are close to too many. */
 function closestOf(listed: readonly NamedResource[], name: string): NamedResource | undefined {
   const names = listed.flatMap((found) => [...found.names].filter((one) => one.length > 3));
   const close = closestName(name.toLowerCase(), names);
@@ -125,7 +125,7 @@ function pathOf(
 }
 
 /**
- * Whether objects of the resource are in namespaces, according to the servers. Undefined if the table does not know.
+ * True if objects of the resource are in namespaces, according to the servers. Undefined if the table does not know.
  */
 function scopeOf(
   { table }: RoutingBundle,

@@ -9,7 +9,7 @@ export type Paint = (tone: Tone, text: string) => string;
 
 const codes: Readonly<Record<Tone, number>> = { good: 32, warning: 33, bad: 31, faint: 2, strong: 1 };
 const gap = 2;
-/** Columns of a terminal where nobody has set others. */
+/** Columns of a terminal of unknown width. */
 export const usualColumns = 80;
 
 /** The painter for a terminal, or one that leaves text as it is. */
@@ -18,9 +18,9 @@ export function createPaint({ color }: { readonly color: boolean }): Paint {
 }
 
 /**
- * Lines of columns two spaces apart, as kubectl prints them; control characters never reach the terminal.
+ * Lines of columns two spaces apart, as kubectl prints them. Control characters never reach the terminal.
  *
- * What is wider than `width` goes on in further lines of its own column; no column gets narrower than its title.
+ * A cell wider than `width` continues on further lines of its own column. No column is narrower than its title.
  */
 export function formatTable(
   header: readonly string[],
@@ -56,7 +56,10 @@ function fitWidths(natural: readonly number[], header: readonly string[], width:
   return limited(limit);
 }
 
-/** The text in lines of this width, broken between words; a longer word is broken after a sign, else anywhere. */
+/**
+ * The text in lines of this width, broken between words. A longer word is broken after a punctuation mark, else
+ * anywhere.
+ */
 export function wrapText(text: string, width: number): readonly string[] {
   const room = Math.max(1, width);
   const lines: string[] = [];
@@ -79,7 +82,7 @@ export function wrapParagraph(text: string, indent = ''): string {
   return lines.map((line) => `${indent}${line}\n`).join('');
 }
 
-/** A word whole, or in pieces, of which every one but the first follows without a space. */
+/** A word, whole or in pieces. All pieces but the first follow without a space. */
 function breakWord(word: string, room: number): readonly { readonly text: string; readonly glued: boolean }[] {
   if (word.length <= room) return [{ text: word, glued: false }];
   const pieces = (word.match(/[^./,:;-]*[./,:;-]|[^./,:;-]+/g) ?? [word]).flatMap(

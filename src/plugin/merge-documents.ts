@@ -154,8 +154,8 @@ function countsAsPeer(groups: readonly GroupDiscovery[]): boolean {
 }
 
 /**
- * What kube-apiserver keeps of a peer's groups: not the core group, which `/apis` never lists, and the first of two
- * with one name. Source: `fetchNewDiscoveryFor` in `pkg/util/peerproxy/peer_discovery.go` of k8s.io/apiserver 0.36.
+ * The groups of a peer that kube-apiserver keeps: not the core group, which `/apis` never lists, and only the first of
+ * two with one name. Source: `fetchNewDiscoveryFor` in `pkg/util/peerproxy/peer_discovery.go` of k8s.io/apiserver 0.36.
  */
 function peerGroups(groups: readonly GroupDiscovery[]): readonly GroupDiscovery[] {
   const kept = new Map<string, GroupDiscovery>();

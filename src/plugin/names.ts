@@ -1,4 +1,4 @@
-/** What people call a peer. */
+/** The name of a peer for people. */
 export function nameOf({ hostname, id }: { readonly hostname?: string; readonly id: string }): string {
   return hostname ?? id;
 }

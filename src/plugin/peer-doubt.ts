@@ -1,6 +1,6 @@
 import type { RoutingTable } from '../domain/routing-table.ts';
 
-/** Why a peer may serve more than the table says, or nothing of what it says; undefined for one that is known well. */
+/** Why a peer may serve more or less than the table lists for it; undefined if it is known well. */
 export function doubtAbout(table: RoutingTable, at: number): string | undefined {
   const peer = table.peers[at];
   if (peer === undefined) return 'it is not in the table';

@@ -14,7 +14,7 @@ export class PluginError extends Error {
   }
 }
 
-/** What a TLS connection without credentials shows of a kube-apiserver. */
+/** The facts that a TLS connection without a credential shows about a kube-apiserver. */
 export type ServerInspection =
   | {
       readonly kind: 'verified';
@@ -25,7 +25,7 @@ export type ServerInspection =
   | { readonly kind: 'refused'; readonly message: string }
   | { readonly kind: 'unreachable'; readonly message: string };
 
-/** A question about somebody's rights, in the terms of a SubjectAccessReview. */
+/** A question about a user's rights, in the terms of a SubjectAccessReview. */
 export interface AccessQuestion {
   /** A ServiceAccount as `namespace:name`; the user of the kubeconfig if absent. */
   readonly serviceAccount?: string;
@@ -34,7 +34,7 @@ export interface AccessQuestion {
   readonly resource?: string;
   readonly subresource?: string;
   readonly namespace?: string;
-  /** For one object; for list and watch, selected by a field selector. */
+  /** Set for one object; for list and watch, by a field selector. */
   readonly name?: string;
   readonly nonResourcePath?: string;
 }
@@ -55,7 +55,7 @@ export interface Cluster {
   list<T>(path: string, labelSelector?: string): Promise<readonly T[]>;
   text(path: string): Promise<string>;
   /**
-   * The answer of this server for the user of the kubeconfig. It sends the credential only after verifying the server's
+   * This server's answer to the user of the kubeconfig. It sends the credential only after verifying the server's
    * certificate.
    */
   textOf(server: { readonly address: string; readonly serverName: string }, path: string): Promise<string>;
@@ -65,8 +65,8 @@ export interface Cluster {
     readonly name: string;
   }): Promise<{ readonly ok: true; readonly bundle: RoutingBundle } | { readonly ok: false; readonly reason: string }>;
   /**
-   * Calls back with the object now and after every change, until the signal aborts. The object is undefined while there
-   * is none.
+   * Calls back with the present object and after every change, until the signal aborts. The object is undefined while
+   * there is none.
    */
   watchObject(name: string, onChange: (object: PeerDiscovery | undefined) => void, signal: AbortSignal): Promise<void>;
   /** Returns a reader of the operator's status page in a namespace; `search` is the query of the URL. */
@@ -75,7 +75,7 @@ export interface Cluster {
   close(): Promise<void>;
 }
 
-/** The world outside, as the commands use it. */
+/** The outside world of the commands. */
 export interface PluginContext {
   connect(options: { readonly kubeconfig: string | undefined; readonly context: string | undefined }): Cluster;
   /** `-` is standard input. */

@@ -12,7 +12,7 @@ import { readDocument, readText } from './read-document.ts';
 import { readAuditUsage, readMetricsUsage, type Usage } from './read-usage.ts';
 import { checkReadiness } from './readiness-checks.ts';
 
-/** Something that the upgrade removes, who still uses it, and where else the target serves it. */
+/** A resource that the upgrade removes, its clients, and other versions in which the target serves it. */
 interface Disappearing {
   readonly resource: string;
   readonly servedInsteadAs: string | undefined;
@@ -28,8 +28,8 @@ export interface Preflight {
 }
 
 /**
- * `preflight` checks whether the control plane is ready for an upgrade, and what the upgrade changes. Returns `no` if
- * something speaks against it.
+ * `preflight` checks whether the control plane is ready for an upgrade, and lists what the upgrade changes. Returns
+ * `no` if something speaks against it.
  */
 export async function preflight(flags: PluginFlags, cluster: Cluster, context: PluginContext): Promise<number> {
   const { object, bundle } = await readPublished(cluster, flags);

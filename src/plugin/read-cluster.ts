@@ -16,7 +16,7 @@ export async function readObject(cluster: Cluster, { name }: Pick<PluginFlags, '
   );
 }
 
-/** What other PeerDiscovery objects are called, as far as this user may know. */
+/** The names of other PeerDiscovery objects, as far as this user may read them. */
 async function namesOfObjects(cluster: Cluster): Promise<readonly string[]> {
   try {
     const objects = await cluster.list<PeerDiscovery>(`/apis/${apiVersion}/${plural}`);
@@ -26,7 +26,9 @@ async function namesOfObjects(cluster: Cluster): Promise<readonly string[]> {
   }
 }
 
-/** Where the operator runs: as the flags say, else where it publishes a table whose namespace nobody chose. */
+/**
+ * The operator's namespace: that of the flags, else the one where it publishes a table without an explicit namespace.
+ */
 export function operatorNamespace(
   flags: Pick<PluginFlags, 'namespace' | 'namespaceGiven'>,
   object: PeerDiscovery | undefined,

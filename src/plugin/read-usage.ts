@@ -1,4 +1,4 @@
-/** Who used a resource, according to an audit log or a server's metrics. */
+/** The clients of a resource, according to an audit log or a server's metrics. */
 export interface Usage {
   readonly group: string;
   readonly version: string;
@@ -10,7 +10,7 @@ export interface Usage {
   readonly userAgent: string;
   readonly verbs: readonly string[];
   readonly requests: number;
-  /** RFC 3339; empty where unknown. */
+  /** RFC 3339; empty if unknown. */
   readonly last: string;
 }
 
@@ -30,7 +30,7 @@ interface AuditEvent {
   };
 }
 
-/** Sums up an audit log in kube-apiserver's JSON-lines form. It counts lines that are not events, and goes on. */
+/** Sums up an audit log in kube-apiserver's JSON-lines form. It counts lines that are not events, and continues. */
 export async function readAuditUsage(
   lines: AsyncIterable<string>,
   wanted: (key: string) => boolean,

@@ -181,7 +181,7 @@ const offline: Commands = {
 /** All commands, including `merge`, which runs elsewhere. */
 export const commandNames: readonly string[] = [...Object.keys(commands), ...Object.keys(offline), 'help'];
 
-/** A synopsis; flags for which 80 columns have no room go on in the next line. */
+/** A synopsis. Flags that do not fit into 80 columns continue on the next line. */
 function wrapUsage(before: string, synopsis: string): string {
   const lines = [before];
   for (const word of synopsis.split(/ (?=\[)/)) {

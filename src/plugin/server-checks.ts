@@ -4,7 +4,7 @@ import { nameOf } from './names.ts';
 import type { ServerInspection } from './ports.ts';
 import { formatAge } from './show-status.ts';
 
-/** A peer and what a connection to it showed; undefined if it has no address. */
+/** A peer and the facts from a connection to it; undefined if it has no address. */
 export interface InspectedPeer {
   readonly peer: PeerStatus;
   readonly inspection: ServerInspection | undefined;

@@ -34,7 +34,7 @@ async function watchStatus(flags: PluginFlags, cluster: Cluster, context: Plugin
   await cluster.watchObject(flags.name, show(flags, context), context.signal);
 }
 
-/** Shows every object whole, as programs read them. */
+/** Prints every object completely, for programs. */
 function showObjects({ output }: PluginFlags, context: PluginContext): (object: PeerDiscovery | undefined) => void {
   let before = '';
   return (object) => {
@@ -46,7 +46,7 @@ function showObjects({ output }: PluginFlags, context: PluginContext): (object: 
   };
 }
 
-/** Shows the status once, and then each change with the time at which it was seen. */
+/** Prints the status once, and then each change with the time at which it was seen. */
 function showChanges(flags: PluginFlags, context: PluginContext): (object: PeerDiscovery | undefined) => void {
   let before: { readonly object: PeerDiscovery | undefined } | undefined;
   return (object) => {
@@ -65,9 +65,9 @@ function showChanges(flags: PluginFlags, context: PluginContext): (object: PeerD
   };
 }
 
-/** `-o wide` is as wide as it is; all else fits the terminal, or the 80 columns of one. */
+/** `-o wide` uses its natural width; all other output fits the terminal, or 80 columns. */
 function widthOf(output: Output, { columns }: PluginContext): number {
-  // Where standard output is no terminal, whoever reads it has one.
+  // If standard output is not a terminal, its reader has one.
   return output === 'wide' ? Number.POSITIVE_INFINITY : (columns ?? usualColumns);
 }
 
@@ -83,13 +83,13 @@ function renderObject(object: PeerDiscovery, output: Output, context: PluginCont
   );
 }
 
-/** As kubectl leaves them out, for they are for machines. */
+/** Omitted as in kubectl, because they are for machines. */
 function withoutManagedFields(object: PeerDiscovery): PeerDiscovery {
   const { managedFields: _, ...metadata } = object.metadata as typeof object.metadata & { managedFields?: unknown };
   return { ...object, metadata };
 }
 
-/** How a status is shown. */
+/** Options for printing a status. */
 interface Look {
   readonly wide: boolean;
   readonly paint: Paint;
@@ -97,7 +97,7 @@ interface Look {
   readonly now: number;
 }
 
-/** The status as people read it. */
+/** The status for people. */
 function renderStatus({ metadata, spec, status }: PeerDiscovery, look: Look): string {
   const { paint, width } = look;
   const wrapped = (text: string) => `${wrapText(text, width).join('\n')}\n`;
@@ -209,7 +209,7 @@ export function conditionOf(object: PeerDiscovery, type: string): Condition | un
   return object.status?.conditions?.find((condition) => condition.type === type);
 }
 
-/** As kubectl prints ages: the two largest units at most. */
+/** Like kubectl's ages: the two largest units at most. */
 export function formatAge(ms: number): string {
   const seconds = Math.max(0, Math.floor(ms / 1_000));
   if (seconds < 120) return `${seconds}s`;

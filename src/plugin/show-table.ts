@@ -21,7 +21,7 @@ export async function showTable(flags: PluginFlags, cluster: Cluster, context: P
   return table.complete ? exitCodes.yes : exitCodes.unknown;
 }
 
-/** With `wide` it is as wide as it is. */
+/** With `wide`, it uses its natural width. */
 function renderTable(table: RoutingTable, wide: boolean, paint: Paint, columns: number | undefined): string {
   const width = wide ? undefined : columns;
   const skew = table.fieldSkew === undefined ? '' : `, fieldSkew ${table.fieldSkew}`;
@@ -86,7 +86,10 @@ function groupVersionRows(
   });
 }
 
-/** Who may write, who stands in for them, and of whom it is not known well enough; `any` of those that serve it. */
+/**
+ * The writers, the stand-ins, and the peers that are not known well enough; `any` if every peer of the resource may
+ * write.
+ */
 function showWriters({ writers, standIns = [] }: Partial<FieldWriters>, serving: PeerSet, peers: Peers): Cell {
   if (writers === undefined || writers.length === serving.length) return 'any';
   const names = (set: PeerSet) =>

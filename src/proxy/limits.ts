@@ -1,13 +1,13 @@
 import type { HttpFrontLimits } from '../http/server/front-options.ts';
 
-/** Bounds of connections and heads. */
+/** Limits of connections and heads. */
 export interface FrontLimits extends HttpFrontLimits {
   readonly maxConnections: number;
-  /** Share of requests after which their connection ends, so that its client connects again: from 0 to 0.02. */
+  /** Share of requests after which their connection ends, so that its client reconnects: from 0 to 0.02. */
   readonly goawayChance: number;
 }
 
-/** Bounds of requests. */
+/** Limits of requests. */
 export interface RequestLimits {
   readonly maxRequests: number;
   /** Watches, upgrades and the like; they do not count towards `maxRequests`. */
@@ -21,13 +21,13 @@ export interface RequestLimits {
   readonly requestTimeoutMs: number;
 }
 
-/** Bounds of what connections and requests hold. */
+/** Limits of the memory that connections and requests hold. */
 export interface MemoryLimits {
-  /** One user gets half. All clients together that no server has accepted get an eighth. */
+  /** One user gets half. All clients together without an accepted credential get an eighth. */
   readonly maxBufferedBytes: number;
 }
 
-/** All bounds. */
+/** All limits. */
 export type ProxyLimits = FrontLimits & RequestLimits & MemoryLimits;
 
 /** The defaults of the flags. */

@@ -25,7 +25,7 @@ export interface RequestHeaderNames {
   readonly extraPrefix: readonly string[];
 }
 
-/** Who may vouch for clients; replaced as a whole when a file or the ConfigMap changes. */
+/** The CAs and names that authenticate clients; replaced as a whole when a file or the ConfigMap changes. */
 export interface ClientAuthorities {
   /** Certificates of users chain to one of these; empty until they are known. */
   readonly clientCa: readonly X509Certificate[];
@@ -48,9 +48,9 @@ export interface PeerTarget {
 }
 
 /**
- * What a connection to a peer proves about this proxy.
+ * The proof that a connection gives a peer about this proxy.
  *
- * - `anonymous`: nothing. The request's own bearer token, if any, says whose request it is.
+ * - `anonymous`: none. The request's own bearer token, if any, identifies its user.
  * - `frontProxy`: the front-proxy client certificate, which gives `X-Remote-*` authority. Such connections, their pools
  *   and their TLS sessions are never shared with anonymous ones, and lead only to servers that an anonymous handshake
  *   has verified.
@@ -62,7 +62,7 @@ export interface PeerRequest extends HttpRequest {
   /** Watches and the like: connections of their own, no timeouts. */
   readonly longRunning: boolean;
   /**
-   * True if it may share a connection with requests of others, as a server has accepted its credential before.
+   * True if it may share a connection with other users' requests, because a server has accepted its credential before.
    * kube-apiserver ends the HTTP/2 connection on which it refuses a credential, or finds none
    * (`UnauthenticatedHTTP2DOSMitigation`, since 1.29).
    */
@@ -75,8 +75,8 @@ export interface PeerRequest extends HttpRequest {
  * A peer's readiness.
  *
  * - `ready`: it accepts connections, is verified, and says that it is ready.
- * - `refused`: it works but refuses to tell this proxy, as a server does that has just started.
- * - `away`: it says that it is not ready, or refuses connections. It may still finish what it has begun.
+ * - `refused`: it works, but refuses this proxy's probe, as a server does that has just started.
+ * - `away`: it says that it is not ready, or refuses connections. It may still finish its running requests.
  * - `hung`: it does not answer in time, or says that its etcd does not answer.
  */
 export type Readiness = 'ready' | 'refused' | 'away' | 'hung';
@@ -94,7 +94,7 @@ export interface PeerTransport {
   connections(): { readonly short: number; readonly long: number };
   close(): Promise<void>;
 }
-/** How a request was answered. */
+/** The outcome of a request. */
 export type Route = 'home' | 'peer' | 'discovery' | 'rejected';
 
 /**
@@ -122,10 +122,10 @@ export const unavailableReasons = [
   'other',
 ] as const;
 
-/** What the proxy counts; implemented over prom-client in `adapters/metrics`. */
+/** The proxy's counters; `adapters/metrics` implements them with prom-client. */
 export interface ProxyMetrics {
   readonly rerouted: { inc(labels: Readonly<Record<'code' | 'group' | 'version' | 'resource', string>>): void };
-  /** Writes that were sent to a server other than home, which does not know all fields of the resource. */
+  /** Writes that were sent to a server other than home, because home does not know all fields of the resource. */
   readonly fieldWrites: { inc(labels: Readonly<Record<'group' | 'version' | 'resource', string>>): void };
   readonly peerErrors: { inc(labels: { readonly type: string }): void };
   readonly unavailable: { inc(labels: { readonly reason: UnavailableReason }): void };
@@ -142,16 +142,16 @@ export interface ProxyMetrics {
   readonly tableBehind: { inc(): void };
   readonly overhead: { observe(seconds: number): void };
   readonly duration: { observe(seconds: number, route: Route): void };
-  /** All of it in Prometheus' text format. */
+  /** All metrics in Prometheus' text format. */
   text(): Promise<string>;
   /** The same as values, to be added up with those of other processes. */
   json(): Promise<readonly object[]>;
 }
 
-/** What is asked for when metrics are read. */
+/** Values that are computed when metrics are read. */
 export interface MetricSources {
   clientConnections(): { readonly http1: number; readonly http2: number };
-  /** Requests that are being answered. */
+  /** The number of running requests. */
   requestsInFlight(): number;
   /** Undefined without a table. */
   tableAgeSeconds(): number | undefined;
@@ -162,17 +162,17 @@ export interface MetricSources {
 export interface FrontTls {
   readonly cert: string;
   readonly key: string;
-  /** Authorities of client certificates; undefined does not ask clients for any. An empty list believes nobody. */
+  /** CAs of client certificates; undefined does not ask clients for any. An empty list trusts no certificate. */
   readonly clientCa: readonly string[] | undefined;
 }
 
-/** How a user that this proxy has verified is made known to kube-apiserver. */
+/** How the proxy passes a verified user on to kube-apiserver. */
 export type AuthenticationMode =
   | { readonly kind: 'TokenPassthrough' }
   | { readonly kind: 'RequestHeader'; readonly authorities: () => ClientAuthorities }
   | {
       readonly kind: 'Impersonation';
       readonly authorities: () => ClientAuthorities;
-      /** The proxy's own credential, undefined while there is none. */
+      /** The proxy's own credential; undefined while there is none. */
       readonly token: () => string | undefined;
     };

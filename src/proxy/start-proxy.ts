@@ -28,7 +28,7 @@ export interface ProxyOptions {
   readonly transport: PeerTransport;
   readonly requestParsers: RequestParsers;
   readonly source: RoutingTableSource;
-  /** Tells the table's owner that the server at this address does not serve what the table says. */
+  /** Tells the table's owner that the server at this address does not serve what the table lists. */
   readonly reportBehind: (address: string) => void;
   readonly createMetrics: (sources: MetricSources) => ProxyMetrics;
   readonly tls: FrontTls;

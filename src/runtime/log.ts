@@ -1,7 +1,7 @@
 /** Fields of a structured log line. */
 export type LogFields = Readonly<Record<string, unknown>>;
 
-/** Where every part logs to; implemented over winston in `adapters/logging`. */
+/** The log of every part; `adapters/logging` implements it with winston. */
 export interface Log {
   debug(message: string, fields?: LogFields): void;
   info(message: string, fields?: LogFields): void;

@@ -5,7 +5,7 @@ import { createHttp1Pool, type Http1PoolLimits } from './http1-pool.ts';
 import { createHttp2Pool, type Http2Limits, type Http2Pool } from './http2-pool.ts';
 import type { HttpProtocol } from './open-verified.ts';
 
-/** A server, as somebody with one identity reaches it. */
+/** A server, reached with one identity. */
 export interface ReachableOrigin extends Origin {
   /** Origins with the same key share connections. */
   readonly key: string;
@@ -13,7 +13,7 @@ export interface ReachableOrigin extends Origin {
   connect(protocol: HttpProtocol): Promise<TLSSocket>;
 }
 
-/** Connections that only requests of one sort use. */
+/** The connections for one kind of request. */
 export type LaneOptions<Lane extends string> =
   | { readonly protocol: 'http/1.1'; readonly limits: Http1PoolLimits }
   | {
@@ -43,7 +43,7 @@ interface HeldPools<Lane extends string> {
   idleSweeps: number;
 }
 
-/** The lanes to each server, and how long an unused one is kept. */
+/** The lanes of all servers, and how long an unused one is kept. */
 export interface HttpClientOptions<Lane extends string> {
   readonly lanes: Readonly<Record<Lane, LaneOptions<Lane>>>;
   readonly parsers: ResponseParsers;
@@ -81,7 +81,7 @@ export function createHttpClient<Lane extends string>(options: HttpClientOptions
       const pools = names.map((name) => held.pools[name]);
       for (const pool of pools) pool.sweep();
       held.idleSweeps = pools.some((pool) => pool.open() > 0) ? 0 : held.idleSweeps + 1;
-      // The pools of a server that has left, or of replaced certificates.
+      // The pools of a departed server, or of replaced certificates.
       if (held.idleSweeps * sweepMs <= forgetAfterMs) continue;
       heldByKey.delete(key);
       onForget(key);
@@ -102,7 +102,7 @@ export function createHttpClient<Lane extends string>(options: HttpClientOptions
   };
 }
 
-/** Sends over HTTP/2 what fits on it, as long as the server speaks it. */
+/** Sends a request over HTTP/2 if it fits there, as long as the server speaks HTTP/2. */
 function preferHttp2(pool: Http2Pool, otherwise: () => Dispatcher): Dispatcher {
   return {
     ...pool,

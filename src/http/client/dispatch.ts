@@ -8,7 +8,7 @@ export interface Origin {
   readonly address: string;
 }
 
-/** What is sent. Header values are latin1 strings in a flat array. */
+/** The request to send. Header values are latin1 strings in a flat array. */
 export interface HttpRequest {
   readonly method: string;
   readonly path: string;
@@ -76,12 +76,12 @@ export interface Call {
   abort(reason: Error): void;
 }
 
-/** Connections of one sort to one server. */
+/** Connections of one kind to one server. */
 export interface Dispatcher {
   dispatch(request: HttpRequest, handler: AnswerHandler): Call;
   /** Number of open and opening connections. */
   open(): number;
-  /** Ends whatever has been silent for too long. Call it every `sweepMs`. */
+  /** Ends connections and requests that have been silent for too long. Call it every `sweepMs`. */
   sweep(): void;
   /** Ends every connection, and all running and waiting requests, with a timeout. */
   abandon(error: Error): void;

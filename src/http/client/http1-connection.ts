@@ -89,7 +89,7 @@ export class Http1Connection {
     this.#fail(kind, error);
   }
 
-  /** Ends the connection whatever it is used for, even if upgraded. */
+  /** Ends the connection, whatever it is used for, even if upgraded. */
   abandon(error: Error): void {
     this.#fail('timeout', error);
     this.#socket.destroy();

@@ -17,7 +17,7 @@ export interface Http1PoolLimits {
 export const maxHandshakes = 32;
 
 /**
- * Gives each request a connection of its own: the one that became idle last, else a new one.
+ * Gives each request its own connection: the one that became idle last, else a new one.
  *
  * The cost of finding one does not depend on their number. Beyond `maxHandshakes`, requests wait for a new or idle
  * connection, whichever comes first, so that a flood of requests does not drown the peer in handshakes. A failed
@@ -144,7 +144,7 @@ class Attempt implements Http1Attempt, Call {
     this.#connection = connection;
     connection.seenInSweep = undefined;
     const head = this.#head;
-    // A long answer need not keep it.
+    // A long answer should not keep it in memory.
     this.#head = '';
     connection.start(this, head);
   }

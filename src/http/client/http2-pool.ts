@@ -8,7 +8,7 @@ import { ConnectFault, sweepMs } from './dispatch.ts';
 import { maxHandshakes } from './http1-pool.ts';
 import { encodeRequestFields } from './request-head.ts';
 
-/** HTTP/2 connections with one identity to one peer, for requests of one sort without a body. */
+/** HTTP/2 connections with one identity to one peer, for one kind of requests without a body. */
 export interface Http2Pool extends Omit<Dispatcher, 'dispatch'> {
   /** False for some minutes after the peer turned out not to speak HTTP/2, or to take no request over it. */
   readonly usable: boolean;
@@ -33,7 +33,7 @@ export interface Http2Limits {
   readonly setUpTimeoutMs: number;
 }
 
-/** How long to wait before trying HTTP/2 again at a server that takes none. */
+/** How long to wait before trying HTTP/2 again at a server that accepts no requests over it. */
 const tryAgainMs = 300_000;
 
 interface Session {
@@ -118,7 +118,7 @@ export function createHttp2Pool(target: Origin, open: () => Promise<TLSSocket>, 
           reject(new ConnectFault('connect', `${target.address}: the connection closed before HTTP/2 was set up`));
         },
       };
-      // The close event tells everything.
+      // The close event handles everything.
       socket.on('error', () => {});
       const bounds = { streamWindow: limits.streamWindow, maxStreams: streamsPerConnection };
       const connection = new ClientConnection(socket, owner, bounds, () => performance.now());
@@ -266,8 +266,8 @@ class Http2Attempt implements Call, ClientUser {
       this.#handler.onEnd(this.#trailers);
       return;
     }
-    // The server has not looked at a refused stream: most likely it crossed a GOAWAY, and it goes over another
-    // connection. RFC 9113, section 8.7. If the server has answered anything, it has looked at the request, whatever it
+    // The server has not processed a refused stream: most likely it crossed a GOAWAY, and it goes over another
+    // connection. RFC 9113, section 8.7. If the server has answered anything, it has processed the request, whatever it
     // says later.
     const isAnswered = stream !== undefined && stream.answered !== 0;
     const sent = isAnswered || (stream?.localEnded === true && stream.resetCode !== errorCode.refusedStream);
@@ -330,7 +330,9 @@ class Http2Attempt implements Call, ClientUser {
   }
 }
 
-/** Names as HTTP/1.1 usually spells them: who passes fields on does not know which protocol they came over. */
+/**
+ * Names in HTTP/1.1's usual spelling, because code that passes fields on does not know which protocol they came over.
+ */
 function named(fields: readonly string[]): string[] {
   return fields.map((text, at) => (at % 2 === 0 ? canonicalName(text) : text));
 }

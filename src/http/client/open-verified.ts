@@ -7,7 +7,7 @@ import { withoutNodeAdvice } from '../../runtime/without-node-advice.ts';
 /** Protocols of a connection. */
 export type HttpProtocol = 'http/1.1' | 'h2';
 
-/** TLS sessions to resume, and the key of this connection's among them. */
+/** TLS sessions to resume, and the key of this connection's session among them. */
 export interface KeptSessions {
   readonly byKey: Map<string, Buffer>;
   readonly key: string;
@@ -17,21 +17,21 @@ export interface KeptSessions {
 export interface VerifiedOptions {
   readonly host: string;
   readonly port: number;
-  /** Name that the certificate has to bear. */
+  /** The name that the certificate must contain. */
   readonly serverName: string;
   readonly protocol: HttpProtocol;
   readonly timeoutMs: number;
   readonly keepAliveMs: number;
-  /** Undefined for a connection that must neither resume a session nor leave one to resume. */
+  /** Undefined for a connection that must neither resume a session nor store one. */
   readonly sessions?: KeptSessions | undefined;
-  /** Besides these. */
+  /** Fields in addition to these. */
   readonly socket?: Pick<ConnectionOptions, 'minVersion'> & {
     readonly allowHalfOpen?: boolean;
     readonly highWaterMark?: number;
   };
 }
 
-/** What verifies a server, and what a client shows of itself. */
+/** TLS contexts: they verify the server, and present this side's certificate. */
 export interface Contexts {
   /** Verifies the server and presents no certificate. */
   readonly anonymous: TryEach<SecureContext>;
@@ -44,12 +44,12 @@ export interface Contexts {
  *
  * - `timeout`: the server took too long.
  * - `certificate`: the server's certificate does not verify.
- * - `protocol`: the server is verified, and does not speak the protocol.
- * - `connection`: anything else.
+ * - `protocol`: the server is verified, but does not speak the protocol.
+ * - `connection`: any other reason.
  */
 export type OpenFaultReason = 'timeout' | 'certificate' | 'protocol' | 'connection';
 
-/** A connection that was not made. */
+/** A connection that failed to open. */
 export class OpenFault extends Error {
   override readonly name = 'OpenFault';
   readonly reason: OpenFaultReason;
@@ -60,16 +60,16 @@ export class OpenFault extends Error {
 }
 
 /**
- * Opens a TLS connection whose server certificate chains to the CA and bears the server name, or rejects.
+ * Opens a TLS connection whose server certificate chains to the CA and contains the server name, or rejects.
  *
- * A credential cannot leak: the caller gets the socket only after that. A client certificate is part of the handshake,
- * and Node checks the server's certificate only after the handshake. So with a client certificate there are two
- * connections: the first is anonymous and only checks the server. The second, to the same address and checked in the
- * same way, presents the certificate. What remains: somebody who can swap the server between the two sees the client's
- * certificate, which is public, and a signature that is good for that handshake only; never its key, and never a
- * request.
+ * A credential cannot leak: the caller gets the socket only after the verification. But a client certificate is part of
+ * the handshake, and Node checks the server's certificate only after the handshake. So with a client certificate there
+ * are two connections. The first is anonymous and only checks the server. The second, to the same address and with the
+ * same check, presents the certificate. One risk remains: an attacker who swaps the server between the two sees the
+ * client's certificate, which is public, and a signature that is valid only for that handshake. The attacker never sees
+ * the key or a request.
  *
- * `server` names the server for `contexts`; the socket has no listener when the caller gets it.
+ * `server` names the server for `contexts`. The socket has no listener when the caller gets it.
  *
  * @throws OpenFault
  */
@@ -121,7 +121,7 @@ function open(secureContext: SecureContext, options: VerifiedOptions): Promise<T
     socket.once('close', closed);
     if (sessions !== undefined) socket.on('session', (fresh) => sessions.byKey.set(sessions.key, fresh));
     socket.once('secureConnect', () => {
-      // `rejectUnauthorized` ensures this. A second check costs nothing where credentials are at stake.
+      // `rejectUnauthorized` ensures this. Credentials are at stake, and a second check costs nothing.
       if (!socket.authorized) return fail(new OpenFault('certificate', 'certificate not verified'));
       const spoken = socket.alpnProtocol;
       // An HTTP/1.1 server need not know ALPN; HTTP/2 over TLS requires it. RFC 9113, section 3.2.

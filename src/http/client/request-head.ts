@@ -11,7 +11,7 @@ export type RequestHead =
 
 const badTarget = /[^\x21-\x7e\x80-\xff]/;
 
-/** Writes a request's head so that no two servers can read it differently, whatever the caller has checked. */
+/** Writes a request's head so that no two servers can read it differently, whatever checks the caller has made. */
 export function writeRequestHead(target: Origin, request: HttpRequest): RequestHead {
   const { method, path, body, upgrade, written } = request;
   const objection = objectToLine(method, path);

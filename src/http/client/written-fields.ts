@@ -1,12 +1,12 @@
 import { type LastMade, madeBefore } from '../last-made.ts';
 
-/** What connections have written of one list of header fields, so that the same list is written once. */
+/** The output for one list of header fields, so that connections encode the same list once. */
 export class WrittenFields {
-  /** Each by the server that it was written for. */
+  /** Encoded heads, each by the server that it was encoded for. */
   #head: LastMade<string, string> | undefined;
   #block: LastMade<string, string> | undefined;
 
-  /** Bytes that are kept. */
+  /** The number of bytes kept. */
   get size(): number {
     return (this.#head?.made.length ?? 0) + (this.#block?.made.length ?? 0);
   }
@@ -20,7 +20,7 @@ export class WrittenFields {
     this.#head = { from: address, made: text };
   }
 
-  /** What follows the path in an encoded field block of HTTP/2. */
+  /** The fields after the path, in an encoded HTTP/2 field block. */
   blockFor(address: string): string | undefined {
     return madeBefore(this.#block, address);
   }

@@ -15,7 +15,7 @@ export class Budget {
     this.#at = now();
   }
 
-  /** Takes so many tokens. Returns false, and takes none, if fewer are left. */
+  /** Takes this many tokens. Returns false, and takes none, if fewer are left. */
   spend(cost = 1): boolean {
     if (this.#left < cost) {
       const now = this.#now();

@@ -15,7 +15,7 @@ export interface ClientUser extends StreamUser {
   onTrailers(rawTrailers: string[]): void;
 }
 
-/** Hears what happens to the connection. */
+/** Receives the events of the connection. */
 export interface ClientOwner {
   /** The server's SETTINGS have arrived, so its stream limit is known. */
   onReady(): void;
@@ -88,7 +88,9 @@ export class ClientConnection extends Http2Connection {
     return stream;
   }
 
-  /** Whether the server takes fields of this size: names and values, and 32 for each. RFC 9113, section 6.5.2. */
+  /**
+   * True if the server accepts fields of this size: names and values, and 32 bytes for each. RFC 9113, section 6.5.2.
+   */
   takesFields(bytes: number): boolean {
     return bytes <= this.#maxFieldBytes;
   }
@@ -226,7 +228,7 @@ export class ClientConnection extends Http2Connection {
   }
 
   protected override onFault(): void {
-    // Nobody needs the reason for the end, so there is nothing to wait for.
+    // The server does not need the reason for the end, so there is nothing to wait for.
     this.socket.destroy();
     this.#owner.onClose();
   }
@@ -262,7 +264,7 @@ function settingOf({ streamWindow, maxStreams }: ClientLimits): ConnectionSettin
     streamWindow,
     connectionWindow: (maxStreams + 1) * streamWindow,
     maxOwed: Number.POSITIVE_INFINITY,
-    // What waits here is our own clients' request heads, each within its limit. Answers to control frames are oddities.
+    // Only our own clients' request heads wait here, each within its limit. Answers to control frames are rare.
     maxUnread: Number.POSITIVE_INFINITY,
     maxFieldBytes: maxAnswerFieldBytes,
     maxFields: 64 * 1024,

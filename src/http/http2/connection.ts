@@ -34,15 +34,12 @@ export interface ConnectionSetting {
   /** Bytes other than DATA that the peer may leave unread before the connection is closed. */
   readonly maxUnread: number;
   readonly maxFieldBytes: number;
-  /**
-   * Room that a field block of several frames takes while it arrives. Undefined if nothing but `maxFieldBytes` bounds
-   * it.
-   */
+  /** Room for a field block of several frames while it arrives. Undefined if only `maxFieldBytes` limits it. */
   readonly fieldRoom?: FieldRoom | undefined;
   readonly maxFields: number;
   /** Budget of resets, by the peer or for its faults: at once, and regained per second. */
   readonly resets: readonly [number, number];
-  /** Budget of frames that do nothing, or that make this side answer. */
+  /** Budget of frames without effect, and of frames that this side must answer. */
   readonly oddities: readonly [number, number];
   /** Budget of WINDOW_UPDATE frames beyond those that answer DATA, and of tiny DATA frames. */
   readonly trifles: readonly [number, number];
@@ -72,11 +69,11 @@ const spareContinuations = 64;
 const keptPart = 1 / 8;
 /** Bytes charged per chunk besides its content, so that many small chunks are not free. */
 const pieceCost = 512;
-/** A frame that does nothing costs as much again for so many bytes: this side has read and decrypted them. */
+/** A frame without effect costs as much again for this many bytes, because this side has read and decrypted them. */
 const oddBytes = 1024;
-/** So many bytes of DATA for a stream that has ended cost a trifle: what is on its way is less than a window. */
+/** This many bytes of DATA for an ended stream cost one small frame: less than a window can be on its way. */
 const lateBytes = 4 * 1024;
-/** A smaller DATA frame spends from the budget of trifles, unless it is the last of its stream. */
+/** A smaller DATA frame spends from the budget of small frames, unless it is the last of its stream. */
 const trifleBytes = 64;
 const noBytes = Buffer.alloc(0);
 
@@ -138,12 +135,12 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     socket.on('close', this.#onClose);
   }
 
-  /** Bytes that the connection itself holds: a list of fields that has come in part, and what is to be sent on. */
+  /** Bytes that the connection itself holds: an incomplete list of fields, and frames to send. */
   heldBytes(): number {
     return (this.#block?.bytes ?? 0) + this.#reader.heldBytes + this.output.heldBytes();
   }
 
-  /** Ends it at once, unsaid. */
+  /** Ends the connection at once, without a reason. */
   cut(): void {
     this.socket.destroy();
   }
@@ -265,7 +262,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
       this.fail(fault(errorCode.enhanceYourCalm, 'it reads too little of what it makes this side write'));
   }
 
-  /** Goes on reading after `mayReadHead` has said no. */
+  /** Continues to read after `mayReadHead` has returned false. */
   protected readOn(): void {
     this.socket.resume();
     if (this.state === 'open') this.#read(noBytes);
@@ -297,7 +294,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     }
   };
 
-  /** False if a frame of a field block has to wait: whoever says so calls `readOn` later. */
+  /** False if a frame of a field block must wait. The override then calls `readOn` later. */
   protected abstract mayReadHead(length: number): boolean;
   /** True for a stream that neither side has opened. */
   protected abstract isIdle(id: number): boolean;
@@ -339,7 +336,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     this.output.send(frameHead(payload.length, frameType.ping, 0, 0) + payload);
   }
 
-  /** Sends what is queued, then ends this side. */
+  /** Sends the queued frames, then ends this side. */
   protected finish(): void {
     if (this.state !== 'open') return;
     this.state = 'ended';
@@ -356,10 +353,10 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     this.output.end();
     this.#stop('ended');
     this.onFault(reason);
-    // Any other peer gets the time to read the reason.
+    // Any other peer gets time to read the reason.
     if (isDrowned) this.socket.destroy();
     else if (code === errorCode.enhanceYourCalm) {
-      // Whatever it still sends would cost this side more.
+      // Reading anything more from it would cost this side more.
       this.socket.pause();
       this.socket.once('finish', () => this.socket.destroy());
     }
@@ -410,7 +407,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     return this.#recent.mayHave(id);
   }
 
-  /** Spends from the budget of frames that do nothing, or that make this side work for little. */
+  /** Spends from the budget of frames without effect, or with little effect for this side's work. */
   protected countOddity(bytes = 0): Fault | undefined {
     return this.#oddities.spend(1 + bytes / oddBytes)
       ? undefined
@@ -505,7 +502,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
           break;
         case setting.initialWindowSize:
           if (value > maxWindow) return fault(errorCode.flowControl, 'a window is too large');
-          // The last of several applies. Applying each would walk all streams every time.
+          // The last of several values applies. Applying each would walk all streams every time.
           window = value;
           break;
         default:
@@ -578,7 +575,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     return undefined;
   }
 
-  /** The stream that takes the data, if one may. The frame counts against the connection window in any case. */
+  /** The stream that accepts the data, if there is one. The frame counts against the connection window in any case. */
   #admitData(id: number, length: number): Http2Stream | undefined {
     if (this.#block !== undefined || !this.knowsSettings) {
       this.fail(fault(errorCode.protocol, 'DATA where it is not allowed'));

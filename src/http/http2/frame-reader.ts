@@ -13,7 +13,9 @@ export interface FrameTaker {
   onUnreadable(reason: 'frame' | 'preface'): void;
 }
 
-/** Splits incoming bytes into frames. It holds at most one, and what has to wait. RFC 9113, section 4.1. */
+/**
+ * Splits incoming bytes into frames. It holds at most one frame, and the bytes that must wait. RFC 9113, section 4.1.
+ */
 export class FrameReader {
   readonly #taker: FrameTaker;
   /** What must precede the first frame, and how many bytes of it have arrived. */
@@ -30,12 +32,12 @@ export class FrameReader {
     this.#preface = preface;
   }
 
-  /** Of what has come and was not taken. */
+  /** Bytes that have arrived and were not accepted. */
   get heldBytes(): number {
     return this.#rest?.length ?? 0;
   }
 
-  /** Ignores everything that follows. */
+  /** Ignores all further bytes. */
   stop(): void {
     this.#stopped = true;
     this.#rest = undefined;

@@ -36,7 +36,7 @@ export class HpackDecoder {
   fields: string[] = [];
   /** True if a name or value of the last block must not be passed on. */
   malformed = false;
-  /** The limit that the last block exceeded, if any. `fields` lacks what did not fit. */
+  /** The limit that the last block exceeded, if any. `fields` lacks the fields that did not fit. */
   excess: FieldExcess | undefined;
   readonly #limits: FieldLimits;
   /** The dynamic table, newest entry last. Entries before `#first` are evicted. */
@@ -162,7 +162,7 @@ function isName(name: string): boolean {
   return isToken(name.charCodeAt(0) === 0x3a ? name.slice(1) : name) && !/[A-Z]/.test(name);
 }
 
-/** Trims spaces and tabs in linear time, which no regular expression for both ends does. */
+/** Trims spaces and tabs in linear time. A regular expression for both ends would not. */
 function withoutSpaceAround(text: string): string {
   let from = 0;
   let to = text.length;

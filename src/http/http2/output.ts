@@ -46,7 +46,7 @@ export class Http2Output {
   /** Precedes the first field block. */
   #greeting = forgetAll;
 
-  /** `onSent` gets streams whose last byte the socket has taken; `onCrash` gets what users have thrown. */
+  /** `onSent` gets streams whose last byte the socket has accepted; `onCrash` gets errors that users have thrown. */
   constructor(socket: Duplex, onSent: (streams: readonly Http2Stream[]) => void, onCrash: (error: unknown) => void) {
     this.#socket = socket;
     this.#onSent = onSent;
@@ -57,7 +57,10 @@ export class Http2Output {
     return this.#socket.writableLength >= congestedBytes;
   }
 
-  /** Unsent bytes, DATA that waits for a window apart; what the socket has is there encrypted as well. */
+  /**
+   * Unsent bytes, except DATA that waits for a window. Bytes in the socket count a second time, because they are
+   * encrypted there.
+   */
   heldBytes(): number {
     return this.#size + 2 * this.#socket.writableLength;
   }
@@ -118,7 +121,7 @@ export class Http2Output {
     if (this.#ready.length > 0 || this.#relieved.length > 0) this.#schedule();
   }
 
-  /** Sends what is queued, and nothing after that. */
+  /** Sends the queued bytes, and nothing after that. */
   end(): void {
     this.flush();
     this.#isClosed = true;
@@ -126,7 +129,7 @@ export class Http2Output {
     if (!this.#socket.writableEnded) this.#socket.end();
   }
 
-  /** Drops what is queued: nothing can be sent any more. */
+  /** Drops the queued bytes, because nothing can be sent any more. */
   abandon(): void {
     this.#isClosed = true;
     this.#ready = [];
@@ -150,7 +153,7 @@ export class Http2Output {
     const sent = this.#ready.length === 0 ? none : this.#takeTurns();
     if (this.#size > 0) this.#socket.write(this.#join());
     if (sent.length > 0) this.#onSent(sent);
-    // A socket that took everything at once emits no drain.
+    // A socket that accepted everything at once emits no drain.
     if (this.#ready.length > 0 && this.window > 0 && !this.isCongested()) this.#schedule();
     if (this.#relieved.length > 0 && !this.isCongested()) this.#relieve();
   }

@@ -17,18 +17,18 @@ export interface ServerLimits {
   readonly idleTimeoutMs: number;
 }
 
-/** Answers requests, and hears what happens to the connection. */
+/** Answers requests, and receives the events of the connection. */
 export interface ServerOwner {
   /**
    * A request has arrived. The returned user receives its body and its end, and may send the answer at any time.
-   * `excess` tells which limit the fields exceeded, if any; those that did not fit are missing.
+   * `excess` names the limit that the fields exceeded, if any; fields that did not fit are missing.
    */
   onRequest(stream: Http2Stream, request: RequestFields, hasBody: boolean, excess: FieldExcess | undefined): StreamUser;
-  /** Pays for a frame of a head. If false, it has to wait, and `goOn` is called when it may be read. */
+  /** Pays for a frame of a head. If it returns false, the frame must wait, and `goOn` is called when it may be read. */
   takeTurn(bytes: number, goOn: () => void): boolean;
   /** A stream above the concurrency limit was refused, or an idle connection is being closed. */
   onLimit(limit: 'http2_streams' | 'idle_timeout'): void;
-  /** The connection ends because the client broke a rule or a limit. */
+  /** The connection ends because the client violated a rule or a limit. */
   onFault(reason: string): void;
   /** The socket has closed. */
   onClose(): void;
@@ -42,7 +42,7 @@ const drainPing = 'draining';
 /** Streams that a client may open before it has read this side's limit. */
 const customaryStreams = 250;
 
-/** What a connection waits for with a deadline. */
+/** The events that a connection waits for with a deadline. */
 type Wait = 'close' | 'pong' | 'fields' | 'idle';
 
 /** The server's side of a connection, from the client's preface on. It offers no extended CONNECT. */
@@ -78,7 +78,7 @@ export class ServerConnection extends Http2Connection {
     this.sendPing(drainPing);
   }
 
-  /** Ends what has passed its deadline. Call it about every second. */
+  /** Ends waits that have passed their deadline. Call it about every second. */
   sweep(now: number): void {
     if (this.state === 'closed') return;
     const wait = this.#findWait();

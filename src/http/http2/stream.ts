@@ -1,4 +1,4 @@
-/** Receives what arrives on a stream. Nothing is called after `onClosed`. */
+/** Receives the events of a stream. Nothing is called after `onClosed`. */
 export interface StreamUser {
   /** Returning false pauses the stream until `resume`. */
   onData(chunk: Buffer): boolean;
@@ -6,18 +6,20 @@ export interface StreamUser {
   onEnd(): void;
   /** The stream takes more writes. */
   onRoom(): void;
-  /** Called once. `complete` means that the socket has taken every write and that nobody has reset the stream. */
+  /**
+   * Called once. `complete` means that the socket has accepted every write and that neither side has reset the stream.
+   */
   onClosed(complete: boolean): void;
 }
 
-/** What a stream needs of its connection. */
+/** The parts of a connection that a stream uses. */
 export interface StreamHost {
-  /** Sends soon what the stream has queued. */
+  /** Schedules sending what the stream has queued. */
   flushSoon(stream: Http2Stream): void;
   reset(stream: Http2Stream, code: number): void;
-  /** The user reads on after a pause. */
+  /** The user reads again after a pause. */
   onResume(stream: Http2Stream): void;
-  /** True while the socket takes no more. */
+  /** True while the socket accepts no more. */
   isCongested(): boolean;
   sendInterim(stream: Http2Stream, block: string): void;
 }

@@ -7,8 +7,8 @@ declare const WebAssembly: {
 };
 
 /**
- * llhttp's callbacks. The first argument is the parser, and places are in its memory. They return one of `llhttpCodes`,
- * or -1 for an error.
+ * llhttp's callbacks. The first argument is the parser, and pointers are into its memory. They return one of
+ * `llhttpCodes`, or -1 for an error.
  */
 interface LlhttpCallbacks {
   wasm_on_message_begin(parser: number): number;

@@ -23,7 +23,7 @@ export interface RequestParser {
    */
   read(chunk: Buffer, from: number): number;
   readonly problem: RequestProblem | undefined;
-  /** What was wrong. */
+  /** The problem. */
   readonly reason: string;
   /** True once a byte of a request has arrived. */
   readonly begun: boolean;
@@ -156,7 +156,7 @@ export function loadRequestParsers(): RequestParsers {
         }
         if (this.version === '' && this.target !== '') {
           this.#line += window.text(this.#afterTarget, used);
-          // In a head without fields, only the empty line remains of what follows the target.
+          // In a head without fields, only the empty line is left after the target.
           if (this.headComplete) this.#takeVersion(this.#line.replace(/\r\n$/, ''));
         }
         this.headBytes += used;

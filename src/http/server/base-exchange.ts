@@ -13,7 +13,7 @@ export interface ReceivedRequest {
   readonly waitsForContinue: boolean;
 }
 
-/** What HTTP/1.1 and HTTP/2 have in common of one request and its answer. */
+/** The common parts of a request and its answer in HTTP/1.1 and HTTP/2. */
 export abstract class BaseExchange<Connection extends HttpConnection> {
   readonly method: string;
   readonly target: string;
@@ -54,7 +54,7 @@ export abstract class BaseExchange<Connection extends HttpConnection> {
   }
 
   body(): AsyncIterable<Uint8Array> | null {
-    // A server is there to take the body, so the client may send it. RFC 9110, section 10.1.1.
+    // A server can accept the body, so the client may send it. RFC 9110, section 10.1.1.
     if (this.#waitsForContinue && this.requestBody?.complete === false) this.interim(100, []);
     this.#waitsForContinue = false;
     return this.requestBody ?? null;

@@ -1,6 +1,6 @@
 import type { RawHeaders } from '../fields.ts';
 
-/** Fields of an answer that are not simply passed on: they are about its end or about one connection. */
+/** Fields of an answer that are not simply passed on, because they describe its framing or one connection. */
 export function kindOfField(name: string): 'content-length' | 'trailer' | 'hop' | undefined {
   switch (name.length) {
     case 7: {
@@ -20,7 +20,7 @@ export function kindOfField(name: string): 'content-length' | 'trailer' | 'hop' 
   }
 }
 
-/** The fields that an interim answer may have: it has no body, and says nothing of one. */
+/** The fields that an interim answer may have: none about a body. */
 export function interimFields(rawHeaders: RawHeaders): RawHeaders {
   return rawHeaders.filter((_text, at) => kindOfField(rawHeaders[at - (at % 2)] ?? '') === undefined);
 }

@@ -4,13 +4,13 @@ import type { Counted } from './held-bytes.ts';
 /** One client connection. */
 export interface HttpConnection {
   readonly remoteAddress: string;
-  /** Header fields of its last request: most clients send the same again and again. */
+  /** Header fields of its last request, because most clients repeat them. */
   rawHeaders?: RawHeaders | undefined;
-  /** True once its client is to connect anew. */
+  /** True once its client should reconnect. */
   isLeaving?: boolean;
-  /** Tells the client at once to connect anew, where the protocol has a way. Set by the front. */
+  /** Tells the client at once to reconnect, if the protocol has a way to do so. Set by the front. */
   leave?: () => void;
-  /** The user that its memory counts for. */
+  /** The user whose memory it counts towards. */
   readonly owner?: string;
   /** Counts bytes that arrive, and bytes queued to be sent. */
   readonly keptBytes?: { note(bytes: number): void };
@@ -26,24 +26,24 @@ export interface HttpExchange<Connection extends HttpConnection = HttpConnection
   readonly protocol: 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2';
   readonly connection: Connection;
   readonly hasBody: boolean;
-  /** Bytes that it holds in memory, those in `counted` apart; what its connection holds is not among them. */
+  /** Bytes that it holds in memory, without those in `counted` and those of its connection. */
   keptBytes(counted: Counted): number;
-  /** True once the last byte of the body has come. */
+  /** True once the last byte of the body has arrived. */
   bodyComplete(): boolean;
   /** Null without a body. Reading starts with iteration, and stopping early does not end the exchange. */
   body(): AsyncIterable<Uint8Array> | null;
   /** Status of the answer; 0 before it has begun. */
   status(): number;
   /**
-   * Passes a server's interim answer on, before the answer itself. A client that HTTP/1.0 serves gets none, and one
-   * that was told to go on with its body is not told so again.
+   * Passes a server's interim answer on, before the answer itself. An HTTP/1.0 client gets none, and a client gets 100
+   * Continue only once.
    */
   interim(status: number, rawHeaders: RawHeaders): void;
   respond(status: number, rawHeaders: RawHeaders): void;
   /** Returns false if the caller should wait for `onDrain`. */
   write(chunk: Uint8Array): boolean;
   end(chunk?: Uint8Array, rawTrailers?: RawHeaders): void;
-  /** Cuts an answer off so that the client cannot take it for whole. */
+  /** Cuts an answer off so that it does not look complete to the client. */
   destroy(): void;
   onDrain(listener: () => void): void;
   /** Called once, when the answer is complete or the client has left. */

@@ -13,9 +13,9 @@ export interface HttpFrontLimits {
   /** Bytes of all heads together beyond 64 KiB each. */
   readonly maxLongHeaderBytes: number;
   readonly maxStreamsPerConnection: number;
-  /** From the connection, or the first byte of a head, to its last. */
+  /** The time limit for a head: from the connection, or the head's first byte, to its last byte. */
   readonly readHeaderTimeoutMs: number;
-  /** How long a connection may have no request. */
+  /** How long a connection may be without a request. */
   readonly idleTimeoutMs: number;
 }
 
@@ -25,26 +25,26 @@ export interface UpgradeRequest {
   accept(rawHeaders: readonly string[], peer: Duplex): void;
 }
 
-/** What a front needs. */
+/** The dependencies of a front. */
 export interface FrontOptions<Connection extends HttpConnection> {
   readonly parsers: RequestParsers;
   readonly limits: HttpFrontLimits;
   readonly clock: Clock;
   readonly log: Log;
-  /** Ends the sweeps. */
+  /** Aborts the sweeps. */
   readonly signal: AbortSignal;
   /** Answers a request. */
   onExchange(exchange: HttpExchange<Connection>, upgrade?: UpgradeRequest): void;
-  /** Answers a request that must not be handled, with what the refusal says. */
+  /** Answers a request that must not be handled, with this refusal. */
   onRefusal(exchange: HttpExchange<Connection>, refusal: Refusal): void;
-  /** A limit ended or refused something. */
+  /** A limit has ended or refused a request or connection. */
   onLimit(limit: string): void;
   /** The last answer on a connection whose request cannot be read to its end. */
   writeRefusal(refusal: Refusal): { readonly contentType: string; readonly body: Buffer };
-  /** True if a request to switch to this protocol is one; else it is answered as any other. */
+  /** True for protocols that a request may switch to. Other upgrades are ignored. */
   isUpgrade(protocol: string, method: string, target: string, request: { readonly hasBody: boolean }): boolean;
-  /** Whether the client is to connect anew after this request; asked once for each. */
+  /** True if the client should reconnect after this request. Called once for each request. */
   sendsAway(): boolean;
-  /** Bytes that are remembered of a connection. */
+  /** Number of bytes remembered for a connection. */
   memoryOf(connection: Connection, counted: Counted): number;
 }

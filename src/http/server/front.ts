@@ -11,16 +11,16 @@ import { Turns } from './turns.ts';
 export interface HttpFront<Connection extends HttpConnection> {
   accept(socket: Duplex, connection: Connection, protocol: 'h2' | 'http/1.1'): void;
   http2Connections(): number;
-  /** What connections hold, their requests apart. */
+  /** The memory of all connections, without their requests. */
   keepers(): Iterable<Keeper>;
-  /** Ends idle connections, and each other one with its next answer. HTTP/2 clients get a GOAWAY. */
+  /** Ends idle connections at once, and others with their next answer. HTTP/2 clients get a GOAWAY. */
   drain(): void;
 }
 
 /**
- * Serves HTTP/1.x and HTTP/2 within limits, and refuses what two servers could read in two ways.
+ * Serves HTTP/1.x and HTTP/2 within limits, and refuses requests that two servers could read in two ways.
  *
- * It knows nothing of what it serves: `onExchange` answers.
+ * It does not know the application: `onExchange` answers.
  */
 export function createFront<Connection extends HttpConnection>(
   options: FrontOptions<Connection>,

@@ -1,13 +1,13 @@
-/** Buffers and lists of fields that were already counted, because several requests may share them. */
+/** Buffers and lists of fields that have been counted already, because several requests may share them. */
 export type Counted = Set<object>;
 
 /** A connection or a request that holds bytes in memory. */
 export interface Keeper {
   /** Bytes that it holds now, without those in `counted`. */
   keptBytes(counted: Counted): number;
-  /** The owner; undefined while no server has accepted a credential. */
+  /** The owner; undefined until a server has accepted the credential. */
   readonly owner: string | undefined;
-  /** Ends it, so that its bytes become free. */
+  /** Ends it, which frees its bytes. */
   cut(): void;
 }
 
@@ -16,7 +16,7 @@ export const pieceCost = 512;
 /** A field costs two strings and their places besides its text, and is held both as received and as sent. */
 const fieldCost = 96;
 
-/** What header fields cost in memory. */
+/** The cost of header fields in memory. */
 export function fieldsCost(rawHeaders: readonly string[], counted: Counted): number {
   if (counted.has(rawHeaders)) return 0;
   counted.add(rawHeaders);
@@ -25,7 +25,7 @@ export function fieldsCost(rawHeaders: readonly string[], counted: Counted): num
   return cost;
 }
 
-/** The memory that chunks hold: a piece of a buffer holds all of it. */
+/** The memory that chunks keep alive: a piece of a buffer keeps all of it. */
 export function chunksCost(chunks: readonly Uint8Array[], counted: Counted): number {
   let cost = 0;
   for (const { buffer } of chunks) {

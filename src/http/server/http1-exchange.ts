@@ -6,10 +6,10 @@ import { interimFields, kindOfField, mayBeTrailer } from './connection-fields.ts
 import type { HttpConnection, HttpExchange } from './exchange.ts';
 import { type Counted, chunksCost } from './held-bytes.ts';
 
-/** The connection that an exchange is on. */
+/** The connection of an exchange. */
 export interface Http1Wire<Connection extends HttpConnection> {
   readonly client: Connection;
-  /** True if no other request is to be taken on the connection. */
+  /** True if the connection accepts no further request. */
   isClosing(): boolean;
   /** Sends bytes. If `last`, `onSent` fires once the final bytes have left the process. */
   send(bytes: Uint8Array, last: boolean): void;
@@ -17,7 +17,7 @@ export interface Http1Wire<Connection extends HttpConnection> {
   flushSoon(exchange: Http1Exchange<Connection>): void;
   /** Bytes that wait to be sent. */
   waiting(): number;
-  /** Sends an interim answer, whole, at once. */
+  /** Sends a complete interim answer at once. */
   sendInterim(head: string): void;
   /** The answer is complete. */
   onAnswered(exchange: Http1Exchange<Connection>): void;
@@ -41,15 +41,15 @@ const joinedBytes = 8 * 1024;
 /**
  * One HTTP/1.x request and its answer.
  *
- * Small answers leave as one piece, head and all; what is written in one turn of the event loop leaves together. More
- * bytes than `Content-Length` says never leave, and fewer end the connection.
+ * A small answer leaves as one piece with its head, and all writes of one turn of the event loop leave together. It
+ * never sends more bytes than `Content-Length` says, and fewer end the connection.
  */
 export class Http1Exchange<Connection extends HttpConnection>
   extends BaseExchange<Connection>
   implements HttpExchange<Connection>
 {
   readonly protocol: 'HTTP/1.0' | 'HTTP/1.1';
-  /** True if the connection is to end with this answer. */
+  /** True if the connection ends with this answer. */
   isLast: boolean;
   readonly #wire: Http1Wire<Connection>;
   #ended = false;
@@ -58,9 +58,9 @@ export class Http1Exchange<Connection extends HttpConnection>
   #sent = false;
   #closed = false;
   #framing: Framing = 'none';
-  /** Bytes still to be written of a body of known length. */
+  /** Remaining bytes of a body of known length. */
   #left = 0;
-  /** What has not been sent. */
+  /** Bytes that have not been sent. */
   #head = '';
   #chunks: Uint8Array[] = [];
   #size = 0;
@@ -169,7 +169,7 @@ export class Http1Exchange<Connection extends HttpConnection>
     this.#close(false);
   }
 
-  /** Sends what has been written, and of much only as much as the connection takes for now. */
+  /** Sends the written bytes; of a large amount, only as much as the connection accepts now. */
   flush(): void {
     this.#flushing = false;
     if (this.#closed || this.#lastGiven || this.#wire.waiting() >= highMark) return;
@@ -204,7 +204,7 @@ export class Http1Exchange<Connection extends HttpConnection>
     this.#wire.send(bytes, last);
   }
 
-  /** The first of what was written, of which the rest stays. */
+  /** The first part of the written bytes. The rest stays. */
   #takeChunks(bytes: number): Uint8Array[] {
     const chunks = this.#chunks;
     if (bytes === this.#size) this.#chunks = [];

@@ -11,13 +11,13 @@ import type { Turns } from './turns.ts';
 /** The HTTP/1.x side of the front. */
 export interface Http1Front<Connection> {
   accept(socket: Duplex, client: Connection): void;
-  /** What connections hold, their requests apart. */
+  /** The memory of all connections, without their requests. */
   keepers(): Iterable<Keeper>;
-  /** Ends idle connections, and each other one with its next answer. */
+  /** Ends idle connections at once, and others with their next answer. */
   drain(): void;
 }
 
-/** Serves HTTP/1.x connections within their limits. A regular check of all of them finds those past a deadline. */
+/** Serves HTTP/1.x connections within their limits. A regular sweep finds those past a deadline. */
 export function createHttp1Front<Connection extends HttpConnection>(
   options: FrontOptions<Connection>,
   room: HeadRoom,
@@ -33,7 +33,7 @@ export function createHttp1Front<Connection extends HttpConnection>(
     for (const exchange of exchanges) exchange.flush();
   };
   const waiting: Http1Socket<Connection>[] = [];
-  /** One request that was sent ahead, of one connection; then everybody else has a turn. */
+  /** Reads one pipelined request of one connection. Then all others have a turn. */
   const takeOne = () => {
     waiting.shift()?.takeNext();
     if (waiting.length > 0) setImmediate(takeOne);

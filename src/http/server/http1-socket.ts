@@ -15,34 +15,34 @@ import { RequestBody } from './request-body.ts';
 import { splice } from './splice.ts';
 import type { Turns } from './turns.ts';
 
-/** What all connections of a front share. */
+/** State that all connections of a front share. */
 export interface Http1Shared<Connection extends HttpConnection> extends FrontOptions<Connection> {
   readonly room: HeadRoom;
   readonly turns: Turns;
   isDraining(): boolean;
   flushSoon(exchange: Http1Exchange<Connection>): void;
-  /** Has {@link Http1Socket.takeNext} called when it is this connection's turn. */
+  /** Calls {@link Http1Socket.takeNext} when it is this connection's turn. */
   waitForTurn(socket: Http1Socket<Connection>): void;
   onClosed(socket: Http1Socket<Connection>): void;
 }
 
 /**
- * What a connection waits for: its first request, the next one, the rest of a head, the end of a request with its
- * answer, a peer's word about switching protocols, or the client's end after our own.
+ * The event that a connection waits for: its first request, the next one, the rest of a head, the end of a request with
+ * its answer, a peer's answer to an upgrade, or the client's end after this side's.
  */
 type Phase = 'fresh' | 'idle' | 'head' | 'busy' | 'upgrading' | 'lingering' | 'over';
 
 /** How long a client may take to close a connection that this side has ended. Closing at once might lose the answer. */
 const lingerMs = 5_000;
 
-/** Bytes that a client may send ahead of an answer before reading pauses. */
+/** Bytes of pipelined requests that may be read before the answer is complete. */
 const maxAheadBytes = 64 * 1024;
 
 /**
  * One client connection over HTTP/1.x.
  *
- * It takes one request at a time: what a client sends ahead is read, within bounds, and looked at only once the answer
- * before is complete. What follows a request that was refused is never looked at.
+ * It handles one request at a time: pipelined requests are read up to a limit, and parsed only once the previous answer
+ * is complete. Bytes after a refused request are never parsed.
  */
 export class Http1Socket<Connection extends HttpConnection> implements Http1Wire<Connection>, Keeper {
   readonly client: Connection;
@@ -55,16 +55,16 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
   #since: number | undefined;
   #exchange: Http1Exchange<Connection> | undefined;
   #body: RequestBody | undefined;
-  /** Bytes reserved for the current head. */
+  /** Bytes reserved for the present head. */
   #headBytes = 0;
-  /** Bytes still to come of a body with Content-Length; undefined for a chunked one. */
+  /** Remaining bytes of a body with Content-Length; undefined for a chunked one. */
   #left: number | undefined = 0;
-  /** True while the reader of the body takes no more. */
+  /** True while the reader of the body accepts no more. */
   #isFull = false;
-  /** Bytes that the client sent ahead of the current answer. */
+  /** Bytes that the client sent before the present answer was complete. */
   #ahead: Buffer[] = [];
   #aheadBytes = 0;
-  /** True while what has come of a head waits for its turn. */
+  /** True while a partial head waits for its turn. */
   #waits = false;
   readonly #discarded = new DiscardedBytes();
   /** The server's side of a connection that was handed over. */
@@ -83,7 +83,7 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
     socket.on('data', this.#onData);
   }
 
-  /** Ends what has passed its deadline. */
+  /** Ends a wait that has passed its deadline. */
   sweep(now: number): void {
     if (this.#phase === 'busy' || this.#phase === 'upgrading' || this.#phase === 'over') return;
     if (this.#since === undefined) {
@@ -151,18 +151,18 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
     }
     this.#enter('idle');
     this.#parser.reset();
-    // What is answered at once would otherwise be answered to its end before anybody else's bytes are read.
+    // Otherwise, a request that is answered at once would be finished before any other connection is read.
     if (this.#ahead.length > 0) this.#shared.waitForTurn(this);
   }
 
-  /** Reads what was sent ahead, up to the end of the next request. */
+  /** Reads the pipelined bytes, up to the end of the next request. */
   takeNext(): void {
     if (this.#phase !== 'idle') return;
     const ahead = this.#ahead;
     this.#ahead = [];
     this.#aheadBytes = 0;
     for (const chunk of ahead) this.#onData(chunk);
-    // Only then: each answer would have more read, however much has come.
+    // Only then, because each answer would otherwise trigger the next read, whatever has arrived.
     this.#readOn();
   }
 
@@ -188,7 +188,7 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
     if (this.#phase !== 'upgrading' && !this.#isFull && !this.#hasEnough()) this.#socket.resume();
   }
 
-  /** Below, reading goes on, so that the client's end is seen. */
+  /** Below, reading continues, so that the client's end is noticed. */
   #hasEnough(): boolean {
     return (
       this.#aheadBytes + pieceCost * this.#ahead.length > Math.min(maxAheadBytes, this.#shared.limits.maxHeaderBytes)
@@ -220,7 +220,7 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
       case 'fresh':
       case 'idle':
       case 'head':
-        // What came before is read first.
+        // Bytes that arrived before are read first.
         if (this.#ahead.length > 0) this.#keepAhead(chunk);
         else if (this.client.owner !== undefined || this.#shared.turns.take(chunk.length)) this.#parse(chunk);
         else this.#waitWith(chunk);
@@ -250,7 +250,7 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
         return;
       case 'busy':
       case 'upgrading':
-        // An answer that is on its way still arrives.
+        // A pending answer still arrives.
         if (this.#exchange?.ended() === true) this.#exchange.isLast = true;
         else this.#socket.destroy();
         return;
@@ -289,7 +289,7 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
   /** Ends this side, and waits for the client's end. */
   #linger(): void {
     this.#enter('lingering');
-    // Nothing more is read; what came of a head need not be held until the client closes.
+    // Nothing more is read, so a partial head need not be kept until the client closes.
     this.#parser.reset();
     this.#resizeHead(0);
     this.#ahead = [];
@@ -297,7 +297,7 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
     if (!this.#socket.writableEnded) this.#socket.end();
   }
 
-  /** Answers what cannot be read to its end; `refusal` has nothing in it that the client sent. */
+  /** Answers a request that cannot be read to its end. `refusal` contains nothing that the client sent. */
   #refuse(limit: string, refusal: Refusal): void {
     const { log, onLimit, writeRefusal } = this.#shared;
     log.debug('malformed request', { error: refusal.message, client: this.client.remoteAddress });
@@ -320,7 +320,7 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
 
   #parse(chunk: Buffer): void {
     const parser = this.#parser;
-    // Only what begins with its chunk may be remembered, or be what was remembered.
+    // Only a head that begins with its chunk can be remembered, or match the remembered one.
     const isFirst = !parser.begun;
     const target = isFirst ? this.#repeated.match(chunk, this.#shared.limits.maxHeaderBytes) : undefined;
     if (target !== undefined) {
@@ -371,7 +371,7 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
     this.#handle(exchange);
   }
 
-  /** Answers what must not be handled. */
+  /** Answers a request that must not be handled. */
   #isObjectedTo(exchange: Http1Exchange<Connection>, { objection, expect }: HeadFacts, isUpgrade: boolean): boolean {
     const { maxHeaderFields } = this.#shared.limits;
     if (this.#parser.fieldCount > maxHeaderFields) {
@@ -401,7 +401,7 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
 
   #reject(exchange: Http1Exchange<Connection>, limit: string, refusal: Refusal): void {
     this.#shared.onLimit(limit);
-    // What follows may be a part of it that was read in another way; it is not looked at.
+    // The following bytes may be a part of it that another server would read differently, so they are ignored.
     exchange.isLast = true;
     this.#shared.onRefusal(exchange, refusal);
   }
@@ -409,7 +409,7 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
   #startUpgrade(exchange: Http1Exchange<Connection>, rest: Buffer): void {
     this.#phase = 'upgrading';
     const socket = this.#socket;
-    // What the client sends before the answer is for the peer; after a refusal it is dropped.
+    // Bytes that the client sends before the answer are for the peer. After a refusal they are dropped.
     socket.pause();
     this.#handle(exchange, {
       protocol: protocolOf(exchange.rawHeaders),
@@ -485,7 +485,7 @@ function lastAnswer(
   return withBody ? head + body.toString('latin1') : head;
 }
 
-/** What a socket holds of what has come and was not taken, and of what is to be sent. */
+/** The memory of a socket: received bytes that were not accepted, and bytes to send. */
 function bufferedBytes({ readableLength, writableLength }: Duplex): number {
   return readableLength + unsentCost * writableLength;
 }
@@ -494,7 +494,7 @@ function protocolOf(rawHeaders: RawHeaders): string {
   return headerValue(rawHeaders, 'upgrade') ?? '';
 }
 
-/** The data of chunks as one; a copy where little would hold much in memory. */
+/** The data of chunks as one piece; a copy if a small piece would keep a large buffer in memory. */
 function joinPieces(chunk: Buffer, pieces: readonly number[]): Uint8Array {
   if (pieces.length === 2 && (pieces[1] ?? 0) - (pieces[0] ?? 0) > chunk.length / 2)
     return chunk.subarray(pieces[0], pieces[1]);

@@ -11,13 +11,13 @@ import type { HttpConnection, HttpExchange } from './exchange.ts';
 import { type Counted, chunksCost } from './held-bytes.ts';
 import { RequestBody } from './request-body.ts';
 
-/** Unread bytes of one of many bodies on a connection above which no more are asked for. */
+/** With this many unread bytes of one body on a connection with many bodies, no more are requested. */
 const bodyBytes = 64 * 1024;
 
 /**
  * One request over HTTP/2 and its answer.
  *
- * More bytes than `Content-Length` says never leave, and fewer reset the stream.
+ * It never sends more bytes than `Content-Length` says, and fewer reset the stream.
  */
 export class Http2Exchange<Connection extends HttpConnection>
   extends BaseExchange<Connection>
@@ -25,7 +25,7 @@ export class Http2Exchange<Connection extends HttpConnection>
 {
   readonly protocol = 'HTTP/2';
   readonly #stream: Http2Stream;
-  /** Bytes of the answer still to be written; undefined without a Content-Length. */
+  /** Remaining bytes of the answer; undefined without a Content-Length. */
   #left: number | undefined;
   #isBodiless = false;
 
@@ -119,9 +119,10 @@ export class Http2Exchange<Connection extends HttpConnection>
   }
 }
 
-/** One array for all requests with the same fields: a watch holds on to nothing of its own but its path. */
+/** One array for all requests with the same fields, so that a watch keeps only its path in memory. */
 function fieldsOf({ fields, authority }: RequestFields, connection: HttpConnection): RawHeaders {
-  // Both may be there if they agree; two Host fields are refused later. RFC 9113, section 8.3.1.
+  // Both may be present if they agree. A request with two different Host fields is refused later. RFC 9113, section
+  // 8.3.1.
   if (authority !== undefined && headerValue(fields, 'host') !== authority) fields.unshift('Host', authority);
   const before = connection.rawHeaders;
   if (before !== undefined && isSameHeaders(before, fields)) return before;

@@ -16,7 +16,7 @@ import type { Turns } from './turns.ts';
 export interface Http2Front<Connection> {
   accept(socket: Duplex, client: Connection): void;
   connections(): number;
-  /** What connections hold, their requests apart. */
+  /** The memory of all connections, without their requests. */
   keepers(): Iterable<Keeper>;
   /** Sends GOAWAY. Open streams, and requests on their way, are still served. */
   drain(): void;
@@ -35,8 +35,8 @@ export function createHttp2Front<Connection extends HttpConnection>(
   const keepers = new Set<Keeper>();
   const serverLimits: ServerLimits = {
     maxStreams: limits.maxStreamsPerConnection,
-    // HTTP/2 counts 32 bytes more for each field; as Go's server, that of an ordinary head is not held against a
-    // client.
+    // HTTP/2 counts 32 bytes more for each field. Like Go's server, this front does not count them for an ordinary
+    // head.
     fieldRoom: room,
     maxFieldBytes: limits.maxHeaderBytes + 32 * ordinaryFields,
     // Pseudo fields are not counted.
@@ -87,7 +87,7 @@ export function createHttp2Front<Connection extends HttpConnection>(
         onRequest: (stream, request, hasBody, excess) => {
           const exchange = new Http2Exchange(stream, request, hasBody, client);
           handle(exchange, excess);
-          // What is on its way, watches included, is served to its end.
+          // Requests on their way, watches included, are served to their end.
           if (sendsAway()) connection.drain();
           return exchange;
         },
@@ -120,7 +120,7 @@ export function createHttp2Front<Connection extends HttpConnection>(
   };
 }
 
-/** What one connection holds. */
+/** The memory of one connection. */
 class ConnectionKeeper implements Keeper {
   readonly #connection: ServerConnection;
   readonly #client: HttpConnection;

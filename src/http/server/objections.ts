@@ -1,6 +1,6 @@
 import { readContentLength } from '../content-length.ts';
 
-/** What a head says of the body that follows it, or why it is refused. */
+/** The body that a head announces, or the reason to refuse the head. */
 export interface HeadFacts {
   readonly objection: string | undefined;
   readonly chunked: boolean;
@@ -20,8 +20,9 @@ interface RequestHead {
 /**
  * Determines a request's body length, and refuses every head that two servers could read differently.
  *
- * Exactly one Host, which HTTP/1.0 may leave out, origin-form target, no Transfer-Encoding on HTTP/1.0, no other than
- * `chunked`, and none beside Content-Length, which is there once. RFC 9112, sections 3.2 and 6.
+ * It requires exactly one Host, which HTTP/1.0 may omit, and a target in origin form. It refuses Transfer-Encoding on
+ * HTTP/1.0, encodings other than `chunked`, Transfer-Encoding together with Content-Length, and a repeated
+ * Content-Length. RFC 9112, sections 3.2 and 6.
  */
 export function examineHead({ method, target, version, rawHeaders }: RequestHead): HeadFacts {
   let hosts = 0;
@@ -58,7 +59,7 @@ export function examineHead({ method, target, version, rawHeaders }: RequestHead
   }
   if (length === 'invalid') objection = 'an invalid Content-Length';
   if (version !== '1.1' && version !== '1.0') objection = 'unknown version of HTTP';
-  // Before HTTP/1.1 there was no Host: probes of load balancers come without one.
+  // Before HTTP/1.1 there was no Host, and probes of load balancers have none.
   const isHostFine = hosts === 1 || (hosts === 0 && version === '1.0');
   objection ??= objectToLine(method, target) ?? (isHostFine ? undefined : oneHost);
   return { objection, chunked: encoding !== undefined, length: typeof length === 'number' ? length : 0, expect };
@@ -67,21 +68,22 @@ export function examineHead({ method, target, version, rawHeaders }: RequestHead
 const oneHost = 'exactly one Host is needed';
 const oddHost = 'the Host has a character that no host name has';
 /**
- * What is in no host and port; RFC 3986, section 3.2.2. Servers refuse it in ways that cannot be told from a server
- * that is broken: it must not get to one. The `@` of user information is refused over HTTP/2; RFC 9113, section 8.3.1.
+ * Characters that no host and port contains; RFC 3986, section 3.2.2. A server's refusal of such a request looks like a
+ * broken server, so the request must not reach one. The `@` of user information is refused over HTTP/2; RFC 9113,
+ * section 8.3.1.
  */
 const badHost = /[^\w!$%&'()*+,.:;=[\]~-]/;
 
-/** Why a request line is refused whatever follows it, or undefined. */
+/** Why a request line is refused, whatever follows it; undefined if it is not. */
 export function objectToLine(method: string, target: string): string | undefined {
   if (method === 'CONNECT' || method === 'TRACE') return `${method} is not supported`;
   if (target.charCodeAt(0) !== 0x2f) return 'the request target is not in origin form';
-  // A fragment is no part of a target, and one server may cut it off where another does not.
+  // A fragment is not part of a target, and only some servers would remove it.
   if (/[^\x21-\x7e]|[#\\]/.test(target)) return 'the request target has a character that must be percent-encoded';
   return undefined;
 }
 
-/** Why a request over HTTP/2 is refused, or undefined. */
+/** Why a request over HTTP/2 is refused; undefined if it is not. */
 export function objectToTarget(method: string, target: string, rawHeaders: readonly string[]): string | undefined {
   const objection = objectToLine(method, target);
   if (objection !== undefined) return objection;

@@ -5,7 +5,7 @@ export interface Refusal {
   readonly retryAfterSeconds?: number;
 }
 
-/** The refusal of a head that there is no room for. */
+/** The refusal of a head for which there is no room. */
 export const noHeadRoom: Refusal = {
   status: 429,
   message: 'this proxy has too many long request heads at once, please try again later',

@@ -53,7 +53,7 @@ function plainTarget(line: string): string | undefined {
   return target === undefined || objectToLine('GET', target) !== undefined ? undefined : target;
 }
 
-/** An idle connection keeps at most this much. */
+/** An idle connection keeps at most this many bytes. */
 const maxKept = 8 * 1024;
 
 /** A piece of a larger buffer would keep all of it. */

@@ -1,6 +1,6 @@
 /** The source of a body's bytes. */
 interface BodySource {
-  /** The reader takes more. */
+  /** The reader accepts more. */
   onRoom(): void;
 }
 
@@ -14,7 +14,7 @@ const joinedBytes = 4 * 1024;
 
 /** The body of a request as it arrives, read once and in order. */
 export class RequestBody implements AsyncIterableIterator<Uint8Array> {
-  /** True once the last byte has come. */
+  /** True once the last byte has arrived. */
   complete = false;
   readonly #source: BodySource;
   readonly #highMark: number;
@@ -63,7 +63,7 @@ export class RequestBody implements AsyncIterableIterator<Uint8Array> {
       this.#held += chunk.length;
       return true;
     }
-    // The first small one stays as it is: most bodies are one.
+    // The first small chunk stays separate, because most bodies are a single chunk.
     const before = this.#chunks[at];
     if (before === undefined || at < this.#next || before.length >= smallBytes) return false;
     const tail = Buffer.allocUnsafeSlow(joinedBytes);
@@ -81,7 +81,7 @@ export class RequestBody implements AsyncIterableIterator<Uint8Array> {
     this.#waiting = undefined;
   }
 
-  /** Drops what is unread, and fails the reader. */
+  /** Drops the unread bytes, and fails the reader. */
   fail(error: Error): void {
     if (this.complete) return;
     this.#error = error;

@@ -2,7 +2,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import type { HttpFrontLimits } from './front-options.ts';
 
-/** Ends what has passed its deadline. */
+/** Ends waits that have passed their deadline. */
 interface Sweepable {
   sweep(now: number): void;
 }

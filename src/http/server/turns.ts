@@ -1,11 +1,11 @@
-/** What clients that nobody knows may have read in one turn of the event loop: about so many ordinary heads. */
+/** The budget of unknown clients in one turn of the event loop: about this many ordinary heads. */
 const perTurn = 32;
-/** A head of so many bytes costs as much again as an ordinary one. */
+/** A head costs as much as an ordinary one for each of this many bytes. */
 const unitBytes = 2 * 1024;
 
 /**
- * Gives all connections together that nobody has vouched for a bounded part of each turn of the event loop, so that
- * their requests delay everybody else's by little. Those that wait take turns.
+ * Gives all unknown clients together a limited part of each turn of the event loop, so that their requests delay other
+ * clients by little. Waiting connections take turns.
  */
 export class Turns {
   readonly #schedule: (turn: () => void) => void;
@@ -14,12 +14,12 @@ export class Turns {
   #isScheduled = false;
   #isServing = false;
 
-  /** `schedule` calls a function once everybody else has had a turn. */
+  /** `schedule` calls a function once all others have had a turn. */
   constructor(schedule: (turn: () => void) => void = setImmediate) {
     this.#schedule = schedule;
   }
 
-  /** Pays for a head, or a part of one; false if its connection has to `wait` first. */
+  /** Pays for a head, or a part of one. If it returns false, the connection must `wait` first. */
   take(bytes: number): boolean {
     this.#scheduleTurn();
     if (this.#left <= 0 || (this.#waiting.length > 0 && !this.#isServing)) return false;
@@ -27,7 +27,7 @@ export class Turns {
     return true;
   }
 
-  /** Pays for a request that was not answered at once: it costs a whole turn, as somebody else has to be asked. */
+  /** Pays for a request that was not answered at once. It costs a whole turn, because a server must be asked. */
   charge(): void {
     this.#left -= perTurn;
     this.#scheduleTurn();
@@ -47,7 +47,7 @@ export class Turns {
 
   readonly #turn = (): void => {
     this.#isScheduled = false;
-    // What one head has cost beyond this turn is missing from the next.
+    // The cost of one head beyond this turn is missing from the next turn.
     this.#left = Math.min(perTurn, this.#left + perTurn);
     this.#isServing = true;
     try {

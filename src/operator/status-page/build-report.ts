@@ -9,14 +9,14 @@ import type { PeerState } from '../../domain/routing-table.ts';
 import { showServedVersion } from '../../domain/served-version.ts';
 import type { ProgressEntry } from './progress-history.ts';
 
-/** What a controller knows now. */
+/** A controller's present knowledge. */
 export interface LiveView {
   readonly views: readonly PeerView[];
   /** Undefined before the first pass. */
   readonly unified: UnifiedView | undefined;
 }
 
-/** What the operator knows about one PeerDiscovery. */
+/** The operator's knowledge about one PeerDiscovery. */
 export interface ObservedObject {
   readonly name: string;
   /** The status in the API server. */
@@ -25,7 +25,7 @@ export interface ObservedObject {
   readonly history: readonly ProgressEntry[];
 }
 
-/** Everything that the operator knows. */
+/** The operator's whole knowledge. */
 export interface StatusSnapshot {
   /** Milliseconds of the clock for ages; all other times here are of this clock too. */
   readonly now: number;
@@ -37,7 +37,7 @@ export interface StatusSnapshot {
   readonly trouble?: string | undefined;
 }
 
-/** How good a state is. The page shows it with a word, a shape and a colour. */
+/** A rating of a state. The page shows it with a word, a shape and a colour. */
 export type Level = 'good' | 'note' | 'warning' | 'bad';
 
 export interface PeerReport {
@@ -57,7 +57,7 @@ export interface PeerReport {
   readonly resources?: number | undefined;
 }
 
-/** Who serves a resource or subresource. */
+/** The peers that serve a resource or subresource. */
 export interface ServedReport {
   /** As in kubectl: `resource.version.group`, with `/subresource` if it is one. */
   readonly resource: string;
@@ -103,7 +103,7 @@ export interface ObjectReport {
   readonly leaseProblems: readonly { readonly lease: string; readonly reason: string; readonly message: string }[];
 }
 
-/** Everything that the page shows, in the form for programs. */
+/** The content of the page, in the form for programs. */
 export interface StatusReport {
   readonly generatedAt: string;
   readonly operator: { readonly version: string; readonly identity: string; readonly leadsSince: string };

@@ -16,12 +16,9 @@ import { RunningRequest, RunningRequests, type UserLoad } from './running-reques
 export interface Admission {
   /** Admits a request, which runs until `leave`, or returns the refusal. */
   enter(exchange: Exchange, longRunning: boolean): RunningRequest | StatusError;
-  /**
-   * A server's answer is passed on. It may show whether the credential is good, unless it is the answer of what stands
-   * behind the server.
-   */
+  /** A server's answer is passed on. It may show whether the credential is valid, unless it is a backend's answer. */
   noteAnswer(request: RunningRequest, status: number, rawHeaders: RawHeaders, isBehind: boolean): void;
-  /** This proxy answers an admitted request with a Status of its own. */
+  /** This proxy answers an admitted request with its own Status. */
   noteRefusal(request: RunningRequest): void;
   /** This proxy is about to refuse a request that was not admitted. */
   refuse(exchange: Exchange): void;
@@ -45,12 +42,12 @@ const unreadMs = 10_000;
 const nobody: UserLoad = { user: '', short: 0, long: 0 };
 
 /**
- * Answers 429 with `Retry-After` beyond the limits, and 504 (408 while the body is late) to what takes too long. One
- * user gets half of each limit.
+ * Answers 429 with `Retry-After` beyond the limits, and 504 (408 while the body is late) to requests that take too
+ * long. One user gets half of each limit.
  *
- * Requests whose credential no server has accepted yet share a few places, over all connections together, so
- * that they take none from known users. When a server does not accept such a request, and whenever this
- * proxy refuses one, the client has a short time to read the answer. The oldest unread answer makes room for new ones.
+ * Requests whose credential no server has accepted yet share a few places, over all connections together, so that they
+ * take none from known users. When a server does not accept such a request, and whenever this proxy refuses one, the
+ * client has a short time to read the answer. The oldest unread answer makes room for new ones.
  *
  * Once a second, it checks the oldest requests for overdue ones, so that requests need no timers.
  */
@@ -71,7 +68,10 @@ export function createAdmission({
   const long = new RunningRequests();
   /** Long-running requests of unknown users that no server has answered. */
   const unanswered = new RunningRequests();
-  /** Answers to unknown users, this proxy's own refusals of known users, and refusals of what was not admitted. */
+  /**
+   * Answers to unknown users, this proxy's own refusals of known users, and refusals of requests that were not
+   * admitted.
+   */
   const unread = new RunningRequests();
   const declined = new RunningRequests();
   const refused = new RunningRequests();

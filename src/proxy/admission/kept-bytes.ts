@@ -2,7 +2,7 @@ import { type Counted, fieldsCost, type Keeper, pieceCost } from '../../http/ser
 import type { ProxyMetrics } from '../ports.ts';
 import type { PreparedFields } from '../request/forwarded-headers.ts';
 
-/** What an idle client connection keeps in memory. */
+/** The memory of an idle client connection. */
 interface Remembered {
   readonly rawHeaders?: readonly string[] | undefined;
   readonly prepared?: PreparedFields | undefined;
@@ -10,7 +10,7 @@ interface Remembered {
   readonly accepted?: { readonly size: number };
 }
 
-/** What is remembered of a client connection. */
+/** Remembered data of a client connection. */
 export function memoryCost(client: Remembered, counted: Counted): number {
   const { rawHeaders, prepared, sticky, accepted } = client;
   let cost = (sticky.size + (accepted?.size ?? 0)) * pieceCost;
@@ -21,7 +21,7 @@ export function memoryCost(client: Remembered, counted: Counted): number {
   return cost + made.written.size;
 }
 
-/** The share of all bytes for each user, and for all clients together whose credential no server has accepted. */
+/** The share of all bytes for each user, and for all clients together without an accepted credential. */
 const userPart = 1 / 2;
 const unknownPart = 1 / 8;
 /** A user above its share is cut down to this part of it, so that the next check is not due at once. */
@@ -35,11 +35,11 @@ interface Weighed {
 }
 
 /**
- * Bounds the bytes held for clients: for all, for each user, and for clients that no server has accepted yet.
+ * Limits the bytes held for clients: in total, for each user, and for clients that no server has accepted yet.
  *
- * Everything that is held came in or was made to be sent. So it is enough to check who holds what whenever so many
- * bytes have passed that a bound might be reached; the fewer bytes are free, the sooner. Beyond a bound, the largest
- * holders are cut off first.
+ * All held bytes have arrived or were created for sending. So it is enough to check the holders whenever enough bytes
+ * have passed that a limit might be reached; the fewer bytes are free, the sooner. Beyond a limit, it cuts off the
+ * largest holders first.
  */
 export class KeptBytes {
   readonly #maxBytes: number;
@@ -60,16 +60,16 @@ export class KeptBytes {
     this.#sources.push(source);
   }
 
-  /** Counts bytes that came in or wait to be sent. */
+  /** Counts bytes that have arrived or wait to be sent. */
   note(bytes: number): void {
     this.#passed += bytes;
     if (this.#passed < this.#dueAt || this.#isDue) return;
     this.#isDue = true;
-    // The caller is in the middle of something, and continues only after this has run.
+    // The caller is in the middle of its work, and continues only after this has run.
     queueMicrotask(() => this.weigh());
   }
 
-  /** Checks who holds what, and cuts off the largest beyond the bounds. */
+  /** Checks all holders, and cuts off the largest beyond the limits. */
   weigh(): void {
     this.#isDue = false;
     this.#passed = 0;

@@ -1,7 +1,7 @@
 import type { Counted, Keeper } from '../../http/server/held-bytes.ts';
 import type { Exchange } from '../request/exchange.ts';
 
-/** The running requests of one user, by sort. */
+/** The running requests of one user, by kind. */
 export interface UserLoad {
   readonly user: string;
   short: number;

@@ -11,16 +11,16 @@ import { fetchWhole, identityHeaders } from '../servers/fetch-whole.ts';
 import type { FleetPeer } from '../servers/fleet.ts';
 import { pathOf } from './discovery-path.ts';
 
-/** Which servers to ask, in this order, and where to report a failed one. */
+/** The servers to ask, in this order, and where to report a failed one. */
 export interface Homes {
-  /** Called only when a server must be asked. */
+  /** Called only if a server must be asked. */
   readonly homes: () => readonly FleetPeer[];
   readonly onFault: (target: PeerTarget, fault: Fault) => void;
   /** False for a server that has not been seen ready since it failed: its refusal says nothing. */
   readonly knowsItsUsers: (target: PeerTarget) => boolean;
 }
 
-/** A client that was admitted, with the header fields of home's answer that are about it. */
+/** An admitted client, with the header fields of home's answer that are about the client. */
 interface Admitted {
   readonly fields: RawHeaders;
 }
@@ -28,7 +28,7 @@ interface Admitted {
 /** How to refuse. */
 export type Refusal = (exchange: Exchange) => void;
 
-/** Decides who may see discovery. */
+/** Decides which clients may see discovery. */
 export interface DiscoveryAdmission {
   /**
    * Resolves to undefined if the client may see the path; at once if that is remembered. `aggregated`: the client asks
@@ -41,11 +41,11 @@ const nopeer = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscovery
 const maxRemembered = 20_000;
 
 /**
- * Admits whom the home server admits: the proxy asks it for the same path by the same method with the client's own
- * credentials. Any answer given after authorisation counts as a yes, even a 404 for a group that home does not
+ * Admits a client if the home server does: the proxy asks home for the same path with the same method and the client's
+ * own credentials. Any answer given after authorisation counts as a yes, even a 404 for a group that home does not
  * know.
  *
- * A yes is remembered for ten seconds, by the hash of method, path and everything that says who is asking; a no is
+ * A yes is remembered for ten seconds, by the hash of method, path and everything that identifies the client; a no is
  * never remembered. Requests by the same client that wait for the same answer share it.
  */
 export function createDiscoveryAdmission({
@@ -61,7 +61,7 @@ export function createDiscoveryAdmission({
   const asking = new Map<string, Promise<Admitted | Refusal>>();
   const etags = new Map<string, string>();
   const remember = (key: string, { fields }: Admitted) => {
-    // Oldest first, so a bounded map is a queue.
+    // The oldest is first, so a bounded map is a queue.
     for (const oldest of admitted.keys()) {
       if (admitted.size < maxRemembered) break;
       admitted.delete(oldest);
@@ -161,7 +161,10 @@ function unavailable(why: string): Refusal {
     writeStatus(exchange, buildStatus(503, `cannot ask a home kube-apiserver whether this is allowed: ${why}`, 1));
 }
 
-/** A hash, so that no credential stays in memory; each text with its length, so that no two askers look alike. */
+/**
+ * A hash, so that no credential stays in memory. Each text is hashed with its length, so that no two clients look
+ * alike.
+ */
 function keyOf({ method, rawHeaders, identity }: Exchange, path: string): string {
   let asker = `${method} ${identity.connectAs} ${path.length}:${path}`;
   const origin = headerValue(rawHeaders, 'origin') ?? '';

@@ -55,7 +55,7 @@ function hasMoreSlashes(path: string, count: number): boolean {
   return true;
 }
 
-/** Whether the client seems to be a person. Source: `isPrettyPrint` in `negotiate.go` of k8s.io/apiserver 0.36. */
+/** True if the client seems to be a person. Source: `isPrettyPrint` in `negotiate.go` of k8s.io/apiserver 0.36. */
 export function wantsPretty(target: string, userAgent: string): boolean {
   const queryAt = target.indexOf('?');
   if (queryAt >= 0 && target.indexOf('pretty', queryAt) >= 0) {

@@ -8,7 +8,7 @@ import type { DocumentAnswer, DocumentQuestion } from './document-messages.ts';
 
 // A program for a separate thread, so that slow work here delays no request.
 
-/** Answers questions in order, and remembers what was asked before. */
+/** Answers questions in order, and remembers earlier questions. */
 function createReader(): (question: DocumentQuestion) => DocumentAnswer {
   let only: Uint8Array<ArrayBuffer> | undefined;
   let merge: SwaggerMerge | undefined;

@@ -13,15 +13,15 @@ import type { FleetPeer } from '../servers/fleet.ts';
 import { openDocumentReader } from './read-documents.ts';
 import { type StoredDocument, storeDocument } from './stored-document.ts';
 
-/** Which peer has which OpenAPI v3 document, as far as known. */
+/** The known OpenAPI v3 documents of each peer. */
 export interface OpenApiView {
-  /** The peers with their indexes, in the order of the sources, without peers of which nothing is known. */
+  /** The peers with their indexes, in the order of the sources, without unknown peers. */
   readonly indexes: readonly (readonly [FleetPeer, OpenApiIndex])[];
   /** True if it has every source's index. */
   readonly complete: boolean;
 }
 
-/** Tells of a server that failed. */
+/** Reports a failed server. */
 type OnFault = (target: PeerTarget, fault: Fault) => void;
 
 /** Follows the OpenAPI v3 indexes of servers. */

@@ -49,10 +49,10 @@ interface Kept {
   readonly at: number;
 }
 
-/** Tells of a server that failed. */
+/** Reports a failed server. */
 type OnFault = (target: PeerTarget, fault: Fault) => void;
 
-/** What a source has. */
+/** The document of a source. */
 type Fetched =
   /** Another source has sent the same document. */
   | { readonly kind: 'known'; readonly etag: string }

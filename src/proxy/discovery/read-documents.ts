@@ -2,18 +2,18 @@ import { Worker } from 'node:worker_threads';
 import type { Clock } from '../../runtime/clock.ts';
 import type { DocumentAnswer, DocumentQuestion } from './document-messages.ts';
 
-/** A thread that reads documents which servers gave, so that no request waits for it. */
+/** A thread that reads servers' documents, so that no request waits for it. */
 export interface DocumentReader {
-  /** Rejects when it takes too long or too much memory; then the reader is of no more use. */
+  /** Rejects if reading takes too long or too much memory. The reader cannot be used after that. */
   ask<Kind extends DocumentAnswer['kind']>(
     kind: Kind,
     question: DocumentQuestion,
   ): Promise<DocumentAnswer & { readonly kind: Kind }>;
-  /** Ends the thread, and frees all that it holds. */
+  /** Ends the thread, and frees all its memory. */
   close(): void;
 }
 
-/** What a thread may take besides the bytes of the documents. */
+/** The memory that a thread may use besides the bytes of the documents. */
 const maxHeapMegabytes = 128;
 
 /** Starts a thread. Each question has `withinMs`; one that takes longer ends the thread. */
@@ -24,12 +24,12 @@ export function openDocumentReader({
   readonly clock: Clock;
   readonly withinMs?: number;
 }): DocumentReader {
-  // Beside this file, in the sources and in what is built of them.
+  // Next to this file, both in the sources and in a build.
   const program = new URL(`./document-thread${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
   const worker = new Worker(program, {
     resourceLimits: { maxOldGenerationSizeMb: maxHeapMegabytes, maxYoungGenerationSizeMb: 16 },
   });
-  // A thread alone keeps no process alive.
+  // A thread alone does not keep the process alive.
   worker.unref();
   let fail: (error: Error) => void = () => {};
   const failed = new Promise<never>((_, reject) => {

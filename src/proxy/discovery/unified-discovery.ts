@@ -23,26 +23,26 @@ export type DiscoveryQuestion =
   | { readonly kind: 'openApiDocument'; readonly key: string }
   | { readonly kind: 'swagger'; readonly form: SwaggerForm };
 
-/** What answering needs besides the question. */
+/** The inputs for an answer besides the question. */
 export interface DiscoveryContext extends Homes {
   readonly snapshot: FleetSnapshot;
   usable(peer: FleetPeer | undefined): peer is FleetPeer;
-  /** Why absence from the table proves nothing; undefined if it proves absence. */
+  /** Why an absence from the table proves nothing; undefined if it proves that no server serves it. */
   readonly doubt: string | undefined;
 }
 
-/** The servers that a request is passed on to; undefined for one that was answered. */
+/** The servers that a request is passed on to; undefined if it was answered. */
 export type Passed = readonly FleetPeer[] | undefined;
 
 /** Answers discovery and OpenAPI for all servers at once. */
 export interface UnifiedDiscovery {
-  /** Whether the answer is unified, so that one server's own document must not stand in for it. */
+  /** True if the answer is unified, so that one server's own document must not replace it. */
   isUnified(exchange: Exchange): boolean;
   /** The question; undefined for a request that is routed like any other. */
   read(exchange: Exchange, snapshot: FleetSnapshot): DiscoveryQuestion | undefined;
   /**
-   * Answers, at once or later, as for a client that is not let in yet. Resolves to servers, in order, if the first of
-   * them that can take the request is to answer instead.
+   * Answers, at once or later, without assuming that the client was admitted. Resolves to servers, in order, if the
+   * first usable one of them is to answer instead.
    */
   answer(exchange: Exchange, question: DiscoveryQuestion, context: DiscoveryContext): undefined | Promise<Passed>;
 }
@@ -73,7 +73,7 @@ export function createUnifiedDiscovery(parts: {
       if (path === openApiV3 || path === '/openapi/v2') return true;
       const discovery = parseDiscoveryPath(path);
       if (discovery === undefined) return false;
-      // Only for these can a client ask for a server's own document.
+      // Only for these paths can a client ask for a server's own document.
       if (discovery.kind !== 'core' && discovery.kind !== 'groups') return true;
       return negotiateAggregated(acceptOf(rawHeaders), ['v2', 'v2beta1'])?.profile !== 'nopeer';
     },
@@ -167,7 +167,7 @@ function readOpenApi(path: string, accept: string): DiscoveryQuestion | undefine
   return key === '' ? undefined : { kind: 'openApiDocument', key };
 }
 
-/** Of several Accept fields, servers look only at the first. */
+/** Servers read only the first of several Accept fields. */
 function acceptOf(rawHeaders: readonly string[]): string {
   return headerValue(rawHeaders, 'accept') ?? '';
 }

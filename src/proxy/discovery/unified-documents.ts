@@ -16,7 +16,7 @@ import type { RoutingBundle } from '../../domain/routing-table.ts';
 import { type DiscoveryPath, parseDiscoveryPath } from './discovery-path.ts';
 import { type StoredDocument, storeDocument } from './stored-document.ts';
 
-/** An existing document. It is encoded on the first call, so nobody waits for forms that nobody asked for. */
+/** An existing document. It is encoded on the first call, so no time goes into unused forms. */
 export interface FoundDocument {
   /** True for the aggregated form of a whole prefix. */
   readonly aggregated: boolean;
@@ -179,8 +179,8 @@ function legacyDocument(path: DiscoveryPath, parsed: ParsedBundle): LegacyDocume
   if (group === undefined) return undefined;
   if (path.kind === 'group') return legacyGroup(group);
   const version = group.versions?.find((candidate) => candidate.version === path.version);
-  // A list from here would hide that an API is dead. For dead APIs, and for those that another server describes, the
-  // servers answer.
+  // A list from here would hide that an API is dead. Servers answer for dead APIs, and for those that another server
+  // describes.
   if (version === undefined || version.freshness === 'Stale' || parsed.isAggregated(path)) return undefined;
   return legacyResourceList(path.group, version);
 }

@@ -25,7 +25,7 @@ export async function askServed(
   exchange: Exchange,
   info: RequestInfo,
 ): Promise<Served> {
-  // A path that names no resource is served or not by the server alone.
+  // Only the server knows whether it serves a path that names no resource.
   if (!info.isResourceRequest) return 'absent';
   const { apiPrefix, group, version, resource, subresource } = info;
   const parts = group === '' ? [version] : [group, version];

@@ -21,38 +21,38 @@ import { classifiableBytes, mayBeUnknownResource } from './classify-not-found.ts
 import { isShutdownRefusal } from './classify-refusal.ts';
 import { type KeptBody, keepBody } from './kept-body.ts';
 
-/** What to send, and where. */
+/** The request, and its destination. */
 export interface ForwardRequest {
   readonly plan: RoutePlan;
   readonly info: RequestInfo;
   readonly longRunning: boolean;
-  /** True if something behind the server answers: under `proxy`, or for an aggregated API. */
+  /** True if a backend answers: under `proxy`, or for an aggregated API. */
   readonly isBehind: boolean;
   readonly upgrade:
     | { readonly protocol: string; accept(rawHeaders: readonly string[], peer: Duplex): void }
     | undefined;
 }
 
-/** What forwarding works with. */
+/** The dependencies of forwarding. */
 export interface ForwardContext {
   readonly transport: PeerTransport;
   readonly clock: Clock;
   readonly log: Log;
   readonly servers: ServerReports;
-  /** Gets the servers that failed. */
+  /** Receives the failed servers. */
   readonly record: Pick<RequestRecord, 'noteFailed'>;
 }
 
-/** How a request ends, told before the client hears of it. */
+/** The end of a request, reported before the client learns of it. */
 export type ForwardOutcome =
   | {
       readonly kind: 'answer';
       readonly target: ForwardTarget;
       readonly status: number;
       readonly rawHeaders: readonly string[];
-      /** From the request to the head of the answer. */
+      /** The time from the request to the head of the answer. */
       readonly waitedMs: number;
-      /** True if a server did not know the resource that it serves according to the table. */
+      /** True if a server did not know a resource that the table lists for it. */
       readonly isTableBehind: boolean;
     }
   | { readonly kind: 'refuse'; readonly status: StatusError; readonly why?: UnavailableReason | undefined };
@@ -63,13 +63,14 @@ const keptBodyBytes = 256 * 1024;
 /**
  * Forwards one request to the first server that can take it, and streams its answer back. It never repeats a write.
  *
- * Before a byte was sent the next server is tried, always. A GET or HEAD without a body that has had no byte of an
- * answer is sent once more, to another server where there is one. A 404 in the words for an unknown resource may be a
- * webhook's or a kubelet's just as well, so that the server is asked what it serves. If it does not serve the resource,
- * nothing was carried out: the next server is tried, for writes too while their body is still whole, and likewise where
- * a server refuses everything because it is shutting down (docs/decisions/0005-failover.md). Everything else is
- * answered by a Status: one that may have been carried out by 504 without `Retry-After`, so that no client repeats it
- * by itself.
+ * - Before a byte was sent, it always tries the next server.
+ * - It sends a GET or HEAD without a body once more if no byte of an answer came, to another server if there is one.
+ * - A 404 with the text for an unknown resource may also be a webhook's or a kubelet's, so it asks the server which
+ *   resources it serves. If the server does not serve the resource, nothing was carried out, and it tries the next
+ *   server, even for writes while their body is still complete. It does the same if a server refuses all requests
+ *   because it is shutting down (docs/decisions/0005-failover.md).
+ * - Everything else gets a Status. A request that may have been carried out gets 504 without `Retry-After`, so that no
+ *   client repeats it automatically.
  */
 export function forward(
   exchange: Exchange,
@@ -80,7 +81,7 @@ export function forward(
   new Forwarding(exchange, request, context, onOutcome).start();
 }
 
-/** An answer that another server's may have to replace. */
+/** An answer that another server's answer may have to replace. */
 interface HeldAnswer {
   readonly status: number;
   readonly headers: readonly string[];
@@ -96,17 +97,17 @@ class Forwarding implements AnswerHandler {
   readonly #onOutcome: (outcome: ForwardOutcome) => void;
   /** True for a read that may be sent twice. */
   readonly #isRepeatable: boolean;
-  /** True if a 404 may come from behind the server (`proxy` subresources), so that it proves nothing. */
+  /** True if the 404 may be a backend's (`proxy` subresources), so that it proves nothing. */
   readonly #isOpaque: boolean;
   readonly #body: KeptBody | undefined;
   #closed = false;
   #drains = false;
-  /** True if the answer is complete with what has been written. */
+  /** True if the written bytes complete the answer. */
   #ended = false;
   #others: readonly ForwardTarget[] | undefined;
   #failovers = 0;
   #repeats = 1;
-  /** The target of the current or last attempt. */
+  /** The target of the present or last attempt. */
   #target: ForwardTarget | undefined;
   #call: Call | undefined;
   #running = false;
@@ -320,7 +321,7 @@ class Forwarding implements AnswerHandler {
     if (this.#closed || this.#ended) return;
     const held = this.#held;
     if (held?.status === 404) {
-      // An answer to HEAD has no text to judge by.
+      // An answer to HEAD has no text to judge.
       if (this.#exchange.method === 'HEAD' || mayBeAboutResource(held)) {
         void this.#askWhoMeansIt(rawTrailers);
         return;
@@ -329,7 +330,7 @@ class Forwarding implements AnswerHandler {
     } else if (held !== undefined) {
       if (isShutdownRefusal(held.status, Buffer.concat(held.chunks)) && this.#target !== undefined) {
         this.#noteShutdown(this.#target);
-        // An aggregated server may say the same, after anything it has done.
+        // An aggregated server may say the same, after carrying out anything.
         if ((!this.#request.isBehind || this.#isRepeatable) && this.#tryNext(false)) return;
       }
       this.#releaseHeld();
@@ -342,7 +343,7 @@ class Forwarding implements AnswerHandler {
     else this.#exchange.end(undefined, prepareResponseHeaders(rawTrailers));
   }
 
-  /** The text of a 404 does not say who sent it. What the server serves does. */
+  /** The text of a 404 does not say who sent it. The server's discovery decides. */
   async #askWhoMeansIt(rawTrailers: string[]): Promise<void> {
     const target = this.#target;
     if (target === undefined) return;
@@ -382,8 +383,8 @@ class Forwarding implements AnswerHandler {
   }
 
   /**
-   * kube-apiserver ends an HTTP/1.1 connection if it cannot finish an answer because what is behind it has cut its own,
-   * and if it answered before the whole request came.
+   * kube-apiserver ends an HTTP/1.1 connection if it cannot finish an answer because a backend has cut its own, and if
+   * it answered before the whole request arrived.
    */
   #isServers({ kind, sent }: Fault): boolean {
     if (!sent || (kind !== 'reset' && kind !== 'timeout')) return true;
@@ -427,8 +428,8 @@ class Forwarding implements AnswerHandler {
 
   #mayBeWrong(): boolean {
     const { kind } = this.#rule();
-    // Whatever is behind a server that knows the resource may answer anything. A server that does not know it has
-    // nothing behind it.
+    // A backend of a server that knows the resource may answer anything. A server that does not know the resource has
+    // no backend for it.
     return kind === 'doubt' || (kind === 'listed' && !this.#isOpaque);
   }
 
@@ -479,7 +480,7 @@ class Forwarding implements AnswerHandler {
     for (const chunk of held.chunks) this.#send(chunk);
   }
 
-  /** kube-apiserver refuses before it carries anything out. What is behind it may refuse afterwards. */
+  /** kube-apiserver refuses before it carries anything out. A backend may refuse afterwards. */
   #dropRefusal(target: ForwardTarget): void {
     const { id } = target.peer.target;
     this.#call?.abort(new Error('refused by a server that has not been ready since it failed'));
@@ -564,8 +565,8 @@ class Forwarding implements AnswerHandler {
       this.#giveUp(target, fault);
       return;
     }
-    // After a reset, a lone server gets a second chance, because an idle connection may close just as it is used. One
-    // that timed out would do so again.
+    // After a reset, a lone server gets a second chance, because an idle connection may close just as it is used. A
+    // server that timed out would time out again.
     const other = this.#next() ?? (fault.sent && fault.kind !== 'timeout' ? target : undefined);
     if (other === undefined) {
       this.#giveUp(target, fault);
@@ -595,7 +596,7 @@ class Forwarding implements AnswerHandler {
   }
 }
 
-/** An upgrade may run a command; only that to a watch is a read. */
+/** An upgrade may run a command. Only an upgrade to a watch is a read. */
 function isRepeatable({ method, hasBody }: Exchange, { upgrade, info }: ForwardRequest): boolean {
   const reads = (method === 'GET' || method === 'HEAD') && !hasBody;
   return reads && (upgrade === undefined || info.verb === 'watch');

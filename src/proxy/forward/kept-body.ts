@@ -12,11 +12,11 @@ export interface KeptBody {
 const maxChunks = 1_000;
 
 /**
- * Keeps what is read of a body, up to `limitBytes` and a thousand chunks. If a server proves that it did not execute
+ * Keeps the read part of a body, up to `limitBytes` and a thousand chunks. If a server proves that it did not execute
  * the request, another server gets the same body.
  *
- * An earlier reader that still waits for a chunk takes nothing from a later one: both see the same pull. `onHeld` hears
- * how many bytes are kept.
+ * An earlier reader that still waits for a chunk takes nothing from a later one: both see the same pull. `onHeld`
+ * receives the number of kept bytes.
  */
 export function keepBody(
   source: () => AsyncIterable<Uint8Array>,

@@ -30,7 +30,7 @@ import type { Fleet, FleetPeer, FleetSnapshot } from '../servers/fleet.ts';
 import type { WatchLeveller } from '../servers/level-watches.ts';
 import type { ServerReports } from '../servers/server-reports.ts';
 
-/** Everything that answering needs. */
+/** Everything that an answer needs. */
 export interface HandlerContext {
   readonly fleet: Fleet;
   readonly servers: ServerReports;
@@ -49,7 +49,7 @@ export interface HandlerContext {
 /** Answers one request. */
 export interface RequestHandler {
   handle(exchange: Exchange, upgrade?: UpgradeRequest): void;
-  /** Answers with a Status what must not be handled. */
+  /** Answers a request that must not be handled with a Status. */
   refuse(exchange: Exchange, status: StatusError): void;
   /** Ends watches evenly over this time, so that clients resume elsewhere. */
   endLongRunning(graceMs: number, signal: AbortSignal): Promise<void>;
@@ -139,7 +139,7 @@ class Answering {
     const { identity, connection } = this.#exchange;
     const { discovery } = this.#context;
     const { alreadyRouted } = identity;
-    // What another proxy has routed here already is about this server alone.
+    // A request that another proxy has routed here is about this server alone.
     const isRoutable = this.#upgrade === undefined && !alreadyRouted;
     const needsTable = isRoutable && request.snapshot.bundle === undefined && discovery.isUnified(this.#exchange);
     const question = isRoutable && !needsTable ? discovery.read(this.#exchange, request.snapshot) : undefined;
@@ -150,7 +150,7 @@ class Answering {
     else if (question !== undefined) this.#answerDiscovery(request, question);
   }
 
-  /** Lets the request in, or refuses it. */
+  /** Admits the request, or refuses it. */
   #admit(): AdmittedRequest | undefined {
     const { fleet, admission, authenticate } = this.#context;
     const exchange = this.#exchange;
@@ -232,7 +232,8 @@ class Answering {
     if (this.#running !== undefined) admission.noteAnswer(this.#running, status, rawHeaders, isBehind);
     if (accessLog) record.auditId = headerValue(rawHeaders, 'audit-id') ?? '';
     if (!record.isLong) metrics.overhead.observe(Math.max(0, performance.now() - record.startedAt - waitedMs) / 1000);
-    // Whoever answers stays: neither the next read of the resource nor the next request for home goes back in time.
+    // The server that answers stays: neither the next read of the resource nor the next request for home goes back in
+    // time.
     if (plan.binds === 'resource' || isTableBehind) stick(this.#exchange, info, peer);
     else if (plan.binds === 'home' && peer !== home) fleet.adoptHome(this.#exchange.connection, peer);
     if (plan.binds === 'home' && info.verb === 'watch' && status === 200 && this.#upgrade === undefined)
@@ -260,7 +261,7 @@ class Answering {
   }
 }
 
-/** Writes an answer of this proxy's own, once it knows what home would add for this client. */
+/** Writes this proxy's own answer, once it knows which fields home would add for this client. */
 function writeOwn({ homeFields }: HandlerContext, exchange: Exchange, write: () => void): void {
   exchange.connection.homeFields ??= homeFields;
   const learning = homeFields.learn(exchange);

@@ -15,23 +15,23 @@ const handshakeRecord = 22;
 const clientHello = 1;
 
 /**
- * Begins a TLS handshake once the client's whole hello has come: a few in each turn of the event loop, one client
- * address after another. Each costs this side a signature, so that clients on connections that stand have their turns
- * between them.
+ * Begins a TLS handshake once the client's whole ClientHello has arrived: a few in each turn of the event loop, one
+ * client address after another. Each costs this side a signature, so clients on open connections have their turns in
+ * between.
  */
 export class HandshakeQueue<Connection extends Accepted> {
   readonly #helloTimeoutMs: number;
   readonly #begin: (socket: Connection) => void;
   readonly #now: () => number;
-  /** Connections whose hello is not whole. */
+  /** Connections whose ClientHello is incomplete. */
   readonly #silent = new Set<Waiting>();
-  /** Connections whose hello is whole, by client address. The first address is the next one. */
+  /** Connections whose ClientHello is complete, by client address. The first address is the next one. */
   readonly #ready = new Map<string, Connection[]>();
   #isScheduled = false;
 
   /**
-   * `helloTimeoutMs` is from the connection to the last byte of the client's hello.
-   * `begin` gets a socket from which the hello can be read. `now` gives milliseconds.
+   * `helloTimeoutMs` is from the connection to the last byte of the ClientHello. `begin` gets a socket from which the
+   * ClientHello can be read. `now` gives milliseconds.
    */
   constructor(helloTimeoutMs: number, begin: (socket: Connection) => void, now: () => number) {
     this.#helloTimeoutMs = helloTimeoutMs;
@@ -39,7 +39,7 @@ export class HandshakeQueue<Connection extends Accepted> {
     this.#now = now;
   }
 
-  /** Takes a connection that was just accepted. */
+  /** Accepts a new connection. */
   add(socket: Connection): void {
     const waiting = { socket, since: this.#now() };
     this.#silent.add(waiting);
@@ -59,7 +59,7 @@ export class HandshakeQueue<Connection extends Accepted> {
     socket.once('close', () => this.#silent.delete(waiting));
   }
 
-  /** Ends connections whose hello is late. Call it about every second. */
+  /** Ends connections whose ClientHello is late. Call it about every second. */
   sweep(now: number): void {
     for (const { socket, since } of this.#silent) {
       // The first is the oldest.
@@ -92,7 +92,7 @@ export class HandshakeQueue<Connection extends Accepted> {
     for (const [address, sockets] of this.#ready) {
       this.#ready.delete(address);
       const socket = sockets.shift();
-      // Behind all other addresses.
+      // After all other addresses.
       if (sockets.length > 0) this.#ready.set(address, sockets);
       if (socket !== undefined && !socket.destroyed) this.#begin(socket);
       return;
@@ -100,7 +100,7 @@ export class HandshakeQueue<Connection extends Accepted> {
   }
 }
 
-/** True if the whole hello is there, or if the bytes are no hello: TLS then refuses them. */
+/** True if the ClientHello is complete, or if the bytes are not a ClientHello: TLS then refuses them. */
 export function isWholeHello(said: Buffer): boolean {
   let hello = 0;
   let length: number | undefined;

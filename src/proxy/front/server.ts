@@ -38,7 +38,7 @@ export interface ProxyServerOptions {
 export interface DrainTimes {
   /** Watches run on for this long and are ended evenly over it, so that clients do not all come back at once. */
   readonly watchGraceMs: number;
-  /** Then whatever still runs is cut. */
+  /** Then everything that still runs is cut. */
   readonly deadlineMs: number;
 }
 
@@ -87,8 +87,7 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
   const listener = createListener({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000 });
   listener.maxConnections = limits.maxConnections;
   listener.on('drop', () => metrics.limited.inc({ limit: 'connections' }));
-  // Node only reports this. A client that connects and stays silent, as a load balancer's check does, would stay
-  // forever.
+  // Node only reports this. A client that connects and stays silent, like a load balancer's check, would stay for ever.
   server.on('tlsClientError', (error, socket) => {
     log.debug('TLS handshake failed', { error: error.message });
     socket.destroy();
@@ -115,7 +114,7 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
     onExchange: (exchange, upgrade) => handler.handle(new ClientRequest(exchange), upgrade),
     onRefusal: (exchange, refusal) => handler.refuse(new ClientRequest(exchange), statusOf(refusal)),
     onLimit: (limit) => metrics.limited.inc({ limit }),
-    // In JSON, as nobody knows what the client accepts.
+    // In JSON, because the client's accepted types are unknown.
     writeRefusal: (refusal) => encodeStatus(statusOf(refusal), ''),
     isUpgrade: isUpgradePassedOn,
     sendsAway,
@@ -124,8 +123,8 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
   keptBytes.watch(() => front.keepers());
   server.on('secureConnection', (socket) => {
     shaking.delete(nameOf(socket));
-    // An upgraded connection may be half closed; whoever serves the others ends them. A connection that ends during its
-    // handshake is of no use, so it only becomes half-open here.
+    // An upgraded connection may be half closed; the servers of the others end them. A connection that ends during its
+    // handshake is useless, so here it only becomes half-open.
     socket.allowHalfOpen = true;
     const client: ClientConnection = {
       remoteAddress: socket.remoteAddress ?? 'unknown',

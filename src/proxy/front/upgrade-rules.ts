@@ -2,9 +2,8 @@ import { isProxied, parseRequestInfo } from '../../domain/request-info.ts';
 import { isProtocolList } from '../../http/field-syntax.ts';
 
 /**
- * Whether an upgrade is passed on. kube-apiserver switches to WebSocket and SPDY/3.1 alone and ignores every other
- * protocol (RFC 9110, section 7.8), save where what is behind it decides: under `proxy`, and in groups that may be
- * aggregated.
+ * True if an upgrade is passed on. kube-apiserver switches only to WebSocket and SPDY/3.1 and ignores every other
+ * protocol (RFC 9110, section 7.8), unless a backend decides: under `proxy`, and in groups that may be aggregated.
  */
 export function isUpgradePassedOn(
   protocol: string,

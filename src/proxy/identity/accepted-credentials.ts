@@ -35,7 +35,7 @@ export class AcceptedCredentials {
 const laterStatuses: ReadonlySet<number> = new Set([101, 200, 201, 202, 304, 403, 404, 405, 406, 409, 410, 415, 422]);
 
 /**
- * True if the server can only have answered so after it has accepted the token.
+ * True if the server gives such an answer only after it has accepted the token.
  *
  * Before it authenticates, kube-apiserver refuses a malformed `timeout` (400), and requests beyond its limits or while
  * it shuts down (429, 5xx). With CORS configured, it also answers OPTIONS before that. Flow control comes after

@@ -1,4 +1,4 @@
-/** How many tokens are remembered, and how long before a server must accept one again. */
+/** The number of remembered tokens, and the time until a server must accept one again. */
 const maxTokens = 10_000;
 const rememberedMs = 600_000;
 

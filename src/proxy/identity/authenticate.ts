@@ -17,13 +17,13 @@ export type Authentication =
   | { readonly kind: 'identified'; readonly identity: RequestIdentity }
   | { readonly kind: 'refused'; readonly status: StatusError };
 
-/** What of a request says whose it is. */
+/** The parts of a request that identify its user. */
 export interface Claim {
   readonly rawHeaders: RawHeaders;
   readonly connection: { readonly certificate: ClientCertificate | undefined };
 }
 
-/** Decides whose request it is. */
+/** Finds the user of a request. */
 export type Authenticate = (claim: Claim) => Authentication;
 
 const impersonationNames: RequestHeaderNames = {
@@ -61,13 +61,13 @@ export function createAuthenticate(mode: AuthenticationMode, clock: Clock): Auth
   };
 }
 
-/** What a certificate says about who is asking. */
+/** The user that a certificate names. */
 type Found =
   | { readonly kind: 'user'; readonly user: UserInfo; readonly by: 'certificate' | 'proxy'; readonly routed: boolean }
   | { readonly kind: 'none'; readonly routed: boolean }
   | { readonly kind: 'error'; readonly routed: boolean };
 
-/** What a certificate proves while the CAs and its validity last. */
+/** The proof of a certificate while the CAs and its validity last. */
 interface Verdict {
   readonly authorities: ClientAuthorities;
   readonly from: number;
@@ -154,7 +154,7 @@ function stampHeaders(
 }
 
 /**
- * It always states groups, if only the one that every user has. Without any, a user named like a ServiceAccount would
+ * It always states groups, at least the one that every user has. Without any, a user named like a ServiceAccount would
  * get that ServiceAccount's groups. Source: `WithImpersonation` of k8s.io/apiserver.
  */
 function impersonate(token: () => string | undefined): Convey {

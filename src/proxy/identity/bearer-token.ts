@@ -5,7 +5,7 @@ import { type LastMade, madeBefore, maxRememberedBytes } from '../../http/last-m
 /** A WebSocket client may bring its token as a protocol. Source: `websocket` of k8s.io/apiserver/pkg/authentication. */
 const socketTokenPrefix = 'base64url.bearer.authorization.k8s.io.';
 
-/** A token, and its digest once somebody has asked for it. */
+/** A token, and its digest once it has been requested. */
 interface KnownToken {
   readonly token: string | undefined;
   /** See `tokenDigest`. */
@@ -25,8 +25,8 @@ interface TokenSource {
  * The token of a request in any spelling. Like kube-apiserver, it ignores the case of the scheme and everything after
  * the token. Undefined for every other credential, because kube-apiserver treats such requests as anonymous.
  *
- * kube-apiserver tries the token in `Authorization` and then the one in the WebSocket protocols. If the two differ,
- * nobody here can know which one is valid, so the request counts as having no token.
+ * kube-apiserver tries the token in `Authorization` and then the one in the WebSocket protocols. If the two differ, the
+ * proxy cannot know which one is valid, so the request counts as having no token.
  */
 export function bearerToken({ rawHeaders, connection }: TokenSource): string | undefined {
   const field = headerValue(rawHeaders, 'authorization');

@@ -1,8 +1,8 @@
 import type { X509Certificate } from 'node:crypto';
 
 /**
- * Whether the certificate may be in a chain for client authentication below a CA. The caller checks its signature. It
- * follows Go's rules (`crypto/x509`) and refuses what cannot be judged here, such as name constraints.
+ * True if the certificate may be in a chain for client authentication below a CA. The caller checks its signature. It
+ * follows Go's rules (`crypto/x509`) and refuses extensions that cannot be judged here, such as name constraints.
  */
 export function mayProveClient(certificate: X509Certificate): boolean {
   const fields = tryReadFields(certificate.raw);
@@ -10,7 +10,7 @@ export function mayProveClient(certificate: X509Certificate): boolean {
 }
 
 /**
- * Whether the certificate may sign others of such a chain.
+ * True if the certificate may sign others of such a chain.
  *
  * @param authoritiesBelow Number of CAs between it and the client's certificate.
  */

@@ -28,14 +28,14 @@ export function readClientCertificate(socket: TLSSocket): ClientCertificate | un
 const maxDepth = 8;
 
 /**
- * Whether the certificate is good for one of these authorities at this time, by signatures all the way.
+ * True if the certificate chains to one of these CAs at this time, with valid signatures all the way.
  *
- * OpenSSL has verified the chain at the handshake, but against all authorities together and those of that moment. So
- * each request asks anew: a certificate that has expired since, or whose authority was taken away, is no longer good,
- * as kube-apiserver verifies it with each request. Source: `x509.Authenticator` of k8s.io/apiserver.
+ * OpenSSL has verified the chain at the handshake, but against all CAs together and those of that moment. So each
+ * request checks again: like kube-apiserver, the proxy no longer accepts a certificate that has expired since, or whose
+ * CA was removed. Source: `x509.Authenticator` of k8s.io/apiserver.
  *
- * OpenSSL follows one issuer of each name and refuses if that was the wrong one, while Go tries all. So a chain that
- * OpenSSL did not find is looked for here, by rules that are no looser; see `mayProveClient`.
+ * OpenSSL follows one issuer of each name and refuses if that was the wrong one, while Go tries all. So this code looks
+ * for a chain that OpenSSL did not find, by rules that are no looser; see `mayProveClient`.
  */
 export function isAnchored(
   { leaf, intermediates, chained }: ClientCertificate,
@@ -52,7 +52,7 @@ export function isAnchored(
     if (anchors.some((anchor) => isCurrent(anchor, now) && signed(anchor, certificate, depth))) return true;
     if (depth === maxDepth) return false;
     return intermediates.some((issuer) => {
-      // Each once, as they may have signed one another.
+      // Each is tried once, because they may have signed one another.
       if (tried.has(issuer) || !issuer.ca || !signed(issuer, certificate, depth)) return false;
       tried.add(issuer);
       return reach(issuer, depth + 1);

@@ -1,6 +1,6 @@
 import type { ConnectAs } from '../ports.ts';
 
-/** The identity of a request, as far as this proxy knows, and how it tells kube-apiserver. */
+/** The identity of a request, as far as this proxy knows, and how to pass it on to kube-apiserver. */
 export interface RequestIdentity {
   /** For logs; never a credential. */
   readonly who: string;
@@ -10,7 +10,7 @@ export interface RequestIdentity {
   readonly stamp: readonly string[];
   /** True if the client's bearer token must not be sent, because another credential replaces it. */
   readonly replacesToken: boolean;
-  /** True if an authenticated proxy has chosen this hop already: the request must not be routed again. */
+  /** True if an authenticated proxy has already chosen this hop: the request must not be routed again. */
   readonly alreadyRouted: boolean;
   /** Further fields, by lower-case name, that would forge the stamp; undefined if there are only the usual ones. */
   readonly forged: ((lower: string) => boolean) | undefined;

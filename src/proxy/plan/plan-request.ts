@@ -13,34 +13,37 @@ export interface ForwardTarget {
   readonly peerProxied: boolean;
 }
 
-/** What is known of a request, and of the servers as it came. */
+/** The facts about a request, and about the servers when it arrived. */
 export interface PlanFacts {
   readonly info: RequestInfo;
   readonly snapshot: FleetSnapshot;
   readonly home: FleetPeer | undefined;
-  /** Another proxy has routed it here, so that it is about this server alone. */
+  /** Another proxy has routed it here, so it is about this server alone. */
   readonly alreadyRouted: boolean;
-  /** What it asks for of all servers at once. */
+  /** The document about all servers that it asks for. */
   readonly isDiscovery: boolean;
-  /** It asks for all servers at once, and there is no table. */
+  /** It asks for a document about all servers, but there is no table. */
   readonly needsTable: boolean;
-  /** Resources of this client's connection, and the address of the server that each was read from before. */
+  /** The resources that this client connection has read, each with the address of its server. */
   readonly sticky: ReadonlyMap<string, string>;
 }
 
 /** The servers as this proxy sees them now. */
 export type PlanView = Pick<Fleet, 'usable' | 'lastResort' | 'tableTooOld'>;
 
-/** Where a request is sent. */
+/** The destination of a request. */
 export interface RoutePlan {
   readonly kind: 'forward';
   readonly route: Route;
   readonly first: ForwardTarget | undefined;
-  /** Whom to try after that: asked for when the first fails, so that what has failed meanwhile is not among them. */
+  /**
+   * The servers to try after that. They are computed when the first one fails, so that servers that have failed
+   * meanwhile are excluded.
+   */
   others(): readonly ForwardTarget[];
   /**
-   * What later requests of the client go to the server that answers this one for: all that are for `home`, those for
-   * the same `resource`, or none.
+   * The later requests of the client that go to the server that answers this one: all those for `home`, those for the
+   * same `resource`, or none.
    */
   readonly binds: 'home' | 'resource' | undefined;
   readonly fields: FieldRoute | undefined;
@@ -48,16 +51,16 @@ export interface RoutePlan {
   readonly reason: string;
 }
 
-/** What to do with a request. */
+/** The decision about a request. */
 export type RequestPlan =
   | RoutePlan
   | { readonly kind: 'discovery' }
   | { readonly kind: 'refuse'; readonly status: StatusError; readonly why: UnavailableReason };
 
 /**
- * Decides what to do with a request, from what is known: it asks nobody, and changes nothing.
+ * Decides what to do with a request, from known facts only: it asks no server, and changes nothing.
  *
- * `nextTurn` counts on, so that equals are chosen in turn.
+ * `nextTurn` increments a counter, so that equal servers are chosen in turn.
  */
 export function planRequest(facts: PlanFacts, fleet: PlanView, nextTurn: () => number): RequestPlan {
   const { info, snapshot, home, alreadyRouted } = facts;
@@ -95,7 +98,7 @@ export function planRequest(facts: PlanFacts, fleet: PlanView, nextTurn: () => n
   };
 }
 
-/** Sends a request for a document of servers on to the first of these that can take it. */
+/** Passes a request for a document of servers on to the first of these that can take it. */
 export function planPass(peers: readonly FleetPeer[], home: FleetPeer | undefined): RoutePlan {
   const trust: NotFoundRule = { kind: 'trust' };
   const [first, ...others] = peers.map((peer) => ({ peer, notFound: trust, peerProxied: peer !== home }));
@@ -119,20 +122,21 @@ function refuse(
   return { kind: 'refuse', status: buildStatus(503, message, retryAfterSeconds, reason), why };
 }
 
-/** Who may stand in for home. */
+/** The stand-ins for home. */
 function standIns(
   facts: PlanFacts,
   fleet: PlanView,
   nextTurn: () => number,
   { notFound, instead }: { readonly notFound: NotFoundRule; readonly instead: 'any' | PeerSet },
 ): ForwardTarget[] {
-  // A stand-in for home is home for this request; only one that is chosen for what it serves is told not to route on.
+  // A stand-in for home acts as home for this request. Only a server that is chosen for its resource is told not to
+  // route the request again.
   if (instead !== 'any') return targetsFor(facts, nextTurn, instead, notFound);
   const others = homesFor(fleet, facts.snapshot, facts.home).slice(1);
   return others.map((peer) => ({ peer, notFound, peerProxied: false }));
 }
 
-/** Rotates among equals, but puts the server first that this connection used before. */
+/** Rotates among equal servers, but puts the one first that this connection used before. */
 function targetsFor(
   { snapshot, info, sticky }: PlanFacts,
   nextTurn: () => number,
@@ -143,14 +147,14 @@ function targetsFor(
   return stickyFirst(peers, sticky.get(stickyKey(info))).map((peer) => ({ peer, notFound, peerProxied: true }));
 }
 
-/** Whether servers pass the request on to an aggregated server, be it for a resource or for what there is. */
+/** True if servers pass the request on to an aggregated server, for a resource or for discovery. */
 function isAggregated({ isResourceRequest, group, version, path }: RequestInfo, { index }: FleetSnapshot): boolean {
   if (isResourceRequest) return index?.isAggregated(group, version) === true;
   const [, inGroup = '', inVersion = ''] = /^\/(?:openapi\/v3\/)?apis\/([^/]+)\/([^/]+)\/?$/.exec(path) ?? [];
   return index?.isAggregated(inGroup, inVersion) === true;
 }
 
-/** True if something behind a server answers. */
+/** True if a backend of the server answers. */
 export function isAnsweredBehind(info: RequestInfo, snapshot: FleetSnapshot): boolean {
   return isProxied(info) || isAggregated(info, snapshot);
 }
@@ -179,7 +183,7 @@ export function warnOfFields(
 
 const routedAlready = 'another proxy has sent the request here, and this server does not serve it';
 
-/** Only home, and where that does not know the resource, nobody can tell here who does. */
+/** Only home answers. If home does not know the resource, nobody can tell here which server does. */
 function targetOfRouted(peer: FleetPeer, decision: RouteDecision): ForwardTarget {
   const isListed = decision.kind === 'home' && decision.notFound.kind === 'listed';
   const notFound: NotFoundRule = isListed ? decision.notFound : { kind: 'doubt', message: routedAlready };
@@ -209,7 +213,7 @@ function byLoad(peers: FleetPeer[]): FleetPeer[] {
   return peers.length < 2 ? peers : peers.sort((a, b) => a.load.inFlight - b.load.inFlight);
 }
 
-/** The peer that this client connection was sent to before comes first, so that its reads do not go back in time. */
+/** The peer that served this client connection before comes first, so that its reads do not go back in time. */
 function stickyFirst(peers: FleetPeer[], before: string | undefined): FleetPeer[] {
   const ordered = byLoad(peers);
   const at = ordered.findIndex(({ target }) => target.address === before);
@@ -223,7 +227,7 @@ function noHome({ bundle }: FleetSnapshot): string {
     : 'no kube-apiserver is ready';
 }
 
-/** As kube-apiserver: watches, and subresources that stream. Source: `BasicLongRunningRequestCheck`. */
+/** Like kube-apiserver: watches, and subresources that stream. Source: `BasicLongRunningRequestCheck`. */
 export function isLongRunning({ verb, subresource, isResourceRequest, path }: RequestInfo): boolean {
   if (verb === 'watch' || verb === 'proxy') return true;
   switch (subresource) {
@@ -253,7 +257,7 @@ function explain(decision: RouteDecision, alreadyRouted: boolean): string {
   }
 }
 
-/** What of a request a connection keeps to one server. */
+/** The key by which a connection keeps requests on one server. */
 export function stickyKey({ group, version, resource }: RequestInfo): string {
   return `${group}/${version}/${resource}`;
 }

@@ -4,7 +4,7 @@ import type { Counted } from '../../http/server/held-bytes.ts';
 import { passThrough } from '../identity/request-identity.ts';
 import type { ClientConnection, Exchange } from './exchange.ts';
 
-/** An exchange of the front, with what this proxy knows of it. */
+/** An exchange of the front, with the proxy's own facts about it. */
 export class ClientRequest implements Exchange {
   readonly method: string;
   readonly target: string;

@@ -3,17 +3,15 @@ import { headerList, isNamed, isSameHeaders, isWorthKeeping, type RawHeaders } f
 import { type LastMade, madeBefore } from '../../http/last-made.ts';
 import type { RequestIdentity } from '../identity/request-identity.ts';
 
-/** What of the request is needed besides its header fields. */
+/** The facts that are needed besides the header fields. */
 export interface HeaderContext {
   readonly remoteAddress: string;
-  /** True for a request that goes to a server that is not its home: that server must not send it further. */
+  /** True for a request to a server that is not its home: that server must not send it further. */
   readonly peerProxied: boolean;
   readonly identity: RequestIdentity;
 }
 
-/**
- * Fields that are about one connection. RFC 9110, section 7.6.1; `trailer` too, as request trailers are not sent on.
- */
+/** Connection-specific fields. RFC 9110, section 7.6.1; `trailer` too, because request trailers are not sent on. */
 const hopByHop: ReadonlySet<string> = new Set([
   'connection',
   'keep-alive',
@@ -28,17 +26,16 @@ const hopByHop: ReadonlySet<string> = new Set([
   'expect',
 ]);
 
-/** Most names are told from these by their length, which is much cheaper than their spelling. */
+/** Most names differ from these in length, which is much cheaper to compare than their spelling. */
 const hopByHopLengths: readonly boolean[] = lengthsOf(hopByHop);
 
 /**
- * Makes a request's header fields fit to be sent to an apiserver: nothing that forges an identity, nothing of this hop.
+ * Prepares a request's header fields for a kube-apiserver: no forged identity, and nothing of this hop.
  *
- * Removed, in any case and spelling: `X-Remote-*` and `x-kubernetes-peer-proxied` (they are authority over connections
- * that carry a front-proxy certificate), hop-by-hop fields and those named in `Connection`, save for what says who
- * somebody is. `x-kubernetes-peer-proxied` is then added if, and only if, the request leaves its home, and the identity
- * that this proxy has verified is stamped. Repeated fields stay repeated. What cannot be a field at all is left for
- * whoever writes the head to refuse.
+ * It removes, in any case and spelling, `X-Remote-*` and `x-kubernetes-peer-proxied` (which have authority on
+ * connections with a front-proxy certificate), hop-by-hop fields, and those named in `Connection` except identity
+ * fields. It adds `x-kubernetes-peer-proxied` if, and only if, the request leaves its home, and stamps the verified
+ * identity. Repeated fields stay repeated. Invalid fields are left for the code that writes the head to refuse.
  */
 export function prepareRequestHeaders(rawHeaders: RawHeaders, context: HeaderContext): string[] {
   const { identity } = context;
@@ -67,14 +64,14 @@ export function prepareRequestHeaders(rawHeaders: RawHeaders, context: HeaderCon
   return result;
 }
 
-/** What header fields are made of, besides the client's address. */
+/** The inputs of header fields, besides the client's address. */
 interface FieldsSource {
   readonly rawHeaders: RawHeaders;
   readonly identity: RequestIdentity;
   readonly peerProxied: boolean;
 }
 
-/** Header fields of a request as they are sent on, and what was written of them. */
+/** The prepared header fields of a request, and their encoded forms. */
 interface SentFields {
   readonly rawHeaders: readonly string[];
   readonly written: WrittenFields;
@@ -83,12 +80,12 @@ interface SentFields {
 /** The header fields that a connection has sent last. */
 export type PreparedFields = LastMade<FieldsSource, SentFields>;
 
-/** What of an exchange header fields are made of, and the connection that remembers them. */
+/** The parts of an exchange that header fields depend on, and the connection that remembers them. */
 interface AskingExchange extends Omit<FieldsSource, 'peerProxied'> {
   readonly connection: { readonly remoteAddress: string; prepared?: PreparedFields | undefined };
 }
 
-/** The same as `prepareRequestHeaders`, remembered for a connection whose next request has the same fields. */
+/** Like `prepareRequestHeaders`, but remembered for a connection whose next request has the same fields. */
 export function prepareAgain(
   { rawHeaders, identity, connection }: AskingExchange,
   { peerProxied }: Pick<HeaderContext, 'peerProxied'>,
@@ -113,7 +110,7 @@ function isSameSource(one: FieldsSource, other: FieldsSource): boolean {
   );
 }
 
-/** A peer's answer without what belongs to the connection that it came on. Everything else stays as often as it was. */
+/** The header fields of a peer's answer without connection-specific ones. All others stay as often as they came. */
 export function prepareResponseHeaders(rawHeaders: readonly string[]): readonly string[] {
   const named = namedInConnection(rawHeaders);
   let result: string[] | undefined;
@@ -144,7 +141,7 @@ function isForged(spelled: string): boolean {
   return name.startsWith('x-remote-') || name === 'x-kubernetes-peer-proxied';
 }
 
-/** WebSocket clients may bring their token as a protocol; another credential speaks for this request. */
+/** WebSocket clients may send their token as a protocol. Another credential replaces it in this request. */
 function withoutTokens(protocols: string): string {
   return protocols
     .split(',')
@@ -154,8 +151,8 @@ function withoutTokens(protocols: string): string {
 }
 
 /**
- * True for fields that a client's `Connection` must not remove: framing, the server's name, and whatever says who
- * somebody is. A gateway may add such a field and pass its client's `Connection` on.
+ * True for fields that a client's `Connection` must not remove: framing, the server's name, and identity fields. A
+ * gateway may add such a field and pass its client's `Connection` on.
  */
 function isKept(name: string): boolean {
   return kept.has(name) || keptPrefixes.some((prefix) => name.startsWith(prefix));
@@ -179,7 +176,7 @@ const keptPrefixes: readonly string[] = ['impersonate-', 'x-remote-', 'x-forward
 
 function namedInConnection(rawHeaders: RawHeaders): ReadonlySet<string> | undefined {
   const list = headerList(rawHeaders, 'connection');
-  // What nearly all of them say, and names no field that would stay otherwise.
+  // The usual values. They name no field that would otherwise stay.
   if (list === undefined || list === 'keep-alive' || list === 'close') return undefined;
   return new Set(
     list

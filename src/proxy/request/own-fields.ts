@@ -3,8 +3,8 @@ import { headerValue, type RawHeaders } from '../../http/fields.ts';
 import type { Exchange } from './exchange.ts';
 
 /**
- * The fields in every answer of a kube-apiserver besides its content, for answers that this proxy writes itself: the
- * date, the audit id, and what the client's home server adds.
+ * The fields of a kube-apiserver's answer besides its content, for answers that this proxy writes itself: the date, the
+ * audit id, and the fields that the client's home server adds.
  */
 export function ownFields(exchange: Exchange): RawHeaders {
   const { connection, homeFields = connection.homeFields?.known(exchange) ?? [] } = exchange;
@@ -21,8 +21,8 @@ export function auditIdOf(exchange: Exchange): string {
 }
 
 /**
- * The fields of a home server's answer that are about the client rather than the document: everything that is not known
- * to belong to one document, message or connection.
+ * The fields of a home server's answer that are about the client rather than the document: all fields that do not
+ * belong to one document, message or connection.
  */
 export function fieldsForClient(rawHeaders: RawHeaders): string[] {
   const fields: string[] = [];

@@ -3,20 +3,20 @@ import type { Log } from '../../runtime/log.ts';
 import type { Route } from '../ports.ts';
 import type { Exchange } from './exchange.ts';
 
-/** What came of one request. The access log and the metrics read it at the end. */
+/** The outcome of one request. The access log and the metrics read it at the end. */
 export class RequestRecord {
   readonly startedAt = performance.now();
   route: Route = 'rejected';
-  /** A watch or the like, which says nothing about how long answers take. */
+  /** A watch or the like. Its duration says nothing about the time of answers. */
   isLong = false;
   /** The server that answered. */
   peer = '';
   code = 0;
   /** The server's audit id, for a client that sent none. */
   auditId = '';
-  /** Why it went where it went, or was refused. */
+  /** Why it went to its server, or was refused. */
   reason = '';
-  /** Servers that were tried before, each with what was wrong. */
+  /** Servers that were tried before, each with its fault. */
   failed: string[] | undefined;
 
   noteFailed(id: string, what: string): void {
@@ -29,7 +29,7 @@ export class RequestRecord {
 export function logRequest(record: RequestRecord, exchange: Exchange, log: Log): void {
   const { method, target, protocol, connection, rawHeaders, identity } = exchange;
   const { startedAt, route, peer, code, auditId, reason, failed } = record;
-  // Query strings may carry tokens of websocket clients; the path says enough.
+  // Query strings may contain tokens of WebSocket clients. The path says enough.
   const queryAt = target.indexOf('?');
   log.info('request', {
     method,

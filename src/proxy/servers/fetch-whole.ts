@@ -20,7 +20,7 @@ export type WholeAnswer =
 /** An answer without its body. */
 export type FetchedAnswer = Omit<Extract<WholeAnswer, { readonly kind: 'answer' }>, 'body'>;
 
-/** A request that the proxy itself makes on behalf of a client's. */
+/** A request of the proxy itself on behalf of a client's request. */
 export interface WholeRequest {
   readonly method: string;
   readonly path: string;
@@ -117,7 +117,7 @@ export function fetchPieces(
   });
 }
 
-/** All header fields of a request that say who is asking. */
+/** All identity fields of a request. */
 export function identityHeaders(rawHeaders: readonly string[]): string[] {
   const identity: string[] = [];
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {

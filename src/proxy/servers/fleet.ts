@@ -42,8 +42,8 @@ export interface Fleet {
    */
   lastResort(peer: FleetPeer | undefined): peer is FleetPeer;
   /**
-   * The home of a client connection: the pinned one, else one that is chosen once and kept while it is well. A watch
-   * says what it has seen, so on a connection that is leaving, it may have another home than reads.
+   * The home of a client connection: the pinned one, else one that is chosen once and kept while it is healthy. A watch
+   * states which version it has seen, so on a connection that is leaving it may have another home than reads.
    */
   homeOf(snapshot: FleetSnapshot, connection: ClientConnection, forWatch?: boolean): FleetPeer | undefined;
   /** Address of the server that is every client's home, while it takes work. */

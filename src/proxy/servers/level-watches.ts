@@ -8,7 +8,7 @@ import type { Fleet } from './fleet.ts';
 export interface WatchLeveller {
   /** A server at `address`, the client's home or a stand-in for it, has begun to answer a watch. */
   begin(exchange: Exchange, address: string): void;
-  /** Call it when an exchange has closed, whether it was begun or not. */
+  /** Call it when an exchange has closed, even if it was never begun. */
   end(exchange: Exchange): void;
 }
 

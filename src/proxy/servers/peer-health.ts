@@ -17,7 +17,7 @@ export interface WatchedPeer {
   readonly load: Readonly<PeerLoad>;
 }
 
-/** What this proxy itself has seen of peers, whatever the table says. */
+/** This proxy's own observations of peers, whatever the table says. */
 export interface PeerHealth {
   /** False from a failure, or from an answer that it is not ready, until the peer was seen ready. */
   isWell(address: string): boolean;
@@ -28,8 +28,8 @@ export interface PeerHealth {
   /** Takes the peer out of use at once, and probes it until it is well again. */
   markDown(target: PeerTarget, why: string): void;
   /**
-   * A connection to the peer broke, but something behind the peer may have caused that. The peer stays in use and is
-   * probed now.
+   * A connection to the peer broke, but a backend of the peer may have caused that. The peer stays in use and is probed
+   * now.
    */
   doubt(address: string): void;
   /** The table calls the peer ready: if it is out of use here, it is probed now, and a refusal counts as health. */
@@ -53,7 +53,7 @@ interface Watching extends WatchedPeer {
   refusingSince: number | undefined;
   /** The table has called the peer ready since it was last away. */
   isVouchedFor: boolean;
-  /** `doubt` asked for its next probe. */
+  /** True if `doubt` asked for its next probe. */
   isDoubted: boolean;
   /** Failures so far. A probe that was running during one proves nothing. */
   failures: number;
@@ -93,7 +93,7 @@ export function createPeerHealth({
   readonly random?: () => number;
 }): PeerHealth {
   const watched = new Map<string, Watching>();
-  // A table may list any number of servers that somebody has made up. They must not hold up probes of real ones.
+  // A table may list any number of made-up servers. They must not delay probes of real ones.
   const strangers = new PQueue({ concurrency: maxStrangers });
   const takeOut = (entry: Watching, why: string) => {
     if (!entry.isWell) return;

@@ -3,17 +3,17 @@ import type { Log } from '../../runtime/log.ts';
 import type { PeerTarget, ProxyMetrics } from '../ports.ts';
 import type { PeerHealth } from './peer-health.ts';
 
-/** What requests tell of the servers that they are sent to. */
+/** Observations of servers from the requests that they get. */
 export interface ServerReports {
   /** False for a server that has not been seen ready since it failed: it may not have read its RBAC rules yet. */
   knowsItsUsers(target: PeerTarget): boolean;
-  /** `isServers` is false if the server may be well because something else may have broken the connection. */
+  /** `isServers` is false if the server may be healthy because something else may have broken the connection. */
   noteFault(target: PeerTarget, fault: Fault, isServers: boolean): void;
-  /** The server is shutting down, or something behind it is: it refused a request without looking at it. */
+  /** The server or a backend of it is shutting down: it refused a request before processing it. */
   noteShutdown(target: PeerTarget, isBehind: boolean): void;
-  /** A server does not know a resource that it serves according to the table. */
+  /** A server does not know a resource that the table lists for it. */
   noteTableBehind(target: PeerTarget, path: string): void;
-  /** A request goes to another server than the first. */
+  /** A request goes to a different server than the first. */
   noteFailover(): void;
 }
 
@@ -27,7 +27,7 @@ export function createServerReports({
   readonly health: Pick<PeerHealth, 'isWell' | 'markDown' | 'doubt'>;
   readonly metrics: Pick<ProxyMetrics, 'peerErrors' | 'tableBehind' | 'failovers'>;
   readonly log: Log;
-  /** Tells the table's owner that the server at this address does not serve what the table says. */
+  /** Tells the table's owner that the server at this address does not serve what the table lists. */
   readonly reportBehind: (address: string) => void;
 }): ServerReports {
   return {
@@ -35,7 +35,7 @@ export function createServerReports({
     noteFault: (target, fault, isServers) => {
       if (fault.kind === 'aborted' || fault.kind === 'request') return;
       metrics.peerErrors.inc({ type: fault.kind === 'address' ? 'endpoint_resolution' : 'proxy_transport' });
-      // The server lives: one client's odd request must not take it from all others.
+      // The server is alive: one client's odd request must not take it from all others.
       if (fault.kind === 'saturated' || fault.kind === 'answer') return;
       if (isServers) health.markDown(target, fault.error.message);
       else health.doubt(target.address);
