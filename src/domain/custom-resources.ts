@@ -39,7 +39,7 @@ export interface ApiServiceObject {
   readonly spec?: { readonly group?: string; readonly version?: string; readonly service?: unknown };
 }
 
-/** How long documents from before a deletion, or from shortly after it, are corrected. */
+/** How long a deletion overrides documents that were fetched before it or shortly after. */
 const tombstoneMs = 60_000;
 
 /**

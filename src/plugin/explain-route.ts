@@ -166,7 +166,7 @@ function suggest(closest: string | undefined): string {
   return closest === undefined ? '' : `Did you mean ${closest}?\n`;
 }
 
-/** The fix for a collection that was requested in a namespace but has none, or the other way round. */
+/** The right path of a collection that was requested in a namespace but has none, or the other way round. */
 function pathElsewhere(index: TableIndex, info: RequestInfo): string | undefined {
   const { group, version, resource, subresource } = info;
   const row = info.isResourceRequest ? index.resource(group, version, resource, subresource) : undefined;

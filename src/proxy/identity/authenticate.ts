@@ -67,7 +67,7 @@ type Found =
   | { readonly kind: 'none'; readonly routed: boolean }
   | { readonly kind: 'error'; readonly routed: boolean };
 
-/** The proof of a certificate while the CAs and its validity last. */
+/** The verdict on a certificate, as long as the CAs and its validity stay the same. */
 interface Verdict {
   readonly authorities: ClientAuthorities;
   readonly from: number;
