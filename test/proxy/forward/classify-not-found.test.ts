@@ -11,17 +11,17 @@ const json = (value: unknown) => Buffer.from(`${JSON.stringify(value)}\n`);
 const protobuf = 'application/vnd.kubernetes.protobuf';
 const inProtobuf = (text: string) => encodeStatus(buildStatus(404, text), protobuf).body;
 /** A `Status` as kube-apiserver writes it. Source: `pkg/apis/meta/v1/generated.proto` of k8s.io/apimachinery. */
-const unknownInStatus = (...details: Uint8Array[]) =>
+const unknownInStatus = (details: readonly Uint8Array[] = [], reason = 'NotFound') =>
   joinFields(
     bytesField(1, ''),
     bytesField(2, 'Failure'),
     bytesField(3, message),
-    bytesField(4, 'NotFound'),
+    bytesField(4, reason),
     bytesField(5, joinFields(...details)),
     numberField(6, 404),
   );
 const statusInProtobuf = (...details: Uint8Array[]) =>
-  Buffer.from(wrapUnknown('v1', 'Status', unknownInStatus(...details)));
+  Buffer.from(wrapUnknown('v1', 'Status', unknownInStatus(details)));
 /** The reason ends a byte too early. */
 const tooLong = joinFields(bytesField(3, message), Uint8Array.of(0x22, 9), Buffer.from('NotFound'));
 /** `retryAfterSeconds` is a number, which is written even if it is 0. */
@@ -31,6 +31,7 @@ describe('mayBeUnknownResource', () => {
   for (const [what, type, body] of [
     ['JSON', 'application/json', json({ ...status, message, details: {} })],
     ['JSON without details', 'application/json; charset=utf-8', json({ ...status, message })],
+    ['JSON with a space after the type', 'application/json ; charset=utf-8', json({ ...status, message })],
     ['JSON with null for details', 'application/json', json({ ...status, message, details: null })],
     ['YAML', 'application/yaml', Buffer.from(`kind: Status\ndetails: {}\nmessage: ${message}\nreason: NotFound\n`)],
     ['protobuf', protobuf, inProtobuf(message)],
@@ -46,6 +47,11 @@ describe('mayBeUnknownResource', () => {
     ['a missing object', 'application/json', json({ ...status, message, details: { name: 'x', kind: 'pods' } })],
     ['a missing object without a name', 'application/json', json({ ...status, message, details: { name: '' } })],
     ['details of another type', 'application/json', json({ ...status, message, details: [] })],
+    ['text for details', 'application/json', json({ ...status, message, details: '' })],
+    ['a number for details', 'application/json', json({ ...status, message, details: 0 })],
+    ['a list', 'application/json', json([{ ...status, message }])],
+    ['null', 'application/json', json(null)],
+    ["Go's plain text with the type of JSON", 'application/json', Buffer.from('404 page not found\n')],
     ['a detail besides', 'application/json', json({ ...status, message, details: { causes: [] } })],
     ["a webhook's words", 'application/json', json({ ...status, message: 'tenant "team-a" not found', details: {} })],
     ['another reason', 'application/json', json({ ...status, message, reason: 'Gone' })],
@@ -58,6 +64,7 @@ describe('mayBeUnknownResource', () => {
       Buffer.from(`x: &a ${message}\nkind: Status\nmessage: *a\nreason: NotFound\n`),
     ],
     ['a missing object in protobuf', protobuf, statusInProtobuf(bytesField(1, 'x'))],
+    ['another reason in protobuf', protobuf, Buffer.from(wrapUnknown('v1', 'Status', unknownInStatus([], 'Gone')))],
     ['another kind in protobuf', protobuf, Buffer.from(wrapUnknown('v1', 'Pod', unknownInStatus()))],
     ['protobuf without its first four bytes', protobuf, statusInProtobuf().subarray(4)],
     ['protobuf that is cut off', protobuf, statusInProtobuf().subarray(0, -5)],
@@ -73,6 +80,7 @@ describe('mayBeUnknownResource', () => {
 
   it('makes no guess about text that it cannot read', () => {
     expect(mayBeUnknownResource('application/json', 'gzip', Buffer.from('{}'))).to.equal(true);
+    expect(mayBeUnknownResource('application/json', 'identity', Buffer.from('{}'))).to.equal(false);
     expect(mayBeUnknownResource('application/cbor', undefined, Buffer.from([0xd9]))).to.equal(true);
   });
 });
