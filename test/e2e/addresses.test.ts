@@ -6,7 +6,7 @@ import { type MixedPlane, startMixedPlane } from '../../lab/plane/mixed-plane.ts
 import { waitUntil } from '../../lab/wait-until.ts';
 import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
 import { identityLeaseName } from '../../src/runtime/identity-lease-name.ts';
-import { startPrometheus } from '../support/lab-prometheus.ts';
+import { startPrometheus, startScrapedOperator } from '../support/lab-prometheus.ts';
 import { requirePrometheus } from '../support/require-prometheus.ts';
 
 /** The first server writes no address into its Lease, and its certificate names no host. */
@@ -42,17 +42,7 @@ describe('real servers with wrong addresses in some source', function () {
       spec: byNodes,
     });
     await must(['delete', 'node', '--all']);
-    await must(['apply', '-f', 'config/monitoring/rbac.yaml']);
-    await must([
-      'create',
-      'clusterrolebinding',
-      'scraper',
-      '--clusterrole=peerdiscovery-metrics-reader',
-      '--user=reader',
-    ]);
-    const { cert, key } = mixed.plane.issueServingCert('operator-metrics', ['operator-metrics'], []);
-    const metrics = ['--metrics-bind-address', operatorMetrics, '--tls-cert-file', cert, '--tls-private-key-file', key];
-    mixed.startOperator(metrics);
+    await startScrapedOperator(mixed, must, operatorMetrics);
   });
 
   after(async () => {

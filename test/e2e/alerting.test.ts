@@ -7,7 +7,7 @@ import { parse, parseAllDocuments, stringify } from 'yaml';
 import { ensureControlPlane } from '../../lab/build/build-control-plane.ts';
 import { type MixedPlane, repository, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
-import { type LabPrometheus, readRules, startPrometheus } from '../support/lab-prometheus.ts';
+import { type LabPrometheus, readRules, startPrometheus, startScrapedOperator } from '../support/lab-prometheus.ts';
 import { requirePrometheus } from '../support/require-prometheus.ts';
 
 const claims = '/apis/resource.k8s.io/v1/resourceclaims';
@@ -86,23 +86,7 @@ describe('a real Prometheus on a real operator and proxy', function () {
       log,
       spec: { polling: { interval: '2s' }, staleAfter: '20s' },
     });
-    await must(['apply', '-f', join(monitoring, 'rbac.yaml')]);
-    await must([
-      'create',
-      'clusterrolebinding',
-      'scraper',
-      '--clusterrole=peerdiscovery-metrics-reader',
-      '--user=reader',
-    ]);
-    const { cert, key } = mixed.plane.issueServingCert('operator-metrics', ['operator-metrics'], []);
-    operator = mixed.startOperator([
-      '--metrics-bind-address',
-      operatorMetrics,
-      '--tls-cert-file',
-      cert,
-      '--tls-private-key-file',
-      key,
-    ]);
+    operator = await startScrapedOperator(mixed, must, operatorMetrics);
     mixed.startProxy(['--metrics-bind-address', proxyMetrics, '--max-long-running-requests', '3']);
     ({ query, firing } = startPrometheus(mixed.plane, {
       program: prometheus,

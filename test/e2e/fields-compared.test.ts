@@ -1,11 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { ensureControlPlane } from '../../lab/build/build-control-plane.ts';
-import { type MixedPlane, repository, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
+import { type MixedPlane, repository } from '../../lab/plane/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
-import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
-import { createWireClient, type WireAnswer, type WireClient } from '../support/wire-client.ts';
+import { type FieldsPlane, startFieldsPlane } from '../support/fields-plane.ts';
+import type { WireAnswer, WireClient } from '../support/wire-client.ts';
 
 interface Deployment {
   readonly metadata: { readonly name: string };
@@ -65,16 +64,15 @@ const writes: Readonly<Record<string, Write>> = {
 
 describe('fields behind a load balancer, behind Kubernetes’ own Mixed Version Proxy, and through the proxy', function () {
   this.timeout(600_000);
+  let plane: FieldsPlane;
   let mixed: MixedPlane;
   let ways: readonly Way[];
 
   before(async () => {
-    const log = (message: string) => void process.stdout.write(`      … ${message}\n`);
-    await ensureControlPlane({ versions: ['1.36', '1.35'], log });
     const old = { version: '1.35' as const };
     const young = { version: '1.36' as const, runtimeConfig: 'scheduling.k8s.io/v1alpha2=true' };
     const gate = '--feature-gates=GenericWorkload=true';
-    mixed = await startMixedPlane({
+    plane = await startFieldsPlane({
       servers: [
         { name: 'old-1', ...old },
         { name: 'new-1', ...young, flags: [gate] },
@@ -83,33 +81,24 @@ describe('fields behind a load balancer, behind Kubernetes’ own Mixed Version 
         { name: 'new-2', ...young, peerCa: true, flags: [gate] },
       ],
       home: 'old-1',
-      log,
     });
-    const ca = readFileSync(mixed.plane.caFile, 'utf8');
-    const client = (url: string) => createWireClient({ url, ca, token: mixed.plane.tokens.admin });
-    const clientOf = (name: string) => client(mixed.plane.server(name).url);
+    mixed = plane.mixed;
+    const { clientOf } = plane;
     ways = [
       { name: 'load balancer', prefix: 'lb', behind: ['old-1', 'new-1'].map(clientOf) },
       { name: 'Mixed Version Proxy', prefix: 'mvp', behind: ['old-2', 'new-2'].map(clientOf) },
-      { name: 'PeerDiscovery', prefix: 'own', behind: [client(mixed.proxyUrl)] },
+      { name: 'PeerDiscovery', prefix: 'own', behind: [plane.proxy] },
     ];
-    mixed.startOperator();
-    mixed.startProxy();
     await waitUntil(
       'all schemas to be compared',
       async () => {
-        const { stdout } = await mixed.kubectl('old-1', ['get', 'peerdiscovery', 'cluster', '-o', 'json']);
-        const { status } = JSON.parse(stdout) as PeerDiscovery;
-        const row = status?.fieldDifferences?.find(({ resource }) => resource === 'deployments');
+        const row = await plane.differencesOf('deployments', 'old-1');
         return row?.basis === 'Schemas' && row.writers.length === 2;
       },
       { boundMs: 120_000, seen: () => mixed.plane.logTails(10) },
     );
   });
-  after(async () => {
-    for (const client of ways?.flatMap(({ behind }) => behind) ?? []) client.close();
-    await mixed?.stop();
-  });
+  after(() => plane?.stop());
 
   /** Takes the servers of a path in turn, starting with the first one. */
   function inTurn(behind: readonly WireClient[]): () => WireClient {

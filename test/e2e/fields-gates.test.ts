@@ -1,11 +1,10 @@
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { ensureControlPlane } from '../../lab/build/build-control-plane.ts';
 import { type MixedPlane, repository, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
-import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
-import { createWireClient, type WireAnswer, type WireClient } from '../support/wire-client.ts';
+import { type FieldsPlane, startFieldsPlane } from '../support/fields-plane.ts';
+import type { WireAnswer, WireClient } from '../support/wire-client.ts';
 
 interface Pod {
   readonly metadata: { readonly name: string };
@@ -28,14 +27,13 @@ const pod = (name: string) =>
 
 describe('fields whose gate is off in the version that a server emulates', function () {
   this.timeout(600_000);
+  let plane: FieldsPlane;
   let mixed: MixedPlane;
   let proxy: WireClient;
   let old: WireClient;
 
   before(async () => {
-    const log = (message: string) => void process.stdout.write(`      … ${message}\n`);
-    await ensureControlPlane({ versions: ['1.36'], log });
-    mixed = await startMixedPlane({
+    plane = await startFieldsPlane({
       servers: [
         {
           name: 'old-1',
@@ -46,21 +44,12 @@ describe('fields whose gate is off in the version that a server emulates', funct
         { name: 'new-1', version: '1.36', flags: ['--disable-admission-plugins=ServiceAccount'] },
       ],
       home: 'old-1',
-      log,
     });
-    const ca = readFileSync(mixed.plane.caFile, 'utf8');
-    const client = (url: string) => createWireClient({ url, ca, token: mixed.plane.tokens.admin });
-    proxy = client(mixed.proxyUrl);
-    old = client(mixed.plane.server('old-1').url);
-    mixed.startOperator();
-    mixed.startProxy();
+    ({ mixed, proxy } = plane);
+    old = plane.clientOf('old-1');
     await waitUntil(
       'all schemas to be compared',
-      async () => {
-        const { stdout } = await mixed.kubectl('old-1', ['get', 'peerdiscovery', 'cluster', '-o', 'json']);
-        const rows = (JSON.parse(stdout) as PeerDiscovery).status?.fieldDifferences ?? [];
-        return rows.some(({ resource, basis }) => resource === 'pods' && basis === 'Schemas');
-      },
+      async () => (await plane.differencesOf('pods', 'old-1'))?.basis === 'Schemas',
       { boundMs: 60_000 },
     );
     await waitUntil(
@@ -72,10 +61,7 @@ describe('fields whose gate is off in the version that a server emulates', funct
       },
     );
   });
-  after(async () => {
-    for (const client of [proxy, old]) client?.close();
-    await mixed?.stop();
-  });
+  after(() => plane?.stop());
 
   const create = (client: WireClient, name: string, query = '') =>
     client.http1({ method: 'POST', path: `${pods}${query}`, headers: json, body: pod(name) });

@@ -1,12 +1,11 @@
-import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { ensureControlPlane, isBuilt } from '../../lab/build/build-control-plane.ts';
+import { isBuilt } from '../../lab/build/build-control-plane.ts';
 import { deploymentWith, newFields, updateStatusOfDeployment } from '../../lab/demo/demo-fields.ts';
 import { createNarrator } from '../../lab/demo/narrator.ts';
-import { type MixedPlane, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
+import type { MixedPlane } from '../../lab/plane/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
-import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
-import { createWireClient, type WireClient } from '../support/wire-client.ts';
+import { type FieldsPlane, startFieldsPlane } from '../support/fields-plane.ts';
+import type { WireClient } from '../support/wire-client.ts';
 
 const deployments = '/apis/apps/v1/namespaces/default/deployments';
 const fields = newFields['1.33'];
@@ -14,6 +13,7 @@ const narrator = createNarrator({ write: () => {}, colours: false });
 
 describe('fields of 1.36 beside a real 1.33', function () {
   this.timeout(600_000);
+  let plane: FieldsPlane;
   let mixed: MixedPlane;
   let proxy: WireClient;
 
@@ -23,36 +23,23 @@ describe('fields of 1.36 beside a real 1.33', function () {
       process.stdout.write('      … skipped: `make controlplane VERSIONS=1.33` builds a real 1.33 for this\n');
       return this.skip();
     }
-    const log = (message: string) => void process.stdout.write(`      … ${message}\n`);
-    await ensureControlPlane({ versions: ['1.36', '1.33'], log });
-    mixed = await startMixedPlane({
+    plane = await startFieldsPlane({
       servers: [
         { name: 'old-1', version: '1.33' },
         { name: 'new-1', version: '1.36' },
       ],
       home: 'old-1',
-      log,
     });
-    const ca = readFileSync(mixed.plane.caFile, 'utf8');
-    proxy = createWireClient({ url: mixed.proxyUrl, ca, token: mixed.plane.tokens.admin });
-    mixed.startOperator();
-    mixed.startProxy();
+    ({ mixed, proxy } = plane);
     await waitUntil(
       'all schemas to be compared',
-      async () => (await rowOfDeployments())?.basis === 'Schemas' && (await kept('probe', '?dryRun=All')),
+      async () =>
+        (await plane.differencesOf('deployments', 'old-1'))?.basis === 'Schemas' &&
+        (await kept('probe', '?dryRun=All')),
       { boundMs: 120_000, seen: () => mixed.plane.logTails(10) },
     );
   });
-  after(async () => {
-    proxy?.close();
-    await mixed?.stop();
-  });
-
-  async function rowOfDeployments() {
-    const { stdout } = await mixed.kubectl('old-1', ['get', 'peerdiscovery', 'cluster', '-o', 'json']);
-    const rows = (JSON.parse(stdout) as PeerDiscovery).status?.fieldDifferences;
-    return rows?.find(({ resource }) => resource === 'deployments');
-  }
+  after(() => plane?.stop());
 
   /** Creates a Deployment through the proxy. Returns whether the answer has its new fields. */
   async function kept(name: string, query = ''): Promise<boolean> {
@@ -74,7 +61,7 @@ describe('fields of 1.36 beside a real 1.33', function () {
   });
 
   it('are listed in the status', async () => {
-    const row = await rowOfDeployments();
+    const row = await plane.differencesOf('deployments', 'old-1');
     expect(row?.writers).to.have.length(1);
     const named = row?.appearing?.paths.join(' ');
     expect(named).to.contain('spec.template.spec.hostnameOverride').and.contain('restartPolicyRules');

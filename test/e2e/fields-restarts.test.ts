@@ -1,10 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { ensureControlPlane } from '../../lab/build/build-control-plane.ts';
-import { type MixedPlane, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
+import type { MixedPlane } from '../../lab/plane/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
-import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
-import { createWireClient, type WireClient } from '../support/wire-client.ts';
+import { type FieldsPlane, startFieldsPlane } from '../support/fields-plane.ts';
+import type { WireClient } from '../support/wire-client.ts';
 
 interface Deployment {
   readonly metadata: { readonly name: string };
@@ -29,18 +27,17 @@ const deployment = (name: string) => ({
 
 describe('fields while every server is restarted in turn', function () {
   this.timeout(900_000);
+  let plane: FieldsPlane;
   let mixed: MixedPlane;
   let proxy: WireClient;
 
   before(async () => {
-    const log = (message: string) => void process.stdout.write(`      … ${message}\n`);
-    await ensureControlPlane({ versions: ['1.36', '1.35'], log });
     const young = {
       version: '1.36' as const,
       runtimeConfig: 'scheduling.k8s.io/v1alpha2=true',
       flags: ['--feature-gates=GenericWorkload=true'],
     };
-    mixed = await startMixedPlane({
+    plane = await startFieldsPlane({
       servers: [
         { name: 'old-1', version: '1.35' },
         { name: 'old-2', version: '1.35' },
@@ -48,25 +45,17 @@ describe('fields while every server is restarted in turn', function () {
         { name: 'new-2', ...young },
       ],
       home: 'old-1',
-      log,
     });
-    const ca = readFileSync(mixed.plane.caFile, 'utf8');
-    proxy = createWireClient({ url: mixed.proxyUrl, ca, token: mixed.plane.tokens.admin });
-    mixed.startOperator();
-    mixed.startProxy();
+    ({ mixed, proxy } = plane);
     await allReady();
   });
-  after(async () => {
-    proxy?.close();
-    await mixed?.stop();
-  });
+  after(() => plane?.stop());
 
   async function allReady(): Promise<void> {
     await waitUntil(
       'four ready servers, compared by their schemas',
       async () => {
-        const { stdout } = await mixed.kubectl('old-2', ['get', 'peerdiscovery', 'cluster', '-o', 'json']);
-        const { status } = JSON.parse(stdout) as PeerDiscovery;
+        const status = await plane.status('old-2');
         const row = status?.fieldDifferences?.find(({ resource }) => resource === 'deployments');
         return status?.peerCounts?.ready === 4 && row?.basis === 'Schemas' && row.writers.length === 2;
       },

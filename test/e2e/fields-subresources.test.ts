@@ -1,9 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { ensureControlPlane } from '../../lab/build/build-control-plane.ts';
-import { type MixedPlane, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
+import type { MixedPlane } from '../../lab/plane/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
-import { createWireClient, type WireClient } from '../support/wire-client.ts';
+import { type FieldsPlane, startFieldsPlane } from '../support/fields-plane.ts';
+import type { WireClient } from '../support/wire-client.ts';
 
 interface Pod {
   readonly metadata: { readonly deletionTimestamp?: string };
@@ -28,16 +27,15 @@ const binding = (name: string) => ({
 
 describe('fields of an object that is written through another kind', function () {
   this.timeout(600_000);
+  let plane: FieldsPlane;
   let mixed: MixedPlane;
   let proxy: WireClient;
   let old: WireClient;
   let young: WireClient;
 
   before(async () => {
-    const log = (message: string) => void process.stdout.write(`      … ${message}\n`);
-    await ensureControlPlane({ versions: ['1.36', '1.35'], log });
     const withoutAccounts = '--disable-admission-plugins=ServiceAccount';
-    mixed = await startMixedPlane({
+    plane = await startFieldsPlane({
       servers: [
         { name: 'old-1', version: '1.35', flags: [withoutAccounts] },
         {
@@ -46,14 +44,9 @@ describe('fields of an object that is written through another kind', function ()
         },
       ],
       home: 'old-1',
-      log,
     });
-    const ca = readFileSync(mixed.plane.caFile, 'utf8');
-    const client = (url: string) => createWireClient({ url, ca, token: mixed.plane.tokens.admin });
-    proxy = client(mixed.proxyUrl);
-    [old, young] = [client(mixed.plane.server('old-1').url), client(mixed.plane.server('new-1').url)];
-    mixed.startOperator();
-    mixed.startProxy();
+    ({ mixed, proxy } = plane);
+    [old, young] = [plane.clientOf('old-1'), plane.clientOf('new-1')];
     await waitUntil(
       'the proxy to route writes of Pods',
       async () => {
@@ -63,10 +56,7 @@ describe('fields of an object that is written through another kind', function ()
       { boundMs: 60_000, seen: () => mixed.plane.logTails(10) },
     );
   });
-  after(async () => {
-    for (const client of [proxy, old, young]) client?.close();
-    await mixed?.stop();
-  });
+  after(() => plane?.stop());
 
   const post = (client: WireClient, path: string, body: object) =>
     client.http1({ method: 'POST', path: `${namespace}${path}`, headers: json, body: JSON.stringify(body) });

@@ -1,11 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { ensureControlPlane } from '../../lab/build/build-control-plane.ts';
 import type { Software } from '../../lab/plane/control-plane.ts';
-import { type MixedPlane, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
+import type { MixedPlane } from '../../lab/plane/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
-import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
-import { createWireClient, type WireAnswer, type WireClient } from '../support/wire-client.ts';
+import { type FieldsPlane, startFieldsPlane } from '../support/fields-plane.ts';
+import type { WireAnswer, WireClient } from '../support/wire-client.ts';
 
 interface Deployment {
   readonly metadata: { readonly name: string };
@@ -81,36 +79,27 @@ function writesOf(path: string, name: string, turn: number, stored: Deployment |
 
 describe('fields while servers change their versions at their addresses', function () {
   this.timeout(900_000);
+  let plane: FieldsPlane;
   let mixed: MixedPlane;
   let proxy: WireClient;
 
   before(async () => {
-    const log = (message: string) => void process.stdout.write(`      … ${message}\n`);
-    await ensureControlPlane({ versions: ['1.36', '1.35'], log });
-    mixed = await startMixedPlane({
+    plane = await startFieldsPlane({
       servers: ['a', 'b', 'c'].map((name) => ({ name, ...old })),
       home: 'a',
-      log,
+      later: ['1.36'],
     });
-    const ca = readFileSync(mixed.plane.caFile, 'utf8');
-    proxy = createWireClient({ url: mixed.proxyUrl, ca, token: mixed.plane.tokens.admin });
-    mixed.startOperator();
-    mixed.startProxy();
+    ({ mixed, proxy } = plane);
     await ready(0);
   });
-  after(async () => {
-    proxy?.close();
-    await mixed?.stop();
-  });
+  after(() => plane?.stop());
 
   /** Waits until three servers are ready, this many of them new, and fields have been compared. */
   async function ready(news: number): Promise<void> {
     await waitUntil(
       `three ready servers, ${news} of them new`,
       async () => {
-        const { stdout } = await mixed.kubectl('proxy', ['get', 'peerdiscovery', 'cluster', '-o', 'json']);
-        if (stdout === '') return false;
-        const { status } = JSON.parse(stdout) as PeerDiscovery;
+        const status = await plane.status('proxy');
         const row = status?.fieldDifferences?.find(({ resource }) => resource === 'deployments');
         const compared =
           news === 0 || news === 3 ? row === undefined : row?.basis === 'Schemas' && row.writers.length === news;

@@ -1,10 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { ensureControlPlane } from '../../lab/build/build-control-plane.ts';
-import { type MixedPlane, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
+import type { MixedPlane } from '../../lab/plane/mixed-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import type { PeerDiscovery } from '../../src/api/peer-discovery.ts';
-import { createWireClient, type WireAnswer, type WireClient } from '../support/wire-client.ts';
+import { type FieldsPlane, startFieldsPlane } from '../support/fields-plane.ts';
+import type { WireAnswer, WireClient } from '../support/wire-client.ts';
 
 interface Deployment {
   readonly metadata: { readonly name: string; readonly resourceVersion: string; readonly labels?: object };
@@ -45,15 +44,14 @@ const status = JSON.stringify({ status: { observedGeneration: 7 } });
 
 describe('fields that only one version knows', function () {
   this.timeout(600_000);
+  let plane: FieldsPlane;
   let mixed: MixedPlane;
   let proxy: WireClient;
   let old: WireClient;
   let young: WireClient;
 
   before(async () => {
-    const log = (message: string) => void process.stdout.write(`      … ${message}\n`);
-    await ensureControlPlane({ versions: ['1.36', '1.35'], log });
-    mixed = await startMixedPlane({
+    plane = await startFieldsPlane({
       servers: [
         { name: 'old-1', version: '1.35' },
         {
@@ -64,24 +62,16 @@ describe('fields that only one version knows', function () {
         },
       ],
       home: 'old-1',
-      log,
     });
-    const ca = readFileSync(mixed.plane.caFile, 'utf8');
-    const client = (url: string) => createWireClient({ url, ca, token: mixed.plane.tokens.admin });
-    proxy = client(mixed.proxyUrl);
-    [old, young] = [client(mixed.plane.server('old-1').url), client(mixed.plane.server('new-1').url)];
-    mixed.startOperator();
-    mixed.startProxy();
+    ({ mixed, proxy } = plane);
+    [old, young] = [plane.clientOf('old-1'), plane.clientOf('new-1')];
     await comparedBy('Schemas');
     await waitUntil(
       'the proxy to route writes',
       async () => (await home('POST', `${deployments}?dryRun=All`)) === 'new-1',
     );
   });
-  after(async () => {
-    for (const client of [proxy, old, young]) client?.close();
-    await mixed?.stop();
-  });
+  after(() => plane?.stop());
 
   async function found(): Promise<PeerDiscovery> {
     return JSON.parse((await mixed.kubectl('old-1', ['get', 'peerdiscovery', 'cluster', '-o', 'json'])).stdout);

@@ -1,8 +1,9 @@
+import type { ChildProcess } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
 import type { ControlPlane } from '../../lab/plane/control-plane.ts';
-import { repository } from '../../lab/plane/mixed-plane.ts';
+import { type MixedPlane, repository } from '../../lab/plane/mixed-plane.ts';
 
 export interface AlertRule {
   readonly alert: string;
@@ -89,4 +90,18 @@ export function startPrometheus(plane: ControlPlane, { program, folder, targets 
       return alerts.filter(({ state }) => state === 'firing').map(({ labels }) => labels.alertname);
     },
   };
+}
+
+/** Starts the operator with its metrics at this address, for user `reader`, as server `operator-metrics`. */
+export async function startScrapedOperator(
+  mixed: MixedPlane,
+  kubectl: (args: readonly string[]) => Promise<unknown>,
+  address: string,
+): Promise<ChildProcess> {
+  await kubectl(['apply', '-f', join(repository, 'config/monitoring/rbac.yaml')]);
+  const role = '--clusterrole=peerdiscovery-metrics-reader';
+  await kubectl(['create', 'clusterrolebinding', 'scraper', role, '--user=reader']);
+  const { cert, key } = mixed.plane.issueServingCert('operator-metrics', ['operator-metrics'], []);
+  const tls = ['--tls-cert-file', cert, '--tls-private-key-file', key];
+  return mixed.startOperator(['--metrics-bind-address', address, ...tls]);
 }
