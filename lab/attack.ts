@@ -5,7 +5,7 @@ import { attacks } from './attack/attacks.ts';
 import { type AttackOutcome, measureAttack } from './attack/measure-attack.ts';
 import { describeOutcome, judgeAttacks, writeAttackReport } from './attack/report.ts';
 import { chartLimitBytes, startAttackScene } from './attack/start-scene.ts';
-import { repository } from './plane/mixed-plane.ts';
+import { repository } from './repository.ts';
 
 const usage = `Attacks a proxy in front of real kube-apiservers without a credential, while other clients use it.
 

@@ -11,7 +11,7 @@ import { createAnswerTally, type FaultOutcome, writeChaosReport } from './chaos/
 import { type Fault, kindOf, must, programs, type Scene } from './chaos/scene.ts';
 import { slowDown } from './chaos/slow-down.ts';
 import { openStage, proxies, recover } from './chaos/stage.ts';
-import { repository } from './plane/mixed-plane.ts';
+import { repository } from './repository.ts';
 import { seededRandom } from './seeded-random.ts';
 
 const usage = `Injects faults into a real control plane under load, and judges every answer.

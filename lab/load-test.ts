@@ -11,7 +11,7 @@ import { type LoadClient, startLoadClient } from './load/load-client.ts';
 import type { MixedTally } from './load/mixed-load.ts';
 import { type Cycle, describeCycle, judgeLoad, type Run, type Sample, writeLoadReport } from './load/report.ts';
 import { inspectorPort, startLoadScene } from './load/start-scene.ts';
-import { repository } from './plane/mixed-plane.ts';
+import { repository } from './repository.ts';
 
 const usage = `Loads a proxy in front of real kube-apiservers to its limit, and looks for lost requests and growing memory.
 

@@ -9,7 +9,7 @@ import { startLoad } from './chaos/load.ts';
 import { createAnswerTally } from './chaos/report.ts';
 import { must, type Program, pause, programs, type Scene } from './chaos/scene.ts';
 import { openStage, proxies, recover } from './chaos/stage.ts';
-import { repository } from './plane/mixed-plane.ts';
+import { repository } from './repository.ts';
 import { seededRandom } from './seeded-random.ts';
 
 const usage = `Runs a control plane under load and change, and looks for growing memory and descriptors.

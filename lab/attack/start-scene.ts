@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ensureControlPlane } from '../build/build-control-plane.ts';
-import { type MixedPlane, type RunProxyAs, repository, startMixedPlane } from '../plane/mixed-plane.ts';
+import { type MixedPlane, type RunProxyAs, startMixedPlane } from '../plane/mixed-plane.ts';
+import { repository } from '../repository.ts';
 import { waitUntil } from '../wait-until.ts';
 import type { AttackScene } from './measure-attack.ts';
 

@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { issue, makeAuthority } from '../plane/certificates.ts';
 import { startControlPlane } from '../plane/control-plane.ts';
-import { repository } from '../plane/mixed-plane.ts';
+import { repository } from '../repository.ts';
 import { waitUntil } from '../wait-until.ts';
 import type { FrontSetting, Listening } from './fronts.ts';
 import { fixedPaths, startBackEnd, startHaproxy, startNginx, startOurs, startRouting } from './fronts.ts';

@@ -2,7 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type MixedPlane, type MixedPlaneOptions, repository, startMixedPlane } from '../plane/mixed-plane.ts';
+import { type MixedPlane, type MixedPlaneOptions, startMixedPlane } from '../plane/mixed-plane.ts';
+import { repository } from '../repository.ts';
 
 const pages = join(repository, 'docs', 'benchmarks');
 

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { repository } from '../plane/mixed-plane.ts';
+import { repository } from '../repository.ts';
 
 /** Builds the product as it is shipped, in plain JavaScript, where the lab's own runs TypeScript; gives the program. */
 export function buildProduct(): string {

@@ -1,10 +1,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { repository } from '../repository.ts';
 import { waitUntil } from '../wait-until.ts';
 import type { Machine } from './machine.ts';
-
-const repository = fileURLToPath(new URL('../..', import.meta.url));
 
 /** Loads an archive of images into the machine's containerd. */
 export async function loadImages(machine: Machine, archives: readonly string[]): Promise<void> {
@@ -20,7 +18,7 @@ export async function installProduct(machine: Machine): Promise<void> {
   const folder = join(machine.folder, 'deploy');
   mkdirSync(folder);
   const link = join(machine.folder, 'peerdiscovery');
-  await machine.must(['ln', '-s', repository.replace(/\/$/, ''), link]);
+  await machine.must(['ln', '-s', repository, link]);
   writeFileSync(
     join(folder, 'kustomization.yaml'),
     [

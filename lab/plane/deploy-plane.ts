@@ -1,18 +1,15 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { buildRootfs, entrypoint } from '../../scripts/build-rootfs.ts';
 import { createApiClient } from '../../src/adapters/kubernetes/api-client.ts';
 import { loadKubeConfig } from '../../src/adapters/kubernetes/connect-cluster.ts';
 import { createLog } from '../../src/adapters/logging/create-log.ts';
 import { readEnvironment } from '../../src/flags/environment.ts';
 import { ensureControlPlane } from '../build/build-control-plane.ts';
+import { repository } from '../repository.ts';
 import { type ControlPlane, type Outcome, startControlPlane } from './control-plane.ts';
 import { type NodeAgent, startNodeAgent } from './node-agent.ts';
-
-/** The root of the repository. */
-export const repository = fileURLToPath(new URL('../..', import.meta.url));
 
 /** One request to a kube-apiserver, from its audit log. */
 export interface AuditEvent {

@@ -1,11 +1,9 @@
 import type { ChildProcess } from 'node:child_process';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import type { Minor } from '../build/build-control-plane.ts';
+import { repository } from '../repository.ts';
 import { type ControlPlane, type Outcome, type ServerOptions, startControlPlane } from './control-plane.ts';
 
-/** The root of the repository. */
-export const repository = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const program = join(repository, 'src', 'bin', 'peerdiscovery.ts');
 const pluginProgram = join(repository, 'src', 'bin', 'kubectl-peerdiscovery.ts');
 

@@ -4,7 +4,7 @@ import type { V1PodSpec } from '@kubernetes/client-node';
 import { expect } from 'chai';
 import { parseAllDocuments } from 'yaml';
 import { ensureHelm } from '../../lab/build/build-go-tool.ts';
-import { repository } from '../../lab/plane/deploy-plane.ts';
+import { repository } from '../../lab/repository.ts';
 
 interface Metadata {
   readonly name: string;

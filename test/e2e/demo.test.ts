@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { buildControlPlane } from '../../lab/build/build-control-plane.ts';
-import { repository } from '../../lab/plane/deploy-plane.ts';
+import { repository } from '../../lab/repository.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { chaptersOf, commandsForReadme, drawTerminal, pictures, withoutTimes } from '../../scripts/draw-terminal.ts';
 import { commandBlock } from '../support/guide-commands.ts';

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { type MixedPlane, repository } from '../../lab/plane/mixed-plane.ts';
+import type { MixedPlane } from '../../lab/plane/mixed-plane.ts';
+import { repository } from '../../lab/repository.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { type FieldsPlane, startFieldsPlane } from '../support/fields-plane.ts';
 import type { WireAnswer, WireClient } from '../support/wire-client.ts';

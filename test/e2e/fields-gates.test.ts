@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { ensureControlPlane } from '../../lab/build/build-control-plane.ts';
-import { type MixedPlane, repository, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
+import { type MixedPlane, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
+import { repository } from '../../lab/repository.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { type FieldsPlane, startFieldsPlane } from '../support/fields-plane.ts';
 import type { WireAnswer, WireClient } from '../support/wire-client.ts';

@@ -4,8 +4,8 @@ import { dirname, join } from 'node:path';
 import { expect } from 'chai';
 import { parse, stringify } from 'yaml';
 import { ensureControlPlane } from '../../lab/build/build-control-plane.ts';
-import { repository } from '../../lab/plane/deploy-plane.ts';
 import { type MixedPlane, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
+import { repository } from '../../lab/repository.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { commandBlock } from '../support/guide-commands.ts';
 

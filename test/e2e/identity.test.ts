@@ -7,7 +7,8 @@ import { expect } from 'chai';
 import { ensureControlPlane } from '../../lab/build/build-control-plane.ts';
 import type { KeyPair } from '../../lab/plane/certificates.ts';
 import { startFakePod } from '../../lab/plane/fake-pod.ts';
-import { type MixedPlane, repository, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
+import { type MixedPlane, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
+import { repository } from '../../lab/repository.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { createWireClient } from '../support/wire-client.ts';
 

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { parse } from 'yaml';
-import { repository } from '../../lab/plane/deploy-plane.ts';
+import { repository } from '../../lab/repository.ts';
 import { buildPlugin } from '../../scripts/build-plugin.ts';
 import { entrypoint, packPackage } from '../../scripts/build-rootfs.ts';
 import { generateKrew } from '../../scripts/generate-krew.ts';

@@ -3,7 +3,8 @@ import { expect } from 'chai';
 import type { Browser, Page } from 'playwright-core';
 import { parse } from 'yaml';
 import { ensureControlPlane } from '../../lab/build/build-control-plane.ts';
-import { type MixedPlane, repository, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
+import { type MixedPlane, startMixedPlane } from '../../lab/plane/mixed-plane.ts';
+import { repository } from '../../lab/repository.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { openBrowser, requireBrowser } from '../support/open-browser.ts';
 

@@ -6,7 +6,8 @@ import { expect } from 'chai';
 import { ensureHelm } from '../../lab/build/build-go-tool.ts';
 import { certManagerDefinitions, ensureModuleFiles } from '../../lab/others/module-files.ts';
 import { ensureCertManager } from '../../lab/others/programs.ts';
-import { type DeployPlane, repository, startDeployPlane } from '../../lab/plane/deploy-plane.ts';
+import { type DeployPlane, startDeployPlane } from '../../lab/plane/deploy-plane.ts';
+import { repository } from '../../lab/repository.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { commandBlock } from '../support/guide-commands.ts';
 

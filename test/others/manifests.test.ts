@@ -8,7 +8,7 @@ import { ensureControlPlane } from '../../lab/build/build-control-plane.ts';
 import { ensureHelm } from '../../lab/build/build-go-tool.ts';
 import { ensureModuleFiles, openApiOf, releases } from '../../lab/others/module-files.ts';
 import { type ApiObject, createValidator } from '../../lab/others/validate-object.ts';
-import { repository } from '../../lab/plane/deploy-plane.ts';
+import { repository } from '../../lab/repository.ts';
 
 const overlays = ['observe-only', 'routing', 'high-availability', 'control-plane'] as const;
 const issuers = ['self-issued', 'cert-manager'] as const;

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { repository } from '../../lab/plane/deploy-plane.ts';
+import { repository } from '../../lab/repository.ts';
 import { documentationUrl, pageAt } from '../../src/domain/documentation-url.ts';
 import { operatorUsage, parseOperatorFlags } from '../../src/flags/operator-flags.ts';
 import { parseProxyFlags, proxyUsage } from '../../src/flags/proxy-flags.ts';

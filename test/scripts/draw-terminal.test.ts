@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { repository } from '../../lab/plane/deploy-plane.ts';
+import { repository } from '../../lab/repository.ts';
 import {
   chaptersOf,
   commandsForReadme,

@@ -2,7 +2,8 @@ import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { type GitServer, serveGit } from '../../lab/others/git-server.ts';
-import { type DeployPlane, repository } from '../../lab/plane/deploy-plane.ts';
+import type { DeployPlane } from '../../lab/plane/deploy-plane.ts';
+import { repository } from '../../lab/repository.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 
 const system = 'peerdiscovery-system';

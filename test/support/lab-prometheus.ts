@@ -3,7 +3,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
 import type { ControlPlane } from '../../lab/plane/control-plane.ts';
-import { type MixedPlane, repository } from '../../lab/plane/mixed-plane.ts';
+import type { MixedPlane } from '../../lab/plane/mixed-plane.ts';
+import { repository } from '../../lab/repository.ts';
 
 export interface AlertRule {
   readonly alert: string;
