@@ -51,7 +51,8 @@ export function writeLifeReport(records: readonly LifeRecord[]): string {
     '',
     '## What the operator reported',
     '',
-    'Each server is checked every second, so the times are exact to about a second.',
+    'Each server is checked every second, so the times are exact to about a second. If an event restarts one server after another,',
+    'the time of `Converged` includes the full recovery between them.',
     '',
     '| Event | `Converged` was `True` between the first server’s stop and the last one’s return | Longest time between two confirmations of the table |',
     '|---|---|---|',
@@ -74,6 +75,7 @@ export function writeLifeReport(records: readonly LifeRecord[]): string {
     '- A write creates a ConfigMap whose name the server chooses. Its label allows the count at the end. Each endpoint has a watch.',
     '- The cluster has recovered when five checks in a row find that every server answers `/readyz`, every Node and every Pod of PeerDiscovery is Ready, and the PeerDiscovery is Ready and Converged. The time runs from the end of the event’s last action.',
     `- Unanswered requests to the endpoints of a machine without power do not count, nor do refused connections to a proxy that is being replaced, for at most ${refusedBoundMs / 1_000} s. Answers from these endpoints count.`,
+    `- An answer after more than ${seconds(answerBoundMs)} counts as none, except through a proxy at a moment when a server that is on is as late to a direct client.`,
     '- If only the server restarts and its machine stays on, the answers to its direct clients count.',
   ].join('\n')}\n`;
 }
@@ -94,8 +96,20 @@ function tableOf(records: readonly LifeRecord[], side: 'through' | 'straight'): 
   ];
 }
 
-function gapsOf({ refused }: LifeRecord['verdict']): readonly string[] {
-  return refused.map(([way, ms]) => `${way} refused connections for ${(ms / 1_000).toFixed(1)} s.`);
+/** What the tables do not say of an event. */
+function gapsOf({ refused, late, lateAsDirect }: LifeRecord['verdict']): readonly string[] {
+  const bound = seconds(answerBoundMs);
+  return [
+    ...refused.map(([way, ms]) => `${way} refused connections for ${(ms / 1_000).toFixed(1)} s.`),
+    ...(late === 0
+      ? []
+      : [`Of the unanswered requests through proxies, ${late} got an answer after more than ${bound}.`]),
+    ...(lateAsDirect === 0
+      ? []
+      : [
+          `${lateAsDirect} answers through proxies took more than ${bound}, as did the servers’ answers to direct clients at that moment.`,
+        ]),
+  ];
 }
 
 /** Why the recovery from an event may take longer than from others. */

@@ -1,6 +1,15 @@
 import { setTimeout } from 'node:timers/promises';
 import { waitUntil } from '../wait-until.ts';
-import { judge, judgeOperator, type Observations, type OperatorVerdict, type Sample, type Verdict } from './samples.ts';
+import {
+  answerBoundMs,
+  judge,
+  judgeOperator,
+  type Observations,
+  type OperatorVerdict,
+  outcomeOf,
+  type Sample,
+  type Verdict,
+} from './samples.ts';
 
 /** A period in which an endpoint was unreachable because its machine or proxy was off. */
 export interface Off {
@@ -73,6 +82,10 @@ export interface LifeVerdict {
   readonly through: Verdict;
   readonly straight: Verdict;
   readonly operator: OperatorVerdict;
+  /** Of the unanswered requests through proxies, those that got an answer later. */
+  readonly late: number;
+  /** The number of answers through proxies that were as late as those of the servers themselves. */
+  readonly lateAsDirect: number;
   /** How long each endpoint refused connections while that was excused, in milliseconds. */
   readonly refused: readonly (readonly [string, number])[];
   /** Requirements that were not met. */
@@ -89,6 +102,9 @@ interface Pace {
   readonly settleMs: number;
 }
 
+const inTime = `within ${answerBoundMs / 1_000} s`;
+/** Answers to requests within this time of each other are compared. */
+const sameTimeMs = 2_000;
 const pace: Pace = { everyMs: 1_000, settleMs: 5_000 };
 /** How long the run waits for full recovery from an event that needs no extra time. */
 const patienceMs = 300_000;
@@ -143,11 +159,18 @@ export async function live({ id, name, does, run }: LifeEvent, health: Health, a
 /** Judges what clients saw from the beginning of an event to its end. */
 export function judgeEvent(event: LivedEvent, { samples, sights, writes }: Seen): LifeVerdict {
   const isIn = ({ startedAt }: { readonly startedAt: number }) => startedAt >= event.from && startedAt < event.to;
+  const own = samples.filter((sample) => isIn(sample) && !isExcused(sample, event.offs));
+  const lateServers = own.filter((sample) => !sample.proxied && isLate(sample));
+  const isLateAsDirect = (sample: Sample) =>
+    sample.proxied &&
+    isLate(sample) &&
+    lateServers.some(({ startedAt }) => Math.abs(startedAt - sample.startedAt) <= sameTimeMs);
   const observed: Observations = {
     // The whole cluster has one version, so a 404 for its new API is always wrong.
-    samples: samples
-      .filter((sample) => isIn(sample) && !isExcused(sample, event.offs))
-      .map((sample) => (sample.kind === 'new' ? { ...sample, kind: 'read' } : sample)),
+    samples: own
+      .map((sample) => (sample.kind === 'new' ? { ...sample, kind: 'read' as const } : sample))
+      // A proxy cannot answer earlier than the servers.
+      .map((sample) => (isLateAsDirect(sample) ? { ...sample, outcome: outcomeOf(sample.status, 0) } : sample)),
     writes: writes.filter(isIn),
     sights: sights.filter(({ at }) => at >= event.from && at < event.to),
     steps: [],
@@ -161,8 +184,8 @@ export function judgeEvent(event: LivedEvent, { samples, sights, writes }: Seen)
     ...refused
       .filter(([, ms]) => ms > refusedBoundMs)
       .map(([way, ms]) => `${way} refused connections for ${(ms / 1_000).toFixed(0)} s`),
-    ...none(through.unansweredReads, 'reads without an answer'),
-    ...none(through.unansweredWrites, 'writes without an answer'),
+    ...none(through.unansweredReads, `reads without an answer ${inTime}`),
+    ...none(through.unansweredWrites, `writes without an answer ${inTime}`),
     ...none(through.refusedUsers, 'requests answered 401 or 403'),
     ...none(through.wrongNotFound, 'wrong 404s'),
     ...none(through.lostWrites, 'confirmed writes lost'),
@@ -170,18 +193,33 @@ export function judgeEvent(event: LivedEvent, { samples, sights, writes }: Seen)
     ...none(through.lostEvents, 'confirmed writes that no watch showed'),
     ...(late > rightBoundMs + event.allowedMs ? [`${(late / 1_000).toFixed(0)} s until full recovery`] : []),
   ];
-  return { through, straight: judge(observed, false), operator: judgeOperator(observed), refused, short };
+  return {
+    through,
+    straight: judge(observed, false),
+    operator: judgeOperator(observed),
+    late: observed.samples.filter((sample) => sample.proxied && isLate(sample)).length,
+    lateAsDirect: own.filter(isLateAsDirect).length,
+    refused,
+    short,
+  };
 }
 
-/** Requests of an event that failed and are not excused. */
+/** True for a request that was answered after the time in which every client should have an answer. */
+function isLate({ outcome, status }: Sample): boolean {
+  return outcome === 'noAnswer' && status !== 0;
+}
+
+/** Requests of an event that failed and are not excused, those through proxies first. */
 export function failedIn(event: LivedEvent, samples: readonly Sample[]): readonly Sample[] {
-  return samples.filter(
-    (sample) =>
-      sample.outcome !== 'ok' &&
-      sample.startedAt >= event.from &&
-      sample.startedAt < event.to &&
-      !isExcused(sample, event.offs),
-  );
+  return samples
+    .filter(
+      (sample) =>
+        sample.outcome !== 'ok' &&
+        sample.startedAt >= event.from &&
+        sample.startedAt < event.to &&
+        !isExcused(sample, event.offs),
+    )
+    .sort((a, b) => Number(b.proxied) - Number(a.proxied));
 }
 
 /** How long each endpoint refused connections while that was excused. */

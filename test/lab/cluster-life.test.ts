@@ -40,13 +40,13 @@ describe('The judge of an event in the life of a cluster', () => {
     const samples = [at(9_999, silent), at(10_000), at(39_999, silent), at(40_000, silent)];
     const { through, short } = judgeEvent(event(), { samples, sights: [], writes: [] });
     expect(through).to.include({ requests: 2, unansweredReads: 1 });
-    expect(short).to.deep.equal(['1 reads without an answer']);
+    expect(short).to.deep.equal(['1 reads without an answer within 5 s']);
   });
 
   it('excuses unanswered requests only at the endpoints of a machine without power', () => {
     const off = { way: 'm1, proxy', from: 12_000, to: 18_000, excuses: 'all' } as const;
     const samples = [at(11_000, silent), at(13_000, silent), at(13_000, { ...silent, way: 'm2, proxy' })];
-    expect(shortOf({ offs: [off] }, samples)).to.deep.equal(['1 reads without an answer']);
+    expect(shortOf({ offs: [off] }, samples)).to.deep.equal(['1 reads without an answer within 5 s']);
   });
 
   it('excuses no wrong answer at the endpoint of a machine without power', () => {
@@ -67,9 +67,24 @@ describe('The judge of an event in the life of a cluster', () => {
     const off = { way: 'm1, proxy', from: 10_000, to: 40_000, excuses: 'refused' } as const;
     const refused = { ...silent, tookMs: 1, error: 'connect ECONNREFUSED 10.10.0.11:7443' };
     const samples = [at(11_000, refused), at(13_000, refused), at(14_000, { ...silent, error: 'read ECONNRESET' })];
-    expect(shortOf({ offs: [off] }, samples)).to.deep.equal(['1 reads without an answer']);
+    expect(shortOf({ offs: [off] }, samples)).to.deep.equal(['1 reads without an answer within 5 s']);
     const { refused: gaps } = judgeEvent(event({ offs: [off] }), { samples, sights: [], writes: [] });
     expect(gaps).to.deep.equal([['m1, proxy', 2_000]]);
+  });
+
+  it('counts a late answer through a proxy, unless the servers were as late to direct clients', () => {
+    const late = { status: 500, outcome: 'noAnswer', tookMs: 7_000, kind: 'write' } as const;
+    const direct = { way: 'm2, server', proxied: false } as const;
+    const verdictOf = (samples: readonly Sample[], about: Partial<LivedEvent> = {}) =>
+      judgeEvent(event(about), { samples, sights: [], writes: [] });
+    const alone = verdictOf([at(11_000, late), at(11_000, direct), at(14_000, { ...late, ...direct })]);
+    expect(alone).to.deep.include({ short: ['1 writes without an answer within 5 s'], late: 1, lateAsDirect: 0 });
+    const both = verdictOf([at(11_000, late), at(12_000, { ...late, ...direct })]);
+    expect(both).to.deep.include({ short: [], late: 0, lateAsDirect: 1 });
+    expect(both.through).to.include({ unansweredWrites: 0, other: 1 });
+    const off = { way: 'm2, server', from: 10_000, to: 40_000, excuses: 'all' } as const;
+    expect(verdictOf([at(11_000, late), at(12_000, { ...late, ...direct })], { offs: [off] }).late).to.equal(1);
+    expect(verdictOf([at(11_000, silent), at(12_000, { ...late, ...direct })])).to.include({ lateAsDirect: 0 });
   });
 
   it('names a proxy that refuses connections for too long', () => {
@@ -88,11 +103,12 @@ describe('The judge of an event in the life of a cluster', () => {
     expect(shortOf({ rightAt: 450_000, allowedMs: 300_000 }, [])).to.deep.equal(['430 s until full recovery']);
   });
 
-  it('lists failed requests of the event that are not excused', () => {
+  it('lists failed requests of the event that are not excused, those through proxies first', () => {
     const off = { way: 'm1, proxy', from: 12_000, to: 18_000, excuses: 'all' } as const;
     const unavailable = at(14_000, { status: 503, outcome: 'unavailable' });
-    const samples = [at(9_000, silent), at(11_000), at(13_000, silent), unavailable];
-    expect(failedIn(event({ offs: [off] }), samples)).to.deep.equal([unavailable]);
+    const direct = at(10_500, { way: 'm1, server', proxied: false, ...silent });
+    const samples = [at(9_000, silent), direct, at(11_000), at(13_000, silent), unavailable];
+    expect(failedIn(event({ offs: [off] }), samples)).to.deep.equal([unavailable, direct]);
   });
 });
 
