@@ -114,7 +114,7 @@ attack: install ## Attack a proxy before real servers without a credential, whil
 	biome format --write docs/benchmarks >/dev/null; exit $$status
 
 .PHONY: load-test
-load-test: install ## Load a proxy before real servers until it has no more to give (ARGS="--minutes N --quick --seed N")
+load-test: install ## Load a proxy before real servers until it has no more to give (ARGS="--minutes N --quick --fill --seed N")
 	@status=0; node lab/enter-netns.ts -- node lab/load-test.ts $(ARGS) || status=$$?; \
 	biome format --write docs/benchmarks >/dev/null; exit $$status
 

@@ -2,8 +2,10 @@ import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { attacks } from './attack/attacks.ts';
+import { doorAttacks } from './attack/door-attacks.ts';
 import { type AttackOutcome, measureAttack } from './attack/measure-attack.ts';
-import { describeOutcome, judgeAttacks, writeAttackReport } from './attack/report.ts';
+import { type DoorOutcome, measureDoorAttack } from './attack/measure-door-attack.ts';
+import { describeDoorOutcome, describeOutcome, judgeAttacks, writeAttackReport } from './attack/report.ts';
 import { chartLimitBytes, startAttackScene } from './attack/start-scene.ts';
 import { repository } from './repository.ts';
 
@@ -26,8 +28,9 @@ async function main(): Promise<void> {
     },
   });
   const seconds = Number(values.seconds);
-  const chosen = Object.keys(attacks).filter((name) => new RegExp(values.attack).test(name));
-  if (values.help || !(seconds > 0) || chosen.length === 0) {
+  const choose = (all: object) => Object.keys(all).filter((name) => new RegExp(values.attack).test(name));
+  const [chosen, chosenDoors] = [choose(attacks), choose(doorAttacks)];
+  if (values.help || !(seconds > 0) || chosen.length + chosenDoors.length === 0) {
     process.stderr.write(usage);
     process.exitCode = values.help ? 0 : 2;
     return;
@@ -35,11 +38,17 @@ async function main(): Promise<void> {
   const say = (line: string) => void process.stdout.write(`${line}\n`);
   const scene = await startAttackScene(seconds, say);
   const outcomes: AttackOutcome[] = [];
+  const doors: DoorOutcome[] = [];
   try {
     for (const attack of chosen) {
       const outcome = await measureAttack(scene, attack);
       outcomes.push(outcome);
       say(describeOutcome(outcome));
+    }
+    for (const attack of chosenDoors) {
+      const outcome = await measureDoorAttack(scene, attack);
+      doors.push(outcome);
+      say([describeDoorOutcome(outcome), ...outcome.failures.slice(0, 10)].join('\n  '));
     }
   } finally {
     await scene.mixed.stop();
@@ -48,9 +57,15 @@ async function main(): Promise<void> {
   const date = new Date().toISOString().slice(0, 10);
   const [load = 0] = loadavg();
   if (!values['no-report'])
-    writeAttackReport(join(repository, 'docs/benchmarks/attacks.md'), outcomes, { seconds, limitBytes, load, date });
+    writeAttackReport(join(repository, 'docs/benchmarks/attacks.md'), outcomes, doors, {
+      seconds,
+      limitBytes,
+      load,
+      date,
+    });
   const { failed, mostMemory } = judgeAttacks(outcomes);
-  if (failed > 0 || mostMemory > limitBytes) process.exitCode = 1;
+  const failedAtDoors = doors.reduce((sum, { visits, users }) => sum + visits.failed + users.failed, 0);
+  if (failed + failedAtDoors > 0 || mostMemory > limitBytes) process.exitCode = 1;
 }
 
 await main();

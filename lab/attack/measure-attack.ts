@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { memoryBytes } from '../bench/process.ts';
 import { createHttp1Client, createHttp2Client } from '../chaos/client.ts';
+import { attacks } from './attacks.ts';
 
 /** The requests of other users, and how the proxy answered them. */
 export interface Served {
@@ -71,8 +72,12 @@ export async function measureAttack(scene: AttackScene, attack: string): Promise
   };
 }
 
-/** Starts a process that attacks until it is killed. */
+/**
+ * Starts a process that attacks until it is killed.
+ * @throws Error if no attack has this name.
+ */
 export function startAttacker(url: string, caFile: string, attack: string): ChildProcess {
+  if (!Object.hasOwn(attacks, attack)) throw new Error(`no attack is called ${attack}`);
   const { hostname, port } = new URL(url);
   return fork(program, [attack, hostname, port, caFile], { stdio: 'ignore' });
 }

@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import type { AttackOutcome } from './measure-attack.ts';
+import type { DoorOutcome } from './measure-door-attack.ts';
 
 const mebibyte = 1024 * 1024;
 
@@ -32,10 +33,19 @@ export function describeOutcome(outcome: AttackOutcome): string {
   return [attack, answered, ratioOf(outcome).toFixed(1), ...memory, String(descriptorsAfter)].join(' | ');
 }
 
+/** One line of the report. */
+export function describeDoorOutcome({ attack, visits, users, peakBytes }: DoorOutcome): string {
+  const answered = ({ requests, failed }: { requests: number; failed: number }) =>
+    `${requests - failed} of ${requests}`;
+  const waits = [visits.p50Ms, visits.p99Ms].map((ms) => `${ms.toFixed(0)} ms`);
+  return [attack, answered(visits), ...waits, answered(users), `${Math.round(peakBytes / mebibyte)} MiB`].join(' | ');
+}
+
 /** Writes the report. */
 export function writeAttackReport(
   file: string,
   outcomes: readonly AttackOutcome[],
+  doors: readonly DoorOutcome[],
   setting: { readonly seconds: number; readonly limitBytes: number; readonly load: number; readonly date: string },
 ): void {
   const { failed, mostMemory, worstRatio } = judgeAttacks(outcomes);
@@ -54,6 +64,16 @@ export function writeAttackReport(
     '| Attack | Others answered | Wait | Peak | After | Descriptors after |',
     '| --- | --- | --- | --- | --- | --- |',
     ...outcomes.map((outcome) => `| ${describeOutcome(outcome)} |`),
+    '',
+    '## The ports for probes, metrics and the status page',
+    '',
+    'Each attack goes at all four ports of an operator and a proxy at once: two for probes (HTTP) and two for metrics (HTTPS).',
+    'Meanwhile two kubelets, two scrapes and a reader of the status page ask over a new connection each time, and two users ask',
+    'the proxy.',
+    '',
+    '| Attack | Visitors answered | Median | 99th percentile | Users answered | Peak of either |',
+    '| --- | --- | --- | --- | --- | --- |',
+    ...doors.map((outcome) => `| ${describeDoorOutcome(outcome)} |`),
     '',
   ];
   writeFileSync(file, lines.join('\n'));

@@ -4,11 +4,30 @@ import { ensureControlPlane } from '../build/build-control-plane.ts';
 import { type MixedPlane, type RunProxyAs, startMixedPlane } from '../plane/mixed-plane.ts';
 import { repository } from '../repository.ts';
 import { waitUntil } from '../wait-until.ts';
-import type { AttackScene } from './measure-attack.ts';
+import type { Door } from './door-attacks.ts';
+import type { DoorScene, Visitor } from './measure-door-attack.ts';
 
 /** A proxy in front of real servers, and users that it knows. */
-export interface ProxyScene extends Omit<AttackScene, 'seconds'> {
+export interface ProxyScene extends Omit<DoorScene, 'seconds'> {
   readonly mixed: MixedPlane;
+}
+
+const host = '127.0.0.1';
+/** By default. */
+const healthPorts = { operator: 8080, proxy: 8081 };
+const metricsPorts = { operator: 8443, proxy: 8444 };
+
+/** Kubelets, Prometheus, and a reader of the status page. */
+function visitorsOf(token: string): readonly Visitor[] {
+  const health = (port: number): Door => ({ host, port, isSecure: false });
+  const metrics = (port: number): Door => ({ host, port, isSecure: true });
+  return [
+    ...(['operator', 'proxy'] as const).flatMap((component) => [
+      { name: `the kubelet of the ${component}`, door: health(healthPorts[component]), path: '/livez' },
+      { name: `the scrape of the ${component}`, door: metrics(metricsPorts[component]), path: '/metrics', token },
+    ]),
+    { name: 'the reader of the status page', door: metrics(metricsPorts.operator), path: '/status', token },
+  ];
 }
 
 /**
@@ -24,13 +43,14 @@ export async function startProxyScene(log: (message: string) => void, as: RunPro
     home: 'old-1',
     log,
   });
-  mixed.startOperator();
-  const proxy = mixed.startProxy([], as);
+  await letProxyReview(mixed);
+  const operator = mixed.startOperator(['--metrics-bind-address', `${host}:${metricsPorts.operator}`]);
+  const proxy = mixed.startProxy(['--metrics-bind-address', `${host}:${metricsPorts.proxy}`], as);
   await waitUntil('a routed answer', async () => {
     const claims = ['get', '--raw', '/apis/resource.k8s.io/v1/resourceclaims'];
     return (await mixed.kubectl('proxy', claims)).code === 0;
   });
-  if (proxy.pid === undefined) throw new Error('the proxy did not start');
+  if (proxy.pid === undefined || operator.pid === undefined) throw new Error('a program did not start');
   const { caFile, tokens } = mixed.plane;
   return {
     mixed,
@@ -38,16 +58,26 @@ export async function startProxyScene(log: (message: string) => void, as: RunPro
     caFile,
     tokens: [tokens.admin, tokens.reader],
     paths: ['/version', '/apis', '/api/v1', '/apis/apps/v1'],
+    visitors: visitorsOf(tokens.admin),
     proxyPid: proxy.pid,
+    pids: [operator.pid, proxy.pid],
     now: () => performance.now(),
   };
+}
+
+/** As the monitoring component does: a proxy asks who may read its metrics. */
+async function letProxyReview({ kubectl }: MixedPlane): Promise<void> {
+  const subject = '--serviceaccount=peerdiscovery-system:peerdiscovery-proxy';
+  const args = ['create', 'clusterrolebinding', 'proxy-reviews', '--clusterrole=system:auth-delegator', subject];
+  const { code, stderr } = await kubectl('old-1', args);
+  if (code !== 0) throw new Error(stderr);
 }
 
 /** The same scene for attacks of this many seconds each. */
 export async function startAttackScene(
   seconds: number,
   log: (message: string) => void,
-): Promise<ProxyScene & Pick<AttackScene, 'seconds'>> {
+): Promise<ProxyScene & DoorScene> {
   return { ...(await startProxyScene(log)), seconds };
 }
 

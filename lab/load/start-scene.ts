@@ -39,7 +39,7 @@ async function fill(mixed: MixedPlane): Promise<void> {
       apiVersion: `${rbac}/v1`,
       kind: 'ClusterRole',
       metadata: { name: 'load-reader' },
-      rules: [{ apiGroups: [''], resources: ['configmaps'], verbs: ['list'] }],
+      rules: [{ apiGroups: [''], resources: ['configmaps'], verbs: ['list', 'watch'] }],
     },
     {
       apiVersion: `${rbac}/v1`,

@@ -26,3 +26,16 @@ export function parseAddress(address: string): HostPort | undefined {
 export function formatAddress({ host, port }: HostPort): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
+
+/**
+ * The network that one client has to itself: an IPv4 address, or the first 64 bits of an IPv6 address, because one host
+ * may use all addresses of its /64. It takes the `remoteAddress` of a socket. Source: RFC 4291, section 2.5.4.
+ */
+export function networkOf(address: string): string {
+  if (!address.includes(':')) return address;
+  const ipv4 = /^::ffff:([0-9.]+)$/i.exec(address)?.[1];
+  if (ipv4 !== undefined) return ipv4;
+  const [front = [], back] = address.split('::').map((part) => (part === '' ? [] : part.split(':')));
+  const zeros = back === undefined ? [] : Array<string>(Math.max(0, 8 - front.length - back.length)).fill('0');
+  return `${[...front, ...zeros, ...(back ?? [])].slice(0, 4).join(':')}::/64`;
+}

@@ -75,7 +75,7 @@ function renewed(stored: Authority | undefined, namespace: string, now: number):
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new Error(
-      `the CA's Secret in ${namespace} cannot be used: ${why}; delete it, and the operator ` + `makes a new CA`,
+      `the CA's Secret in ${namespace} cannot be used: ${why}; delete it, and the operator makes a new CA`,
       {
         cause: error,
       },

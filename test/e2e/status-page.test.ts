@@ -33,26 +33,18 @@ describe('the status page in a browser', function () {
   let browser: Browser;
   let url: string;
   let snapshot: StatusSnapshot | undefined;
-  let answering = true;
   let complaints: string[] = [];
   const opened: Page[] = [];
 
   before(async function () {
     const executable = await requireBrowser(this);
     browser = await openBrowser(executable);
-    const route = createStatusRoute(() => snapshot);
-    const { address } = await serveEndpoint(
-      {
-        bindAddress: '127.0.0.1:0',
-        extra: { '/status': (request, response) => (answering ? route(request, response) : void response.destroy()) },
-      },
-      stopping.signal,
-    );
+    const extra = { '/status': createStatusRoute(() => snapshot) };
+    const { address } = await serveEndpoint({ bindAddress: '127.0.0.1:0', extra }, stopping.signal);
     url = `http://${address}/status`;
   });
   beforeEach(() => {
     snapshot = upgradeSnapshot(now);
-    answering = true;
     complaints = [];
   });
   afterEach(async () => {
@@ -249,11 +241,11 @@ describe('the status page in a browser', function () {
 
   it('says that its data is old when no server answers, and recovers', async () => {
     const page = await open();
-    answering = false;
+    await page.route('**/status*', (route) => route.abort());
     await turn(page);
     await page.locator('#live-text', { hasText: 'No answer; what you see is old.' }).waitFor();
     expect(await page.getByRole('heading', { level: 2 }).count()).to.equal(1);
-    answering = true;
+    await page.unroute('**/status*');
     await turn(page);
     await page.locator('#live-text', { hasText: 'As of' }).waitFor();
     expect(await page.locator('#announce').textContent()).to.match(/^Up to date again/);

@@ -88,6 +88,8 @@ export interface ListOptions extends CallOptions {
   readonly pageSize?: number | undefined;
   /** Ask for `metadata` only, as PartialObjectMetadata. */
   readonly metadataOnly?: boolean | undefined;
+  /** Maximum length of all pages together. Beyond it the list fails with `BodyTooLarge`. */
+  readonly maxBytes?: number | undefined;
 }
 
 /** Options of a server-side apply. */
@@ -113,6 +115,8 @@ export interface RawAnswer {
 export interface ObjectList<T> {
   readonly items: readonly T[];
   readonly resourceVersion: string;
+  /** Length of all pages together. */
+  readonly bytes: number;
 }
 
 /** The client's credential. Servers get it only after their certificate was verified. */
@@ -198,6 +202,7 @@ interface Call {
   readonly accept?: string | undefined;
   readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly contentType?: string;
+  readonly maxBytes?: number;
   readonly body?: unknown;
   readonly beforeSending?: (() => void) | undefined;
 }
@@ -387,9 +392,10 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
   async function readWhole(call: Call, pinned?: ApiWay): Promise<RawAnswer> {
     const work = async (signal: AbortSignal, way: ApiWay) => {
       const { headers, body: stream } = await send(call, way, signal, false);
-      const body = await readBounded(stream, maxBodyBytes);
+      const maxBytes = Math.min(maxBodyBytes, call.maxBytes ?? maxBodyBytes);
+      const body = await readBounded(stream, maxBytes);
       if (body === undefined) {
-        throw fault(call, 'BodyTooLarge', new Error(`answer is longer than ${maxBodyBytes} bytes`), pinned);
+        throw fault(call, 'BodyTooLarge', new Error(`answer is longer than ${maxBytes} bytes`), pinned);
       }
       return { headers, body };
     };
@@ -397,9 +403,13 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
   }
 
   async function request<T>(call: Call): Promise<T> {
+    return (await readJson<T>(call)).value;
+  }
+
+  async function readJson<T>(call: Call): Promise<{ readonly value: T; readonly bytes: number }> {
     const { body } = await readWhole(call);
     try {
-      return JSON.parse(body.toString('utf8')) as T;
+      return { value: JSON.parse(body.toString('utf8')) as T, bytes: body.length };
     } catch (error) {
       throw fault(call, 'Malformed', error);
     }
@@ -458,23 +468,27 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
       }
     },
 
-    async list<T>(path: string, { query, signal, pageSize = 500, metadataOnly }: ListOptions = {}) {
+    async list<T>(path: string, { query, signal, pageSize = 500, metadataOnly, maxBytes }: ListOptions = {}) {
       const items: T[] = [];
+      let bytes = 0;
       let token: string | undefined;
       for (;;) {
-        const page: ListPage<T> = await request<ListPage<T>>({
+        const read = await readJson<ListPage<T>>({
           method: 'GET',
           path,
           query: { ...query, limit: pageSize, continue: token },
           signal,
           accept: metadataOnly ? metadataList : undefined,
+          ...(maxBytes !== undefined && { maxBytes: maxBytes - bytes }),
         });
+        const page: ListPage<T> = read.value;
+        bytes += read.bytes;
         if (!page?.metadata || !(page.items == null || Array.isArray(page.items))) {
           throw fault({ method: 'GET', path }, 'Malformed', new Error('answer is not a list'));
         }
         for (const item of page.items ?? []) items.push(item);
         token = page.metadata.continue || undefined;
-        if (!token) return { items, resourceVersion: page.metadata.resourceVersion ?? '' };
+        if (!token) return { items, resourceVersion: page.metadata.resourceVersion ?? '', bytes };
       }
     },
 

@@ -206,6 +206,8 @@ export interface WatchBundleOptions extends BundleLocation {
   readonly random: () => number;
 }
 
+/** Enough for the longest table and the one before it, in Base64. */
+const maxWatchedBytes = 64 * 1024 * 1024;
 /** How long nothing is read after a table whose content was refused. */
 const refusalPauseMs = 1_000;
 
@@ -294,6 +296,7 @@ export function watchBundle(options: WatchBundleOptions): Reflector<V1ConfigMap>
     random: options.random,
     // Shards are large, so pages are small.
     pageSize: 20,
+    maxBytes: maxWatchedBytes,
   });
   return reflector;
 }

@@ -61,6 +61,47 @@ export interface ReflectorOptions<T extends Watchable> {
   readonly backoffCapMs?: number;
   readonly pageSize?: number;
   readonly maxLineBytes?: number;
+  /** Maximum length of all objects together, as JSON. */
+  readonly maxBytes?: number;
+}
+
+/** The objects are longer together than this process may keep. */
+class TooLongError extends Error {
+  override readonly name = 'TooLongError';
+
+  constructor(
+    { path, labelSelector }: { readonly path: string; readonly labelSelector?: string | undefined },
+    maxBytes: number,
+  ) {
+    const selected = labelSelector === undefined ? '' : ` with the label ${labelSelector}`;
+    const most = `${maxBytes / 1024 ** 2} MiB`;
+    super(`the objects of ${path}${selected} are longer than ${most} together: delete those that do not belong there`);
+  }
+}
+
+/** Lengths of objects as JSON. */
+class HeldLengths {
+  readonly #lengths = new Map<string, number>();
+  #sum = 0;
+
+  /** Takes a whole list, each object of its mean length. */
+  replaceAll(keys: readonly string[], bytes: number): void {
+    this.#lengths.clear();
+    for (const key of keys) this.#lengths.set(key, bytes / keys.length);
+    this.#sum = bytes;
+  }
+
+  /** The sum if an object had this length. */
+  with(key: string, length: number): number {
+    return this.#sum - (this.#lengths.get(key) ?? 0) + length;
+  }
+
+  /** Takes the length of an object; 0 when it is gone. */
+  put(key: string, length: number): void {
+    this.#sum = this.with(key, length);
+    if (length === 0) this.#lengths.delete(key);
+    else this.#lengths.set(key, length);
+  }
 }
 
 type WatchEnd =
@@ -76,12 +117,16 @@ interface WatchEvent<T> {
 }
 
 const floorMs = 100;
+// Reading it all again costs a second of work.
+const tooLongDelayMs = 60_000;
 // Maximum delay for a resource that does not exist, because its CustomResourceDefinition is not installed yet.
 const unknownResourceCapMs = 10_000;
 // A server may ask for a delay, but not for ever.
 const retryAfterCapMs = 60_000;
 // A watch that lived this long counts as a success.
 const healthyWatchMs = 5_000;
+// Enough for 30,000 Leases.
+const defaultMaxBytes = 32 * 1024 * 1024;
 
 /**
  * Keeps a copy of a resource until `signal` aborts, whatever fails. It never gives up, and always shows the last
@@ -91,13 +136,18 @@ const healthyWatchMs = 5_000;
  * compares the new list with the store and reports only the differences. client-node's informer, in contrast, ends for
  * good on any other error.
  *
+ * It keeps no more than `maxBytes` of objects, so that whoever can write them cannot take the process's memory. Beyond
+ * that it fails, says so, and keeps what it knew.
+ *
  * https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
  */
 export function startReflector<T extends Watchable>(options: ReflectorOptions<T>): Reflector<T> {
   const { client, path, clock, signal, random } = options;
   const { watchdogMs = 90_000, backoffBaseMs = 500, backoffCapMs = 10_000, maxLineBytes = 16 * 1024 * 1024 } = options;
+  const { maxBytes = defaultMaxBytes } = options;
   const log = options.log.child({ watch: path });
   const items = new Map<string, T>();
+  const held = new HeldLengths();
   const backoff = createBackoff({ baseMs: backoffBaseMs, capMs: backoffCapMs, floorMs: floorMs, random });
   const selectors = { labelSelector: options.labelSelector, fieldSelector: options.fieldSelector };
   let resourceVersion: string | undefined;
@@ -123,7 +173,7 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
   }
 
   async function list(): Promise<void> {
-    const found = await client.list<T>(path, { query: selectors, signal, pageSize: options.pageSize });
+    const found = await client.list<T>(path, { query: selectors, signal, pageSize: options.pageSize, maxBytes });
     signal.throwIfAborted();
     lastContactAtMs = clock.now();
     const fresh = new Map<string, T>();
@@ -140,6 +190,7 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
       items.set(key, object);
       tell({ type: before ? 'Modified' : 'Added', object });
     }
+    held.replaceAll([...fresh.keys()], found.bytes);
     resourceVersion = found.resourceVersion;
     synced = true;
     troubledSince = undefined;
@@ -147,13 +198,17 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
     tell({ type: 'Synced' });
   }
 
-  function apply({ type, object }: WatchEvent<T>) {
+  /** @throws TooLongError, and takes nothing, if the objects would be too long together. */
+  function apply({ type, object }: WatchEvent<T>, length: number) {
     const key = keyOf(object);
     const before = items.get(key);
     if (type === 'DELETED') {
+      held.put(key, 0);
       items.delete(key);
       if (before) tell({ type: 'Deleted', object });
     } else {
+      if (held.with(key, length) > maxBytes) throw new TooLongError(options, maxBytes);
+      held.put(key, length);
       items.set(key, object);
       tell({ type: before ? 'Modified' : 'Added', object });
     }
@@ -169,19 +224,13 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
       case 'BOOKMARK': {
         const version = event.object?.metadata?.resourceVersion;
         if (!version) throw new Error(`a ${event.type} event has no resourceVersion`);
-        if (event.type !== 'BOOKMARK') apply(event);
+        if (event.type !== 'BOOKMARK') apply(event, line.length);
         resourceVersion = version;
         return undefined;
       }
-      case 'ERROR': {
-        const status = event.object;
-        if (status.code === 410) return { type: 'Expired' };
-        const details = { code: status.code ?? 0, reason: status.reason ?? 'Unknown', method: 'WATCH', path, status };
-        const retryAfterS = status.details?.retryAfterSeconds;
-        const retryAfterMs = retryAfterS === undefined ? undefined : retryAfterS * 1000;
-        const error = new ApiError(`WATCH ${path}: ${status.message ?? status.reason}`, { ...details, retryAfterMs });
-        return { type: 'Failed', error, relist: false };
-      }
+      case 'ERROR':
+        if (event.object.code === 410) return { type: 'Expired' };
+        return { type: 'Failed', error: errorOf(path, event.object), relist: false };
       default:
         throw new Error(`unknown watch event type ${JSON.stringify(event.type)}`);
     }
@@ -224,8 +273,9 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
       return { type: 'Ended' };
     } catch (error) {
       if (error instanceof ApiError && error.code === 410) return { type: 'Expired' };
-      // An unreadable event would come again at the same resource version.
-      const unreadable = error instanceof OversizedLineError || error instanceof SyntaxError;
+      // Such an event would come again at the same resource version.
+      const unreadable =
+        error instanceof OversizedLineError || error instanceof SyntaxError || error instanceof TooLongError;
       const refused = error instanceof ApiError && (error.code === 400 || error.code === 404);
       return { type: 'Failed', error, relist: unreadable || refused };
     } finally {
@@ -251,7 +301,7 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
   }
 
   async function waitAfter(error: unknown) {
-    const unknownResource = error instanceof ApiError && error.missing === 'Resource';
+    const unknownResource = isUnknownResource(error);
     const message = unknownResource
       ? `the API server does not serve ${path}: is its CustomResourceDefinition installed?`
       : error instanceof Error
@@ -261,12 +311,9 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
     troubledSince ??= clock.now();
     failing = { since: troubledSince, message };
     const backoffMs = backoff.nextMs();
-    const asked = error instanceof ApiError ? error.retryAfterMs : undefined;
-    const delayMs =
-      asked === undefined
-        ? Math.min(backoffMs, unknownResource ? unknownResourceCapMs : backoffMs)
-        : Math.min(asked, retryAfterCapMs) + random() * backoffBaseMs;
-    await clock.sleep(delayMs, signal);
+    const ownMs = Math.min(backoffMs, unknownResource ? unknownResourceCapMs : backoffMs);
+    const asked = askedDelayMs(error);
+    await clock.sleep(asked === undefined ? ownMs : asked + random() * backoffBaseMs, signal);
   }
 
   // The first 410 after progress is retried at once; further ones in a row wait.
@@ -277,8 +324,10 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
     try {
       await list();
       return true;
-    } catch (error) {
+    } catch (caught) {
       if (signal.aborted) return false;
+      const isTooLong = caught instanceof ApiError && caught.reason === 'BodyTooLarge';
+      const error = isTooLong ? new TooLongError(options, maxBytes) : caught;
       const isFirstExpiry = error instanceof ApiError && error.code === 410 && expiredInRow++ === 0;
       if (!isFirstExpiry) await waitAfter(error);
       return false;
@@ -333,6 +382,25 @@ export function startReflector<T extends Watchable>(options: ReflectorOptions<T>
     whenSynced: () => whenSynced,
     stopped,
   };
+}
+
+/** The error of an event of type ERROR. */
+function errorOf(path: string, status: StatusBody): ApiError {
+  const retryAfterS = status.details?.retryAfterSeconds;
+  const retryAfterMs = retryAfterS === undefined ? undefined : retryAfterS * 1000;
+  const { code = 0, reason = 'Unknown', message = reason } = status;
+  return new ApiError(`WATCH ${path}: ${message}`, { code, reason, method: 'WATCH', path, status, retryAfterMs });
+}
+
+function isUnknownResource(error: unknown): boolean {
+  return error instanceof ApiError && error.missing === 'Resource';
+}
+
+/** How long to wait at least, whatever the backoff says; undefined if nothing is known. */
+function askedDelayMs(error: unknown): number | undefined {
+  if (error instanceof TooLongError) return tooLongDelayMs;
+  if (!(error instanceof ApiError) || error.retryAfterMs === undefined) return undefined;
+  return Math.min(error.retryAfterMs, retryAfterCapMs);
 }
 
 /** The object's key in the store. */

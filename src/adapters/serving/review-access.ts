@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { networkOf } from '../../domain/address.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { ApiClient } from '../kubernetes/api-client.ts';
 
@@ -12,8 +13,8 @@ export interface Credential {
   readonly delegated: boolean;
 }
 
-/** Judges a request by its credential. */
-export type ReviewAccess = (credential: Credential | undefined, path: string) => Promise<AccessVerdict>;
+/** Judges a request by its credential; `from` is the client's IP address. */
+export type ReviewAccess = (credential: Credential | undefined, path: string, from?: string) => Promise<AccessVerdict>;
 
 /** The header for a token when the request comes through an API server's proxy. */
 export const delegatedTokenHeader = 'x-peerdiscovery-token';
@@ -43,6 +44,8 @@ const maxRemembered = 1_000;
 const knownForMs = 3_600_000;
 /** Maximum reviews of unknown tokens in any one second. */
 const strangersPerSecond = 10;
+/** The same for one client network, so that one stranger leaves some to others. */
+const strangersPerNetwork = 3;
 
 /**
  * Asks the API server who a bearer token belongs to and whether that user may `get` the path, as every Kubernetes
@@ -50,21 +53,30 @@ const strangersPerSecond = 10;
  *
  * It remembers a verdict for 10 seconds, per token and path, and keeps only the token's hash. It does not remember that
  * the API server could not be asked; meanwhile nobody is let in. All unknown tokens together get at most ten reviews a
- * second, so that clients without a credential cannot make this process flood the API server. Beyond that the verdict
- * is `unavailable`.
+ * second, and those of one client network at most three, so that clients without a credential cannot make this process
+ * flood the API server. Beyond that the verdict is `unavailable`.
  */
 export function createReviewAccess(client: Pick<ApiClient, 'create'>, clock: Clock): ReviewAccess {
   const remembered = new Map<string, { readonly verdict: Promise<AccessVerdict>; readonly until: number }>();
   const knownUntil = new Map<string, number>();
   let second = 0;
   let strangers = 0;
+  const ofNetwork = new Map<string, number>();
 
-  function mayReview(tokenHash: string): boolean {
+  function mayReview(tokenHash: string, from: string): boolean {
     if ((knownUntil.get(tokenHash) ?? 0) > clock.now()) return true;
     const now = Math.floor(clock.now() / 1_000);
-    if (now !== second) strangers = 0;
+    if (now !== second) {
+      strangers = 0;
+      ofNetwork.clear();
+    }
     second = now;
-    return ++strangers <= strangersPerSecond;
+    const network = networkOf(from);
+    const before = ofNetwork.get(network) ?? 0;
+    if (strangers === strangersPerSecond || before === strangersPerNetwork) return false;
+    strangers++;
+    ofNetwork.set(network, before + 1);
+    return true;
   }
 
   function noteVerdict(tokenHash: string, verdict: AccessVerdict): void {
@@ -92,14 +104,14 @@ export function createReviewAccess(client: Pick<ApiClient, 'create'>, clock: Clo
     return review.status?.allowed === true ? 'allowed' : 'forbidden';
   }
 
-  return (credential, path) => {
+  return (credential, path, from = '') => {
     if (credential === undefined) return Promise.resolve('unauthenticated');
     const { token, delegated } = credential;
     const tokenHash = createHash('sha256').update(token).digest('hex');
     const key = `${tokenHash} ${delegated} ${path}`;
     const known = remembered.get(key);
     if (known !== undefined && known.until > clock.now()) return known.verdict;
-    if (!mayReview(tokenHash)) return Promise.resolve('unavailable');
+    if (!mayReview(tokenHash, from)) return Promise.resolve('unavailable');
     const verdict = ask(credential, path).then(
       (found) => {
         noteVerdict(tokenHash, found);

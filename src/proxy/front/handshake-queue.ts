@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { networkOf } from '../../domain/address.ts';
 
 /** A connection as it was accepted. */
 export type Accepted = Duplex & { readonly remoteAddress?: string | undefined };
@@ -16,7 +17,7 @@ const clientHello = 1;
 
 /**
  * Begins a TLS handshake once the client's whole ClientHello has arrived: a few in each turn of the event loop, one
- * client address after another. Each costs this side a signature, so clients on open connections have their turns in
+ * client network after another. Each costs this side a signature, so clients on open connections have their turns in
  * between.
  */
 export class HandshakeQueue<Connection extends Accepted> {
@@ -25,7 +26,7 @@ export class HandshakeQueue<Connection extends Accepted> {
   readonly #now: () => number;
   /** Connections whose ClientHello is incomplete. */
   readonly #silent = new Set<Waiting>();
-  /** Connections whose ClientHello is complete, by client address. The first address is the next one. */
+  /** Connections whose ClientHello is complete, by client network. The first network is the next one. */
   readonly #ready = new Map<string, Connection[]>();
   #isScheduled = false;
 
@@ -69,9 +70,9 @@ export class HandshakeQueue<Connection extends Accepted> {
   }
 
   #enqueue(socket: Connection): void {
-    const address = socket.remoteAddress ?? '';
-    const others = this.#ready.get(address);
-    if (others === undefined) this.#ready.set(address, [socket]);
+    const network = networkOf(socket.remoteAddress ?? '');
+    const others = this.#ready.get(network);
+    if (others === undefined) this.#ready.set(network, [socket]);
     else others.push(socket);
     this.#schedule();
   }
@@ -89,11 +90,11 @@ export class HandshakeQueue<Connection extends Accepted> {
   };
 
   #beginNext(): void {
-    for (const [address, sockets] of this.#ready) {
-      this.#ready.delete(address);
+    for (const [network, sockets] of this.#ready) {
+      this.#ready.delete(network);
       const socket = sockets.shift();
-      // After all other addresses.
-      if (sockets.length > 0) this.#ready.set(address, sockets);
+      // After all other networks.
+      if (sockets.length > 0) this.#ready.set(network, sockets);
       if (socket !== undefined && !socket.destroyed) this.#begin(socket);
       return;
     }

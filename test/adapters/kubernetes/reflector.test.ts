@@ -259,6 +259,46 @@ describe('startReflector', () => {
     expect(lists()).to.have.length(3);
   });
 
+  for (const { how, pageSize } of [
+    { how: 'in one page', pageSize: 500 },
+    { how: 'in several pages', pageSize: 2 },
+  ])
+    it(`limits the bytes of a list ${how}, says why, and lists again after a minute`, async () => {
+      for (const name of ['a', 'b', 'c', 'd', 'e', 'f']) server.put(thing(name), { filler: 'x'.repeat(1_000) });
+      const reflector = start({ pageSize, maxBytes: 5_000 });
+      await eventually(() => reflector.failing !== undefined);
+      expect(reflector.failing?.message).to.match(/things are longer than .* together: delete those/);
+      expect(reflector.synced).to.equal(false);
+      for (const name of ['a', 'b', 'c']) server.remove(thing(name));
+      const before = lists().length;
+      await clock.advance(59_000);
+      expect(lists().length).to.equal(before);
+      await clock.advance(2_000);
+      await reflector.whenSynced();
+      expect([...reflector.items().keys()]).to.deep.equal(['ns/d', 'ns/e', 'ns/f']);
+    });
+
+  it('limits the bytes that a watch adds, and keeps what it had', async () => {
+    server.put(thing('a'), { filler: 'x'.repeat(1_000) });
+    const reflector = start({ maxBytes: 5_000 });
+    await reflector.whenSynced();
+    await eventually(() => server.watches.length === 1);
+    // Changes of one object add nothing.
+    for (let at = 0; at < 10; at++) server.put(thing('a'), { filler: 'y'.repeat(1_000), value: at });
+    await eventually(() => reflector.items().get('ns/a')?.value === 9);
+    expect(reflector.failing).to.equal(undefined);
+    for (const name of ['b', 'c', 'd', 'e', 'f']) server.put(thing(name), { filler: 'x'.repeat(1_000) });
+    await eventually(() => reflector.failing !== undefined);
+    expect(reflector.failing?.message).to.contain('are longer than');
+    expect([...reflector.items().keys()])
+      .to.include('ns/a')
+      .and.to.have.length.below(5);
+    for (const name of ['c', 'd', 'e', 'f']) server.remove(thing(name));
+    await clock.advance(61_000);
+    await eventually(() => reflector.failing === undefined);
+    expect([...reflector.items().keys()]).to.deep.equal(['ns/a', 'ns/b']);
+  });
+
   it('logs an error that a change handler throws, and continues', async () => {
     const errors: string[] = [];
     const log: Log = { ...silentLog, error: (message) => errors.push(message), child: () => log };

@@ -54,9 +54,7 @@ describe('serveEndpoint', () => {
     const slow = new Promise<void>((resolve) => {
       finish = resolve;
     });
-    const extra: EndpointOptions['extra'] = {
-      '/slow': (_request, response) => slow.then(() => void response.end('late')),
-    };
+    const extra = { '/slow': () => slow.then(() => ({ status: 200, body: 'late' })) };
     const { endpoint, get } = await serve([well], { extra });
     const answer = get('/slow');
     const [host = '', port = ''] = endpoint.address.split(':');
@@ -66,6 +64,44 @@ describe('serveEndpoint', () => {
     finish();
     expect((await answer).text).to.equal('late');
     for (const socket of strangers) socket.destroy();
+  });
+
+  it('answers one request of a client at a time, and reads nothing more while its answer is unread', async () => {
+    let asked = 0;
+    const extra = {
+      '/large': () => {
+        asked++;
+        return { status: 200, body: 'x'.repeat(10_000_000) };
+      },
+    };
+    const { endpoint, get } = await serve([well], { extra });
+    const [host = '', port = ''] = endpoint.address.split(':');
+    const client = connect(Number(port), host).pause();
+    client.write('GET /large HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(1_000));
+    await once(client, 'connect');
+    for (let at = 0; at < 20; at++) expect((await get('/livez')).status).to.equal(200);
+    expect(asked).to.equal(1);
+    client.destroy();
+  });
+
+  it('answers a request that it cannot parse, and ends the connection', async () => {
+    const { endpoint } = await serve([well]);
+    const [host = '', port = ''] = endpoint.address.split(':');
+    for (const [said, status] of [
+      ['GET /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n', 400],
+      ['\u0000\u0000\u0000\u0000', 400],
+      [`GET /livez HTTP/1.1\r\nHost: a\r\nX: ${'a'.repeat(20_000)}\r\n\r\n`, 431],
+    ] as const) {
+      const client = connect(Number(port), host);
+      client.write(said);
+      let heard = '';
+      client.setEncoding('latin1').on('data', (chunk: string) => {
+        heard += chunk;
+      });
+      await once(client, 'end');
+      expect(heard).to.match(new RegExp(`^HTTP/1.1 ${status} `));
+      client.destroy();
+    }
   });
 
   it('serves metrics in the format of Prometheus', async () => {
@@ -80,7 +116,7 @@ describe('serveEndpoint', () => {
   });
 
   it('serves extra paths, and nothing else', async () => {
-    const extra = { '/config': (_: unknown, response: { end(text: string): unknown }) => void response.end('mine') };
+    const extra = { '/config': () => ({ status: 200, body: 'mine' }) };
     const { get } = await serve([], { extra });
     expect((await get('/config')).text).to.equal('mine');
     for (const path of ['/', '/nope', '/readyz/nope', '/readyz/a/b', '/constructor', '/metrics/x'])

@@ -42,7 +42,8 @@ describe('access to metrics', () => {
   it('is also for a token made for this endpoint alone, in a header that an API server passes on', async () => {
     const { client } = fakeReviews();
     const review = createReviewAccess(client, systemClock);
-    const delegated = (token: string) => review({ token, delegated: true }, '/status');
+    let from = 0;
+    const delegated = (token: string) => review({ token, delegated: true }, '/status', `192.0.2.${from++}`);
     expect(await delegated('prometheus@peerdiscovery')).to.equal('allowed');
     expect(await delegated('visitor@peerdiscovery')).to.equal('forbidden');
     // A token for an API server is worth more, so clients must not send it here.
@@ -63,13 +64,22 @@ describe('access to metrics', () => {
     now = 30_000;
     asked.length = 0;
     const flood = Array.from({ length: 400 }, (_, at) => ({ token: `stranger@${at}`, delegated: false }));
-    const verdicts = await Promise.all(flood.map((credential) => review(credential, '/metrics')));
+    const verdicts = await Promise.all(flood.map((credential, at) => review(credential, '/metrics', `192.0.2.${at}`)));
     expect(asked).to.have.length(10);
     expect(verdicts.slice(0, 10)).to.deep.equal(Array(10).fill('unauthenticated'));
     expect(new Set(verdicts.slice(10))).to.deep.equal(new Set(['unavailable']));
     expect(await review(prometheus, '/metrics')).to.equal('allowed');
     now = 31_000;
     expect(await review({ token: 'visitor', delegated: false }, '/metrics')).to.equal('forbidden');
+  });
+
+  it('asks about at most three strangers of one network a second, so a new user elsewhere gets in', async () => {
+    const { client, asked } = fakeReviews();
+    const review = createReviewAccess(client, { ...systemClock, now: () => 0 });
+    const flood = Array.from({ length: 400 }, (_, at) => ({ token: `stranger@${at}`, delegated: false }));
+    await Promise.all(flood.map((credential, at) => review(credential, '/metrics', `2001:db8::${at.toString(16)}`)));
+    expect(asked).to.have.length(3);
+    expect(await review(prometheus, '/metrics', '192.0.2.1')).to.equal('allowed');
   });
 
   it('asks once in ten seconds per token and path, even for simultaneous requests', async () => {

@@ -1,0 +1,95 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { request as httpRequest } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { memoryBytes } from '../bench/process.ts';
+import type { Door } from './door-attacks.ts';
+import { type AttackScene, type Served, serveUsers } from './measure-attack.ts';
+
+/** Somebody who has to be answered, each time over a new connection. */
+export interface Visitor {
+  readonly name: string;
+  readonly door: Door;
+  readonly path: string;
+  readonly token?: string;
+}
+
+/** What measuring needs. */
+export interface DoorScene extends AttackScene {
+  readonly visitors: readonly Visitor[];
+  /** Of the operator and the proxy. */
+  readonly pids: readonly number[];
+}
+
+/** What one attack on all these ports did. */
+export interface DoorOutcome {
+  readonly attack: string;
+  /** What kubelets, Prometheus and readers of the status page had, in all. */
+  readonly visits: Served;
+  /** One line for each that failed. */
+  readonly failures: readonly string[];
+  /** What users of the proxy had meanwhile. */
+  readonly users: Served;
+  /** The most that either program has had. */
+  readonly peakBytes: number;
+  readonly isAlive: boolean;
+}
+
+const program = fileURLToPath(new URL('run-door-attack.ts', import.meta.url));
+const boundMs = 20_000;
+const settleMs = 1_000;
+
+/** Attacks all ports at once, while visitors ask there and users ask the proxy. */
+export async function measureDoorAttack(scene: DoorScene, attack: string): Promise<DoorOutcome> {
+  const doors = new Set(scene.visitors.map(({ door }) => JSON.stringify(door)));
+  const attacker = fork(program, [attack, ...doors], { stdio: 'ignore' });
+  try {
+    await sleep(settleMs);
+    const failures: string[] = [];
+    const [visits, users] = await Promise.all([visit(scene, failures), serveUsers(scene, scene.seconds)]);
+    const peakBytes = Math.max(...scene.pids.map((pid) => memoryBytes(pid, 'VmHWM')));
+    return { attack, visits, failures, users, peakBytes, isAlive: attacker.exitCode === null };
+  } finally {
+    attacker.kill('SIGKILL');
+    if (attacker.exitCode === null && attacker.signalCode === null) await once(attacker, 'exit');
+  }
+}
+
+async function visit({ visitors, seconds, now }: DoorScene, failures: string[]): Promise<Served> {
+  const until = now() + seconds * 1_000;
+  const took: number[] = [];
+  const go = async (visitor: Visitor) => {
+    while (now() < until) {
+      const began = now();
+      const outcome = await ask(visitor);
+      took.push(now() - began);
+      if (outcome !== 'ok') failures.push(`${visitor.name}: ${outcome}`);
+      await sleep(100);
+    }
+  };
+  await Promise.all(visitors.map(go));
+  took.sort((a, b) => a - b);
+  const at = (share: number) => took[Math.floor(took.length * share)] ?? seconds * 1_000;
+  return { requests: took.length, failed: failures.length, p50Ms: at(0.5), p99Ms: at(0.99) };
+}
+
+/** Resolves to `ok`, or to what came instead of 200. */
+function ask({ door: { host, port, isSecure }, path, token }: Visitor): Promise<string> {
+  const headers = { connection: 'close', ...(token !== undefined && { authorization: `Bearer ${token}` }) };
+  return new Promise((resolve) => {
+    const send = isSecure ? httpsRequest : httpRequest;
+    const request = send({ host, port, path, headers, agent: false, rejectUnauthorized: false }, (response) => {
+      response.resume();
+      response.once('end', () => resolve(response.statusCode === 200 ? 'ok' : `${response.statusCode}`));
+    });
+    const bound = setTimeout(() => request.destroy(new Error('no answer')), boundMs);
+    request.once('error', ({ message }) => resolve(message));
+    request.once('close', () => {
+      clearTimeout(bound);
+      resolve('closed');
+    });
+    request.end();
+  });
+}
