@@ -163,11 +163,20 @@ describe('a real Prometheus on a real operator and proxy', function () {
   });
 
   it('matches Events that users can read, one for each change', async () => {
-    const { stdout } = await mixed.kubectl('old-1', ['get', 'events.v1.events.k8s.io', '-A', '-o', 'json']);
-    const events = (
-      JSON.parse(stdout) as { items: { regarding: { kind: string }; reason: string; note: string; type: string }[] }
-    ).items;
-    const own = events.filter(({ regarding }) => regarding.kind === 'PeerDiscovery');
+    const ownEvents = async () => {
+      const { stdout } = await mixed.kubectl('old-1', ['get', 'events.v1.events.k8s.io', '-A', '-o', 'json']);
+      const { items } = JSON.parse(stdout) as {
+        items: { regarding: { kind: string }; reason: string; note: string; type: string }[];
+      };
+      return items.filter(({ regarding }) => regarding.kind === 'PeerDiscovery');
+    };
+    // The operator writes Events in the background.
+    const areWritten = async () => {
+      const reasons = (await ownEvents()).map(({ reason }) => reason);
+      return reasons.includes('PeerUnreachable') && reasons.includes('PeerReady');
+    };
+    await waitUntil('Events about new-1', areWritten);
+    const own = await ownEvents();
     const away = own.filter(({ reason }) => reason === 'PeerUnreachable');
     expect(away).to.have.length(1);
     expect(away[0]).to.include({ type: 'Warning' });
