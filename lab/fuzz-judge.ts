@@ -181,7 +181,7 @@ function isSame(own: string, theirs: string): boolean {
   return blurred(own) === blurred(theirs);
 }
 
-/** What both make of an input, with what was asked and how kube-apiserver answered. */
+/** The verdicts of both on an input, with the request and kube-apiserver's answer. */
 interface Verdict {
   readonly input: string;
   readonly asked: string;
@@ -190,7 +190,7 @@ interface Verdict {
   readonly ours: string;
 }
 
-/** Returns the number of differences, and keeps their inputs. Undefined stands for a request without an answer. */
+/** Returns the number of differences, and keeps their inputs. Undefined means a request without an answer. */
 function judge(
   kind: 'targets' | 'accepts',
   verdicts: readonly (Verdict | undefined)[],

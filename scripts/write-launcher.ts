@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 
-/** The oldest Node that runs what is shipped, as `engines` of package.json says: `22.19`. */
+/** The oldest Node that runs the shipped programs, according to `engines` of package.json: `22.19`. */
 export const leastNode = readLeastNode();
 
 function readLeastNode(): string {

@@ -30,7 +30,7 @@ type Named = Pick<LockedPackage, 'name' | 'version'>;
 
 const namesOf = (shipped: readonly Named[]) => new Set(shipped.map(({ name, version }) => `${name}@${version}`));
 
-/** Keeps only what is shipped, without development dependencies. */
+/** Keeps only shipped packages, without development dependencies. */
 export function keepShippedCycloneDx(bill: CycloneDx, shipped: readonly Named[]): CycloneDx {
   const names = namesOf(shipped);
   const kept = bill.components.filter(({ name, version }) => names.has(`${name}@${version}`));

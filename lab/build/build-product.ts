@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { repository } from '../repository.ts';
 
-/** Builds the product as it is shipped, in plain JavaScript, where the lab's own runs TypeScript; gives the program. */
+/** Builds the product as plain JavaScript, as it is shipped. The lab otherwise runs TypeScript. Returns the program. */
 export function buildProduct(): string {
   const { status, stdout, stderr } = spawnSync('node', ['scripts/build.ts'], { cwd: repository, encoding: 'utf8' });
   if (status !== 0) throw new Error(`the build failed: ${stdout}${stderr}`);

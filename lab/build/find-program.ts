@@ -7,7 +7,7 @@ export function findProgram(names: readonly string[], path: string | undefined =
   return folders.flatMap((folder) => names.map((name) => join(folder, name))).find(isExecutable);
 }
 
-/** The path of the library that changes a program's date, of the package libfaketime; undefined where it is missing. */
+/** The path of the library that changes a program's clock, from the package libfaketime; undefined if it is missing. */
 export function findDateLibrary(): string | undefined {
   return globSync('/usr/lib*/{*/,}faketime/libfaketime.so.1')[0];
 }

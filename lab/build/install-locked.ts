@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { delimiter } from 'node:path';
 
-/** Installs what the package-lock.json of `folder` lists, into that folder; runs no package's scripts. */
+/** Installs the packages of `folder`'s package-lock.json into that folder, without running their scripts. */
 export function installLocked(folder: string): void {
   // npm runs under the Node that it came with.
   const path = (process.env.PATH ?? '').split(delimiter).filter((entry) => !entry.endsWith('node_modules/.bin'));

@@ -6,7 +6,7 @@ import type { Observations, Sample, Sight, Write } from './samples.ts';
 
 /** Clients that run while something happens to the cluster. */
 export interface Load {
-  /** Resolves to what the clients have seen so far. They go on. */
+  /** Resolves to what the clients have seen so far. They continue. */
   seen(): Promise<LoadSeen>;
   /** Stops the clients. Resolves to what they saw. */
   stop(): Promise<LoadSeen>;

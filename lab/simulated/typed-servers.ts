@@ -10,18 +10,18 @@ export interface TypedServers {
   readonly fields: SimulatedFields;
   /** Stores an object past the types of all servers. */
   put(key: ObjectKey, object: Readonly<Record<string, unknown>>): void;
-  /** What is stored, whatever any server knows of it. */
+  /** The stored objects, whatever any server knows of them. */
   get(key: ObjectKey): StoredObject | undefined;
   /** The answer of a server with these types. */
   answer(types: Types, request: SimulatedRequest): Answer;
-  /** What a server with these types serves, and how it describes the kinds of these groups by `group/version`. */
+  /** The APIs of a server with these types, and its descriptions of these groups' kinds, by `group/version`. */
   describe(
     types: Types,
     groups: readonly string[],
   ): { readonly groups: readonly GroupDiscovery[]; readonly openapi: ReadonlyMap<string, object> };
 }
 
-/** Servers of which no two need know the same of these fields. */
+/** Servers that may each know different ones of these fields. */
 export function createTypedServers(fields: SimulatedFields): TypedServers {
   const store = createObjectStore(() => 0);
   return {

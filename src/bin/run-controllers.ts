@@ -28,7 +28,7 @@ import { type Clock, dateOf } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import { version } from './version.ts';
 
-/** What the controllers of all PeerDiscovery objects share. */
+/** State that the controllers of all PeerDiscovery objects share. */
 export interface ControllersContext {
   readonly client: ApiClient;
   /** This process's identity among candidates. */
@@ -43,11 +43,11 @@ export interface ControllersContext {
   readonly random: () => number;
   readonly log: Log;
   readonly signal: AbortSignal;
-  /** Receives a function that reads what the controllers know; undefined once they have ended. */
+  /** Receives a function that reads the controllers' knowledge; undefined once they have ended. */
   readonly onObservable: (read: (() => Observed) | undefined) => void;
 }
 
-/** What the controllers know now, for the status page. */
+/** The controllers' present knowledge, for the status page. */
 export type Observed = Pick<StatusSnapshot, 'objects' | 'trouble'>;
 
 /** Live servers renew their Leases every 10 s, so a healthy watch of them is never silent for long. */

@@ -24,7 +24,7 @@ export type ProbeResult =
   | { readonly kind: 'refused'; readonly detail: string }
   | { readonly kind: 'unauthorized'; readonly detail: string; readonly names?: readonly string[] };
 
-/** What has been observed of one peer. All times are milliseconds of the operator's own clock. */
+/** The observations of one peer. All times are milliseconds of the operator's own clock. */
 export interface PeerObservation {
   readonly peer: ResolvedPeer;
   /** When its Lease was last seen to change, or first seen. */
@@ -67,7 +67,7 @@ export interface PeerAssessment {
   /** CamelCase, never empty. */
   readonly reason: string;
   readonly message: string;
-  /** True if a server may be running there, so that a 404 depends on what it serves. */
+  /** True if a server may be running there, so that its resources matter for a 404. */
   readonly live: boolean;
   /** True if its documents are complete and younger than `staleAfter`. */
   readonly fresh: boolean;
@@ -119,7 +119,7 @@ interface Facts {
   readonly fresh: boolean;
   /** True if a server may be running although it does not answer. */
   readonly mayRun: boolean;
-  /** True if its Lease is abandoned and nobody else lists it. */
+  /** True if its Lease is abandoned and no other source lists it. */
   readonly departed: boolean;
   /** True if nothing of it needs to be kept. */
   readonly forgotten: boolean;

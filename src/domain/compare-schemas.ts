@@ -1,4 +1,4 @@
-/** What a server's `/openapi/v3` lists: a hash of the schemas of each group-version. */
+/** The index at a server's `/openapi/v3`: a hash of the schemas of each group-version. */
 export interface SchemaIndex {
   readonly etag?: string;
   /** Maps `group/version` to the hash; the core group has no name, as in `/v1`. */

@@ -5,7 +5,7 @@ export interface DefinedResource {
   readonly resource: string;
 }
 
-/** What the watches of CustomResourceDefinitions and APIServices report now, and what they reported until recently. */
+/** The definitions that the watches of CustomResourceDefinitions and APIServices report now, and until recently. */
 export interface DefinedResources {
   /** `group/version/resource` of every served version of a CustomResourceDefinition. */
   readonly custom: ReadonlySet<string>;

@@ -2,10 +2,10 @@
 declare const RELEASE_DOCS: string | undefined;
 
 /**
- * Where to read a page of `docs/`, such as `guides/install.md`.
+ * The place of a page of `docs/`, such as `guides/install.md`.
  *
- * Without the URL of a release, it names the copy in the same package or archive. The project owns no domain, and
- * somebody else could register an invented one.
+ * Without the URL of a release, it names the copy in the same package or archive. The project owns no domain, and a
+ * stranger could register an invented one.
  */
 export function documentationUrl(page: string): string {
   return pageAt(typeof RELEASE_DOCS === 'string' ? RELEASE_DOCS : '', page);

@@ -32,7 +32,7 @@ export function createDivergenceMemo(): DivergenceMemo {
 }
 
 /**
- * Compares what the live peers serve. Resources are sorted by name, each followed by its subresources.
+ * Compares the resources of the live peers. Resources are sorted by name, each followed by its subresources.
  *
  * @param compared Indexes of the peers to compare, ascending.
  */

@@ -8,7 +8,7 @@ export interface LeaseObject {
   readonly spec?: { readonly holderIdentity?: unknown; readonly renewTime?: unknown };
 }
 
-/** What a valid identity Lease says about one running server. */
+/** The facts in a valid identity Lease about one running server. */
 export interface IdentityLease {
   /** Name of the Lease; it is the peer's id. */
   readonly name: string;

@@ -118,7 +118,7 @@ function openResource(value: ResourceDiscovery): ResourceMerge {
   return { value, absorbed: undefined };
 }
 
-/** Returns true for every difference, even if the value stays as it is, because upstream's merge does. */
+/** Returns true for every difference, even if the value does not change, because upstream's merge does. */
 function addResource(into: ResourceMerge, resource: ResourceDiscovery): boolean {
   const { value } = into;
   // The difference of an absorbed value has been reported before.

@@ -19,7 +19,7 @@ export function createProtobufMerge(): SwaggerMerge {
   return {
     add: (document) => {
       if (merged === undefined) {
-        // The first document stays as it is, if it can be read.
+        // The first document is kept unchanged if it can be read.
         for (const id of [documentFields.paths, documentFields.definitions] as const) readPairs(document, id);
         merged = document;
       } else merged = mergeTwo(merged, document);

@@ -2,7 +2,7 @@ import type { PeerDocuments, PeerObservation } from './assess-peer.ts';
 import type { GroupDiscovery, ResourceDiscovery, VersionDiscovery } from './discovery-document.ts';
 import type { RoutingTable, TableResource } from './routing-table.ts';
 
-/** What an earlier operator published. */
+/** The publication of an earlier operator. */
 export interface PublishedView {
   readonly table: RoutingTable;
   /** The unified documents of the same moment. */

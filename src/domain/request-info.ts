@@ -1,4 +1,4 @@
-/** What a request is about, as in kube-apiserver's `RequestInfo`. */
+/** The parts of a request, as in kube-apiserver's `RequestInfo`. */
 export interface RequestInfo {
   readonly isResourceRequest: boolean;
   readonly verb: string;

@@ -52,7 +52,7 @@ export interface Controller {
   askNow(address: string): void;
   /** A proxy asks for a confirmation that names this question. */
   confirmationAsked(question: string): void;
-  /** The object's current status. If somebody else has overwritten this controller's conditions, it restores them. */
+  /** The object's present status. If another client has overwritten this controller's conditions, it restores them. */
   statusFound(status: PeerDiscoveryStatus | undefined): void;
   observations(): ReadonlyMap<string, PeerObservation>;
   /** The present knowledge, without asking a server. */
@@ -62,7 +62,7 @@ export interface Controller {
 }
 
 const tickMs = 1_000;
-/** Number of addresses probed at once of those where no server has been verified yet. */
+/** The number of addresses probed at once at which no server has been verified yet. */
 const maxStrangers = 32;
 const maxRetryMs = 10_000;
 const emptyInbox: Inbox = { notified: false, questions: [] };
@@ -146,8 +146,8 @@ export function startController(context: ControllerContext): Controller {
     definitionsChanged() {
       notify();
       roster.poke();
-      // A server's discovery follows its own watch of the definition, so ask again a little later. The last time comes
-      // after a deletion has settled: what a server lists then, it serves.
+      // A server's discovery follows its own watch of the definition, so the controller reads it again a little later.
+      // The last read comes after a deletion has settled: a server serves what it then lists.
       for (const delayMs of [300, 1_000, 3_000, 6_000])
         void clock.sleep(delayMs, stopping.signal).then(() => {
           if (!stopping.signal.aborted) roster.poke();

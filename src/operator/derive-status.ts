@@ -35,7 +35,7 @@ export interface StatusInput {
 export interface Trouble {
   readonly reason: string;
   readonly message: string;
-  /** True if trying again will not help until somebody changes something; kstatus then counts it as a failure. */
+  /** True if trying again will not help until something is changed; kstatus then counts it as a failure. */
   readonly terminal?: boolean;
 }
 

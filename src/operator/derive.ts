@@ -23,7 +23,10 @@ interface Inputs {
   readonly doubts: readonly (string | undefined)[];
 }
 
-/** Merges what the peers serve and derives who serves what. Returns `before` itself if no input has changed. */
+/**
+ * Merges the peers' documents and derives which peer serves which resource. Returns `before` itself if no input has
+ * changed.
+ */
 export function derive(
   facts: Facts,
   before: Derived | undefined,

@@ -2,7 +2,7 @@ import type { GroupDiscovery } from '../domain/discovery-document.ts';
 import { encodeGroup, joinGroups } from '../domain/encode-discovery.ts';
 import { etagOf } from '../runtime/discovery-etag.ts';
 
-/** A unified document as it is served, and its ETag without quotes. */
+/** A unified document in its served form, and its ETag without quotes. */
 export interface EncodedDocument {
   readonly text: string;
   readonly etag: string;

@@ -9,7 +9,7 @@ import type { Trouble } from './derive-status.ts';
 export interface Facts {
   readonly now: number;
   readonly views: readonly PeerView[];
-  /** What is uncertain about the number of servers. */
+  /** Uncertainties about the number of servers. */
   readonly doubt: Doubt | undefined;
   /** Why the cluster itself is not known well enough. */
   readonly unknown: Trouble | undefined;

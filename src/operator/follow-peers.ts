@@ -32,11 +32,11 @@ import { type AddressScout, scoutAddress } from './scout-address.ts';
 /** The peers of a control plane, each with its own monitor. */
 export interface PeerRoster {
   /**
-   * Takes over peers from earlier observations, and what they served unless that has been read since. A peer without a
-   * source is dropped once it has been away for long enough. Its address must be allowed now.
+   * Takes over peers from earlier observations, with their resources unless these have been read since. A peer without
+   * a source is dropped once it has been away for long enough. Its address must be allowed now.
    */
   remember(known: ReadonlyMap<string, PeerObservation>): void;
-  /** Updates the monitors to what the cluster says. Returns Leases that identify no peer. */
+  /** Updates the monitors by the cluster's facts. Returns Leases that identify no peer. */
   follow(hearing: Hearing): readonly LeaseProblem[];
   /** The current state of every peer. */
   views(hearing: Hearing): readonly PeerView[];

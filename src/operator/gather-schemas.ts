@@ -14,7 +14,7 @@ import type { PeerClient } from './ports.ts';
 /** Reads the schemas of those group-versions that differ between servers, and no others. */
 export interface SchemaGatherer {
   readonly knowledge: SchemaKnowledge;
-  /** Drops what no server has any more, and starts to read what is missing, one document after another. */
+  /** Drops documents that no server has any more, and starts to read missing ones, one after another. */
   follow(views: readonly PeerView[], unified: UnifiedView): void;
   stop(): void;
 }

@@ -33,7 +33,7 @@ export interface Inbox {
   readonly status?: PeerDiscoveryStatus | undefined;
 }
 
-/** How long a new leader waits for first answers before it publishes what it has. */
+/** How long a new leader waits for first answers before it publishes without them. */
 const firstAnswersMs = 5_000;
 /** Maximum number of questions answered at once; there are fewer proxies. */
 const maxQuestions = 200;
@@ -72,7 +72,7 @@ export async function gather(
   return { state: next, facts: { now, views, doubt, unknown, defined, problems, knowledge, remembered } };
 }
 
-/** The state with the inbox. If somebody overwrote the status's conditions, the status will be written again. */
+/** The state with the inbox. If another client overwrote the status's conditions, the status will be written again. */
 function takeIn(state: PassState, { questions, status }: Inbox): PassState {
   const report = isOverwritten(state, status) ? { ...state.report, status, about: undefined } : state.report;
   return { ...state, report, questions: [...state.questions, ...questions].slice(-maxQuestions) };

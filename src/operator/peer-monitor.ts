@@ -105,7 +105,7 @@ export function monitorPeer(
       probe: result,
       ...(returned && { returnedAt: clock.now() }),
       ...(mayBeStarting && { mayBeStarting }),
-      // A server that answers again after it was away may have another version, so what it said before is in doubt.
+      // A server that answers again after it was away may have another version, so its earlier reports are in doubt.
       ...(documentsAt !== undefined && (unreachable || since === undefined) && { documentsAt }),
       ...(unreachable && { unreachableSince: since ?? clock.now() }),
     };
@@ -149,7 +149,10 @@ export function monitorPeer(
     return client.fetchSchemas(address, before, stopping.signal);
   }
 
-  /** Adds what belongs to these documents. If the old ones are in doubt, keeps only what the server says again. */
+  /**
+   * Adds facts that belong to these documents. If the old ones are in doubt, keeps only facts that the server reports
+   * again.
+   */
   async function learnMore(
     address: string,
     documents: PeerDocuments,

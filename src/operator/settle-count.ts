@@ -4,7 +4,7 @@ import type { PeerView } from '../domain/derive-bundle.ts';
 import type { Doubt } from '../domain/routing-table.ts';
 import { sameValue } from '../domain/same-value.ts';
 
-/** The servers of a control plane, each once, and what is uncertain about their number. */
+/** The servers of a control plane, each once, and the uncertainties about their number. */
 export interface Survey {
   readonly views: readonly PeerView[];
   readonly doubt?: Doubt | undefined;

@@ -29,7 +29,7 @@ export interface Recognized {
 
 interface Distribution {
   readonly name: string;
-  /** The sign by which it was recognized, or undefined. */
+  /** The sign by which it was recognised, or undefined. */
   readonly sign: (facts: ClusterFacts) => string | undefined;
   readonly advice?: string;
 }

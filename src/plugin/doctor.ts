@@ -193,7 +193,7 @@ async function checkTable(cluster: Cluster, location: ReturnType<typeof tableLoc
   };
 }
 
-/** In mode Observe without proxies, nobody needs their rights. */
+/** In mode Observe without proxies, these rights are not needed. */
 async function checkProxyAccess(
   routes: boolean,
   account: Account,

@@ -29,7 +29,7 @@ export function listResources(bundle: RoutingBundle): readonly NamedResource[] {
         for (const resource of resources ?? [])
           found.push({ group: group.name, version, resource: resource.resource, names: namesOf(resource) });
   const listed = new Set(found.map(({ group, version, resource }) => `${group}/${version}/${resource}`));
-  // Proxies route what the table lists, even without a document that describes it.
+  // Proxies route every listed resource, even without a document that describes it.
   for (const { group, version, resources } of bundle.table.groupVersions)
     for (const { resource } of resources)
       if (!listed.has(`${group}/${version}/${resource}`))

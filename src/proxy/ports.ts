@@ -136,7 +136,7 @@ export interface ProxyMetrics {
   readonly movedWatches: { inc(count: number): void };
   /** Requests and connections that a limit ended or refused. */
   readonly limited: { inc(labels: { readonly limit: string }): void };
-  /** When what is in use of each sort of certificate expires, in seconds since the epoch. */
+  /** The expiry of each kind of certificate in use, in seconds since the epoch. */
   readonly certificateExpiry: { set(labels: { readonly certificate: string }, seconds: number): void };
   readonly reloadFailures: { inc(labels: { readonly certificate: string }): void };
   readonly tableBehind: { inc(): void };

@@ -76,7 +76,7 @@ export function issueCertificate(request: CertificateRequest): CertificatePair {
 /**
  * Makes a self-signed certificate for one DNS name, valid for a year. The key never leaves the process.
  *
- * Nobody can verify it. Kubernetes components and controller-runtime serve metrics the same way if no certificate is
+ * No client can verify it. Kubernetes components and controller-runtime serve metrics the same way if no certificate is
  * given: the connection is encrypted, and the scraper must authenticate.
  */
 export function createSelfSignedCertificate(dnsName: string, now: number): CertificatePair {

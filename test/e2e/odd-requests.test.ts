@@ -104,7 +104,7 @@ function isOwn({ method = 'GET', path, headers = [] }: WireRequest): boolean {
 const late = () =>
   new Promise<never>((_, reject) => setTimeout(() => reject(new Error('none in time')), 20_000).unref());
 
-/** Undefined where there is none. */
+/** Undefined if there is none. */
 function describeDifference(
   { method = 'GET', path, headers = [], body = '' }: WireRequest,
   expected: readonly string[],

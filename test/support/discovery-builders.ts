@@ -51,7 +51,7 @@ interface RawSubresource {
   readonly acceptedTypes?: readonly (object | null)[] | null | undefined;
 }
 
-/** The documents of some servers, and which of them is the local one. */
+/** The documents of some servers, and the id of the local one. */
 export interface DocumentSet {
   readonly local: string;
   readonly servers: Readonly<Record<string, RawDiscoveryList>>;
@@ -94,7 +94,7 @@ function rarely(): fc.Arbitrary<boolean> {
   return fc.integer({ min: 0, max: 9 }).map((roll) => roll === 0);
 }
 
-/** A list as Go may have written or a careless server sent it. */
+/** A list as Go may have written it, or as a careless server sent it. */
 function maybeList<Item>(
   item: fc.Arbitrary<Item>,
   maxLength: number,
@@ -158,7 +158,7 @@ function subresource(): fc.Arbitrary<RawSubresource> {
   });
 }
 
-/** The same list, or one with entries dropped, reordered, given twice, changed or added. */
+/** The same list, or one with entries dropped, reordered, duplicated, changed or added. */
 function variationOf<Item>(
   base: readonly Item[],
   fresh: fc.Arbitrary<Item>,
@@ -202,7 +202,7 @@ function resourceVariation(item: RawResource): fc.Arbitrary<RawResource> {
       const other = list.length > 0 ? { ...fresh, subresources } : fresh;
       return only === undefined ? { ...other, resource: item.resource } : { ...item, [only]: other[only] };
     });
-  // What only a careful comparison sees: one list that is empty instead of absent, one word of a kind.
+  // Differences that only a careful comparison sees: one list that is empty instead of absent, one word of a kind.
   const listField = fc.constantFrom('verbs', 'shortNames', 'categories', 'subresources');
   const emptied = listField.map((field) =>
     item[field]?.length ? item : { ...item, [field]: item[field] ? null : [] },

@@ -55,7 +55,7 @@ export interface ProxyCredentials {
 /** Calls back whenever one of the files may have changed, until `signal` aborts. */
 export type WatchFiles = (files: readonly string[], onChange: () => void, signal: AbortSignal) => void;
 
-/** The credentials, or what is wrong with each named file. */
+/** The credentials, or the error in each named file. */
 export type LoadedCredentials =
   | { readonly kind: 'credentials'; readonly credentials: ProxyCredentials }
   | { readonly kind: 'problems'; readonly problems: readonly string[] };

@@ -16,7 +16,7 @@ import type { ServerAddress } from './known-servers-file.ts';
 /** Query parameters; an undefined one is left out. */
 export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
 
-/** What a 404 is about: one object, or the whole resource that the server does not serve. */
+/** The object of a 404: one object, or the whole resource that the server does not serve. */
 export type Missing = 'Object' | 'Resource';
 
 /** The fields of a Kubernetes `Status` that are of use here. */
@@ -28,7 +28,7 @@ export interface StatusBody {
   readonly details?: { readonly name?: string; readonly kind?: string; readonly retryAfterSeconds?: number };
 }
 
-/** What an `ApiError` is made of. */
+/** The data of an `ApiError`. */
 export interface ApiErrorFields {
   readonly code: number;
   readonly reason: string;
@@ -50,7 +50,7 @@ export class ApiError extends Error {
   readonly reason: string;
   readonly method: string;
   readonly path: string;
-  /** What the server asked to wait, if it did. */
+  /** The delay that the server asked for, if it did. */
   readonly retryAfterMs: number | undefined;
   readonly status: StatusBody | undefined;
 
@@ -65,7 +65,7 @@ export class ApiError extends Error {
   }
 
   /**
-   * What is missing, for a 404. kube-apiserver names the object in its Status, and sends plain text for an unknown
+   * The missing object, for a 404. kube-apiserver names the object in its Status, and sends plain text for an unknown
    * path.
    */
   get missing(): Missing | undefined {
@@ -167,7 +167,7 @@ export interface ApiClient {
   close(): Promise<void>;
 }
 
-/** What the client is made of. */
+/** The options of the client. */
 export interface ApiClientOptions {
   /** Time limit of a whole call, and of a stream's wait for its status. */
   readonly timeoutMs: number;
@@ -537,7 +537,7 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
 
     async requestStream(path: string, { query, signal }: CallOptions = {}) {
       const call: Call = { method: 'GET', path, query, signal };
-      // The dispatcher's own signal has to outlive `guarded`, whose listeners end with the headers.
+      // The dispatcher's own signal must outlive `guarded`, whose listeners end with the headers.
       const stream = new AbortController();
       const abort = () => stream.abort(signal?.reason);
       signal?.addEventListener('abort', abort, { once: true });

@@ -20,8 +20,8 @@ export const maxBundleBytes = 64 * 1024 * 1024;
 /** Maximum length of all shards together: the same 50,000 take 1.5 MB. */
 const maxPackedBytes = 16 * 1024 * 1024;
 /**
- * What a bundle may contain. The same 50,000 resources take half a million objects and lists. Member names are those of
- * the format, and of subresources.
+ * Limits of a bundle's content. The same 50,000 resources take half a million objects and lists. Member names are those
+ * of the format, and of subresources.
  */
 const bundleBounds: JsonBounds = { maxContainers: 1_000_000, maxCommas: 3_000_000, maxNames: 20_000 };
 
@@ -139,7 +139,7 @@ function findExcess(text: Uint8Array, maxBytes: number): string | undefined {
   return text.length > maxBytes ? `it is longer than ${maxBytes} bytes` : findJsonExcess(text, bundleBounds);
 }
 
-/** The documents are text in the bundle, where nothing tells how many names they have. */
+/** The documents are text in the bundle, so the count of the bundle's names does not cover theirs. */
 function boundDocuments(decoded: Extract<DecodedBundle, { ok: true }>): DecodedBundle {
   const { apis, api } = decoded.bundle;
   for (const [name, document] of Object.entries({ apis, api })) {
@@ -150,8 +150,8 @@ function boundDocuments(decoded: Extract<DecodedBundle, { ok: true }>): DecodedB
 }
 
 /**
- * Validates the structure, and what a schema cannot say: indexes in range, sets ascending, doubts if and only if
- * incomplete.
+ * Validates the structure, and rules that a schema cannot express: indexes in range, sets ascending, doubts if and only
+ * if incomplete.
  */
 export function validateBundle(value: unknown): DecodedBundle {
   const fault = describeStructureFault(value);
@@ -169,9 +169,7 @@ export function validateBundle(value: unknown): DecodedBundle {
   return unpackPeerSets(packed);
 }
 
-/**
- * Parses a head from the data of a ConfigMap. On failure, returns what is wrong, and the revision if it can be read.
- */
+/** Parses a head from the data of a ConfigMap. On failure, returns the error, and the revision if it can be read. */
 export function parseHead(
   data: Readonly<Record<string, string>> | undefined,
 ):

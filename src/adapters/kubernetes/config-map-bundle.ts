@@ -30,7 +30,7 @@ export interface BundleLocation {
 /** Where to publish, and in whose name. */
 export interface PublishLocation extends BundleLocation {
   readonly fieldManager: string;
-  /** Name of the PeerDiscovery that owns the table. Nobody else may replace it. */
+  /** Name of the PeerDiscovery that owns the table. No other one may replace it. */
   readonly owner: string;
   /** The owner that the objects are deleted with. */
   readonly ownerReference?: OwnerReference | undefined;
@@ -41,7 +41,7 @@ export interface PublishLocation extends BundleLocation {
 export type PublishOutcome =
   /** `leftover` names outdated shards that could not be deleted. The next publication tries again. */
   | { readonly published: true; readonly head: BundleHead; readonly leftover: readonly string[] }
-  /** Somebody else has published the same or a newer revision meanwhile. Read it and decide again. */
+  /** Another publisher has published the same or a newer revision meanwhile. Read it and decide again. */
   | { readonly published: false; readonly reason: 'Conflict' | 'NotNewer'; readonly revision?: number }
   /** The table with this name belongs to another PeerDiscovery. */
   | { readonly published: false; readonly reason: 'OfAnother'; readonly owner: string }
@@ -190,7 +190,7 @@ export type BundleTrouble =
   | 'Missing'
   /** The head, a shard or the bundle is invalid. */
   | 'Invalid'
-  /** The head changed but is not newer, although it is the same object: somebody restored or forged it. */
+  /** The head changed but is not newer, although it is the same object: it was restored or forged. */
   | 'OlderRevision';
 
 /** The options for following a bundle. */
@@ -318,8 +318,7 @@ async function writeShard(
     await create();
   } catch (error) {
     if (!(error instanceof ApiError) || error.code !== 409) throw error;
-    // The name is a hash of the content, so an existing shard is an earlier one of ours, unless somebody tampered with
-    // it.
+    // The name is a hash of the content, so an existing shard is an earlier one of ours, unless it was tampered with.
     const existing = await client.get<V1ConfigMap>(pathOf(namespace, shard.name), { signal });
     const content = Buffer.from(existing?.binaryData?.[shardKey] ?? '', 'base64');
     const labelled = existing?.metadata?.labels?.[tableLabel] === name;

@@ -11,7 +11,7 @@ export function formatServers(servers: readonly ServerAddress[]): string {
   return `${JSON.stringify({ servers })}\n`;
 }
 
-/** Parses such a text. Throws an error that says what is wrong. */
+/** Parses such a text. Throws an error that names the fault. */
 export function parseServers(text: string): readonly ServerAddress[] {
   const { servers } = JSON.parse(text) as { readonly servers?: unknown };
   if (!Array.isArray(servers) || !servers.every(isServerAddress))

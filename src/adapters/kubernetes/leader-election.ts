@@ -21,7 +21,7 @@ export interface LeaderElectionOptions {
   readonly random: () => number;
   /**
    * The leader's work. It must end soon after its signal aborts; a rejection ends the election with that error. `leads`
-   * returns false as soon as somebody else may lead, even in a process that was suspended and resumed.
+   * returns false as soon as another candidate may lead, even in a process that was suspended and resumed.
    */
   readonly onStartedLeading: (signal: AbortSignal, leads: () => boolean) => Promise<void>;
   readonly onStoppedLeading: () => void;
@@ -74,7 +74,7 @@ export async function runLeaderElection(options: LeaderElectionOptions): Promise
   const path = `${collection}/${name}`;
   let observed: Lease | undefined;
   let observedAtMs = 0;
-  /** When this process began its last successful write: nobody can have seen it earlier. */
+  /** When this process began its last successful write: no other process can have seen it earlier. */
   let renewedAtMs = 0;
   let trouble: ElectionTrouble | undefined;
   let troubledSinceMs = 0;
@@ -107,7 +107,7 @@ export async function runLeaderElection(options: LeaderElectionOptions): Promise
     };
   }
 
-  /** Takes or renews the Lease. A conflict means that somebody else was faster. */
+  /** Takes or renews the Lease. A conflict means that another candidate was faster. */
   async function attempt(attemptSignal: AbortSignal): Promise<Attempt> {
     const startedAtMs = monotonicMs();
     try {

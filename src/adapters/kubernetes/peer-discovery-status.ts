@@ -8,7 +8,7 @@ export const peerDiscoveriesPath = `/apis/${apiVersion}/${plural}`;
 /** The field manager of every status field, whichever replica writes it. */
 export const fieldManager = 'peerdiscovery-operator';
 
-/** Why the operator cannot work on an object until somebody changes something. */
+/** Why the operator cannot follow an object until it is changed. */
 export interface StandstillReason {
   /** In one CamelCase word. */
   readonly reason: string;

@@ -7,7 +7,7 @@ import type { BundleLocation } from './config-map-bundle.ts';
 import { peerDiscoveriesPath } from './peer-discovery-status.ts';
 import { confirmedAt } from './table-lease.ts';
 
-/** A status is withdrawn if nobody has confirmed its table for this long. */
+/** A status is withdrawn if no operator has confirmed its table for this long. */
 const silentAfterMs = 60_000;
 const fieldManager = 'peerdiscovery-proxy';
 const lookEveryMs = 5_000;

@@ -69,7 +69,7 @@ export async function confirmTable(
     await client.apply(path, object, { fieldManager, signal });
   } catch (error) {
     if (!(error instanceof ApiError) || error.code !== 409) throw error;
-    // Somebody else wrote its fields: a restored backup if it is a confirmation, else other software.
+    // Another client wrote its fields: a restored backup if it is a confirmation, else other software.
     const found = await client.get<LeaseObject>(path, { signal });
     if (revisionOf(found) === 0) throw new ForeignLeaseError(found?.spec?.holderIdentity || 'nobody');
     await client.apply(path, object, { fieldManager, force: true, signal });

@@ -1,6 +1,6 @@
 import type { LogFields } from '../../runtime/log.ts';
 
-/** What can be written as JSON. */
+/** Values that can be written as JSON. */
 export type Printable = string | number | boolean | null | Printable[] | PrintableFields;
 export interface PrintableFields {
   [name: string]: Printable;
@@ -42,7 +42,7 @@ function printable(value: unknown, depth: number, ancestors: readonly object[]):
   try {
     return printableObject(value, depth + 1, [...ancestors, value]);
   } catch {
-    // Somebody else's getter, proxy or toJSON threw.
+    // A getter, proxy or toJSON of the value threw.
     return '[unprintable]';
   }
 }

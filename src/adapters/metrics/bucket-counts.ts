@@ -20,7 +20,7 @@ interface Series {
   sum: number;
 }
 
-/** Registers a histogram whose values are assembled only when somebody reads them. */
+/** Registers a histogram whose values are assembled only when they are read. */
 export function registerBucketCounts(registry: Registry, options: BucketCountsOptions): BucketCounts {
   const { name, help, buckets, labelName } = options;
   const series = new Map<string, Series>();

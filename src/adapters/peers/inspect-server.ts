@@ -7,8 +7,8 @@ import { type AnchorOptions, anchorSets, tryEach } from '../../runtime/trust-anc
 import { withoutNodeAdvice } from '../../runtime/without-node-advice.ts';
 
 /**
- * What a server shows without a credential: whether its certificate chains to the CA and contains the name, how long it
- * is valid, and how far its clock differs from this one.
+ * The facts that a server shows without a credential: whether its certificate chains to the CA and contains the name,
+ * how long it is valid, and how far its clock differs from this one.
  */
 export async function inspectServer(options: InspectionOptions): Promise<ServerInspection> {
   const { address, caPem } = options;

@@ -90,7 +90,7 @@ export function startWorkers(options: WorkerOptions): ProxyWorkers {
   };
   /** Asks for a report and waits for it. Returns false if it is late. */
   const ask = async (worker: Worker, child: ChildProcess): Promise<boolean> => {
-    // Asks a hung worker only once: otherwise it would have to answer every request when it goes on.
+    // Asks a hung worker only once: otherwise it would have to answer every request when it continues.
     const open = worker.missed > 0 ? [...worker.asked.values()].at(-1) : undefined;
     const asking = open ?? send(worker, child);
     await clock.sleep(reportTimeoutMs, asking.over.signal);
@@ -216,7 +216,7 @@ function checkAnswers({ name, missed }: Worker): ReadinessCheck {
   };
 }
 
-/** What a worker does for its parent process. */
+/** A worker's tasks for its parent process. */
 export interface WorkerDuties {
   readonly report: () => Promise<WorkerReport>;
   readonly useTicketKeys: (keys: Buffer) => void;

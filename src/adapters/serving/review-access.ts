@@ -3,7 +3,7 @@ import { networkOf } from '../../domain/address.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { ApiClient } from '../kubernetes/api-client.ts';
 
-/** Whether somebody may read a path. `unavailable` means that the API server could not be asked. */
+/** Whether a client may read a path. `unavailable` means that the API server could not be asked. */
 export type AccessVerdict = 'allowed' | 'unauthenticated' | 'forbidden' | 'unavailable';
 
 /** The credential of a request. */

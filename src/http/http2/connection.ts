@@ -20,7 +20,7 @@ import { Http2Stream, type StreamHost, StreamTable } from './stream.ts';
 
 /** Settings that all connections of one kind share. */
 export interface ConnectionSetting {
-  /** What the peer must send before its first frame, and what this side sends. */
+  /** The bytes that the peer must send before its first frame, and those that this side sends. */
   readonly expectedPreface: string;
   readonly ownPreface: string;
   /** SETTINGS that this side announces, apart from its windows. RFC 9113, section 6.5.2. */
@@ -316,7 +316,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   protected abstract onSetting(id: number, value: number): void;
   /** The peer's SETTINGS have arrived and apply. */
   protected abstract onSettings(): void;
-  /** The connection ends because of what the peer did. */
+  /** The connection ends because of the peer's behaviour. */
   protected abstract onFault(reason: string): void;
   /** The socket has closed. */
   protected abstract onClosed(): void;
@@ -344,7 +344,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     this.output.end();
   }
 
-  /** Ends the connection because of what the peer did. */
+  /** Ends the connection because of the peer's behaviour. */
   protected fail(found: Fault | undefined): void {
     if (found === undefined || this.state !== 'open') return;
     const isDrowned = this.output.isDrowned(this.#setting.maxUnread);

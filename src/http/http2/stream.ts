@@ -14,7 +14,7 @@ export interface StreamUser {
 
 /** The parts of a connection that a stream uses. */
 export interface StreamHost {
-  /** Schedules sending what the stream has queued. */
+  /** Schedules sending the stream's queue. */
   flushSoon(stream: Http2Stream): void;
   reset(stream: Http2Stream, code: number): void;
   /** The user reads again after a pause. */

@@ -63,9 +63,9 @@ const maxBetweenChunks = 16 * 1024;
 const notHttp1 = 'not a request line of HTTP/1.1';
 
 /**
- * Loads the request parser: strict llhttp, which decides what is a head and what is a chunk.
+ * Loads the request parser: strict llhttp, which finds the ends of heads and chunks.
  *
- * llhttp's callbacks only record what was found. Inside them, nothing of ours may throw or read again.
+ * llhttp's callbacks only record its findings. Inside them, none of our code may throw or read again.
  */
 export function loadRequestParsers(): RequestParsers {
   let active: Parser | undefined;

@@ -50,7 +50,7 @@ const maxFields = 64 * 1024;
 /**
  * Loads the answer parser.
  *
- * llhttp's callbacks only record what was found. Inside them, nothing of ours may throw or read again.
+ * llhttp's callbacks only record its findings. Inside them, none of our code may throw or read again.
  */
 export function loadResponseParsers(): ResponseParsers {
   let active: Parser | undefined;

@@ -6,7 +6,7 @@ export class Html {
   }
 }
 
-/** What a template accepts: text is escaped, HTML is not, and empty values add nothing. */
+/** The values that a template accepts: text is escaped, HTML is not, and empty values add nothing. */
 export type Fragment = string | number | Html | false | undefined | readonly Fragment[];
 
 /** A template that escapes every value that is not HTML. Values reach the page in no other way. */

@@ -10,7 +10,7 @@ export interface ProgressEntry {
   readonly versions: Readonly<Record<string, number>>;
   readonly peers: number;
   readonly ready: number;
-  /** Whether all peers serve the same. Unknown while one is away or what it serves is not known. */
+  /** Whether all peers serve the same. Unknown while one is away or its resources are unknown. */
   readonly converged: 'True' | 'False' | 'Unknown';
   /** True while absence from the table proved nothing. */
   readonly inDoubt: boolean;

@@ -26,7 +26,7 @@ export interface Admission {
   leave(request: RunningRequest): void;
   /** Everything that holds memory for requests. */
   keepers(): Iterable<Keeper>;
-  /** Ends watches evenly over `graceMs`. Resolves when all are told. */
+  /** Ends watches evenly over `graceMs`. Resolves when all have been ended. */
   endLongRunning(graceMs: number, signal: AbortSignal): Promise<void>;
 }
 

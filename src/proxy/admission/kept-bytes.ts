@@ -99,7 +99,7 @@ export class KeptBytes {
     this.#dueAt = Math.max(free * lookPart, (max * unknownPart) / 32);
   }
 
-  /** Cuts off the largest holders of a list until it fits. Returns what is left. */
+  /** Cuts off the largest holders of a list until it fits. Returns the others. */
   #bound(list: readonly Weighed[], max: number, limit: string): number {
     let held = sum(list);
     if (held <= max) return held;

@@ -36,7 +36,7 @@ export interface DocumentParts {
  */
 const defaultGzipFrom = 128 * 1024 + 1;
 
-/** Keeps a document ready to send: plain, and compressed once somebody asks for that. */
+/** Keeps a document ready to send: plain, and compressed on the first request for that. */
 export function storeDocument(parts: DocumentParts): StoredDocument {
   const { body, contentType, cacheControl, vary, gzipFrom = defaultGzipFrom } = parts;
   const etag = `"${parts.etag ?? strongEtag(body)}"`;

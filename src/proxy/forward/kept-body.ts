@@ -1,6 +1,6 @@
 /** A request body that can be sent again while all of it is still kept. */
 export interface KeptBody {
-  /** The body from its first byte. Only the reader opened last may go on reading. */
+  /** The body from its first byte. Only the reader opened last may continue to read. */
   open(): AsyncIterable<Uint8Array>;
   /** True until more was read than is kept. */
   readonly whole: boolean;

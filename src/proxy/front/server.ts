@@ -189,7 +189,7 @@ function contextOptions({ cert, key, clientCa }: FrontTls) {
   return {
     ...own,
     minVersion: 'TLSv1.2' as const,
-    // Without any, Node would trust the public CAs; this server's own certificate vouches for nobody.
+    // Without any, Node would trust the public CAs; this server's own certificate authenticates no client.
     ca: clientCa.length === 0 ? [cert] : [...clientCa],
     // If a CA file lists an intermediate, Go treats it as a root.
     allowPartialTrustChain: true,

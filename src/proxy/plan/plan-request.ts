@@ -183,7 +183,7 @@ export function warnOfFields(
 
 const routedAlready = 'another proxy has sent the request here, and this server does not serve it';
 
-/** Only home answers. If home does not know the resource, nobody can tell here which server does. */
+/** Only home answers. If home does not know the resource, the proxy cannot tell here which server does. */
 function targetOfRouted(peer: FleetPeer, decision: RouteDecision): ForwardTarget {
   const isListed = decision.kind === 'home' && decision.notFound.kind === 'listed';
   const notFound: NotFoundRule = isListed ? decision.notFound : { kind: 'doubt', message: routedAlready };
