@@ -64,7 +64,7 @@ test-minimal: ## Run .ci/run on a minimal Debian, as root (ARGS='make check test
 	@PATH="$(system_path)" CACHES="$(CACHES)" scripts/test-minimal.sh $(ARGS)
 
 .PHONY: test-others
-test-others: install ## Run the tests with others' software, built from Go modules (SUITES="cert-manager …": these alone)
+test-others: install ## Run the tests with third-party software, built from Go modules (SUITES="cert-manager …": these alone)
 	@node scripts/run-tests.ts others $(addprefix --suite ,$(SUITES))
 
 .PHONY: controlplane
@@ -72,7 +72,7 @@ controlplane: install ## Get kube-apiserver, etcd and kubectl (KUBEBUILDER_ASSET
 	@node lab/build/build-control-plane.ts $(VERSIONS)
 
 .PHONY: demo
-demo: install ## Show the story on a mixed control plane (ARGS=--once to run through and exit, ARGS=--simulated)
+demo: install ## Run the demo on a mixed control plane (ARGS=--once to exit at its end, ARGS=--simulated)
 	@node lab/demo/run-demo.ts $(ARGS)
 
 .PHONY: demo-picture
@@ -88,7 +88,7 @@ test-cluster: install ## Upgrade such a cluster under load, judge what clients s
 	@node lab/cluster/run-cluster.ts upgrade; status=$$?; biome format --write docs/benchmarks >/dev/null; exit $$status
 
 .PHONY: test-cluster-life
-test-cluster-life: install ## Let a cluster be drained, cut off, renewed, joined …, under load (ARGS="drain power …": some of it)
+test-cluster-life: install ## Drain, cut off, renew and extend a cluster under load (ARGS="drain power …": only these events)
 	@node lab/cluster/run-cluster.ts life $(ARGS); status=$$?; biome format --write docs/benchmarks >/dev/null; exit $$status
 
 .PHONY: bench
@@ -99,12 +99,12 @@ bench: install ## Measure, a report each in docs/benchmarks/ (ARGS=operator|prox
 	@biome format --write docs/benchmarks >/dev/null
 
 .PHONY: chaos
-chaos: install ## Break a real control plane under load, as root (ARGS="--seed N --minutes N --quick --fault TEXT …", or --help)
+chaos: install ## Inject faults into a real control plane under load, as root (ARGS="--seed N --minutes N --quick --fault TEXT …", or --help)
 	@node lab/prepare-machine.ts chaos; status=0; node lab/enter-netns.ts -- node lab/chaos.ts $(ARGS) || status=$$?; \
 	biome format --write docs/benchmarks >/dev/null; exit $$status
 
 .PHONY: soak
-soak: install ## Look for what grows while a control plane changes under load, as root (ARGS="--minutes N --seed N")
+soak: install ## Look for growing memory while a control plane changes under load, as root (ARGS="--minutes N --seed N")
 	@node lab/prepare-machine.ts chaos; status=0; node lab/enter-netns.ts -- node lab/soak.ts $(ARGS) || status=$$?; \
 	biome format --write docs/benchmarks >/dev/null; exit $$status
 
@@ -114,20 +114,20 @@ attack: install ## Attack a proxy before real servers without a credential, whil
 	biome format --write docs/benchmarks >/dev/null; exit $$status
 
 .PHONY: load-test
-load-test: install ## Load a proxy before real servers until it has no more to give (ARGS="--minutes N --quick --fill --seed N")
+load-test: install ## Load a proxy in front of real servers to its limit (ARGS="--minutes N --quick --fill --seed N")
 	@status=0; node lab/enter-netns.ts -- node lab/load-test.ts $(ARGS) || status=$$?; \
 	biome format --write docs/benchmarks >/dev/null; exit $$status
 
 .PHONY: fuzz
-fuzz: install ## Feed changed inputs to every parser (ARGS="--seed N --minutes N --target NAME")
+fuzz: install ## Feed mutated inputs to every parser (ARGS="--seed N --minutes N --target NAME")
 	@node lab/fuzz.ts $(ARGS)
 
 .PHONY: mutate
-mutate: install ## Change the code in small ways, and list the changes that no test notices (ARGS="--part NAME --only FILE")
+mutate: install ## Make small changes to the code, and list those that no test notices (ARGS="--part NAME --only FILE")
 	@node lab/mutate.ts $(ARGS)
 
 .PHONY: fuzz-judge
-fuzz-judge: install ## Compare what changed request targets and Accept fields are taken for with a real kube-apiserver (ARGS="--seed N --inputs N")
+fuzz-judge: install ## Compare how a real kube-apiserver reads mutated request targets and Accept fields (ARGS="--seed N --inputs N")
 	@node lab/enter-netns.ts -- node lab/fuzz-judge.ts $(ARGS)
 
 .PHONY: rootfs
@@ -139,11 +139,11 @@ image: install ## Build the image localhost/peerdiscovery into dist/image.tar to
 	@node scripts/build-image.ts "$(IMAGE)" dist/image.tar "$(BUILDER)"
 
 .PHONY: load
-load: install ## Load what `make image` built into a local cluster (CLUSTER=kind|k3d|minikube|k3s|containerd, or kind/NAME)
+load: install ## Load the image of `make image` into a local cluster (CLUSTER=kind|k3d|minikube|k3s|containerd, or kind/NAME)
 	@node scripts/load-image.ts dist/image.tar "$(CLUSTER)"
 
 .PHONY: sbom
-sbom: install ## Write SBOMs of what is shipped into dist/ (CycloneDX and SPDX)
+sbom: install ## Write SBOMs of the shipped files into dist/ (CycloneDX and SPDX)
 	node scripts/write-sbom.ts
 
 .PHONY: plugin
@@ -151,7 +151,7 @@ plugin: install ## Build the kubectl plugin into dist/plugin/, one program that 
 	@node scripts/build-plugin.ts $(PLATFORMS)
 
 .PHONY: krew
-krew: install ## Pack the kubectl plugin for krew into dist/krew/ (DOWNLOADS=https://…/, the folder where you put it up)
+krew: install ## Pack the kubectl plugin for krew into dist/krew/ (DOWNLOADS=https://…/, the address where you publish it)
 	@DOCS="$(DOCS)" node scripts/generate-krew.ts "$(DOWNLOADS)"
 
 .PHONY: release
@@ -159,5 +159,5 @@ release: install ## Build all files of a release into dist/release/ (IMAGE=NAME:
 	@IMAGE="$(IMAGE)" DOWNLOADS="$(DOWNLOADS)" DOCS="$(DOCS)" node scripts/build-release.ts
 
 .PHONY: clean
-clean: ## Remove what was built; node_modules and the control plane stay
+clean: ## Remove build results; node_modules and the control plane stay
 	rm -rf dist

@@ -17,7 +17,7 @@ contain() {
   child=
   return "$status"
 }
-# What runs in the root ends before the root is removed.
+# All processes in the root end before the root is removed.
 end() {
   [ -z "$child" ] || { kill -KILL "$child" 2>/dev/null || true; wait "$child" 2>/dev/null || true; }
   rm -rf --one-file-system "$folder"
