@@ -158,8 +158,8 @@ function sumsOf(folder: string): string {
 }
 
 /**
- * `install.yaml` has the CustomResourceDefinition and the operator. `observe.yaml` has the object that makes it work,
- * which kubectl knows only after that. Every other overlay has a file of its own.
+ * `install.yaml` has the CustomResourceDefinition and the operator. `observe.yaml` has the object that makes the
+ * operator observe; kubectl knows its kind only after that. Every other overlay has its own file.
  */
 async function renderManifests(folder: string, image: string, log: ReleaseOptions['log']): Promise<void> {
   const { '1.36': programs = '' } = await ensureControlPlane({ versions: ['1.36'], log });

@@ -13,7 +13,7 @@ export interface LockedPackage {
   readonly version: string;
   /** The SPDX expression; undefined if the lock file has none, as for builds for other platforms. */
   readonly license: string | undefined;
-  /** `installed` beside the program, `bundled` into it, or not shipped at all. */
+  /** `installed` next to the program, `bundled` into it, or not shipped. */
   readonly shipped: 'installed' | 'bundled' | undefined;
 }
 

@@ -44,7 +44,7 @@ const peersBudgetBytes = 384 * 1024;
 const divergentBudgetBytes = 384 * 1024;
 const schemasBudgetBytes = 64 * 1024;
 const fieldsBudgetBytes = 64 * 1024;
-/** Leaves room for others beside one resource on 100 peers. */
+/** Leaves room for other rows next to one resource on 100 peers. */
 const maxIdsListed = 20;
 const maxValuesListed = 5;
 const maxValueLength = 300;

@@ -134,10 +134,10 @@ describe('indexTable', () => {
     const newer = { writers: [1], standIns: [0] };
     const asTheResource = { ...newer, harmless: false };
 
-    // The resource's own writers hold for its subresources. A token is no stored object.
+    // The resource's own writers also apply to its subresources. A token is not a stored object.
     expect(fieldsOf({ ...accounts, ...newer }, 'status')).to.deep.equal(asTheResource);
     expect(fieldsOf({ ...accounts, ...newer }, 'token')).to.deep.equal({ ...newer, harmless: true });
-    // Writers of its own come first. If that is everybody who serves it, there is no rule.
+    // A subresource's own writers come first. If these are all its peers, there is no rule.
     const own = { ...accounts, subresourceWriters: { token: newer, status: newer } };
     expect(fieldsOf(own, 'status')).to.deep.equal(asTheResource);
     expect(fieldsOf(own, 'token')).to.deep.equal({ ...newer, harmless: true });

@@ -66,7 +66,7 @@ export type HeadOutcome =
       readonly revision?: number;
       readonly resourceVersion: string;
       readonly owner?: string;
-      /** True if nothing shows that it ever was a routing table. */
+      /** True if nothing shows that the ConfigMap was once a routing table. */
       readonly foreign: boolean;
     };
 

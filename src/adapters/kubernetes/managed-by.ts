@@ -1,7 +1,7 @@
 /**
- * Labels of every object that the operator creates beside Events.
+ * Labels of every object that the operator creates, except Events.
  *
- * An administrator removes what an uninstalled operator left by this label, even where Kubernetes's garbage collector
- * can't: it keeps the dependents of an owner whose CustomResourceDefinition it has never read.
+ * By this label, an administrator finds the leftovers of an uninstalled operator. Kubernetes's garbage collector keeps
+ * the dependents of an owner whose CustomResourceDefinition it has never read.
  */
 export const managedBy = { 'app.kubernetes.io/managed-by': 'peerdiscovery' } as const;

@@ -78,13 +78,14 @@ const trifleBytes = 64;
 const noBytes = Buffer.alloc(0);
 
 /**
- * What both sides of an HTTP/2 connection share (RFC 9113): frames, windows, settings, and limits on the peer's cost.
+ * The common base of both sides of an HTTP/2 connection (RFC 9113): frames, windows, settings, and limits on the peer's
+ * cost.
  *
  * - It supports neither push nor priorities.
  * - It answers abuse with ENHANCE_YOUR_CALM and closes the connection: streams reset as fast as they are made
- *   (CVE-2023-44487), or made to be reset (CVE-2025-8671), endless field blocks, frames that do nothing or cost more
- *   than their DATA is worth, and a peer that makes this side write and does not read.
- * - It bounds the memory that a peer can use: fields by their limits, bodies by flow-control windows.
+ *   (CVE-2023-44487), or made to be reset (CVE-2025-8671), endless field blocks, frames without effect or more
+ *   expensive than their DATA justifies, and a peer that makes this side write and does not read.
+ * - It limits the memory that a peer can use: fields by their limits, bodies by flow-control windows.
  */
 export abstract class Http2Connection implements FrameTaker, StreamHost {
   protected readonly socket: Duplex;

@@ -2,7 +2,7 @@ import { isFieldValue, isToken } from '../field-syntax.ts';
 import { decodeHuffman } from './huffman.ts';
 import { staticTable } from './static-table.ts';
 
-/** Size of the dynamic table. Each entry costs 32 bytes beside its text. RFC 7541, section 4.1. */
+/** Size of the dynamic table. Each entry costs 32 bytes in addition to its text. RFC 7541, section 4.1. */
 const tableBytes = 4096;
 const entryCost = 32;
 

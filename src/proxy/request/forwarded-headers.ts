@@ -110,7 +110,9 @@ function isSameSource(one: FieldsSource, other: FieldsSource): boolean {
   );
 }
 
-/** The header fields of a peer's answer without connection-specific ones. All others stay as often as they came. */
+/**
+ * The header fields of a peer's answer without connection-specific ones. All others are repeated as often as they came.
+ */
 export function prepareResponseHeaders(rawHeaders: readonly string[]): readonly string[] {
   const named = namedInConnection(rawHeaders);
   let result: string[] | undefined;

@@ -136,7 +136,7 @@ describe('the levelling of watches', function () {
     await eventually(() => counts().reduce((sum, count) => sum + count) === 24, 5_000);
     const [atOld = 0, atYoung = 0] = counts();
     expect(Math.max(atOld, atYoung)).to.be.at.most(12 * 1.3);
-    // Whole answers, and only as many as had to move.
+    // Whole answers, and only as many as necessary.
     expect(ends).to.deep.equal(ends.map(() => 0));
     expect(ends.length).to.equal(atYoung);
     await pass(60);
