@@ -117,7 +117,7 @@ describe('indexTable', () => {
     expect(fieldsOf([false, true], {}, 'Ignore')).to.equal(undefined);
   });
 
-  it('says who writes a subresource, and whether that stores an object', () => {
+  it('names the writers of a subresource, and whether a request stores an object', () => {
     const all = [0, 1];
     const fieldsOf = (resource: TableResource, subresource: string, inDoubt = false) =>
       indexTable(

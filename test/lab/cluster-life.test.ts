@@ -170,7 +170,7 @@ describe('The records of a life', () => {
   });
   afterEach(() => rmSync(folder, { recursive: true }));
 
-  it('outlive the run, in the order of the events, the latest of each', () => {
+  it('are kept after the run: the latest of each event, in the order of the events', () => {
     const records = openRecords(join(folder, 'records'));
     expect(records.read()).to.deep.equal([]);
     records.keep(recordOf({ id: 'power' }));

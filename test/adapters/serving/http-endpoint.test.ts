@@ -49,7 +49,7 @@ describe('serveEndpoint', () => {
     expect((await get('/livez')).status).to.equal(200);
   });
 
-  it('answers though strangers hold all its connections, and ends none that it is answering', async () => {
+  it('answers while strangers hold all its connections, and ends none with an open request', async () => {
     let finish = () => {};
     const slow = new Promise<void>((resolve) => {
       finish = resolve;

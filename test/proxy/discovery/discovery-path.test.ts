@@ -55,7 +55,7 @@ describe('parseDiscoveryPath', () => {
 });
 
 describe('the path of a request', () => {
-  it('ends before the query, which only a timeout keeps', () => {
+  it('excludes the query, unless it has a timeout', () => {
     expect(pathOf('/apis?timeout=1s')).to.equal('/apis');
     expect(pathOf('/apis')).to.equal('/apis');
     expect(pathWithTimeout('/apis')).to.equal('/apis');
@@ -67,7 +67,7 @@ describe('the path of a request', () => {
 });
 
 describe('wantsPretty', () => {
-  it('does as the parameter says, and else as the client seems to be a person', () => {
+  it('follows the parameter, or else indents if the client seems to be a person', () => {
     for (const person of ['curl/8', 'Wget/1', 'Mozilla/5.0 (X11)']) expect(wantsPretty('/apis', person)).to.equal(true);
     for (const program of ['', 'kubectl/v1.36', 'xcurl', 'Mozilla/4.0', 'a Wget'])
       expect(wantsPretty('/apis', program), program).to.equal(false);
