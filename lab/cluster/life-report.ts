@@ -64,7 +64,8 @@ export function writeLifeReport(records: readonly LifeRecord[]): string {
     '## The events',
     '',
     ...records.map(
-      ({ event, verdict }) => `- **${event.name}:** ${[event.does, ...event.notes, ...gapsOf(verdict)].join(' ')}`,
+      ({ event, verdict }) =>
+        `- **${event.name}:** ${[event.does, ...event.notes, ...gapsOf(verdict), loadOf(event)].join(' ')}`,
     ),
     '',
     '## How it is measured',
@@ -110,6 +111,11 @@ function gapsOf({ refused, late, lateAsDirect }: LifeRecord['verdict']): readonl
           `${lateAsDirect} answers through proxies took more than ${bound}, as did the servers’ answers to direct clients at that moment.`,
         ]),
   ];
+}
+
+/** How busy the machine was, because nobody gets an answer in time from one that is too busy. */
+function loadOf({ loadAverage }: LifeRecord['event']): string {
+  return `The load average was ${loadAverage.toFixed(0)} at the end.`;
 }
 
 /** Why the recovery from an event may take longer than from others. */

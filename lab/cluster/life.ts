@@ -1,3 +1,4 @@
+import { loadavg } from 'node:os';
 import { setTimeout } from 'node:timers/promises';
 import { waitUntil } from '../wait-until.ts';
 import {
@@ -66,6 +67,8 @@ export interface LivedEvent extends Required<Outcome> {
   /** The time of full recovery; undefined if there was none. */
   readonly rightAt: number | undefined;
   readonly to: number;
+  /** The load average of this machine at the end. Above the number of cores, all programs wait. */
+  readonly loadAverage: number;
 }
 
 /** The checks before and after each event. */
@@ -153,7 +156,21 @@ export async function live({ id, name, does, run }: LifeEvent, health: Health, a
   await setTimeout(at.settleMs);
   const never = rightAt === undefined ? [`no full recovery within ${boundMs / 60_000} minutes: ${missing}`] : [];
   const to = Date.now();
-  return { id, name, does, from, actedAt, rightAt, to, offs, problems: [...problems, ...never], notes, allowedMs };
+  const [loadAverage = 0] = loadavg();
+  return {
+    id,
+    name,
+    does,
+    from,
+    actedAt,
+    rightAt,
+    to,
+    loadAverage,
+    offs,
+    problems: [...problems, ...never],
+    notes,
+    allowedMs,
+  };
 }
 
 /** Judges what clients saw from the beginning of an event to its end. */

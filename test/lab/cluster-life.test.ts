@@ -19,6 +19,7 @@ const event = (about: Partial<LivedEvent> = {}): LivedEvent => ({
   problems: [],
   notes: [],
   allowedMs: 0,
+  loadAverage: 3.4,
   ...about,
 });
 const at = (startedAt: number, sample: Partial<Sample> = {}): Sample => ({
@@ -149,6 +150,7 @@ describe('The report of a life', () => {
     expect(report).to.include('| power cut | 10 s | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 10 s |');
     expect(report).to.include('| drain | 10 s | 1 | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | never |');
     expect(report).not.to.include('clusters:');
+    expect(report).to.include('A machine loses power. The load average was 3 at the end.\n');
   });
 
   it('says which events ran on another cluster, and describes the newest run', () => {
