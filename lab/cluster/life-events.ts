@@ -4,6 +4,7 @@ import { setTimeout } from 'node:timers/promises';
 import { localImage } from '../../scripts/build-image.ts';
 import { parseDuration } from '../../src/api/duration.ts';
 import { waitUntil } from '../wait-until.ts';
+import { rotateFrontProxyCa } from './ca-rotation.ts';
 import { type Credentials, createClient, type Way } from './clients.ts';
 import { renewFrontProxySecret } from './front-proxy-secret.ts';
 import { loadImages } from './install-product.ts';
@@ -75,6 +76,12 @@ export function lifeEvents(cluster: LifeCluster): readonly LifeEvent[] {
       name: 'a fourth machine joins and leaves',
       does: 'A fourth control-plane machine joins by kubeadm. When its server is in the table and its proxy answers, it leaves for good: it is drained, `kubeadm reset` runs, and its Node and its server’s Lease are deleted.',
       run: () => joinAndLeave(cluster),
+    },
+    {
+      id: 'front-proxy-ca',
+      name: 'front-proxy CA rotated',
+      does: 'The commands of docs/guides/ca-rotation.md run: all servers trust the old and the new CA, then the new one signs, then all forget the old one. Nothing restarts.',
+      run: () => rotateFrontProxyCa(cluster),
     },
   ];
 }

@@ -43,6 +43,7 @@ export const lifeEventIds = [
   'upgrade',
   'operator',
   'fourth',
+  'front-proxy-ca',
 ] as const;
 
 /** One kind of event in the life of a cluster. */

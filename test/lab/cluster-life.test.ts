@@ -2,10 +2,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { rotationSteps } from '../../lab/cluster/ca-rotation.ts';
 import { failedIn, judgeEvent, type LivedEvent, live } from '../../lab/cluster/life.ts';
 import { type LifeRecord, openRecords } from '../../lab/cluster/life-records.ts';
 import { writeLifeReport } from '../../lab/cluster/life-report.ts';
 import type { Sample } from '../../lab/cluster/samples.ts';
+import { guideBlocks } from '../support/guide-commands.ts';
 
 const event = (about: Partial<LivedEvent> = {}): LivedEvent => ({
   id: 'power',
@@ -185,5 +187,12 @@ describe('The records of a life', () => {
     ]);
     records.clear();
     expect(records.read()).to.deep.equal([]);
+  });
+});
+
+describe('The rotation of the front-proxy CA in the life of a cluster', () => {
+  it('runs each block of the guide, in its order', () => {
+    const firstLines = guideBlocks('ca-rotation.md', 'sh').map((block) => block.split('\n')[0]);
+    expect(firstLines).to.deep.equal(Object.values(rotationSteps));
   });
 });
