@@ -37,6 +37,7 @@ export const mutationParts: readonly MutationPart[] = [
       'src/proxy/plan/plan-request.ts',
     ],
     tests: [
+      'test/proxy/discovery/discovery-path.test.ts',
       'test/proxy/forward/broken-answers.test.ts',
       'test/proxy/forward/classify-not-found.test.ts',
       'test/proxy/forward/forward.test.ts',
