@@ -18,8 +18,8 @@ const prometheus: GoTool = {
     promtool: 'github.com/prometheus/prometheus/cmd/promtool',
     prometheus: 'github.com/prometheus/prometheus/cmd/prometheus',
   },
-  // The lab needs only static targets.
-  tags: 'remove_all_sd',
+  // The lab has static targets, and those that the Prometheus Operator finds by Kubernetes.
+  tags: 'remove_all_sd enable_kubernetes_sd',
   takes: 'about 2 minutes',
 };
 

@@ -1,7 +1,7 @@
 import { ensureControlPlane } from '../build/build-control-plane.ts';
-import { ensureHelm } from '../build/build-go-tool.ts';
+import { ensureHelm, ensurePrometheus } from '../build/build-go-tool.ts';
 import { ensureModuleFiles, foreignDefinitions, openApiOf, releases } from './module-files.ts';
-import { ensureCertManager, ensureFlux, ensureHelm3 } from './programs.ts';
+import { ensureCertManager, ensureFlux, ensureHelm3, ensurePrometheusOperator } from './programs.ts';
 
 // Builds all programs that `make test-others` runs. Its suites have no network from which to download modules.
 const log = (message: string) => void process.stderr.write(`${message}\n`);
@@ -11,3 +11,5 @@ for (const files of [...releases.map(openApiOf), ...foreignDefinitions]) await e
 await ensureCertManager(log);
 await ensureHelm3(log);
 await ensureFlux(log);
+await ensurePrometheus(log);
+await ensurePrometheusOperator(log);

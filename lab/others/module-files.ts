@@ -74,7 +74,7 @@ const argoDefinitions: ModuleFiles = {
 };
 
 /** CustomResourceDefinitions of the Prometheus Operator, of the version that `lab/others/prometheus-operator` pins. */
-const prometheusDefinitions: ModuleFiles = {
+export const prometheusDefinitions: ModuleFiles = {
   module: 'github.com/prometheus-operator/prometheus-operator',
   version: 'v0.85.0',
   path: 'example/prometheus-operator-crd',

@@ -33,3 +33,17 @@ const flux: GoTool = {
 export function ensureFlux(log: Log): Promise<string> {
   return ensureTool(flux, log);
 }
+
+const prometheusOperator: GoTool = {
+  name: 'others/prometheus-operator',
+  commands: {
+    operator: 'github.com/prometheus-operator/prometheus-operator/cmd/operator',
+    alertmanager: 'github.com/prometheus/alertmanager/cmd/alertmanager',
+  },
+  takes: 'about 5 minutes',
+};
+
+/** Resolves to a folder with the Prometheus Operator's `operator`, and `alertmanager`. */
+export function ensurePrometheusOperator(log: Log): Promise<string> {
+  return ensureTool(prometheusOperator, log);
+}

@@ -2,6 +2,8 @@ module peerdiscovery.dev/lab/prometheus
 
 go 1.26.7
 
+// Built with the tags of lab/build/build-go-tool.ts: static targets, and those that Kubernetes knows.
+
 tool (
 	github.com/prometheus/prometheus/cmd/prometheus
 	github.com/prometheus/prometheus/cmd/promtool
