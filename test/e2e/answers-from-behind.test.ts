@@ -142,6 +142,10 @@ describe('answers through kube-apiserver', function () {
       },
       { seen: () => seen },
     );
+    // A new proxy asks by the Lease whose changes the tests look for.
+    await waitUntil('a confirmed table', async () =>
+      /the routing table is confirmed/.test(mixed.plane.readLog('proxy')),
+    );
     // These tests are not about resources that the table did not list yet.
     webhook.calls.length = 0;
     adapter.calls.length = 0;
