@@ -54,30 +54,13 @@ const strangersPerNetwork = 3;
  * It remembers a verdict for 10 seconds, per token and path, and keeps only the token's hash. It does not remember that
  * the API server could not be asked; meanwhile nobody is let in. All unknown tokens together get at most ten reviews a
  * second, and those of one client network at most three, so that clients without a credential cannot make this process
- * flood the API server. Beyond that the verdict is `unavailable`.
+ * flood the API server. Beyond that the verdict is `unavailable`. A token that the API server accepts gives its place
+ * back.
  */
 export function createReviewAccess(client: Pick<ApiClient, 'create'>, clock: Clock): ReviewAccess {
   const remembered = new Map<string, { readonly verdict: Promise<AccessVerdict>; readonly until: number }>();
   const knownUntil = new Map<string, number>();
-  let second = 0;
-  let strangers = 0;
-  const ofNetwork = new Map<string, number>();
-
-  function mayReview(tokenHash: string, from: string): boolean {
-    if ((knownUntil.get(tokenHash) ?? 0) > clock.now()) return true;
-    const now = Math.floor(clock.now() / 1_000);
-    if (now !== second) {
-      strangers = 0;
-      ofNetwork.clear();
-    }
-    second = now;
-    const network = networkOf(from);
-    const before = ofNetwork.get(network) ?? 0;
-    if (strangers === strangersPerSecond || before === strangersPerNetwork) return false;
-    strangers++;
-    ofNetwork.set(network, before + 1);
-    return true;
-  }
+  const places = new StrangersPlaces();
 
   function noteVerdict(tokenHash: string, verdict: AccessVerdict): void {
     knownUntil.delete(tokenHash);
@@ -111,10 +94,13 @@ export function createReviewAccess(client: Pick<ApiClient, 'create'>, clock: Clo
     const key = `${tokenHash} ${delegated} ${path}`;
     const known = remembered.get(key);
     if (known !== undefined && known.until > clock.now()) return known.verdict;
-    if (!mayReview(tokenHash, from)) return Promise.resolve('unavailable');
+    const isKnown = (knownUntil.get(tokenHash) ?? 0) > clock.now();
+    const place = isKnown ? undefined : places.take(networkOf(from), clock.now());
+    if (!isKnown && place === undefined) return Promise.resolve('unavailable');
     const verdict = ask(credential, path).then(
       (found) => {
         noteVerdict(tokenHash, found);
+        if (place !== undefined && found !== 'unauthenticated') places.giveBack(place);
         return found;
       },
       (): AccessVerdict => {
@@ -127,6 +113,41 @@ export function createReviewAccess(client: Pick<ApiClient, 'create'>, clock: Clo
     dropOldest(remembered);
     return verdict;
   };
+}
+
+/** A review of an unknown token. */
+interface Place {
+  readonly second: number;
+  readonly network: string;
+}
+
+/** Counts the reviews of unknown tokens in each second, of all networks and of each. */
+class StrangersPlaces {
+  #second = 0;
+  #taken = 0;
+  readonly #ofNetwork = new Map<string, number>();
+
+  /** Undefined if none is free in this second. */
+  take(network: string, now: number): Place | undefined {
+    const second = Math.floor(now / 1_000);
+    if (second !== this.#second) {
+      this.#second = second;
+      this.#taken = 0;
+      this.#ofNetwork.clear();
+    }
+    const before = this.#ofNetwork.get(network) ?? 0;
+    if (this.#taken === strangersPerSecond || before === strangersPerNetwork) return undefined;
+    this.#taken++;
+    this.#ofNetwork.set(network, before + 1);
+    return { second, network };
+  }
+
+  /** For a token that turned out to be a user's. */
+  giveBack({ second, network }: Place): void {
+    if (second !== this.#second) return;
+    this.#taken--;
+    this.#ofNetwork.set(network, (this.#ofNetwork.get(network) ?? 1) - 1);
+  }
 }
 
 /** A map that grows by one entry at a time is a queue. */

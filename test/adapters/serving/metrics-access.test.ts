@@ -82,6 +82,18 @@ describe('access to metrics', () => {
     expect(await review(prometheus, '/metrics', '192.0.2.1')).to.equal('allowed');
   });
 
+  it('counts only tokens that the API server refuses, so any number of users share one address', async () => {
+    const { client } = fakeReviews();
+    const review = createReviewAccess(client, { ...systemClock, now: () => 0 });
+    for (let at = 0; at < 20; at++)
+      expect(await review({ token: `visitor${at}`, delegated: false }, '/metrics', '192.0.2.1')).to.equal('forbidden');
+    for (let at = 0; at < 3; at++)
+      expect(await review({ token: `stranger@${at}`, delegated: false }, '/metrics', '192.0.2.1')).to.equal(
+        'unauthenticated',
+      );
+    expect(await review({ token: 'stranger@3', delegated: false }, '/metrics', '192.0.2.1')).to.equal('unavailable');
+  });
+
   it('asks once in ten seconds per token and path, even for simultaneous requests', async () => {
     const { client, asked } = fakeReviews();
     let now = 0;
