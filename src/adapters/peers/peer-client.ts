@@ -132,9 +132,11 @@ export function createPeerClient(options: PeerClientOptions): PeerClient {
       const budget = { bytes: maxBodyBytes };
       const authorization = credentials.token === undefined ? {} : { authorization: `Bearer ${credentials.token}` };
       const common = { 'user-agent': options.userAgent, 'accept-encoding': 'identity', ...authorization };
-      const result = await run((path, read, headers = {}) =>
+      const running = run((path, read, headers = {}) =>
         session.get({ path, read, budget, signal: controller.signal, headers: { ...common, ...headers } }),
       );
+      // Whatever a library does with the signal, nobody waits for longer.
+      const result = await untilAborted(running, controller.signal);
       ended = true;
       return result;
     } catch (error) {
