@@ -9,14 +9,14 @@ export interface Door {
   readonly isSecure: boolean;
 }
 
-/** What somebody without a credential does to such a port, until the process ends. */
+/** An attack of a client without a credential on such a port. It runs until the process ends. */
 export type DoorAttack = (door: Door) => Promise<void> | void;
 
 const connections = 400;
 const head = (line: string, more = '') => `${line} HTTP/1.1\r\nHost: localhost\r\n${more}`;
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** A connection that is made anew whenever it ends. It says `first` and then `more` every second, and may not read. */
+/** Opens a connection, again whenever it ends. It sends `first`, then `more` every second, and reads if `reads`. */
 function knock(door: Door, first: () => string, { more = '', reads = true, again = true } = {}): void {
   const { host, port, isSecure } = door;
   const socket = isSecure ? tlsConnect({ host, port, rejectUnauthorized: false }) : tcpConnect({ host, port });

@@ -77,7 +77,7 @@ export async function measureAttack(scene: AttackScene, attack: string): Promise
  * @throws Error if no attack has this name.
  */
 export function startAttacker(url: string, caFile: string, attack: string): ChildProcess {
-  if (!Object.hasOwn(attacks, attack)) throw new Error(`no attack is called ${attack}`);
+  if (!Object.hasOwn(attacks, attack)) throw new Error(`unknown attack: ${attack}`);
   const { hostname, port } = new URL(url);
   return fork(program, [attack, hostname, port, caFile], { stdio: 'ignore' });
 }

@@ -8,7 +8,7 @@ import { memoryBytes } from '../bench/process.ts';
 import type { Door } from './door-attacks.ts';
 import { type AttackScene, type Served, serveUsers } from './measure-attack.ts';
 
-/** Somebody who has to be answered, each time over a new connection. */
+/** A client that must get its answers. It asks over a new connection each time. */
 export interface Visitor {
   readonly name: string;
   readonly door: Door;
@@ -16,23 +16,23 @@ export interface Visitor {
   readonly token?: string;
 }
 
-/** What measuring needs. */
+/** The dependencies of a measurement. */
 export interface DoorScene extends AttackScene {
   readonly visitors: readonly Visitor[];
   /** Of the operator and the proxy. */
   readonly pids: readonly number[];
 }
 
-/** What one attack on all these ports did. */
+/** The effects of one attack on all these ports. */
 export interface DoorOutcome {
   readonly attack: string;
-  /** What kubelets, Prometheus and readers of the status page had, in all. */
+  /** The answers to kubelets, Prometheus and readers of the status page together. */
   readonly visits: Served;
-  /** One line for each that failed. */
+  /** One line for each visit that failed. */
   readonly failures: readonly string[];
-  /** What users of the proxy had meanwhile. */
+  /** The answers to users of the proxy at the same time. */
   readonly users: Served;
-  /** The most that either program has had. */
+  /** The peak memory of the larger program. */
   readonly peakBytes: number;
   readonly isAlive: boolean;
 }
@@ -75,7 +75,7 @@ async function visit({ visitors, seconds, now }: DoorScene, failures: string[]):
   return { requests: took.length, failed: failures.length, p50Ms: at(0.5), p99Ms: at(0.99) };
 }
 
-/** Resolves to `ok`, or to what came instead of 200. */
+/** Resolves to `ok`, or to the status or error that came instead of 200. */
 function ask({ door: { host, port, isSecure }, path, token }: Visitor): Promise<string> {
   const headers = { connection: 'close', ...(token !== undefined && { authorization: `Bearer ${token}` }) };
   return new Promise((resolve) => {

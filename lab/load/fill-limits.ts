@@ -7,18 +7,18 @@ import { type LoadClient, startLoadClient } from './load-client.ts';
 
 /** A proxy whose limits are all reached at once. */
 export interface Filled {
-  /** Long-running requests of two users: `opened` were asked for, `standing` go on at the end. */
+  /** Watches of two users: the number opened, and the number that still run at the end. */
   readonly watches: { readonly opened: number; readonly standing: number };
   readonly slowReaders: number;
   readonly mostDescriptors: number;
   readonly peakBytes: number;
-  /** What the limits allow together, without OpenAPI documents of maximum length: real servers have none. */
+  /** The sum of the limits, without OpenAPI documents of maximum length, which real servers do not have. */
   readonly plannedBytes: number;
-  /** What two other users saw at the end of it. */
+  /** The answers to two other users at the end. */
   readonly others: Served;
 }
 
-/** Each takes what clients without a credential can hold: heads, streams, bodies. */
+/** Each fills one limit of clients without a credential: heads, streams or bodies. */
 const attacks = [
   'HTTP/2: 28 connections with long heads and a bad path, window 0',
   'HTTP/2: 80 connections with 250 watches and made-up tokens each, window 0',
@@ -76,7 +76,7 @@ export async function fillLimits(
   }
 }
 
-/** What was not met, as sentences; empty if all was. */
+/** The requirements that were not met, as sentences. */
 export function judgeFilled({ watches, peakBytes, plannedBytes, others }: Filled): readonly string[] {
   return [
     ...(watches.standing < watches.opened ? [`${watches.opened - watches.standing} watches ended`] : []),

@@ -136,8 +136,8 @@ const defaultMaxBytes = 32 * 1024 * 1024;
  * compares the new list with the store and reports only the differences. client-node's informer, in contrast, ends for
  * good on any other error.
  *
- * It keeps no more than `maxBytes` of objects, so that whoever can write them cannot take the process's memory. Beyond
- * that it fails, says so, and keeps what it knew.
+ * It keeps at most `maxBytes` of objects, so that clients who can write them cannot exhaust the memory. Beyond that it
+ * reports a failure and keeps the objects that it has.
  *
  * https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
  */

@@ -135,7 +135,7 @@ export function createPeerClient(options: PeerClientOptions): PeerClient {
       const running = run((path, read, headers = {}) =>
         session.get({ path, read, budget, signal: controller.signal, headers: { ...common, ...headers } }),
       );
-      // Whatever a library does with the signal, nobody waits for longer.
+      // The deadline holds even if the HTTP library ignores the signal.
       const result = await untilAborted(running, controller.signal);
       ended = true;
       return result;

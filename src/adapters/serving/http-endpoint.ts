@@ -113,7 +113,7 @@ export async function serveEndpoint(options: EndpointOptions, signal: AbortSigna
   const visitors = new Map<string, { readonly socket: Socket; readonly visitor: Visitor }>();
   const accept = (socket: Socket) => {
     const known = visitors.get(nameOf(socket));
-    // A client that has said all may still wait for its answer.
+    // A client may close its side and still wait for its answer.
     socket.allowHalfOpen = true;
     if (known === undefined) socket.destroy();
     else front.accept(socket, known.visitor, 'http/1.1');
@@ -162,7 +162,7 @@ function giveUpOldest(visitors: readonly { readonly socket: Socket; readonly vis
   (visitors.find(({ visitor }) => visitor.running === 0) ?? visitors[0])?.socket.destroy();
 }
 
-/** The same for a connection and the TLS in it, which Node does not link. */
+/** A name that a TCP connection and its TLS socket share, because Node does not link the two. */
 function nameOf({ remoteAddress, remotePort }: Socket): string {
   return `${remoteAddress} ${remotePort}`;
 }
@@ -203,7 +203,7 @@ async function serve(options: EndpointOptions, exchange: HttpExchange<Visitor>):
   let found: EndpointAnswer;
   try {
     const answered = answer(options, exchange);
-    // At once if it can be: then nobody else waits for a stranger's turn.
+    // A synchronous answer is sent at once, so it does not use up the turn of unknown clients.
     found = answered instanceof Promise ? await answered : answered;
   } catch {
     found = { status: 500, body: 'internal error\n' };

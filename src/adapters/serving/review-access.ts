@@ -142,7 +142,7 @@ class StrangersPlaces {
     return { second, network };
   }
 
-  /** For a token that turned out to be a user's. */
+  /** Frees the place of a token that the API server has accepted. */
   giveBack({ second, network }: Place): void {
     if (second !== this.#second) return;
     this.#taken--;
