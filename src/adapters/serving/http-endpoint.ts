@@ -5,6 +5,7 @@ import { headerList } from '../../http/fields.ts';
 import { loadRequestParsers } from '../../http/llhttp/request-parser.ts';
 import type { HttpConnection, HttpExchange } from '../../http/server/exchange.ts';
 import { createFront } from '../../http/server/front.ts';
+import { socketName } from '../../http/server/socket-name.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import type { CertificatePair } from '../../runtime/issue-certificate.ts';
 import { silentLog } from '../../runtime/log.ts';
@@ -112,7 +113,7 @@ export async function serveEndpoint(options: EndpointOptions, signal: AbortSigna
   });
   const visitors = new Map<string, { readonly socket: Socket; readonly visitor: Visitor }>();
   const accept = (socket: Socket) => {
-    const known = visitors.get(nameOf(socket));
+    const known = visitors.get(socketName(socket));
     // A client may close its side and still wait for its answer.
     socket.allowHalfOpen = true;
     if (known === undefined) socket.destroy();
@@ -123,7 +124,7 @@ export async function serveEndpoint(options: EndpointOptions, signal: AbortSigna
   const secure = certificate && serveSecurely(certificate, accept, ended.signal);
   listener.on('connection', (socket: Socket) => {
     if (visitors.size >= maxConnections) giveUpOldest([...visitors.values()]);
-    const name = nameOf(socket);
+    const name = socketName(socket);
     visitors.set(name, { socket, visitor: { remoteAddress: socket.remoteAddress ?? '', running: 0 } });
     socket.on('error', () => {});
     socket.once('close', () => {
@@ -160,11 +161,6 @@ export async function serveEndpoint(options: EndpointOptions, signal: AbortSigna
  */
 function giveUpOldest(visitors: readonly { readonly socket: Socket; readonly visitor: Visitor }[]): void {
   (visitors.find(({ visitor }) => visitor.running === 0) ?? visitors[0])?.socket.destroy();
-}
-
-/** A name that a TCP connection and its TLS socket share, because Node does not link the two. */
-function nameOf({ remoteAddress, remotePort }: Socket): string {
-  return `${remoteAddress} ${remotePort}`;
 }
 
 /**

@@ -6,6 +6,7 @@ import type { RequestParsers } from '../../http/llhttp/request-parser.ts';
 import { createFront } from '../../http/server/front.ts';
 import { pieceCost } from '../../http/server/held-bytes.ts';
 import type { Refusal } from '../../http/server/refusal.ts';
+import { socketName } from '../../http/server/socket-name.ts';
 import { sweepWhileAny } from '../../http/server/sweep.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
@@ -93,7 +94,7 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
     socket.destroy();
   });
   listener.on('connection', (socket: Socket) => {
-    const name = nameOf(socket);
+    const name = socketName(socket);
     sockets.add(socket);
     shaking.set(name, socket);
     socket.once('close', () => {
@@ -122,7 +123,7 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
   });
   keptBytes.watch(() => front.keepers());
   server.on('secureConnection', (socket) => {
-    shaking.delete(nameOf(socket));
+    shaking.delete(socketName(socket));
     // An upgraded connection may be half closed; the servers of the others end them. A connection that ends during its
     // handshake is useless, so here it only becomes half-open.
     socket.allowHalfOpen = true;
@@ -174,10 +175,6 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
 
 function statusOf({ status, message, retryAfterSeconds }: Refusal): StatusError {
   return buildStatus(status, message, retryAfterSeconds);
-}
-
-function nameOf({ remoteAddress, remotePort }: Socket): string {
-  return `${remoteAddress} ${remotePort}`;
 }
 
 const noTicket = 1 << 14;
