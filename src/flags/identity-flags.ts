@@ -12,6 +12,8 @@ interface Mode {
   readonly ownFlags: readonly (keyof typeof identityOptions)[];
   /** The cure if one of these flags is missing; absent if none is needed. */
   readonly needsThem?: string;
+  /** Values of own flags that are not given. */
+  readonly defaults: { readonly [Flag in keyof typeof identityOptions]?: string };
 }
 
 /** How the proxy passes users of client certificates on to kube-apiserver. */
@@ -51,17 +53,20 @@ const modes: Readonly<Record<ModeName, Mode>> = {
     means: 'not at all: the proxy asks for no client certificate',
     verifiesClients: false,
     ownFlags: [],
+    defaults: {},
   },
   RequestHeader: {
     means: 'by X-Remote-* over the front-proxy client certificate',
     verifiesClients: true,
     ownFlags: ['proxy-client-cert-file', 'proxy-client-key-file'],
     needsThem: 'give the front-proxy client certificate, or use Impersonation',
+    defaults: {},
   },
   Impersonation: {
     means: "by Impersonate-* with this proxy's own token",
     verifiesClients: true,
     ownFlags: ['impersonation-token-file'],
+    defaults: { 'impersonation-token-file': `${serviceAccountFolder}/token` },
   },
 };
 const modeNames = Object.keys(modes) as [ModeName, ...ModeName[]];
@@ -147,7 +152,6 @@ export function readIdentityFlags({
     },
     proxyClientCertFile: one('proxy-client-cert-file'),
     proxyClientKeyFile: one('proxy-client-key-file'),
-    impersonationTokenFile:
-      mode === 'Impersonation' ? (one('impersonation-token-file') ?? `${serviceAccountFolder}/token`) : undefined,
+    impersonationTokenFile: one('impersonation-token-file') ?? modes[mode].defaults['impersonation-token-file'],
   };
 }

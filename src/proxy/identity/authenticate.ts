@@ -41,18 +41,37 @@ const impersonationNames: RequestHeaderNames = {
  * `x509` of k8s.io/apiserver.
  */
 export function createAuthenticate(mode: AuthenticationMode, clock: Clock): Authenticate {
-  const anonymous = { kind: 'identified', identity: { ...passThrough, who: 'anonymous' } } as const;
-  const byToken = { kind: 'identified', identity: { ...passThrough, who: 'token' } } as const;
-  if (mode.kind === 'TokenPassthrough') return ({ rawHeaders }) => (hasToken(rawHeaders) ? byToken : anonymous);
-  const convey = mode.kind === 'RequestHeader' ? createStamper() : impersonate(mode.token);
+  switch (mode.kind) {
+    case 'TokenPassthrough':
+      return ({ rawHeaders }) => withoutCertificate(rawHeaders);
+    case 'RequestHeader':
+      return authenticateCertificates(mode.authorities, createStamper(), clock);
+    case 'Impersonation':
+      return authenticateCertificates(mode.authorities, impersonate(mode.token), clock);
+  }
+}
+
+const anonymous = { kind: 'identified', identity: { ...passThrough, who: 'anonymous' } } as const;
+const byToken = { kind: 'identified', identity: { ...passThrough, who: 'token' } } as const;
+
+function withoutCertificate(rawHeaders: RawHeaders): typeof anonymous | typeof byToken {
+  return hasToken(rawHeaders) ? byToken : anonymous;
+}
+
+/** `convey` says how kube-apiserver learns the user of a verified certificate. */
+function authenticateCertificates(
+  knownAuthorities: () => ClientAuthorities,
+  convey: Convey,
+  clock: Clock,
+): Authenticate {
   const judge = createJudge();
   return ({ connection, rawHeaders }) => {
     const { certificate } = connection;
-    if (certificate === undefined) return hasToken(rawHeaders) ? byToken : anonymous;
-    const authorities = mode.authorities();
+    if (certificate === undefined) return withoutCertificate(rawHeaders);
+    const authorities = knownAuthorities();
     const found = userOf(judge(certificate, authorities, clock.date()), rawHeaders, authorities);
     if (found.kind === 'user') return convey(found, rawHeaders, authorities);
-    const own = hasToken(rawHeaders) ? byToken : anonymous;
+    const own = withoutCertificate(rawHeaders);
     if (found.kind === 'none' || own === byToken)
       return { ...own, identity: { ...own.identity, alreadyRouted: found.routed } };
     return authorities.clientCa.length === 0
