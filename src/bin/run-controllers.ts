@@ -16,11 +16,12 @@ import { createPeerClient } from '../adapters/peers/peer-client.ts';
 import type { ReadinessCheck } from '../adapters/serving/http-endpoint.ts';
 import { parseDuration } from '../api/duration.ts';
 import { apiVersion, kind, type PeerDiscovery } from '../api/peer-discovery.ts';
+import { addressWatches, pathOfWatch } from '../domain/address-watches.ts';
 import type { ApiServiceObject, CustomResourceDefinitionObject } from '../domain/custom-resources.ts';
 import type { LeaseObject } from '../domain/identity-lease.ts';
 import { type Controller, startController } from '../operator/controller.ts';
 import { followObjects, type GoodSettings, type RunningController } from '../operator/follow-objects.ts';
-import { type AddressObjects, addressWatches } from '../operator/gather-addresses.ts';
+import type { AddressObjects } from '../operator/gather-addresses.ts';
 import type { ClusterSets } from '../operator/ports.ts';
 import type { StatusSnapshot } from '../operator/status-page/build-report.ts';
 import { createProgressHistory } from '../operator/status-page/progress-history.ts';
@@ -69,8 +70,8 @@ export async function runControllers(context: ControllersContext): Promise<void>
   ) => startReflector<T & Watchable>({ client, path, onChange, clock, log, signal, random, ...selectors });
 
   const watchAddresses = <Name extends keyof AddressObjects>(name: Name) => {
-    const { path, labelSelector } = addressWatches[name];
-    return reflect<AddressObjects[Name]>(path, notifyAll, { labelSelector });
+    const watch = addressWatches[name];
+    return reflect<AddressObjects[Name]>(pathOfWatch(watch), notifyAll, { labelSelector: watch.labelSelector });
   };
   const shared = {
     pods: watchAddresses('pods'),

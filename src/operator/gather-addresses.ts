@@ -1,4 +1,5 @@
 import { formatAddress, parseAddress } from '../domain/address.ts';
+import type { AddressObjectName } from '../domain/address-watches.ts';
 import type { AddressFacts, HostAddress } from '../domain/resolve-peers.ts';
 
 /** The fields of a Pod that prove a kube-apiserver's address. */
@@ -30,32 +31,16 @@ export interface EndpointSliceObject {
   readonly ports?: readonly { readonly name?: string; readonly port?: number }[] | null;
 }
 
-/** The objects that contain addresses; each kind is watched as `addressWatches` says. */
+/** The objects that contain addresses; `addressWatches` says which are watched. */
 export interface AddressObjects {
   readonly pods: PodObject;
   readonly nodes: NodeObject;
   readonly endpointSlices: EndpointSliceObject;
 }
 
-/** Where the API server lists objects, and which of them. */
-export interface Watch {
-  readonly path: string;
-  readonly labelSelector: string;
-}
-
-/** The watches for addresses, one per kind of object. */
-export const addressWatches: { readonly [Name in keyof AddressObjects]: Watch } = {
-  pods: { path: '/api/v1/namespaces/kube-system/pods', labelSelector: 'component=kube-apiserver' },
-  nodes: { path: '/api/v1/nodes', labelSelector: 'node-role.kubernetes.io/control-plane' },
-  endpointSlices: {
-    path: '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices',
-    labelSelector: 'kubernetes.io/service-name=kubernetes',
-  },
-};
-
 /** The listed objects of each kind. */
 type ListedObjects = {
-  readonly [Name in keyof AddressObjects]: { items(): ReadonlyMap<string, AddressObjects[Name]> };
+  readonly [Name in AddressObjectName]: { items(): ReadonlyMap<string, AddressObjects[Name]> };
 };
 
 /** Written by kubeadm; see kubeadm's `constants.KubeAPIServerAdvertiseAddressEndpointAnnotationKey`. */

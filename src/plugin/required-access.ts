@@ -1,10 +1,14 @@
+import { addressWatches } from '../domain/address-watches.ts';
 import type { AccessQuestion } from './ports.ts';
 
 interface Need extends Omit<AccessQuestion, 'verb' | 'serviceAccount'> {
   readonly verbs: readonly string[];
 }
 
-/** The rights that the operator's and the proxy's ServiceAccounts need. A test compares them with `config/rbac`. */
+/**
+ * The rights that the operator's and the proxy's ServiceAccounts need. A test holds that `config/rbac` grants exactly
+ * these.
+ */
 export function requiredAccess(
   component: 'operator' | 'proxy',
   namespaces: {
@@ -27,28 +31,41 @@ export function requiredAccess(
             name: table.name,
             verbs: watch,
           },
+          {
+            group: 'coordination.k8s.io',
+            resource: 'leases',
+            namespace: table.namespace,
+            name: `${table.name}-behind`,
+            verbs: ['patch'],
+          },
+          { group: 'peerdiscovery.dev', resource: 'peerdiscoveries', verbs: ['get'] },
+          { group: 'peerdiscovery.dev', resource: 'peerdiscoveries', subresource: 'status', verbs: ['patch'] },
         ]
       : [
           { group: 'peerdiscovery.dev', resource: 'peerdiscoveries', verbs: watch },
           { group: 'peerdiscovery.dev', resource: 'peerdiscoveries', subresource: 'status', verbs: ['patch'] },
-          { resource: 'nodes', verbs: watch },
           { group: 'apiextensions.k8s.io', resource: 'customresourcedefinitions', verbs: watch },
           { group: 'apiregistration.k8s.io', resource: 'apiservices', verbs: watch },
           { group: 'events.k8s.io', resource: 'events', namespace: 'default', verbs: ['create', 'patch'] },
           { group: 'coordination.k8s.io', resource: 'leases', namespace: leases, verbs: watch },
-          { resource: 'pods', namespace: 'kube-system', verbs: watch },
-          { group: 'discovery.k8s.io', resource: 'endpointslices', namespace: 'default', verbs: watch },
+          ...Object.values(addressWatches).map(({ version: _, labelSelector: __, ...objects }) => ({
+            ...objects,
+            verbs: watch,
+          })),
           { group: 'coordination.k8s.io', resource: 'leases', namespace: own, verbs: ['get', 'create', 'update'] },
           {
             group: 'coordination.k8s.io',
             resource: 'leases',
             namespace: table.namespace,
-            verbs: ['create', 'patch', 'delete'],
+            verbs: ['list', 'watch', 'create', 'patch', 'delete'],
           },
           { resource: 'configmaps', namespace: table.namespace, verbs: ['get', 'list', 'create', 'patch', 'delete'] },
           { group: 'authentication.k8s.io', resource: 'tokenreviews', verbs: ['create'] },
           { group: 'authorization.k8s.io', resource: 'subjectaccessreviews', verbs: ['create'] },
-          ...['/api', '/apis', '/readyz', '/version'].map((nonResourcePath) => ({ nonResourcePath, verbs: ['get'] })),
+          ...['/api', '/api/*', '/apis', '/apis/*', '/openapi/v3', '/readyz', '/version'].map((nonResourcePath) => ({
+            nonResourcePath,
+            verbs: ['get'],
+          })),
         ];
   return needs.flatMap(({ verbs, ...question }) => verbs.map((verb) => ({ ...question, verb, serviceAccount })));
 }

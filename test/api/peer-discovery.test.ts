@@ -53,6 +53,23 @@ describe('the CustomResourceDefinition of PeerDiscovery', () => {
     expect(crdText()).not.to.match(/\$ref|\$id|"?const"?:|~kind|patternProperties/);
   });
 
+  it('is described in the reference, field by field, with the same defaults', async () => {
+    const page = await readFile(new URL('../../docs/reference/peer-discovery.md', import.meta.url), 'utf8');
+    const rows = new Map(
+      [...page.matchAll(/^[|] `([\w.]+)` +[|] (.*?) +[|]/gm)].map(([, field = '', cell = '']) => [field, cell]),
+    );
+    const spec = schemaOfCrd().properties?.spec;
+    if (spec === undefined) throw new Error('the CustomResourceDefinition has no spec');
+    for (const [path, { properties, default: byDefault }] of walk(spec)) {
+      if (properties !== undefined || path.includes('[]')) continue;
+      const cell = rows.get(path.slice(1));
+      expect(cell, `the row of ${path}`).not.to.equal(undefined);
+      if (byDefault === undefined) continue;
+      const text = Array.isArray(byDefault) ? `[${byDefault.join(', ')}]` : String(byDefault);
+      expect(cell, `the default of ${path}`).to.equal(`\`${text}\``);
+    }
+  });
+
   it('has few enough columns for a terminal of 80, and more with -o wide', () => {
     const columns = customResourceDefinition().spec.versions[0]?.additionalPrinterColumns ?? [];
     const shown = columns.filter(({ priority = 0 }) => priority === 0).map(({ name }) => Math.max(name.length, 5) + 3);

@@ -895,19 +895,25 @@ describe('kubectl peerdiscovery', () => {
       expect(await runPlugin(['dashboard', `--port=${port}`], context), port).to.equal(2);
   });
 
-  for (const component of ['operator', 'proxy'] as const)
-    it(`needs exactly permissions that config/ grants the ${component}`, () => {
-      const rules = grantedRules(component);
-      const namespaces = {
-        own: 'peerdiscovery-system',
-        leases: 'kube-system',
-        table: { namespace: 'peerdiscovery-system', name: 'peerdiscovery-cluster' },
-      };
-      const missing = requiredAccess(component, namespaces).filter(
-        (question) => !rules.some((rule) => grants(rule, question)),
-      );
+  for (const component of ['operator', 'proxy'] as const) {
+    const namespaces = {
+      own: 'peerdiscovery-system',
+      leases: 'kube-system',
+      table: { namespace: 'peerdiscovery-system', name: 'peerdiscovery-cluster' },
+    };
+    const needed = requiredAccess(component, namespaces);
+    const rules = grantedRules(component);
+
+    it(`asks for no permission that config/rbac does not grant the ${component}`, () => {
+      const missing = needed.filter((question) => !rules.some((rule) => grants(rule, question)));
       expect(missing).to.deep.equal([]);
     });
+
+    it(`asks for every permission that config/rbac grants the ${component}`, () => {
+      const unasked = rules.flatMap(splitRule).filter((rule) => !needed.some((question) => grants(rule, question)));
+      expect(unasked).to.deep.equal([]);
+    });
+  }
 });
 
 interface Rule {
@@ -919,18 +925,37 @@ interface Rule {
   readonly verbs: readonly string[];
 }
 
+interface RbacObject {
+  readonly kind: string;
+  readonly metadata?: { readonly name: string; readonly namespace?: string };
+  readonly rules?: readonly Rule[];
+  readonly roleRef?: { readonly kind: string; readonly name: string };
+  readonly subjects?: readonly { readonly kind: string; readonly name: string }[];
+}
+
+/** The rules of all roles in `config/rbac` that are bound to the component's ServiceAccount. */
 function grantedRules(component: string): readonly Rule[] {
-  const root = join(import.meta.dirname, '../../config');
+  const root = join(import.meta.dirname, '../../config/rbac');
   const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.yaml'));
-  return files
-    .flatMap((file) => parseAllDocuments(readFileSync(join(root, file), 'utf8')).map((document) => document.toJS()))
-    .filter((object) => /^(Cluster)?Role$/.test(object?.kind) && object.metadata.name.includes(component))
-    .flatMap((object) =>
-      object.rules.map((rule: Rule) => ({
-        ...rule,
-        namespace: object.kind === 'Role' ? object.metadata.namespace : undefined,
-      })),
-    );
+  const objects = files.flatMap((file) =>
+    parseAllDocuments(readFileSync(join(root, file), 'utf8')).map((document): RbacObject => document.toJS()),
+  );
+  const roles = objects
+    .filter(({ subjects }) => subjects?.some(({ name }) => name === `peerdiscovery-${component}`))
+    .map(({ roleRef, metadata }) => ({ ...roleRef, namespace: metadata?.namespace }));
+  return objects.flatMap(({ kind, metadata, rules = [] }) =>
+    roles.some((role) => role.kind === kind && role.name === metadata?.name && role.namespace === metadata?.namespace)
+      ? rules.map((rule) => ({ ...rule, namespace: metadata?.namespace }))
+      : [],
+  );
+}
+
+/** One rule for each verb on each resource or path. */
+function splitRule(rule: Rule): readonly Rule[] {
+  return rule.verbs.flatMap((verb) => [
+    ...(rule.resources ?? []).map((resource) => ({ ...rule, verbs: [verb], resources: [resource] })),
+    ...(rule.nonResourceURLs ?? []).map((url) => ({ ...rule, verbs: [verb], nonResourceURLs: [url] })),
+  ]);
 }
 
 function grants(rule: Rule, question: AccessQuestion): boolean {
