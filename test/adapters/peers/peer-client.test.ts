@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import type { SecureVersion } from 'node:tls';
 import { expect } from 'chai';
 import { createPeerClient, type PeerClientOptions } from '../../../src/adapters/peers/peer-client.ts';
@@ -103,6 +105,22 @@ describe('createPeerClient', () => {
       await peer.kill();
       expect((await newClient().probe(peer.address, signal)).kind).to.equal('unreachable');
       expect((await probe({ '/readyz': sendNothing }, { timeoutMs: 150 })).kind).to.equal('unreachable');
+    });
+
+    it('ends at the deadline though the question still waits for a connection', async () => {
+      let accepted = 0;
+      const silent = createServer((socket) => {
+        accepted += 1;
+        cleanUps.push(() => socket.destroy());
+      }).listen(0, '127.0.0.1');
+      cleanUps.push(() => silent.close());
+      await once(silent, 'listening');
+      const { port } = silent.address() as AddressInfo;
+      const peers = newClient({ timeoutMs: 250 });
+      const many = Array.from({ length: 12 }, () => peers.probe(`127.0.0.1:${port}`, signal));
+      expect((await Promise.all(many)).map(({ kind }) => kind)).to.deep.equal(many.map(() => 'unreachable'));
+      // A client opens at most four at once, so one more is of a question that outlived its deadline.
+      expect(accepted).to.be.at.most(4);
     });
 
     it('needs no second try by its caller if a kept-alive connection has just been closed', async () => {
