@@ -1,6 +1,11 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { type ClientHttp2Session, connect as http2Connect } from 'node:http2';
+import {
+  type ClientHttp2Session,
+  connect as http2Connect,
+  type IncomingHttpHeaders,
+  type IncomingHttpStatusHeader,
+} from 'node:http2';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { residentKiB } from './load.ts';
@@ -77,6 +82,10 @@ async function openStreams(session: ClientHttp2Session, access: WatchAccess, cou
       const stream = session.request({ ':path': path, authorization: `Bearer ${token}` });
       stream.on('error', () => {});
       stream.once('close', onEnd);
+      const [{ ':status': status }] = (await once(stream, 'response')) as [
+        IncomingHttpHeaders & IncomingHttpStatusHeader,
+      ];
+      if (status !== 200) throw new Error(`a watch was answered with ${status}`);
       await once(stream, 'data');
     }),
   );
