@@ -7,12 +7,7 @@ import { createCertificateStore } from '../adapters/kubernetes/certificate-store
 import { loadKubeConfig } from '../adapters/kubernetes/connect-cluster.ts';
 import { createEventRecorder, type EventRecorder } from '../adapters/kubernetes/events.ts';
 import { type ElectionTrouble, runLeaderElection } from '../adapters/kubernetes/leader-election.ts';
-import {
-  fieldManager,
-  peerDiscoveriesPath,
-  type StandstillReason,
-  writeStandstill,
-} from '../adapters/kubernetes/peer-discovery-status.ts';
+import { fieldManager, peerDiscoveriesPath, writeStandstill } from '../adapters/kubernetes/peer-discovery-status.ts';
 import { rememberServers } from '../adapters/kubernetes/remember-servers.ts';
 import { writeWhile } from '../adapters/kubernetes/write-while.ts';
 import { createLog } from '../adapters/logging/create-log.ts';
@@ -24,6 +19,7 @@ import type { PeerDiscovery } from '../api/peer-discovery.ts';
 import { type Environment, namespaceOr } from '../flags/environment.ts';
 import { operatorUsage, parseOperatorFlags } from '../flags/operator-flags.ts';
 import { keepCertificates } from '../operator/keep-certificates.ts';
+import type { Standstill } from '../operator/ports.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { followStatuses } from './follow-statuses.ts';
 import { type Observed, referenceTo, runControllers } from './run-controllers.ts';
@@ -197,7 +193,7 @@ function explainElectionTrouble(
   reason: ElectionTrouble | undefined,
   message: string,
   namespace: string,
-): StandstillReason | undefined {
+): Standstill | undefined {
   if (reason === 'NamespaceMissing')
     return {
       reason,
@@ -211,11 +207,11 @@ function explainElectionTrouble(
 async function reportStandstill(
   client: ApiClient,
   recorder: EventRecorder,
-  standstill: StandstillReason,
+  standstill: Standstill,
   signal: AbortSignal,
 ): Promise<void> {
   const { items } = await client.list<PeerDiscovery>(peerDiscoveriesPath, { signal });
   for (const object of items)
-    if (await writeStandstill(client, object, { ...standstill, stillReady: false }, systemClock.date(), signal))
+    if (await writeStandstill(client, object, standstill, systemClock.date(), signal))
       recorder.record(referenceTo(object), 'Warning', standstill.reason, standstill.message, 'Elect');
 }

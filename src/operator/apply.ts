@@ -1,6 +1,6 @@
 import type { Log } from '../runtime/log.ts';
 import type { PassState } from './pass-state.ts';
-import { type Announcement, type ReportPlan, standstillOf, type TablePlan } from './plan.ts';
+import type { Announcement, ReportPlan, TablePlan } from './plan.ts';
 import type { RecordEvent, StatusWriter } from './ports.ts';
 import { confirm, type PublisherContext, publish } from './publish-table.ts';
 
@@ -32,7 +32,7 @@ export async function applyReport(
   outlets: Outlets,
 ): Promise<PassState> {
   announce(plan.announcements, outlets);
-  const report = { ...before.report, standstill: standstillOf(plan.trouble) };
+  const report = { ...before.report, standstill: plan.standstill };
   if (plan.about === undefined) return { ...before, report };
   try {
     if (plan.status !== undefined) await outlets.status.write(plan.status);

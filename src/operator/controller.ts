@@ -15,7 +15,7 @@ import { gather, type Inbox, isOverwritten, withQuestion } from './gather.ts';
 import { createSchemaGatherer } from './gather-schemas.ts';
 import { initialState, type PassState } from './pass-state.ts';
 import { planReport, planTable } from './plan.ts';
-import type { BundleStore, ClusterSets, PeerClient, RecordEvent, StatusWriter } from './ports.ts';
+import type { BundleStore, ClusterSets, PeerClient, RecordEvent, SpecRefusal, StatusWriter } from './ports.ts';
 import type { ControllerSettings } from './read-settings.ts';
 import { settleCount } from './settle-count.ts';
 import type { LiveView } from './status-page/build-report.ts';
@@ -54,6 +54,8 @@ export interface Controller {
   confirmationAsked(question: string): void;
   /** The object's present status. If another client has overwritten this controller's conditions, it restores them. */
   statusFound(status: PeerDiscoveryStatus | undefined): void;
+  /** The object has a newer spec, which is invalid. From now on, the status reports this for the newer generation. */
+  specRefused(refusal: SpecRefusal): void;
   observations(): ReadonlyMap<string, PeerObservation>;
   /** The present knowledge, without asking a server. */
   live(): LiveView;
@@ -156,6 +158,7 @@ export function startController(context: ControllerContext): Controller {
     askNow: (address) => roster.poke(address),
     confirmationAsked: (question) => receive(withQuestion(inbox, question)),
     statusFound: (status) => receive({ status }),
+    specRefused: (refused) => receive({ notified: true, refused }),
     observations: () => roster.observations(),
     live: () => ({
       views: settleCount(roster.views(state.hearing), state.count, clock.now()).survey.views,

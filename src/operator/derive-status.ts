@@ -18,10 +18,14 @@ import { judgeConvergence, nameEach } from '../domain/judge-convergence.ts';
 import type { FieldVerdict } from '../domain/judge-fields.ts';
 import type { PeerSet, TablePeer } from '../domain/routing-table.ts';
 import { sameValue } from '../domain/same-value.ts';
+import type { SpecRefusal, Standstill } from './ports.ts';
 
 /** The facts that one pass reports in the status. */
 export interface StatusInput {
+  /** The generation of the spec that the controller follows. */
   readonly generation: number;
+  /** A newer spec that is invalid. The status is then about its generation. */
+  readonly refused?: SpecRefusal | undefined;
   readonly unified: UnifiedView;
   readonly views: readonly PeerView[];
   readonly leaseProblems: readonly LeaseProblem[];
@@ -63,7 +67,9 @@ export function deriveStatus(
   now: number,
   dateOf: (at: number) => number,
 ): PeerDiscoveryStatus {
-  const { unified, generation } = input;
+  const { unified, refused } = input;
+  // Tools that read kstatus wait while a status is about an older generation, and look at none of its conditions.
+  const generation = refused?.generation ?? input.generation;
   const listed = input.views.filter(({ assessment }) => assessment.live || assessment.retained);
   const count = (wanted: (view: PeerView) => boolean) => listed.filter(wanted).length;
   const peerCounts = {
@@ -75,8 +81,8 @@ export function deriveStatus(
   const converged = { type: 'Converged', ...judgeConvergence(listed, unified) };
   const rows = fit([...listed].sort(byId), peersBudgetBytes, (view) => peerRow(view, dateOf));
   const divergent = fit(unified.divergent, divergentBudgetBytes, divergentRow);
-  const conditions = [judgeReady(input, listed), judgeStale(listed), converged, judgeStalled(input.trouble)].map(
-    (condition) => withTransition({ ...condition, observedGeneration: generation }, before, dateOf(now)),
+  const conditions = [judgeReady(input, listed), judgeStale(listed), converged, judgeStalled(input)].map((condition) =>
+    withTransition({ ...condition, observedGeneration: generation }, before, dateOf(now)),
   );
   const schemas = fit(unified.schemaDifferences, schemasBudgetBytes, schemaRow);
   const fields = fit(unified.fieldVerdicts, fieldsBudgetBytes, (verdict) => fieldRow(verdict, unified.peers));
@@ -174,10 +180,17 @@ function judgeReady({ unified, published, trouble }: StatusInput, listed: readon
   return ready('True', 'Complete', cutText(message, 500));
 }
 
+/** What needs an action: first the newest spec, if it is invalid, then a trouble that will not pass by itself. */
+export function standstillOf(trouble: Trouble | undefined, refused: SpecRefusal | undefined): Standstill | undefined {
+  const { reason, message } = refused ?? trouble ?? {};
+  const needsAction = refused !== undefined || trouble?.terminal === true;
+  return needsAction && reason !== undefined && message !== undefined ? { reason, message } : undefined;
+}
+
 /** `True` means that waiting will not help. A trouble that may pass by itself appears only in Ready. */
-function judgeStalled(trouble: Trouble | undefined): Judgement {
-  if (trouble?.terminal === true)
-    return { type: 'Stalled', status: 'True', reason: trouble.reason, message: trouble.message };
+function judgeStalled({ trouble, refused }: StatusInput): Judgement {
+  const standstill = standstillOf(trouble, refused);
+  if (standstill !== undefined) return { type: 'Stalled', status: 'True', ...standstill };
   const message =
     trouble === undefined ? 'nothing keeps the operator from working' : `trying again: ${trouble.message}`;
   return { type: 'Stalled', status: 'False', reason: trouble?.reason ?? 'Progressing', message };

@@ -2,6 +2,7 @@ import type { PeerDiscovery } from '../api/peer-discovery.ts';
 import type { TableLocation } from '../api/table-name.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Controller } from './controller.ts';
+import type { SpecRefusal, Standstill } from './ports.ts';
 import { readSettings, type SettingsContext, type SettingsResult } from './read-settings.ts';
 
 /** Settings from a valid spec. */
@@ -13,14 +14,6 @@ export interface RunningController {
   readonly stop: () => Promise<void>;
 }
 
-/** Why an object's controller does not follow its spec. */
-export interface InvalidSpec {
-  readonly reason: 'InvalidSpec';
-  readonly message: string;
-  /** True if an earlier spec is still in use. */
-  readonly stillReady: boolean;
-}
-
 /** The dependencies of following the objects. */
 export interface FollowerContext extends Pick<SettingsContext, 'namespace' | 'createAddressPolicy'> {
   readonly start: (
@@ -30,7 +23,8 @@ export interface FollowerContext extends Pick<SettingsContext, 'namespace' | 'cr
   ) => RunningController;
   /** Called for a deleted object after its controller has stopped. */
   readonly forget: (name: string) => void;
-  readonly reportInvalidSpec: (object: PeerDiscovery, invalid: InvalidSpec) => Promise<void>;
+  /** Called for an invalid spec while no earlier one is in use. A controller reports the others itself. */
+  readonly reportInvalidSpec: (object: PeerDiscovery, invalid: Standstill) => Promise<void>;
   readonly log: Log;
   readonly signal: AbortSignal;
 }
@@ -49,6 +43,8 @@ interface Running extends RunningController {
   readonly uid: string;
   readonly generation: number;
   readonly table: TableLocation;
+  /** The newest spec, if it is invalid. */
+  readonly refused?: SpecRefusal;
 }
 
 /** Runs one controller per object. A new spec restarts it. An invalid spec leaves the last valid one in use. */
@@ -83,7 +79,10 @@ export function followObjects(context: FollowerContext): ObjectFollower {
     const { namespace, createAddressPolicy } = context;
     const read = readSettings(object, { namespace, tablesOfOthers, createAddressPolicy });
     if (!read.ok) {
-      await refuse(object, read.problems, before === undefined ? 'nothing' : 'the last good spec');
+      const problems = read.problems.join('; ');
+      if (before === undefined)
+        await context.reportInvalidSpec(object, { reason: 'InvalidSpec', message: `${problems}.` });
+      else keepGoing(before, object, `${problems}. The last good spec stays in use.`);
       return;
     }
     const known = before?.controller.observations();
@@ -94,15 +93,20 @@ export function followObjects(context: FollowerContext): ObjectFollower {
     log.info('following a PeerDiscovery', { name, generation, mode: settings.mode });
   }
 
-  async function refuse(
-    object: PeerDiscovery,
-    problems: readonly string[],
-    inUse: 'nothing' | 'the last good spec',
-  ): Promise<void> {
-    log.warn('the spec of a PeerDiscovery is invalid', { name: object.metadata.name, problems });
-    const stillReady = inUse !== 'nothing';
-    const message = `${problems.join('; ')}.${stillReady ? ' The last good spec stays in use.' : ''}`;
-    await context.reportInvalidSpec(object, { reason: 'InvalidSpec', message, stillReady });
+  /** The controller of the last good spec continues, and its status says so. */
+  function keepGoing(
+    before: Running,
+    { metadata: { name, generation = 0 }, status }: PeerDiscovery,
+    message: string,
+  ): void {
+    if (before.refused?.generation === generation && before.refused.message === message) {
+      before.controller.statusFound(status);
+      return;
+    }
+    log.warn('the spec of a PeerDiscovery is invalid', { name, message });
+    const refused = { generation, reason: 'InvalidSpec', message };
+    running.set(name, { ...before, refused });
+    before.controller.specRefused(refused);
   }
 
   return {

@@ -8,7 +8,7 @@ import type { Facts } from './facts.ts';
 import type { PeerRoster } from './follow-peers.ts';
 import { hear, judgeWatches } from './judge-watches.ts';
 import type { PassState } from './pass-state.ts';
-import type { ClusterSets } from './ports.ts';
+import type { ClusterSets, SpecRefusal } from './ports.ts';
 import { type PublisherContext, recallPublication } from './publish-table.ts';
 import type { ControllerSettings } from './read-settings.ts';
 import { settleCount } from './settle-count.ts';
@@ -31,6 +31,8 @@ export interface Inbox {
   readonly questions: readonly string[];
   /** The object's status as last seen. */
   readonly status?: PeerDiscoveryStatus | undefined;
+  /** A newer spec that is invalid. */
+  readonly refused?: SpecRefusal;
 }
 
 /** How long a new leader waits for first answers before it publishes without them. */
@@ -73,9 +75,9 @@ export async function gather(
 }
 
 /** The state with the inbox. If another client overwrote the status's conditions, the status will be written again. */
-function takeIn(state: PassState, { questions, status }: Inbox): PassState {
+function takeIn(state: PassState, { questions, status, refused = state.refused }: Inbox): PassState {
   const report = isOverwritten(state, status) ? { ...state.report, status, about: undefined } : state.report;
-  return { ...state, report, questions: [...state.questions, ...questions].slice(-maxQuestions) };
+  return { ...state, report, refused, questions: [...state.questions, ...questions].slice(-maxQuestions) };
 }
 
 /** True if the status has other conditions than the one that was written. */

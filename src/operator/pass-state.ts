@@ -3,6 +3,7 @@ import type { DefinedResources } from '../domain/custom-resources.ts';
 import type { Derived } from './derive.ts';
 import type { Trouble } from './derive-status.ts';
 import type { Hearing } from './judge-watches.ts';
+import type { SpecRefusal, Standstill } from './ports.ts';
 import { type Publication, unreadPublication } from './publish-table.ts';
 import { type CountMemory, nothingCounted } from './settle-count.ts';
 
@@ -21,6 +22,8 @@ export interface PassState {
   /** The state of each peer in Events and the log, by id. */
   readonly announced: ReadonlyMap<string, string>;
   readonly report: Report;
+  /** The newest spec, if it is invalid and this controller follows an older one. */
+  readonly refused?: SpecRefusal | undefined;
 }
 
 /** The reported status of the object, and the reported standstill. */
@@ -31,7 +34,7 @@ export interface Report {
   /** Since when writing it has failed. */
   readonly failedAt?: number | undefined;
   /** The last standstill that an Event reported. */
-  readonly standstill?: Trouble | undefined;
+  readonly standstill?: Standstill | undefined;
 }
 
 /** The inputs of a status. */
@@ -39,6 +42,7 @@ export interface ReportSubject {
   readonly derived: Derived;
   readonly revision: number;
   readonly trouble: Trouble | undefined;
+  readonly refused: SpecRefusal | undefined;
 }
 
 /** The state before the first pass. */

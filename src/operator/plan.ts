@@ -3,9 +3,10 @@ import type { PeerView, UnifiedView } from '../domain/derive-bundle.ts';
 import { sameValue } from '../domain/same-value.ts';
 import type { LogFields } from '../runtime/log.ts';
 import type { Derived } from './derive.ts';
-import { deriveStatus, statusDiffers, type Trouble } from './derive-status.ts';
+import { deriveStatus, standstillOf, statusDiffers, type Trouble } from './derive-status.ts';
 import type { Facts } from './facts.ts';
 import type { PassState, ReportSubject } from './pass-state.ts';
+import type { Standstill } from './ports.ts';
 import { isConfirmationDue, publicationTrouble } from './publish-table.ts';
 import type { ControllerSettings } from './read-settings.ts';
 
@@ -30,6 +31,8 @@ export interface TablePlan {
 /** The actions for the object's status once the table's result is known. */
 export interface ReportPlan {
   readonly trouble: Trouble | undefined;
+  /** What needs an action. */
+  readonly standstill: Standstill | undefined;
   /** The inputs of the status; undefined if they are unchanged or it cannot be written yet. */
   readonly about: ReportSubject | undefined;
   /** The status to write; undefined if it says nothing new. */
@@ -68,7 +71,7 @@ export function planTable(
 
 /** Writes a status that has news, and reports once each trouble that needs an action. */
 export function planReport(
-  { publication, report }: PassState,
+  { publication, report, refused }: PassState,
   facts: Facts,
   derived: Derived,
   settings: Pick<ControllerSettings, 'generation' | 'routingTable'>,
@@ -76,14 +79,16 @@ export function planReport(
 ): ReportPlan {
   const trouble = publicationTrouble(publication) ?? facts.unknown;
   const { published } = publication;
-  const about = { derived, revision: published?.revision ?? 0, trouble };
-  const announcements = announceStandstill(report.standstill, trouble);
+  const about = { derived, revision: published?.revision ?? 0, trouble, refused };
+  const standstill = standstillOf(trouble, refused);
+  const announcements = announceStandstill(report.standstill, standstill);
   const isWaiting = report.failedAt !== undefined && facts.now - report.failedAt < statusRetryMs;
   if (isWaiting || (report.about !== undefined && sameSubject(report.about, about)))
-    return { trouble, about: undefined, status: undefined, announcements };
+    return { trouble, standstill, about: undefined, status: undefined, announcements };
   const status = deriveStatus(
     {
       generation: settings.generation,
+      refused,
       unified: derived.unified,
       views: facts.views,
       leaseProblems: facts.problems,
@@ -95,16 +100,16 @@ export function planReport(
     facts.now,
     dateOf,
   );
-  return { trouble, about, announcements, status: statusDiffers(report.status, status) ? status : undefined };
+  return {
+    trouble,
+    standstill,
+    about,
+    announcements,
+    status: statusDiffers(report.status, status) ? status : undefined,
+  };
 }
 
-/** The trouble, if it needs an action. */
-export function standstillOf(trouble: Trouble | undefined): Trouble | undefined {
-  return trouble?.terminal === true ? trouble : undefined;
-}
-
-function announceStandstill(told: Trouble | undefined, trouble: Trouble | undefined): readonly Announcement[] {
-  const standstill = standstillOf(trouble);
+function announceStandstill(told: Standstill | undefined, standstill: Standstill | undefined): readonly Announcement[] {
   if (standstill === undefined || sameValue(standstill, told)) return [];
   const { reason, message } = standstill;
   return [{ event: { type: 'Warning', reason, message } }];
@@ -137,5 +142,10 @@ function statesOf(views: readonly PeerView[]): ReadonlyMap<string, string> {
 }
 
 function sameSubject(a: ReportSubject, b: ReportSubject): boolean {
-  return a.derived === b.derived && a.revision === b.revision && sameValue(a.trouble, b.trouble);
+  return (
+    a.derived === b.derived &&
+    a.revision === b.revision &&
+    sameValue(a.trouble, b.trouble) &&
+    sameValue(a.refused, b.refused)
+  );
 }

@@ -90,6 +90,18 @@ export interface BundleStore {
   confirm(revision: number, answers?: readonly string[]): Promise<boolean>;
 }
 
+/** The reason why nothing more will happen until somebody changes something. */
+export interface Standstill {
+  /** One CamelCase word. */
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** An invalid spec that is newer than the one in use. */
+export interface SpecRefusal extends Standstill {
+  readonly generation: number;
+}
+
 /** Writes the status of one PeerDiscovery by server-side apply. */
 export interface StatusWriter {
   write(status: PeerDiscoveryStatus): Promise<void>;

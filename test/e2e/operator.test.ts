@@ -172,7 +172,7 @@ describe('the operator on a real control plane', function () {
     await waitFor('cluster', 'Ready', (seen) => conditionOf(seen, 'Ready')?.status === 'True');
   });
 
-  it('reports by an Event an error in a spec that only it can detect', async () => {
+  it('reports an error in a spec that only it can detect, by an Event and until somebody corrects it', async () => {
     const patch = (addresses: object | null) =>
       must(['patch', 'pd', 'cluster', '--type=merge', '-p', JSON.stringify({ spec: { addresses } })]);
     await patch({ allowedCIDRs: ['fd00::/7'] });
@@ -180,6 +180,29 @@ describe('the operator on a real control plane', function () {
     expect(conditionOf(stalled, 'Stalled')).to.include({ reason: 'InvalidSpec' });
     expect(conditionOf(stalled, 'Stalled')?.message).to.contain('give fc00::/7');
     await untilWarned('InvalidSpec');
+    const told = `{.metadata.generation} {.status.observedGeneration} {.status.conditions[?(@.type=="Stalled")].status}{"\n"}`;
+    const watching = mixed.kubectl('old-1', [
+      ...['get', 'pd', 'cluster', '--watch', '--request-timeout=10s'],
+      ...['-o', `jsonpath=${told}`],
+    ]);
+    const lease = ['-n', 'kube-system', 'lease', 'apiserver-forged'];
+    await create({
+      apiVersion: 'coordination.k8s.io/v1',
+      kind: 'Lease',
+      metadata: {
+        name: 'apiserver-forged',
+        namespace: 'kube-system',
+        labels: { 'apiserver.kubernetes.io/identity': 'kube-apiserver', 'kubernetes.io/hostname': 'cp-9' },
+      },
+      spec: { holderIdentity: 'me' },
+    });
+    await waitFor('cluster', 'the Lease reported', ({ status }) => status?.leaseProblems?.length === 1);
+    await must(['delete', ...lease]);
+    await waitFor('cluster', 'none reported', ({ status }) => status?.leaseProblems === undefined);
+    // Other news in the status hides the error in no version of the object.
+    const versions = (await watching).stdout.trim().split('\n');
+    expect(versions).to.have.length.above(2);
+    for (const version of versions) expect(version).to.match(/^(\d+) \1 True$/);
     await patch(null);
     await waitFor('cluster', 'not Stalled', (seen) => conditionOf(seen, 'Stalled')?.status === 'False');
   });

@@ -85,8 +85,8 @@ describe('applyTable', () => {
 });
 
 describe('applyReport', () => {
-  const about = { derived, revision: 8, trouble: undefined };
-  const plan = { trouble: undefined, about, status, announcements: [] };
+  const about = { derived, revision: 8, trouble: undefined, refused: undefined };
+  const plan = { trouble: undefined, standstill: undefined, about, status, announcements: [] };
 
   it('remembers what it wrote, and for which facts', async () => {
     const { outlets, done } = outletsOf();
@@ -103,8 +103,8 @@ describe('applyReport', () => {
   });
 
   it('remembers the standstill that it reported', async () => {
-    const trouble = { reason: 'NamespaceMissing', message: 'create it', terminal: true };
-    const after = await applyReport({ ...plan, trouble }, state, factsAt, outletsOf().outlets);
-    expect(after.report.standstill).to.equal(trouble);
+    const standstill = { reason: 'NamespaceMissing', message: 'create it' };
+    const after = await applyReport({ ...plan, standstill }, state, factsAt, outletsOf().outlets);
+    expect(after.report.standstill).to.equal(standstill);
   });
 });

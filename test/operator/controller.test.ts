@@ -74,6 +74,28 @@ describe('the controller of a PeerDiscovery', () => {
     await plane.controller.stop();
   });
 
+  it('reports an invalid newer spec for its generation, also while peers change, and warns once', async () => {
+    const plane = mixedPlane();
+    await plane.advance(2_000);
+    const written = plane.statuses.length;
+    const refusal = { reason: 'InvalidSpec', message: 'spec.goneAfter: not a time. The last good spec stays in use.' };
+    plane.controller.specRefused({ ...refusal, generation: 9 });
+    await plane.advance(2_000);
+    plane.servers.set(b, { probe: { kind: 'unreachable', detail: 'gone' }, groups: [] });
+    await plane.advance(20_000);
+    const later = plane.statuses.slice(written);
+    expect(later).to.have.length.above(1);
+    for (const { observedGeneration, conditions: list = [] } of later) {
+      expect([observedGeneration, ...list.map((condition) => condition.observedGeneration)]).to.deep.equal([
+        9, 9, 9, 9, 9,
+      ]);
+      expect(list.find(({ type }) => type === 'Stalled')).to.deep.include({ status: 'True', ...refusal });
+    }
+    expect(later[0]?.conditions?.find(({ type }) => type === 'Ready')?.status).to.equal('True');
+    expect(plane.events.filter((event) => event === `Warning InvalidSpec: ${refusal.message}`)).to.have.length(1);
+    await plane.controller.stop();
+  });
+
   it('writes nothing while nothing changes, although Leases are renewed', async () => {
     const plane = mixedPlane();
     await plane.advance(2_000);

@@ -90,11 +90,13 @@ describe('planReport', () => {
   });
 
   it('reports once a problem that needs an action, and not one that may pass', () => {
-    const standstill = { ...failed, terminal: true };
+    const trouble = { ...failed, terminal: true };
     const reasons = (state: PassState) => plan(state).announcements.map(({ event }) => event?.reason);
     expect(reasons(stateOf({ publication: { ...quiet, failed } }))).to.deep.equal([]);
-    const stalled = stateOf({ publication: { ...quiet, failed: standstill } });
+    const stalled = stateOf({ publication: { ...quiet, failed: trouble } });
     expect(reasons(stalled)).to.deep.equal(['PublishFailed']);
-    expect(reasons({ ...stalled, report: { standstill } })).to.deep.equal([]);
+    expect(
+      reasons({ ...stalled, report: { standstill: { reason: failed.reason, message: failed.message } } }),
+    ).to.deep.equal([]);
   });
 });

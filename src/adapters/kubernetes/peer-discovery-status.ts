@@ -1,5 +1,6 @@
 import { apiVersion, type Condition, kind, type PeerDiscovery, plural } from '../../api/peer-discovery.ts';
 import { rfc3339 } from '../../api/rfc3339.ts';
+import type { Standstill } from '../../operator/ports.ts';
 import { type ApiClient, ApiError } from './api-client.ts';
 
 /** Path of the collection. */
@@ -7,13 +8,6 @@ export const peerDiscoveriesPath = `/apis/${apiVersion}/${plural}`;
 
 /** The field manager of every status field, whichever replica writes it. */
 export const fieldManager = 'peerdiscovery-operator';
-
-/** Why the operator cannot follow an object until it is changed. */
-export interface StandstillReason {
-  /** In one CamelCase word. */
-  readonly reason: string;
-  readonly message: string;
-}
 
 /** Writes the whole status by server-side apply. An object that was deleted meanwhile is not an error. */
 export async function writeStatus(
@@ -33,8 +27,8 @@ export async function writeStatus(
 }
 
 /**
- * Sets `Stalled` for the newest generation, and sets `Ready` to false unless a good spec stays in use. Keeps everything
- * else in the status.
+ * Sets `Stalled` for the newest generation, and sets `Ready` to false. Keeps everything else in the status. Only for an
+ * object that no controller follows.
  * Resolves to false if the status already said the same.
  *
  * @param now Milliseconds since the epoch.
@@ -42,11 +36,10 @@ export async function writeStatus(
 export async function writeStandstill(
   client: ApiClient,
   object: PeerDiscovery,
-  standstill: StandstillReason & { readonly stillReady: boolean },
+  { reason, message }: Standstill,
   now: number,
   signal?: AbortSignal,
 ): Promise<boolean> {
-  const { reason, message, stillReady } = standstill;
   const observedGeneration = object.metadata.generation ?? 0;
   const before = object.status?.conditions ?? [];
   const condition = (type: string, status: Condition['status']): Condition => {
@@ -61,7 +54,7 @@ export async function writeStandstill(
       lastTransitionTime,
     };
   };
-  const changed = [...(stillReady ? [] : [condition('Ready', 'False')]), condition('Stalled', 'True')];
+  const changed = [condition('Ready', 'False'), condition('Stalled', 'True')];
   if (
     object.status?.observedGeneration === observedGeneration &&
     changed.every(({ type, ...fields }) => {

@@ -5,7 +5,7 @@ import type { PeerDiscovery } from '../../../src/api/peer-discovery.ts';
 import { silentLog } from '../../../src/runtime/log.ts';
 import { type ScriptedApiserver, startScriptedApiserver } from '../../support/scripted-apiserver.ts';
 
-const invalid = { reason: 'InvalidSpec', message: 'spec.goneAfter: not a time.', stillReady: true };
+const invalid = { reason: 'InvalidSpec', message: 'spec.goneAfter: not a time.' };
 
 describe('the status of a spec that the operator cannot follow', () => {
   let server: ScriptedApiserver;
@@ -43,6 +43,7 @@ describe('the status of a spec that the operator cannot follow', () => {
     const status = await write(objectOf(2, { mode: 'Route' }));
     expect(status).to.include({ observedGeneration: 2, mode: 'Route' });
     expect(status?.conditions?.map(({ type, observedGeneration }) => [type, observedGeneration])).to.deep.equal([
+      ['Ready', 2],
       ['Stalled', 2],
     ]);
   });
