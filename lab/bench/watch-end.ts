@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { createSecureServer } from 'node:http2';
 
 /**
- * A back end for idle watches: it answers each watch with one event, and keeps the response open. It answers every other
- * request with `ok`, so that a proxy that asks for `/readyz` finds it healthy. HTTP/2 and HTTP/1.1.
+ * A back end for idle watches: it answers each watch with one event, and keeps the response open. Every other request
+ * gets `ok`, so that a proxy that asks for `/readyz` finds the server healthy. HTTP/2 and HTTP/1.1.
  */
 const [, , port = '', cert = '', key = ''] = process.argv;
 const event = `{"type":"ADDED","object":{"padding":"${'x'.repeat(460)}"}}\n`;
