@@ -93,7 +93,7 @@ export function resolvePeers(
   const claims = placeLeases({ ...facts, endpoints }, listed, sources, evidence);
   const byAddress = new Map<string, ResolvedPeer>();
   const unresolved: ResolvedPeer[] = [];
-  for (const { lease, place, yields } of inOrderOfRight(claims, evidence)) {
+  for (const { lease, place, yields } of sortByPrecedence(claims, evidence)) {
     const peer: ResolvedPeer = {
       id: lease.name,
       lease,
@@ -163,7 +163,7 @@ interface Claim {
   readonly yields?: boolean;
 }
 
-function inOrderOfRight(claims: readonly Claim[], { holders }: AddressEvidence): readonly Claim[] {
+function sortByPrecedence(claims: readonly Claim[], { holders }: AddressEvidence): readonly Claim[] {
   const rank = ({ lease, place }: Claim) => (place !== undefined && holders.get(place.address) === lease.name ? 0 : 1);
   return claims.toSorted(
     (a, b) =>
@@ -206,7 +206,7 @@ function placeLeases(
   const ownerOf = nameOwners(renewed, evidence);
   const proved = proveEndpoints(open, free, ownerOf, evidence);
   const isShared = findShared(claims);
-  const surplus = free.length - open.length >= 0 && free.length > proved.size;
+  const surplus = free.length >= open.length && free.length > proved.size;
   return judged.map((claim) => {
     if (claim.place !== undefined) return claim;
     const address = proved.get(claim.lease.name);

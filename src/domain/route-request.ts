@@ -202,14 +202,14 @@ function routeByFields(
   const certain = (peers: PeerSet) =>
     peers.filter((peer) => serving.includes(peer) && index.table.peers[peer]?.inDoubt !== true);
   const writers = certain(best);
-  const toWriter = amongst(writers, view.usable, view, notFound, 'writer');
+  const toWriter = chooseAmong(writers, view.usable, view, notFound, 'writer');
   if (toWriter !== undefined) return toWriter;
   const stored = harmless ? serving : certain(standIns);
   const instead: FieldRoute = best.length === 0 ? 'lossy' : 'standIn';
   const route =
-    amongst(stored, view.usable, view, notFound, instead) ??
-    amongst(writers, view.lastResort, view, notFound, 'writer') ??
-    amongst(stored, view.lastResort, view, notFound, instead);
+    chooseAmong(stored, view.usable, view, notFound, instead) ??
+    chooseAmong(writers, view.lastResort, view, notFound, 'writer') ??
+    chooseAmong(stored, view.lastResort, view, notFound, instead);
   return (
     route ??
     unavailable(
@@ -219,7 +219,7 @@ function routeByFields(
 }
 
 /** Sends to one of these servers, preferably home. */
-function amongst(
+function chooseAmong(
   peers: PeerSet,
   isThere: (peer: number) => boolean,
   view: RouteView,

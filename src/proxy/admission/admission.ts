@@ -17,7 +17,7 @@ export interface Admission {
   /** Admits a request, which runs until `leave`, or returns the refusal. */
   enter(exchange: Exchange, longRunning: boolean): RunningRequest | StatusError;
   /** A server's answer is passed on. It may show whether the credential is valid, unless it is a backend's answer. */
-  noteAnswer(request: RunningRequest, status: number, rawHeaders: RawHeaders, isBehind: boolean): void;
+  noteAnswer(request: RunningRequest, status: number, rawHeaders: RawHeaders, fromBackend: boolean): void;
   /** This proxy answers an admitted request with its own Status. */
   noteRefusal(request: RunningRequest): void;
   /** This proxy is about to refuse a request that was not admitted. */
@@ -195,12 +195,12 @@ export function createAdmission({
       (longRunning ? (known ? long : unanswered) : short).add(request);
       return request;
     },
-    noteAnswer: (request, status, rawHeaders, isBehind) => {
+    noteAnswer: (request, status, rawHeaders, fromBackend) => {
       const { exchange, longRunning } = request;
       if (request.isKnown && status !== 401) return;
       const token = tokenDigest(exchange);
       const proves = provesAuthentication({ method: exchange.method, status, rawHeaders });
-      if (status === 401 && !proves && !isBehind && token !== undefined) tokens.delete(token);
+      if (status === 401 && !proves && !fromBackend && token !== undefined) tokens.delete(token);
       if (request.isKnown) return;
       if (proves && token !== undefined) tokens.add(token);
       // A successful watch without a token counts as accepted, too.

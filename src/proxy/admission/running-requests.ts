@@ -8,7 +8,7 @@ export interface UserLoad {
   long: number;
 }
 
-/** An admitted request. */
+/** The place that an admitted request holds. */
 export class RunningRequest implements Keeper {
   readonly exchange: Exchange;
   readonly startedAt: number;

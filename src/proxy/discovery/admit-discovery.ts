@@ -74,13 +74,13 @@ export function createDiscoveryAdmission({
       const key = keyOf(exchange, path);
       const known = admitted.get(key);
       if (known !== undefined && known.until > clock.now()) {
-        exchange.homeFields = known.fields;
+        exchange.addedByHome = known.fields;
         return undefined;
       }
       const running = asking.get(key) ?? ask(key, exchange, path, aggregated, homes);
       return running.then((outcome) => {
         if (typeof outcome === 'function') return outcome;
-        exchange.homeFields = outcome.fields;
+        exchange.addedByHome = outcome.fields;
         return undefined;
       });
     },

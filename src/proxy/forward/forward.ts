@@ -27,7 +27,7 @@ export interface ForwardRequest {
   readonly info: RequestInfo;
   readonly longRunning: boolean;
   /** True if a backend answers: under `proxy`, or for an aggregated API. */
-  readonly isBehind: boolean;
+  readonly fromBackend: boolean;
   readonly upgrade:
     | { readonly protocol: string; accept(rawHeaders: readonly string[], peer: Duplex): void }
     | undefined;
@@ -331,7 +331,7 @@ class Forwarding implements AnswerHandler {
       if (isShutdownRefusal(held.status, Buffer.concat(held.chunks)) && this.#target !== undefined) {
         this.#noteShutdown(this.#target);
         // An aggregated server may say the same, after carrying out anything.
-        if ((!this.#request.isBehind || this.#isRepeatable) && this.#tryNext(false)) return;
+        if ((!this.#request.fromBackend || this.#isRepeatable) && this.#tryNext(false)) return;
       }
       this.#releaseHeld();
     }
@@ -379,7 +379,7 @@ class Forwarding implements AnswerHandler {
   #noteShutdown({ peer }: ForwardTarget): void {
     const { servers, record } = this.#context;
     record.noteFailed(peer.target.id, 'shutting down');
-    servers.noteShutdown(peer.target, this.#request.isBehind);
+    servers.noteShutdown(peer.target, this.#request.fromBackend);
   }
 
   /**
@@ -388,7 +388,7 @@ class Forwarding implements AnswerHandler {
    */
   #isServers({ kind, sent }: Fault): boolean {
     if (!sent || (kind !== 'reset' && kind !== 'timeout')) return true;
-    if (this.#request.isBehind) return false;
+    if (this.#request.fromBackend) return false;
     const isUnsent = this.#exchange.hasBody && !this.#exchange.bodyComplete();
     return kind === 'timeout' || !(this.#started || isUnsent);
   }

@@ -14,7 +14,7 @@ import { forward } from '../forward/forward.ts';
 import type { Authenticate } from '../identity/authenticate.ts';
 import {
   homesFor,
-  isAnsweredBehind,
+  isAnsweredByBackend,
   isLongRunning,
   planPass,
   planRequest,
@@ -72,13 +72,13 @@ export function createHandler(context: HandlerContext): RequestHandler {
 
 type PassedAnswer = Extract<ForwardOutcome, { readonly kind: 'answer' }>;
 
-/** An admitted request. */
+/** The facts about a request once it was admitted. */
 interface AdmittedRequest {
   readonly info: RequestInfo;
   readonly snapshot: FleetSnapshot;
   readonly home: FleetPeer | undefined;
-  /** True if something behind a server answers. */
-  readonly isBehind: boolean;
+  /** True if a backend of the server answers. */
+  readonly fromBackend: boolean;
 }
 
 /** One request from its head to the end of its answer: admitted, planned, carried out, and recorded. */
@@ -166,19 +166,19 @@ class Answering {
     this.#running = running;
     const snapshot = fleet.current();
     const home = fleet.homeOf(snapshot, exchange.connection, info.verb === 'watch');
-    return { info, snapshot, home, isBehind: isAnsweredBehind(info, snapshot) };
+    return { info, snapshot, home, fromBackend: isAnsweredByBackend(info, snapshot) };
   }
 
   #answerDiscovery(request: AdmittedRequest, question: DiscoveryQuestion): void {
     const { fleet, discovery, servers } = this.#context;
-    const { snapshot, home, isBehind } = request;
+    const { snapshot, home, fromBackend } = request;
     this.#record.route = 'discovery';
     const answering = discovery.answer(this.#exchange, question, {
       snapshot,
       homes: () => homesFor(fleet, snapshot, home),
       usable: (peer) => fleet.usable(peer),
       doubt: doubtOf(snapshot, fleet),
-      onFault: (target, fault) => servers.noteFault(target, fault, !isBehind || !fault.sent),
+      onFault: (target, fault) => servers.noteFault(target, fault, !fromBackend || !fault.sent),
       knowsItsUsers: (target) => servers.knowsItsUsers(target),
     });
     answering
@@ -190,13 +190,13 @@ class Answering {
 
   #forward(request: AdmittedRequest, plan: RoutePlan): void {
     const exchange = this.#exchange;
-    const { info, isBehind } = request;
+    const { info, fromBackend } = request;
     this.#routed = { ...request, plan };
     this.#record.route = plan.route;
     this.#record.reason = plan.reason;
     if (plan.binds === 'resource' && plan.first !== undefined) stick(exchange, info, plan.first.peer);
     const { transport, clock, log, servers } = this.#context;
-    const sending = { plan, info, longRunning: this.#record.isLong, isBehind, upgrade: this.#upgrade };
+    const sending = { plan, info, longRunning: this.#record.isLong, fromBackend, upgrade: this.#upgrade };
     const context = { transport, clock, log, servers, record: this.#record };
     forward(exchange, sending, context, (outcome) => this.#onOutcome(outcome));
   }
@@ -226,10 +226,10 @@ class Answering {
     const { peer, peerProxied } = target;
     const record = this.#record;
     if (this.#routed === undefined) return;
-    const { info, home, isBehind, plan } = this.#routed;
+    const { info, home, fromBackend, plan } = this.#routed;
     record.peer = peer.target.id;
     record.code = status;
-    if (this.#running !== undefined) admission.noteAnswer(this.#running, status, rawHeaders, isBehind);
+    if (this.#running !== undefined) admission.noteAnswer(this.#running, status, rawHeaders, fromBackend);
     if (accessLog) record.auditId = headerValue(rawHeaders, 'audit-id') ?? '';
     if (!record.isLong) metrics.overhead.observe(Math.max(0, performance.now() - record.startedAt - waitedMs) / 1000);
     // The server that answers stays: neither the next read of the resource nor the next request for home goes back in

@@ -155,7 +155,7 @@ function isAggregated({ isResourceRequest, group, version, path }: RequestInfo, 
 }
 
 /** True if a backend of the server answers. */
-export function isAnsweredBehind(info: RequestInfo, snapshot: FleetSnapshot): boolean {
+export function isAnsweredByBackend(info: RequestInfo, snapshot: FleetSnapshot): boolean {
   return isProxied(info) || isAggregated(info, snapshot);
 }
 

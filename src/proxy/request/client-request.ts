@@ -13,7 +13,7 @@ export class ClientRequest implements Exchange {
   readonly connection: ClientConnection;
   readonly hasBody: boolean;
   identity = passThrough;
-  homeFields?: RawHeaders;
+  addedByHome?: RawHeaders;
   auditId?: string;
   heldElsewhere = 0;
   readonly #http: HttpExchange<ClientConnection>;

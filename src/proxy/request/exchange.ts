@@ -20,11 +20,11 @@ export interface ClientConnection extends HttpConnection {
   token?: TokenMemo | undefined;
   /** The result of preparing the header fields of its last request without a body. */
   prepared?: PreparedFields | undefined;
-  /** The fields that its home server adds to every answer. Set by the handler. */
+  /** Knows the fields that its home server adds to every answer. Set by the handler. */
   homeFields?: HomeFields;
   /** The wall clock, in milliseconds since the epoch. */
   readonly date?: () => number;
-  /** The user that was last admitted to discovery on it. */
+  /** The known user of its last request; undefined until a server has accepted a credential on it. */
   owner?: string;
   /**
    * True once its client should reconnect. Its next watches go to the servers with the fewest, whatever its home is.
@@ -37,7 +37,7 @@ export interface Exchange extends HttpExchange<ClientConnection> {
   /** The identity of every request sent on behalf of this one: stamp and kind of connection. Set by the handler. */
   identity: RequestIdentity;
   /** The fields that home added to its answer to the same client for the same path. */
-  homeFields?: RawHeaders;
+  addedByHome?: RawHeaders;
   /** The audit id that this proxy created for a client that has sent none. */
   auditId?: string;
   /** Bytes that answering code holds on its behalf. They count with its own bytes. */

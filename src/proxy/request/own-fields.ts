@@ -7,9 +7,9 @@ import type { Exchange } from './exchange.ts';
  * audit id, and the fields that the client's home server adds.
  */
 export function ownFields(exchange: Exchange): RawHeaders {
-  const { connection, homeFields = connection.homeFields?.known(exchange) ?? [] } = exchange;
+  const { connection, addedByHome = connection.homeFields?.known(exchange) ?? [] } = exchange;
   const date = connection.date === undefined ? [] : ['Date', new Date(connection.date()).toUTCString()];
-  return ['Audit-Id', auditIdOf(exchange), ...homeFields, ...date];
+  return ['Audit-Id', auditIdOf(exchange), ...addedByHome, ...date];
 }
 
 /** The client's own id unchanged, or a new one. Source: `WithAuditInit` of k8s.io/apiserver. */

@@ -159,7 +159,7 @@ export function createFleet({
       unreadySince = new Map(unready.map((address) => [address, unreadySince.get(address) ?? confirmedAt]));
       watchAll();
       // A restarted server is usable from now on, because the next one may be restarted at once.
-      for (const peer of peers) if (peer?.state === 'Ready') health.hurry(peer.target.address);
+      for (const peer of peers) if (peer?.state === 'Ready') health.noteReadyInTable(peer.target.address);
       for (const [address, load] of loads) if (!addresses.has(address) && load.inFlight === 0) loads.delete(address);
     },
     distrust: (doubtful) => {

@@ -31,9 +31,9 @@ export interface PeerHealth {
    * A connection to the peer broke, but a backend of the peer may have caused that. The peer stays in use and is probed
    * now.
    */
-  doubt(address: string): void;
+  probeNow(address: string): void;
   /** The table calls the peer ready: if it is out of use here, it is probed now, and a refusal counts as health. */
-  hurry(address: string): void;
+  noteReadyInTable(address: string): void;
   /** Probes exactly these peers from now on. */
   watch(peers: readonly WatchedPeer[]): void;
   /** Addresses that are out of use. */
@@ -49,12 +49,12 @@ interface Watching extends WatchedPeer {
   hungFor: number;
   readyAt: number | undefined;
   /** The peer has answered `/readyz` to anonymous requests, so a refusal means that it has just started. */
-  answersAnybody: boolean;
+  answersAnonymous: boolean;
   refusingSince: number | undefined;
   /** The table has called the peer ready since it was last away. */
-  isVouchedFor: boolean;
-  /** True if `doubt` asked for its next probe. */
-  isDoubted: boolean;
+  isReadyInTable: boolean;
+  /** True if `probeNow` asked for its next probe. */
+  isProbedSoon: boolean;
   /** Failures so far. A probe that was running during one proves nothing. */
   failures: number;
 }
@@ -64,8 +64,8 @@ const idleIntervals = 5;
 const hungAfter = 2;
 /** Number of peers probed at once that have neither been ready nor been asked anything yet. */
 const maxStrangers = 16;
-/** Between two probes of a peer that is doubted. */
-const doubtedMs = 200;
+/** The shortest time between two probes that `probeNow` asks for. */
+const soonMs = 200;
 
 /**
  * Probes every peer: every second while it has work or is out of use, else every five seconds.
@@ -109,23 +109,23 @@ export function createPeerHealth({
   };
   const takeRefusal = (entry: Watching) => {
     entry.hungFor = 0;
-    if (entry.answersAnybody) takeOut(entry, 'it refuses requests that it answered before');
+    if (entry.answersAnonymous) takeOut(entry, 'it refuses requests that it answered before');
     if (entry.isWell) return;
     // If anonymous requests are not allowed, a refusal is the only answer.
     entry.refusingSince ??= clock.now();
-    if (!entry.isVouchedFor && clock.now() - entry.refusingSince < startingForMs) return;
-    entry.answersAnybody = false;
+    if (!entry.isReadyInTable && clock.now() - entry.refusingSince < startingForMs) return;
+    entry.answersAnonymous = false;
     putBack(entry);
   };
   const judge = (entry: Watching, found: Readiness) => {
     if (found === 'refused') return takeRefusal(entry);
     if (found === 'ready') {
       entry.readyAt = clock.now();
-      entry.answersAnybody = true;
+      entry.answersAnonymous = true;
       return putBack(entry);
     }
     entry.refusingSince = undefined;
-    entry.isVouchedFor = false;
+    entry.isReadyInTable = false;
     entry.hungFor = found === 'hung' ? entry.hungFor + 1 : 0;
     if (found === 'away') return takeOut(entry, 'it is not ready');
     if (entry.hungFor < hungAfter) return;
@@ -145,10 +145,10 @@ export function createPeerHealth({
       await clock.sleep(intervalMs * (0.75 + random() / 2), either);
       if (!entry.isWell || load.inFlight > 0 || load.asked !== asked) break;
     }
-    if (!entry.isDoubted) return;
+    if (!entry.isProbedSoon) return;
     // A client that breaks connections again and again causes no more probes than this.
-    await clock.sleep(Math.max(0, askedAt + doubtedMs - clock.now()), ended);
-    entry.isDoubted = false;
+    await clock.sleep(Math.max(0, askedAt + soonMs - clock.now()), ended);
+    entry.isProbedSoon = false;
   };
   const follow = async (entry: Watching) => {
     const ended = AbortSignal.any([signal, entry.stop.signal]);
@@ -176,10 +176,10 @@ export function createPeerHealth({
       isWell: true,
       hungFor: 0,
       readyAt: undefined,
-      answersAnybody: false,
+      answersAnonymous: false,
       refusingSince: undefined,
-      isVouchedFor: false,
-      isDoubted: false,
+      isReadyInTable: false,
+      isProbedSoon: false,
       failures: 0,
     };
     watched.set(target.address, entry);
@@ -200,16 +200,16 @@ export function createPeerHealth({
       takeOut(entry, why);
       entry.wake.abort();
     },
-    doubt: (address) => {
+    probeNow: (address) => {
       const entry = watched.get(address);
       if (entry === undefined || !entry.isWell) return;
-      entry.isDoubted = true;
+      entry.isProbedSoon = true;
       entry.wake.abort();
     },
-    hurry: (address) => {
+    noteReadyInTable: (address) => {
       const entry = watched.get(address);
       if (entry === undefined || entry.isWell) return;
-      entry.isVouchedFor = true;
+      entry.isReadyInTable = true;
       entry.wake.abort();
     },
     watch: (peers) => {

@@ -10,7 +10,7 @@ export interface ServerReports {
   /** `isServers` is false if the server may be healthy because something else may have broken the connection. */
   noteFault(target: PeerTarget, fault: Fault, isServers: boolean): void;
   /** The server or a backend of it is shutting down: it refused a request before processing it. */
-  noteShutdown(target: PeerTarget, isBehind: boolean): void;
+  noteShutdown(target: PeerTarget, fromBackend: boolean): void;
   /** A server does not know a resource that the table lists for it. */
   noteTableBehind(target: PeerTarget, path: string): void;
   /** A request goes to a different server than the first. */
@@ -24,7 +24,7 @@ export function createServerReports({
   log,
   reportBehind,
 }: {
-  readonly health: Pick<PeerHealth, 'isWell' | 'markDown' | 'doubt'>;
+  readonly health: Pick<PeerHealth, 'isWell' | 'markDown' | 'probeNow'>;
   readonly metrics: Pick<ProxyMetrics, 'peerErrors' | 'tableBehind' | 'failovers'>;
   readonly log: Log;
   /** Tells the table's owner that the server at this address does not serve what the table lists. */
@@ -38,10 +38,10 @@ export function createServerReports({
       // The server is alive: one client's odd request must not take it from all others.
       if (fault.kind === 'saturated' || fault.kind === 'answer') return;
       if (isServers) health.markDown(target, fault.error.message);
-      else health.doubt(target.address);
+      else health.probeNow(target.address);
     },
-    noteShutdown: (target, isBehind) => {
-      if (isBehind) health.doubt(target.address);
+    noteShutdown: (target, fromBackend) => {
+      if (fromBackend) health.probeNow(target.address);
       else health.markDown(target, 'it is shutting down');
     },
     noteTableBehind: ({ id, address }, path) => {

@@ -78,9 +78,9 @@ describe('createAdmission', () => {
     return entered;
   };
   /** The answer of a server, begun and passed on. */
-  const answer = (exchange: FakeExchange, request: RunningRequest, status: number, isBehind = false) => {
+  const answer = (exchange: FakeExchange, request: RunningRequest, status: number, fromBackend = false) => {
     exchange.code = status;
-    admission.noteAnswer(request, status, [], isBehind);
+    admission.noteAnswer(request, status, [], fromBackend);
   };
   /** Lets a server accept these tokens. */
   const know = (...tokens: string[]) => {

@@ -97,7 +97,9 @@ describe('forwarding one request', () => {
     const plan = planPass([peer], peer);
     const info = { ...nodes, ...(broken === 'dispatch' && { verb: 'watch' }) };
     const context = { transport, clock: createManualClock(), log, servers, record: new RequestRecord() };
-    forward(exchange, { plan, info, longRunning: false, isBehind: false, upgrade }, context, () => brokenOr('onHead'));
+    forward(exchange, { plan, info, longRunning: false, fromBackend: false, upgrade }, context, () =>
+      brokenOr('onHead'),
+    );
     if (handler === undefined) throw new Error('nothing was dispatched');
     return { handler, seen, drain: () => onDrain() };
   };

@@ -4,7 +4,7 @@ import { parseRequestInfo, type RequestInfo } from '../../../src/domain/request-
 import { indexTable } from '../../../src/domain/table-index.ts';
 import {
   homesFor,
-  isAnsweredBehind,
+  isAnsweredByBackend,
   isLongRunning,
   type PlanFacts,
   type PlanView,
@@ -220,7 +220,7 @@ describe('homesFor', () => {
   });
 });
 
-describe('isAnsweredBehind', () => {
+describe('isAnsweredByBackend', () => {
   it('is true for proxy requests and aggregated APIs, by any path', () => {
     const aggregated = { ...groupVersion('metrics.k8s.io/v1beta1', { nodes: [0] }), origin: 'Aggregated' as const };
     const index = indexTable(
@@ -240,9 +240,9 @@ describe('isAnsweredBehind', () => {
       ['/apis/apps/v1', false],
       ['/version', false],
     ] as const)
-      expect(isAnsweredBehind(infoOf(target), snapshot), target).to.equal(expected);
+      expect(isAnsweredByBackend(infoOf(target), snapshot), target).to.equal(expected);
     for (const target of ['/apis/metrics.k8s.io/v1beta1', '/apis/metrics.k8s.io/v1beta1/nodes'])
-      expect(isAnsweredBehind(infoOf(target), { ...snapshot, index: undefined }), target).to.equal(false);
+      expect(isAnsweredByBackend(infoOf(target), { ...snapshot, index: undefined }), target).to.equal(false);
   });
 });
 

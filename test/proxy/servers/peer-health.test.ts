@@ -146,22 +146,22 @@ describe('createPeerHealth', () => {
     expect([seen.probes, isWell()]).to.deep.equal([2, true]);
   });
 
-  it('keeps a doubted peer, and probes it now, but not again and again', async () => {
+  it('keeps a peer that may have broken a connection, and probes it now, but not again and again', async () => {
     const { clock, seen, health, isWell, ended } = setUp('ready');
     await clock.advance(1_000);
     expect(seen.probes).to.equal(1);
-    health.doubt(target.address);
+    health.probeNow(target.address);
     expect(isWell()).to.equal(true);
     await clock.advance(0);
     expect(seen.probes).to.equal(2);
     for (let count = 0; count < 100; count++) {
-      health.doubt(target.address);
+      health.probeNow(target.address);
       await clock.advance(10);
     }
     expect(seen.probes).to.be.within(6, 8);
     expect(isWell()).to.equal(true);
     seen.answer = 'away';
-    health.doubt(target.address);
+    health.probeNow(target.address);
     await clock.advance(200);
     expect(isWell()).to.equal(false);
     ended.abort();
@@ -171,11 +171,11 @@ describe('createPeerHealth', () => {
     const { clock, seen, health, ended, isWell } = setUp();
     await clock.advance(100);
     expect([seen.probes, isWell()]).to.deep.equal([1, false]);
-    health.hurry(target.address);
+    health.noteReadyInTable(target.address);
     await clock.advance(0);
     expect([seen.probes, isWell()]).to.deep.equal([2, false]);
     seen.answer = 'ready';
-    health.hurry(target.address);
+    health.noteReadyInTable(target.address);
     await clock.advance(0);
     expect([seen.probes, isWell()]).to.deep.equal([3, true]);
     ended.abort();
@@ -199,12 +199,12 @@ describe('createPeerHealth', () => {
     const { clock, seen, health, isWell } = setUp();
     await clock.advance(100);
     // An old table, from before its end.
-    health.hurry(target.address);
+    health.noteReadyInTable(target.address);
     await clock.advance(900);
     seen.answer = 'refused';
     await clock.advance(2_000);
     expect(isWell()).to.equal(false);
-    health.hurry(target.address);
+    health.noteReadyInTable(target.address);
     await clock.advance(0);
     expect(isWell()).to.equal(true);
   });
