@@ -37,6 +37,7 @@ check: install ## Check format, lint, import direction, types, unused code and g
 	biome ci --error-on-warnings .
 	@! LC_ALL=C.UTF-8 grep -rnE --include='*.ts' '^.{121,}' src lab scripts test | grep -E '^[^:]+:[0-9]+: *(/\*|\*|//)' || \
 	{ echo 'comments stay within 120 columns' >&2; exit 1; }
+	node scripts/check-export-names.ts
 	tsc --noEmit -p tsconfig.json
 	knip
 	node scripts/generate-crd.ts --check

@@ -1,4 +1,4 @@
-import { group, kind, peerDiscoverySchema, plural, version } from './peer-discovery.ts';
+import { group, kind, peerDiscoverySchema, plural, versionName } from './peer-discovery.ts';
 
 const column = (name: string, type: string, jsonPath: string, description: string, priority?: number) => ({
   name,
@@ -27,7 +27,7 @@ export function customResourceDefinition() {
       },
       versions: [
         {
-          name: version,
+          name: versionName,
           served: true,
           storage: true,
           subresources: { status: {} },

@@ -9,8 +9,8 @@ import { reservedTableNameMessage, reservedTableNames } from './table-name.ts';
 
 /** API group of PeerDiscovery. */
 export const group = 'peerdiscovery.dev';
-/** API version of PeerDiscovery. */
-export const version = 'v1alpha1';
+/** The version in `apiVersion`. */
+export const versionName = 'v1alpha1';
 /** Value of `apiVersion` in every PeerDiscovery. */
 export const apiVersion = 'peerdiscovery.dev/v1alpha1';
 /** Value of `kind` in every PeerDiscovery. */

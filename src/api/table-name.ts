@@ -1,3 +1,5 @@
+import type { TableLocation } from '../domain/routing-table.ts';
+
 /** Names that other objects of routing tables have or may get, as a regular expression for CEL and JavaScript. */
 export const reservedTableNames =
   '^(peerdiscovery-operator|peerdiscovery-ca|kube-root-ca[.]crt)$|-behind$|-[0-9a-f]{10}-[0-9]+$';
@@ -10,12 +12,6 @@ export const reservedTableNameMessage =
 
 /** Names that a table can never have, because other objects have them. */
 const namesOfOthers: ReadonlySet<string> = new Set(['peerdiscovery-operator', 'peerdiscovery-ca', 'kube-root-ca.crt']);
-
-/** The location of a routing table: the ConfigMap of its head. */
-export interface TableLocation {
-  readonly namespace: string;
-  readonly name: string;
-}
 
 /** The default name of the table of a PeerDiscovery. */
 export function defaultTableName(owner: string): string {

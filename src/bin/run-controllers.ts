@@ -6,8 +6,8 @@ import type { EventRecorder } from '../adapters/kubernetes/events.ts';
 import {
   fieldManager,
   peerDiscoveriesPath,
+  writePeerDiscoveryStatus,
   writeStandstill,
-  writeStatus,
 } from '../adapters/kubernetes/peer-discovery-status.ts';
 import { type Reflector, startReflector, type Watchable } from '../adapters/kubernetes/reflector.ts';
 import type { Metrics } from '../adapters/metrics/operator-metrics.ts';
@@ -177,7 +177,7 @@ export async function runControllers(context: ControllersContext): Promise<void>
         clock,
         signal,
       }),
-      status: { write: (status) => writeStatus(client, name, status, signal) },
+      status: { write: (status) => writePeerDiscoveryStatus(client, name, status, signal) },
       recordEvent: (type, reason, message) =>
         void context.recorder.record(referenceTo(object), type, reason, message, 'Reconcile'),
       observePass: (views, unified, revision) => {

@@ -1,5 +1,5 @@
 import type { PeerDiscovery } from '../api/peer-discovery.ts';
-import type { TableLocation } from '../api/table-name.ts';
+import type { TableLocation } from '../domain/routing-table.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Controller } from './controller.ts';
 import type { SpecRefusal, Standstill } from './ports.ts';

@@ -1,8 +1,8 @@
 import { parseDuration } from '../api/duration.ts';
 import { type CompleteSpec, type PeerDiscovery, withDefaults } from '../api/peer-discovery.ts';
-import { defaultTableName, findTableConflict, type TableLocation } from '../api/table-name.ts';
+import { defaultTableName, findTableConflict } from '../api/table-name.ts';
 import type { AddressSource } from '../domain/resolve-peers.ts';
-import type { FieldSkew, Mode } from '../domain/routing-table.ts';
+import type { FieldSkew, Mode, TableLocation } from '../domain/routing-table.ts';
 import { describeCaFault } from '../runtime/describe-ca-fault.ts';
 import type { MonitorTiming } from './peer-monitor.ts';
 

@@ -3,7 +3,7 @@ import type { GroupDiscovery, ResourceDiscovery, SubresourceDiscovery } from '..
 import type { RoutingTable } from '../domain/routing-table.ts';
 
 /** Served resources by `group/version/resource[/subresource]`, with their facts from discovery if known. */
-export type Served = ReadonlyMap<string, ServedResource>;
+export type ServedResources = ReadonlyMap<string, ServedResource>;
 
 /** One resource or subresource. */
 export interface ServedResource {
@@ -36,7 +36,7 @@ export function servedByPeer(
   table: RoutingTable,
   at: number | 'any',
   divergent: readonly DivergentResource[] = [],
-): Served {
+): ServedResources {
   const id = at === 'any' ? undefined : table.peers[at]?.id;
   const facts = new Map(
     divergent.map(({ group, version, resource, subresource, differences = [] }) => [
@@ -63,7 +63,7 @@ export function servedByPeer(
 }
 
 /** The resources of a server according to a saved discovery document. */
-export function servedByDocument(groups: readonly GroupDiscovery[]): Served {
+export function servedByDocument(groups: readonly GroupDiscovery[]): ServedResources {
   const served = new Map<string, ServedResource>();
   for (const { name: group, versions } of groups)
     for (const { version, resources } of versions ?? [])
@@ -77,7 +77,7 @@ export function servedByDocument(groups: readonly GroupDiscovery[]): Served {
 }
 
 /** Compares by key, and by those facts that both sides have. Sorted by group, version and resource. */
-export function compareServed(left: Served, right: Served): Comparison {
+export function compareServed(left: ServedResources, right: ServedResources): Comparison {
   const changed: ChangedResource[] = [];
   for (const [key, { facts, ...row }] of left) {
     const other = right.get(key);

@@ -1,7 +1,13 @@
 import type { RoutingTable } from '../domain/routing-table.ts';
 import type { PluginFlags } from '../flags/plugin-flags.ts';
 import { type Check, renderChecks } from './checks.ts';
-import { compareServed, type Served, type ServedResource, servedByDocument, servedByPeer } from './compare-served.ts';
+import {
+  compareServed,
+  type ServedResource,
+  type ServedResources,
+  servedByDocument,
+  servedByPeer,
+} from './compare-served.ts';
 import { formatServed } from './diff-peers.ts';
 import { exitCodes } from './exit-codes.ts';
 import { type Cell, createPaint, formatTable, type Paint } from './format-table.ts';
@@ -64,7 +70,7 @@ async function readAll(files: readonly string[], context: PluginContext) {
  * CustomResourceDefinitions and aggregated APIs belong to the cluster and survive an upgrade. Without a document of the
  * core group, that group is skipped.
  */
-function compareBuiltIn(table: RoutingTable, target: Served) {
+function compareBuiltIn(table: RoutingTable, target: ServedResources) {
   const groups = new Set([...target.values()].map(({ group }) => group));
   const builtIn = table.groupVersions.filter(
     ({ group, origin }) => origin === 'BuiltIn' && (group !== '' || groups.has('')),
@@ -113,7 +119,7 @@ async function readAllUsage(
   return { usage, known, checks };
 }
 
-function describeDisappearing(row: ServedResource, target: Served, usage: readonly Usage[]): Disappearing {
+function describeDisappearing(row: ServedResource, target: ServedResources, usage: readonly Usage[]): Disappearing {
   const instead = [...target.values()].find(
     ({ group, version, resource }) => group === row.group && resource === row.resource && version !== row.version,
   );

@@ -4,7 +4,7 @@ import { buildStatus } from '../../src/domain/status-error.ts';
 import { headerList, headerValue } from '../../src/http/fields.ts';
 import { loadRequestParsers } from '../../src/http/llhttp/request-parser.ts';
 import { createFront } from '../../src/http/server/front.ts';
-import type { Refusal } from '../../src/http/server/refusal.ts';
+import type { HttpRefusal } from '../../src/http/server/refusal.ts';
 import { memoryCost } from '../../src/proxy/admission/kept-bytes.ts';
 import type { RequestHandler } from '../../src/proxy/front/handler.ts';
 import { isUpgradePassedOn } from '../../src/proxy/front/upgrade-rules.ts';
@@ -75,7 +75,8 @@ async function converse(
 /** A front of our own over any stream. */
 export function createFrontUnderTest(handler: Pick<RequestHandler, 'handle'>, clock = createManualClock()) {
   const ended = new AbortController();
-  const statusOf = ({ status, message, retryAfterSeconds }: Refusal) => buildStatus(status, message, retryAfterSeconds);
+  const statusOf = ({ status, message, retryAfterSeconds }: HttpRefusal) =>
+    buildStatus(status, message, retryAfterSeconds);
   const front = createFront<ClientConnection>({
     onExchange: (exchange, upgrade) => handler.handle(new ClientRequest(exchange), upgrade),
     onRefusal: (exchange, refusal) => writeStatus(new ClientRequest(exchange), statusOf(refusal)),

@@ -10,7 +10,7 @@ export const peerDiscoveriesPath = `/apis/${apiVersion}/${plural}`;
 export const fieldManager = 'peerdiscovery-operator';
 
 /** Writes the whole status by server-side apply. An object that was deleted meanwhile is not an error. */
-export async function writeStatus(
+export async function writePeerDiscoveryStatus(
   client: ApiClient,
   name: string,
   status: Readonly<Record<string, unknown>>,
@@ -66,6 +66,6 @@ export async function writeStandstill(
   const kept = before.filter(({ type }) => !changed.some((candidate) => candidate.type === type));
   // Tools that read kstatus wait for a status of an older generation, and see no condition of it.
   const status = { ...object.status, observedGeneration, conditions: [...kept, ...changed] };
-  await writeStatus(client, object.metadata.name, status, signal);
+  await writePeerDiscoveryStatus(client, object.metadata.name, status, signal);
   return true;
 }

@@ -1,12 +1,19 @@
 import type { TLSSocket } from 'node:tls';
 import type { ResponseParsers } from '../llhttp/response-parser.ts';
-import { type AnswerHandler, type Call, type Dispatcher, type HttpRequest, type Origin, sweepMs } from './dispatch.ts';
+import {
+  type AnswerHandler,
+  type Call,
+  type Dispatcher,
+  type HttpOrigin,
+  type HttpRequest,
+  sweepMs,
+} from './dispatch.ts';
 import { createHttp1Pool, type Http1PoolLimits } from './http1-pool.ts';
 import { createHttp2Pool, type Http2Limits, type Http2Pool } from './http2-pool.ts';
 import type { HttpProtocol } from './open-verified.ts';
 
 /** A server, reached with one identity. */
-export interface ReachableOrigin extends Origin {
+export interface ReachableOrigin extends HttpOrigin {
   /** Origins with the same key share connections. */
   readonly key: string;
   /** Opens a connection to the verified server. Rejects with a ConnectFault. */

@@ -3,7 +3,7 @@ import type { RawHeaders } from '../fields.ts';
 import type { WrittenFields } from './written-fields.ts';
 
 /** A server that requests are sent to. */
-export interface Origin {
+export interface HttpOrigin {
   /** `host:port`; IPv6 hosts in brackets. */
   readonly address: string;
 }

@@ -1,6 +1,6 @@
 import type { TLSSocket } from 'node:tls';
 import type { ResponseParsers } from '../llhttp/response-parser.ts';
-import type { AnswerHandler, Call, Dispatcher, FaultKind, HttpRequest, Origin } from './dispatch.ts';
+import type { AnswerHandler, Call, Dispatcher, FaultKind, HttpOrigin, HttpRequest } from './dispatch.ts';
 import { ConnectFault, sweepMs } from './dispatch.ts';
 import { type Http1Attempt, Http1Connection } from './http1-connection.ts';
 import { writeRequestHead } from './request-head.ts';
@@ -24,7 +24,7 @@ export const maxHandshakes = 32;
  * handshake fails all waiting requests: it takes the peer out of use, and they can go elsewhere.
  */
 export function createHttp1Pool(
-  target: Origin,
+  target: HttpOrigin,
   connect: () => Promise<TLSSocket>,
   parsers: ResponseParsers,
   limits: Http1PoolLimits,

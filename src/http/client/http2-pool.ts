@@ -1,9 +1,9 @@
 import type { TLSSocket } from 'node:tls';
-import { ClientConnection, type ClientUser } from '../http2/client-connection.ts';
+import { type ClientUser, Http2ClientConnection } from '../http2/client-connection.ts';
 import { canonicalName } from '../http2/common-names.ts';
 import { errorCode } from '../http2/frames.ts';
 import type { Http2Stream } from '../http2/stream.ts';
-import type { AnswerHandler, Call, Dispatcher, FaultKind, HttpRequest, Origin } from './dispatch.ts';
+import type { AnswerHandler, Call, Dispatcher, FaultKind, HttpOrigin, HttpRequest } from './dispatch.ts';
 import { ConnectFault, sweepMs } from './dispatch.ts';
 import { maxHandshakes } from './http1-pool.ts';
 import { encodeRequestFields } from './request-head.ts';
@@ -37,14 +37,14 @@ export interface Http2Limits {
 const tryAgainMs = 300_000;
 
 interface Session {
-  readonly connection: ClientConnection;
+  readonly connection: Http2ClientConnection;
   readonly attempts: Set<Http2Attempt>;
   idleSweeps: number;
   sweepsSincePing: number;
 }
 
 /** Multiplexes requests over few verified connections, and opens another when all are full. */
-export function createHttp2Pool(target: Origin, open: () => Promise<TLSSocket>, limits: Http2Limits): Http2Pool {
+export function createHttp2Pool(target: HttpOrigin, open: () => Promise<TLSSocket>, limits: Http2Limits): Http2Pool {
   const { maxStreams, streamsPerConnection, answerTimeoutMs, idleTimeoutMs, pingEveryMs, pingOwedMs, setUpTimeoutMs } =
     limits;
   const sessions = new Set<Session>();
@@ -121,7 +121,7 @@ export function createHttp2Pool(target: Origin, open: () => Promise<TLSSocket>, 
       // The close event handles everything.
       socket.on('error', () => {});
       const bounds = { streamWindow: limits.streamWindow, maxStreams: streamsPerConnection };
-      const connection = new ClientConnection(socket, owner, bounds, () => performance.now());
+      const connection = new Http2ClientConnection(socket, owner, bounds, () => performance.now());
       const held: Session = { connection, attempts: new Set(), idleSweeps: 0, sweepsSincePing: 0 };
     });
   const again = (attempt: Http2Attempt) => {
@@ -191,21 +191,21 @@ class Http2Attempt implements Call, ClientUser {
   settled = false;
   /** Sweeps since the last byte. */
   silentSweeps = 0;
-  readonly #target: Origin;
+  readonly #target: HttpOrigin;
   readonly #request: HttpRequest;
   readonly #handler: AnswerHandler;
   readonly #fallback: () => Call;
   readonly #again: (attempt: Http2Attempt) => void;
   #tries = 3;
   #instead: Call | undefined;
-  #connection: ClientConnection | undefined;
+  #connection: Http2ClientConnection | undefined;
   #stream: Http2Stream | undefined;
   #release: () => void = () => {};
   #paused = false;
   #trailers: string[] = [];
 
   constructor(
-    target: Origin,
+    target: HttpOrigin,
     request: HttpRequest,
     handler: AnswerHandler,
     fallback: () => Call,
@@ -219,7 +219,7 @@ class Http2Attempt implements Call, ClientUser {
     this.#again = again;
   }
 
-  startOn(connection: ClientConnection, release: () => void): void {
+  startOn(connection: Http2ClientConnection, release: () => void): void {
     this.#release = release;
     this.#connection = connection;
     this.silentSweeps = 0;

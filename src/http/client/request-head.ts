@@ -2,7 +2,7 @@ import { readContentLength } from '../content-length.ts';
 import { isFieldValue, isProtocolList, isToken } from '../field-syntax.ts';
 import { isNamed } from '../fields.ts';
 import { encodeAuthority, encodeFields, encodePseudoFields } from '../http2/hpack-encoder.ts';
-import type { HttpRequest, Origin } from './dispatch.ts';
+import type { HttpOrigin, HttpRequest } from './dispatch.ts';
 
 /** The bytes of a head as latin1, or why the request cannot be sent. */
 export type RequestHead =
@@ -12,7 +12,7 @@ export type RequestHead =
 const badTarget = /[^\x21-\x7e\x80-\xff]/;
 
 /** Writes a request's head so that no two servers can read it differently, whatever checks the caller has made. */
-export function writeRequestHead(target: Origin, request: HttpRequest): RequestHead {
+export function writeRequestHead(target: HttpOrigin, request: HttpRequest): RequestHead {
   const { method, path, body, upgrade, written } = request;
   const objection = objectToLine(method, path);
   if (objection !== undefined) return objection;
@@ -32,7 +32,7 @@ function objectToLine(method: string, path: string): { readonly kind: 'bad'; rea
   return undefined;
 }
 
-function writeFields(target: Origin, request: HttpRequest): RequestHead {
+function writeFields(target: HttpOrigin, request: HttpRequest): RequestHead {
   const { rawHeaders, body, upgrade } = request;
   const lines: string[] = [];
   let hosts = 0;
@@ -73,7 +73,7 @@ function writeFields(target: Origin, request: HttpRequest): RequestHead {
 }
 
 /** The same request with the same checks, as encoded HTTP/2 fields; only for requests without a body. */
-export function encodeRequestFields(target: Origin, request: HttpRequest): RequestHead {
+export function encodeRequestFields(target: HttpOrigin, request: HttpRequest): RequestHead {
   const { method, path, body, upgrade, written } = request;
   if (body !== null || upgrade !== undefined) return bad('a body or an upgrade over HTTP/2');
   const objection = objectToLine(method, path);
@@ -91,7 +91,7 @@ export function encodeRequestFields(target: Origin, request: HttpRequest): Reque
   return { kind: 'ok', text: pseudo + block };
 }
 
-function splitHost({ address }: Origin, { rawHeaders }: HttpRequest): { authority: string; fields: string[] } {
+function splitHost({ address }: HttpOrigin, { rawHeaders }: HttpRequest): { authority: string; fields: string[] } {
   let authority = address;
   const fields: string[] = [];
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {

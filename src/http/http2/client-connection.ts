@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { readContentLength } from '../content-length.ts';
-import { type ConnectionSetting, type Fault, fault, Http2Connection } from './connection.ts';
+import { type ConnectionSetting, fault, Http2Connection, type Http2Fault } from './connection.ts';
 import { errorCode, preface, setting } from './frames.ts';
 import { areTrailers, isConnectionField } from './read-request-fields.ts';
 import type { Http2Stream, StreamUser } from './stream.ts';
@@ -45,7 +45,7 @@ const maxResets = 100;
  *
  * An unread answer blocks no other one: the connection window is as large as all stream windows together.
  */
-export class ClientConnection extends Http2Connection {
+export class Http2ClientConnection extends Http2Connection {
   readonly #owner: ClientOwner;
   readonly #maxStreams: number;
   /** The server sets no limit until it says one. RFC 9113, section 6.5.2. */
@@ -148,7 +148,7 @@ export class ClientConnection extends Http2Connection {
     return 0;
   }
 
-  protected override onFields(id: number, ends: boolean): Fault | undefined {
+  protected override onFields(id: number, ends: boolean): Http2Fault | undefined {
     const { decoder } = this;
     const stream = this.streams.get(id);
     if (stream === undefined)
@@ -219,7 +219,7 @@ export class ClientConnection extends Http2Connection {
     }
   }
 
-  protected override fail(found: Fault | undefined): void {
+  protected override fail(found: Http2Fault | undefined): void {
     if (found === undefined || this.state !== 'open' || this.#isFailing) return;
     this.#isFailing = true;
     // Unsent requests must not leave on a connection that is being given up.

@@ -52,12 +52,12 @@ export interface FieldRoom {
 }
 
 /** Why a connection is closed. */
-export interface Fault {
+export interface Http2Fault {
   readonly code: number;
   readonly reason: string;
 }
 
-export function fault(code: number, reason: string): Fault {
+export function fault(code: number, reason: string): Http2Fault {
   return { code, reason };
 }
 
@@ -164,7 +164,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     this.fail(this.#takeFrame(type, flags, id, bytes, from, to));
   }
 
-  #takeFrame(type: number, flags: number, id: number, bytes: Buffer, from: number, to: number): Fault | undefined {
+  #takeFrame(type: number, flags: number, id: number, bytes: Buffer, from: number, to: number): Http2Fault | undefined {
     const length = to - from;
     if (this.#block !== undefined && type !== frameType.continuation)
       return fault(errorCode.protocol, 'another frame within a field block');
@@ -304,7 +304,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   /** The highest stream id that the peer has opened. */
   protected abstract lastOfOther(): number;
   /** `decoder` has read a field block. */
-  protected abstract onFields(id: number, ends: boolean): Fault | undefined;
+  protected abstract onFields(id: number, ends: boolean): Http2Fault | undefined;
   /** The stream has sent everything. */
   protected abstract onLocalEnd(stream: Http2Stream): void;
   /** The stream has received everything, and its length matches Content-Length. */
@@ -346,7 +346,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   }
 
   /** Ends the connection because of the peer's behaviour. */
-  protected fail(found: Fault | undefined): void {
+  protected fail(found: Http2Fault | undefined): void {
     if (found === undefined || this.state !== 'open') return;
     const isDrowned = this.output.isDrowned(this.#setting.maxUnread);
     const { code, reason } = found;
@@ -384,7 +384,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   }
 
   /** Resets a stream for a fault of the peer, which spends from its budget of resets. */
-  protected refuse(id: number, code: number): Fault | undefined {
+  protected refuse(id: number, code: number): Http2Fault | undefined {
     const found = this.spendReset();
     if (found !== undefined) return found;
     const stream = this.streams.get(id);
@@ -393,7 +393,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     return undefined;
   }
 
-  protected spendReset(): Fault | undefined {
+  protected spendReset(): Http2Fault | undefined {
     return this.#resets.spend() ? undefined : fault(errorCode.enhanceYourCalm, 'too many streams were reset');
   }
 
@@ -409,17 +409,17 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
   }
 
   /** Spends from the budget of frames without effect, or with little effect for this side's work. */
-  protected countOddity(bytes = 0): Fault | undefined {
+  protected countOddity(bytes = 0): Http2Fault | undefined {
     return this.#oddities.spend(1 + bytes / oddBytes)
       ? undefined
       : fault(errorCode.enhanceYourCalm, 'too many frames that do nothing');
   }
 
-  #countTrifle(cost = 1): Fault | undefined {
+  #countTrifle(cost = 1): Http2Fault | undefined {
     return this.#trifles.spend(cost) ? undefined : fault(errorCode.enhanceYourCalm, 'too many frames for what they do');
   }
 
-  #onHeaders(flags: number, id: number, bytes: Buffer, start: number, end: number): Fault | undefined {
+  #onHeaders(flags: number, id: number, bytes: Buffer, start: number, end: number): Http2Fault | undefined {
     if (id % 2 === 0) return fault(errorCode.protocol, 'HEADERS on a stream that is not a client’s');
     let from = start;
     let to = end;
@@ -437,7 +437,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     return undefined;
   }
 
-  #onContinuation(flags: number, id: number, bytes: Buffer, from: number, to: number): Fault | undefined {
+  #onContinuation(flags: number, id: number, bytes: Buffer, from: number, to: number): Http2Fault | undefined {
     const block = this.#block;
     if (block === undefined || block.id !== id) return fault(errorCode.protocol, 'CONTINUATION without HEADERS');
     block.parts.push(Buffer.from(bytes.subarray(from, to)));
@@ -459,19 +459,19 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     this.#block = undefined;
   }
 
-  #readFields(id: number, ends: boolean, bytes: Buffer, from: number, to: number): Fault | undefined {
+  #readFields(id: number, ends: boolean, bytes: Buffer, from: number, to: number): Http2Fault | undefined {
     if (!this.decoder.read(bytes, from, to)) return fault(errorCode.compression, 'fields cannot be decoded');
     return this.onFields(id, ends);
   }
 
-  protected endRemote(stream: Http2Stream): Fault | undefined {
+  protected endRemote(stream: Http2Stream): Http2Fault | undefined {
     if ((stream.awaited ?? 0) > 0) return this.refuse(stream.id, errorCode.protocol);
     stream.remoteEnded = true;
     this.onRemoteEnd(stream);
     return undefined;
   }
 
-  #onReset(id: number, length: number, code: number): Fault | undefined {
+  #onReset(id: number, length: number, code: number): Http2Fault | undefined {
     if (id === 0 || this.isIdle(id)) return fault(errorCode.protocol, 'RST_STREAM on an idle stream');
     if (length !== 4) return fault(errorCode.frameSize, 'RST_STREAM has the wrong size');
     const found = this.spendReset();
@@ -483,7 +483,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     return undefined;
   }
 
-  #onSettings(flags: number, id: number, bytes: Buffer, from: number, to: number): Fault | undefined {
+  #onSettings(flags: number, id: number, bytes: Buffer, from: number, to: number): Http2Fault | undefined {
     if (id !== 0) return fault(errorCode.protocol, 'SETTINGS not on stream 0');
     if ((flags & flag.ack) !== 0) {
       if (from !== to) return fault(errorCode.frameSize, 'a SETTINGS acknowledgement is not empty');
@@ -529,7 +529,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     return true;
   }
 
-  #onPing(flags: number, id: number, bytes: Buffer, from: number, to: number): Fault | undefined {
+  #onPing(flags: number, id: number, bytes: Buffer, from: number, to: number): Http2Fault | undefined {
     if (id !== 0) return fault(errorCode.protocol, 'PING not on stream 0');
     if (to - from !== 8) return fault(errorCode.frameSize, 'PING has the wrong size');
     const payload = bytes.toString('latin1', from, to);
@@ -538,7 +538,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     return this.countOddity();
   }
 
-  #onWindowUpdate(id: number, bytes: Buffer, from: number, length: number): Fault | undefined {
+  #onWindowUpdate(id: number, bytes: Buffer, from: number, length: number): Http2Fault | undefined {
     if (length !== 4) return fault(errorCode.frameSize, 'WINDOW_UPDATE has the wrong size');
     if (id !== 0 && this.isIdle(id)) return fault(errorCode.protocol, 'WINDOW_UPDATE on an idle stream');
     if (!this.output.takeUpdate()) {
@@ -560,7 +560,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     return undefined;
   }
 
-  #onPaddedData(flags: number, id: number, bytes: Buffer, from: number, to: number): Fault | undefined {
+  #onPaddedData(flags: number, id: number, bytes: Buffer, from: number, to: number): Http2Fault | undefined {
     const length = to - from;
     const padding = 1 + (bytes[from] ?? 0);
     if (padding > length) return fault(errorCode.protocol, 'DATA with too much padding');
@@ -604,7 +604,7 @@ export abstract class Http2Connection implements FrameTaker, StreamHost {
     return undefined;
   }
 
-  #deliver(stream: Http2Stream, piece: Buffer): Fault | undefined {
+  #deliver(stream: Http2Stream, piece: Buffer): Http2Fault | undefined {
     const { length } = piece;
     if (stream.awaited !== undefined) {
       stream.awaited -= length;

@@ -65,7 +65,7 @@ function writeValue(value: string): string {
 }
 
 /** Encodes `:status`. */
-export function encodeStatus(status: number): string {
+export function encodeStatusField(status: number): string {
   const value = String(status);
   return writePair(':status', value, statusIndexes.get(value));
 }

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { type ConnectionSetting, type Fault, type FieldRoom, fault, Http2Connection } from './connection.ts';
+import { type ConnectionSetting, type FieldRoom, fault, Http2Connection, type Http2Fault } from './connection.ts';
 import { errorCode, maxWindow, preface, setting } from './frames.ts';
 import type { FieldExcess } from './hpack-decoder.ts';
 import { areTrailers, type RequestFields, readRequestFields } from './read-request-fields.ts';
@@ -155,7 +155,7 @@ export class ServerConnection extends Http2Connection {
     return this.#last;
   }
 
-  protected override onFields(id: number, ends: boolean): Fault | undefined {
+  protected override onFields(id: number, ends: boolean): Http2Fault | undefined {
     const { decoder } = this;
     const stream = this.streams.get(id);
     if (stream !== undefined) {
@@ -178,7 +178,7 @@ export class ServerConnection extends Http2Connection {
   }
 
   /** Refuses a stream before it exists. Its frames may still be on their way. */
-  #turnAway(id: number, code: number): Fault | undefined {
+  #turnAway(id: number, code: number): Http2Fault | undefined {
     const found = this.spendReset();
     if (found === undefined) this.resetId(id, code);
     return found;

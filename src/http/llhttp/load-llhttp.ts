@@ -64,7 +64,7 @@ export function loadLlhttp(env: LlhttpCallbacks): Llhttp {
 }
 
 /** The text at a place in llhttp's memory, up to its NUL. Empty for place 0. */
-export function readText({ memory }: Llhttp, at: number): string {
+export function readWasmText({ memory }: Llhttp, at: number): string {
   if (at === 0) return '';
   const bytes = Buffer.from(memory.buffer);
   return bytes.toString('latin1', at, bytes.indexOf(0, at));

@@ -1,4 +1,4 @@
-import { LlhttpWindow, llhttpCodes, loadLlhttp, readText } from './load-llhttp.ts';
+import { LlhttpWindow, llhttpCodes, loadLlhttp, readWasmText } from './load-llhttp.ts';
 
 /** Why a client's bytes are not a request. */
 export type RequestProblem = 'malformed' | 'head_too_long';
@@ -188,7 +188,7 @@ export function loadRequestParsers(): RequestParsers {
         const line = this.#line + window.text(this.#afterTarget, end);
         if (line.includes('\n') && !/^ HTTP\/1\.[01]\r\n/.test(line)) return notHttp1;
       }
-      return readText(llhttp, llhttp.llhttp_get_error_reason(this.#pointer));
+      return readWasmText(llhttp, llhttp.llhttp_get_error_reason(this.#pointer));
     }
 
     onBegin(): number {
@@ -258,7 +258,7 @@ export function loadRequestParsers(): RequestParsers {
     onHead(upgrade: boolean, keepAlive: boolean): number {
       if (this.fieldCount > 0) this.#trimValue();
       const method = llhttp.llhttp_get_method(this.#pointer);
-      methods[method] ??= readText(llhttp, llhttp.llhttp_method_name(method));
+      methods[method] ??= readWasmText(llhttp, llhttp.llhttp_method_name(method));
       this.method = methods[method] ?? '';
       this.upgrade = upgrade;
       this.keepAlive = keepAlive;

@@ -1,6 +1,6 @@
 import { readContentLength } from '../content-length.ts';
 import { isNamed } from '../fields.ts';
-import { LlhttpWindow, llhttpCodes, loadLlhttp, readText } from './load-llhttp.ts';
+import { LlhttpWindow, llhttpCodes, loadLlhttp, readWasmText } from './load-llhttp.ts';
 
 /** How the body of an answer is delimited. `close` means the end of the connection, which proves nothing. */
 export type BodyFraming = 'none' | 'length' | 'chunked' | 'close';
@@ -123,7 +123,9 @@ export function loadResponseParsers(): ResponseParsers {
         this.#isPaused = stopped;
         if (this.#problem !== undefined) throw new MalformedResponse(this.#problem);
         if (!stopped && result !== ok)
-          throw new MalformedResponse(readText(llhttp, llhttp.llhttp_get_error_reason(this.#pointer)) || 'malformed');
+          throw new MalformedResponse(
+            readWasmText(llhttp, llhttp.llhttp_get_error_reason(this.#pointer)) || 'malformed',
+          );
         return used;
       } finally {
         active = undefined;

@@ -4,7 +4,7 @@ import type { Log } from '../../runtime/log.ts';
 import type { RequestParsers } from '../llhttp/request-parser.ts';
 import type { HttpConnection, HttpExchange } from './exchange.ts';
 import type { Counted } from './held-bytes.ts';
-import type { Refusal } from './refusal.ts';
+import type { HttpRefusal } from './refusal.ts';
 
 /** Bounds of connections and heads. */
 export interface HttpFrontLimits {
@@ -36,11 +36,11 @@ export interface FrontOptions<Connection extends HttpConnection> {
   /** Answers a request. */
   onExchange(exchange: HttpExchange<Connection>, upgrade?: UpgradeRequest): void;
   /** Answers a request that must not be handled, with this refusal. */
-  onRefusal(exchange: HttpExchange<Connection>, refusal: Refusal): void;
+  onRefusal(exchange: HttpExchange<Connection>, refusal: HttpRefusal): void;
   /** A limit has ended or refused a request or connection. */
   onLimit(limit: string): void;
   /** The last answer on a connection whose request cannot be read to its end. */
-  writeRefusal(refusal: Refusal): { readonly contentType: string; readonly body: Buffer };
+  writeRefusal(refusal: HttpRefusal): { readonly contentType: string; readonly body: Buffer };
   /** True for protocols that a request may switch to. Other upgrades are ignored. */
   isUpgrade(protocol: string, method: string, target: string, request: { readonly hasBody: boolean }): boolean;
   /** True if the client should reconnect after this request. Called once for each request. */

@@ -9,7 +9,7 @@ import type { HeadRoom } from './head-room.ts';
 import { type Counted, type Keeper, pieceCost, unsentCost } from './held-bytes.ts';
 import { Http1Exchange, type Http1Wire } from './http1-exchange.ts';
 import { examineHead, type HeadFacts } from './objections.ts';
-import { noHeadRoom, type Refusal } from './refusal.ts';
+import { type HttpRefusal, noHeadRoom } from './refusal.ts';
 import { RepeatedHead } from './repeated-head.ts';
 import { RequestBody } from './request-body.ts';
 import { splice } from './splice.ts';
@@ -298,7 +298,7 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
   }
 
   /** Answers a request that cannot be read to its end. `refusal` contains nothing that the client sent. */
-  #refuse(limit: string, refusal: Refusal): void {
+  #refuse(limit: string, refusal: HttpRefusal): void {
     const { log, onLimit, writeRefusal } = this.#shared;
     log.debug('malformed request', { error: refusal.message, client: this.client.remoteAddress });
     onLimit(limit);
@@ -399,7 +399,7 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
     }
   }
 
-  #reject(exchange: Http1Exchange<Connection>, limit: string, refusal: Refusal): void {
+  #reject(exchange: Http1Exchange<Connection>, limit: string, refusal: HttpRefusal): void {
     this.#shared.onLimit(limit);
     // The following bytes may be a part of it that another server would read differently, so they are ignored.
     exchange.isLast = true;
@@ -475,7 +475,7 @@ export class Http1Socket<Connection extends HttpConnection> implements Http1Wire
 
 /** The last answer of a connection, as latin1. */
 function lastAnswer(
-  { status, retryAfterSeconds }: Refusal,
+  { status, retryAfterSeconds }: HttpRefusal,
   { contentType, body }: { readonly contentType: string; readonly body: Buffer },
   withBody: boolean,
 ): string {

@@ -2,7 +2,7 @@ import { readContentLength } from '../content-length.ts';
 import type { RawHeaders } from '../fields.ts';
 import { headerValue, isSameHeaders, isWorthKeeping } from '../fields.ts';
 import { errorCode } from '../http2/frames.ts';
-import { encodeFields, encodeStatus } from '../http2/hpack-encoder.ts';
+import { encodeFields, encodeStatusField } from '../http2/hpack-encoder.ts';
 import type { RequestFields } from '../http2/read-request-fields.ts';
 import type { Http2Stream, StreamUser } from '../http2/stream.ts';
 import { BaseExchange } from './base-exchange.ts';
@@ -47,7 +47,7 @@ export class Http2Exchange<Connection extends HttpConnection>
     const isInterim = status >= 100 && status <= 199 && status !== 101;
     const fields = isInterim ? encodeFields(interimFields(rawHeaders)) : undefined;
     if (fields === undefined) return false;
-    this.#stream.interim(encodeStatus(status) + fields);
+    this.#stream.interim(encodeStatusField(status) + fields);
     return true;
   }
 
@@ -64,7 +64,7 @@ export class Http2Exchange<Connection extends HttpConnection>
     }
     this.#isBodiless = this.method === 'HEAD' || status === 204 || status === 304;
     if (!this.#isBodiless) this.#left = length;
-    this.#stream.begin(encodeStatus(status) + fields);
+    this.#stream.begin(encodeStatusField(status) + fields);
   }
 
   write(chunk: Uint8Array): boolean {

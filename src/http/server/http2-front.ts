@@ -8,7 +8,7 @@ import type { HeadRoom } from './head-room.ts';
 import type { Counted, Keeper } from './held-bytes.ts';
 import { Http2Exchange } from './http2-exchange.ts';
 import { objectToTarget } from './objections.ts';
-import { noHeadRoom, type Refusal } from './refusal.ts';
+import { type HttpRefusal, noHeadRoom } from './refusal.ts';
 import { sweepWhileAny } from './sweep.ts';
 import type { Turns } from './turns.ts';
 
@@ -48,7 +48,7 @@ export function createHttp2Front<Connection extends HttpConnection>(
   let draining = false;
   const sweep = sweepWhileAny(connections, limits, clock, signal, log);
 
-  const refuse = (exchange: Http2Exchange<Connection>, limit: string, refusal: Refusal) => {
+  const refuse = (exchange: Http2Exchange<Connection>, limit: string, refusal: HttpRefusal) => {
     onLimit(limit);
     onRefusal(exchange, refusal);
   };

@@ -1,5 +1,5 @@
 /** A duration in the page's words, with two units at most. */
-export function formatDuration(ms: number): string {
+export function formatSpan(ms: number): string {
   const seconds = Math.max(0, Math.round(ms / 1_000));
   if (seconds < 60) return `${seconds} s`;
   const minutes = Math.floor(seconds / 60);

@@ -1,5 +1,5 @@
 import type { ConditionReport, Level, ObjectReport, PeerReport, ServedReport, StatusReport } from './build-report.ts';
-import { formatDuration, formatMoment } from './format-time.ts';
+import { formatMoment, formatSpan } from './format-time.ts';
 import { Html, html } from './html.ts';
 import { pageScript } from './page-script.ts';
 import { pageStyle } from './page-style.ts';
@@ -121,7 +121,7 @@ function renderConditions(conditions: readonly ConditionReport[], now: number): 
     ({ type, status, level, message, since, reason }) => html`<li>${icon(level)}<div>
 <p><strong>${sentences[type]?.[status] ?? `${type} is ${status}`}</strong></p>
 ${level !== 'good' && html`<p class="aside">${message}</p>`}
-<p class="aside"><code>${type}=${status}</code> <code>${reason}</code> for <time datetime="${since}">${formatDuration(now - Date.parse(since))}</time></p>
+<p class="aside"><code>${type}=${status}</code> <code>${reason}</code> for <time datetime="${since}">${formatSpan(now - Date.parse(since))}</time></p>
 </div></li>`,
   )}</ul>`;
 }
@@ -149,7 +149,7 @@ ${omittedPeers > 0 && html`<p class="aside">${omittedPeers} more servers are lef
 
 function renderPeer(peer: PeerReport): Html {
   const { name, id, state, level, reason, message, version, fresh, ageSeconds, address, source, trust } = peer;
-  const age = ageSeconds === undefined ? undefined : formatDuration(ageSeconds * 1_000);
+  const age = ageSeconds === undefined ? undefined : formatSpan(ageSeconds * 1_000);
   return html`<tr role="row"><th role="rowheader" scope="row">${name}${name !== id && html`<span class="sub id">${id}</span>`}</th>
 <td role="cell" data-label="State"><span class="state">${icon(level)} ${sayState(state)}</span>${message !== '' && html`<span class="sub">${reason}: ${message}</span>`}</td>
 <td role="cell" data-label="Version"><span class="nowrap">${version ?? 'not known'}</span></td>

@@ -1,6 +1,6 @@
 import { compareVersions } from '../../domain/served-version.ts';
 import type { ObjectReport } from './build-report.ts';
-import { formatDuration, formatMoment } from './format-time.ts';
+import { formatMoment, formatSpan } from './format-time.ts';
 import { type Html, html } from './html.ts';
 import type { ProgressEntry } from './progress-history.ts';
 
@@ -35,7 +35,7 @@ export function renderProgress(object: ObjectReport, now: number): Html {
 ${lanes.map((lane) => renderLane(lane, times, now))}
 <div class="lane axis" aria-hidden="true"><span></span><span class="ticks">${axis.map((at) => html`<span>${formatMoment(at, now - first.at)}</span>`)}</span><span></span></div>
 </div>
-<p class="aside">Watched for ${formatDuration(now - first.at)}, since this operator began to lead.</p>
+<p class="aside">Watched for ${formatSpan(now - first.at)}, since this operator began to lead.</p>
 <details id="${`history-${name}`}"><summary>Show as a table</summary>
 ${renderHistory(object, versions, now)}
 </details>`;
@@ -133,7 +133,7 @@ function renderHistory({ history, name }: ObjectReport, versions: readonly strin
 <thead><tr><th scope="col">Since</th>${columns.map((version) => html`<th scope="col">${version}</th>`)}<th scope="col">Ready</th><th scope="col">Differences</th><th scope="col">In doubt</th><th scope="col">Lasted</th></tr></thead>
 <tbody>${shown.map((entry, index) => {
     const until = index === 0 ? now : (shown[index - 1]?.at ?? now);
-    return html`<tr><th scope="row">${formatMoment(entry.at, now - (history[0]?.at ?? now))}</th>${columns.map((version) => html`<td>${entry.versions[version] ?? 0}</td>`)}<td>${entry.ready} of ${entry.peers}</td><td>${entry.differences}</td><td>${entry.inDoubt ? 'yes' : 'no'}</td><td>${formatDuration(until - entry.at)}</td></tr>
+    return html`<tr><th scope="row">${formatMoment(entry.at, now - (history[0]?.at ?? now))}</th>${columns.map((version) => html`<td>${entry.versions[version] ?? 0}</td>`)}<td>${entry.ready} of ${entry.peers}</td><td>${entry.differences}</td><td>${entry.inDoubt ? 'yes' : 'no'}</td><td>${formatSpan(until - entry.at)}</td></tr>
 `;
   })}</tbody></table></div>`;
 }

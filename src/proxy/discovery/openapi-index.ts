@@ -122,7 +122,7 @@ export function storeOpenApiIndex({ indexes }: OpenApiView): StoredDocument {
 export function choosePeersForDocument({ indexes }: OpenApiView, key: string, hash: string | undefined): FleetPeer[] {
   const having = indexes.flatMap(([peer, index]) => {
     const url = index.get(key);
-    return url === undefined ? [] : [{ peer, hash: hashOf(url) }];
+    return url === undefined ? [] : [{ peer, hash: hashInUrl(url) }];
   });
   const matching = hash === undefined ? [] : having.filter((candidate) => candidate.hash === hash);
   const [first] = having;
@@ -131,7 +131,7 @@ export function choosePeersForDocument({ indexes }: OpenApiView, key: string, ha
 }
 
 /** The `hash` of a URL. */
-export function hashOf(url: string): string | undefined {
+export function hashInUrl(url: string): string | undefined {
   const queryAt = url.indexOf('?');
   return queryAt < 0 ? undefined : (new URLSearchParams(url.slice(queryAt + 1)).get('hash') ?? undefined);
 }

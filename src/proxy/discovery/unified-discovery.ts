@@ -10,7 +10,7 @@ import type { FleetPeer, FleetSnapshot } from '../servers/fleet.ts';
 import { createDiscoveryAdmission, type Homes, type Refusal } from './admit-discovery.ts';
 import { parseDiscoveryPath, pathOf, pathWithTimeout, wantsPretty } from './discovery-path.ts';
 import type { SwaggerForm } from './document-messages.ts';
-import { choosePeersForDocument, createOpenApiIndexes, hashOf, storeOpenApiIndex } from './openapi-index.ts';
+import { choosePeersForDocument, createOpenApiIndexes, hashInUrl, storeOpenApiIndex } from './openapi-index.ts';
 import { orderOpenApiSources } from './openapi-sources.ts';
 import { chooseSwaggerForm, createMergedSwagger } from './openapi-swagger.ts';
 import { writeDocument } from './stored-document.ts';
@@ -137,7 +137,7 @@ export function createUnifiedDiscovery(parts: {
   async function passOpenApiDocument(exchange: Exchange, key: string, context: DiscoveryContext): Promise<Passed> {
     const { snapshot, homes, doubt } = context;
     const view = await indexes.read(exchange, orderOpenApiSources(snapshot, context.usable), context.onFault);
-    const peers = choosePeersForDocument(view, key, hashOf(exchange.target));
+    const peers = choosePeersForDocument(view, key, hashInUrl(exchange.target));
     if (peers.length > 0) return peers;
     const [, group = '', version = ''] = /^apis?(?:\/([^/]+))?\/([^/]+)$/.exec(key) ?? [];
     const why = view.complete

@@ -8,7 +8,7 @@ import type { Exchange } from '../request/exchange.ts';
 import { fetchWhole } from '../servers/fetch-whole.ts';
 
 /** Whether a server serves a resource, by its own discovery: `untold` if it does not say. */
-export type Served = 'served' | 'absent' | 'untold';
+export type ServedAnswer = 'served' | 'absent' | 'untold';
 
 const maxListBytes = 4 * 1024 * 1024;
 
@@ -24,7 +24,7 @@ export async function askServed(
   target: PeerTarget,
   exchange: Exchange,
   info: RequestInfo,
-): Promise<Served> {
+): Promise<ServedAnswer> {
   // Only the server knows whether it serves a path that names no resource.
   if (!info.isResourceRequest) return 'absent';
   const { apiPrefix, group, version, resource, subresource } = info;

@@ -5,7 +5,7 @@ import { buildStatus, type StatusError } from '../../domain/status-error.ts';
 import type { RequestParsers } from '../../http/llhttp/request-parser.ts';
 import { createFront } from '../../http/server/front.ts';
 import { pieceCost } from '../../http/server/held-bytes.ts';
-import type { Refusal } from '../../http/server/refusal.ts';
+import type { HttpRefusal } from '../../http/server/refusal.ts';
 import { socketName } from '../../http/server/socket-name.ts';
 import { sweepWhileAny } from '../../http/server/sweep.ts';
 import type { Clock } from '../../runtime/clock.ts';
@@ -173,7 +173,7 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
   };
 }
 
-function statusOf({ status, message, retryAfterSeconds }: Refusal): StatusError {
+function statusOf({ status, message, retryAfterSeconds }: HttpRefusal): StatusError {
   return buildStatus(status, message, retryAfterSeconds);
 }
 

@@ -3,7 +3,7 @@ import { type AddressInfo, createServer, type Server, type Socket, connect as tc
 import { expect } from 'chai';
 import { flags, frame, frameTypes, literals } from '../../../lab/raw-http2.ts';
 import { seededRandom } from '../../../lab/seeded-random.ts';
-import { ClientConnection, type ClientUser } from '../../../src/http/http2/client-connection.ts';
+import { type ClientUser, Http2ClientConnection } from '../../../src/http/http2/client-connection.ts';
 import { encodeAuthority, encodePseudoFields } from '../../../src/http/http2/hpack-encoder.ts';
 import { eventually } from '../../support/manual-clock.ts';
 
@@ -54,7 +54,7 @@ describe('the client’s side of HTTP/2', function () {
       onClose: () => {},
     };
     const limits = { streamWindow: 65_536, maxStreams: 100 };
-    const connection = new ClientConnection(socket, owner, limits, () => performance.now());
+    const connection = new Http2ClientConnection(socket, owner, limits, () => performance.now());
     await eventually(() => sockets.length > before);
     const peer = sockets.at(-1) as Socket;
     peer.write(settings);
@@ -62,7 +62,7 @@ describe('the client’s side of HTTP/2', function () {
     return { connection, peer, socket };
   }
 
-  function ask(connection: ClientConnection, { isHead = false, wants = true } = {}): Seen {
+  function ask(connection: Http2ClientConnection, { isHead = false, wants = true } = {}): Seen {
     const seen: Seen = {
       ...{ interim: [], status: 0, fields: [], body: '', trailers: [], closed: [], resetCode: undefined },
       cancel: () => stream.reset(8),

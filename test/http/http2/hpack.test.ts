@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { HpackDecoder } from '../../../src/http/http2/hpack-decoder.ts';
-import { encodeFields, encodeStatus, forgetAll } from '../../../src/http/http2/hpack-encoder.ts';
+import { encodeFields, encodeStatusField, forgetAll } from '../../../src/http/http2/hpack-encoder.ts';
 import { decodeHuffman } from '../../../src/http/http2/huffman.ts';
 
 const limits = { maxBytes: 64 * 1024, maxFields: 200 };
@@ -140,13 +140,13 @@ describe('HPACK', () => {
       ...['Content-Type', 'application/json', 'X-Kubernetes-Pf-Flowschema-Uid', 'a'.repeat(126), 'etag', '"x"'],
       ...['warning', 'b'.repeat(127), 'x', 'c'.repeat(255), 'y', 'd'.repeat(20_000), 'z', '', 'latin', '\xe9'],
     ];
-    const block = Buffer.from(`${forgetAll}${encodeStatus(200)}${encodeFields(fields)}`, 'latin1');
+    const block = Buffer.from(`${forgetAll}${encodeStatusField(200)}${encodeFields(fields)}`, 'latin1');
     const decoder = new HpackDecoder(limits);
     expect(decoder.read(block, 0, block.length)).to.equal(true);
     const lower = fields.map((text, at) => (at % 2 === 0 ? text.toLowerCase() : text));
     expect(decoder.fields).to.deep.equal([':status', '200', ...lower]);
     for (const status of [201, 404, 503, 999]) {
-      const one = Buffer.from(encodeStatus(status), 'latin1');
+      const one = Buffer.from(encodeStatusField(status), 'latin1');
       expect(decoder.read(one, 0, one.length)).to.equal(true);
       expect(decoder.fields).to.deep.equal([':status', String(status)]);
     }

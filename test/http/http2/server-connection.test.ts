@@ -5,7 +5,7 @@ import { type AddressInfo, createServer, type Server, type Socket, connect as tc
 import { expect } from 'chai';
 import { flags, frame, frameTypes, literals, requestFields } from '../../../lab/raw-http2.ts';
 import { seededRandom } from '../../../lab/seeded-random.ts';
-import { encodeFields, encodeStatus } from '../../../src/http/http2/hpack-encoder.ts';
+import { encodeFields, encodeStatusField } from '../../../src/http/http2/hpack-encoder.ts';
 import type { RequestFields } from '../../../src/http/http2/read-request-fields.ts';
 import { ServerConnection, type ServerLimits } from '../../../src/http/http2/server-connection.ts';
 import type { Http2Stream, StreamUser } from '../../../src/http/http2/stream.ts';
@@ -59,7 +59,7 @@ describe('the server’s side of HTTP/2', function () {
     connections = [];
     sockets = [];
     answer = ({ stream }) => {
-      stream.begin(encodeStatus(200));
+      stream.begin(encodeStatusField(200));
       stream.end();
     };
     wants = () => true;
@@ -258,7 +258,7 @@ describe('the server’s side of HTTP/2', function () {
       return false;
     };
     answer = (request) => {
-      request.stream.begin(encodeStatus(200));
+      request.stream.begin(encodeStatusField(200));
       const finish = () => {
         if (!request.ended) return void setImmediate(finish);
         const body = Buffer.concat(request.chunks);
@@ -355,7 +355,7 @@ describe('the server’s side of HTTP/2', function () {
   it('slows down a writer whose client does not read, and holds little for it', async () => {
     let written = 0;
     answer = ({ stream }) => {
-      stream.begin(encodeStatus(200));
+      stream.begin(encodeStatusField(200));
       while (stream.write(Buffer.alloc(16 * 1024))) written += 16 * 1024;
     };
     await withNode(async (session) => {
@@ -371,7 +371,7 @@ describe('the server’s side of HTTP/2', function () {
 
   it('tells a client that still sends after the whole answer to stop, without an error', async () => {
     answer = ({ stream }) => {
-      stream.begin(encodeStatus(413));
+      stream.begin(encodeStatusField(413));
       stream.end(Buffer.from('enough'));
     };
     await withNode(async (session) => {
@@ -391,7 +391,7 @@ describe('the server’s side of HTTP/2', function () {
 
   it('gives back the windows of dropped bodies, so that later ones have room', async () => {
     answer = ({ stream }) => {
-      stream.begin(encodeStatus(413));
+      stream.begin(encodeStatusField(413));
       stream.end();
     };
     const client = await connectByHand(window(65_535));
@@ -415,7 +415,7 @@ describe('the server’s side of HTTP/2', function () {
 
   it('holds nothing against clients that got many early answers and had sent on meanwhile', async () => {
     answer = ({ stream }) => {
-      stream.begin(encodeStatus(429));
+      stream.begin(encodeStatusField(429));
       stream.end();
     };
     const client = await connectByHand(window(65_535));
@@ -460,7 +460,7 @@ describe('the server’s side of HTTP/2', function () {
 
   it('reports no answer as sent if the socket was gone', async () => {
     answer = ({ stream }) => {
-      stream.begin(encodeStatus(200));
+      stream.begin(encodeStatusField(200));
       stream.end(Buffer.from('answer'));
       sockets.at(-1)?.destroy();
     };
@@ -479,7 +479,7 @@ describe('the server’s side of HTTP/2', function () {
     await once(client.socket, 'close');
     expect(faults[0]).to.contain('a fault of ours');
     answer = ({ stream }) => {
-      stream.begin(encodeStatus(200));
+      stream.begin(encodeStatusField(200));
       stream.end();
     };
     await withNode(async (session) => void (await once(session.request({ ':path': '/' }), 'response')));
@@ -551,7 +551,7 @@ describe('the server’s side of HTTP/2', function () {
 
   it('sends exactly as many bytes as the windows of the connection and of each stream permit', async () => {
     answer = ({ stream }) => {
-      stream.begin(encodeStatus(200));
+      stream.begin(encodeStatusField(200));
       stream.end(Buffer.alloc(500_000));
     };
     const client = await connectByHand(window(1_000_000));
@@ -575,7 +575,7 @@ describe('the server’s side of HTTP/2', function () {
 
   it('gives streams turns, so that none starves if the connection’s window or the socket is short', async () => {
     answer = ({ stream, path }) => {
-      stream.begin(encodeStatus(200));
+      stream.begin(encodeStatusField(200));
       if (path === '/watch') stream.write(Buffer.from('an event'));
       else stream.end(Buffer.alloc(4_000_000));
     };
@@ -606,7 +606,7 @@ describe('the server’s side of HTTP/2', function () {
 
   it('obeys the last of many windows in one frame', async () => {
     answer = ({ stream }) => {
-      stream.begin(encodeStatus(200));
+      stream.begin(encodeStatusField(200));
       stream.end(Buffer.alloc(500_000));
     };
     const client = await connectByHand(window(10));
@@ -626,7 +626,7 @@ describe('the server’s side of HTTP/2', function () {
 
   it('puts only a little into a socket that is not read', async () => {
     answer = ({ stream }) => {
-      stream.begin(encodeStatus(200));
+      stream.begin(encodeStatusField(200));
       stream.end(Buffer.alloc(32 * 1024 * 1024));
     };
     const client = await connectByHand(window(2 ** 31 - 1));
@@ -707,7 +707,7 @@ describe('the server’s side of HTTP/2', function () {
       frame(frameTypes.headers, flags.endHeaders | flags.endStream, 3, literals(requestFields())),
     ]);
     answer = ({ stream }) => {
-      stream.begin(encodeStatus(200));
+      stream.begin(encodeStatusField(200));
       stream.end(Buffer.from('answer'));
     };
     const outcomes = { faults: 0, requests: 0 };
