@@ -73,6 +73,12 @@ export function ensureCoreDns(log: (message: string) => void): Promise<string> {
   return ensureTool({ name: 'cluster/coredns', commands, takes: 'about 3 minutes' }, log);
 }
 
+/** Resolves to the folder of `client-go`, which has informers and candidates for a Lease, built likewise. */
+export function ensureClientGo(log: (message: string) => void): Promise<string> {
+  const commands = { 'client-go': '.' };
+  return ensureTool({ name: 'cluster/client-go', commands, takes: 'half a minute' }, log);
+}
+
 /** Folder that `ensurePrometheus` builds into, built or not. */
 export function prometheusFolder(): Promise<string> {
   return folderOf(prometheus);

@@ -2,8 +2,9 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { buildClients } from '../build/build-clients.ts';
 import { cacheFolder, go, hashOf, kubernetesVersion, versionFlags } from '../build/build-control-plane.ts';
-import { ensureContainerd, ensureCoreDns } from '../build/build-go-tool.ts';
+import { ensureClientGo, ensureContainerd, ensureCoreDns, ensureHelm } from '../build/build-go-tool.ts';
 
 /** The programs in Kubernetes' single binary. The link for `kubectl` comes last, because it marks a complete folder. */
 export const nodePrograms = [
@@ -32,6 +33,14 @@ export interface Programs {
   readonly nodes: Readonly<Record<NodeMinor, NodeBuild>>;
 }
 
+/** The folders of the programs that clients of the cluster run. */
+export interface ClientPrograms {
+  readonly kubectl: string;
+  readonly helm: string;
+  /** The program of `lab/cluster/client-go`. */
+  readonly clientGo: string;
+}
+
 /** The Kubernetes minors that machines can run. */
 type NodeMinor = '1.36' | '1.35';
 
@@ -45,6 +54,12 @@ export async function ensurePrograms(log: Log): Promise<Programs> {
   const old = await buildNode('1.35', log);
   const next = await buildNode('1.36', log);
   return { containerd, coredns: await ensureCoreDns(log), nodes: { '1.35': old, '1.36': next } };
+}
+
+/** Resolves to the folders of the programs that clients run, built and cached likewise. */
+export async function ensureClientPrograms(log: Log): Promise<ClientPrograms> {
+  const kubectl = await buildClients('0.36', log);
+  return { kubectl, helm: await ensureHelm(log), clientGo: await ensureClientGo(log) };
 }
 
 async function buildNode(minor: NodeMinor, log: Log): Promise<NodeBuild> {

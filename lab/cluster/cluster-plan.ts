@@ -1,4 +1,4 @@
-import type { NodeBuild } from './build-programs.ts';
+import type { ClientPrograms, NodeBuild } from './build-programs.ts';
 
 /** One Kubernetes version of the cluster. */
 interface Release {
@@ -6,6 +6,9 @@ interface Release {
   /** Archives of the images of this version. */
   readonly images: readonly string[];
 }
+
+/** What answers for the whole control plane during an upgrade: this project, or kube-apiserver's own peer proxy. */
+export type Remedy = 'product' | 'upstream';
 
 /** The ingredients of a cluster. */
 export interface ClusterPlan {
@@ -21,6 +24,8 @@ export interface ClusterPlan {
   readonly product: string;
   /** How long it took to build missing programs and images. */
   readonly buildSeconds: number;
+  readonly clients: ClientPrograms;
+  readonly remedy: Remedy;
   /** The events to run; empty for all. */
   readonly events: readonly string[];
 }

@@ -1,25 +1,34 @@
-import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { waitUntil } from '../wait-until.ts';
 import type { ClusterPlan } from './cluster-plan.ts';
-import { installProduct, loadImages } from './install-product.ts';
+import { installProduct, loadImages, pointControllerManager } from './install-product.ts';
 import { initialize, joinControlPlane, upgradeMachine, waitForMachines } from './kubeadm.ts';
 import { failedIn, judgeEvent, type LivedEvent, lifeEventIds, live, type Seen, waitUntilRight } from './life.ts';
 import { healthOf, lifeEvents } from './life-events.ts';
 import { type LifeRecord, openRecords } from './life-records.ts';
 import { writeLifeReport } from './life-report.ts';
-import { type Load, startLoad } from './load.ts';
+import { type Load, loadNamespace, readCredentials, startLoad, waysOf } from './load.ts';
 import { type Machine, makeNetwork, startMachine } from './machine.ts';
-import { judge, judgeOperator, type Observations, shortcomings } from './samples.ts';
-import { drawTimeline, writeUpgradeReport } from './upgrade-report.ts';
+import { type Sides, startRealClients } from './real-clients.ts';
+import { judge, judgeOperator, type Observations } from './samples.ts';
+import { openUpgradeRecords, type UpgradeRecord } from './upgrade-records.ts';
+import { drawTimeline, shortOf, startOf, writeUpgradeReport } from './upgrade-report.ts';
 
-/** How long clients run before and after the upgrade. */
-const aroundMs = 30_000;
+/** How long clients run before the upgrade. */
+const beforeMs = 30_000;
+/** After the last restart of a server, watches must be spread evenly within this time. */
+const levelMs = 120_000;
+/** How long to wait for that, if servers restart once more. */
+const levelBoundMs = 300_000;
 const pages = fileURLToPath(new URL('../../docs/benchmarks', import.meta.url));
 /** The records of all events, and the machines' logs of those that had problems. */
 const lifeFolder = fileURLToPath(new URL('../../dist/cluster-life', import.meta.url));
+/** The records of the upgrades with this project and with the peer proxy, which the report compares. */
+const upgradeFolder = fileURLToPath(new URL('../../dist/cluster-upgrade', import.meta.url));
 /** The number of failed requests that the record of an event lists. */
 const maxFailed = 500;
 const log = (message: string) => void process.stdout.write(`${message}\n`);
@@ -32,8 +41,8 @@ async function step<T>(name: string, run: () => Promise<T>): Promise<T> {
   return result;
 }
 
-/** Resolves to three machines that form one control plane, with this project installed. */
-async function bringUp({ root, group, containerd, from, product }: ClusterPlan): Promise<readonly Machine[]> {
+/** Resolves to three machines that form one control plane, with this project installed if it is the remedy. */
+async function bringUp({ root, group, containerd, from, product, remedy }: ClusterPlan): Promise<readonly Machine[]> {
   await makeNetwork();
   const machines: Machine[] = [];
   for (const number of [1, 2, 3]) {
@@ -49,26 +58,49 @@ async function bringUp({ root, group, containerd, from, product }: ClusterPlan):
   }
   await step('three Nodes are Ready', () => waitForMachines(machines, from.node.version));
   const [first] = machines;
-  if (first !== undefined) await step('PeerDiscovery is installed', () => installProduct(first));
+  if (first !== undefined && remedy === 'product')
+    await step('PeerDiscovery is installed', () => installProduct(first));
   return machines;
 }
 
+/** Everything that clients saw of an upgrade. */
+interface Upgraded {
+  readonly observed: Observations;
+  readonly sides: Sides;
+}
+
 /** Upgrades all machines under load. Resolves to what the clients saw. */
-async function upgradeUnderLoad({ to }: ClusterPlan, machines: readonly Machine[]): Promise<Observations> {
+async function upgradeUnderLoad(plan: ClusterPlan, machines: readonly Machine[]): Promise<Upgraded> {
+  const { root, to, remedy, clients: programs } = plan;
+  const hasProxies = remedy === 'product';
+  const [first] = machines;
+  if (first === undefined) throw new Error('a cluster has machines');
   // The images go to all machines first, because kubeadm's Job upgrade-health-check runs on any Node.
   for (const machine of machines) await step(`${machine.name} loads images`, () => loadImages(machine, to.images));
-  const load = await startLoad(machines);
+  if (hasProxies)
+    for (const machine of machines)
+      await step(`${machine.name}: kube-controller-manager uses the proxy`, () => pointControllerManager(machine));
+  const credentials = await readCredentials(first);
+  const folder = join(root, 'clients');
+  mkdirSync(folder);
+  const ways = waysOf(machines).filter(({ proxied }) => hasProxies || !proxied);
+  const load = await startLoad({ machines, credentials, ways });
+  const setting = { machines, credentials, programs, folder, loadNamespace };
+  const clients = await step('clients start', () => startRealClients(setting, hasProxies));
   const steps: { name: string; from: number; to: number }[] = [];
   const timed = async (name: string, run: () => Promise<void>) => {
     const from = Date.now();
     await step(name, run);
     steps.push({ name, from, to: Date.now() });
   };
-  await timed('before', () => setTimeout(aroundMs));
+  await timed('before', () => setTimeout(beforeMs));
   let failure: string | undefined;
   try {
     for (const [index, machine] of machines.entries()) {
-      await timed(`${machine.name} kubeadm upgrade`, () => upgradeMachine(machine, index === 0, to.node));
+      await timed(`${machine.name} kubeadm upgrade`, () =>
+        upgradeMachine(machine, index === 0, { node: to.node, remedy }),
+      );
+      if (hasProxies) await pointControllerManager(machine);
       await timed(`${machine.name} settles`, () => waitForMachines(machines, to.node.version));
     }
   } catch (error) {
@@ -76,8 +108,18 @@ async function upgradeUnderLoad({ to }: ClusterPlan, machines: readonly Machine[
     failure = error instanceof Error ? error.message : String(error);
     log(failure);
   }
-  await timed('after', () => setTimeout(aroundMs));
-  return { ...(await load.stop()), steps, failure };
+  await timed('after', () => waitForLevel(load));
+  await clients.count();
+  // The load ends first, because informers are compared when nothing changes any more.
+  const seen = await load.stop();
+  return { observed: { ...seen, steps, failure }, sides: await clients.stop() };
+}
+
+/** Resolves when all servers have been ready for as long as watches may take to spread evenly. */
+async function waitForLevel(load: Load): Promise<void> {
+  const isTime = async () => Date.now() - load.lastAway() >= levelMs;
+  const bounds = { boundMs: levelBoundMs, everyMs: 500 };
+  await waitUntil('a while without a restart', isTime, bounds).catch((error: Error) => log(error.message));
 }
 
 /** The lines about this machine in every report. */
@@ -88,19 +130,34 @@ function machineLines({ buildSeconds }: ClusterPlan, upSeconds: number): readonl
   ];
 }
 
-/** Writes the report and its picture. Returns 0 if all requirements were met. */
-function report(observed: Observations, plan: ClusterPlan, upSeconds: number): number {
-  const { from, to } = plan;
-  const setting = {
-    versions: [from.node.version, to.node.version] as const,
+/** Keeps the record, and writes the report and its picture. Returns 0 if all requirements were met. */
+function report({ observed, sides }: Upgraded, plan: ClusterPlan, upSeconds: number): number {
+  const { from, to, remedy } = plan;
+  const record: UpgradeRecord = {
+    versions: [from.node.version, to.node.version],
     lines: machineLines(plan, upSeconds),
+    steps: observed.steps.map(({ name, from: began, to: ended }) => ({
+      name,
+      afterMs: began - startOf(observed),
+      tookMs: ended - began,
+    })),
+    failure: observed.failure,
+    through: sides.through && { requests: judge(observed, true), clients: sides.through },
+    straight: { requests: judge(observed, false), clients: sides.straight },
+    operator: remedy === 'product' ? judgeOperator(observed) : undefined,
   };
-  writeFileSync(join(pages, 'upgrade.md'), writeUpgradeReport(observed, setting));
-  writeFileSync(join(pages, 'upgrade.svg'), drawTimeline(observed, setting));
-  const short = shortcomings(judge(observed, true), judgeOperator(observed));
+  const records = openUpgradeRecords(upgradeFolder);
+  records.keep(remedy, record);
+  if (remedy === 'product') writeFileSync(join(pages, 'upgrade.svg'), drawTimeline(observed, record.versions));
+  const product = records.read('product');
+  if (product === undefined) log('there is no report yet: run `make test-cluster` first');
+  else {
+    writeFileSync(join(pages, 'upgrade.md'), writeUpgradeReport(product, records.read('upstream')));
+    log('docs/benchmarks/upgrade.md is written');
+  }
+  const short = shortOf(record);
   for (const line of short) log(`did not hold: ${line}`);
   if (observed.failure !== undefined) log('the upgrade did not finish');
-  log('docs/benchmarks/upgrade.md is written');
   return short.length === 0 && observed.failure === undefined ? 0 : 1;
 }
 
@@ -124,7 +181,7 @@ async function liveUnderLoad(plan: ClusterPlan, machines: readonly Machine[], up
     writeFileSync(join(lifeFolder, 'report.md'), writeLifeReport(records.read()));
     return record;
   };
-  const load = await startLoad(machines);
+  const load = await startLoad({ machines, credentials: await readCredentials(first), ways: waysOf(machines) });
   const events = lifeEvents({ plan, machines: [first, second, third], health });
   const chosen = events.filter(({ id }) => isWhole || plan.events.includes(id));
   const lived: LivedEvent[] = [];

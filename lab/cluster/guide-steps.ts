@@ -1,9 +1,14 @@
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Machine } from './machine.ts';
 
 /** Runs the first block of shell commands with this text from a guide of `docs/guides`, as an administrator. */
 export async function runGuide(machine: Machine, guide: string, text: string): Promise<void> {
-  await machine.must(['sh', '-ec', guideBlock(guide, text)], { log: 'guide.log' });
+  // The machines share their root user's home, so each gets one of its own.
+  const home = join(machine.folder, 'root');
+  mkdirSync(home, { recursive: true });
+  const script = guideBlock(guide, text).replaceAll('/root/', `${home}/`);
+  await machine.must(['sh', '-ec', script], { log: 'guide.log' });
 }
 
 function guideBlock(guide: string, text: string): string {

@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { repository } from '../repository.ts';
 import { waitUntil } from '../wait-until.ts';
+import { runGuide } from './guide-steps.ts';
 import type { Machine } from './machine.ts';
 
 /** Loads an archive of images into the machine's containerd. */
@@ -47,4 +48,13 @@ export async function installProduct(machine: Machine): Promise<void> {
       (await machine.run(['kubectl', 'wait', '--for=condition=Ready', 'peerdiscovery/cluster', '--timeout=5s']))
         .code === 0,
   );
+}
+
+/**
+ * Lets the machine's kube-controller-manager use its proxy, as docs/guides/clients.md says. Run it again after `kubeadm
+ * upgrade`, which writes only the cluster's CA into the kubeconfig.
+ */
+export async function pointControllerManager(machine: Machine): Promise<void> {
+  await runGuide(machine, 'clients.md', '--certificate-authority=/root/both.crt');
+  await runGuide(machine, 'clients.md', 'crictl stop');
 }

@@ -1,9 +1,10 @@
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { waitUntil } from '../wait-until.ts';
 import { registry } from './build-images.ts';
 import type { NodeBuild } from './build-programs.ts';
+import type { Remedy } from './cluster-plan.ts';
 import type { Machine } from './machine.ts';
 
 const api = 'kubeadm.k8s.io/v1beta4';
@@ -92,14 +93,36 @@ export async function joinControlPlane(machine: Machine): Promise<void> {
   await machine.must(['sed', '-i', `s/.* cluster.test/${machine.address} cluster.test/`, '/etc/hosts']);
 }
 
+/** Flags of the new servers: an API that is new and has namespaces, which none has by default. */
+const newApiFlags = ['--runtime-config=scheduling.k8s.io/v1alpha2=true', '--feature-gates=GenericWorkload=true'];
+/** Turns on Kubernetes' own peer proxy. kubeadm sets its other flags, and 1.36 its feature gate. */
+const peerProxyFlags = ['--peer-ca-file=/etc/kubernetes/pki/ca.crt'];
+
+/** The part of an upgrade that is the same for all machines. */
+export interface Upgrade {
+  readonly node: NodeBuild;
+  readonly remedy: Remedy;
+}
+
 /** Upgrades the control plane of a machine, etcd first, then its kubelet, as kubeadm's documentation says. */
-export async function upgradeMachine(machine: Machine, first: boolean, { version, folder }: NodeBuild): Promise<void> {
+export async function upgradeMachine(machine: Machine, first: boolean, { node, remedy }: Upgrade): Promise<void> {
+  const { version, folder } = node;
   machine.use(folder, ['kubeadm']);
   const what = first ? ['apply', version, '--yes'] : ['node'];
-  const flags = [`--ignore-preflight-errors=${ignored.join(',')}`];
+  const patches = writePatches(machine, [...newApiFlags, ...(remedy === 'upstream' ? peerProxyFlags : [])]);
+  const flags = [`--ignore-preflight-errors=${ignored.join(',')}`, '--patches', patches];
   await machine.must(['kubeadm', 'upgrade', ...what, ...flags], { log: 'kubeadm.log' });
   machine.use(folder, ['kubelet', 'kubectl']);
   await machine.must(['systemctl', 'restart', 'kubelet']);
+}
+
+/** Writes kubeadm's patch that adds flags to kube-apiserver. Returns its folder. */
+function writePatches({ folder }: Machine, flags: readonly string[]): string {
+  const patches = join(folder, 'patches');
+  mkdirSync(patches, { recursive: true });
+  const operations = flags.map((value) => ({ op: 'add', path: '/spec/containers/0/command/-', value }));
+  writeFileSync(join(patches, 'kube-apiserver0+json.json'), JSON.stringify(operations));
+  return patches;
 }
 
 /** Resolves when every kube-apiserver has been ready for five rounds and every Node is Ready. */

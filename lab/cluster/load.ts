@@ -4,10 +4,20 @@ import { type Client, type Credentials, createClient, measure, type Way } from '
 import type { Machine } from './machine.ts';
 import type { Observations, Sample, Sight, Write } from './samples.ts';
 
+/** What the load uses. */
+export interface LoadSetting {
+  readonly machines: readonly Machine[];
+  readonly credentials: Credentials;
+  /** Its endpoints. */
+  readonly ways: readonly Way[];
+}
+
 /** Clients that run while something happens to the cluster. */
 export interface Load {
   /** Resolves to what the clients have seen so far. They continue. */
   seen(): Promise<LoadSeen>;
+  /** When a server was last not ready; 0 if all were ready all the time. */
+  lastAway(): number;
   /** Stops the clients. Resolves to what they saw. */
   stop(): Promise<LoadSeen>;
 }
@@ -15,8 +25,8 @@ export interface Load {
 type LoadSeen = Pick<Observations, 'samples' | 'sights' | 'writes'>;
 
 /** The namespace of the load's objects. */
-const namespace = 'upgrade-load';
-const writes = `/api/v1/namespaces/${namespace}/configmaps`;
+export const loadNamespace = 'upgrade-load';
+const writes = `/api/v1/namespaces/${loadNamespace}/configmaps`;
 /** A resource that 1.36 serves and 1.35 does not. */
 const newResource = '/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies';
 /** A time limit, so that a server that hangs does not hold up the observations. */
@@ -25,13 +35,12 @@ const lookMs = 2_000;
 const endBoundMs = 40_000;
 const everyMs = { read: 500, write: 1_000, look: 1_000 };
 
-/** Starts clients for every endpoint: each machine's proxy, and each server directly. */
-export async function startLoad(machines: readonly Machine[]): Promise<Load> {
+/** Starts clients for every endpoint. */
+export async function startLoad({ machines, credentials, ways }: LoadSetting): Promise<Load> {
   const [first] = machines;
   if (first === undefined) throw new Error('a cluster has machines');
-  await first.must(['kubectl', 'create', 'namespace', namespace]);
-  const credentials = await readCredentials(first);
-  const clients = waysOf(machines).map((way) => createClient(way, credentials));
+  await first.must(['kubectl', 'create', 'namespace', loadNamespace]);
+  const clients = ways.map((way) => createClient(way, credentials));
   const stop = new AbortController();
   setMaxListeners(0, stop.signal);
   const samples: Sample[] = [];
@@ -66,8 +75,9 @@ export async function startLoad(machines: readonly Machine[]): Promise<Load> {
   const observe = async (): Promise<LoadSeen> => {
     // The count below does not include later writes.
     const written = [...sent];
-    const found = await countWrites(waysOf(machines), credentials);
-    const shown = new Set(clients.filter(({ way }) => way.proxied).flatMap((client) => [...(seen.get(client) ?? [])]));
+    const found = await countWrites(ways, credentials);
+    const watched = clients.filter(({ way }) => way.proxied || !ways.some(({ proxied }) => proxied));
+    const shown = new Set(watched.flatMap((client) => [...(seen.get(client) ?? [])]));
     return {
       samples: [...samples],
       sights: [...sights],
@@ -76,6 +86,7 @@ export async function startLoad(machines: readonly Machine[]): Promise<Load> {
   };
   return {
     seen: observe,
+    lastAway: () => sights.findLast(({ servers: versions }) => versions.includes(undefined))?.at ?? 0,
     async stop() {
       // Watches get a moment for the last events.
       await setTimeout(5_000);
@@ -95,13 +106,14 @@ export function waysOf(machines: readonly Machine[]): readonly Way[] {
   ]);
 }
 
-/** The administrator's certificate and both authorities, as a user gets them. */
+/** The administrator's certificate and all authorities, as a user gets them. */
 export async function readCredentials(machine: Machine): Promise<Credentials> {
   const view = ['kubectl', 'config', 'view', '--raw', '-o'];
   const decode = async (path: string) =>
     Buffer.from(await machine.must([...view, `jsonpath={${path}}`]), 'base64').toString('utf8');
+  // Without this project, there are only the servers.
   const proxies = await machine.must([
-    ...['kubectl', 'get', 'configmap', 'peerdiscovery-ca', '-n', 'peerdiscovery-front-proxy'],
+    ...['kubectl', 'get', 'configmap', 'peerdiscovery-ca', '-n', 'peerdiscovery-front-proxy', '--ignore-not-found'],
     ...['-o', 'jsonpath={.data.ca\\.crt}'],
   ]);
   return {

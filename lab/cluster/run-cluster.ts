@@ -8,17 +8,18 @@ import { commandWorks } from '../../scripts/run-command.ts';
 import { prepareMachine } from '../prepare-machine.ts';
 import { waitUntil } from '../wait-until.ts';
 import { ensureImages } from './build-images.ts';
-import { ensurePrograms } from './build-programs.ts';
+import { ensureClientPrograms, ensurePrograms } from './build-programs.ts';
 import { removeCgroups, requireCgroups } from './cgroups.ts';
 import type { ClusterPlan } from './cluster-plan.ts';
 import { lifeEventIds } from './life.ts';
 
 const usage = `Runs a real cluster of three machines that kubeadm makes, in namespaces of this machine.
 
-Usage: node lab/cluster/run-cluster.ts up | upgrade | life [EVENT...]
+Usage: node lab/cluster/run-cluster.ts up | upgrade [--peer-ca-file] | life [EVENT...]
 
   up       starts it with this project installed, and keeps it until Ctrl-C
-  upgrade  upgrades it under load, judges what clients saw, and writes docs/benchmarks/upgrade.md
+  upgrade  upgrades it under load, judges what clients saw, and writes docs/benchmarks/upgrade.md; with --peer-ca-file,
+           without this project: the upgraded servers use Kubernetes' own peer proxy, for comparison
   life     puts it through the other events of a cluster's life under load, judges them, and writes
            docs/benchmarks/cluster-life.md; EVENT chooses among: ${lifeEventIds.join(', ')}
 `;
@@ -29,6 +30,8 @@ interface Order {
   readonly events: readonly string[];
 }
 
+/** The argument for an upgrade with Kubernetes' own peer proxy. */
+const peerCaFile = '--peer-ca-file';
 const prefix = 'peerdiscovery-cluster-';
 const driver = fileURLToPath(new URL('drive-cluster.ts', import.meta.url));
 const namespaces = ['--net', '--uts', '--ipc', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
@@ -38,6 +41,7 @@ const log = (message: string) => void process.stderr.write(`${message}\n`);
 async function prepare(root: string, started: number, { mode, events }: Order): Promise<ClusterPlan> {
   await prepareMachine('cluster', log);
   const programs = await ensurePrograms(log);
+  const clients = await ensureClientPrograms(log);
   const images = Object.values(programs.nodes).map((node) => ensureImages(programs, node, log));
   const builtMs = Date.now() - started;
   log('building the image of this project');
@@ -53,6 +57,8 @@ async function prepare(root: string, started: number, { mode, events }: Order): 
     to: next,
     product: archive,
     buildSeconds: builtMs / 1_000,
+    clients,
+    remedy: events.includes(peerCaFile) ? 'upstream' : 'product',
     events,
   };
 }
@@ -133,8 +139,9 @@ async function main(order: Order): Promise<number> {
 }
 
 const [mode = '', ...events] = process.argv.slice(2);
-const isUnknown = (event: string) => mode !== 'life' || !lifeEventIds.some((id) => id === event);
-if (!['up', 'upgrade', 'life'].includes(mode) || events.some(isUnknown)) {
+const choices: Readonly<Record<string, readonly string[]>> = { up: [], upgrade: [peerCaFile], life: lifeEventIds };
+const isUnknown = (event: string) => !choices[mode]?.includes(event);
+if (choices[mode] === undefined || events.some(isUnknown)) {
   process.stderr.write(usage);
   process.exitCode = 2;
 } else

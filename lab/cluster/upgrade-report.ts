@@ -1,48 +1,127 @@
+import { type ClientFigures, clientShortcomings, levelBound, type Tally, unevenness } from './client-figures.ts';
 import {
   answerBoundMs,
   isWrong,
-  judge,
-  judgeOperator,
   type Observations,
+  type OperatorVerdict,
   servedSince,
   shortcomings,
   silenceBoundMs,
   type Verdict,
 } from './samples.ts';
+import type { SideRecord, UpgradeRecord } from './upgrade-records.ts';
 
-/** The content of the report besides what clients saw. */
-export interface Setting {
-  /** The versions before and after. */
-  readonly versions: readonly [string, string];
-  /** Lines about the machine and the durations. */
-  readonly lines: readonly string[];
+/** The number of failures of each kind that the report names. */
+const shownFailures = 3;
+const seconds = (ms: number) => `${(ms / 1_000).toFixed(1)} s`;
+/** The interval at which each endpoint of the load is used, and what counts as what. */
+const method = [
+  'Every endpoint (three proxies, three servers) gets two reads of a ConfigMap, two of an API that only the new version serves, and a write each second, whether or not the last one was answered; a client gives up after 20 s. The clients are an administrator’s: they use a client certificate and kept HTTP/1.1 connections.',
+  'A write creates a ConfigMap whose name the server chooses. Its label allows the count at the end.',
+  '404 for the new API is wrong once any client has got a 200 for it. For everything else it is always wrong.',
+  'Each endpoint has a watch that starts from a list, and resumes where it ended. An event counts as shown if a watch through any proxy had it.',
+  'Every second, each server is asked for `/readyz` and `/version`. The first ready server is also asked for the PeerDiscovery and for the Lease by which the operator confirms its table.',
+  'The programs of the second table use a load balancer for TCP before the three proxies, or one before the three servers. It checks `/readyz` every 2 s, and gives a new connection to the endpoint with the fewest. Each workload runs in a loop with a pause of some seconds.',
+  'Streams run for 15 s. They started if their first output came within 20 s. A kubelet that does not listen on its port is not the fault of an endpoint.',
+  '`helm` also fails if it is told that no server has an API after some server has served it.',
+  'kubeadm’s patches turn on `scheduling.k8s.io/v1alpha2` on upgraded servers, because no version has a new API with namespaces by default. Namespaces are created with an object of it once some server serves it.',
+  'Informers follow the ConfigMaps of the load, and all Pods and Deployments. Their objects are compared with the cluster’s when nothing changes any more. Two candidates with the durations of kube-controller-manager compete for a Lease.',
+  `${levelBound} times the mean is allowed for the long-lived watches of each side: half of them use HTTP/2, half HTTP/1.1, each over a connection of its own. They are counted by the servers’ own metrics when no server has restarted for two minutes.`,
+  'With this project, each kube-controller-manager uses the proxy of its machine, as the guide for clients says. It deletes the namespaces of all clients.',
+];
+
+/** One column of a table: a side of an upgrade. */
+interface Column {
+  readonly heading: string;
+  readonly side: SideRecord;
 }
 
-const seconds = (ms: number) => `${(ms / 1_000).toFixed(1)} s`;
-const cell = (n: number, isGood: boolean) => (isGood ? String(n) : `**${n}**`);
+/** Requirements for clients of the proxies and for the operator that an upgrade did not meet. */
+export function shortOf({ through, operator }: UpgradeRecord): readonly string[] {
+  if (through === undefined || operator === undefined) return [];
+  return [...shortcomings(through.requests, operator), ...clientShortcomings(through.clients)];
+}
 
-/** Reports an upgrade as Markdown, with the picture `upgrade.svg`. */
-export function writeUpgradeReport(observed: Observations, { versions, lines }: Setting): string {
-  const through = judge(observed, true);
-  const straight = judge(observed, false);
-  const operator = judgeOperator(observed);
-  const short = shortcomings(through, operator);
-  const row = (what: string, pick: (verdict: Verdict) => number, bound?: number) =>
-    `| ${what} | ${cell(pick(through), bound === undefined || pick(through) <= bound)} | ${pick(straight)} | ${bound ?? ''} |`;
-  const within = `within ${answerBoundMs / 1_000} s`;
+/**
+ * Reports an upgrade with this project as Markdown, with the picture `upgrade.svg`. `upstream` is the same upgrade with
+ * Kubernetes' own peer proxy.
+ */
+export function writeUpgradeReport(product: UpgradeRecord, upstream: UpgradeRecord | undefined): string {
+  const { versions, through, straight, operator, failure } = product;
+  const short = shortOf(product);
+  const columns: readonly Column[] = [
+    ...(through === undefined ? [] : [{ heading: 'Through the proxies', side: through }]),
+    { heading: 'Directly to the servers', side: straight },
+    ...(upstream === undefined ? [] : [{ heading: 'With `--peer-ca-file` instead', side: upstream.straight }]),
+  ];
   return `${[
     `# A real upgrade, ${versions.join(' to ')}, under load`,
     '',
     'Written by `make test-cluster`. kubeadm sets up three machines, each with its own etcd. `kubeadm upgrade` upgrades them one',
     'after the other, while clients send requests through each machine’s proxy and directly to each server.',
     '',
+    ...(upstream === undefined ? [] : [upstreamLine(upstream), '']),
     '![Servers, Converged and failed requests over the time of the upgrade](upgrade.svg)',
     '',
-    ...(observed.failure === undefined ? [] : [`The upgrade did not finish: ${observed.failure.split('\n')[0]}`, '']),
+    ...(failure === undefined ? [] : [`The upgrade did not finish: ${failure.split('\n')[0]}`, '']),
     short.length === 0 ? 'All requirements were met.' : `Requirements that were not met: ${short.join('; ')}.`,
     '',
-    '| What clients saw | Through the proxies | Directly to the servers | Required through the proxies |',
-    '|---|---|---|---|',
+    ...requestTable(columns),
+    '',
+    ...clientTable(columns),
+    '',
+    ...failureLines(columns),
+    ...(operator === undefined ? [] : operatorTable(operator)),
+    '## Steps',
+    '',
+    '| Step | Began after | Took |',
+    '|---|---|---|',
+    ...product.steps.map(({ name, afterMs, tookMs }) => `| ${name} | ${seconds(afterMs)} | ${seconds(tookMs)} |`),
+    '',
+    '## How it is measured',
+    '',
+    ...[...product.lines, ...method].map((line) => `- ${line}`),
+  ].join('\n')}\n`;
+}
+
+function upstreamLine({ failure, lines }: UpgradeRecord): string {
+  const end = failure === undefined ? '' : ` It did not finish: ${failure.split('\n')[0]}`;
+  return `\`make test-cluster ARGS=--peer-ca-file\` did the same without this project: upgraded servers used Kubernetes’ own peer proxy, and clients asked the servers.${end} ${lines[0] ?? ''}`;
+}
+
+/** A row of a table. Only the first column, the proxies', has to meet the bound. */
+function rowOf(columns: readonly Column[], what: string, show: (side: SideRecord) => Shown, bound = ''): string {
+  const cells = columns.map(({ side }, index) => {
+    const { text, isGood } = show(side);
+    return index > 0 || isGood ? text : `**${text}**`;
+  });
+  return `| ${[what, ...cells, bound].join(' | ')} |`;
+}
+
+/** The content of a cell, and whether it meets the requirement. */
+interface Shown {
+  readonly text: string;
+  readonly isGood: boolean;
+}
+
+function headOf(columns: readonly Column[], what: string): readonly string[] {
+  return [
+    `| ${[what, ...columns.map(({ heading }) => heading), 'Required through the proxies'].join(' | ')} |`,
+    `| ${['---', ...columns.map(() => '---'), '---'].join(' | ')} |`,
+  ];
+}
+
+function requestTable(columns: readonly Column[]): readonly string[] {
+  const row = (what: string, pick: (verdict: Verdict) => number, bound?: number) =>
+    rowOf(
+      columns,
+      what,
+      ({ requests }) => ({ text: String(pick(requests)), isGood: bound === undefined || pick(requests) <= bound }),
+      bound === undefined ? '' : String(bound),
+    );
+  const within = `within ${answerBoundMs / 1_000} s`;
+  return [
+    ...headOf(columns, 'What clients saw'),
     row('Requests', ({ requests }) => requests),
     row(`Reads without an answer ${within}`, ({ unansweredReads }) => unansweredReads, 0),
     row(`Writes without an answer ${within}`, ({ unansweredWrites }) => unansweredWrites, 0),
@@ -52,35 +131,91 @@ export function writeUpgradeReport(observed: Observations, { versions, lines }: 
     row('Other answers', ({ other }) => other),
     row('Confirmed writes', ({ confirmedWrites }) => confirmedWrites),
     row('… that are missing', ({ lostWrites }) => lostWrites, 0),
-    row('… that no watch through a proxy showed', ({ lostEvents }) => lostEvents, 0),
+    row('… that no watch showed', ({ lostEvents }) => lostEvents, 0),
     row('Writes carried out twice', ({ doubledWrites }) => doubledWrites, 0),
-    '',
+  ];
+}
+
+function clientTable(columns: readonly Column[]): readonly string[] {
+  const names = columns[0]?.side.clients.tallies.map(({ workload }) => workload) ?? [];
+  const count = (what: string, pick: (clients: ClientFigures) => number, bound?: number) =>
+    rowOf(
+      columns,
+      what,
+      ({ clients }) => ({ text: String(pick(clients)), isGood: bound === undefined || pick(clients) <= bound }),
+      bound === undefined ? '' : String(bound),
+    );
+  const spread = (what: string, pick: (clients: ClientFigures) => readonly number[] | undefined) =>
+    rowOf(columns, what, ({ clients }) => shownSpread(pick(clients)), `${levelBound} times the mean`);
+  return [
+    ...headOf(columns, 'What programs did'),
+    ...names.map((name) =>
+      rowOf(
+        columns,
+        name,
+        ({ clients }) => shownTally(clients.tallies.find(({ workload }) => workload === name)),
+        '0 failed',
+      ),
+    ),
+    count('Objects that informers follow', ({ informerObjects }) => informerObjects),
+    count('… of which they have a wrong idea at the end', ({ informerDifferences }) => informerDifferences.length, 0),
+    count('Leaders that lost their Lease', ({ leadersLost }) => leadersLost, 0),
+    count('Deleted namespaces that are still there', ({ namespacesLeft }) => namespacesLeft.length, 0),
+    count('Objects left in namespaces that are gone', ({ orphans }) => orphans.length, 0),
+    count('Long-lived watches', ({ held }) => held.watches),
+    count('… requests for them', ({ held }) => held.requests),
+    count('… of which failed', ({ held }) => held.failed, 0),
+    count('… watches that had to list again', ({ held }) => held.relisted),
+    count('… events that a watch did not show', ({ held }) => held.missed, 0),
+    spread('… at each server, two minutes after the last restart', ({ held }) => held.perServer),
+    spread('Clients’ connections at each endpoint then', ({ held }) => held.perEndpoint),
+    spread('The proxies’ connections at each server then', ({ proxyConnections }) => proxyConnections),
+  ];
+}
+
+function shownTally(tally: Tally | undefined): Shown {
+  if (tally === undefined) return { text: '', isGood: true };
+  const { attempts, failed, cut, kubeletAway } = tally;
+  const parts = [
+    `${failed} of ${attempts} failed`,
+    ...(cut === 0 ? [] : [`${cut} streams cut`]),
+    ...(kubeletAway === 0 ? [] : [`${kubeletAway} without a kubelet`]),
+  ];
+  return { text: parts.join(', '), isGood: failed === 0 };
+}
+
+function shownSpread(numbers: readonly number[] | undefined): Shown {
+  if (numbers === undefined || numbers.length === 0) return { text: '', isGood: true };
+  const times = unevenness(numbers);
+  return { text: `${numbers.join(', ')} (${times.toFixed(2)})`, isGood: times <= levelBound };
+}
+
+/** The first failures of each column, by seconds after the start of the load. */
+function failureLines(columns: readonly Column[]): readonly string[] {
+  const lines = columns.flatMap(({ heading, side: { clients } }) => {
+    const ofWorkloads = clients.tallies.flatMap(({ workload, failures }) =>
+      failures.slice(0, shownFailures).map((failure) => `${workload}, ${failure}`),
+    );
+    const ofWatches = clients.held.failures.slice(0, shownFailures).map((failure) => `long-lived watches, ${failure}`);
+    const wrong = clients.informerDifferences.slice(0, shownFailures).map((difference) => `informers: ${difference}`);
+    const left = [...clients.namespacesLeft, ...clients.orphans].slice(0, shownFailures).map((name) => `left: ${name}`);
+    return [...ofWorkloads, ...ofWatches, ...wrong, ...left].map((line) => `- ${heading}: ${line}`);
+  });
+  return lines.length === 0 ? [] : ['## The first failures of each kind', '', ...lines, ''];
+}
+
+function operatorTable({ convergedMs, silenceMs }: OperatorVerdict): readonly string[] {
+  return [
     '| What the operator reported | Seen | Required |',
     '|---|---|---|',
-    `| \`Converged\` was \`True\` between the first server’s stop and the last one’s return | ${seconds(operator.convergedMs)} | never |`,
-    `| Longest time between two confirmations of the table (due every 5 s) | ${seconds(operator.silenceMs)} | ${seconds(silenceBoundMs)} |`,
+    `| \`Converged\` was \`True\` between the first server’s stop and the last one’s return | ${seconds(convergedMs)} | never |`,
+    `| Longest time between two confirmations of the table (due every 5 s) | ${seconds(silenceMs)} | ${seconds(silenceBoundMs)} |`,
     '',
-    '## Steps',
-    '',
-    '| Step | Began after | Took |',
-    '|---|---|---|',
-    ...observed.steps.map(
-      ({ name, from, to }) => `| ${name} | ${seconds(from - startOf(observed))} | ${seconds(to - from)} |`,
-    ),
-    '',
-    '## How it is measured',
-    '',
-    ...lines.map((line) => `- ${line}`),
-    '- Every endpoint (three proxies, three servers) gets two reads of a ConfigMap, two of an API that only the new version serves, and a write each second, whether or not the last one was answered; a client gives up after 20 s. The clients are an administrator’s: they use a client certificate and kept HTTP/1.1 connections.',
-    '- A write creates a ConfigMap whose name the server chooses. Its label allows the count at the end.',
-    '- 404 for the new API is wrong once any client has got a 200 for it. For everything else it is always wrong.',
-    '- Each endpoint has a watch that starts from a list, and resumes where it ended. An event counts as shown if a watch through any proxy had it.',
-    '- Every second, each server is asked for `/readyz` and `/version`. The first ready server is also asked for the PeerDiscovery and for the Lease by which the operator confirms its table.',
-  ].join('\n')}\n`;
+  ];
 }
 
 /** The time of the first observation. */
-function startOf({ samples, sights }: Observations): number {
+export function startOf({ samples, sights }: Observations): number {
   return Math.min(samples[0]?.startedAt ?? Number.POSITIVE_INFINITY, sights[0]?.at ?? Number.POSITIVE_INFINITY);
 }
 
@@ -91,7 +226,7 @@ const colours = { gone: '#dc2626', old: '#2563eb', new: '#16a34a', grey: '#94a3b
 const converged: Readonly<Record<string, string>> = { True: colours.new, False: colours.amber, Unknown: colours.grey };
 
 /** A picture of the versions of the servers, `Converged`, and failed requests, second by second. */
-export function drawTimeline(observed: Observations, { versions }: Setting): string {
+export function drawTimeline(observed: Observations, versions: UpgradeRecord['versions']): string {
   const { samples, sights, steps } = observed;
   const servedFrom = servedSince(samples);
   const start = startOf(observed);

@@ -1,0 +1,119 @@
+/** How an attempt of a workload ended. `early` means that it cannot succeed yet, so it does not count. */
+export type Ending = 'ok' | 'failed' | 'cut' | 'kubeletAway' | 'early';
+
+/** One attempt of a workload. */
+export interface Attempt {
+  readonly workload: string;
+  /** Milliseconds since the epoch. */
+  readonly startedAt: number;
+  readonly ending: Ending;
+  /** The reason if it did not end well. */
+  readonly message?: string | undefined;
+}
+
+/** The attempts of one workload. */
+export interface Tally {
+  readonly workload: string;
+  readonly attempts: number;
+  readonly failed: number;
+  /** Streams that ended early after a good start. A server that stops takes them along. */
+  readonly cut: number;
+  /** Attempts for which the kubelet of the Pod did not listen. */
+  readonly kubeletAway: number;
+  /** The first failures: seconds after the start of the load, and the reason. */
+  readonly failures: readonly string[];
+}
+
+/** What long-lived watches of one side saw. */
+export interface HeldFigures {
+  readonly watches: number;
+  /** Lists and watches that were asked for. */
+  readonly requests: number;
+  readonly failed: number;
+  readonly failures: readonly string[];
+  /** Watches that had to list again, because their server no longer had the events since their last one. */
+  readonly relisted: number;
+  /** Events that a watch did not show, of all watches. */
+  readonly missed: number;
+  /** How many of the watches each server had at the end. */
+  readonly perServer: readonly number[];
+  /** The number of the clients' connections that each endpoint had at the end. */
+  readonly perEndpoint: readonly number[];
+}
+
+/** What the real clients of one side saw. */
+export interface ClientFigures {
+  readonly tallies: readonly Tally[];
+  /** Objects that differ between the informers and the cluster at the end. */
+  readonly informerDifferences: readonly string[];
+  /** The number of objects that the informers followed. */
+  readonly informerObjects: number;
+  /** The number of times that a leader lost its Lease. */
+  readonly leadersLost: number;
+  /** Namespaces that were deleted and are still there. */
+  readonly namespacesLeft: readonly string[];
+  /** Objects in namespaces that no longer exist. */
+  readonly orphans: readonly string[];
+  readonly held: HeldFigures;
+  /** The number of the proxies' own connections to each server; undefined without proxies. */
+  readonly proxyConnections?: readonly number[] | undefined;
+}
+
+/** No server has more than this many times the mean of watches. */
+export const levelBound = 1.3;
+const maxFailures = 5;
+/** kube-apiserver's words when nothing listens on the port of a Pod's kubelet. */
+const kubeletAway = /dial tcp [0-9.]+:10250: connect: connection refused/;
+
+/** Sorts a failure: a kubelet that restarts is not the fault of an endpoint. */
+export function endingOf(message: string): Ending {
+  return kubeletAway.test(message) ? 'kubeletAway' : 'failed';
+}
+
+/** Sums up the attempts of each workload. `since` is the start of the load. */
+export function tally(workloads: readonly string[], attempts: readonly Attempt[], since: number): readonly Tally[] {
+  return workloads.map((workload) => {
+    const mine = attempts.filter((attempt) => attempt.workload === workload && attempt.ending !== 'early');
+    const count = (ending: Ending) => mine.filter((attempt) => attempt.ending === ending).length;
+    const failures = mine
+      .filter(({ ending }) => ending === 'failed')
+      .slice(0, maxFailures)
+      .map(({ startedAt, message = '' }) => `${((startedAt - since) / 1_000).toFixed(0)} s: ${message}`);
+    return {
+      workload,
+      attempts: mine.length,
+      failed: count('failed'),
+      cut: count('cut'),
+      kubeletAway: count('kubeletAway'),
+      failures,
+    };
+  });
+}
+
+/** How many times the mean the largest of these numbers is; 1 if all are 0. */
+export function unevenness(numbers: readonly number[]): number {
+  const sum = numbers.reduce((total, number) => total + number, 0);
+  return sum === 0 ? 1 : (Math.max(...numbers) * numbers.length) / sum;
+}
+
+/** Requirements for clients of the proxies that were not met. */
+export function clientShortcomings(figures: ClientFigures): readonly string[] {
+  const none = (count: number, what: string) => (count === 0 ? [] : [`${count} ${what}`]);
+  const { tallies, informerDifferences, leadersLost, namespacesLeft, orphans, held, proxyConnections } = figures;
+  const uneven = (what: string, numbers: readonly number[]) =>
+    unevenness(numbers) <= levelBound
+      ? []
+      : [`a server had ${unevenness(numbers).toFixed(2)} times the mean of ${what} (${numbers.join(', ')})`];
+  return [
+    ...tallies.flatMap(({ workload, failed }) => none(failed, `failed attempts of: ${workload}`)),
+    ...none(informerDifferences.length, 'objects that informers have wrong'),
+    ...none(leadersLost, 'lost leader elections'),
+    ...none(namespacesLeft.length, 'deleted namespaces that are still there'),
+    ...none(orphans.length, 'objects left in namespaces that are gone'),
+    ...none(held.failed, 'failed requests of long-lived watches'),
+    ...none(held.missed, 'events that long-lived watches missed'),
+    ...uneven('watches', held.perServer),
+    ...uneven('connections', held.perEndpoint),
+    ...uneven('the proxies’ connections', proxyConnections ?? []),
+  ];
+}

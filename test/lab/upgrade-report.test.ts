@@ -1,0 +1,63 @@
+import { expect } from 'chai';
+import { tally } from '../../lab/cluster/client-figures.ts';
+import { judge } from '../../lab/cluster/samples.ts';
+import type { SideRecord, UpgradeRecord } from '../../lab/cluster/upgrade-records.ts';
+import { shortOf, writeUpgradeReport } from '../../lab/cluster/upgrade-report.ts';
+
+const side = (failed: number): SideRecord => ({
+  requests: judge({ samples: [], sights: [], writes: [], steps: [] }, true),
+  clients: {
+    tallies: tally(
+      ['exec'],
+      Array.from({ length: failed }, () => ({
+        workload: 'exec',
+        startedAt: 0,
+        ending: 'failed' as const,
+        message: 'no',
+      })),
+      0,
+    ),
+    informerDifferences: [],
+    informerObjects: 1,
+    leadersLost: 0,
+    namespacesLeft: [],
+    orphans: [],
+    held: {
+      watches: 3,
+      requests: 3,
+      failed: 0,
+      failures: [],
+      relisted: 0,
+      missed: 0,
+      perServer: [2, 1, 0],
+      perEndpoint: [1, 1, 1],
+    },
+  },
+});
+const product: UpgradeRecord = {
+  versions: ['v1', 'v2'],
+  lines: [],
+  steps: [],
+  through: side(0),
+  straight: side(2),
+  operator: { convergedMs: 0, silenceMs: 0 },
+};
+const row = (report: string, start: string) => report.split('\n').find((line) => line.startsWith(`| ${start}`));
+
+describe('The report of an upgrade', () => {
+  it('requires only of the proxies', () => {
+    expect(shortOf(product)).to.deep.equal(['a server had 2.00 times the mean of watches (2, 1, 0)']);
+    const report = writeUpgradeReport(product, undefined);
+    expect(row(report, 'exec')).to.equal('| exec | 0 of 0 failed | 2 of 2 failed | 0 failed |');
+    expect(row(report, '… at each server')).to.contain('| **2, 1, 0 (2.00)** | 2, 1, 0 (2.00) | 1.3 times the mean |');
+    expect(report).to.contain('- Directly to the servers: exec, 0 s: no');
+  });
+
+  it('has a column for the upgrade with the peer proxy once there was one', () => {
+    const upstream: UpgradeRecord = { ...product, through: undefined, straight: side(5), operator: undefined };
+    expect(shortOf(upstream)).to.deep.equal([]);
+    expect(row(writeUpgradeReport(product, upstream), 'exec')).to.equal(
+      '| exec | 0 of 0 failed | 2 of 2 failed | 5 of 5 failed | 0 failed |',
+    );
+  });
+});
