@@ -12,16 +12,46 @@ const flux = 'flux-system';
 const storage = '127.0.0.1:9790';
 const controllers = ['source-controller', 'kustomize-controller', 'helm-controller'] as const;
 
+interface Condition {
+  readonly type: string;
+  readonly status: 'True' | 'False' | 'Unknown';
+  readonly reason: string;
+  readonly message: string;
+}
+
 /** The fields of a Flux object that the tests read. */
 interface FluxObject {
+  readonly metadata: { readonly generation: number };
   readonly status?: {
+    readonly observedGeneration?: number;
     readonly lastHandledReconcileAt?: string;
-    readonly conditions?: readonly { readonly type: string; readonly status: string; readonly message: string }[];
+    readonly lastAttemptedRevision?: string;
+    readonly artifact?: { readonly revision: string };
+    readonly conditions?: readonly Condition[];
   };
 }
 
+const conditionOf = ({ status }: FluxObject, wanted: string) => status?.conditions?.find(({ type }) => type === wanted);
+const readyOf = (object: FluxObject) => conditionOf(object, 'Ready');
+
+/**
+ * True if a reconciliation of the newest spec has ended, and the controller does not start the next one at once, as it
+ * does after some actions of Helm, and after health checks that a newer request cancels.
+ */
+function isSettled(object: FluxObject): boolean {
+  const ready = readyOf(object);
+  const reconciling = conditionOf(object, 'Reconciling');
+  if (ready?.status === 'True')
+    return reconciling === undefined && object.status?.observedGeneration === object.metadata.generation;
+  return (
+    ready?.status === 'False' &&
+    ready.reason !== 'HealthCheckCanceled' &&
+    (reconciling === undefined || reconciling.reason === 'ProgressingWithRetry')
+  );
+}
+
 describe('Flux with its own controllers', function () {
-  this.timeout(300_000);
+  this.timeout(600_000);
   let lab: DeployPlane;
   let gitops: GitOps;
 
@@ -80,45 +110,57 @@ describe('Flux with its own controllers', function () {
 
   const get = async (kind: string, name: string): Promise<FluxObject> =>
     JSON.parse(await lab.must(['get', kind, name, '-n', flux, '-o', 'json']));
-  const readyOf = (object: FluxObject) => object.status?.conditions?.find(({ type }) => type === 'Ready');
 
-  /** Waits until Flux's Ready condition has this status. Resolves to its message. */
-  async function waitForReady(kind: string, name: string, status: 'True' | 'False'): Promise<string> {
+  /** Waits until a Flux object is so. Resolves to it. */
+  function waitFor(kind: string, name: string, what: string, isSo: (object: FluxObject) => boolean) {
     let last: FluxObject | undefined;
     return waitUntil(
-      `${kind} ${name} to have Ready ${status}`,
+      `${kind} ${name} to be ${what}`,
       async () => {
         last = await get(kind, name);
-        const ready = readyOf(last);
-        return ready?.status === status ? ready.message : undefined;
-      },
-      { boundMs: 200_000, everyMs: 1_000, seen: () => JSON.stringify(last?.status) },
-    );
-  }
-
-  /** The same as `flux reconcile`. Resolves once the controller has handled it. */
-  async function reconcile(kind: string, name: string): Promise<FluxObject> {
-    const token = String(Date.now());
-    const note = `reconcile.fluxcd.io/requestedAt=${token}`;
-    await lab.must(['annotate', '--overwrite', '--field-manager=flux-client-side-apply', kind, name, '-n', flux, note]);
-    let last: FluxObject | undefined;
-    return waitUntil(
-      `${kind} ${name} to be reconciled`,
-      async () => {
-        last = await get(kind, name);
-        return last.status?.lastHandledReconcileAt === token && readyOf(last)?.status !== 'Unknown' ? last : undefined;
+        return isSo(last) ? last : undefined;
       },
       { boundMs: 200_000, everyMs: 500, seen: () => JSON.stringify(last?.status) },
     );
   }
 
-  /** Commits the folder and lets Flux apply it. Resolves to Flux's message. */
+  const waitForReady = (kind: string, name: string) =>
+    waitFor(kind, name, 'Ready', (object) => isSettled(object) && readyOf(object)?.status === 'True');
+
+  /**
+   * The same as `flux reconcile`. Resolves to the object once the controller has handled it. A reconciliation under way
+   * would take the request for its own, so this waits for its end first.
+   */
+  async function reconcile(kind: string, name: string): Promise<FluxObject> {
+    await waitFor(kind, name, 'settled', isSettled);
+    const token = String(Date.now());
+    const note = `reconcile.fluxcd.io/requestedAt=${token}`;
+    await lab.must(['annotate', '--overwrite', '--field-manager=flux-client-side-apply', kind, name, '-n', flux, note]);
+    return waitFor(
+      kind,
+      name,
+      'reconciled',
+      (object) => object.status?.lastHandledReconcileAt === token && isSettled(object),
+    );
+  }
+
+  /** Commits the folder and lets Flux apply it. Resolves to the Kustomization once Flux has applied this commit. */
   async function roll(message: string): Promise<FluxObject> {
     const commit = gitops.git.commit(message);
     await reconcile('gitrepository', 'platform');
-    const applied = await reconcile('kustomization', 'peerdiscovery');
-    expect(JSON.stringify(applied.status)).to.contain(commit);
-    return applied;
+    await waitFor(
+      'gitrepository',
+      'platform',
+      `at ${commit}`,
+      ({ status }) => status?.artifact?.revision.endsWith(commit) === true,
+    );
+    // The new artifact starts the reconciliation. A request of ours would cancel it.
+    return waitFor(
+      'kustomization',
+      'peerdiscovery',
+      `settled at ${commit}`,
+      (object) => object.status?.lastAttemptedRevision?.endsWith(commit) === true && isSettled(object),
+    );
   }
 
   const address = /https:.*\/peerdiscovery\.git/;
@@ -126,22 +168,28 @@ describe('Flux with its own controllers', function () {
   describe('the example of a Kustomization', () => {
     it('is installed until Ready', async () => {
       await gitops.applyExample('flux-kustomization.yaml', address);
-      await waitForReady('kustomization', 'peerdiscovery', 'True');
+      await waitForReady('kustomization', 'peerdiscovery');
       await lab.must(['wait', '--for=condition=Ready', 'peerdiscovery/cluster', '--timeout=1s']);
       const images = await lab.must(['get', 'deployments', '-n', system, '-o', 'jsonpath={..image}']);
       expect(images).to.equal('registry.example.com/peerdiscovery:0.1.0 registry.example.com/peerdiscovery:0.1.0');
     });
 
     it('holds back objects of a new API while servers differ', async () => {
-      await waitForReady('kustomization', 'peerdiscovery-converged', 'False');
+      await waitFor(
+        'kustomization',
+        'peerdiscovery-converged',
+        'held back by its health check',
+        (object) => readyOf(object)?.status === 'False' && readyOf(object)?.reason === 'HealthCheckFailed',
+      );
       const { message } = readyOf(await get('kustomization', 'needs-new-api')) ?? {};
       expect(message).to.contain('peerdiscovery-converged');
       expect((await lab.kubectl(['get', 'configmap', 'needs-new-api', '-n', 'default'])).code).not.to.equal(0);
     });
 
     it('shares no field with this project: no client writes an object during several syncs', () =>
-      gitops.expectNoWrites('kustomize.toolkit.fluxcd.io/name=peerdiscovery', () =>
-        reconcile('kustomization', 'peerdiscovery'),
+      gitops.expectNoWrites(
+        ({ metadata }) => metadata.labels?.['kustomize.toolkit.fluxcd.io/name'] === 'peerdiscovery',
+        () => reconcile('kustomization', 'peerdiscovery'),
       ));
 
     it('notices drift and reverts it', async () => {
@@ -166,7 +214,7 @@ describe('Flux with its own controllers', function () {
 
     it('ships objects of a new API once every server serves the same', async () => {
       await lab.plane.server('new-1').stop();
-      await waitForReady('kustomization', 'needs-new-api', 'True');
+      await waitForReady('kustomization', 'needs-new-api');
       await lab.must(['get', 'configmap', 'needs-new-api', '-n', 'default']);
       await lab.plane.server('new-1').start();
     });
@@ -193,14 +241,15 @@ describe('Flux with its own controllers', function () {
   describe('the example of a HelmRelease', () => {
     it('is installed until Ready', async () => {
       await gitops.applyExample('flux-helm-release.yaml', address);
-      await waitForReady('helmrelease', 'peerdiscovery', 'True');
+      await waitForReady('helmrelease', 'peerdiscovery');
       await lab.must(['wait', '--for=condition=Ready', 'peerdiscovery/cluster', '--timeout=1s']);
       expect(await gitops.isPutBack()).to.equal(true);
     });
 
     it('shares no field with this project: no client writes an object during several syncs', () =>
-      gitops.expectNoWrites('helm.toolkit.fluxcd.io/name=peerdiscovery', () =>
-        reconcile('helmrelease', 'peerdiscovery'),
+      gitops.expectNoWrites(
+        ({ metadata }) => metadata.labels?.['helm.toolkit.fluxcd.io/name'] === 'peerdiscovery',
+        () => reconcile('helmrelease', 'peerdiscovery'),
       ));
 
     it('notices drift and reverts it', async () => {
@@ -214,7 +263,7 @@ describe('Flux with its own controllers', function () {
       const spec = { values: { proxy: { replicas: 3 } } };
       const patch = ['patch', 'helmrelease', 'peerdiscovery', '-n', flux, '--type=merge'];
       await lab.must([...patch, '-p', JSON.stringify({ spec })]);
-      expect(readyOf(await reconcile('helmrelease', 'peerdiscovery'))?.status).to.equal('True');
+      await waitForReady('helmrelease', 'peerdiscovery');
       expect(await gitops.proxies('.status.readyReplicas')).to.equal('3');
     });
 

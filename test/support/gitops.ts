@@ -16,12 +16,14 @@ interface Writer {
 }
 
 /** An object that a GitOps tool has applied. */
-interface Applied {
+export interface Applied {
   readonly kind: string;
   readonly metadata: {
     readonly name: string;
     readonly namespace?: string;
     readonly generation?: number;
+    readonly labels?: Readonly<Record<string, string>>;
+    readonly annotations?: Readonly<Record<string, string>>;
     readonly managedFields: readonly Writer[];
   };
 }
@@ -43,8 +45,8 @@ export interface GitOps {
   drift(): Promise<void>;
   /** True if nothing of `drift` is left. */
   isPutBack(): Promise<boolean>;
-  /** Fails if any client changes more than the status of an object with the label during four syncs of the tool. */
-  expectNoWrites(label: string, look: () => Promise<unknown>): Promise<void>;
+  /** Fails if any client changes more than the status of one of the tool's objects during four syncs of the tool. */
+  expectNoWrites(isOfTool: (object: Applied) => boolean, look: () => Promise<unknown>): Promise<void>;
 }
 
 /** Serves the project in its present state. */
@@ -83,16 +85,16 @@ export async function startGitOps(lab: DeployPlane, address: string): Promise<Gi
       const service = await lab.kubectl(['get', 'service', 'peerdiscovery-proxy', '-n', system]);
       return service.code === 0 && (await proxies('.spec.replicas')) === '2' && (await mode()) === 'Route';
     },
-    async expectNoWrites(label, look) {
-      const objects = await labelled(lab, label);
+    async expectNoWrites(isOfTool, look) {
+      const objects = await applied(lab, isOfTool);
       expect(objects.length).to.be.greaterThan(15);
       for (const object of objects) {
         const ours = writersOf(object).filter(({ manager }) => manager.startsWith('peerdiscovery'));
         expect(ours, nameOf(object)).to.deep.equal([]);
       }
-      const before = await settled(lab, label);
+      const before = await settled(lab, isOfTool);
       for (let looks = 0; looks < 4; looks++) await look();
-      expect(writesOf(await labelled(lab, label))).to.deep.equal(before);
+      expect(writesOf(await applied(lab, isOfTool))).to.deep.equal(before);
     },
   };
 }
@@ -102,9 +104,9 @@ const kinds = [
   ...['roles', 'rolebindings', 'poddisruptionbudgets', 'networkpolicies', 'peerdiscoveries', 'crds'],
 ].join(',');
 
-async function labelled(lab: DeployPlane, label: string): Promise<readonly Applied[]> {
-  const found = await lab.must(['get', kinds, '-A', '-l', label, '-o', 'json', '--show-managed-fields']);
-  return (JSON.parse(found) as { items: Applied[] }).items;
+async function applied(lab: DeployPlane, isOfTool: (object: Applied) => boolean): Promise<readonly Applied[]> {
+  const found = await lab.must(['get', kinds, '-A', '-o', 'json', '--show-managed-fields']);
+  return (JSON.parse(found) as { items: Applied[] }).items.filter(isOfTool);
 }
 
 const nameOf = ({ kind, metadata }: Applied) => `${kind} ${metadata.namespace ?? ''}/${metadata.name}`;
@@ -120,12 +122,12 @@ const writesOf = (objects: readonly Applied[]): Readonly<Record<string, unknown>
   );
 
 /** Resolves to the objects' writes after five seconds without a new one. */
-function settled(lab: DeployPlane, label: string): Promise<Readonly<Record<string, unknown>>> {
+function settled(lab: DeployPlane, isOfTool: (object: Applied) => boolean): Promise<Readonly<Record<string, unknown>>> {
   let last = '';
   return waitUntil(
     'nobody to write',
     async () => {
-      const writes = writesOf(await labelled(lab, label));
+      const writes = writesOf(await applied(lab, isOfTool));
       const same = JSON.stringify(writes) === last;
       last = JSON.stringify(writes);
       return same ? writes : undefined;
