@@ -24,7 +24,7 @@ const stopped = abortOnSignals();
 // A reader that has seen enough, such as `head`, ends the command.
 stdout.on('error', () => process.exit(0));
 
-const context: PluginContext = {
+const context: Readonly<PluginContext> = {
   connect({ kubeconfig, context: contextName }) {
     const own = join(environment.home ?? homedir(), '.kube', 'config');
     const { kubeconfigFiles } = environment;

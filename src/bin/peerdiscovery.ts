@@ -5,7 +5,7 @@ import { didYouMean } from '../domain/closest-name.ts';
 import { readEnvironment } from '../flags/environment.ts';
 import { version } from './version.ts';
 
-const commands = ['operator', 'proxy', 'merge', 'version', 'help'];
+const commands = ['operator', 'proxy', 'merge', 'version', 'help'] as const;
 
 const usage = `peerdiscovery makes a control plane of mixed kube-apiserver versions answer as one.
 

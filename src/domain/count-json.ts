@@ -12,7 +12,7 @@ export interface JsonBounds {
  * Limits for a server's discovery or OpenAPI: ten times the largest accepted discovery document, which has 100,000
  * groups, versions, resources and subresources.
  */
-const documentBounds: JsonBounds = { maxContainers: 1_000_000, maxCommas: 3_000_000, maxNames: 200_000 };
+const documentBounds: Readonly<JsonBounds> = { maxContainers: 1_000_000, maxCommas: 3_000_000, maxNames: 200_000 };
 
 /**
  * Says why a JSON text in UTF-8 exceeds the limits; undefined if it may be read.

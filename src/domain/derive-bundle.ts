@@ -32,7 +32,7 @@ export interface FieldSources {
   readonly remembered?: RememberedVerdicts | undefined;
 }
 
-const noSchemas: FieldSources = { knowledge: { revision: 0, find: () => undefined } };
+const noSchemas: Readonly<FieldSources> = { knowledge: { revision: 0, find: () => undefined } };
 
 /** Everything that a pass concludes, without a revision. */
 export interface UnifiedView {

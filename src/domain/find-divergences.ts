@@ -148,7 +148,7 @@ function ofSubresource(
 
 type Fields<Entry> = readonly (readonly [Difference['field'], (entry: Entry) => string])[];
 
-const resourceFields: Fields<ResourceDiscovery> = [
+const resourceFields: Readonly<Fields<ResourceDiscovery>> = [
   ['scope', ({ scope }) => scope],
   ['kind', ({ responseKind }) => showKind(responseKind)],
   ['singularName', ({ singularResource }) => singularResource],
@@ -157,7 +157,7 @@ const resourceFields: Fields<ResourceDiscovery> = [
   ['categories', ({ categories }) => showList(categories)],
 ];
 
-const subresourceFields: Fields<SubresourceDiscovery> = [
+const subresourceFields: Readonly<Fields<SubresourceDiscovery>> = [
   ['kind', ({ responseKind }) => showKind(responseKind)],
   ['verbs', ({ verbs }) => showList(verbs)],
   ['acceptedTypes', ({ acceptedTypes }) => showList(acceptedTypes?.map(showKind))],

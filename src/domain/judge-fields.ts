@@ -346,7 +346,7 @@ function compareClasses(judging: Judging, left: Class, right: Class): FieldCompa
   };
 }
 
-const none: FieldList = { paths: [], count: 0 };
+const none: Readonly<FieldList> = { paths: [], count: 0 };
 
 function compareOnce({ before, compared }: Judging, left: KnownKind, right: KnownKind): FieldComparison {
   const key = `${left.digest} ${right.digest}`;

@@ -94,7 +94,7 @@ function readSubresource(value: unknown, path: string, budget: Budget): Subresou
   };
 }
 
-const emptyKind: GroupVersionKind = { group: '', version: '', kind: '' };
+const emptyKind: Readonly<GroupVersionKind> = { group: '', version: '', kind: '' };
 
 function readKind(value: unknown, path: string): GroupVersionKind | undefined {
   if (value === undefined || value === null) return undefined;

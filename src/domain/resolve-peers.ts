@@ -70,7 +70,7 @@ export interface Resolution {
 
 type CheckAddress = (address: string) => { readonly ok: true } | { readonly ok: false; readonly reason: string };
 
-const noEvidence: AddressEvidence = { holders: new Map(), answers: new Map(), abandoned: new Map() };
+const noEvidence: Readonly<AddressEvidence> = { holders: new Map(), answers: new Map(), abandoned: new Map() };
 
 /**
  * Gives each Lease the address with the best evidence, and each address without a Lease a peer of its own.

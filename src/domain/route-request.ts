@@ -61,10 +61,10 @@ export type RouteDecision =
  */
 export type FieldRoute = 'writer' | 'standIn' | 'lossy';
 
-const trust: NotFoundRule = { kind: 'trust' };
-const listed: NotFoundRule = { kind: 'listed' };
-const homeTrusted: RouteDecision = { kind: 'home', notFound: trust, instead: 'any' };
-const homeNoTable: RouteDecision = {
+const trust: Readonly<NotFoundRule> = { kind: 'trust' };
+const listed: Readonly<NotFoundRule> = { kind: 'listed' };
+const homeTrusted: Readonly<RouteDecision> = { kind: 'home', notFound: trust, instead: 'any' };
+const homeNoTable: Readonly<RouteDecision> = {
   kind: 'home',
   notFound: {
     kind: 'doubt',

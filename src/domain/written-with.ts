@@ -4,9 +4,9 @@ export interface WrittenKind {
   readonly resource: string;
 }
 
-const pods: WrittenKind = { group: '', resource: 'pods' };
-const coreEvents: WrittenKind = { group: '', resource: 'events' };
-const groupEvents: WrittenKind = { group: 'events.k8s.io', resource: 'events' };
+const pods: Readonly<WrittenKind> = { group: '', resource: 'pods' };
+const coreEvents: Readonly<WrittenKind> = { group: '', resource: 'events' };
+const groupEvents: Readonly<WrittenKind> = { group: 'events.k8s.io', resource: 'events' };
 
 /**
  * Stored objects that a server writes in addition to the one in the path, by `group/resource[/subresource]`.

@@ -77,7 +77,7 @@ export function commandFirst(args: readonly string[]): readonly string[] {
 }
 
 /** HTTP methods with a meaning in kube-apiserver. */
-const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'CONNECT'];
+const methods: readonly string[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'CONNECT'];
 
 /** Reads the flags of one command. It reports all problems at once, each with its cure. */
 export function parsePluginFlags(

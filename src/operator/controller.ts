@@ -67,7 +67,7 @@ const tickMs = 1_000;
 /** The number of addresses probed at once at which no server has been verified yet. */
 const maxStrangers = 32;
 const maxRetryMs = 10_000;
-const emptyInbox: Inbox = { notified: false, questions: [] };
+const emptyInbox: Readonly<Inbox> = { notified: false, questions: [] };
 
 /**
  * Starts the loop, with one pass per change and one each second. A pass is four verbs over one state: gather what is

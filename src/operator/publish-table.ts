@@ -33,7 +33,7 @@ export interface Publication {
 }
 
 /** Nothing is known yet. */
-export const unreadPublication: Publication = { overtaken: false, confirmedAt: 0 };
+export const unreadPublication: Readonly<Publication> = { overtaken: false, confirmedAt: 0 };
 
 /** The dependencies of publishing. */
 export interface PublisherContext {

@@ -19,7 +19,7 @@ export interface CountMemory {
 }
 
 /** An empty memory. */
-export const nothingCounted: CountMemory = { believed: [] };
+export const nothingCounted: Readonly<CountMemory> = { believed: [] };
 
 const maxRemembered = 16;
 

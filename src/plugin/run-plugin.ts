@@ -29,7 +29,7 @@ interface Command {
   run(flags: PluginFlags, connect: () => Cluster, context: PluginContext): Promise<number>;
 }
 
-const none = { min: 0, max: 0, what: 'no argument' };
+const none = { min: 0, max: 0, what: 'no argument' } as const;
 const withOutput: readonly FlagName[] = [...clusterFlagNames, 'output'];
 
 const commands: Readonly<Record<string, Command>> = {
@@ -171,7 +171,7 @@ const commands: Readonly<Record<string, Command>> = {
   },
 };
 
-const offline: Commands = {
+const offline: Readonly<Commands> = {
   merge: {
     shape: { flags: [], outputs: ['table'], arguments: { min: 0, max: 99, what: '' } },
     summary: 'Merge saved discovery documents as kube-apiserver does',

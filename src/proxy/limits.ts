@@ -31,7 +31,7 @@ export interface MemoryLimits {
 export type ProxyLimits = FrontLimits & RequestLimits & MemoryLimits;
 
 /** The defaults of the flags. */
-export const defaultLimits: ProxyLimits = {
+export const defaultLimits: Readonly<ProxyLimits> = {
   maxConnections: 10_000,
   // Like kube-apiserver: a gateway names each group of a user in a field of its own.
   maxHeaderBytes: 1024 * 1024,

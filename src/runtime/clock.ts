@@ -14,7 +14,7 @@ export function dateOf(clock: Clock, at: number): number {
 }
 
 /** The machine's clock. */
-export const systemClock: Clock = {
+export const systemClock: Readonly<Clock> = {
   now: () => performance.timeOrigin + performance.now(),
   date: () => Date.now(),
   sleep: (ms, signal) =>

@@ -11,7 +11,7 @@ export interface Log {
 }
 
 /** A log that drops everything. */
-export const silentLog: Log = {
+export const silentLog: Readonly<Log> = {
   debug() {},
   info() {},
   warn() {},

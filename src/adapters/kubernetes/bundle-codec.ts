@@ -23,7 +23,7 @@ const maxPackedBytes = 16 * 1024 * 1024;
  * Limits of a bundle's content. The same 50,000 resources take half a million objects and lists. Member names are those
  * of the format, and of subresources.
  */
-const bundleBounds: JsonBounds = { maxContainers: 1_000_000, maxCommas: 3_000_000, maxNames: 20_000 };
+const bundleBounds: Readonly<JsonBounds> = { maxContainers: 1_000_000, maxCommas: 3_000_000, maxNames: 20_000 };
 
 /** One piece of a compressed bundle. */
 export interface BundleShard {

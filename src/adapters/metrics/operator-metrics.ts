@@ -38,7 +38,7 @@ export interface Metrics {
 }
 
 /** Like controller-runtime's, but fewer. */
-const reconcileBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+const reconcileBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60] as const;
 
 /**
  * Creates metrics with the ecosystem's names, in a registry of their own.
@@ -68,7 +68,7 @@ export function createMetrics(): Metrics {
     name: 'controller_runtime_reconcile_time_seconds',
     help: 'Duration of a reconcile',
     labelNames: ['controller'],
-    buckets: reconcileBuckets,
+    buckets: [...reconcileBuckets],
     registers,
   });
   const leader = gauge('leader_election_master_status', '1 if this process leads', ['name']);

@@ -151,4 +151,4 @@ function refuse(handler: AnswerHandler, message: string): Call {
   return noCall;
 }
 
-const noCall: Call = { pause() {}, resume() {}, abort() {} };
+const noCall: Readonly<Call> = { pause() {}, resume() {}, abort() {} };

@@ -81,7 +81,7 @@ const limits = {
   maxStreamsPerConnection: 1,
   readHeaderTimeoutMs: 5_000,
   idleTimeoutMs: 90_000,
-};
+} as const;
 
 /**
  * Serves health and metrics like kube-apiserver's endpoints, until `signal` aborts or `close` is called.

@@ -6,7 +6,7 @@ export interface HttpRefusal {
 }
 
 /** The refusal of a head for which there is no room. */
-export const noHeadRoom: HttpRefusal = {
+export const noHeadRoom: Readonly<HttpRefusal> = {
   status: 429,
   message: 'this proxy has too many long request heads at once, please try again later',
   retryAfterSeconds: 1,

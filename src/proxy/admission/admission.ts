@@ -38,9 +38,6 @@ function userOf(exchange: Exchange): string {
 /** How long a refusal, or an answer to an unauthenticated client, may stay unread. */
 const unreadMs = 10_000;
 
-/** All clients without a credential count as one user, so together they get one user's places. */
-const nobody: UserLoad = { user: '', short: 0, long: 0 };
-
 /**
  * Answers 429 with `Retry-After` beyond the limits, and 504 (408 while the body is late) to requests that take too
  * long. One user gets half of each limit.
@@ -78,6 +75,8 @@ export function createAdmission({
   const places = { known: { short: 0, long: 0 }, unknown: { short: 0, long: 0 } };
   const tokens = new AcceptedTokens(() => clock.now());
   const users = new Map<string, UserLoad>();
+  /** The load of requests that are never admitted. It stays 0, because they take no place. */
+  const nobody: UserLoad = { user: '', short: 0, long: 0 };
   const placesOf = ({ isKnown }: RunningRequest) => (isKnown ? places.known : places.unknown);
   const leave = (request: RunningRequest) => {
     request.list?.remove(request);

@@ -6,8 +6,8 @@ export type DiscoveryPath =
   /** `group` is empty for the core group. */
   | { readonly kind: 'groupVersion'; readonly group: string; readonly version: string };
 
-const core: DiscoveryPath = { kind: 'core' };
-const groups: DiscoveryPath = { kind: 'groups' };
+const core: Readonly<DiscoveryPath> = { kind: 'core' };
+const groups: Readonly<DiscoveryPath> = { kind: 'groups' };
 
 /** The path of a request target, still encoded. */
 export function pathOf(target: string): string {

@@ -26,7 +26,7 @@ export interface Claim {
 /** Finds the user of a request. */
 export type Authenticate = (claim: Claim) => Authentication;
 
-const impersonationNames: RequestHeaderNames = {
+const impersonationNames: Readonly<RequestHeaderNames> = {
   user: ['Impersonate-User'],
   uid: ['Impersonate-Uid'],
   group: ['Impersonate-Group'],

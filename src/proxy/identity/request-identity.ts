@@ -17,7 +17,7 @@ export interface RequestIdentity {
 }
 
 /** The client's own headers speak for it, with or without a token. */
-export const passThrough: RequestIdentity = {
+export const passThrough: Readonly<RequestIdentity> = {
   who: '',
   connectAs: 'anonymous',
   stamp: [],
