@@ -6,7 +6,7 @@ import type { TableIndex, WriteRule } from './table-index.ts';
 export interface RouteView {
   /** Index of the home server in the table; undefined if the table does not list it or there is none. */
   readonly home: number | undefined;
-  /** True if the table calls the peer ready and this proxy has seen no fault of it. */
+  /** True if the table calls the peer Ready or Stale and this proxy has seen no fault of it. */
   usable(peer: number): boolean;
   /** True if a peer that is not usable is worth a try before a 503. */
   lastResort(peer: number): boolean;
@@ -45,12 +45,7 @@ export type RouteDecision =
       readonly fields?: FieldRoute;
     }
   | { readonly kind: 'discovery' }
-  | {
-      readonly kind: 'unavailable';
-      readonly reason: string;
-      readonly message: string;
-      readonly retryAfterSeconds: number;
-    };
+  | { readonly kind: 'unavailable'; readonly message: string };
 
 /**
  * The route of a request that must lose no field.
@@ -247,7 +242,7 @@ function sayStates({ table }: TableIndex, peers: PeerSet): string {
 }
 
 function unavailable(message: string): RouteDecision {
-  return { kind: 'unavailable', reason: 'ServiceUnavailable', message, retryAfterSeconds: 1 };
+  return { kind: 'unavailable', message };
 }
 
 /** A home that the table does not list (for example a loopback address) is one of its peers under another name. */

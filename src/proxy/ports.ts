@@ -59,7 +59,7 @@ export type ConnectAs = 'anonymous' | 'frontProxy';
 
 /** A request to a kube-apiserver. */
 export interface PeerRequest extends HttpRequest {
-  /** Watches and the like: connections of their own, no timeouts. */
+  /** Watches and the like: they share no connection with short requests, and have no timeouts. */
   readonly longRunning: boolean;
   /**
    * True if it may share a connection with other users' requests, because a server has accepted its credential before.
@@ -75,7 +75,7 @@ export interface PeerRequest extends HttpRequest {
  * A peer's readiness.
  *
  * - `ready`: it accepts connections, is verified, and says that it is ready.
- * - `refused`: it works, but refuses this proxy's probe, as a server does that has just started.
+ * - `refused`: it works, but refuses this proxy's probe. Until a server has read its RBAC rules, it refuses everybody.
  * - `away`: it says that it is not ready, or refuses connections. It may still finish its running requests.
  * - `hung`: it does not answer in time, or says that its etcd does not answer.
  */

@@ -3,7 +3,7 @@ import { headerValue, type RawHeaders } from '../../http/fields.ts';
 import { type LastMade, madeBefore, maxRememberedBytes } from '../../http/last-made.ts';
 
 /** A WebSocket client may bring its token as a protocol. Source: `websocket` of k8s.io/apiserver/pkg/authentication. */
-const socketTokenPrefix = 'base64url.bearer.authorization.k8s.io.';
+export const socketTokenPrefix = 'base64url.bearer.authorization.k8s.io.';
 
 /** A token, and its digest once it has been requested. */
 interface KnownToken {

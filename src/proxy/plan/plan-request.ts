@@ -18,11 +18,11 @@ export interface PlanFacts {
   readonly info: RequestInfo;
   readonly snapshot: FleetSnapshot;
   readonly home: FleetPeer | undefined;
-  /** Another proxy has routed it here, so it is about this server alone. */
+  /** True if another proxy has routed it here, so that it is about this server alone. */
   readonly alreadyRouted: boolean;
-  /** The document about all servers that it asks for. */
+  /** True if it asks for a document about all servers. */
   readonly isDiscovery: boolean;
-  /** It asks for a document about all servers, but there is no table. */
+  /** True if it asks for a document about all servers, but there is no table. */
   readonly needsTable: boolean;
   /** The resources that this client connection has read, each with the address of its server. */
   readonly sticky: ReadonlyMap<string, string>;
@@ -58,9 +58,10 @@ export type RequestPlan =
   | { readonly kind: 'refuse'; readonly status: StatusError; readonly why: UnavailableReason };
 
 /**
- * Decides what to do with a request, from known facts only: it asks no server, and changes nothing.
+ * Decides what to do with a request, from known facts only: it asks no server.
  *
- * `nextTurn` increments a counter, so that equal servers are chosen in turn.
+ * `nextTurn` increments a counter, so that equal servers are chosen in turn. That is its only effect. `others()` of the
+ * plan reads the servers again when it is called.
  */
 export function planRequest(facts: PlanFacts, fleet: PlanView, nextTurn: () => number): RequestPlan {
   const { info, snapshot, home, alreadyRouted } = facts;
@@ -74,8 +75,7 @@ export function planRequest(facts: PlanFacts, fleet: PlanView, nextTurn: () => n
     tableTooOld: fleet.tableTooOld(),
   };
   const decision = routeRequest(snapshot.index, info, view, { discovery: facts.isDiscovery });
-  if (decision.kind === 'unavailable')
-    return refuse(decision.message, 'no_capable_server', decision.retryAfterSeconds, decision.reason);
+  if (decision.kind === 'unavailable') return refuse(decision.message, 'no_capable_server');
   if (alreadyRouted && decision.kind === 'peer') return refuse(routedAlready, 'doubt');
   if (home === undefined && decision.kind !== 'peer')
     return refuse(noHome(snapshot), snapshot.bundle === undefined ? 'no_table' : 'no_ready_server');
@@ -113,13 +113,8 @@ export function planPass(peers: readonly FleetPeer[], home: FleetPeer | undefine
   };
 }
 
-function refuse(
-  message: string,
-  why: UnavailableReason,
-  retryAfterSeconds = 1,
-  reason?: Parameters<typeof buildStatus>[3],
-): RequestPlan {
-  return { kind: 'refuse', status: buildStatus(503, message, retryAfterSeconds, reason), why };
+function refuse(message: string, why: UnavailableReason): RequestPlan {
+  return { kind: 'refuse', status: buildStatus(503, message, 1), why };
 }
 
 /** The stand-ins for home. */

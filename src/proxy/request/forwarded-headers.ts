@@ -1,6 +1,7 @@
 import { WrittenFields } from '../../http/client/written-fields.ts';
 import { headerList, isNamed, isSameHeaders, isWorthKeeping, type RawHeaders } from '../../http/fields.ts';
 import { type LastMade, madeBefore } from '../../http/last-made.ts';
+import { socketTokenPrefix } from '../identity/bearer-token.ts';
 import type { RequestIdentity } from '../identity/request-identity.ts';
 
 /** The facts that are needed besides the header fields. */
@@ -148,7 +149,7 @@ function withoutTokens(protocols: string): string {
   return protocols
     .split(',')
     .map((protocol) => protocol.trim())
-    .filter((protocol) => !protocol.startsWith('base64url.bearer.authorization.k8s.io.'))
+    .filter((protocol) => !protocol.startsWith(socketTokenPrefix))
     .join(', ');
 }
 

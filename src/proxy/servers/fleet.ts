@@ -34,7 +34,7 @@ export interface Fleet {
   tableTooOld(): boolean;
   /** Undefined without a table. */
   tableAgeSeconds(): number | undefined;
-  /** True if the table calls the peer ready and this proxy has seen no fault. */
+  /** True if the table calls the peer Ready or Stale and this proxy has seen no fault. */
   usable(peer: FleetPeer | undefined): peer is FleetPeer;
   /**
    * True for a peer that is not usable but worth a try before 503: it failed just now, or the table is too old to rule

@@ -138,7 +138,13 @@ describe('planRequest', () => {
   it('sends nothing to a server that is not usable, except as a last resort', () => {
     const usable = (peer: FleetPeer | undefined): peer is FleetPeer => peer === a;
     const none: PlanView = { ...all, usable, lastResort: (peer): peer is FleetPeer => peer === undefined };
-    expect(plan(things, {}, 0, none)).to.include({ kind: 'refuse', why: 'no_capable_server' });
+    const refusal = plan(things, {}, 0, none);
+    expect(refusal).to.include({ kind: 'refuse', why: 'no_capable_server' });
+    expect(refusal).to.have.nested.include({
+      'status.code': 503,
+      'status.reason': 'ServiceUnavailable',
+      'status.details.retryAfterSeconds': 1,
+    });
     const last: PlanView = { ...none, lastResort: (peer): peer is FleetPeer => peer === c };
     expect(order(plan(things, {}, 0, last))).to.deep.equal(['c']);
     expect(order(plan('/version', {}, 0, last))).to.deep.equal(['a']);
