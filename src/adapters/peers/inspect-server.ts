@@ -1,7 +1,9 @@
 import { X509Certificate } from 'node:crypto';
 import { request } from 'node:https';
+import { isIP } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { type HostPort, parseAddress } from '../../domain/address.ts';
+import { checkServerName } from '../../http/client/open-verified.ts';
 import type { ServerInspection } from '../../plugin/ports.ts';
 import { type AnchorOptions, anchorSets, tryEach } from '../../runtime/trust-anchors.ts';
 import { withoutNodeAdvice } from '../../runtime/without-node-advice.ts';
@@ -43,11 +45,11 @@ function inspectWith(
     const asking = request({
       host: target.host,
       port: target.port,
-      servername: serverName,
+      ...(isIP(serverName) === 0 && { servername: serverName }),
       path: '/livez',
       agent: false,
       timeout: timeoutMs,
-      checkServerIdentity: (_host, { raw }) => checkName(serverName, new X509Certificate(raw)),
+      checkServerIdentity: (_host, { raw }) => checkServerName(serverName, raw),
       ...anchors,
     });
     asking.once('response', (response) => {
@@ -70,10 +72,4 @@ function inspectWith(
     });
     asking.end();
   });
-}
-
-/** Only a DNS SAN counts, as for every connection to a peer. */
-function checkName(serverName: string, certificate: X509Certificate): Error | undefined {
-  if (certificate.checkHost(serverName, { subject: 'never', wildcards: false }) !== undefined) return undefined;
-  return new Error(`the certificate is not for ${serverName} (names: ${certificate.subjectAltName ?? 'none'})`);
 }

@@ -98,7 +98,7 @@ function open(secureContext: SecureContext, options: VerifiedOptions): Promise<T
       rejectUnauthorized: true,
       ALPNProtocols: protocol === 'h2' ? ['h2', 'http/1.1'] : ['http/1.1'],
       ...(isIP(serverName) === 0 && { servername: serverName }),
-      checkServerIdentity: (_host, certificate) => checkName(serverName, certificate.raw),
+      checkServerIdentity: (_host, certificate) => checkServerName(serverName, certificate.raw),
       ...(session !== undefined && { session }),
     });
     socket.setNoDelay(true);
@@ -135,8 +135,11 @@ function open(secureContext: SecureContext, options: VerifiedOptions): Promise<T
   });
 }
 
-/** Only a SAN counts; Node alone would fall back to the subject's common name. */
-function checkName(serverName: string, rawCertificate: Buffer | undefined): Error | undefined {
+/**
+ * Undefined if the certificate, in DER, is for this DNS name or IP address. Only a SAN counts; Node alone would fall
+ * back to the subject's common name.
+ */
+export function checkServerName(serverName: string, rawCertificate: Buffer | undefined): Error | undefined {
   if (rawCertificate === undefined) return new Error('no certificate');
   const certificate = new X509Certificate(rawCertificate);
   const found =
