@@ -1,8 +1,10 @@
+import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
 
 const rulesFile = fileURLToPath(new URL('../config/monitoring/prometheus-rule.yaml', import.meta.url));
+const casesFile = fileURLToPath(new URL('../test/e2e/alert-rules.promtool.yaml', import.meta.url));
 const guideFile = fileURLToPath(new URL('../docs/guides/monitoring.md', import.meta.url));
 const begin = '<!-- Generated from config/monitoring/prometheus-rule.yaml by `make generate`; do not edit. -->\n';
 const end = '<!-- Until here. -->\n';
@@ -22,9 +24,12 @@ function writeTable(rows: readonly (readonly string[])[]): string {
   return [head, rule, ...rows.slice(1)].map((cells) => `${line(cells)}\n`).join('');
 }
 
-function writeAlerts(rules: string): string {
+function readAlerts(rules: string): readonly Alert[] {
   const { spec } = parse(rules) as { spec: { groups: readonly { readonly rules: readonly Alert[] }[] } };
-  const alerts = spec.groups.flatMap((group) => group.rules);
+  return spec.groups.flatMap((group) => group.rules);
+}
+
+function writeAlerts(alerts: readonly Alert[]): string {
   const rows = alerts.map(({ alert, labels, annotations: { summary, runbook } }) => {
     const page = runbook.replace('docs/runbooks/', '');
     return [`\`${alert}\``, labels.severity, summary, `[${page.replace('.md', '')}](../runbooks/${page})`];
@@ -32,13 +37,30 @@ function writeAlerts(rules: string): string {
   return writeTable([['Alert', 'Severity', 'What', 'Page'], ...rows]);
 }
 
+/** What each alert lacks: its runbook, or one of its two cases for promtool. */
+function findGaps(alerts: readonly Alert[], cases: string): readonly string[] {
+  const { tests } = parse(cases) as { tests: readonly { readonly name: string }[] };
+  const names = new Set(tests.map(({ name }) => name));
+  return alerts.flatMap(({ alert, annotations: { runbook } }) => [
+    ...(existsSync(new URL(`../${runbook}`, import.meta.url)) ? [] : [`${alert} lacks its page ${runbook}`]),
+    ...[`${alert} fires`, `${alert} is silent`]
+      .filter((name) => !names.has(name))
+      .map((name) => `${alert} lacks the case "${name}" in test/e2e/alert-rules.promtool.yaml`),
+  ]);
+}
+
+const alerts = readAlerts(await readFile(rulesFile, 'utf8'));
 const guide = await readFile(guideFile, 'utf8');
 const from = guide.indexOf(begin) + begin.length;
 const until = guide.indexOf(end);
 if (from < begin.length || until < from) throw new Error(`${guideFile} has no place for the alerts: see ${begin}`);
-const text = `${guide.slice(0, from)}\n${writeAlerts(await readFile(rulesFile, 'utf8'))}\n${guide.slice(until)}`;
+const text = `${guide.slice(0, from)}\n${writeAlerts(alerts)}\n${guide.slice(until)}`;
 
 if (process.argv.includes('--check')) {
+  for (const gap of findGaps(alerts, await readFile(casesFile, 'utf8'))) {
+    console.error(gap);
+    process.exitCode = 1;
+  }
   if (guide !== text) {
     console.error('docs/guides/monitoring.md is out of date: run `make generate` and commit the result');
     process.exitCode = 1;
