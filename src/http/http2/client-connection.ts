@@ -33,7 +33,7 @@ export interface ClientLimits {
   readonly maxStreams: number;
 }
 
-/** The maximum that kube-apiserver accepts in a request. */
+/** As much as Go's servers accept in a request by default (`DefaultMaxHeaderBytes` of `net/http`). */
 const maxAnswerFieldBytes = 1024 * 1024;
 /** Interim (1xx) answers allowed before the final one. Without a limit, a server could send them forever. */
 const maxInterim = 16;

@@ -43,7 +43,7 @@ export interface ResponseParsers {
 
 const { responses, ok, paused, skipBody } = llhttpCodes;
 const headPieceBytes = 2 * 1024;
-/** The maximum that kube-apiserver accepts in a request. */
+/** As much as Go's servers accept in a request by default (`DefaultMaxHeaderBytes` of `net/http`). */
 const maxHeadBytes = 1024 * 1024;
 const maxFields = 64 * 1024;
 

@@ -5,7 +5,7 @@ export type Counted = Set<object>;
 export interface Keeper {
   /** Bytes that it holds now, without those in `counted`. */
   keptBytes(counted: Counted): number;
-  /** The owner; undefined until a server has accepted the credential. */
+  /** The user to whom its bytes count; undefined while the user is unknown. */
   readonly owner: string | undefined;
   /** Ends it, which frees its bytes. */
   cut(): void;

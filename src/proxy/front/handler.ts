@@ -252,7 +252,7 @@ class Answering {
     if (this.#running !== undefined) admission.leave(this.#running);
     leveller.end(this.#exchange);
     if (!record.isLong) metrics.duration.observe((performance.now() - record.startedAt) / 1000, record.route);
-    // Discovery writes its answers itself.
+    // Discovery writes its answers itself, and so does admission to overdue requests, with another status than 503.
     if (record.code === 0) {
       record.code = this.#exchange.status();
       if (record.code === 503) metrics.unavailable.inc({ reason: 'discovery' });

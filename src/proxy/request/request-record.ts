@@ -3,7 +3,10 @@ import type { Log } from '../../runtime/log.ts';
 import type { Route } from '../ports.ts';
 import type { Exchange } from './exchange.ts';
 
-/** The outcome of one request. The access log and the metrics read it at the end. */
+/**
+ * The outcome of one request. When its exchange closes, the access log and the metric of durations read it. The other
+ * metrics count each event as it happens.
+ */
 export class RequestRecord {
   readonly startedAt = performance.now();
   route: Route = 'rejected';
@@ -11,6 +14,7 @@ export class RequestRecord {
   isLong = false;
   /** The server that answered. */
   peer = '';
+  /** 0 for an answer by discovery, or by admission to an overdue request. Then the exchange knows the status. */
   code = 0;
   /** The server's audit id, for a client that sent none. */
   auditId = '';
