@@ -48,7 +48,7 @@ const stages: Readonly<Record<string, Stage>> = {
     runs: () => inNamespaces('test/e2e'),
   },
   others: {
-    title: "tests with others' software: cert-manager, Flux, Helm 3 and what else people run beside us",
+    title: "tests with others' software: cert-manager, Flux, Argo CD, Helm 3 and what else people run beside us",
     prepare: ['node', 'lab/others/build-others.ts'],
     again: wholeAgain,
     runs: () => inNamespaces('test/others'),

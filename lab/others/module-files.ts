@@ -2,33 +2,33 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { cp, mkdir, rename } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { cacheFolder } from '../build/build-control-plane.ts';
 
-/** A folder in the sources of a Go module. Go verifies the sources with its checksum database. */
+/** A folder or file in the sources of a Go module. Go verifies the sources with its checksum database. */
 export interface ModuleFiles {
   readonly module: string;
   readonly version: string;
   readonly path: string;
 }
 
-/** Resolves to a cached copy of the folder. It is downloaded once. */
+/** Resolves to a cached copy of the folder or file. It is downloaded once. */
 export async function ensureModuleFiles(
   { module, version, path }: ModuleFiles,
   log: (message: string) => void,
 ): Promise<string> {
-  const folder = join(cacheFolder(), 'others', 'files', `${module}@${version}`, path);
-  if (existsSync(folder)) return folder;
+  const copy = join(cacheFolder(), 'others', 'files', `${module}@${version}`, path);
+  if (existsSync(copy)) return copy;
   log(`downloading ${module} ${version} for its ${path}`);
   const args = ['mod', 'download', '-json', `${module}@${version}`];
   const { status, stdout, stderr } = spawnSync('go', args, { cwd: tmpdir(), encoding: 'utf8' });
   if (status !== 0) throw new Error(`go ${args.join(' ')} ended with ${status}: ${stderr}${stdout}`);
   const { Dir: sources } = JSON.parse(stdout) as { Dir: string };
-  const partial = `${folder}.${process.pid}`;
-  await mkdir(partial, { recursive: true });
+  const partial = `${copy}.${process.pid}`;
+  await mkdir(dirname(partial), { recursive: true });
   await cp(join(sources, path), partial, { recursive: true });
-  await rename(partial, folder);
-  return folder;
+  await rename(partial, copy);
+  return copy;
 }
 
 /** Kubernetes releases whose OpenAPI documents check the manifests, one for each supported minor. */
@@ -66,12 +66,17 @@ export const fluxDefinitions: readonly ModuleFiles[] = [
   { module: 'github.com/fluxcd/helm-controller', version: 'v1.6.1', path: 'config/crd/bases' },
 ];
 
-/** CustomResourceDefinitions of Argo CD; later versions need a later Go. */
-const argoDefinitions: ModuleFiles = {
-  module: 'github.com/argoproj/argo-cd/v3',
-  version: 'v3.5.7',
-  path: 'manifests/crds',
-};
+/** Argo CD, of the version that `lab/others/argocd/go.mod` pins; later versions need a later Go. */
+const argoCd = { module: 'github.com/argoproj/argo-cd/v3', version: 'v3.5.7' };
+
+/** CustomResourceDefinitions of Argo CD. */
+export const argoDefinitions: ModuleFiles = { ...argoCd, path: 'manifests/crds' };
+
+/** ConfigMaps and Secret from which Argo CD reads its settings, with its defaults. */
+export const argoSettings: ModuleFiles = { ...argoCd, path: 'manifests/base/config' };
+
+/** A script of Argo CD's image, which its repo server runs for each commit. */
+export const argoCommitVerifier: ModuleFiles = { ...argoCd, path: 'hack/git-verify-wrapper.sh' };
 
 /** CustomResourceDefinitions of the Prometheus Operator, of the version that `lab/others/prometheus-operator` pins. */
 export const prometheusDefinitions: ModuleFiles = {

@@ -47,3 +47,14 @@ const prometheusOperator: GoTool = {
 export function ensurePrometheusOperator(log: Log): Promise<string> {
   return ensureTool(prometheusOperator, log);
 }
+
+const argoCd: GoTool = {
+  name: 'others/argocd',
+  commands: { kustomize: 'sigs.k8s.io/kustomize/kustomize/v5', argocd: '.' },
+  takes: 'about 10 minutes',
+};
+
+/** Resolves to a folder with `argocd`, its application controller and repo server, and the `kustomize` that it runs. */
+export function ensureArgoCd(log: Log): Promise<string> {
+  return ensureTool(argoCd, log);
+}
