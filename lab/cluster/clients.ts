@@ -37,6 +37,8 @@ export interface Client {
    * one.
    */
   watch(path: string, onLine: (line: string) => void): Promise<number>;
+  /** Uses other credentials for new connections. Running requests go on. */
+  renew(credentials: Credentials): void;
   close(): void;
 }
 
@@ -44,11 +46,12 @@ export interface Client {
 const patienceMs = 20_000;
 
 /** An administrator's client for one endpoint. */
-export function createClient(way: Way, { ca, cert, key }: Credentials): Client {
-  const agent = new Agent({ keepAlive: true, ca, cert, key });
+export function createClient(way: Way, credentials: Credentials): Client {
+  const makeAgent = ({ ca, cert, key }: Credentials) => new Agent({ keepAlive: true, ca, cert, key });
+  const agents = [makeAgent(credentials)];
   const open = (method: string, path: string, hasBody: boolean) =>
     request({
-      agent,
+      agent: agents.at(-1),
       host: way.host,
       port: way.port,
       method,
@@ -120,7 +123,10 @@ export function createClient(way: Way, { ca, cert, key }: Credentials): Client {
         });
         sent.end();
       }),
-    close: () => agent.destroy(),
+    renew: (fresh) => void agents.push(makeAgent(fresh)),
+    close: () => {
+      for (const agent of agents) agent.destroy();
+    },
   };
 }
 

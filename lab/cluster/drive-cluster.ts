@@ -25,8 +25,8 @@ const levelMs = 120_000;
 /** How long to wait for that, if servers restart once more. */
 const levelBoundMs = 300_000;
 const pages = fileURLToPath(new URL('../../docs/benchmarks', import.meta.url));
-/** The records of all events, and the machines' logs of those that had problems. */
-const lifeFolder = fileURLToPath(new URL('../../dist/cluster-life', import.meta.url));
+/** The records of all events, and the machines’ logs of those that had problems. Every build empties `dist`. */
+const lifeFolder = fileURLToPath(new URL('../../.cache/cluster-life', import.meta.url));
 /** The records of the upgrades with this project and with the peer proxy, which the report compares. */
 const upgradeFolder = fileURLToPath(new URL('../../dist/cluster-upgrade', import.meta.url));
 /** The number of failed requests that the record of an event lists. */
@@ -182,14 +182,14 @@ async function liveUnderLoad(plan: ClusterPlan, machines: readonly Machine[], up
     return record;
   };
   const load = await startLoad({ machines, credentials: await readCredentials(first), ways: waysOf(machines) });
-  const events = lifeEvents({ plan, machines: [first, second, third], health });
-  const chosen = events.filter(({ id }) => isWhole || plan.events.includes(id));
+  const events = lifeEvents({ plan, machines: [first, second, third], health, load });
+  const chosen = isWhole ? events : plan.events.flatMap((named) => events.filter(({ id }) => id === named));
   const lived: LivedEvent[] = [];
   for (const event of chosen) {
     const over = await step(event.name, () => live(event, health));
     lived.push(over);
-    await keepSoFar(over, load, keep);
-    if (over.problems.length > 0) keepLogs(machines, event.id);
+    const short = await keepSoFar(over, load, keep);
+    if (short.length > 0) keepLogs(machines, event.id);
     // The damage of this event would distort the following ones.
     if (over.rightAt === undefined) break;
   }
@@ -203,16 +203,22 @@ async function liveUnderLoad(plan: ClusterPlan, machines: readonly Machine[], up
   return short.length === 0 && lived.length === chosen.length ? 0 : 1;
 }
 
-/** Writes the record of an event when it is over. A failure is logged and does not end the run. */
+/**
+ * Writes the record of an event when it is over. A failure is logged and does not end the run. Resolves to the
+ * requirements that were not met.
+ */
 async function keepSoFar(
   over: LivedEvent,
   load: Load,
   keep: (event: LivedEvent, seen: Seen) => LifeRecord,
-): Promise<void> {
+): Promise<readonly string[]> {
   try {
-    for (const line of keep(over, await load.seen()).verdict.short) log(`      ${line}`);
+    const { short } = keep(over, await load.seen()).verdict;
+    for (const line of short) log(`      ${line}`);
+    return short;
   } catch (error) {
     log(`      no record yet: ${error instanceof Error ? error.message : String(error)}`);
+    return over.problems;
   }
 }
 

@@ -4,7 +4,7 @@ import { setTimeout } from 'node:timers/promises';
 import { localImage } from '../../scripts/build-image.ts';
 import { parseDuration } from '../../src/api/duration.ts';
 import { waitUntil } from '../wait-until.ts';
-import { rotateFrontProxyCa } from './ca-rotation.ts';
+import { rotateClusterCa, rotateFrontProxyCa } from './ca-rotation.ts';
 import { type Credentials, createClient, type Way } from './clients.ts';
 import { renewFrontProxySecret } from './front-proxy-secret.ts';
 import { loadImages } from './install-product.ts';
@@ -82,6 +82,12 @@ export function lifeEvents(cluster: LifeCluster): readonly LifeEvent[] {
       name: 'front-proxy CA rotated',
       does: 'The commands of docs/guides/ca-rotation.md run: all servers trust the old and the new CA, then the new one signs, then all forget the old one. Nothing restarts.',
       run: () => rotateFrontProxyCa(cluster),
+    },
+    {
+      id: 'cluster-ca',
+      name: 'cluster CA rotated',
+      does: 'The commands of docs/guides/ca-rotation.md run, in the same three rounds. One machine after the other, the first and the last round restart kube-controller-manager and the kubelet, and the second one all static Pods but etcd. Clients get new credentials after each round.',
+      run: () => rotateClusterCa(cluster),
     },
   ];
 }

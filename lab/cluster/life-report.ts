@@ -64,8 +64,7 @@ export function writeLifeReport(records: readonly LifeRecord[]): string {
     '## The events',
     '',
     ...records.map(
-      ({ event, verdict }) =>
-        `- **${event.name}:** ${[event.does, ...event.notes, ...gapsOf(verdict), loadOf(event)].join(' ')}`,
+      ({ event, verdict }) => `- **${event.name}:** ${[event.does, ...event.notes, ...gapsOf(verdict)].join(' ')}`,
     ),
     '',
     '## How it is measured',
@@ -76,6 +75,7 @@ export function writeLifeReport(records: readonly LifeRecord[]): string {
     '- A write creates a ConfigMap whose name the server chooses. Its label allows the count at the end. Each endpoint has a watch.',
     '- The cluster has recovered when five checks in a row find that every server answers `/readyz`, every Node and every Pod of PeerDiscovery is Ready, and the PeerDiscovery is Ready and Converged. The time runs from the end of the event’s last action.',
     `- Unanswered requests to the endpoints of a machine without power do not count, nor do refused connections to a proxy that is being replaced, for at most ${refusedBoundMs / 1_000} s. Answers from these endpoints count.`,
+    '- The load average is that of this machine at the end of the event. Far above the number of cores, all programs wait for the processors.',
     `- An answer after more than ${seconds(answerBoundMs)} counts as none, except through a proxy at a moment when a server that is on is as late to a direct client.`,
     '- If only the server restarts and its machine stays on, the answers to its direct clients count.',
   ].join('\n')}\n`;
@@ -84,11 +84,12 @@ export function writeLifeReport(records: readonly LifeRecord[]): string {
 function tableOf(records: readonly LifeRecord[], side: 'through' | 'straight'): readonly string[] {
   const cells = (values: readonly (string | number)[]) => `| ${values.join(' | ')} |`;
   return [
-    cells(['Event', 'Took', ...columns.map(([name]) => name), 'Recovered after']),
-    cells(['---', '---', ...columns.map(() => '---'), '---']),
-    ...records.map(({ event: { name, from, actedAt, rightAt }, verdict }) =>
+    cells(['Event', 'Load average', 'Took', ...columns.map(([name]) => name), 'Recovered after']),
+    cells(['---', '---', '---', ...columns.map(() => '---'), '---']),
+    ...records.map(({ event: { name, loadAverage, from, actedAt, rightAt }, verdict }) =>
       cells([
         name,
+        loadAverage.toFixed(0),
         seconds(actedAt - from),
         ...columns.map(([, pick]) => pick(verdict[side])),
         rightAt === undefined ? 'never' : seconds(rightAt - actedAt),
@@ -111,11 +112,6 @@ function gapsOf({ refused, late, lateAsDirect }: LifeRecord['verdict']): readonl
           `${lateAsDirect} answers through proxies took more than ${bound}, as did the servers’ answers to direct clients at that moment.`,
         ]),
   ];
-}
-
-/** How busy the machine was, because nobody gets an answer in time from one that is too busy. */
-function loadOf({ loadAverage }: LifeRecord['event']): string {
-  return `The load average was ${loadAverage.toFixed(0)} at the end.`;
 }
 
 /** Why the recovery from an event may take longer than from others. */

@@ -44,6 +44,7 @@ export const lifeEventIds = [
   'operator',
   'fourth',
   'front-proxy-ca',
+  'cluster-ca',
 ] as const;
 
 /** One kind of event in the life of a cluster. */

@@ -18,6 +18,8 @@ export interface Load {
   seen(): Promise<LoadSeen>;
   /** When a server was last not ready; 0 if all were ready all the time. */
   lastAway(): number;
+  /** Gives all clients the current credentials of this machine's administrator. */
+  renew(machine: Machine): Promise<void>;
   /** Stops the clients. Resolves to what they saw. */
   stop(): Promise<LoadSeen>;
 }
@@ -40,6 +42,7 @@ export async function startLoad({ machines, credentials, ways }: LoadSetting): P
   const [first] = machines;
   if (first === undefined) throw new Error('a cluster has machines');
   await first.must(['kubectl', 'create', 'namespace', loadNamespace]);
+  let current = credentials;
   const clients = ways.map((way) => createClient(way, credentials));
   const stop = new AbortController();
   setMaxListeners(0, stop.signal);
@@ -75,7 +78,7 @@ export async function startLoad({ machines, credentials, ways }: LoadSetting): P
   const observe = async (): Promise<LoadSeen> => {
     // The count below does not include later writes.
     const written = [...sent];
-    const found = await countWrites(ways, credentials);
+    const found = await countWrites(ways, current);
     const watched = clients.filter(({ way }) => way.proxied || !ways.some(({ proxied }) => proxied));
     const shown = new Set(watched.flatMap((client) => [...(seen.get(client) ?? [])]));
     return {
@@ -87,6 +90,10 @@ export async function startLoad({ machines, credentials, ways }: LoadSetting): P
   return {
     seen: observe,
     lastAway: () => sights.findLast(({ servers: versions }) => versions.includes(undefined))?.at ?? 0,
+    async renew(machine) {
+      current = await readCredentials(machine);
+      for (const client of [...clients, ...servers]) client.renew(current);
+    },
     async stop() {
       // Watches get a moment for the last events.
       await setTimeout(5_000);

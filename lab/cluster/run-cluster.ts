@@ -21,7 +21,7 @@ Usage: node lab/cluster/run-cluster.ts up | upgrade [--peer-ca-file] | life [EVE
   upgrade  upgrades it under load, judges what clients saw, and writes docs/benchmarks/upgrade.md; with --peer-ca-file,
            without this project: the upgraded servers use Kubernetes' own peer proxy, for comparison
   life     puts it through the other events of a cluster's life under load, judges them, and writes
-           docs/benchmarks/cluster-life.md; EVENT chooses among: ${lifeEventIds.join(', ')}
+           docs/benchmarks/cluster-life.md; EVENT chooses among, in the given order: ${lifeEventIds.join(', ')}
 `;
 
 /** The chosen subcommand. */
