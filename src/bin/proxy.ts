@@ -133,7 +133,7 @@ export async function runProxy(args: readonly string[], context: CommandContext)
       ended.signal,
     );
     const shared = isWorker || flags.workers > 1;
-    const { address, port } = await proxy.server.listen(flags.securePort, flags.bindAddress, shared);
+    const { address, port } = await proxy.server.listen(flags.securePort, flags.bindAddress, { shared });
     if (isWorker) tellParentUp();
     if (flags.workers > 1)
       workers = startWorkers({

@@ -144,13 +144,14 @@ export function startProxy(options: ProxyOptions): RunningProxy {
           else log.warn('the routing table may be behind', { why: message });
         }
         trouble = message;
-        fleet.distrust(message !== undefined);
+        if (message === undefined) fleet.trust();
+        else fleet.distrust();
       },
       stopping.signal,
     )
     .catch((error: unknown) => {
       trouble = String(error);
-      fleet.distrust(true);
+      fleet.distrust();
       log.error('following the routing table failed', { error: trouble });
     });
   return {

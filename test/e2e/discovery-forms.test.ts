@@ -78,7 +78,7 @@ describe('forms of discovery that servers offer only behind feature gates', func
         `${aggregatedV2};q=0.5,${beta}`,
       ]) {
         const theirs = await ask('beta', path, accept);
-        const ours = documents.find('GET', path, accept, false)?.load();
+        const ours = documents.find('GET', path, { accept, pretty: false })?.load();
         const what = `${path} ${accept}`;
         expect(theirs.status, what).to.equal(200);
         expect(ours?.contentType, what).to.equal(theirs.contentType);

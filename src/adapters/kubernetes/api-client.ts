@@ -592,7 +592,7 @@ export function createApiClient(kubeConfig: KubeConfig, options: ApiClientOption
       if (!mayUseOthers()) return;
       // The kubeconfig's own server is not an alternative.
       const others = servers.filter(({ address }) => `https://${address}` !== origin);
-      ways.learn(others, others.length === servers.length);
+      ways.learn(others, { shared: others.length === servers.length });
     },
 
     async close() {

@@ -24,7 +24,7 @@ export interface ApiWays {
    * Behind a Service or load balancer each connection may reach another server, so a probe on one says nothing about
    * the others.
    */
-  learn(ways: readonly ApiWay[], shared: boolean): void;
+  learn(ways: readonly ApiWay[], address: { readonly shared: boolean }): void;
   /** From now on, probes the server in use regularly while an answer is owed. */
   watch(): void;
   /** Probes the server now, because a connection to it has failed. */
@@ -158,9 +158,9 @@ export function createApiWays({ probe, owed, onChange, clock, random, log }: Api
     get current() {
       return current;
     },
-    learn(ways, isShared) {
+    learn(ways, address) {
       learned = ways;
-      shared = isShared;
+      shared = address.shared;
       if (shared && current === first && learned.length > 0) void once(leaveShared);
     },
     watch() {

@@ -12,12 +12,20 @@ import type { Exchange } from '../request/exchange.ts';
 import { writeStatus } from '../request/write-status.ts';
 import { RunningRequest, RunningRequests, type UserLoad } from './running-requests.ts';
 
+/** A server's answer, as far as it says whether the server accepted the credential. */
+export interface ServerAnswer {
+  readonly status: number;
+  readonly rawHeaders: RawHeaders;
+  /** True if a backend of the server wrote it. */
+  readonly fromBackend: boolean;
+}
+
 /** Limits how many requests run, and for how long. */
 export interface Admission {
   /** Admits a request, which runs until `leave`, or returns the refusal. */
-  enter(exchange: Exchange, longRunning: boolean): RunningRequest | StatusError;
+  enter(exchange: Exchange, sort: { readonly longRunning: boolean }): RunningRequest | StatusError;
   /** A server's answer is passed on. It may show whether the credential is valid, unless it is a backend's answer. */
-  noteAnswer(request: RunningRequest, status: number, rawHeaders: RawHeaders, fromBackend: boolean): void;
+  noteAnswer(request: RunningRequest, answer: ServerAnswer): void;
   /** This proxy answers an admitted request with its own Status. */
   noteRefusal(request: RunningRequest): void;
   /** This proxy is about to refuse a request that was not admitted. */
@@ -164,7 +172,7 @@ export function createAdmission({
     if (request.longRunning) moveTo(long, request, 0);
   };
   return {
-    enter: (exchange, longRunning) => {
+    enter: (exchange, { longRunning }) => {
       const known = isKnown(exchange);
       const sort = longRunning ? 'long' : 'short';
       const most = longRunning ? limits.maxLongRunning : limits.maxRequests;
@@ -194,7 +202,7 @@ export function createAdmission({
       (longRunning ? (known ? long : unanswered) : short).add(request);
       return request;
     },
-    noteAnswer: (request, status, rawHeaders, fromBackend) => {
+    noteAnswer: (request, { status, rawHeaders, fromBackend }) => {
       const { exchange, longRunning } = request;
       if (request.isKnown && status !== 401) return;
       const token = tokenDigest(exchange);

@@ -28,13 +28,18 @@ interface Admitted {
 /** How to refuse. */
 export type Refusal = (exchange: Exchange) => void;
 
+/** The path that the client asks for, and whether it wants the aggregated form. */
+interface AdmissionQuestion {
+  readonly path: string;
+  readonly aggregated: boolean;
+}
+
 /** Decides which clients may see discovery. */
 export interface DiscoveryAdmission {
   /**
-   * Resolves to undefined if the client may see the path; at once if that is remembered. `aggregated`: the client asks
-   * for the aggregated form.
+   * Resolves to undefined if the client may see the path; at once if that is remembered.
    */
-  admit(exchange: Exchange, path: string, aggregated: boolean, homes: Homes): undefined | Promise<Refusal | undefined>;
+  admit(exchange: Exchange, question: AdmissionQuestion, homes: Homes): undefined | Promise<Refusal | undefined>;
 }
 
 const nopeer = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList;profile=nopeer';
@@ -70,7 +75,7 @@ export function createDiscoveryAdmission({
     admitted.set(key, { fields, until: clock.now() + admittedForMs });
   };
   return {
-    admit: (exchange, path, aggregated, homes) => {
+    admit: (exchange, { path, aggregated }, homes) => {
       const key = keyOf(exchange, path);
       const known = admitted.get(key);
       if (known !== undefined && known.until > clock.now()) {

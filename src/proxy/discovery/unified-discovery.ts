@@ -83,12 +83,12 @@ export function createUnifiedDiscovery(parts: {
         return method === 'GET' || method === 'HEAD' ? readOpenApi(pathOf(target), acceptOf(rawHeaders)) : undefined;
       if (!target.startsWith('/api')) return undefined;
       const pretty = wantsPretty(target, headerValue(rawHeaders, 'user-agent') ?? '');
-      const found = documents(bundle).find(method, pathOf(target), acceptOf(rawHeaders), pretty);
+      const found = documents(bundle).find(method, pathOf(target), { accept: acceptOf(rawHeaders), pretty });
       return found === undefined ? undefined : { kind: 'document', found };
     },
     answer: (exchange, question, context) => {
       const aggregated = question.kind === 'document' && question.found.aggregated;
-      const admitted = admission.admit(exchange, pathWithTimeout(exchange.target), aggregated, context);
+      const admitted = admission.admit(exchange, { path: pathWithTimeout(exchange.target), aggregated }, context);
       if (admitted === undefined) return give(exchange, question, context);
       return admitted.then((refusal) =>
         refusal === undefined ? give(exchange, question, context) : answerWith(refusal, exchange),

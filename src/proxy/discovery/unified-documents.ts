@@ -26,7 +26,11 @@ export interface FoundDocument {
 /** Every form of the unified documents of one revision. */
 export interface UnifiedDocuments {
   /** The document for a request; undefined if the home server must answer, errors included. */
-  find(method: string, path: string, accept: string, pretty: boolean): FoundDocument | undefined;
+  find(
+    method: string,
+    path: string,
+    form: { readonly accept: string; readonly pretty: boolean },
+  ): FoundDocument | undefined;
 }
 
 const maxRemembered = 4_000;
@@ -111,7 +115,7 @@ export function createUnifiedDocuments(bundle: RoutingBundle): UnifiedDocuments 
   };
 
   return {
-    find: (method, path, accept, pretty) => {
+    find: (method, path, { accept, pretty }) => {
       // Nearly every client asks this way, for few paths and in few forms.
       const plain = method === 'GET' && !pretty;
       const known = plain ? remembered.get(path)?.get(accept) : undefined;

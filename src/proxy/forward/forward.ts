@@ -373,13 +373,13 @@ class Forwarding implements AnswerHandler {
   #noteFault({ peer }: ForwardTarget, fault: Fault): void {
     const { servers, record } = this.#context;
     record.noteFailed(peer.target.id, fault.kind);
-    servers.noteFault(peer.target, fault, this.#isServers(fault));
+    servers.noteFault(peer.target, fault, { isServers: this.#isServers(fault) });
   }
 
   #noteShutdown({ peer }: ForwardTarget): void {
     const { servers, record } = this.#context;
     record.noteFailed(peer.target.id, 'shutting down');
-    servers.noteShutdown(peer.target, this.#request.fromBackend);
+    servers.noteShutdown(peer.target, this.#request);
   }
 
   /**

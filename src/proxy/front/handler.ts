@@ -161,11 +161,11 @@ class Answering {
     if (parsed.kind === 'bad') return this.#refuse(buildStatus(400, parsed.message));
     const { info } = parsed;
     this.#record.isLong = this.#upgrade !== undefined || isLongRunning(info);
-    const running = admission.enter(exchange, this.#record.isLong);
+    const running = admission.enter(exchange, { longRunning: this.#record.isLong });
     if (!(running instanceof RunningRequest)) return this.#refuse(running);
     this.#running = running;
     const snapshot = fleet.current();
-    const home = fleet.homeOf(snapshot, exchange.connection, info.verb === 'watch');
+    const home = fleet.homeOf(snapshot, exchange.connection, { forWatch: info.verb === 'watch' });
     return { info, snapshot, home, fromBackend: isAnsweredByBackend(info, snapshot) };
   }
 
@@ -178,7 +178,7 @@ class Answering {
       homes: () => homesFor(fleet, snapshot, home),
       usable: (peer) => fleet.usable(peer),
       doubt: doubtOf(snapshot, fleet),
-      onFault: (target, fault) => servers.noteFault(target, fault, !fromBackend || !fault.sent),
+      onFault: (target, fault) => servers.noteFault(target, fault, { isServers: !fromBackend || !fault.sent }),
       knowsItsUsers: (target) => servers.knowsItsUsers(target),
     });
     answering
@@ -229,7 +229,7 @@ class Answering {
     const { info, home, fromBackend, plan } = this.#routed;
     record.peer = peer.target.id;
     record.code = status;
-    if (this.#running !== undefined) admission.noteAnswer(this.#running, status, rawHeaders, fromBackend);
+    if (this.#running !== undefined) admission.noteAnswer(this.#running, { status, rawHeaders, fromBackend });
     if (accessLog) record.auditId = headerValue(rawHeaders, 'audit-id') ?? '';
     if (!record.isLong) metrics.overhead.observe(Math.max(0, performance.now() - record.startedAt - waitedMs) / 1000);
     // The server that answers stays: neither the next read of the resource nor the next request for home goes back in

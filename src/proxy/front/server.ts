@@ -45,8 +45,8 @@ export interface DrainTimes {
 
 /** One TLS port for HTTP/1.1 and HTTP/2. */
 export interface ProxyServer {
-  /** `shared`: other processes may listen on the same port, and the kernel spreads connections over them. */
-  listen(port: number, host: string, shared?: boolean): Promise<AddressInfo>;
+  /** If `shared`, other processes may listen on the same port, and the kernel spreads connections over them. */
+  listen(port: number, host: string, options?: { readonly shared: boolean }): Promise<AddressInfo>;
   /** Keys of TLS session tickets for other processes on the same port. */
   ticketKeys(): Buffer;
   useTicketKeys(keys: Buffer): void;
@@ -139,7 +139,7 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
     front.accept(socket, client, socket.alpnProtocol === 'h2' ? 'h2' : 'http/1.1');
   });
   return {
-    listen: (port, host, shared = false) =>
+    listen: (port, host, { shared } = { shared: false }) =>
       new Promise((resolve, reject) => {
         listener.once('error', reject);
         listener.listen({ port, host, reusePort: shared }, () => {

@@ -26,11 +26,13 @@ export interface Fleet {
   current(): FleetSnapshot;
   /**
    * Replaces the table as a whole; running requests keep the old one. This alone does not end doubt: see {@link
-   * distrust}.
+   * trust}.
    */
   replace(bundle: RoutingBundle): void;
-  /** Sets whether the source may be behind. It counts as behind until the first call. */
-  distrust(doubtful: boolean): void;
+  /** The source may be behind. It counts as behind until the first call of `trust`. */
+  distrust(): void;
+  /** The source is not behind, so the table is confirmed now. */
+  trust(): void;
   tableTooOld(): boolean;
   /** Undefined without a table. */
   tableAgeSeconds(): number | undefined;
@@ -45,7 +47,11 @@ export interface Fleet {
    * The home of a client connection: the pinned one, else one that is chosen once and kept while it is healthy. A watch
    * states which version it has seen, so on a connection that is leaving it may have another home than reads.
    */
-  homeOf(snapshot: FleetSnapshot, connection: ClientConnection, forWatch?: boolean): FleetPeer | undefined;
+  homeOf(
+    snapshot: FleetSnapshot,
+    connection: ClientConnection,
+    use?: { readonly forWatch: boolean },
+  ): FleetPeer | undefined;
   /** Address of the server that is every client's home, while it takes work. */
   pinnedHome(): string | undefined;
   /** Makes the server that stood in for a lost home the connection's home, so that its reads do not go back in time. */
@@ -162,9 +168,12 @@ export function createFleet({
       for (const peer of peers) if (peer?.state === 'Ready') health.noteReadyInTable(peer.target.address);
       for (const [address, load] of loads) if (!addresses.has(address) && load.inFlight === 0) loads.delete(address);
     },
-    distrust: (doubtful) => {
-      distrusted = doubtful;
-      if (!doubtful) confirmedAt = clock.now();
+    distrust: () => {
+      distrusted = true;
+    },
+    trust: () => {
+      distrusted = false;
+      confirmedAt = clock.now();
     },
     tableTooOld: () => distrusted,
     tableAgeSeconds: () =>
@@ -172,12 +181,12 @@ export function createFleet({
     usable,
     lastResort,
     pinnedHome: () => (pinnedTakesWork(snapshot) ? pinnedHome : undefined),
-    homeOf: (from, connection, forWatch = false) => {
+    homeOf: (from, connection, use) => {
       if (pinned !== undefined && pinnedTakesWork(from)) {
         connection.home = undefined;
         return pinned;
       }
-      const isMoved = forWatch && connection.isLeaving === true;
+      const isMoved = use?.forWatch === true && connection.isLeaving === true;
       if (connection.home !== undefined && !isMoved) {
         const at = from.index?.peerAt(connection.home);
         const kept = at === undefined ? undefined : from.peers[at];

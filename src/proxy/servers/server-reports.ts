@@ -8,9 +8,9 @@ export interface ServerReports {
   /** False for a server that has not been seen ready since it failed: it may not have read its RBAC rules yet. */
   knowsItsUsers(target: PeerTarget): boolean;
   /** `isServers` is false if the server may be healthy because something else may have broken the connection. */
-  noteFault(target: PeerTarget, fault: Fault, isServers: boolean): void;
+  noteFault(target: PeerTarget, fault: Fault, cause: { readonly isServers: boolean }): void;
   /** The server or a backend of it is shutting down: it refused a request before processing it. */
-  noteShutdown(target: PeerTarget, fromBackend: boolean): void;
+  noteShutdown(target: PeerTarget, answer: { readonly fromBackend: boolean }): void;
   /** A server does not know a resource that the table lists for it. */
   noteTableBehind(target: PeerTarget, path: string): void;
   /** A request goes to a different server than the first. */
@@ -32,7 +32,7 @@ export function createServerReports({
 }): ServerReports {
   return {
     knowsItsUsers: ({ address }) => health.isWell(address),
-    noteFault: (target, fault, isServers) => {
+    noteFault: (target, fault, { isServers }) => {
       if (fault.kind === 'aborted' || fault.kind === 'request') return;
       metrics.peerErrors.inc({ type: fault.kind === 'address' ? 'endpoint_resolution' : 'proxy_transport' });
       // The server is alive: one client's odd request must not take it from all others.
@@ -40,7 +40,7 @@ export function createServerReports({
       if (isServers) health.markDown(target, fault.error.message);
       else health.probeNow(target.address);
     },
-    noteShutdown: (target, fromBackend) => {
+    noteShutdown: (target, { fromBackend }) => {
       if (fromBackend) health.probeNow(target.address);
       else health.markDown(target, 'it is shutting down');
     },

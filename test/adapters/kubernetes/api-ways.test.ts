@@ -30,7 +30,7 @@ describe('createApiWays', () => {
 
   it('leaves a server that is silent for 2 s, for one that is ready', async () => {
     const { ways, clock, changes } = start({ a: 'Failing', b: 'Ready' });
-    ways.learn([way('a'), way('b')], false);
+    ways.learn([way('a'), way('b')], { shared: false });
     ways.watch();
     await clock.advance(2_000);
     expect(changes).to.deep.equal([' > b true']);
@@ -39,7 +39,7 @@ describe('createApiWays', () => {
 
   it('leaves a server that says that it is not ready, and stays with one that refuses this client', async () => {
     const { ways, clock, changes, states } = start({ '': 'Refusing', b: 'Ready' });
-    ways.learn([way('b')], false);
+    ways.learn([way('b')], { shared: false });
     ways.watch();
     await clock.advance(5_000);
     expect(changes).to.deep.equal([]);
@@ -50,7 +50,7 @@ describe('createApiWays', () => {
 
   it('stays if no other server is ready, and never changes to a server that refuses this client', async () => {
     const { ways, clock, changes } = start({ a: 'Refusing', b: 'Failing' });
-    ways.learn([way('a'), way('b')], false);
+    ways.learn([way('a'), way('b')], { shared: false });
     ways.watch();
     await clock.advance(10_000);
     expect(changes).to.deep.equal([]);
@@ -58,7 +58,7 @@ describe('createApiWays', () => {
 
   it('goes back to the server of the kubeconfig when the one in use fails', async () => {
     const { ways, clock, states } = start({ '': 'Failing', b: 'Ready' });
-    ways.learn([way('b')], false);
+    ways.learn([way('b')], { shared: false });
     ways.watch();
     await clock.advance(1_000);
     states[''] = 'Ready';
@@ -72,7 +72,7 @@ describe('createApiWays', () => {
     ways.watch();
     await clock.advance(5_000);
     expect(looks).to.deep.equal([]);
-    ways.learn([way('b')], false);
+    ways.learn([way('b')], { shared: false });
     owe(false);
     await clock.advance(5_000);
     expect(looks).to.deep.equal([]);
@@ -80,14 +80,14 @@ describe('createApiWays', () => {
 
   it('leaves an address that stands for several servers as soon as one server is ready, and keeps its open requests', async () => {
     const { ways, clock, changes } = start({ '': 'Ready', b: 'Ready' });
-    ways.learn([way('b')], true);
+    ways.learn([way('b')], { shared: true });
     await clock.advance(0);
     expect(changes).to.deep.equal([' > b false']);
   });
 
   it('returns to such an address only if no server is ready at its own address', async () => {
     const { ways, clock, changes, states } = start({ '': 'Ready', b: 'Ready', c: 'Ready' });
-    ways.learn([way('b'), way('c')], true);
+    ways.learn([way('b'), way('c')], { shared: true });
     await clock.advance(0);
     const used = ways.current.address ?? '';
     const other = used === 'b' ? 'c' : 'b';

@@ -71,7 +71,7 @@ describe('createAdmission', () => {
   afterEach(() => stop.abort());
 
   const tryEnter = (exchange: FakeExchange, longRunning = false) =>
-    admission.enter(exchange as unknown as Exchange, longRunning);
+    admission.enter(exchange as unknown as Exchange, { longRunning });
   const enter = (exchange: FakeExchange, longRunning = false): RunningRequest => {
     const entered = tryEnter(exchange, longRunning);
     if (!(entered instanceof RunningRequest)) throw new Error(entered.message);
@@ -80,7 +80,7 @@ describe('createAdmission', () => {
   /** The answer of a server, begun and passed on. */
   const answer = (exchange: FakeExchange, request: RunningRequest, status: number, fromBackend = false) => {
     exchange.code = status;
-    admission.noteAnswer(request, status, [], fromBackend);
+    admission.noteAnswer(request, { status, rawHeaders: [], fromBackend });
   };
   /** Lets a server accept these tokens. */
   const know = (...tokens: string[]) => {
@@ -178,9 +178,13 @@ describe('createAdmission', () => {
     const request = enter(exchange);
     answer(exchange, request, 401, true);
     expect(isKnownNow('a')).to.equal(true);
-    admission.noteAnswer(request, 401, ['X-Kubernetes-PF-FlowSchema-UID', 'u'], false);
+    admission.noteAnswer(request, {
+      status: 401,
+      rawHeaders: ['X-Kubernetes-PF-FlowSchema-UID', 'u'],
+      fromBackend: false,
+    });
     expect(isKnownNow('a')).to.equal(true);
-    admission.noteAnswer(request, 401, [], false);
+    admission.noteAnswer(request, { status: 401, rawHeaders: [], fromBackend: false });
     admission.leave(request);
     expect(isKnownNow('a')).to.equal(false);
   });
@@ -191,7 +195,7 @@ describe('createAdmission', () => {
     answer(first, watch, 500);
     expect(isKnownNow('x')).to.equal(false);
     answer(second, enter(second), 200);
-    admission.noteAnswer(watch, 500, [], false);
+    admission.noteAnswer(watch, { status: 500, rawHeaders: [], fromBackend: false });
     expect(isKnownNow('x')).to.equal(true);
   });
 
@@ -343,7 +347,7 @@ describe('createAdmission', () => {
     if (declined === undefined || unread === undefined || short === undefined || long === undefined) throw new Error();
     admission.noteRefusal(declined);
     admission.noteRefusal(unread);
-    admission.noteAnswer(long, 200, [], false);
+    admission.noteAnswer(long, { status: 200, rawHeaders: [], fromBackend: false });
     admission.refuse(new FakeExchange('z') as unknown as Exchange);
     expect([...admission.keepers()].at(-1)?.owner).to.equal(undefined);
     expect([...admission.keepers()].map((keeper) => keeper.keptBytes(new Set() as never))).to.deep.equal(

@@ -91,7 +91,8 @@ describe('createDiscoveryAdmission', () => {
     const clock = createManualClock();
     const admission = createDiscoveryAdmission({ transport, clock });
     const homes = homesOf('home');
-    const admit = (exchange: Exchange, path = '/apis/apps/v1') => admission.admit(exchange, path, false, homes);
+    const admit = (exchange: Exchange, path = '/apis/apps/v1') =>
+      admission.admit(exchange, { path, aggregated: false }, homes);
     expect(await admit(exchangeOf('a'))).to.equal(undefined);
     expect(await admit(exchangeOf('a'))).to.equal(undefined);
     expect(asked).to.have.length(1);
@@ -117,7 +118,7 @@ describe('createDiscoveryAdmission', () => {
     const { asked, transport } = scriptedPeers(() => yes);
     const admission = createDiscoveryAdmission({ transport, clock: createManualClock() });
     const extra = ['Impersonate-Group', 'g', 'Cookie', 'c', 'X-Remote-User', 'root', 'Accept', 'text/html'];
-    await admission.admit(exchangeOf('a', { extra }), '/api/v1', false, homesOf('home'));
+    await admission.admit(exchangeOf('a', { extra }), { path: '/api/v1', aggregated: false }, homesOf('home'));
     const headers = asked[0]?.rawHeaders ?? [];
     expect(headerValue(headers, 'authorization')).to.equal('Bearer a');
     expect(headerValue(headers, 'impersonate-group')).to.equal('g');
@@ -131,7 +132,7 @@ describe('createDiscoveryAdmission', () => {
       const admission = createDiscoveryAdmission({ transport, clock: createManualClock() });
       for (const turn of [1, 2]) {
         const exchange = exchangeOf('a');
-        (await admission.admit(exchange, '/apis', true, homesOf('home', 'other')))?.(exchange);
+        (await admission.admit(exchange, { path: '/apis', aggregated: true }, homesOf('home', 'other')))?.(exchange);
         expect(exchange.answered).to.deep.equal({ status, body: 'no' });
         // The proxy does not ask another server for a better answer.
         expect(asked).to.have.length(turn);
@@ -144,7 +145,11 @@ describe('createDiscoveryAdmission', () => {
     const admission = createDiscoveryAdmission({ transport, clock: createManualClock() });
     for (let time = 1; time <= 2; time++) {
       const exchange = exchangeOf('a');
-      const refusal = await admission.admit(exchange, '/apis?timeout=abc', true, homesOf('home', 'other'));
+      const refusal = await admission.admit(
+        exchange,
+        { path: '/apis?timeout=abc', aggregated: true },
+        homesOf('home', 'other'),
+      );
       refusal?.(exchange);
       expect(exchange.answered).to.deep.equal({ status: 400, body: 'invalid timeout' });
       expect(asked.map(({ path }) => path)).to.deep.equal(Array(time).fill('/apis?timeout=abc'));
@@ -154,7 +159,9 @@ describe('createDiscoveryAdmission', () => {
   it('takes a 404 of an old home for permission, because it comes after authorization', async () => {
     const { transport } = scriptedPeers(() => ({ status: 404 }));
     const admission = createDiscoveryAdmission({ transport, clock: createManualClock() });
-    expect(await admission.admit(exchangeOf('a'), '/apis/new.io/v1', false, homesOf('home'))).to.equal(undefined);
+    expect(
+      await admission.admit(exchangeOf('a'), { path: '/apis/new.io/v1', aggregated: false }, homesOf('home')),
+    ).to.equal(undefined);
   });
 
   it('asks the next server if one is in trouble, and says so if none can decide', async () => {
@@ -163,14 +170,14 @@ describe('createDiscoveryAdmission', () => {
       const { transport } = scriptedPeers(({ peer }) => (peer === 'home' ? trouble : yes));
       const admission = createDiscoveryAdmission({ transport, clock: createManualClock() });
       const homes = homesOf('home', 'other');
-      expect(await admission.admit(exchangeOf('a'), '/apis', true, homes)).to.equal(undefined);
+      expect(await admission.admit(exchangeOf('a'), { path: '/apis', aggregated: true }, homes)).to.equal(undefined);
       expect(homes.faults).to.deep.equal(trouble === 'fault' ? ['home'] : []);
     }
     for (const trouble of troubles) {
       const { transport } = scriptedPeers(() => trouble);
       const admission = createDiscoveryAdmission({ transport, clock: createManualClock() });
       const exchange = exchangeOf('a');
-      (await admission.admit(exchange, '/apis', true, homesOf('home')))?.(exchange);
+      (await admission.admit(exchange, { path: '/apis', aggregated: true }, homesOf('home')))?.(exchange);
       expect(exchange.answered.status).to.equal(trouble === 'fault' ? 503 : trouble.status);
     }
   });
@@ -178,8 +185,9 @@ describe('createDiscoveryAdmission', () => {
   it('asks conditionally once it knows the ETag of that server, for any user', async () => {
     const { asked, transport } = scriptedPeers(() => yes);
     const admission = createDiscoveryAdmission({ transport, clock: createManualClock() });
-    for (const token of ['a', 'b']) await admission.admit(exchangeOf(token), '/apis', true, homesOf('home'));
-    await admission.admit(exchangeOf('b'), '/openapi/v2', false, homesOf('home'));
+    for (const token of ['a', 'b'])
+      await admission.admit(exchangeOf(token), { path: '/apis', aggregated: true }, homesOf('home'));
+    await admission.admit(exchangeOf('b'), { path: '/openapi/v2', aggregated: false }, homesOf('home'));
     expect(asked.map(({ rawHeaders }) => headerValue(rawHeaders, 'if-none-match'))).to.deep.equal([
       undefined,
       '"h"',
@@ -191,7 +199,9 @@ describe('createDiscoveryAdmission', () => {
     const { asked, transport } = scriptedPeers(() => yes);
     const admission = createDiscoveryAdmission({ transport, clock: createManualClock() });
     await Promise.all(
-      ['a', 'a', 'a', 'b'].map((token) => admission.admit(exchangeOf(token), '/apis', true, homesOf('home'))),
+      ['a', 'a', 'a', 'b'].map((token) =>
+        admission.admit(exchangeOf(token), { path: '/apis', aggregated: true }, homesOf('home')),
+      ),
     );
     expect(asked).to.have.length(2);
   });

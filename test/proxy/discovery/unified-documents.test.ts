@@ -40,7 +40,7 @@ function bundleOf(peers: readonly TablePeer[] = []): RoutingBundle {
 describe('createUnifiedDocuments', () => {
   const documents = createUnifiedDocuments(bundleOf());
   const find = (path: string, accept = '', method = 'GET', pretty = false) =>
-    documents.find(method, path, accept, pretty);
+    documents.find(method, path, { accept, pretty });
   const bodyOf = (path: string, accept = '') => find(path, accept)?.load().body.toString();
 
   it('gives the bytes and the ETag of the bundle for aggregated JSON', () => {
@@ -64,7 +64,7 @@ describe('createUnifiedDocuments', () => {
     const etags = new Set<string>();
     for (const accept of ['application/json', 'application/yaml', 'application/vnd.kubernetes.protobuf']) {
       const ours = find('/apis/apps/v1', accept)?.load();
-      expect(other.find('GET', '/apis/apps/v1', accept, false)?.load().body).to.deep.equal(ours?.body);
+      expect(other.find('GET', '/apis/apps/v1', { accept, pretty: false })?.load().body).to.deep.equal(ours?.body);
       etags.add(ours?.etag ?? '');
     }
     expect(etags.size).to.equal(3);
@@ -76,7 +76,7 @@ describe('createUnifiedDocuments', () => {
     ];
     const bundle = { ...bundleOf(), api: encodeDiscoveryList(nodes, { typeMeta: true }) };
     const accept = aggregatedV2.replace('json', 'yaml');
-    const yaml = createUnifiedDocuments(bundle).find('GET', '/api', accept, false)?.load().body.toString();
+    const yaml = createUnifiedDocuments(bundle).find('GET', '/api', { accept, pretty: false })?.load().body.toString();
     expect(yaml).to.match(/shortNames:\n +- "no"\n +- "y"\n +- "1e3"\n +- po\n/);
   });
 
@@ -126,7 +126,7 @@ describe('createUnifiedDocuments', () => {
   });
 
   it('indents for people, without a newline at the end, as servers do', () => {
-    const pretty = documents.find('GET', '/apis/example.com', '', true)?.load().body.toString();
+    const pretty = documents.find('GET', '/apis/example.com', { accept: '', pretty: true })?.load().body.toString();
     expect(pretty).to.match(/^\{\n {2}"kind": "APIGroup",\n/);
     expect(pretty?.endsWith('}')).to.equal(true);
     expect(bodyOf('/apis/example.com')?.endsWith('}\n')).to.equal(true);
@@ -135,7 +135,10 @@ describe('createUnifiedDocuments', () => {
   it('offers v2beta1 as long as a server has it', () => {
     const beta = aggregatedV2.replace('v=v2', 'v=v2beta1');
     const offered = (version: string, state: TablePeer['state']) =>
-      createUnifiedDocuments(bundleOf([{ id: 'a', version, state }])).find('GET', '/apis', beta, false);
+      createUnifiedDocuments(bundleOf([{ id: 'a', version, state }])).find('GET', '/apis', {
+        accept: beta,
+        pretty: false,
+      });
     expect(offered('v1.30.1', 'Ready')?.load().body.toString()).to.contain(
       '"apiVersion":"apidiscovery.k8s.io/v2beta1"',
     );
