@@ -28,7 +28,7 @@ const pages = fileURLToPath(new URL('../../docs/benchmarks', import.meta.url));
 /** The records of all events, and the machines’ logs of those that had problems. Every build empties `dist`. */
 const lifeFolder = fileURLToPath(new URL('../../.cache/cluster-life', import.meta.url));
 /** The records of the upgrades with this project and with the peer proxy, which the report compares. */
-const upgradeFolder = fileURLToPath(new URL('../../dist/cluster-upgrade', import.meta.url));
+const upgradeFolder = fileURLToPath(new URL('../../.cache/cluster-upgrade', import.meta.url));
 /** The number of failed requests that the record of an event lists. */
 const maxFailed = 500;
 const log = (message: string) => void process.stdout.write(`${message}\n`);
