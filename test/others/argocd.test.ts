@@ -8,6 +8,7 @@ import { type DeployPlane, startDeployPlane } from '../../lab/plane/deploy-plane
 import { repository } from '../../lab/repository.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { type GitOps, startGitOps } from '../support/gitops.ts';
+import { waitForDefinitions } from '../support/wait-for-definitions.ts';
 
 const system = 'peerdiscovery-system';
 const argocd = 'argocd';
@@ -54,7 +55,7 @@ describe('Argo CD with its own application controller and repo server', function
     lab = await startDeployPlane(log);
     gitops = await startGitOps(lab, '127.0.0.1');
     await lab.must(['apply', '--server-side', '-k', await ensureModuleFiles(argoDefinitions, log)]);
-    await lab.must(['wait', '--for=condition=Established', '--timeout=60s', 'crd', '--all']);
+    await waitForDefinitions(lab.kubectl);
     await lab.must(['create', 'namespace', argocd]);
     await applySettings(log);
     await startArgoCd(log);

@@ -10,6 +10,7 @@ import { type DeployPlane, startDeployPlane } from '../../lab/plane/deploy-plane
 import { repository } from '../../lab/repository.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { commandBlock } from '../support/guide-commands.ts';
+import { waitForDefinitions } from '../support/wait-for-definitions.ts';
 
 const system = 'peerdiscovery-system';
 const front = 'peerdiscovery-front-proxy';
@@ -45,7 +46,7 @@ describe('cert-manager with its own controllers and webhook', function () {
   /** As its chart installs it: CRDs, both webhooks with `failurePolicy: Fail`, and then the program. */
   async function startCertManager(folder: string, definitions: string): Promise<void> {
     await lab.must(['apply', '--server-side', '-f', definitions]);
-    await lab.must(['wait', '--for=condition=Established', '--timeout=60s', 'crd', '--all']);
+    await waitForDefinitions(lab.kubectl);
     const serving = lab.plane.issueServingCert('cert-manager-webhook', ['localhost'], ['127.0.0.1']);
     const admin = { server: lab.plane.server('old-1').url, token: lab.plane.tokens.admin, name: 'cert-manager' };
     lab.plane.spawn(

@@ -6,6 +6,7 @@ import { ensureFlux } from '../../lab/others/programs.ts';
 import { type DeployPlane, startDeployPlane } from '../../lab/plane/deploy-plane.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { type GitOps, startGitOps } from '../support/gitops.ts';
+import { waitForDefinitions } from '../support/wait-for-definitions.ts';
 
 const system = 'peerdiscovery-system';
 const flux = 'flux-system';
@@ -63,7 +64,7 @@ describe('Flux with its own controllers', function () {
     writeApp();
     for (const files of fluxDefinitions)
       await lab.must(['apply', '--server-side', '-f', await ensureModuleFiles(files, log)]);
-    await lab.must(['wait', '--for=condition=Established', '--timeout=60s', 'crd', '--all']);
+    await waitForDefinitions(lab.kubectl);
     await lab.must(['create', 'namespace', flux]);
     startControllers(programs);
   });

@@ -7,6 +7,7 @@ import { ensureModuleFiles, foreignDefinitions } from '../../lab/others/module-f
 import type { ApiObject } from '../../lab/others/validate-object.ts';
 import { type ControlPlane, type Outcome, startControlPlane } from '../../lab/plane/control-plane.ts';
 import { repository } from '../../lab/repository.ts';
+import { waitForDefinitions } from '../support/wait-for-definitions.ts';
 
 /** The fields of Flux's Kustomization and Argo CD's Application that say what is built. */
 interface GitOpsObject extends ApiObject {
@@ -45,7 +46,7 @@ describe('shipped objects of third-party kinds, on a real API server with their 
       await must(['apply', '--server-side', how, definitions]);
     }
     await must(['apply', '--server-side', '-k', join(repository, 'config/base')]);
-    await must(['wait', '--for=condition=Established', '--timeout=60s', 'crd', '--all']);
+    await waitForDefinitions(kubectl);
     for (const namespace of ['flux-system', 'argocd', 'peerdiscovery-front-proxy'])
       await must(['create', 'namespace', namespace]);
   });

@@ -12,6 +12,7 @@ import { type DeployPlane, startDeployPlane } from '../../lab/plane/deploy-plane
 import { waitUntil } from '../../lab/wait-until.ts';
 import { commandBlock } from '../support/guide-commands.ts';
 import { readRules } from '../support/lab-prometheus.ts';
+import { waitForDefinitions } from '../support/wait-for-definitions.ts';
 
 const system = 'peerdiscovery-system';
 const monitoring = 'monitoring';
@@ -59,7 +60,7 @@ describe('the Prometheus Operator by its own program, a real Prometheus and a re
     });
     await new Promise<void>((resolve) => receiver.listen(0, '127.0.0.1', resolve));
     await lab.must(['apply', '--server-side', '-f', await ensureModuleFiles(prometheusDefinitions, log)]);
-    await lab.must(['wait', '--for=condition=Established', '--timeout=60s', 'crd', '--all']);
+    await waitForDefinitions(lab.kubectl);
     await install();
     await startOperator();
   });
@@ -88,7 +89,7 @@ describe('the Prometheus Operator by its own program, a real Prometheus and a re
       `kubectl create namespace ${monitoring}`,
       `kubectl create serviceaccount prometheus-k8s -n ${monitoring}`,
       'kubectl apply --server-side -k crds',
-      'kubectl wait --for=condition=Established crd/peerdiscoveries.peerdiscovery.dev',
+      'until kubectl wait --for=condition=Established crd/peerdiscoveries.peerdiscovery.dev; do sleep 1; done',
       `helm template peerdiscovery charts/peerdiscovery -n ${system} ${values.join(' ')} > ${rendered}`,
       `sed -i -E 's/for: [0-9]+[mh]$/for: 2s/; s/(last_success_timestamp_seconds) > 120/\\1 > 30/' ${rendered}`,
       `kubectl apply --server-side -f ${rendered}`,
