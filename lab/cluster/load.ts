@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout } from 'node:timers/promises';
+import { waitUntil } from '../wait-until.ts';
 import { type Client, type Credentials, createClient, measure, type Way } from './clients.ts';
 import type { Machine } from './machine.ts';
 import type { Observations, Sample, Sight, Write } from './samples.ts';
@@ -42,6 +43,9 @@ export async function startLoad({ machines, credentials, ways }: LoadSetting): P
   const [first] = machines;
   if (first === undefined) throw new Error('a cluster has machines');
   await first.must(['kubectl', 'create', 'namespace', loadNamespace]);
+  // kube-controller-manager creates the ConfigMap that the load reads. Until then, 404 is the right answer.
+  const read = ['kubectl', 'get', 'configmap', 'kube-root-ca.crt', '-n', loadNamespace];
+  await waitUntil('the ConfigMap of the load', async () => (await first.run(read)).code === 0, { everyMs: 500 });
   let current = credentials;
   const clients = ways.map((way) => createClient(way, credentials));
   const stop = new AbortController();
