@@ -180,7 +180,7 @@ describe('the operator on a real control plane', function () {
     expect(conditionOf(stalled, 'Stalled')).to.include({ reason: 'InvalidSpec' });
     expect(conditionOf(stalled, 'Stalled')?.message).to.contain('give fc00::/7');
     await untilWarned('InvalidSpec');
-    const told = `{.metadata.generation} {.status.observedGeneration} {.status.conditions[?(@.type=="Stalled")].status}{"\n"}`;
+    const told = `{.metadata.generation} {.status.observedGeneration} {.status.conditions[?(@.type=="Stalled")].status}{"\\n"}`;
     const watching = mixed.kubectl('old-1', [
       ...['get', 'pd', 'cluster', '--watch', '--request-timeout=10s'],
       ...['-o', `jsonpath=${told}`],
