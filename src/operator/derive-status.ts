@@ -182,9 +182,8 @@ function judgeReady({ unified, published, trouble }: StatusInput, listed: readon
 
 /** What needs an action: first the newest spec, if it is invalid, then a trouble that will not pass by itself. */
 export function standstillOf(trouble: Trouble | undefined, refused: SpecRefusal | undefined): Standstill | undefined {
-  const { reason, message } = refused ?? trouble ?? {};
-  const needsAction = refused !== undefined || trouble?.terminal === true;
-  return needsAction && reason !== undefined && message !== undefined ? { reason, message } : undefined;
+  const standstill = refused ?? (trouble?.terminal === true ? trouble : undefined);
+  return standstill === undefined ? undefined : { reason: standstill.reason, message: standstill.message };
 }
 
 /** `True` means that waiting will not help. A trouble that may pass by itself appears only in Ready. */

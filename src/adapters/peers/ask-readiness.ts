@@ -25,8 +25,7 @@ export function createReadinessLane(dispatch: Dispatcher['dispatch']): Readiness
 }
 
 /**
- * Asks a peer whether it is ready, without a credential as long as it answers anonymous
- * requests.
+ * Asks a peer whether it is ready, without a credential as long as it answers anonymous requests.
  *
  * If anonymous requests are refused (`--anonymous-auth=false`), the refusal hides whether the peer's etcd answers. The
  * peer is then asked again with this proxy's own token, if there is one. The lane's connections lead only to a verified
