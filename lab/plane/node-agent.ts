@@ -4,7 +4,8 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { V1Node, V1Pod, V1Probe } from '@kubernetes/client-node';
-import { type ApiClient, ApiError } from '../../src/adapters/kubernetes/api-client.ts';
+import type { ApiClient } from '../../src/adapters/kubernetes/api-client.ts';
+import { ApiError } from '../../src/adapters/kubernetes/api-error.ts';
 import { deviceOf, podProcess } from './pod-process.ts';
 import { type VolumeSource, writeVolumes } from './pod-volumes.ts';
 

@@ -1,6 +1,7 @@
 import { type BundleStore, TerminalError } from '../../operator/ports.ts';
 import type { Clock } from '../../runtime/clock.ts';
-import { type ApiClient, ApiError } from './api-client.ts';
+import type { ApiClient } from './api-client.ts';
+import { ApiError } from './api-error.ts';
 import type { BundleHead } from './bundle-codec.ts';
 import { type BundleLocation, hasShard, listShards, publishBundle, readBundle, readHead } from './config-map-bundle.ts';
 import type { OwnerReference } from './owner-reference.ts';

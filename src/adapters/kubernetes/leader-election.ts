@@ -1,7 +1,8 @@
 import type { V1Lease } from '@kubernetes/client-node';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
-import { type ApiClient, ApiError } from './api-client.ts';
+import type { ApiClient } from './api-client.ts';
+import { ApiError } from './api-error.ts';
 import { managedBy } from './managed-by.ts';
 
 /** Why leadership can be neither won nor kept now. */

@@ -1,7 +1,8 @@
 import { apiVersion, type Condition, kind, type PeerDiscovery, plural } from '../../api/peer-discovery.ts';
 import { rfc3339 } from '../../api/rfc3339.ts';
 import type { Standstill } from '../../operator/ports.ts';
-import { type ApiClient, ApiError } from './api-client.ts';
+import type { ApiClient } from './api-client.ts';
+import { ApiError } from './api-error.ts';
 
 /** Path of the collection. */
 export const peerDiscoveriesPath = `/apis/${apiVersion}/${plural}`;

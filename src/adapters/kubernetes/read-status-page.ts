@@ -1,7 +1,8 @@
 import { PluginError, type StatusPage } from '../../plugin/ports.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { delegatedTokenHeader, tokenAudience } from '../serving/review-access.ts';
-import { type ApiClient, ApiError } from './api-client.ts';
+import type { ApiClient } from './api-client.ts';
+import { ApiError } from './api-error.ts';
 
 const viewer = 'peerdiscovery-status-viewer';
 const service = 'https:peerdiscovery-operator-metrics:metrics';

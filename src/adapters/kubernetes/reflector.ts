@@ -1,7 +1,8 @@
 import { createBackoff } from '../../runtime/backoff.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
-import { type ApiClient, ApiError, type StatusBody } from './api-client.ts';
+import type { ApiClient } from './api-client.ts';
+import { ApiError, type StatusBody } from './api-error.ts';
 import { createLineDecoder, OversizedLineError } from './line-decoder.ts';
 
 /** The fields of an object that the reflector needs. */

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { type ApiClient, ApiError, createApiClient } from '../../../src/adapters/kubernetes/api-client.ts';
+import { type ApiClient, createApiClient } from '../../../src/adapters/kubernetes/api-client.ts';
+import { ApiError } from '../../../src/adapters/kubernetes/api-error.ts';
 import { silentLog } from '../../../src/runtime/log.ts';
 import { eventually } from '../../support/manual-clock.ts';
 import {

@@ -1,6 +1,6 @@
 import { request } from 'node:http';
 import { expect } from 'chai';
-import { ApiError } from '../../../src/adapters/kubernetes/api-client.ts';
+import { ApiError } from '../../../src/adapters/kubernetes/api-error.ts';
 import { createStatusPageReader } from '../../../src/adapters/kubernetes/read-status-page.ts';
 import { serveDashboard } from '../../../src/adapters/kubernetes/serve-dashboard.ts';
 import { PluginError, type StatusPage } from '../../../src/plugin/ports.ts';
