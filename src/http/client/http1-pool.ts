@@ -1,9 +1,10 @@
 import type { TLSSocket } from 'node:tls';
 import type { ResponseParsers } from '../llhttp/response-parser.ts';
 import type { AnswerHandler, Call, Dispatcher, FaultKind, HttpOrigin, HttpRequest } from './dispatch.ts';
-import { ConnectFault, sweepMs } from './dispatch.ts';
+import { sweepMs } from './dispatch.ts';
 import { type Http1Attempt, Http1Connection } from './http1-connection.ts';
 import { writeRequestHead } from './request-head.ts';
+import { WaitingRequests } from './waiting-requests.ts';
 
 /** Limits on the number of connections and their silence. */
 export interface Http1PoolLimits {
@@ -13,15 +14,10 @@ export interface Http1PoolLimits {
   readonly idleTimeoutMs: number;
 }
 
-/** Maximum handshakes at once in a pool, so that each can finish within its time. */
-export const maxHandshakes = 32;
-
 /**
  * Gives each request its own connection: the one that became idle last, else a new one.
  *
- * The cost of finding one does not depend on their number. Beyond `maxHandshakes`, requests wait for a new or idle
- * connection, whichever comes first, so that a flood of requests does not drown the peer in handshakes. A failed
- * handshake fails all waiting requests: it takes the peer out of use, and they can go elsewhere.
+ * The cost of finding one does not depend on their number. If none is idle, a request waits for a new or idle one.
  */
 export function createHttp1Pool(
   target: HttpOrigin,
@@ -32,51 +28,39 @@ export function createHttp1Pool(
   const { maxConnections, answerTimeoutMs, idleTimeoutMs } = limits;
   const idle: Http1Connection[] = [];
   const all = new Set<Http1Connection>();
-  let waiting: Attempt[] = [];
-  let connecting = 0;
   let closed = false;
   let sweeps = 0;
-  /** A waiting request may have left. */
-  const nextWaiting = () => {
-    let attempt = waiting.shift();
-    while (attempt?.settled) attempt = waiting.shift();
-    return attempt;
+  const startOnIdle = (attempt: Attempt) => {
+    let connection = idle.pop();
+    while (connection?.dead) connection = idle.pop();
+    if (connection === undefined) return false;
+    attempt.startOn(connection);
+    return true;
   };
   const owner = {
     onIdle: (connection: Http1Connection) => {
       connection.seenInSweep = sweeps;
       if (closed) return connection.destroy('aborted', new Error('the pool is closed'));
-      const attempt = nextWaiting();
-      if (attempt === undefined) idle.push(connection);
-      else attempt.startOn(connection);
+      idle.push(connection);
+      if (waiting.size > 0) waiting.serve();
     },
     onClosed: (connection: Http1Connection) => {
       all.delete(connection);
     },
   };
-  const failWaiting = (kind: FaultKind, error: Error) => {
-    const failed = waiting;
-    waiting = [];
-    for (const attempt of failed) attempt.fail(kind, error);
-  };
-  const connectOne = async () => {
-    connecting++;
-    try {
+  const waiting = new WaitingRequests<Attempt>({
+    perConnection: 1,
+    connect: async () => {
       const connection = new Http1Connection(await connect(), parsers.create(), owner);
       all.add(connection);
-      if (closed) failWaiting('aborted', new Error('the pool is closed'));
       owner.onIdle(connection);
-    } catch (error) {
-      failWaiting(error instanceof ConnectFault ? error.kind : 'connect', error as Error);
-    } finally {
-      connecting--;
-    }
-    serveWaiting();
-  };
-  const serveWaiting = () => {
-    // Each opening connection will take one.
-    while (connecting < maxHandshakes && waiting.length > connecting) void connectOne();
-  };
+    },
+    start: (attempt) => {
+      if (closed) attempt.fail('aborted', new Error('the pool is closed'));
+      return closed || startOnIdle(attempt);
+    },
+  });
+  const isFull = () => all.size + Math.max(waiting.connecting, waiting.size) >= maxConnections;
   return {
     dispatch: (request, handler) => {
       const head = writeRequestHead(target, request);
@@ -85,19 +69,15 @@ export function createHttp1Pool(
         queueMicrotask(() => attempt.fail('request', new Error(head.message)));
         return attempt;
       }
-      let connection = idle.pop();
-      while (connection?.dead) connection = idle.pop();
-      if (connection !== undefined) attempt.startOn(connection);
-      else if (all.size + Math.max(connecting, waiting.length) >= maxConnections) {
+      if (startOnIdle(attempt)) return attempt;
+      if (isFull()) waiting.prune();
+      if (isFull()) {
         const error = new Error(`all ${maxConnections} connections to ${target.address} are in use`);
         queueMicrotask(() => attempt.fail('saturated', error));
-      } else {
-        waiting.push(attempt);
-        serveWaiting();
-      }
+      } else waiting.add(attempt);
       return attempt;
     },
-    open: () => all.size + connecting,
+    open: () => all.size + waiting.connecting,
     sweep: () => {
       sweeps++;
       const answerSweeps = answerTimeoutMs === undefined ? Number.POSITIVE_INFINITY : answerTimeoutMs / sweepMs;
@@ -115,7 +95,7 @@ export function createHttp1Pool(
       if (count > 0) idle.splice(0, count);
     },
     abandon: (error) => {
-      failWaiting('timeout', error);
+      waiting.fail('timeout', error);
       for (const connection of all) connection.abandon(error);
     },
     close: () => {

@@ -5,8 +5,8 @@ import { errorCode } from '../http2/frames.ts';
 import type { Http2Stream } from '../http2/stream.ts';
 import type { AnswerHandler, Call, Dispatcher, FaultKind, HttpOrigin, HttpRequest } from './dispatch.ts';
 import { ConnectFault, sweepMs } from './dispatch.ts';
-import { maxHandshakes } from './http1-pool.ts';
 import { encodeRequestFields } from './request-head.ts';
+import { WaitingRequests } from './waiting-requests.ts';
 
 /** HTTP/2 connections with one identity to one peer, for one kind of requests without a body. */
 export interface Http2Pool extends Omit<Dispatcher, 'dispatch'> {
@@ -48,8 +48,6 @@ export function createHttp2Pool(target: HttpOrigin, open: () => Promise<TLSSocke
   const { maxStreams, streamsPerConnection, answerTimeoutMs, idleTimeoutMs, pingEveryMs, pingOwedMs, setUpTimeoutMs } =
     limits;
   const sessions = new Set<Session>();
-  let waiting: Http2Attempt[] = [];
-  let connecting = 0;
   let streams = 0;
   let usable = true;
   let sweepsUnusable = 0;
@@ -67,38 +65,32 @@ export function createHttp2Pool(target: HttpOrigin, open: () => Promise<TLSSocke
       streams--;
     });
   };
-  const serveWaiting = () => {
-    while (waiting.length > 0) {
-      const held = withRoom();
-      if (held === undefined) break;
-      const attempt = waiting.shift();
-      if (attempt !== undefined && !attempt.settled) startOn(held, attempt);
-    }
-    if (closed) for (const attempt of waiting.splice(0)) attempt.fail('aborted', new Error('the pool is closed'));
-    if (!usable) for (const attempt of waiting.splice(0)) attempt.fallBack();
-    // Each opening connection will take its share.
-    while (usable && connecting < maxHandshakes && waiting.length > connecting * streamsPerConnection)
-      void connectOne();
+  const startSomewhere = (attempt: Http2Attempt) => {
+    const held = withRoom();
+    if (held !== undefined) startOn(held, attempt);
+    else if (closed) attempt.fail('aborted', new Error('the pool is closed'));
+    else if (!usable) attempt.fallBack();
+    else return false;
+    return true;
   };
   const connectOne = async () => {
-    connecting++;
-    try {
-      const { connection } = await hold(await open());
-      // Another one would be the same, and so on without end.
-      if (connection.size() === 0 && !connection.hasRoom()) usable = false;
-      if (closed) connection.leave();
-    } catch (error) {
-      const fault = error instanceof ConnectFault ? error : new ConnectFault('connect', String(error), error);
+    const { connection } = await hold(await open());
+    // Another one would be the same, and so on without end.
+    if (connection.size() === 0 && !connection.hasRoom()) usable = false;
+    if (closed) connection.leave();
+  };
+  const waiting = new WaitingRequests<Http2Attempt>({
+    perConnection: streamsPerConnection,
+    connect: connectOne,
+    start: startSomewhere,
+    onConnectFault: (fault, attempts) => {
       if (fault.speaksHttp1) usable = false;
-      for (const attempt of waiting.splice(0)) {
+      for (const attempt of attempts) {
         if (fault.speaksHttp1) attempt.fallBack();
         else attempt.fail(fault.kind, fault);
       }
-    } finally {
-      connecting--;
-    }
-    serveWaiting();
-  };
+    },
+  });
   /** Until the server has announced its stream limit, it might refuse another stream. */
   const hold = (socket: TLSSocket) =>
     new Promise<Session>((resolve, reject) => {
@@ -110,7 +102,7 @@ export function createHttp2Pool(target: HttpOrigin, open: () => Promise<TLSSocke
           resolve(held);
         },
         onRoom: () => {
-          if (waiting.length > 0) serveWaiting();
+          if (waiting.size > 0) waiting.serve();
         },
         onClose: () => {
           clearTimeout(timer);
@@ -125,29 +117,25 @@ export function createHttp2Pool(target: HttpOrigin, open: () => Promise<TLSSocke
       const held: Session = { connection, attempts: new Set(), idleSweeps: 0, sweepsSincePing: 0 };
     });
   const again = (attempt: Http2Attempt) => {
-    waiting.push(attempt);
-    serveWaiting();
+    if (!startSomewhere(attempt)) waiting.add(attempt);
   };
+  const isFull = () => streams + waiting.size >= maxStreams;
   return {
     get usable() {
       return usable;
     },
     dispatch: (request, handler, fallback) => {
       const attempt = new Http2Attempt(target, request, handler, fallback, again);
-      // A request whose client has left no longer waits.
-      if (waiting.some(({ settled }) => settled)) waiting = waiting.filter(({ settled }) => !settled);
       const held = withRoom();
-      if (streams + waiting.length >= maxStreams) {
+      if (isFull()) waiting.prune();
+      if (isFull()) {
         const error = new Error(`all ${maxStreams} streams to ${target.address} are in use`);
         queueMicrotask(() => attempt.fail('saturated', error));
       } else if (held !== undefined) startOn(held, attempt);
-      else {
-        waiting.push(attempt);
-        serveWaiting();
-      }
+      else waiting.add(attempt);
       return attempt;
     },
-    open: () => sessions.size + connecting,
+    open: () => sessions.size + waiting.connecting,
     sweep: () => {
       // After a restart it may speak HTTP/2.
       if (!usable && ++sweepsUnusable > tryAgainMs / sweepMs) {
@@ -172,7 +160,7 @@ export function createHttp2Pool(target: HttpOrigin, open: () => Promise<TLSSocke
       }
     },
     abandon: (error) => {
-      for (const attempt of waiting.splice(0)) attempt.fail('timeout', error);
+      waiting.fail('timeout', error);
       for (const { connection, attempts } of sessions) {
         for (const attempt of attempts) attempt.fail('timeout', error);
         connection.destroy(error.message);

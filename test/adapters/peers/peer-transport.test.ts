@@ -6,7 +6,7 @@ import { createAddressPolicy } from '../../../src/adapters/peers/address-policy.
 import { createPeerTls } from '../../../src/adapters/peers/peer-tls.ts';
 import { createPeerTransport, type PeerTransportOptions } from '../../../src/adapters/peers/peer-transport.ts';
 import type { Call, Fault } from '../../../src/http/client/dispatch.ts';
-import { maxHandshakes } from '../../../src/http/client/http1-pool.ts';
+import { maxHandshakes } from '../../../src/http/client/waiting-requests.ts';
 import type { PeerRequest, PeerTransport } from '../../../src/proxy/ports.ts';
 import { eventually } from '../../support/manual-clock.ts';
 import { createTestAuthority } from '../../support/test-certificates.ts';
