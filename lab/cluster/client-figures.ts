@@ -63,11 +63,16 @@ export interface ClientFigures {
 export const levelBound = 1.3;
 const maxFailures = 5;
 /** kube-apiserver's words when nothing listens on the port of a Pod's kubelet. */
-const kubeletAway = /dial tcp [0-9.]+:10250: connect: connection refused/;
+const kubeletRefuses = /dial tcp [0-9.]+:10250: connect: connection refused/;
+/**
+ * A kubelet's own words to a kube-apiserver, when the server that the kubelet asks about rights does not answer, or is
+ * so new that it has no rules yet.
+ */
+const kubeletCannotAsk = /(Authorization error|Forbidden) \(user=kube-apiserver-kubelet-client,/;
 
-/** Sorts a failure: a kubelet that restarts is not the fault of an endpoint. */
+/** Sorts a failure: a kubelet that restarts, or whose own server does, is not the fault of an endpoint. */
 export function endingOf(message: string): Ending {
-  return kubeletAway.test(message) ? 'kubeletAway' : 'failed';
+  return kubeletRefuses.test(message) || kubeletCannotAsk.test(message) ? 'kubeletAway' : 'failed';
 }
 
 /** Sums up the attempts of each workload. `since` is the start of the load. */

@@ -22,7 +22,7 @@ const method = [
   'Each endpoint has a watch that starts from a list, and resumes where it ended. An event counts as shown if a watch through any proxy had it.',
   'Every second, each server is asked for `/readyz` and `/version`. The first ready server is also asked for the PeerDiscovery and for the Lease by which the operator confirms its table.',
   'The programs of the second table use a load balancer for TCP before the three proxies, or one before the three servers. It checks `/readyz` every 2 s, and gives a new connection to the endpoint with the fewest. Each workload runs in a loop with a pause of some seconds.',
-  'Streams run for 15 s. They started if their first output came within 20 s. A kubelet that does not listen on its port is not the fault of an endpoint.',
+  'Streams run for 15 s. They started if their first output came within 20 s. A kubelet that does not listen on its port, or that cannot ask its own restarting server what a kube-apiserver may do, is not the fault of an endpoint.',
   '`helm` also fails if it is told that no server has an API after some server has served it.',
   'kubeadm’s patches turn on `scheduling.k8s.io/v1alpha2` on upgraded servers, because no version has a new API with namespaces by default. Namespaces are created with an object of it once some server serves it.',
   'Informers follow the ConfigMaps of the load, and all Pods and Deployments. Their objects are compared with the cluster’s when nothing changes any more. Two candidates with the durations of kube-controller-manager compete for a Lease.',

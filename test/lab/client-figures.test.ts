@@ -58,6 +58,19 @@ describe('The figures of clients in an upgrade', () => {
     expect([endingOf(dial(10_250)), endingOf(dial(6_443))]).to.deep.equal(['kubeletAway', 'failed']);
   });
 
+  it('take a kubelet that cannot ask about rights for the kubelet’s, and a user without rights for a failure', () => {
+    const asked = (words: string, user: string) =>
+      `${words} (user=${user}, verb=get, resource=nodes, subresource=proxy)`;
+    expect(
+      [
+        asked('Internal error occurred: Authorization error', 'kube-apiserver-kubelet-client'),
+        asked('unable to upgrade connection: Forbidden', 'kube-apiserver-kubelet-client'),
+        asked('unable to upgrade connection: Forbidden', 'somebody'),
+        'Error from server (Forbidden): pods "a" is forbidden',
+      ].map(endingOf),
+    ).to.deep.equal(['kubeletAway', 'kubeletAway', 'failed', 'failed']);
+  });
+
   it('compare the busiest server with the mean', () => {
     expect([unevenness([50, 50, 50]), unevenness([75, 75, 0]), unevenness([0, 0, 0])]).to.deep.equal([1, 1.5, 1]);
   });
