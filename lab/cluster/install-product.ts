@@ -10,16 +10,17 @@ export async function loadImages(machine: Machine, archives: readonly string[]):
   for (const archive of archives) await machine.must(['ctr', 'images', 'import', archive]);
 }
 
-/**
- * Installs the overlay `control-plane` as docs/guides/install.md says, with the operator as the issuer of certificates.
- * Resolves when operator and proxies are rolled out and the PeerDiscovery is Ready.
- */
+/** The folder of a machine with the kustomization that installs this project. */
+export const deployFolderOf = (machine: Machine): string => join(machine.folder, 'deploy');
+
+/** The folder of this project as a machine sees it. */
+const linkOf = (machine: Machine) => join(machine.folder, 'peerdiscovery');
+
+/** Installs the overlay `control-plane`, with the operator as the issuer of certificates. Resolves when it is Ready. */
 export async function installProduct(machine: Machine): Promise<void> {
-  const kubectl = (...args: string[]) => machine.must(['kubectl', ...args], { log: 'install.log' });
-  const folder = join(machine.folder, 'deploy');
+  const folder = deployFolderOf(machine);
   mkdirSync(folder);
-  const link = join(machine.folder, 'peerdiscovery');
-  await machine.must(['ln', '-s', repository, link]);
+  await machine.must(['ln', '-s', repository, linkOf(machine)]);
   writeFileSync(
     join(folder, 'kustomization.yaml'),
     [
@@ -32,9 +33,18 @@ export async function installProduct(machine: Machine): Promise<void> {
       '',
     ].join('\n'),
   );
-  await kubectl('apply', '--server-side', '-k', join(link, 'crds'));
+  await applyInstallation(machine);
+}
+
+/**
+ * Applies what `installProduct` prepared, as docs/guides/install.md says. Resolves when operator and proxies are rolled
+ * out and the PeerDiscovery is Ready.
+ */
+export async function applyInstallation(machine: Machine): Promise<void> {
+  const kubectl = (...args: string[]) => machine.must(['kubectl', ...args], { log: 'install.log' });
+  await kubectl('apply', '--server-side', '-k', join(linkOf(machine), 'crds'));
   await kubectl('wait', '--for=condition=Established', 'crd/peerdiscoveries.peerdiscovery.dev');
-  await kubectl('apply', '--server-side', '-k', folder);
+  await kubectl('apply', '--server-side', '-k', deployFolderOf(machine));
   const pki = '/etc/kubernetes/pki/front-proxy-client';
   const secret = ['secret', 'tls', 'peerdiscovery-front-proxy-client', '-n', 'peerdiscovery-front-proxy'];
   await kubectl('create', ...secret, `--cert=${pki}.crt`, `--key=${pki}.key`);
@@ -57,4 +67,9 @@ export async function installProduct(machine: Machine): Promise<void> {
 export async function pointControllerManager(machine: Machine): Promise<void> {
   await runGuide(machine, 'clients.md', '--certificate-authority=/root/both.crt');
   await runGuide(machine, 'clients.md', 'crictl stop');
+}
+
+/** Points it back at the machine's kube-apiserver, as the same guide says. */
+export async function pointControllerManagerBack(machine: Machine): Promise<void> {
+  await runGuide(machine, 'clients.md', '# Back to the kube-apiserver of this node');
 }

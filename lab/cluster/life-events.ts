@@ -13,6 +13,7 @@ import { type Health, type LifeEvent, type Off, type Outcome, waitUntilRight } f
 import type { LifeCluster } from './life-cluster.ts';
 import { readCredentials, waysOf } from './load.ts';
 import { type Machine, startMachine } from './machine.ts';
+import { removeProduct } from './remove-product.ts';
 
 const system = 'peerdiscovery-system';
 const proxies = 'peerdiscovery-front-proxy';
@@ -70,6 +71,12 @@ export function lifeEvents(cluster: LifeCluster): readonly LifeEvent[] {
       name: 'operator removed',
       does: `\`kubectl delete\` removes the operator’s Deployment. After ${withoutOperatorMs / 1_000} s it is applied again.`,
       run: () => removeOperator(cluster),
+    },
+    {
+      id: 'removed',
+      name: 'PeerDiscovery removed',
+      does: 'kube-controller-manager uses the proxies, then goes back, as docs/guides/clients.md says. The commands of docs/guides/rollback-uninstall.md remove PeerDiscovery. A namespace is created and deleted without it. Then it is installed again.',
+      run: () => removeProduct(cluster),
     },
     {
       id: 'fourth',

@@ -42,6 +42,7 @@ export const lifeEventIds = [
   'network',
   'upgrade',
   'operator',
+  'removed',
   'fourth',
   'front-proxy-ca',
   'cluster-ca',

@@ -89,7 +89,7 @@ describe('the commands of the guides that need an API server, but no Pods', func
     });
   });
 
-  it('let kube-controller-manager of a kubeadm node use the proxy, and trust its certificate', async () => {
+  it('let kube-controller-manager of a kubeadm node use the proxy, trust its certificate, and go back', async () => {
     const ca = readFileSync(mixed.plane.caFile, 'utf8');
     const cluster = {
       server: 'https://10.0.0.11:6443',
@@ -106,7 +106,6 @@ describe('the commands of the guides that need an API server, but no Pods', func
     const read = () => parse(readFileSync(join(folder, path), 'utf8')).clusters[0].cluster as typeof cluster;
     expect(read().server).to.match(/^https:\/\/[0-9.]+:7443$/);
     expect(readFileSync(stopped, 'utf8')).to.equal('stop container-1\n');
-    expect(readFileSync(join(folder, 'root/controller-manager.conf.before'), 'utf8')).to.contain('10.0.0.11:6443');
 
     const own = readFileSync(mixed.plane.issueServingCert('other', ['localhost'], []).cert, 'utf8');
     await mixed.kubectl('one', ['create', 'namespace', 'peerdiscovery-front-proxy']);
@@ -122,6 +121,12 @@ describe('the commands of the guides that need an API server, but no Pods', func
     await runBlock('clients.md', /--certificate-authority=\/root\/both\.crt/);
     const both = Buffer.from(read()['certificate-authority-data'], 'base64').toString();
     expect(both).to.equal(`${ca}${own}`);
+
+    writeFileSync(stopped, '');
+    await runBlock('clients.md', /# Back to the kube-apiserver/);
+    expect(read().server).to.match(/^https:\/\/[0-9.]+:6443$/);
+    expect(Buffer.from(read()['certificate-authority-data'], 'base64').toString()).to.equal(ca);
+    expect(readFileSync(stopped, 'utf8')).to.equal('stop container-1\n');
   });
 
   it('ship objects of a new API once every server has it', async () => {
