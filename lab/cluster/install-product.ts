@@ -43,7 +43,9 @@ export async function installProduct(machine: Machine): Promise<void> {
 export async function applyInstallation(machine: Machine): Promise<void> {
   const kubectl = (...args: string[]) => machine.must(['kubectl', ...args], { log: 'install.log' });
   await kubectl('apply', '--server-side', '-k', join(linkOf(machine), 'crds'));
-  await kubectl('wait', '--for=condition=Established', 'crd/peerdiscoveries.peerdiscovery.dev');
+  const definition = 'crd/peerdiscoveries.peerdiscovery.dev';
+  await kubectl('wait', '--for=jsonpath={.status.acceptedNames.kind}=PeerDiscovery', definition);
+  await kubectl('wait', '--for=condition=Established', definition);
   await kubectl('apply', '--server-side', '-k', deployFolderOf(machine));
   const pki = '/etc/kubernetes/pki/front-proxy-client';
   const secret = ['secret', 'tls', 'peerdiscovery-front-proxy-client', '-n', 'peerdiscovery-front-proxy'];

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Minor } from '../build/build-control-plane.ts';
 import { repository } from '../repository.ts';
 import { type ControlPlane, type Outcome, type ServerOptions, startControlPlane } from './control-plane.ts';
+import { waitForDefinitions } from './wait-for-definitions.ts';
 
 const program = join(repository, 'src', 'bin', 'peerdiscovery.ts');
 const pluginProgram = join(repository, 'src', 'bin', 'kubectl-peerdiscovery.ts');
@@ -92,7 +93,7 @@ async function install(plane: ControlPlane, options: MixedPlaneOptions): Promise
 
   options.log('installing the CRD and the roles');
   await must(['apply', '-k', join(repository, 'config')]);
-  await must(['wait', '--for=condition=Established', '--timeout=60s', 'crd/peerdiscoveries.peerdiscovery.dev']);
+  await waitForDefinitions((args) => kubectl(options.home, args));
   for (const server of plane.servers) {
     const ip = server.address.slice(0, server.address.lastIndexOf(':'));
     // A kubelet writes the name of its host in lower case.

@@ -6,6 +6,7 @@ import { LuaFactory } from 'wasmoon';
 import { parseAllDocuments } from 'yaml';
 import { ensureHelm } from '../../lab/build/build-go-tool.ts';
 import { type AuditEvent, type DeployPlane, startDeployPlane } from '../../lab/plane/deploy-plane.ts';
+import { waitForDefinitions } from '../../lab/plane/wait-for-definitions.ts';
 import { repository } from '../../lab/repository.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { entrypoint } from '../../scripts/build-rootfs.ts';
@@ -65,7 +66,7 @@ describe("an administrator's installation on an empty control plane", function (
 
   it('brings the operator to Ready with the overlay observe-only', async () => {
     await lab.must(['apply', '-k', `${repository}/crds`]);
-    await lab.must(['wait', '--for=condition=Established', '--timeout=60s', 'crd/peerdiscoveries.peerdiscovery.dev']);
+    await waitForDefinitions(lab.kubectl);
     await lab.must(['apply', '-k', `${repository}/config/overlays/observe-only`]);
     await rollout(system, 'deployment/peerdiscovery-operator');
     await condition('Ready');

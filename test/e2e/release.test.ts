@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { ensureHelm } from '../../lab/build/build-go-tool.ts';
 import { type ControlPlane, startControlPlane } from '../../lab/plane/control-plane.ts';
+import { waitForDefinitions } from '../../lab/plane/wait-for-definitions.ts';
 import { buildRelease } from '../../scripts/build-release.ts';
 
 const image = 'registry.example.com/mine/peerdiscovery:1.2.3';
@@ -74,7 +75,7 @@ describe('the files of a release, on a real kube-apiserver', function () {
 
   it('install the described objects with kubectl', async () => {
     await must('apply', '-f', join(release, 'install.yaml'));
-    await must('wait', '--for=condition=Established', 'crd/peerdiscoveries.peerdiscovery.dev');
+    await waitForDefinitions((args) => plane.exec('kubectl', ['--kubeconfig', kubeconfig, ...args]));
     await must('apply', '-f', join(release, 'observe.yaml'));
     expect(await imageIn('peerdiscovery-system')).to.equal(image);
     expect(await must('get', 'peerdiscovery', 'cluster', '-o', 'jsonpath={.spec.mode}')).to.equal('Observe');

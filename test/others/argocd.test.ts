@@ -5,10 +5,10 @@ import { expect } from 'chai';
 import { argoCommitVerifier, argoDefinitions, argoSettings, ensureModuleFiles } from '../../lab/others/module-files.ts';
 import { ensureArgoCd } from '../../lab/others/programs.ts';
 import { type DeployPlane, startDeployPlane } from '../../lab/plane/deploy-plane.ts';
+import { waitForDefinitions } from '../../lab/plane/wait-for-definitions.ts';
 import { repository } from '../../lab/repository.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { type GitOps, startGitOps } from '../support/gitops.ts';
-import { waitForDefinitions } from '../support/wait-for-definitions.ts';
 
 const system = 'peerdiscovery-system';
 const argocd = 'argocd';

@@ -7,10 +7,10 @@ import { ensureHelm } from '../../lab/build/build-go-tool.ts';
 import { certManagerDefinitions, ensureModuleFiles } from '../../lab/others/module-files.ts';
 import { ensureCertManager } from '../../lab/others/programs.ts';
 import { type DeployPlane, startDeployPlane } from '../../lab/plane/deploy-plane.ts';
+import { waitForDefinitions } from '../../lab/plane/wait-for-definitions.ts';
 import { repository } from '../../lab/repository.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { commandBlock } from '../support/guide-commands.ts';
-import { waitForDefinitions } from '../support/wait-for-definitions.ts';
 
 const system = 'peerdiscovery-system';
 const front = 'peerdiscovery-front-proxy';

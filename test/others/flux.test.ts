@@ -4,9 +4,9 @@ import { expect } from 'chai';
 import { ensureModuleFiles, fluxDefinitions } from '../../lab/others/module-files.ts';
 import { ensureFlux } from '../../lab/others/programs.ts';
 import { type DeployPlane, startDeployPlane } from '../../lab/plane/deploy-plane.ts';
+import { waitForDefinitions } from '../../lab/plane/wait-for-definitions.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { type GitOps, startGitOps } from '../support/gitops.ts';
-import { waitForDefinitions } from '../support/wait-for-definitions.ts';
 
 const system = 'peerdiscovery-system';
 const flux = 'flux-system';

@@ -6,8 +6,8 @@ import { parseAllDocuments } from 'yaml';
 import { ensureModuleFiles, foreignDefinitions } from '../../lab/others/module-files.ts';
 import type { ApiObject } from '../../lab/others/validate-object.ts';
 import { type ControlPlane, type Outcome, startControlPlane } from '../../lab/plane/control-plane.ts';
+import { waitForDefinitions } from '../../lab/plane/wait-for-definitions.ts';
 import { repository } from '../../lab/repository.ts';
-import { waitForDefinitions } from '../support/wait-for-definitions.ts';
 
 /** The fields of Flux's Kustomization and Argo CD's Application that say what is built. */
 interface GitOpsObject extends ApiObject {

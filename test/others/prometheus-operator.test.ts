@@ -9,10 +9,10 @@ import { ensureModuleFiles, prometheusDefinitions } from '../../lab/others/modul
 import { ensurePrometheusOperator } from '../../lab/others/programs.ts';
 import { runInRoot } from '../../lab/others/run-in-root.ts';
 import { type DeployPlane, startDeployPlane } from '../../lab/plane/deploy-plane.ts';
+import { waitForDefinitions } from '../../lab/plane/wait-for-definitions.ts';
 import { waitUntil } from '../../lab/wait-until.ts';
 import { commandBlock } from '../support/guide-commands.ts';
 import { readRules } from '../support/lab-prometheus.ts';
-import { waitForDefinitions } from '../support/wait-for-definitions.ts';
 
 const system = 'peerdiscovery-system';
 const monitoring = 'monitoring';

@@ -1,5 +1,5 @@
-import type { Outcome } from '../../lab/plane/control-plane.ts';
-import { waitUntil } from '../../lab/wait-until.ts';
+import { waitUntil } from '../wait-until.ts';
+import type { Outcome } from './control-plane.ts';
 
 /**
  * Waits until the API server serves the resources of all CustomResourceDefinitions. `kubectl wait` alone fails at once
