@@ -121,10 +121,10 @@ export function cacheFolder(): string {
   return PEERDISCOVERY_CACHE ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'peerdiscovery');
 }
 
-/** A short hash of the files of a folder. It identifies a build. */
-export async function hashOf(folder: string): Promise<string> {
+/** A short hash of files of a folder, by default of all. It identifies a build. */
+export async function hashOf(folder: string, names?: readonly string[]): Promise<string> {
   const hash = createHash('sha256');
-  for (const name of (await readdir(folder)).sort())
+  for (const name of [...(names ?? (await readdir(folder)))].sort())
     hash.update(`${name}\0`).update(await readFile(join(folder, name)));
   return hash.digest('hex').slice(0, 12);
 }

@@ -26,11 +26,24 @@ export interface NodeBuild {
   readonly folder: string;
 }
 
+/** The Kubernetes minors that machines can run, each the successor of the one before. */
+export const nodeMinors = ['1.33', '1.34', '1.35', '1.36', '1.37'] as const;
+
+/** One of `nodeMinors`. */
+export type NodeMinor = (typeof nodeMinors)[number];
+
+/** All minors from one to another, in order; none if one of them is unknown or the second is not the later one. */
+export function minorsBetween(from: string, to: string): readonly NodeMinor[] {
+  const known: readonly string[] = nodeMinors;
+  return known.includes(from) ? nodeMinors.slice(known.indexOf(from), known.indexOf(to) + 1) : [];
+}
+
 /** All programs that a cluster runs besides this project. */
 export interface Programs {
   readonly containerd: string;
   readonly coredns: string;
-  readonly nodes: Readonly<Record<NodeMinor, NodeBuild>>;
+  /** The programs of each wanted minor. */
+  readonly nodes: readonly NodeBuild[];
 }
 
 /** The folders of the programs that clients of the cluster run. */
@@ -41,19 +54,16 @@ export interface ClientPrograms {
   readonly clientGo: string;
 }
 
-/** The Kubernetes minors that machines can run. */
-type NodeMinor = '1.36' | '1.35';
-
 type Log = (message: string) => void;
 
 const module = fileURLToPath(new URL('node', import.meta.url));
 
-/** Resolves to the folders of all programs. Each is built once from Go modules and cached. */
-export async function ensurePrograms(log: Log): Promise<Programs> {
+/** Resolves to the folders of all programs, with these minors of Kubernetes. Each is built once and cached. */
+export async function ensurePrograms(minors: readonly NodeMinor[], log: Log): Promise<Programs> {
   const containerd = await ensureContainerd(log);
-  const old = await buildNode('1.35', log);
-  const next = await buildNode('1.36', log);
-  return { containerd, coredns: await ensureCoreDns(log), nodes: { '1.35': old, '1.36': next } };
+  const nodes: NodeBuild[] = [];
+  for (const minor of minors) nodes.push(await buildNode(minor, log));
+  return { containerd, coredns: await ensureCoreDns(log), nodes };
 }
 
 /** Resolves to the folders of the programs that clients run, built and cached likewise. */
@@ -65,7 +75,9 @@ export async function ensureClientPrograms(log: Log): Promise<ClientPrograms> {
 async function buildNode(minor: NodeMinor, log: Log): Promise<NodeBuild> {
   const modfile = `v${minor}.mod`;
   const version = kubernetesVersion(await readFile(join(module, modfile), 'utf8'));
-  const folder = join(cacheFolder(), 'cluster', 'node', `${minor}-${await hashOf(module)}`);
+  // A version that is added rebuilds no other.
+  const sources = ['main.go', 'go.mod', modfile, `v${minor}.sum`];
+  const folder = join(cacheFolder(), 'cluster', 'node', `${minor}-${await hashOf(module, sources)}`);
   const built = { version: `v${version}`, folder };
   if (existsSync(join(folder, 'kubectl'))) return built;
   log(`building all of Kubernetes v${version} from Go modules into ${folder} (about 10 minutes the first time)`);
@@ -82,4 +94,7 @@ async function buildNode(minor: NodeMinor, log: Log): Promise<NodeBuild> {
   return built;
 }
 
-if (import.meta.main) await ensurePrograms((message) => void process.stderr.write(`${message}\n`));
+if (import.meta.main) {
+  const wanted = nodeMinors.filter((minor) => process.argv.includes(minor));
+  await ensurePrograms(wanted, (message) => void process.stderr.write(`${message}\n`));
+}

@@ -1,7 +1,7 @@
 import type { ClientPrograms, NodeBuild } from './build-programs.ts';
 
 /** One Kubernetes version of the cluster. */
-interface Release {
+export interface Release {
   readonly node: NodeBuild;
   /** Archives of the images of this version. */
   readonly images: readonly string[];
@@ -19,7 +19,8 @@ export interface ClusterPlan {
   /** The folder of containerd. */
   readonly containerd: string;
   readonly from: Release;
-  readonly to: Release;
+  /** The versions to which the cluster is upgraded, one after the other. */
+  readonly hops: readonly Release[];
   /** Archive with the image of this project. */
   readonly product: string;
   /** How long it took to build missing programs and images. */

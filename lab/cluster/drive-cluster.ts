@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { waitUntil } from '../wait-until.ts';
-import type { ClusterPlan } from './cluster-plan.ts';
+import { writeChainReport } from './chain-report.ts';
+import type { ClusterPlan, Release } from './cluster-plan.ts';
 import { installProduct, loadImages, pointControllerManager } from './install-product.ts';
 import { initialize, joinControlPlane, upgradeMachine, waitForMachines } from './kubeadm.ts';
 import { failedIn, judgeEvent, type LivedEvent, lifeEventIds, live, type Seen, waitUntilRight } from './life.ts';
@@ -13,10 +14,12 @@ import { type LifeRecord, openRecords } from './life-records.ts';
 import { writeLifeReport } from './life-report.ts';
 import { type Load, loadNamespace, readCredentials, startLoad, waysOf } from './load.ts';
 import { type Machine, makeNetwork, startMachine } from './machine.ts';
-import { type Sides, startRealClients } from './real-clients.ts';
+import { newApiOf } from './new-api.ts';
+import { clientNamespace, type Sides, startRealClients } from './real-clients.ts';
 import { judge, judgeOperator, type Observations } from './samples.ts';
 import { openUpgradeRecords, type UpgradeRecord } from './upgrade-records.ts';
 import { drawTimeline, shortOf, startOf, writeUpgradeReport } from './upgrade-report.ts';
+import { toolNamespace } from './workloads.ts';
 
 /** How long clients run before the upgrade. */
 const beforeMs = 30_000;
@@ -24,6 +27,10 @@ const beforeMs = 30_000;
 const levelMs = 120_000;
 /** How long to wait for that, if servers restart once more. */
 const levelBoundMs = 300_000;
+/** In a chain of upgrades, clients run for this long after all but the last. */
+const betweenMs = 15_000;
+/** Each side has this many long-lived watches. A chain has fewer, so that it takes less than an hour. */
+const heldWatches = { one: 150, chain: 60 };
 const pages = fileURLToPath(new URL('../../docs/benchmarks', import.meta.url));
 /** The records of all events, and the machines’ logs of those that had problems. Every build empties `dist`. */
 const lifeFolder = fileURLToPath(new URL('../../.cache/cluster-life', import.meta.url));
@@ -69,23 +76,55 @@ interface Upgraded {
   readonly sides: Sides;
 }
 
+/** One upgrade. A plan may have several, one after the other. */
+interface Hop {
+  readonly from: Release;
+  readonly to: Release;
+  readonly isFirst: boolean;
+  readonly isLast: boolean;
+}
+
+/** The upgrades of a plan, in order. */
+function hopsOf({ from, hops }: ClusterPlan): readonly Hop[] {
+  return hops.map((to, index) => ({
+    from: hops[index - 1] ?? from,
+    to,
+    isFirst: index === 0,
+    isLast: index === hops.length - 1,
+  }));
+}
+
 /** Upgrades all machines under load. Resolves to what the clients saw. */
-async function upgradeUnderLoad(plan: ClusterPlan, machines: readonly Machine[]): Promise<Upgraded> {
-  const { root, to, remedy, clients: programs } = plan;
+async function upgradeUnderLoad(
+  { root, remedy, clients: programs }: ClusterPlan,
+  machines: readonly Machine[],
+  { from, to, isFirst, isLast }: Hop,
+): Promise<Upgraded> {
   const hasProxies = remedy === 'product';
   const [first] = machines;
   if (first === undefined) throw new Error('a cluster has machines');
   // The images go to all machines first, because kubeadm's Job upgrade-health-check runs on any Node.
   for (const machine of machines) await step(`${machine.name} loads images`, () => loadImages(machine, to.images));
-  if (hasProxies)
+  if (hasProxies && isFirst)
     for (const machine of machines)
       await step(`${machine.name}: kube-controller-manager uses the proxy`, () => pointControllerManager(machine));
   const credentials = await readCredentials(first);
-  const folder = join(root, 'clients');
+  const folder = join(root, `clients-${to.node.version}`);
   mkdirSync(folder);
+  const newApi = newApiOf(to.node.version);
   const ways = waysOf(machines).filter(({ proxied }) => hasProxies || !proxied);
-  const load = await startLoad({ machines, credentials, ways });
-  const setting = { machines, credentials, programs, folder, loadNamespace };
+  const load = await startLoad({ machines, credentials, ways, newList: newApi.list });
+  const isOnly = isFirst && isLast;
+  const setting = {
+    machines,
+    credentials,
+    // In a chain, kubectl is never more than one minor away from any server.
+    programs: isOnly ? programs : { ...programs, kubectl: from.node.folder },
+    folder,
+    loadNamespace,
+    newApi,
+    heldWatches: isOnly ? heldWatches.one : heldWatches.chain,
+  };
   const clients = await step('clients start', () => startRealClients(setting, hasProxies));
   const steps: { name: string; from: number; to: number }[] = [];
   const timed = async (name: string, run: () => Promise<void>) => {
@@ -108,8 +147,13 @@ async function upgradeUnderLoad(plan: ClusterPlan, machines: readonly Machine[])
     failure = error instanceof Error ? error.message : String(error);
     log(failure);
   }
-  await timed('after', () => waitForLevel(load));
-  await clients.count();
+  if (!isOnly && failure === undefined)
+    await timed('all is right', async () => {
+      const { at, missing } = await waitUntilRight(healthOf(machines));
+      if (at === undefined) failure ??= `no full recovery: ${missing}`;
+    });
+  await timed('after', () => (isLast ? waitForLevel(load) : setTimeout(betweenMs)));
+  if (isLast) await clients.count();
   // The load ends first, because informers are compared when nothing changes any more.
   const seen = await load.stop();
   return { observed: { ...seen, steps, failure }, sides: await clients.stop() };
@@ -130,12 +174,16 @@ function machineLines({ buildSeconds }: ClusterPlan, upSeconds: number): readonl
   ];
 }
 
-/** Keeps the record, and writes the report and its picture. Returns 0 if all requirements were met. */
-function report({ observed, sides }: Upgraded, plan: ClusterPlan, upSeconds: number): number {
-  const { from, to, remedy } = plan;
-  const record: UpgradeRecord = {
+/** The record of an upgrade. */
+function recordOf(
+  { observed, sides }: Upgraded,
+  { from, to }: Hop,
+  { remedy }: ClusterPlan,
+  lines: readonly string[],
+): UpgradeRecord {
+  return {
     versions: [from.node.version, to.node.version],
-    lines: machineLines(plan, upSeconds),
+    lines,
     steps: observed.steps.map(({ name, from: began, to: ended }) => ({
       name,
       afterMs: began - startOf(observed),
@@ -146,19 +194,72 @@ function report({ observed, sides }: Upgraded, plan: ClusterPlan, upSeconds: num
     straight: { requests: judge(observed, false), clients: sides.straight },
     operator: remedy === 'product' ? judgeOperator(observed) : undefined,
   };
+}
+
+/** Upgrades the cluster once, keeps the record, and writes the report and its picture. */
+async function upgradeOnce(
+  plan: ClusterPlan,
+  machines: readonly Machine[],
+  hop: Hop,
+  upSeconds: number,
+): Promise<readonly UpgradeRecord[]> {
+  const upgraded = await upgradeUnderLoad(plan, machines, hop);
+  const record = recordOf(upgraded, hop, plan, machineLines(plan, upSeconds));
   const records = openUpgradeRecords(upgradeFolder);
-  records.keep(remedy, record);
-  if (remedy === 'product') writeFileSync(join(pages, 'upgrade.svg'), drawTimeline(observed, record.versions));
+  records.keep(plan.remedy, record);
+  if (plan.remedy === 'product')
+    writeFileSync(join(pages, 'upgrade.svg'), drawTimeline(upgraded.observed, record.versions));
   const product = records.read('product');
   if (product === undefined) log('there is no report yet: run `make test-cluster` first');
   else {
     writeFileSync(join(pages, 'upgrade.md'), writeUpgradeReport(product, records.read('upstream')));
     log('docs/benchmarks/upgrade.md is written');
   }
-  const short = shortOf(record);
+  return [record];
+}
+
+/** Upgrades the cluster from version to version until one upgrade does not finish. Writes the report after each. */
+async function upgradeThrough(
+  plan: ClusterPlan,
+  machines: readonly Machine[],
+  hops: readonly Hop[],
+  upSeconds: number,
+): Promise<readonly UpgradeRecord[]> {
+  const records: UpgradeRecord[] = [];
+  for (const hop of hops) {
+    log(`${hop.from.node.version} to ${hop.to.node.version}`);
+    const upgraded = await upgradeUnderLoad(plan, machines, hop);
+    const record = recordOf(upgraded, hop, plan, machineLines(plan, upSeconds));
+    records.push(record);
+    writeFileSync(join(pages, 'upgrade-all-versions.md'), writeChainReport(records));
+    if (shortOf(record).length > 0 || record.failure !== undefined)
+      keepLogs(machines, join(upgradeFolder, 'logs', hop.to.node.version));
+    if (record.failure !== undefined) break;
+    if (!hop.isLast) await step('clients are removed', () => removeClients(machines));
+  }
+  return records;
+}
+
+/** Deletes everything that the clients of an upgrade have created. */
+async function removeClients([first]: readonly Machine[]): Promise<void> {
+  const namespaces = [loadNamespace, toolNamespace, clientNamespace('proxies'), clientNamespace('servers')];
+  await first?.must(['kubectl', 'delete', 'namespace', ...namespaces, '--ignore-not-found', '--timeout=10m']);
+}
+
+/** Runs the upgrades of the plan. Returns 0 if all finished and met all requirements. */
+async function upgrade(plan: ClusterPlan, machines: readonly Machine[], upSeconds: number): Promise<number> {
+  const hops = hopsOf(plan);
+  const [only, another] = hops;
+  if (only === undefined) throw new Error('an upgrade needs a second version');
+  const records =
+    another === undefined
+      ? await upgradeOnce(plan, machines, only, upSeconds)
+      : await upgradeThrough(plan, machines, hops, upSeconds);
+  const isWhole = records.length === hops.length && records.every(({ failure }) => failure === undefined);
+  const short = records.flatMap((record) => shortOf(record).map((line) => `${record.versions[1]}: ${line}`));
   for (const line of short) log(`did not hold: ${line}`);
-  if (observed.failure !== undefined) log('the upgrade did not finish');
-  return short.length === 0 && observed.failure === undefined ? 0 : 1;
+  if (!isWhole) log('the upgrade did not finish');
+  return short.length === 0 && isWhole ? 0 : 1;
 }
 
 /** Runs the chosen events on the cluster under load, and reports them. Returns 0 if all requirements were met. */
@@ -181,7 +282,13 @@ async function liveUnderLoad(plan: ClusterPlan, machines: readonly Machine[], up
     writeFileSync(join(lifeFolder, 'report.md'), writeLifeReport(records.read()));
     return record;
   };
-  const load = await startLoad({ machines, credentials: await readCredentials(first), ways: waysOf(machines) });
+  const newList = newApiOf(plan.from.node.version).list;
+  const load = await startLoad({
+    machines,
+    credentials: await readCredentials(first),
+    ways: waysOf(machines),
+    newList,
+  });
   const events = lifeEvents({ plan, machines: [first, second, third], health, load });
   const chosen = isWhole ? events : plan.events.flatMap((named) => events.filter(({ id }) => id === named));
   const lived: LivedEvent[] = [];
@@ -189,7 +296,7 @@ async function liveUnderLoad(plan: ClusterPlan, machines: readonly Machine[], up
     const over = await step(event.name, () => live(event, health));
     lived.push(over);
     const short = await keepSoFar(over, load, keep);
-    if (short.length > 0) keepLogs(machines, event.id);
+    if (short.length > 0) keepLogs(machines, join(lifeFolder, 'logs', event.id));
     // The damage of this event would distort the following ones.
     if (over.rightAt === undefined) break;
   }
@@ -222,10 +329,9 @@ async function keepSoFar(
   }
 }
 
-/** Copies the logs of all machines, which the end of the cluster removes, into the folder of the records. */
-function keepLogs(machines: readonly Machine[], event: string): void {
-  for (const { name, folder } of machines)
-    cpSync(join(folder, 'log'), join(lifeFolder, 'logs', event, name), { recursive: true });
+/** Copies the logs of all machines, which the end of the cluster removes. */
+function keepLogs(machines: readonly Machine[], to: string): void {
+  for (const { name, folder } of machines) cpSync(join(folder, 'log'), join(to, name), { recursive: true });
 }
 
 async function main(mode: string, plan: ClusterPlan): Promise<number> {
@@ -241,7 +347,7 @@ async function main(mode: string, plan: ClusterPlan): Promise<number> {
     await new Promise(() => setInterval(() => {}, 60_000));
   }
   if (mode === 'life') return liveUnderLoad(plan, machines, upSeconds);
-  return report(await upgradeUnderLoad(plan, machines), plan, upSeconds);
+  return upgrade(plan, machines, upSeconds);
 }
 
 const [mode = '', file = ''] = process.argv.slice(2);

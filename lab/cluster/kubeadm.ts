@@ -6,6 +6,7 @@ import { registry } from './build-images.ts';
 import type { NodeBuild } from './build-programs.ts';
 import type { Remedy } from './cluster-plan.ts';
 import type { Machine } from './machine.ts';
+import { newApiOf } from './new-api.ts';
 
 const api = 'kubeadm.k8s.io/v1beta4';
 const endpoint = 'cluster.test:6443';
@@ -93,8 +94,6 @@ export async function joinControlPlane(machine: Machine): Promise<void> {
   await machine.must(['sed', '-i', `s/.* cluster.test/${machine.address} cluster.test/`, '/etc/hosts']);
 }
 
-/** Flags of the new servers: an API that is new and has namespaces, which none has by default. */
-const newApiFlags = ['--runtime-config=scheduling.k8s.io/v1alpha2=true', '--feature-gates=GenericWorkload=true'];
 /** Turns on Kubernetes' own peer proxy. kubeadm sets its other flags, and 1.36 its feature gate. */
 const peerProxyFlags = ['--peer-ca-file=/etc/kubernetes/pki/ca.crt'];
 
@@ -109,7 +108,7 @@ export async function upgradeMachine(machine: Machine, first: boolean, { node, r
   const { version, folder } = node;
   machine.use(folder, ['kubeadm']);
   const what = first ? ['apply', version, '--yes'] : ['node'];
-  const patches = writePatches(machine, [...newApiFlags, ...(remedy === 'upstream' ? peerProxyFlags : [])]);
+  const patches = writePatches(machine, [...newApiOf(version).flags, ...(remedy === 'upstream' ? peerProxyFlags : [])]);
   const flags = [`--ignore-preflight-errors=${ignored.join(',')}`, '--patches', patches];
   await machine.must(['kubeadm', 'upgrade', ...what, ...flags], { log: 'kubeadm.log' });
   machine.use(folder, ['kubelet', 'kubectl']);

@@ -11,6 +11,8 @@ export interface LoadSetting {
   readonly credentials: Credentials;
   /** Its endpoints. */
   readonly ways: readonly Way[];
+  /** The path of a list that only the new version serves. */
+  readonly newList: string;
 }
 
 /** Clients that run while something happens to the cluster. */
@@ -30,8 +32,6 @@ type LoadSeen = Pick<Observations, 'samples' | 'sights' | 'writes'>;
 /** The namespace of the load's objects. */
 export const loadNamespace = 'upgrade-load';
 const writes = `/api/v1/namespaces/${loadNamespace}/configmaps`;
-/** A resource that 1.36 serves and 1.35 does not. */
-const newResource = '/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies';
 /** A time limit, so that a server that hangs does not hold up the observations. */
 const lookMs = 2_000;
 /** Longer than any client waits for an answer. */
@@ -39,7 +39,7 @@ const endBoundMs = 40_000;
 const everyMs = { read: 500, write: 1_000, look: 1_000 };
 
 /** Starts clients for every endpoint. */
-export async function startLoad({ machines, credentials, ways }: LoadSetting): Promise<Load> {
+export async function startLoad({ machines, credentials, ways, newList }: LoadSetting): Promise<Load> {
   const [first] = machines;
   if (first === undefined) throw new Error('a cluster has machines');
   await first.must(['kubectl', 'create', 'namespace', loadNamespace]);
@@ -60,7 +60,7 @@ export async function startLoad({ machines, credentials, ways }: LoadSetting): P
       samples.push((await measure(client, 'read', ['GET', `${writes}/kube-root-ca.crt`])).sample);
     }),
     repeat(everyMs.read, stop.signal, async () => {
-      samples.push((await measure(client, 'new', ['GET', newResource])).sample);
+      samples.push((await measure(client, 'new', ['GET', newList])).sample);
     }),
     repeat(everyMs.write, stop.signal, async () => {
       const name = `${client.way.name.replace(', ', '-')}-${serial++}`;

@@ -13,16 +13,9 @@ import { type Attempt, type ClientFigures, tally } from './client-figures.ts';
 import { type Client, type Credentials, createClient } from './clients.ts';
 import { type HeldWatches, startHeldWatches } from './held-watches.ts';
 import type { Machine } from './machine.ts';
+import type { NewApi } from './new-api.ts';
 import { runProgram, startStream } from './run-program.ts';
-import {
-  type ClientUser,
-  chartFiles,
-  doomedPrefix,
-  newGroupVersion,
-  toolDaemonSet,
-  toolNamespace,
-  workloads,
-} from './workloads.ts';
+import { type ClientUser, chartFiles, doomedPrefix, toolDaemonSet, toolNamespace, workloads } from './workloads.ts';
 
 /** Programs that people use, behind a load balancer for each side. */
 export interface RealClients {
@@ -48,6 +41,9 @@ export interface Setting {
   readonly folder: string;
   /** The namespace of the load, whose ConfigMaps informers follow. */
   readonly loadNamespace: string;
+  readonly newApi: NewApi;
+  /** The number of long-lived watches of each side. */
+  readonly heldWatches: number;
 }
 
 /** One side while it runs. */
@@ -84,7 +80,6 @@ interface Figures {
 
 /** The address of this process in the network of the machines. */
 const here = '10.10.0.1';
-const heldWatches = 150;
 const checkMs = 1_500;
 const commandBoundMs = 200_000;
 /** How long deleted namespaces may take after the end of the load. */
@@ -101,10 +96,10 @@ export async function startRealClients(setting: Setting, hasProxies: boolean): P
   );
   const kinds = sideKinds(servers).filter(({ name }) => hasProxies || name === 'servers');
   const toolPods = await startTools(first, [...kinds.map(namespaceOf), toolNamespace]);
-  writeChart(join(setting.folder, 'chart'));
+  writeChart(join(setting.folder, 'chart'), setting.newApi);
   const stop = new AbortController();
   setMaxListeners(0, stop.signal);
-  const newApi = { isServed: false };
+  const newApi = { ...setting.newApi, isServed: false };
   const since = Date.now();
   const sides: Side[] = [];
   for (const kind of kinds) sides.push(await startSide({ ...setting, kind, toolPods, newApi, signal: stop.signal }));
@@ -126,7 +121,7 @@ export async function startRealClients(setting: Setting, hasProxies: boolean): P
       const figures: ClientFigures[] = [];
       for (const side of sides) {
         const level = levels.get(side) ?? { perServer: [], perEndpoint: [], proxyConnections: undefined };
-        const ends = { servers, loadNamespace: setting.loadNamespace, level, since };
+        const ends = { ...setting, servers, level, since };
         figures.push(await finish(side, ends));
       }
       for (const server of servers) server.close();
@@ -138,7 +133,10 @@ export async function startRealClients(setting: Setting, hasProxies: boolean): P
   };
 }
 
-const namespaceOf = ({ name }: SideKind) => `clients-of-${name}`;
+/** The namespace of the clients of one side. */
+export const clientNamespace = (side: 'proxies' | 'servers') => `clients-of-${side}`;
+
+const namespaceOf = ({ name }: SideKind) => clientNamespace(name);
 
 function sideKinds(servers: readonly Client[]): readonly SideKind[] {
   return [
@@ -180,8 +178,8 @@ async function startTools(machine: Machine, namespaces: readonly string[]): Prom
   return names.split(' ');
 }
 
-function writeChart(folder: string): void {
-  for (const [path, text] of Object.entries(chartFiles)) {
+function writeChart(folder: string, newApi: NewApi): void {
+  for (const [path, text] of Object.entries(chartFiles(newApi))) {
     mkdirSync(dirname(join(folder, path)), { recursive: true });
     writeFileSync(join(folder, path), text);
   }
@@ -190,7 +188,7 @@ function writeChart(folder: string): void {
 interface SideSetting extends Setting {
   readonly kind: SideKind;
   readonly toolPods: readonly string[];
-  readonly newApi: ClientUser['newApi'];
+  readonly newApi: NewApi & ClientUser['newApi'];
   readonly signal: AbortSignal;
 }
 
@@ -239,7 +237,7 @@ async function startSide(setting: SideSetting): Promise<Side> {
     ),
     informers: start('inform', setting.loadNamespace),
     election: start('elect', user.namespace),
-    held: startHeldWatches(target, heldWatches),
+    held: startHeldWatches(target, setting.heldWatches),
   };
 }
 
@@ -326,12 +324,13 @@ type Level = Pick<ClientFigures['held'], 'perServer' | 'perEndpoint'> & Pick<Cli
 interface Ends {
   readonly servers: readonly Client[];
   readonly loadNamespace: string;
+  readonly newApi: NewApi;
   readonly level: Level;
   readonly since: number;
 }
 
 /** Stops a side whose workloads have ended, and resolves to what it saw. */
-async function finish(side: Side, { servers, loadNamespace, level, since }: Ends): Promise<ClientFigures> {
+async function finish(side: Side, { servers, loadNamespace, newApi, level, since }: Ends): Promise<ClientFigures> {
   const { user, attempts, informers, election, held, balancer } = side;
   const namespacesLeft = await emptied(servers, doomedPrefix(user));
   const { differences, objects } = await compareInformers(informers, servers, loadNamespace);
@@ -351,7 +350,7 @@ async function finish(side: Side, { servers, loadNamespace, level, since }: Ends
     informerObjects: objects,
     leadersLost: lost,
     namespacesLeft,
-    orphans: await orphans(servers, doomedPrefix(user)),
+    orphans: await orphans(servers, doomedPrefix(user), newApi),
     held: { ...heldFigures, perServer: level.perServer, perEndpoint: level.perEndpoint },
     proxyConnections: level.proxyConnections,
   };
@@ -374,9 +373,13 @@ async function emptied(servers: readonly Client[], prefix: string): Promise<read
 }
 
 /** Objects of the new API whose namespace no longer exists. */
-async function orphans(servers: readonly Client[], prefix: string): Promise<readonly string[]> {
+async function orphans(
+  servers: readonly Client[],
+  prefix: string,
+  { object, resource }: NewApi,
+): Promise<readonly string[]> {
   const namespaces = new Set(await namesAt(servers, '/api/v1/namespaces'));
-  const objects = await objectsAt(servers, `/apis/${newGroupVersion}/workloads`).catch(() => []);
+  const objects = await objectsAt(servers, `/apis/${object.apiVersion}/${resource}`).catch(() => []);
   return objects
     .filter(({ namespace = '' }) => namespace.startsWith(prefix) && !namespaces.has(namespace))
     .map(({ namespace, name }) => `${namespace}/${name}`);

@@ -8,18 +8,20 @@ import { commandWorks } from '../../scripts/run-command.ts';
 import { prepareMachine } from '../prepare-machine.ts';
 import { waitUntil } from '../wait-until.ts';
 import { ensureImages } from './build-images.ts';
-import { ensureClientPrograms, ensurePrograms } from './build-programs.ts';
+import { ensureClientPrograms, ensurePrograms, minorsBetween, type NodeMinor, nodeMinors } from './build-programs.ts';
 import { removeCgroups, requireCgroups } from './cgroups.ts';
 import type { ClusterPlan } from './cluster-plan.ts';
 import { lifeEventIds } from './life.ts';
 
 const usage = `Runs a real cluster of three machines that kubeadm makes, in namespaces of this machine.
 
-Usage: node lab/cluster/run-cluster.ts up | upgrade [--peer-ca-file] | life [EVENT...]
+Usage: node lab/cluster/run-cluster.ts up | upgrade [--peer-ca-file | FROM TO] | life [EVENT...]
 
   up       starts it with this project installed, and keeps it until Ctrl-C
   upgrade  upgrades it under load, judges what clients saw, and writes docs/benchmarks/upgrade.md; with --peer-ca-file,
-           without this project: the upgraded servers use Kubernetes' own peer proxy, for comparison
+           without this project: the upgraded servers use Kubernetes' own peer proxy, for comparison; with two minors
+           among ${nodeMinors.join(', ')}, from one to the next between them, and writes
+           docs/benchmarks/upgrade-all-versions.md
   life     puts it through the other events of a cluster's life under load, judges them, and writes
            docs/benchmarks/cluster-life.md; EVENT chooses among, in the given order: ${lifeEventIds.join(', ')}
 `;
@@ -37,24 +39,31 @@ const driver = fileURLToPath(new URL('drive-cluster.ts', import.meta.url));
 const namespaces = ['--net', '--uts', '--ipc', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
 const log = (message: string) => void process.stderr.write(`${message}\n`);
 
+/** The minors that the cluster runs one after the other. */
+function minorsOf(mode: string, [from = '1.35', to = '1.36']: readonly string[]): readonly NodeMinor[] {
+  if (mode === 'life') return ['1.36'];
+  if (mode === 'up') return ['1.35'];
+  return from === peerCaFile ? ['1.35', '1.36'] : minorsBetween(from, to);
+}
+
 /** Prepares all slow parts while this process still has the machine's network. */
 async function prepare(root: string, started: number, { mode, events }: Order): Promise<ClusterPlan> {
   await prepareMachine('cluster', log);
-  const programs = await ensurePrograms(log);
+  const minors = minorsOf(mode, events);
+  const programs = await ensurePrograms(minors, log);
   const clients = await ensureClientPrograms(log);
-  const images = Object.values(programs.nodes).map((node) => ensureImages(programs, node, log));
+  const [from, ...hops] = programs.nodes.map((node) => ({ node, images: ensureImages(programs, node, log) }));
+  if (from === undefined) throw new Error('a cluster has a version');
   const builtMs = Date.now() - started;
   log('building the image of this project');
   const archive = join(root, 'image.tar');
   buildProductImage(root, archive);
-  const [from = [], to = []] = images;
-  const next = { node: programs.nodes['1.36'], images: to };
   return {
     root,
     group: basename(root),
     containerd: programs.containerd,
-    from: mode === 'life' ? next : { node: programs.nodes['1.35'], images: from },
-    to: next,
+    from,
+    hops,
     product: archive,
     buildSeconds: builtMs / 1_000,
     clients,
@@ -139,9 +148,14 @@ async function main(order: Order): Promise<number> {
 }
 
 const [mode = '', ...events] = process.argv.slice(2);
-const choices: Readonly<Record<string, readonly string[]>> = { up: [], upgrade: [peerCaFile], life: lifeEventIds };
+const choices: Readonly<Record<string, readonly string[]>> = {
+  up: [],
+  upgrade: [peerCaFile, ...nodeMinors],
+  life: lifeEventIds,
+};
 const isUnknown = (event: string) => !choices[mode]?.includes(event);
-if (choices[mode] === undefined || events.some(isUnknown)) {
+const isChain = mode === 'upgrade' && events.length > 0 && !events.includes(peerCaFile);
+if (choices[mode] === undefined || events.some(isUnknown) || (isChain && minorsOf(mode, events).length < 2)) {
   process.stderr.write(usage);
   process.exitCode = 2;
 } else

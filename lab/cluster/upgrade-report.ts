@@ -1,4 +1,5 @@
 import { type ClientFigures, clientShortcomings, levelBound, type Tally, unevenness } from './client-figures.ts';
+import { newApiOf } from './new-api.ts';
 import {
   answerBoundMs,
   isWrong,
@@ -15,7 +16,7 @@ import type { SideRecord, UpgradeRecord } from './upgrade-records.ts';
 const shownFailures = 3;
 const seconds = (ms: number) => `${(ms / 1_000).toFixed(1)} s`;
 /** The interval at which each endpoint of the load is used, and what counts as what. */
-const method = [
+export const method: readonly string[] = [
   'Every endpoint (three proxies, three servers) gets two reads of a ConfigMap, two of an API that only the new version serves, and a write each second, whether or not the last one was answered; a client gives up after 20 s. The clients are an administrator’s: they use a client certificate and kept HTTP/1.1 connections.',
   'A write creates a ConfigMap whose name the server chooses. Its label allows the count at the end.',
   '404 for the new API is wrong once any client has got a 200 for it. For everything else it is always wrong.',
@@ -24,16 +25,25 @@ const method = [
   'The programs of the second table use a load balancer for TCP before the three proxies, or one before the three servers. It checks `/readyz` every 2 s, and gives a new connection to the endpoint with the fewest. Each workload runs in a loop with a pause of some seconds.',
   'Streams run for 15 s. They started if their first output came within 20 s. A kubelet that does not listen on its port, or that cannot ask its own restarting server what a kube-apiserver may do, is not the fault of an endpoint.',
   '`helm` also fails if it is told that no server has an API after some server has served it.',
-  'kubeadm’s patches turn on `scheduling.k8s.io/v1alpha2` on upgraded servers, because no version has a new API with namespaces by default. Namespaces are created with an object of it once some server serves it.',
   'Informers follow the ConfigMaps of the load, and all Pods and Deployments. Their objects are compared with the cluster’s when nothing changes any more. Two candidates with the durations of kube-controller-manager compete for a Lease.',
   `${levelBound} times the mean is allowed for the long-lived watches of each side: half of them use HTTP/2, half HTTP/1.1, each over a connection of its own. They are counted by the servers’ own metrics when no server has restarted for two minutes.`,
   'With this project, each kube-controller-manager uses the proxy of its machine, as the guide for clients says. It deletes the namespaces of all clients.',
 ];
 
+/** What is new in a version, and how its servers come to serve it. */
+export function newApiLine(version: string): string {
+  const { list, object, flags } = newApiOf(version);
+  const how =
+    flags.length === 0 ? 'serves it by default' : `serves it because kubeadm’s patches add ${flags.join(' ')}`;
+  return `The API that only ${version} serves: clients read \`${list}\`. Namespaces are created with a ${object.kind} of \`${object.apiVersion}\` once some server serves it; ${version} ${how}.`;
+}
+
 /** One column of a table: a side of an upgrade. */
-interface Column {
+export interface Column {
   readonly heading: string;
   readonly side: SideRecord;
+  /** True if it has to meet the requirements, as the proxies have. */
+  readonly isRequired: boolean;
 }
 
 /** Requirements for clients of the proxies and for the operator that an upgrade did not meet. */
@@ -50,9 +60,11 @@ export function writeUpgradeReport(product: UpgradeRecord, upstream: UpgradeReco
   const { versions, through, straight, operator, failure } = product;
   const short = shortOf(product);
   const columns: readonly Column[] = [
-    ...(through === undefined ? [] : [{ heading: 'Through the proxies', side: through }]),
-    { heading: 'Directly to the servers', side: straight },
-    ...(upstream === undefined ? [] : [{ heading: 'With `--peer-ca-file` instead', side: upstream.straight }]),
+    ...(through === undefined ? [] : [{ heading: 'Through the proxies', side: through, isRequired: true }]),
+    { heading: 'Directly to the servers', side: straight, isRequired: false },
+    ...(upstream === undefined
+      ? []
+      : [{ heading: 'With `--peer-ca-file` instead', side: upstream.straight, isRequired: false }]),
   ];
   return `${[
     `# A real upgrade, ${versions.join(' to ')}, under load`,
@@ -71,16 +83,14 @@ export function writeUpgradeReport(product: UpgradeRecord, upstream: UpgradeReco
     ...clientTable(columns),
     '',
     ...failureLines(columns),
-    ...(operator === undefined ? [] : operatorTable(operator)),
+    ...(operator === undefined ? [] : operatorTable([{ heading: 'Seen', operator }])),
     '## Steps',
     '',
-    '| Step | Began after | Took |',
-    '|---|---|---|',
-    ...product.steps.map(({ name, afterMs, tookMs }) => `| ${name} | ${seconds(afterMs)} | ${seconds(tookMs)} |`),
+    ...stepTable(product),
     '',
     '## How it is measured',
     '',
-    ...[...product.lines, ...method].map((line) => `- ${line}`),
+    ...[...product.lines, ...method, newApiLine(versions[1])].map((line) => `- ${line}`),
   ].join('\n')}\n`;
 }
 
@@ -89,11 +99,11 @@ function upstreamLine({ failure, lines }: UpgradeRecord): string {
   return `\`make test-cluster ARGS=--peer-ca-file\` did the same without this project: upgraded servers used Kubernetes’ own peer proxy, and clients asked the servers.${end} ${lines[0] ?? ''}`;
 }
 
-/** A row of a table. Only the first column, the proxies', has to meet the bound. */
+/** A row of a table. */
 function rowOf(columns: readonly Column[], what: string, show: (side: SideRecord) => Shown, bound = ''): string {
-  const cells = columns.map(({ side }, index) => {
+  const cells = columns.map(({ side, isRequired }) => {
     const { text, isGood } = show(side);
-    return index > 0 || isGood ? text : `**${text}**`;
+    return !isRequired || isGood ? text : `**${text}**`;
   });
   return `| ${[what, ...cells, bound].join(' | ')} |`;
 }
@@ -111,7 +121,8 @@ function headOf(columns: readonly Column[], what: string): readonly string[] {
   ];
 }
 
-function requestTable(columns: readonly Column[]): readonly string[] {
+/** The table of the plain requests. */
+export function requestTable(columns: readonly Column[]): readonly string[] {
   const row = (what: string, pick: (verdict: Verdict) => number, bound?: number) =>
     rowOf(
       columns,
@@ -136,7 +147,8 @@ function requestTable(columns: readonly Column[]): readonly string[] {
   ];
 }
 
-function clientTable(columns: readonly Column[]): readonly string[] {
+/** The table of the programs. */
+export function clientTable(columns: readonly Column[]): readonly string[] {
   const names = columns[0]?.side.clients.tallies.map(({ workload }) => workload) ?? [];
   const count = (what: string, pick: (clients: ClientFigures) => number, bound?: number) =>
     rowOf(
@@ -191,7 +203,7 @@ function shownSpread(numbers: readonly number[] | undefined): Shown {
 }
 
 /** The first failures of each column, by seconds after the start of the load. */
-function failureLines(columns: readonly Column[]): readonly string[] {
+export function failureLines(columns: readonly Column[]): readonly string[] {
   const lines = columns.flatMap(({ heading, side: { clients } }) => {
     const ofWorkloads = clients.tallies.flatMap(({ workload, failures }) =>
       failures.slice(0, shownFailures).map((failure) => `${workload}, ${failure}`),
@@ -204,13 +216,35 @@ function failureLines(columns: readonly Column[]): readonly string[] {
   return lines.length === 0 ? [] : ['## The first failures of each kind', '', ...lines, ''];
 }
 
-function operatorTable({ convergedMs, silenceMs }: OperatorVerdict): readonly string[] {
+/** The table of the operator's behaviour, in one column for each upgrade. */
+export function operatorTable(
+  columns: readonly { readonly heading: string; readonly operator: OperatorVerdict }[],
+): readonly string[] {
+  const row = (what: string, pick: (operator: OperatorVerdict) => number, bound: string) =>
+    `| ${[what, ...columns.map(({ operator }) => seconds(pick(operator))), bound].join(' | ')} |`;
   return [
-    '| What the operator reported | Seen | Required |',
-    '|---|---|---|',
-    `| \`Converged\` was \`True\` between the first server’s stop and the last one’s return | ${seconds(convergedMs)} | never |`,
-    `| Longest time between two confirmations of the table (due every 5 s) | ${seconds(silenceMs)} | ${seconds(silenceBoundMs)} |`,
+    `| ${['What the operator reported', ...columns.map(({ heading }) => heading), 'Required'].join(' | ')} |`,
+    `|${'---|'.repeat(columns.length + 2)}`,
+    row(
+      '`Converged` was `True` between the first server’s stop and the last one’s return',
+      ({ convergedMs }) => convergedMs,
+      'never',
+    ),
+    row(
+      'Longest time between two confirmations of the table (due every 5 s)',
+      ({ silenceMs }) => silenceMs,
+      seconds(silenceBoundMs),
+    ),
     '',
+  ];
+}
+
+/** The steps of an upgrade. */
+export function stepTable({ steps }: UpgradeRecord): readonly string[] {
+  return [
+    '| Step | Began after | Took |',
+    '|---|---|---|',
+    ...steps.map(({ name, afterMs, tookMs }) => `| ${name} | ${seconds(afterMs)} | ${seconds(tookMs)} |`),
   ];
 }
 

@@ -4,6 +4,7 @@ import { waitUntil } from '../wait-until.ts';
 import { pauseImage } from './build-images.ts';
 import { type Ending, endingOf } from './client-figures.ts';
 import type { Outcome } from './machine.ts';
+import type { NewApi } from './new-api.ts';
 import { lastWords, type Stream } from './run-program.ts';
 
 /** A user of one side: of the proxies, or of the servers. */
@@ -16,8 +17,8 @@ export interface ClientUser {
   readonly chart: string;
   run(command: readonly string[], input?: string): Promise<Outcome>;
   stream(command: readonly string[]): Stream;
-  /** True once any client has used the API that only the new version serves. */
-  readonly newApi: { isServed: boolean };
+  /** An API that only the new version serves. `isServed` is true once any client has used it. */
+  readonly newApi: Pick<NewApi, 'object'> & { isServed: boolean };
 }
 
 /** What one attempt came to. */
@@ -36,8 +37,6 @@ export interface Workload {
 
 /** The namespace of the Pods that `exec`, `logs` and `port-forward` use. */
 export const toolNamespace = 'clients-tools';
-/** An API with namespaces that only the new version serves. */
-export const newGroupVersion = 'scheduling.k8s.io/v1alpha2';
 const ok: Result = { ending: 'ok' };
 const startBoundMs = 20_000;
 /** How long a stream is used. */
@@ -69,7 +68,7 @@ export const workloads: readonly Workload[] = [
   },
   { name: '`helm install`, `upgrade` and `uninstall`', pauseMs: 10_000, attempt: installChart },
   {
-    name: `a namespace with a Workload of \`${newGroupVersion}\`, created and deleted`,
+    name: 'a namespace with an object of an API that is new, created and deleted',
     pauseMs: 5_000,
     attempt: deleteNamespace,
   },
@@ -120,7 +119,7 @@ async function installChart(user: ClientUser, turn: number): Promise<Result> {
     // A chart that asks `.Capabilities.APIVersions.Has` must not be told that the API is missing.
     if (mustHave && !stdout.includes('hasNewApi: \\"true\\"')) {
       await user.run(['helm', 'uninstall', release, ...place]);
-      return { ending: 'failed', message: `helm ${what} was told that no server has ${newGroupVersion}` };
+      return { ending: 'failed', message: `helm ${what} was told that no server has ${user.newApi.object.apiVersion}` };
     }
   }
   return inTurn(user, [[['helm', 'uninstall', release, ...place]]]);
@@ -131,7 +130,7 @@ async function deleteNamespace(user: ClientUser, turn: number): Promise<Result> 
   const mustHave = user.newApi.isServed;
   const created = await inTurn(user, [[['kubectl', 'create', 'namespace', name]]]);
   if (created.ending !== 'ok') return created;
-  const filled = await inTurn(user, [[['kubectl', 'create', '-n', name, '-f', '-'], stringify(newObject)]]);
+  const filled = await inTurn(user, [[['kubectl', 'create', '-n', name, '-f', '-'], stringify(user.newApi.object)]]);
   if (filled.ending === 'ok') user.newApi.isServed = true;
   const deleted = await inTurn(user, [[['kubectl', 'delete', 'namespace', name, '--timeout=150s']]]);
   if (filled.ending !== 'ok') return mustHave ? filled : { ending: 'early' };
@@ -208,8 +207,8 @@ export function toolDaemonSet(image: string): object {
   };
 }
 
-/** The files of a chart that asks which APIs there are, by their paths. */
-export const chartFiles: Readonly<Record<string, string>> = {
+/** The files of a chart that asks whether there is an API, by their paths. */
+export const chartFiles = ({ object }: Pick<NewApi, 'object'>): Readonly<Record<string, string>> => ({
   'Chart.yaml': 'apiVersion: v2\nname: asking\nversion: 1.0.0\n',
   'templates/config-map.yaml': [
     'apiVersion: v1',
@@ -218,10 +217,10 @@ export const chartFiles: Readonly<Record<string, string>> = {
     '  name: {{ .Release.Name }}',
     'data:',
     '  step: {{ .Values.step | quote }}',
-    `  hasNewApi: {{ .Capabilities.APIVersions.Has "${newGroupVersion}/Workload" | quote }}`,
+    `  hasNewApi: {{ .Capabilities.APIVersions.Has "${object.apiVersion}/${object.kind}" | quote }}`,
     '',
   ].join('\n'),
-};
+});
 
 const pauseSpec = {
   terminationGracePeriodSeconds: 1,
@@ -246,10 +245,3 @@ function deployment(turn: number): object {
 function pausePod(name: string): object {
   return { apiVersion: 'v1', kind: 'Pod', metadata: { name }, spec: pauseSpec };
 }
-
-const newObject = {
-  apiVersion: newGroupVersion,
-  kind: 'Workload',
-  metadata: { name: 'of-the-new-version' },
-  spec: { podGroupTemplates: [{ name: 'all', schedulingPolicy: { basic: {} } }] },
-};

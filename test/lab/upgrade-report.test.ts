@@ -35,7 +35,7 @@ const side = (failed: number): SideRecord => ({
   },
 });
 const product: UpgradeRecord = {
-  versions: ['v1', 'v2'],
+  versions: ['v1.35.4', 'v1.36.3'],
   lines: [],
   steps: [],
   through: side(0),

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import type { Outcome } from '../../lab/cluster/machine.ts';
+import { newApiOf } from '../../lab/cluster/new-api.ts';
 import { type ClientUser, workloads } from '../../lab/cluster/workloads.ts';
 
 const done: Outcome = { code: 0, stdout: 'hasNewApi: \\"true\\"', stderr: '' };
@@ -12,7 +13,7 @@ function userWith(answer: (command: string) => Outcome): { user: ClientUser; ran
     namespace: 'clients',
     toolPods: ['tool-1'],
     chart: 'chart',
-    newApi: { isServed: false },
+    newApi: { ...newApiOf('v1.36.3'), isServed: false },
     run: async (command) => {
       ran.push(command.join(' '));
       return answer(command.join(' '));

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/server/v3/etcdmain"
 	"k8s.io/component-base/cli"
 	_ "k8s.io/component-base/logs/json/register"
@@ -35,7 +36,7 @@ func main() {
 	case "kube-proxy":
 		os.Exit(cli.Run(proxy.NewProxyCommand()))
 	case "kubelet":
-		os.Exit(cli.Run(kubelet.NewKubeletCommand(context.Background())))
+		os.Exit(cli.Run(commandOf(kubelet.NewKubeletCommand)))
 	case "kubeadm":
 		if err := kubeadm.Run(); err != nil {
 			os.Exit(1) // kubeadm has said why.
@@ -46,4 +47,12 @@ func main() {
 		fmt.Fprintf(os.Stderr, "node: call me by the name of a Kubernetes program, not %q\n", name)
 		os.Exit(2)
 	}
+}
+
+// commandOf calls the kubelet's constructor, which takes no context in 1.33.
+func commandOf(construct any) *cobra.Command {
+	if old, ok := construct.(func() *cobra.Command); ok {
+		return old()
+	}
+	return construct.(func(context.Context) *cobra.Command)(context.Background())
 }
