@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { didYouMean } from '../domain/closest-name.ts';
 import { readEnvironment } from '../flags/environment.ts';
+import { parseVersionFlags, versionUsage } from '../flags/version-flags.ts';
 import { version } from './version.ts';
 
 const commands = ['operator', 'proxy', 'merge', 'version', 'help'] as const;
@@ -22,27 +23,16 @@ Examples:
   peerdiscovery version -o json
 `;
 
-const versionUsage = `Print the version.
-
-Usage: peerdiscovery version [-o json]
-
-  -o, --output json   version, and the Node that runs it, as JSON
-
-Examples:
-  peerdiscovery version
-  peerdiscovery version -o json
-`;
-
-/** Runs `peerdiscovery version`. Any unknown flag is wrong usage. */
+/** Runs `peerdiscovery version`. */
 function printVersion(args: readonly string[]): number {
-  const wanted = args.join(' ').replace(/^(--output|-o)[= ]?/, '-o ');
-  if (wanted === '') stdout(`peerdiscovery ${version}\n`);
-  else if (wanted === '-o json') stdout(`${JSON.stringify({ version, node: process.versions.node })}\n`);
-  else if (wanted === '--help' || wanted === '-h') stdout(versionUsage);
-  else {
-    stderr(`peerdiscovery version: ${JSON.stringify(args.join(' '))} is not known; it takes -o json\n`);
+  const parsed = parseVersionFlags(args);
+  if (parsed.kind === 'problems') {
+    stderr(parsed.problems.map((problem) => `peerdiscovery version: ${problem}\n`).join(''));
     return 2;
   }
+  if (parsed.kind === 'help') stdout(versionUsage);
+  else if (parsed.output === 'json') stdout(`${JSON.stringify({ version, node: process.versions.node })}\n`);
+  else stdout(`peerdiscovery ${version}\n`);
   return 0;
 }
 

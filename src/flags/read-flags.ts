@@ -50,7 +50,7 @@ export function readFlags<Options extends FlagOptions>(
 ): GivenFlags<keyof Options & string> {
   type Name = keyof Options & string;
   const { values, positionals, tokens } = parseArgs({
-    args: [...args],
+    args: args.map(joinShort),
     options: options as Record<string, FlagOption>,
     strict: false,
     tokens: true,
@@ -108,6 +108,11 @@ export function readFlags<Options extends FlagOptions>(
       return value === '0' ? undefined : value;
     },
   };
+}
+
+/** As kubectl reads it, `-o=json` is `-ojson`. Source: `parseSingleShortArg` of github.com/spf13/pflag. */
+function joinShort(argument: string): string {
+  return argument.replace(/^(-[a-z])=/i, '$1');
 }
 
 const fewFlags = 10;

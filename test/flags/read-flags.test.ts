@@ -53,6 +53,12 @@ describe('readFlags', () => {
     expect(without.problems).to.deep.equal(['--name is needed']);
   });
 
+  it('reads -o=json as kubectl does', () => {
+    const short = { output: { type: 'string', short: 'o' } } as const;
+    for (const args of [['-o=json'], ['-ojson'], ['-o', 'json']])
+      expect(readFlags(args, short).text('output')).to.equal('json');
+  });
+
   it('accepts a bare 0 for a duration, as Go does', () => {
     expect(readFlags(['--wait=0'], options).duration('wait')).to.equal(0);
   });
