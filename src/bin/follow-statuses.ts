@@ -1,11 +1,10 @@
 import type { ApiClient } from '../adapters/kubernetes/api-client.ts';
-import type { ServerAddress } from '../adapters/kubernetes/known-servers-file.ts';
 import { peerDiscoveriesPath } from '../adapters/kubernetes/peer-discovery-status.ts';
 import { startReflector, type Watchable } from '../adapters/kubernetes/reflector.ts';
 import type { KnownServers } from '../adapters/kubernetes/remember-servers.ts';
 import { createAddressPolicy } from '../adapters/peers/address-policy.ts';
 import type { PeerDiscovery } from '../api/peer-discovery.ts';
-import { readSettings } from '../operator/read-settings.ts';
+import { listStatusServers } from '../operator/list-status-servers.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 
@@ -32,20 +31,7 @@ export function followStatuses({ servers, namespace, ...options }: FollowStatuse
       if (event.type === 'Synced') return;
       const { name } = event.object.metadata;
       if (event.type === 'Deleted') servers.forget(name);
-      else servers.learn(name, serversOf(event.object, namespace));
+      else servers.learn(name, listStatusServers(event.object, { namespace, createAddressPolicy }));
     },
   });
-}
-
-/**
- * The servers of a status with addresses that the spec allows now. With another selector, the Leases may belong to
- * other software.
- */
-function serversOf(object: PeerDiscovery, namespace: string): readonly ServerAddress[] {
-  const read = readSettings(object, { namespace, tablesOfOthers: [], createAddressPolicy });
-  if (!read.ok || !read.settings.checkLeaseNames) return [];
-  const { serverName, checkAddress } = read.settings;
-  return (object.status?.peers ?? []).flatMap(({ address, state }) =>
-    address === undefined || state === 'Refused' || !checkAddress(address).ok ? [] : [{ address, serverName }],
-  );
 }

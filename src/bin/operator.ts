@@ -5,25 +5,25 @@ import { setFlagsFromString } from 'node:v8';
 import { type ApiClient, createApiClient } from '../adapters/kubernetes/api-client.ts';
 import { createCertificateStore } from '../adapters/kubernetes/certificate-store.ts';
 import { loadKubeConfig } from '../adapters/kubernetes/connect-cluster.ts';
-import { createEventRecorder, type EventRecorder } from '../adapters/kubernetes/events.ts';
-import { type ElectionTrouble, runLeaderElection } from '../adapters/kubernetes/leader-election.ts';
-import { fieldManager, peerDiscoveriesPath, writeStandstill } from '../adapters/kubernetes/peer-discovery-status.ts';
+import { createEventRecorder } from '../adapters/kubernetes/events.ts';
+import { runLeaderElection } from '../adapters/kubernetes/leader-election.ts';
+import { fieldManager } from '../adapters/kubernetes/peer-discovery-status.ts';
 import { rememberServers } from '../adapters/kubernetes/remember-servers.ts';
+import { reportStandstillOnAll } from '../adapters/kubernetes/report-standstill.ts';
 import { writeWhile } from '../adapters/kubernetes/write-while.ts';
 import { createLog } from '../adapters/logging/create-log.ts';
 import { createMetrics } from '../adapters/metrics/operator-metrics.ts';
 import { createAddressPolicy } from '../adapters/peers/address-policy.ts';
 import { type ReadinessCheck, serveEndpoint } from '../adapters/serving/http-endpoint.ts';
 import { serveMetrics } from '../adapters/serving/serve-metrics.ts';
-import type { PeerDiscovery } from '../api/peer-discovery.ts';
 import { type Environment, namespaceOr } from '../flags/environment.ts';
 import { operatorUsage, parseOperatorFlags } from '../flags/operator-flags.ts';
+import { explainElectionTrouble } from '../operator/explain-election-trouble.ts';
 import { keepCertificates } from '../operator/keep-certificates.ts';
-import type { Standstill } from '../operator/ports.ts';
+import { createStatusRoute } from '../operator/status-page/status-route.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { followStatuses } from './follow-statuses.ts';
-import { type Observed, referenceTo, runControllers } from './run-controllers.ts';
-import { createStatusRoute } from './status-route.ts';
+import { type Observed, runControllers } from './run-controllers.ts';
 import { version } from './version.ts';
 
 /** The services that a command gets from its process. */
@@ -127,7 +127,7 @@ export async function runOperator(args: readonly string[], context: CommandConte
       log,
     });
   /** For work that does not depend on the leader. */
-  const recorder = recordBy(client);
+  const outlets = { client, recorder: recordBy(client), date: systemClock.date, signal: context.signal };
   const issue = (signal: AbortSignal, client: ApiClient) =>
     keepCertificates({
       store: createCertificateStore({ client, fieldManager, signal }),
@@ -175,7 +175,7 @@ export async function runOperator(args: readonly string[], context: CommandConte
         checks.set('leader-election', { name: 'leader-election', ok: reason === undefined, message });
         const standstill = explainElectionTrouble(reason, message, namespace);
         if (standstill === undefined) return;
-        reportStandstill(client, recorder, standstill, context.signal).catch((error: unknown) =>
+        reportStandstillOnAll(outlets, standstill, 'Elect').catch((error: unknown) =>
           log.warn('cannot write the trouble into the status of PeerDiscovery', { error }),
         );
       },
@@ -186,32 +186,4 @@ export async function runOperator(args: readonly string[], context: CommandConte
   await client.close();
   log.info('the operator has ended');
   return 0;
-}
-
-/** A change that is needed before any replica can lead; undefined for troubles that may pass by themselves. */
-function explainElectionTrouble(
-  reason: ElectionTrouble | undefined,
-  message: string,
-  namespace: string,
-): Standstill | undefined {
-  if (reason === 'NamespaceMissing')
-    return {
-      reason,
-      message: `no operator can lead, because its namespace ${namespace} does not exist: create it, or set --namespace`,
-    };
-  if (reason === 'Forbidden')
-    return { reason, message: `no operator can lead, because it may not use its election Lease: ${message}` };
-  return undefined;
-}
-
-async function reportStandstill(
-  client: ApiClient,
-  recorder: EventRecorder,
-  standstill: Standstill,
-  signal: AbortSignal,
-): Promise<void> {
-  const { items } = await client.list<PeerDiscovery>(peerDiscoveriesPath, { signal });
-  for (const object of items)
-    if (await writeStandstill(client, object, standstill, systemClock.date(), signal))
-      recorder.record(referenceTo(object), 'Warning', standstill.reason, standstill.message, 'Elect');
 }

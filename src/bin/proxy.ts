@@ -10,15 +10,15 @@ import { type TableAccess, tableFromCluster } from '../adapters/kubernetes/table
 import { tableFromFile } from '../adapters/kubernetes/table-from-file.ts';
 import { createLog } from '../adapters/logging/create-log.ts';
 import { createProxyMetrics } from '../adapters/metrics/proxy-metrics.ts';
-import { createAddressPolicy } from '../adapters/peers/address-policy.ts';
+import { createAddressPolicy, describeRangeFault } from '../adapters/peers/address-policy.ts';
 import { createPeerTransport } from '../adapters/peers/peer-transport.ts';
 import { type ProxyWorkers, serveParent, startWorkers, tellParentUp } from '../adapters/processes/proxy-workers.ts';
 import { type ReadinessCheck, serveEndpoint } from '../adapters/serving/http-endpoint.ts';
 import { serveMetrics } from '../adapters/serving/serve-metrics.ts';
 import { namespaceOr, workerVariable } from '../flags/environment.ts';
-import { type ProxyFlags, parseProxyFlags, proxyUsage } from '../flags/proxy-flags.ts';
+import { type ProxyFlags, parseProxyFlags, proxyUsage, readsApi, readsAuthorities } from '../flags/proxy-flags.ts';
 import { loadRequestParsers } from '../http/llhttp/request-parser.ts';
-import { worstCaseBytes } from '../proxy/limits.ts';
+import { findMemoryShortage } from '../proxy/admission/find-memory-shortage.ts';
 import { startProxy } from '../proxy/start-proxy.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
@@ -36,7 +36,8 @@ export async function runProxy(args: readonly string[], context: CommandContext)
   const problems = parsed.kind === 'problems' ? [...parsed.problems] : [];
   const loaded = parsed.kind === 'flags' ? loadCredentials(parsed.flags) : undefined;
   if (loaded?.kind === 'problems') problems.push(...loaded.problems);
-  if (parsed.kind === 'flags') problems.push(...rangeFaults(parsed.flags));
+  const rangeFault = parsed.kind === 'flags' ? describeRangeFault(parsed.flags.allowPeerCidrs) : undefined;
+  if (rangeFault !== undefined) problems.push(`--allow-peer-cidrs: ${rangeFault}`);
   if (parsed.kind !== 'flags' || loaded?.kind !== 'credentials' || problems.length > 0) {
     context.stderr(problems.map((problem) => `peerdiscovery proxy: ${problem}\n`).join(''));
     return 2;
@@ -48,7 +49,12 @@ export async function runProxy(args: readonly string[], context: CommandContext)
   const orphaned = new AbortController();
   const stopping = AbortSignal.any([context.signal, orphaned.signal]);
   const log = createLog({ format: flags.logFormat, level: flags.logLevel });
-  if (!isWorker) warnOfMemory(flags, log);
+  const shortage = isWorker ? undefined : findMemoryShortage(flags, process.constrainedMemory());
+  if (shortage !== undefined)
+    log.warn(
+      'clients can make this proxy use more memory than it has: raise the memory limit, or lower --max-connections',
+      { ...shortage },
+    );
   const ended = new AbortController();
   let workers: ProxyWorkers | undefined;
   const client = clientFor(flags, context, log);
@@ -100,11 +106,7 @@ export async function runProxy(args: readonly string[], context: CommandContext)
       });
     const checks = (): ReadinessCheck[] => [
       ...proxy.checks(),
-      {
-        name: 'client-ca',
-        ok: credentials.ready(),
-        message: 'the proxy has not read kube-system/extension-apiserver-authentication yet; see --client-ca-file',
-      },
+      credentials.check(),
       { name: 'shutdown', ok: !stopping.aborted, message: 'shutting down' },
       ...(workers?.checks() ?? []),
     ];
@@ -163,30 +165,15 @@ export async function runProxy(args: readonly string[], context: CommandContext)
   return 0;
 }
 
-/** True if the CAs of clients come from the API. */
-function readsAuthorities({ verifiesClients, clientCaFile }: ProxyFlags): boolean {
-  return verifiesClients && clientCaFile === undefined;
-}
-
 /** Undefined if the proxy reads nothing from the API. */
 function clientFor(flags: ProxyFlags, context: CommandContext, log: Log): ApiClient | undefined {
-  if (flags.routingTableFile !== undefined && !readsAuthorities(flags)) return undefined;
+  if (!readsApi(flags)) return undefined;
   return connect(flags, context, log);
 }
 
 function connect(flags: ProxyFlags, context: CommandContext, log: Log): ApiClient {
   const kubeConfig = loadKubeConfig({ kubeconfig: flags.kubeconfig, environment: context.environment });
   return createApiClient(kubeConfig, { timeoutMs: 10_000, log, userAgent: `peerdiscovery-proxy/${version}` });
-}
-
-/** The error in the ranges of peers, and the flag that sets them. */
-function rangeFaults({ allowPeerCidrs }: ProxyFlags): readonly string[] {
-  try {
-    createAddressPolicy(allowPeerCidrs);
-    return [];
-  } catch (error) {
-    return [`--allow-peer-cidrs: ${error instanceof Error ? error.message : String(error)}`];
-  }
 }
 
 async function accessTable(
@@ -210,21 +197,6 @@ async function accessTable(
     random: Math.random,
     log,
   });
-}
-
-/** Warns about limits beyond the container's memory: the kernel would kill the process with everybody's requests. */
-function warnOfMemory({ limits, workers }: ProxyFlags, log: Log): void {
-  const needed = workers * worstCaseBytes(limits);
-  const given = process.constrainedMemory();
-  if (given <= 0 || given >= needed) return;
-  const inMebibytes = (bytes: number) => `${Math.ceil(bytes / 1024 / 1024)}Mi`;
-  log.warn(
-    'clients can make this proxy use more memory than it has: raise the memory limit, or lower --max-connections',
-    {
-      limit: inMebibytes(given),
-      needed: inMebibytes(needed),
-    },
-  );
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

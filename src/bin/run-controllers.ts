@@ -3,19 +3,22 @@ import type { ApiClient } from '../adapters/kubernetes/api-client.ts';
 import { watchBehindReports } from '../adapters/kubernetes/behind-report.ts';
 import { createBundleStore } from '../adapters/kubernetes/bundle-store.ts';
 import type { EventRecorder } from '../adapters/kubernetes/events.ts';
+import { referenceTo } from '../adapters/kubernetes/owner-reference.ts';
 import {
   fieldManager,
   peerDiscoveriesPath,
   writePeerDiscoveryStatus,
-  writeStandstill,
 } from '../adapters/kubernetes/peer-discovery-status.ts';
 import { type Reflector, startReflector, type Watchable } from '../adapters/kubernetes/reflector.ts';
+import { reflectorCheck } from '../adapters/kubernetes/reflector-check.ts';
+import { reportStandstill } from '../adapters/kubernetes/report-standstill.ts';
+import { measurePeerClient } from '../adapters/metrics/measure-peer-client.ts';
 import type { Metrics } from '../adapters/metrics/operator-metrics.ts';
 import { createAddressPolicy } from '../adapters/peers/address-policy.ts';
 import { createPeerClient } from '../adapters/peers/peer-client.ts';
 import type { ReadinessCheck } from '../adapters/serving/http-endpoint.ts';
 import { parseDuration } from '../api/duration.ts';
-import { apiVersion, kind, type PeerDiscovery } from '../api/peer-discovery.ts';
+import type { PeerDiscovery } from '../api/peer-discovery.ts';
 import { addressWatches, pathOfWatch } from '../domain/address-watches.ts';
 import type { ApiServiceObject, CustomResourceDefinitionObject } from '../domain/custom-resources.ts';
 import type { LeaseObject } from '../domain/identity-lease.ts';
@@ -91,10 +94,13 @@ export async function runControllers(context: ControllersContext): Promise<void>
       context.metrics.forget(name);
       history.forget(name);
     },
-    async reportInvalidSpec(object, standstill) {
-      if (await writeStandstill(client, object, standstill, clock.date(), signal))
-        context.recorder.record(referenceTo(object), 'Warning', standstill.reason, standstill.message, 'Reconcile');
-    },
+    reportInvalidSpec: (object, standstill) =>
+      reportStandstill(
+        { client, recorder: context.recorder, date: clock.date, signal },
+        object,
+        standstill,
+        'Reconcile',
+      ),
     log,
     signal,
   });
@@ -107,29 +113,19 @@ export async function runControllers(context: ControllersContext): Promise<void>
     random,
     onChange: () => follower.follow(objects.items()),
   });
-  context.checks.set('peerdiscoveries', {
-    name: 'peerdiscoveries',
-    get ok() {
-      return objects.synced;
-    },
-    get message() {
-      return objects.failing?.message ?? 'not listed yet';
-    },
-  });
+  context.checks.set('peerdiscoveries', reflectorCheck('peerdiscoveries', objects));
 
   function start(
     object: PeerDiscovery,
-    { settings, spec }: GoodSettings,
+    { settings, spec, caPem }: GoodSettings,
     known: ReturnType<Controller['observations']> | undefined,
   ): RunningController {
     const { name } = settings;
     const stopping = new AbortController();
     const ownSignal = AbortSignal.any([stopping.signal, signal]);
-    const caBundle =
-      spec.tls.caBundle === undefined ? undefined : Buffer.from(spec.tls.caBundle, 'base64').toString('utf8');
     const ownLog = log.child({ peerdiscovery: name });
     const peers = createPeerClient({
-      ca: () => caBundle ?? client.caPem(),
+      ca: () => caPem ?? client.caPem(),
       serverName: settings.serverName,
       credentials: () => client.credentials(),
       timeoutMs: parseDuration(spec.polling.timeout),
@@ -153,18 +149,7 @@ export async function runControllers(context: ControllersContext): Promise<void>
     const controller = startController({
       settings,
       sets,
-      client: {
-        ...peers,
-        async fetchDiscovery(address, previous, aborted) {
-          const result = await peers.fetchDiscovery(address, previous, aborted);
-          if (result.kind === 'failed' && !aborted.aborted) context.metrics.countFetchFailure();
-          return result;
-        },
-        keepOnly(addresses) {
-          peers.keepOnly(addresses);
-          context.metrics.keepCertificates(name, addresses);
-        },
-      },
+      client: measurePeerClient(peers, context.metrics, name),
       fetches: new PQueue({ concurrency: spec.polling.concurrency }),
       bundles: createBundleStore({
         client,
@@ -230,10 +215,4 @@ export async function runControllers(context: ControllersContext): Promise<void>
   // A process that no longer leads knows nothing more about the peers.
   for (const name of await follower.stop()) context.metrics.forget(name);
   context.checks.delete('peerdiscoveries');
-}
-
-/** For Events about it, and for objects that are deleted with it. */
-export function referenceTo(object: PeerDiscovery) {
-  const { name = '', uid = '' } = object.metadata ?? {};
-  return { apiVersion, kind, name, uid };
 }

@@ -164,6 +164,19 @@ export function parseProxyFlags(args: readonly string[]): ProxyFlagsResult {
   return problems.length > 0 ? { kind: 'problems', problems } : { kind: 'flags', flags };
 }
 
+/** True if the CAs of clients come from the API. */
+export function readsAuthorities({
+  verifiesClients,
+  clientCaFile,
+}: Pick<ProxyFlags, 'verifiesClients' | 'clientCaFile'>): boolean {
+  return verifiesClients && clientCaFile === undefined;
+}
+
+/** False if the proxy works without the API of a cluster. */
+export function readsApi(flags: Pick<ProxyFlags, 'routingTableFile' | 'verifiesClients' | 'clientCaFile'>): boolean {
+  return flags.routingTableFile === undefined || readsAuthorities(flags);
+}
+
 function isCidr(cidr: string): boolean {
   const [, network, prefix] = /^([0-9a-f:.]+)\/([0-9]{1,3})$/i.exec(cidr) ?? [];
   if (network === undefined || isIP(network) === 0) return false;

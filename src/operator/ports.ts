@@ -97,6 +97,9 @@ export interface Standstill {
   readonly message: string;
 }
 
+/** Why leadership can be neither won nor kept now. */
+export type ElectionTrouble = 'NamespaceMissing' | 'Forbidden' | 'Unreachable' | 'Failed';
+
 /** An invalid spec that is newer than the one in use. */
 export interface SpecRefusal extends Standstill {
   readonly generation: number;

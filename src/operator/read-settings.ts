@@ -42,7 +42,13 @@ export interface SettingsContext {
 
 /** Settings of a PeerDiscovery, or all problems of its spec. */
 export type SettingsResult =
-  | { readonly ok: true; readonly settings: ControllerSettings; readonly spec: CompleteSpec }
+  | {
+      readonly ok: true;
+      readonly settings: ControllerSettings;
+      readonly spec: CompleteSpec;
+      /** The CA bundle of the spec as PEM; undefined if it names none. */
+      readonly caPem: string | undefined;
+    }
   | { readonly ok: false; readonly problems: readonly string[] };
 
 const kubeApiserverSelector = 'apiserver.kubernetes.io/identity=kube-apiserver';
@@ -69,10 +75,9 @@ export function readSettings(object: PeerDiscovery, context: SettingsContext): S
     namespace: spec.routingTable.namespace ?? context.namespace,
     name: spec.routingTable.name ?? defaultTableName(name),
   };
-  const caFault =
-    spec.tls.caBundle === undefined
-      ? undefined
-      : describeCaFault(Buffer.from(spec.tls.caBundle, 'base64').toString('utf8'));
+  const { caBundle } = spec.tls;
+  const caPem = caBundle === undefined ? undefined : Buffer.from(caBundle, 'base64').toString('utf8');
+  const caFault = caPem === undefined ? undefined : describeCaFault(caPem);
   if (caFault !== undefined)
     problems.push(
       `spec.tls.caBundle: ${caFault}; give PEM certificates, for example the output of "base64 -w0 ca.crt"`,
@@ -104,5 +109,5 @@ export function readSettings(object: PeerDiscovery, context: SettingsContext): S
     confirmEveryMs: 5_000,
     routingTable,
   };
-  return { ok: true, settings, spec };
+  return { ok: true, settings, spec, caPem };
 }

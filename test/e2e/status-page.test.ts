@@ -2,8 +2,8 @@ import axe from 'axe-core';
 import { expect } from 'chai';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { serveEndpoint } from '../../src/adapters/serving/http-endpoint.ts';
-import { createStatusRoute } from '../../src/bin/status-route.ts';
 import type { StatusSnapshot } from '../../src/operator/status-page/build-report.ts';
+import { createStatusRoute } from '../../src/operator/status-page/status-route.ts';
 import { openBrowser, requireBrowser } from '../support/open-browser.ts';
 import { calmSnapshot, hostileSnapshot, largestSnapshot, upgradeSnapshot } from '../support/status-snapshots.ts';
 

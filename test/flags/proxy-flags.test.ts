@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { parseProxyFlags, proxyUsage } from '../../src/flags/proxy-flags.ts';
+import { parseProxyFlags, proxyUsage, readsApi, readsAuthorities } from '../../src/flags/proxy-flags.ts';
 
 const base = ['--tls-cert-file', 'a', '--tls-private-key-file', 'b', '--peer-ca-file', 'c'];
 const requestHeader = [
@@ -91,4 +91,22 @@ describe('parseProxyFlags', () => {
       expect(proxyUsage).to.contain(`--${flag} `);
     expect(Math.max(...proxyUsage.split('\n').map((line) => line.length))).to.be.at.most(120);
   });
+});
+
+describe('readsApi', () => {
+  const flagsOf = (...args: readonly string[]) => {
+    const parsed = parseProxyFlags([...base, ...args]);
+    if (parsed.kind !== 'flags') throw new Error(JSON.stringify(parsed));
+    return parsed.flags;
+  };
+
+  for (const [what, args, api, authorities] of [
+    ['a table from the cluster', [], true, false],
+    ['a table from a file', ['--routing-table-file=t'], false, false],
+    ['CAs of clients from the cluster', ['--routing-table-file=t', ...requestHeader], true, true],
+    ['all from files', ['--routing-table-file=t', ...requestHeader, '--client-ca-file=f'], false, false],
+  ] as const)
+    it(`is ${api} for ${what}`, () => {
+      expect([readsApi(flagsOf(...args)), readsAuthorities(flagsOf(...args))]).to.deep.equal([api, authorities]);
+    });
 });

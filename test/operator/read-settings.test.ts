@@ -77,7 +77,9 @@ describe('readSettings', () => {
 
   it('accepts a CA bundle of several certificates', () => {
     const pem = ['a', 'b'].map((name) => createSelfSignedCertificate(name, 0).cert).join('\n# the other\n');
-    expect(read({ tls: { caBundle: Buffer.from(pem).toString('base64') } }).ok).to.equal(true);
+    const result = read({ tls: { caBundle: Buffer.from(pem).toString('base64') } });
+    expect(result.ok).to.equal(true);
+    expect(result.ok && result.caPem).to.equal(pem);
   });
 
   it('names every bad field at once', () => {

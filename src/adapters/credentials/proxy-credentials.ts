@@ -12,6 +12,7 @@ import type { Log } from '../../runtime/log.ts';
 import { readAnchors } from '../../runtime/trust-anchors.ts';
 import type { PeerTls } from '../peers/peer-tls.ts';
 import { createPeerTls } from '../peers/peer-tls.ts';
+import type { ReadinessCheck } from '../serving/http-endpoint.ts';
 
 /** Files with the proxy's credentials, each by the flag that names it. */
 export interface CredentialFiles {
@@ -37,8 +38,8 @@ export interface ProxyCredentials {
   readonly peerTls: PeerTls;
   readonly authentication: AuthenticationMode;
   frontTls(): FrontTls;
-  /** True once the CAs for client certificates are known, or if none are needed. */
-  ready(): boolean;
+  /** Passes once the CAs for client certificates are known, or if none are needed. */
+  check(): ReadinessCheck;
   /** Takes the CAs from the ConfigMap, if no file was named. */
   replaceAuthorities(authorities: ClientAuthorities): void;
   /** Re-reads files that change until `signal` aborts. If a file cannot be used, the last good one stays in use. */
@@ -198,7 +199,11 @@ export function loadCredentials(flags: CredentialFiles): LoadedCredentials {
     peerTls,
     authentication,
     frontTls,
-    ready: () => !asksClients || authorities.clientCa.length > 0,
+    check: () => ({
+      name: 'client-ca',
+      ok: !asksClients || authorities.clientCa.length > 0,
+      message: 'the proxy has not read kube-system/extension-apiserver-authentication yet; see --client-ca-file',
+    }),
     replaceAuthorities: (fresh) => {
       authorities = fresh;
       useFrontTls(frontTls());

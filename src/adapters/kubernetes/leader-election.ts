@@ -1,12 +1,10 @@
 import type { V1Lease } from '@kubernetes/client-node';
+import type { ElectionTrouble } from '../../operator/ports.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import type { ApiClient } from './api-client.ts';
 import { ApiError } from './api-error.ts';
 import { managedBy } from './managed-by.ts';
-
-/** Why leadership can be neither won nor kept now. */
-export type ElectionTrouble = 'NamespaceMissing' | 'Forbidden' | 'Unreachable' | 'Failed';
 
 /** The options of an election. */
 export interface LeaderElectionOptions {

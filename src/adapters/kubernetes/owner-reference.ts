@@ -1,3 +1,5 @@
+import { apiVersion, kind, type PeerDiscovery } from '../../api/peer-discovery.ts';
+
 /** Metadata that lets Kubernetes delete an object once its owner is gone. */
 export interface OwnerReference {
   readonly apiVersion: string;
@@ -13,4 +15,10 @@ export interface OwnerReference {
  */
 export function ownedBy(owner: OwnerReference | undefined) {
   return owner === undefined ? {} : { ownerReferences: [{ ...owner, blockOwnerDeletion: false }] };
+}
+
+/** The reference to a PeerDiscovery, for Events about it, and for objects that are deleted with it. */
+export function referenceTo({ metadata }: PeerDiscovery): OwnerReference {
+  const { name = '', uid = '' } = metadata ?? {};
+  return { apiVersion, kind, name, uid };
 }

@@ -12,7 +12,7 @@ export const fieldManager = 'peerdiscovery-operator';
 
 /** Writes the whole status by server-side apply. An object that was deleted meanwhile is not an error. */
 export async function writePeerDiscoveryStatus(
-  client: ApiClient,
+  client: Pick<ApiClient, 'apply'>,
   name: string,
   status: Readonly<Record<string, unknown>>,
   signal?: AbortSignal,
@@ -35,7 +35,7 @@ export async function writePeerDiscoveryStatus(
  * @param now Milliseconds since the epoch.
  */
 export async function writeStandstill(
-  client: ApiClient,
+  client: Pick<ApiClient, 'apply'>,
   object: PeerDiscovery,
   { reason, message }: Standstill,
   now: number,

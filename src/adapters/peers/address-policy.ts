@@ -102,6 +102,16 @@ export function createAddressPolicy(allowedCidrs: readonly string[]): AddressPol
   return { check: (address) => checkAddress(address, allowed, forbidden, translated) };
 }
 
+/** The error in these ranges, as `createAddressPolicy` would throw it; undefined if there is none. */
+export function describeRangeFault(allowedCidrs: readonly string[]): string | undefined {
+  try {
+    createAddressPolicy(allowedCidrs);
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
 interface Forbidden {
   readonly range: Range;
   readonly what: string;

@@ -1,17 +1,27 @@
-import { createHash } from 'node:crypto';
-import type { EndpointAnswer, EndpointRoute } from '../adapters/serving/http-endpoint.ts';
-import { buildReport, type StatusSnapshot } from '../operator/status-page/build-report.ts';
-import { pageScript } from '../operator/status-page/page-script.ts';
-import { pageStyle } from '../operator/status-page/page-style.ts';
-import { renderMessage, renderPage } from '../operator/status-page/render-page.ts';
+import { sourceHash } from '../../runtime/source-hash.ts';
+import { buildReport, type StatusSnapshot } from './build-report.ts';
+import { pageScript } from './page-script.ts';
+import { pageStyle } from './page-style.ts';
+import { renderMessage, renderPage } from './render-page.ts';
 
-const hashOf = (text: string) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
+/** A request for the page, without its body. */
+export interface StatusRequest {
+  readonly method: string;
+  readonly parameters: URLSearchParams;
+}
+
+/** A whole answer. */
+export interface StatusAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
 
 /** Allows only the page's own style and script, and requests to its own origin. */
 const contentSecurityPolicy = [
   "default-src 'none'",
-  `style-src ${hashOf(pageStyle)}`,
-  `script-src ${hashOf(pageScript)}`,
+  `style-src ${sourceHash(pageStyle)}`,
+  `script-src ${sourceHash(pageScript)}`,
   "connect-src 'self'",
   'img-src data:',
   "form-action 'self'",
@@ -24,7 +34,7 @@ const contentSecurityPolicy = [
  *
  * `read` returns undefined in a replica that does not lead; the answer is then 503.
  */
-export function createStatusRoute(read: () => StatusSnapshot | undefined): EndpointRoute {
+export function createStatusRoute(read: () => StatusSnapshot | undefined): (request: StatusRequest) => StatusAnswer {
   return ({ method, parameters }) => {
     if (method !== 'GET' && method !== 'HEAD') {
       const answer = answerOf(405, 'text/plain; charset=utf-8', 'method not allowed\n');
@@ -43,7 +53,7 @@ export function createStatusRoute(read: () => StatusSnapshot | undefined): Endpo
   };
 }
 
-function answerOf(status: number, type: string, body: string): EndpointAnswer {
+function answerOf(status: number, type: string, body: string): StatusAnswer {
   const headers = {
     'Content-Type': type,
     'Content-Security-Policy': contentSecurityPolicy,

@@ -87,6 +87,27 @@ describe('credentials of the proxy', () => {
     rmSync(folder, { recursive: true });
   });
 
+  it('are ready once the CAs of client certificates are known', () => {
+    expect(load('RequestHeader').check()).to.include({ name: 'client-ca', ok: true });
+    const files = ['--tls-cert-file', file('serving.crt'), '--tls-private-key-file', file('serving.key')];
+    const own = [
+      '--proxy-client-cert-file',
+      file('front-proxy.crt'),
+      '--proxy-client-key-file',
+      file('front-proxy.key'),
+    ];
+    const args = [...files, '--peer-ca-file', file('peer-ca.crt'), '--authentication-mode=RequestHeader', ...own];
+    const parsed = parseProxyFlags(args);
+    const loaded = parsed.kind === 'flags' ? loadCredentials(parsed.flags) : undefined;
+    if (loaded?.kind !== 'credentials') throw new Error(JSON.stringify([parsed, loaded]));
+    const { credentials } = loaded;
+    expect(credentials.check().ok).to.equal(false);
+    const clientCa = readCertificates(authority.caPem);
+    const headerNames = { user: [], uid: [], group: [], extraPrefix: [] };
+    credentials.replaceAuthorities({ clientCa, requestHeaderCa: [], allowedNames: [], headerNames });
+    expect(credentials.check().ok).to.equal(true);
+  });
+
   it('are reloaded when their files change', () => {
     const credentials = load('RequestHeader');
     const before = credentials.peerTls.material('frontProxy')?.generation ?? 0;

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { expect } from 'chai';
-import { serveEndpoint } from '../../src/adapters/serving/http-endpoint.ts';
-import { createStatusRoute } from '../../src/bin/status-route.ts';
-import type { StatusSnapshot } from '../../src/operator/status-page/build-report.ts';
-import { calmSnapshot } from '../support/status-snapshots.ts';
+import { serveEndpoint } from '../../../src/adapters/serving/http-endpoint.ts';
+import type { StatusSnapshot } from '../../../src/operator/status-page/build-report.ts';
+import { createStatusRoute } from '../../../src/operator/status-page/status-route.ts';
+import { calmSnapshot } from '../../support/status-snapshots.ts';
 
 const now = Date.UTC(2026, 0, 1, 12);
 
