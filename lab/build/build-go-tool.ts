@@ -73,10 +73,10 @@ export function ensureCoreDns(log: (message: string) => void): Promise<string> {
   return ensureTool({ name: 'cluster/coredns', commands, takes: 'about 3 minutes' }, log);
 }
 
-/** Resolves to the folder of `client-go`, which has informers and candidates for a Lease, built likewise. */
+/** Resolves to the folder of `client-go`: informers, candidates for a Lease and a manager of controllers. */
 export function ensureClientGo(log: (message: string) => void): Promise<string> {
   const commands = { 'client-go': '.' };
-  return ensureTool({ name: 'cluster/client-go', commands, takes: 'half a minute' }, log);
+  return ensureTool({ name: 'cluster/client-go', commands, takes: 'about a minute' }, log);
 }
 
 /** Folder that `ensurePrometheus` builds into, built or not. */

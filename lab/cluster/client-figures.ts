@@ -41,6 +41,19 @@ export interface HeldFigures {
   readonly perEndpoint: readonly number[];
 }
 
+/** What a manager of controller-runtime did, whose controller keeps a Secret in step with each of its ConfigMaps. */
+export interface ManagerFigures {
+  readonly reconciles: number;
+  /** How many reconciles failed with each error. The manager repeats them. */
+  readonly failures: Readonly<Record<string, number>>;
+  /** The errors with which the manager ended, such as a lost Lease. */
+  readonly exits: readonly string[];
+  /** The number of ConfigMaps at the end. */
+  readonly objects: number;
+  /** ConfigMaps and Secrets that were not in step when nothing changed any more. */
+  readonly outOfStep: readonly string[];
+}
+
 /** What the real clients of one side saw. */
 export interface ClientFigures {
   readonly tallies: readonly Tally[];
@@ -50,6 +63,8 @@ export interface ClientFigures {
   readonly informerObjects: number;
   /** The number of times that a leader lost its Lease. */
   readonly leadersLost: number;
+  /** Undefined in a record of an earlier version of this program. */
+  readonly manager?: ManagerFigures | undefined;
   /** Namespaces that were deleted and are still there. */
   readonly namespacesLeft: readonly string[];
   /** Objects in namespaces that no longer exist. */
@@ -95,6 +110,11 @@ export function tally(workloads: readonly string[], attempts: readonly Attempt[]
   });
 }
 
+/** How many reconciles of a manager failed. */
+export function failedReconciles({ failures }: ManagerFigures): number {
+  return Object.values(failures).reduce((sum, count) => sum + count, 0);
+}
+
 /** How many times the mean the largest of these numbers is; 1 if all are 0. */
 export function unevenness(numbers: readonly number[]): number {
   const sum = numbers.reduce((total, number) => total + number, 0);
@@ -104,7 +124,8 @@ export function unevenness(numbers: readonly number[]): number {
 /** Requirements for clients of the proxies that were not met. */
 export function clientShortcomings(figures: ClientFigures): readonly string[] {
   const none = (count: number, what: string) => (count === 0 ? [] : [`${count} ${what}`]);
-  const { tallies, informerDifferences, leadersLost, namespacesLeft, orphans, held, proxyConnections } = figures;
+  const { tallies, informerDifferences, leadersLost, manager, namespacesLeft, orphans, held, proxyConnections } =
+    figures;
   const uneven = (what: string, numbers: readonly number[]) =>
     unevenness(numbers) <= levelBound
       ? []
@@ -113,6 +134,8 @@ export function clientShortcomings(figures: ClientFigures): readonly string[] {
     ...tallies.flatMap(({ workload, failed }) => none(failed, `failed attempts of: ${workload}`)),
     ...none(informerDifferences.length, 'objects that informers have wrong'),
     ...none(leadersLost, 'lost leader elections'),
+    ...none(manager?.outOfStep.length ?? 0, 'objects that the manager has out of step'),
+    ...none(manager?.exits.length ?? 0, 'exits of the manager'),
     ...none(namespacesLeft.length, 'deleted namespaces that are still there'),
     ...none(orphans.length, 'objects left in namespaces that are gone'),
     ...none(held.failed, 'failed requests of long-lived watches'),

@@ -1,8 +1,6 @@
-import { spawn } from 'node:child_process';
-import { once, setMaxListeners } from 'node:events';
+import { setMaxListeners } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import { localImage } from '../../scripts/build-image.ts';
@@ -11,8 +9,10 @@ import { type Balancer, startBalancer } from './balancer.ts';
 import type { ClientPrograms } from './build-programs.ts';
 import { type Attempt, type ClientFigures, tally } from './client-figures.ts';
 import { type Client, type Credentials, createClient } from './clients.ts';
+import { type Figures, startFigures } from './figures-program.ts';
 import { type HeldWatches, startHeldWatches } from './held-watches.ts';
 import type { Machine } from './machine.ts';
+import { changeManaged, judgeManager } from './managed-objects.ts';
 import type { NewApi } from './new-api.ts';
 import { runProgram, startStream } from './run-program.ts';
 import { type ClientUser, chartFiles, doomedPrefix, toolDaemonSet, toolNamespace, workloads } from './workloads.ts';
@@ -54,6 +54,7 @@ interface Side {
   readonly running: readonly Promise<void>[];
   readonly informers: Figures;
   readonly election: Figures;
+  readonly manager: Figures;
   readonly held: HeldWatches;
   readonly kind: SideKind;
   /** The names of the objects that long-lived watches must have shown. */
@@ -70,12 +71,6 @@ interface SideKind {
   /** An object of that resource without its name. */
   readonly heldObject: object;
   isHealthy(host: string): Promise<boolean>;
-}
-
-/** A program of `lab/cluster/client-go`. */
-interface Figures {
-  ask(): Promise<unknown>;
-  kill(): void;
 }
 
 /** The address of this process in the network of the machines. */
@@ -103,7 +98,10 @@ export async function startRealClients(setting: Setting, hasProxies: boolean): P
   const since = Date.now();
   const sides: Side[] = [];
   for (const kind of kinds) sides.push(await startSide({ ...setting, kind, toolPods, newApi, signal: stop.signal }));
-  const writing = sides.map((side) => addHeld(servers, side, stop.signal));
+  const writing = sides.flatMap((side) => [
+    addHeld(servers, side, stop.signal),
+    changeManaged(servers, side.user.namespace, stop),
+  ]);
   const levels = new Map<Side, Level>();
   return {
     count: async () => {
@@ -237,6 +235,7 @@ async function startSide(setting: SideSetting): Promise<Side> {
     ),
     informers: start('inform', setting.loadNamespace),
     election: start('elect', user.namespace),
+    manager: start('manage', user.namespace),
     held: startHeldWatches(target, setting.heldWatches),
   };
 }
@@ -299,26 +298,6 @@ function kubeconfigFor({ port, serverName }: SideKind, { ca, cert, key }: Creden
   });
 }
 
-/** Starts a program that answers each line of input with a line of JSON. */
-function startFigures([program = '', ...args]: readonly string[], env: Readonly<Record<string, string>>): Figures {
-  const child = spawn(program, args, { env, stdio: ['pipe', 'pipe', 'ignore'] });
-  const lines = createInterface(child.stdout);
-  const failed = new Promise<never>((_, reject) => {
-    child.once('error', reject);
-    child.once('exit', (code) => reject(new Error(`${program} ${args[0]} ended with ${code}`)));
-  });
-  failed.catch(() => {});
-  child.stdin.on('error', () => {});
-  return {
-    ask: async () => {
-      child.stdin.write('\n');
-      const [line] = await Promise.race([once(lines, 'line') as Promise<[string]>, failed]);
-      return JSON.parse(line);
-    },
-    kill: () => child.kill('SIGKILL'),
-  };
-}
-
 type Level = Pick<ClientFigures['held'], 'perServer' | 'perEndpoint'> & Pick<ClientFigures, 'proxyConnections'>;
 
 interface Ends {
@@ -331,14 +310,16 @@ interface Ends {
 
 /** Stops a side whose workloads have ended, and resolves to what it saw. */
 async function finish(side: Side, { servers, loadNamespace, newApi, level, since }: Ends): Promise<ClientFigures> {
-  const { user, attempts, informers, election, held, balancer } = side;
+  const { user, attempts, informers, election, manager, held, balancer } = side;
   const namespacesLeft = await emptied(servers, doomedPrefix(user));
   const { differences, objects } = await compareInformers(informers, servers, loadNamespace);
   const { lost } = (await election.ask()) as { readonly lost: number };
+  const managerFigures = await judgeManager(manager, { servers, namespace: user.namespace });
   const heldFigures = held.figures(side.added);
   await held.stop();
   informers.kill();
   election.kill();
+  manager.kill();
   balancer.close();
   return {
     tallies: tally(
@@ -349,6 +330,7 @@ async function finish(side: Side, { servers, loadNamespace, newApi, level, since
     informerDifferences: differences,
     informerObjects: objects,
     leadersLost: lost,
+    manager: managerFigures,
     namespacesLeft,
     orphans: await orphans(servers, doomedPrefix(user), newApi),
     held: { ...heldFigures, perServer: level.perServer, perEndpoint: level.perEndpoint },

@@ -1,4 +1,12 @@
-import { type ClientFigures, clientShortcomings, levelBound, type Tally, unevenness } from './client-figures.ts';
+import {
+  type ClientFigures,
+  clientShortcomings,
+  failedReconciles,
+  levelBound,
+  type ManagerFigures,
+  type Tally,
+  unevenness,
+} from './client-figures.ts';
 import { newApiOf } from './new-api.ts';
 import {
   answerBoundMs,
@@ -26,6 +34,7 @@ export const method: readonly string[] = [
   'Streams run for 15 s. They started if their first output came within 20 s. A kubelet that does not listen on its port, or that cannot ask its own restarting server what a kube-apiserver may do, is not the fault of an endpoint.',
   '`helm` also fails if it is told that no server has an API after some server has served it.',
   'Informers follow the ConfigMaps of the load, and all Pods and Deployments. Their objects are compared with the cluster’s when nothing changes any more. Two candidates with the durations of kube-controller-manager compete for a Lease.',
+  'A manager of controller-runtime with leader election and a cache has a controller that keeps a Secret in step with each of 21 ConfigMaps, by server-side apply. Each second, one of them is created, updated or deleted at a server. The manager repeats a reconcile that fails, as it always does.',
   `${levelBound} times the mean is allowed for the long-lived watches of each side: half of them use HTTP/2, half HTTP/1.1, each over a connection of its own. They are counted by the servers’ own metrics when no server has restarted for two minutes.`,
   'With this project, each kube-controller-manager uses the proxy of its machine, as the guide for clients says. It deletes the namespaces of all clients.',
 ];
@@ -157,6 +166,8 @@ export function clientTable(columns: readonly Column[]): readonly string[] {
       ({ clients }) => ({ text: String(pick(clients)), isGood: bound === undefined || pick(clients) <= bound }),
       bound === undefined ? '' : String(bound),
     );
+  const managed = (what: string, pick: (manager: ManagerFigures) => number, bound?: number) =>
+    rowOf(columns, what, ({ clients: { manager } }) => shownCount(manager && pick(manager), bound), bound?.toString());
   const spread = (what: string, pick: (clients: ClientFigures) => readonly number[] | undefined) =>
     rowOf(columns, what, ({ clients }) => shownSpread(pick(clients)), `${levelBound} times the mean`);
   return [
@@ -172,6 +183,11 @@ export function clientTable(columns: readonly Column[]): readonly string[] {
     count('Objects that informers follow', ({ informerObjects }) => informerObjects),
     count('… of which they have a wrong idea at the end', ({ informerDifferences }) => informerDifferences.length, 0),
     count('Leaders that lost their Lease', ({ leadersLost }) => leadersLost, 0),
+    managed('Reconciles of a controller-runtime manager', ({ reconciles }) => reconciles),
+    managed('… of which failed and were repeated', failedReconciles),
+    managed('Objects that the manager keeps in step', ({ objects }) => objects),
+    managed('… out of step at the end', ({ outOfStep }) => outOfStep.length, 0),
+    managed('Exits of the manager', ({ exits }) => exits.length, 0),
     count('Deleted namespaces that are still there', ({ namespacesLeft }) => namespacesLeft.length, 0),
     count('Objects left in namespaces that are gone', ({ orphans }) => orphans.length, 0),
     count('Long-lived watches', ({ held }) => held.watches),
@@ -196,6 +212,12 @@ function shownTally(tally: Tally | undefined): Shown {
   return { text: parts.join(', '), isGood: failed === 0 };
 }
 
+/** Nothing if the side has no such number. */
+function shownCount(count: number | undefined, bound: number | undefined): Shown {
+  if (count === undefined) return { text: '', isGood: true };
+  return { text: String(count), isGood: bound === undefined || count <= bound };
+}
+
 function shownSpread(numbers: readonly number[] | undefined): Shown {
   if (numbers === undefined || numbers.length === 0) return { text: '', isGood: true };
   const times = unevenness(numbers);
@@ -211,9 +233,23 @@ export function failureLines(columns: readonly Column[]): readonly string[] {
     const ofWatches = clients.held.failures.slice(0, shownFailures).map((failure) => `long-lived watches, ${failure}`);
     const wrong = clients.informerDifferences.slice(0, shownFailures).map((difference) => `informers: ${difference}`);
     const left = [...clients.namespacesLeft, ...clients.orphans].slice(0, shownFailures).map((name) => `left: ${name}`);
-    return [...ofWorkloads, ...ofWatches, ...wrong, ...left].map((line) => `- ${heading}: ${line}`);
+    return [...ofWorkloads, ...ofWatches, ...wrong, ...managerLines(clients), ...left].map(
+      (line) => `- ${heading}: ${line}`,
+    );
   });
   return lines.length === 0 ? [] : ['## The first failures of each kind', '', ...lines, ''];
+}
+
+/** The commonest errors of the manager's reconciles, why it ended, and what it has out of step. */
+function managerLines({ manager }: ClientFigures): readonly string[] {
+  if (manager === undefined) return [];
+  const { failures, exits, outOfStep } = manager;
+  const errors = Object.entries(failures).sort(([, one], [, other]) => other - one);
+  return [
+    ...errors.slice(0, shownFailures).map(([error, count]) => `${count} reconciles: ${error}`),
+    ...exits.slice(0, shownFailures).map((error) => `the manager ended: ${error}`),
+    ...outOfStep.slice(0, shownFailures).map((object) => `out of step: ${object}`),
+  ];
 }
 
 /** The table of the operator's behaviour, in one column for each upgrade. */

@@ -53,6 +53,35 @@ describe('The report of an upgrade', () => {
     expect(report).to.contain('- Directly to the servers: exec, 0 s: no');
   });
 
+  it('says what the manager of each side did, if the record has one', () => {
+    const manager = {
+      reconciles: 90,
+      failures: { 'the server is gone': 2, 'connection refused': 5 },
+      exits: ['leader election lost'],
+      objects: 12,
+      outOfStep: ['managed-3: no Secret'],
+    };
+    const through = { ...side(0), clients: { ...side(0).clients, manager } };
+    const report = writeUpgradeReport({ ...product, through }, undefined);
+    const cells = (start: string) =>
+      row(report, start)
+        ?.split('|')
+        .slice(2, 5)
+        .map((cell) => cell.trim());
+    expect(cells('Reconciles of')).to.deep.equal(['90', '', '']);
+    expect(cells('… of which failed and were')).to.deep.equal(['7', '', '']);
+    expect(cells('Objects that the manager')).to.deep.equal(['12', '', '']);
+    expect(cells('… out of step')).to.deep.equal(['**1**', '', '0']);
+    expect(cells('Exits of the manager')).to.deep.equal(['**1**', '', '0']);
+    const lines = report.split('\n').filter((line) => line.startsWith('- Through the proxies: '));
+    expect(lines.map((line) => line.slice('- Through the proxies: '.length))).to.deep.equal([
+      '5 reconciles: connection refused',
+      '2 reconciles: the server is gone',
+      'the manager ended: leader election lost',
+      'out of step: managed-3: no Secret',
+    ]);
+  });
+
   it('has a column for the upgrade with the peer proxy once there was one', () => {
     const upstream: UpgradeRecord = { ...product, through: undefined, straight: side(5), operator: undefined };
     expect(shortOf(upstream)).to.deep.equal([]);

@@ -1,5 +1,5 @@
 // Command client-go is what controllers do with a cluster: `inform` follows objects with informers, `elect` has two
-// candidates for one Lease. Each runs until the end of its input, and answers each line of input with its figures.
+// candidates for one Lease, `manage` runs a manager of controller-runtime. Each runs until the end of its input, and answers each line of input with its figures.
 package main
 
 import (
@@ -24,15 +24,16 @@ import (
 
 func main() {
 	if len(os.Args) != 4 {
-		exit(fmt.Errorf("usage: client-go inform|elect KUBECONFIG NAMESPACE"))
+		exit(fmt.Errorf("usage: client-go inform|elect|manage KUBECONFIG NAMESPACE"))
 	}
 	config, err := clientcmd.BuildConfigFromFlags("", os.Args[2])
 	if err != nil {
 		exit(err)
 	}
-	run := map[string]func(*rest.Config, string) (func() any, error){"inform": inform, "elect": elect}[os.Args[1]]
+	modes := map[string]func(*rest.Config, string) (func() any, error){"inform": inform, "elect": elect, "manage": manage}
+	run := modes[os.Args[1]]
 	if run == nil {
-		exit(fmt.Errorf("the first argument is inform or elect, not %q", os.Args[1]))
+		exit(fmt.Errorf("the first argument is inform, elect or manage, not %q", os.Args[1]))
 	}
 	figures, err := run(config, os.Args[3])
 	if err != nil {
