@@ -70,6 +70,8 @@ export interface Verdict {
 export interface OperatorVerdict {
   /** How long `Converged` was `True` between the first server's stop and the last one's return. */
   readonly convergedMs: number;
+  /** The longest time for which it stayed `True` although a server was not ready or had another version. */
+  readonly wronglyConvergedMs: number;
   /** Longest time between two confirmations of the table. */
   readonly silenceMs: number;
 }
@@ -78,6 +80,8 @@ export interface OperatorVerdict {
 export const answerBoundMs = 5_000;
 /** The operator confirms its table every 5 s, and may be late by 5 s. */
 export const silenceBoundMs = 10_000;
+/** The operator asks a ready server every 2 s. Its answer, the write of the status and the next look take time. */
+export const wronglyConvergedBoundMs = 5_000;
 
 /** Classifies an answer before it is known which answer would have been right. */
 export function outcomeOf(status: number, tookMs: number): Outcome {
@@ -138,9 +142,16 @@ export function judgeOperator({ sights }: Observations): OperatorVerdict {
     const next = between[index + 1];
     return sum + (converged === 'True' && next !== undefined ? next.at - at : 0);
   }, 0);
+  let wronglyConvergedMs = 0;
+  let since: number | undefined;
+  for (const sight of sights) {
+    if (since !== undefined) wronglyConvergedMs = Math.max(wronglyConvergedMs, sight.at - since);
+    if (sight.converged !== 'True' || !away(sight)) since = undefined;
+    else since ??= sight.at;
+  }
   const confirmations = [...new Set(sights.flatMap(({ confirmedAt }) => confirmedAt ?? []))].sort((a, b) => a - b);
   const gaps = confirmations.slice(1).map((at, index) => at - (confirmations[index] ?? at));
-  return { convergedMs, silenceMs: Math.max(0, ...gaps) };
+  return { convergedMs, wronglyConvergedMs, silenceMs: Math.max(0, ...gaps) };
 }
 
 /** The requirements that a verdict does not meet. */
@@ -154,8 +165,8 @@ export function shortcomings(verdict: Verdict, operator: OperatorVerdict): reado
     ...none('confirmed writes lost', verdict.lostWrites),
     ...none('writes carried out twice', verdict.doubledWrites),
     ...none('confirmed writes that no watch showed', verdict.lostEvents),
-    ...(operator.convergedMs > 0
-      ? [`Converged was True for ${(operator.convergedMs / 1_000).toFixed(1)} s of the upgrade`]
+    ...(operator.wronglyConvergedMs > wronglyConvergedBoundMs
+      ? [`Converged stayed True for ${(operator.wronglyConvergedMs / 1_000).toFixed(1)} s without reason`]
       : []),
     ...(operator.silenceMs > silenceBoundMs
       ? [`the operator did not confirm the table for ${(operator.silenceMs / 1_000).toFixed(1)} s (due every 5 s)`]

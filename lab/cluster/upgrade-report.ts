@@ -17,6 +17,7 @@ import {
   shortcomings,
   silenceBoundMs,
   type Verdict,
+  wronglyConvergedBoundMs,
 } from './samples.ts';
 import type { SideRecord, UpgradeRecord } from './upgrade-records.ts';
 
@@ -264,7 +265,12 @@ export function operatorTable(
     row(
       '`Converged` was `True` between the first server’s stop and the last one’s return',
       ({ convergedMs }) => convergedMs,
-      'never',
+      '',
+    ),
+    row(
+      'Longest time for which it stayed `True` while a server was not ready or had another version',
+      ({ wronglyConvergedMs }) => wronglyConvergedMs,
+      seconds(wronglyConvergedBoundMs),
     ),
     row(
       'Longest time between two confirmations of the table (due every 5 s)',

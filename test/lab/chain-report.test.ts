@@ -36,14 +36,14 @@ const first: UpgradeRecord = {
   steps: [{ name: 'm1 kubeadm upgrade', afterMs: 1_000, tookMs: 2_000 }],
   through: side(0),
   straight: side(2),
-  operator: { convergedMs: 0, silenceMs: 8_000 },
+  operator: { convergedMs: 0, wronglyConvergedMs: 0, silenceMs: 8_000 },
 };
 const second: UpgradeRecord = {
   ...first,
   versions: ['v1.34.3', 'v1.35.4'],
   failure: 'etcd is away\nfor good',
   through: side(1),
-  operator: { convergedMs: 3_000, silenceMs: 5_000 },
+  operator: { convergedMs: 30_000, wronglyConvergedMs: 6_000, silenceMs: 5_000 },
 };
 
 describe('The report of upgrades one after the other', () => {
@@ -60,7 +60,7 @@ describe('The report of upgrades one after the other', () => {
     expect(lines).to.include('**v1.33.13 to v1.34.3:** all requirements were met.');
     expect(lines).to.include(
       '**v1.34.3 to v1.35.4:** it did not finish: etcd is away; requirements that were not met: ' +
-        'Converged was True for 3.0 s of the upgrade; 1 failed attempts of: exec.',
+        'Converged stayed True for 6.0 s without reason; 1 failed attempts of: exec.',
     );
   });
 
@@ -69,7 +69,7 @@ describe('The report of upgrades one after the other', () => {
       '| exec | 0 of 0 failed | **1 of 1 failed** | 0 failed |',
       '| exec | 2 of 2 failed | 2 of 2 failed | 0 failed |',
     ]);
-    expect(rows('Longest time')[0]).to.contain('| 8.0 s | 5.0 s | 10.0 s |');
+    expect(rows('Longest time between')[0]).to.contain('| 8.0 s | 5.0 s | 10.0 s |');
   });
 
   it('says what is new in each version', () => {

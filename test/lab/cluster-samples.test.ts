@@ -56,6 +56,19 @@ describe('The judge of an upgrade', () => {
     expect(judgeOperator({ samples: [], sights, writes: [], steps: [] }).convergedMs).to.equal(1_000);
   });
 
+  it('finds the longest time in which Converged stayed True while a server was away or of another version', () => {
+    const sights = [
+      sight(0, [undefined, 'a'], 'True'),
+      sight(1, ['b', 'a'], 'False'),
+      sight(2, ['b', 'b'], 'True'),
+      sight(9, ['b', 'b'], 'True'),
+      sight(10, ['b', undefined], 'True'),
+      sight(11, ['b', 'a'], 'True'),
+      sight(12, ['b', undefined], 'False'),
+    ];
+    expect(judgeOperator({ samples: [], sights, writes: [], steps: [] }).wronglyConvergedMs).to.equal(2_000);
+  });
+
   it('finds the longest time between two confirmations', () => {
     const sights = [0, 5, 17, 20].map((seconds) => sight(seconds, ['a'], 'True'));
     expect(judgeOperator({ samples: [], sights, writes: [], steps: [] }).silenceMs).to.equal(10_000);
@@ -64,10 +77,10 @@ describe('The judge of an upgrade', () => {
   it('names requirements that were not met', () => {
     const samples = [at(0, { tookMs: 6_000, outcome: 'noAnswer' }), at(1, { status: 403, outcome: 'refusedUser' })];
     const verdict = judge({ samples, sights: [], writes: [], steps: [] }, true);
-    expect(shortcomings(verdict, { convergedMs: 2_000, silenceMs: 12_000 })).to.deep.equal([
+    expect(shortcomings(verdict, { convergedMs: 99_000, wronglyConvergedMs: 6_000, silenceMs: 12_000 })).to.deep.equal([
       '1 reads without an answer within 5 s',
       '1 requests answered 401 or 403',
-      'Converged was True for 2.0 s of the upgrade',
+      'Converged stayed True for 6.0 s without reason',
       'the operator did not confirm the table for 12.0 s (due every 5 s)',
     ]);
   });

@@ -40,7 +40,7 @@ const product: UpgradeRecord = {
   steps: [],
   through: side(0),
   straight: side(2),
-  operator: { convergedMs: 0, silenceMs: 0 },
+  operator: { convergedMs: 0, wronglyConvergedMs: 0, silenceMs: 0 },
 };
 const row = (report: string, start: string) => report.split('\n').find((line) => line.startsWith(`| ${start}`));
 
