@@ -127,7 +127,6 @@ export function startForwarding(given: ForwardingCase = {}): ForwardingUnderTest
     },
     end: (chunk?: Buffer, rawTrailers?: readonly string[]) => {
       client.push(['end', chunk?.toString(), ...(rawTrailers === undefined ? [] : [rawTrailers])]);
-      listeners.close(true);
     },
     destroy: () => {
       client.push(['destroy']);

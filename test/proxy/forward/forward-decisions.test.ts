@@ -43,8 +43,8 @@ const seenBy = ({ client }: ForwardingUnderTest) =>
 const inFlight = ({ peers }: ForwardingUnderTest) => peers.map(({ load }) => load.inFlight);
 
 /** Answers 404 with kube-apiserver's text, and then the question about what the server serves. */
-async function reply404(run: ForwardingUnderTest, discovery: number | string, headers = json): Promise<void> {
-  run.last().reply(404, unknownResource, headers);
+async function reply404(run: ForwardingUnderTest, discovery: number | string): Promise<void> {
+  run.last().reply(404, unknownResource, json);
   expect(run.last().request.path).to.equal('/api/v1');
   if (typeof discovery === 'string') run.last().reply(200, discovery, json);
   else run.last().reply(discovery);
@@ -82,6 +82,7 @@ describe('forwarding an answer', () => {
     run.last().answer.onData(Buffer.from('all'), true);
     run.last().answer.onEnd([]);
     expect(run.client.slice(2)).to.deep.equal([['end', 'all']]);
+    run.close(true);
     expect([inFlight(run), run.last().calls]).to.deep.equal([[0, 0], []]);
   });
 
@@ -131,7 +132,7 @@ describe('forwarding an answer', () => {
     left.close(false);
     left.last().reply(404);
     await settle();
-    expect([left.client, left.last().calls]).to.deep.equal([[], []]);
+    expect([left.client, ids(left)]).to.deep.equal([[], ['one', 'one']]);
   });
 
   it('cuts the answer off if its server fails in the middle, and sends nothing again', () => {
@@ -336,12 +337,15 @@ describe('forwarding a 404', () => {
   });
 
   it('becomes a 503 with Retry-After if no server serves the resource that the table lists', async () => {
-    const run = startForwarding();
-    await reply404(run, 404);
-    await reply404(run, 404);
+    const run = startForwarding({ servers: ['one', 'two', 'three'] });
+    for (let turn = 0; turn < 3; turn++) {
+      expect(refusals(run)).to.deep.equal([]);
+      await reply404(run, 404);
+    }
+    expect(ids(run)).to.deep.equal(['one', 'one', 'two, marked', 'two', 'three, marked', 'three']);
     expect(refusals(run)).to.deep.equal([[503, 1, 'doubt']]);
     expect(messageOf(run)).to.match(/^it is unknown whether any kube-apiserver serves this: .*table is behind$/);
-    expect(run.reports.filter(([name]) => name === 'behind')).to.have.length(2);
+    expect(run.reports.filter(([name]) => name === 'behind')).to.have.length(3);
   });
 
   it('becomes a 503 with Retry-After if the body that another server needs is too long to keep', async () => {
@@ -384,7 +388,11 @@ describe('forwarding a 404', () => {
   it('sends a read to another server if the server does not say what it serves, and ends a write with 504', async () => {
     const read = startForwarding();
     await reply404(read, 500);
-    expect([ids(read), read.reports]).to.deep.equal([['one', 'one', 'two, marked'], [['failover']]]);
+    expect([ids(read), read.reports, refusals(read)]).to.deep.equal([
+      ['one', 'one', 'two, marked'],
+      [['failover']],
+      [],
+    ]);
     await reply404(read, 500);
     expect(refusals(read)).to.deep.equal([[503, 1, 'doubt']]);
     const doubtful = startForwarding(doubt);
@@ -417,9 +425,11 @@ describe('forwarding a 404', () => {
     expect(ids(lacking)).to.deep.equal(['one', 'one', 'two, marked']);
   });
 
-  it('that cannot be read may be about the resource', async () => {
+  it('that is compressed may be about the resource', async () => {
     const run = startForwarding();
-    await reply404(run, 404, [...json, 'Content-Encoding', 'gzip']);
+    run.last().reply(404, 'not JSON', [...json, 'Content-Encoding', 'gzip']);
+    run.last().reply(404);
+    await settle();
     expect(ids(run)).to.deep.equal(['one', 'one', 'two, marked']);
   });
 

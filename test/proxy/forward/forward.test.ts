@@ -1,6 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { expect } from 'chai';
 import { parseRequestInfo } from '../../../src/domain/request-info.ts';
+import type { NotFoundRule } from '../../../src/domain/route-request.ts';
 import type { AnswerHandler } from '../../../src/http/client/dispatch.ts';
 import { forward } from '../../../src/proxy/forward/forward.ts';
 import { passThrough, type RequestIdentity } from '../../../src/proxy/identity/request-identity.ts';
@@ -16,6 +17,7 @@ import { createManualClock } from '../../support/manual-clock.ts';
 interface Given extends Partial<RequestIdentity> {
   readonly rawHeaders?: readonly string[];
   readonly connection?: ClientConnection;
+  readonly notFound?: NotFoundRule;
 }
 
 describe('forwarding one request', () => {
@@ -38,7 +40,7 @@ describe('forwarding one request', () => {
   /** A request whose `broken` part throws: a part of the exchange, or an event handler. */
   const start = (
     broken: string,
-    { rawHeaders = ['Host', 'h'], connection = clientConnection(), ...more }: Given = {},
+    { rawHeaders = ['Host', 'h'], connection = clientConnection(), notFound, ...more }: Given = {},
   ) => {
     const seen = { destroyed: 0, defects: [] as unknown[], aborted: 0, accepted: [] as (boolean | undefined)[] };
     const brokenOr = (name: string, value: boolean | undefined = undefined) => {
@@ -55,6 +57,7 @@ describe('forwarding one request', () => {
       connection,
       identity: { ...passThrough, ...more },
       hasBody: false,
+      interim: () => brokenOr('interim'),
       respond: () => brokenOr('respond'),
       write: () => brokenOr('write', broken !== 'resume'),
       onDrain: (listener: () => void) => {
@@ -94,7 +97,8 @@ describe('forwarding one request', () => {
       knowsItsUsers: () => true,
     } as unknown as ServerReports;
     const upgrade = { protocol: 'websocket', accept: () => brokenOr('accept') };
-    const plan = planPass([peer], peer);
+    const passed = planPass([peer], peer);
+    const plan = notFound === undefined ? passed : { ...passed, first: { peer, notFound, peerProxied: false } };
     const info = { ...nodes, ...(broken === 'dispatch' && { verb: 'watch' }) };
     const context = { transport, clock: createManualClock(), log, servers, record: new RequestRecord() };
     forward(exchange, { plan, info, longRunning: false, fromBackend: false, upgrade }, context, () =>
@@ -104,12 +108,13 @@ describe('forwarding one request', () => {
     return { handler, seen, drain: () => onDrain() };
   };
 
-  for (const broken of ['respond', 'onHead', 'write', 'resume', 'end', 'onFault', 'dispatch'])
+  for (const broken of ['interim', 'respond', 'onHead', 'write', 'resume', 'end', 'onFault', 'dispatch'])
     it(`cuts off its answer and reports it if ${broken} throws; the transport goes on`, () => {
       const { handler, seen, drain } = start(broken);
       if (broken === 'onFault' || broken === 'dispatch')
         handler.onFault({ kind: 'reset', sent: true, error: new Error('gone') });
       else {
+        handler.onInterim?.(103, []);
         handler.onHead(200, ['X', 'y']);
         handler.onData(Buffer.from('some'), false);
         drain();
@@ -121,6 +126,16 @@ describe('forwarding one request', () => {
       expect(peer.load.inFlight).to.equal(0);
       expect(seen.aborted).to.equal(['end', 'onFault', 'dispatch'].includes(broken) ? 0 : 1);
     });
+
+  it('cuts off its answer and reports it if the question about a 404 throws', async () => {
+    const { handler, seen } = start('dispatch', { notFound: { kind: 'doubt', message: 'x' } });
+    handler.onHead(404, []);
+    handler.onData(Buffer.from('404 page not found'), false);
+    handler.onEnd([]);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect([seen.destroyed, String(seen.defects)]).to.deep.equal([1, 'Error: dispatch is broken']);
+    expect(peer.load.inFlight).to.equal(0);
+  });
 
   for (const broken of ['onHead', 'accept'])
     it(`ends both sides of an upgrade and reports it if ${broken} throws`, () => {
