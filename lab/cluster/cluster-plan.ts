@@ -21,6 +21,8 @@ export interface ClusterPlan {
   readonly from: Release;
   /** The versions to which the cluster is upgraded, one after the other. */
   readonly hops: readonly Release[];
+  /** True if the upgrades are judged as a chain, with a report of their own. */
+  readonly isChain: boolean;
   /** Archive with the image of this project. */
   readonly product: string;
   /** How long it took to build missing programs and images. */

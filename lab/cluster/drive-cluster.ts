@@ -96,7 +96,7 @@ function hopsOf({ from, hops }: ClusterPlan): readonly Hop[] {
 
 /** Upgrades all machines under load. Resolves to what the clients saw. */
 async function upgradeUnderLoad(
-  { root, remedy, clients: programs }: ClusterPlan,
+  { root, remedy, isChain, clients: programs }: ClusterPlan,
   machines: readonly Machine[],
   { from, to, isFirst, isLast }: Hop,
 ): Promise<Upgraded> {
@@ -114,16 +114,15 @@ async function upgradeUnderLoad(
   const newApi = newApiOf(to.node.version);
   const ways = waysOf(machines).filter(({ proxied }) => hasProxies || !proxied);
   const load = await startLoad({ machines, credentials, ways, newList: newApi.list });
-  const isOnly = isFirst && isLast;
   const setting = {
     machines,
     credentials,
     // In a chain, kubectl is never more than one minor away from any server.
-    programs: isOnly ? programs : { ...programs, kubectl: from.node.folder },
+    programs: isChain ? { ...programs, kubectl: from.node.folder } : programs,
     folder,
     loadNamespace,
     newApi,
-    heldWatches: isOnly ? heldWatches.one : heldWatches.chain,
+    heldWatches: isChain ? heldWatches.chain : heldWatches.one,
   };
   const clients = await step('clients start', () => startRealClients(setting, hasProxies));
   const steps: { name: string; from: number; to: number }[] = [];
@@ -147,7 +146,7 @@ async function upgradeUnderLoad(
     failure = error instanceof Error ? error.message : String(error);
     log(failure);
   }
-  if (!isOnly && failure === undefined)
+  if (isChain && failure === undefined)
     await timed('all is right', async () => {
       const { at, missing } = await waitUntilRight(healthOf(machines));
       if (at === undefined) failure ??= `no full recovery: ${missing}`;
@@ -249,12 +248,11 @@ async function removeClients([first]: readonly Machine[]): Promise<void> {
 /** Runs the upgrades of the plan. Returns 0 if all finished and met all requirements. */
 async function upgrade(plan: ClusterPlan, machines: readonly Machine[], upSeconds: number): Promise<number> {
   const hops = hopsOf(plan);
-  const [only, another] = hops;
-  if (only === undefined) throw new Error('an upgrade needs a second version');
-  const records =
-    another === undefined
-      ? await upgradeOnce(plan, machines, only, upSeconds)
-      : await upgradeThrough(plan, machines, hops, upSeconds);
+  const [first] = hops;
+  if (first === undefined) throw new Error('an upgrade needs a second version');
+  const records = plan.isChain
+    ? await upgradeThrough(plan, machines, hops, upSeconds)
+    : await upgradeOnce(plan, machines, first, upSeconds);
   const isWhole = records.length === hops.length && records.every(({ failure }) => failure === undefined);
   const short = records.flatMap((record) => shortOf(record).map((line) => `${record.versions[1]}: ${line}`));
   for (const line of short) log(`did not hold: ${line}`);

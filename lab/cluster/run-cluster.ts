@@ -39,6 +39,9 @@ const driver = fileURLToPath(new URL('drive-cluster.ts', import.meta.url));
 const namespaces = ['--net', '--uts', '--ipc', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
 const log = (message: string) => void process.stderr.write(`${message}\n`);
 
+/** True if an upgrade starts and ends with named minors. */
+const isChain = ({ mode, events }: Order) => mode === 'upgrade' && events.length > 0 && !events.includes(peerCaFile);
+
 /** The minors that the cluster runs one after the other. */
 function minorsOf(mode: string, [from = '1.35', to = '1.36']: readonly string[]): readonly NodeMinor[] {
   if (mode === 'life') return ['1.36'];
@@ -64,6 +67,7 @@ async function prepare(root: string, started: number, { mode, events }: Order): 
     containerd: programs.containerd,
     from,
     hops,
+    isChain: isChain({ mode, events }),
     product: archive,
     buildSeconds: builtMs / 1_000,
     clients,
@@ -154,8 +158,8 @@ const choices: Readonly<Record<string, readonly string[]>> = {
   life: lifeEventIds,
 };
 const isUnknown = (event: string) => !choices[mode]?.includes(event);
-const isChain = mode === 'upgrade' && events.length > 0 && !events.includes(peerCaFile);
-if (choices[mode] === undefined || events.some(isUnknown) || (isChain && minorsOf(mode, events).length < 2)) {
+const isUpgrade = mode === 'upgrade';
+if (choices[mode] === undefined || events.some(isUnknown) || (isUpgrade && minorsOf(mode, events).length < 2)) {
   process.stderr.write(usage);
   process.exitCode = 2;
 } else
