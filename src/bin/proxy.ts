@@ -10,7 +10,7 @@ import { type TableAccess, tableFromCluster } from '../adapters/kubernetes/table
 import { tableFromFile } from '../adapters/kubernetes/table-from-file.ts';
 import { createLog } from '../adapters/logging/create-log.ts';
 import { createProxyMetrics } from '../adapters/metrics/proxy-metrics.ts';
-import { createAddressPolicy, describeRangeFault } from '../adapters/peers/address-policy.ts';
+import { createAddressPolicy } from '../adapters/peers/address-policy.ts';
 import { createPeerTransport } from '../adapters/peers/peer-transport.ts';
 import { type ProxyWorkers, serveParent, startWorkers, tellParentUp } from '../adapters/processes/proxy-workers.ts';
 import { type ReadinessCheck, serveEndpoint } from '../adapters/serving/http-endpoint.ts';
@@ -36,8 +36,6 @@ export async function runProxy(args: readonly string[], context: CommandContext)
   const problems = parsed.kind === 'problems' ? [...parsed.problems] : [];
   const loaded = parsed.kind === 'flags' ? loadCredentials(parsed.flags) : undefined;
   if (loaded?.kind === 'problems') problems.push(...loaded.problems);
-  const rangeFault = parsed.kind === 'flags' ? describeRangeFault(parsed.flags.allowPeerCidrs) : undefined;
-  if (rangeFault !== undefined) problems.push(`--allow-peer-cidrs: ${rangeFault}`);
   if (parsed.kind !== 'flags' || loaded?.kind !== 'credentials' || problems.length > 0) {
     context.stderr(problems.map((problem) => `peerdiscovery proxy: ${problem}\n`).join(''));
     return 2;

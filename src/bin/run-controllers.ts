@@ -21,7 +21,7 @@ import { parseDuration } from '../api/duration.ts';
 import type { PeerDiscovery } from '../api/peer-discovery.ts';
 import { addressWatches, pathOfWatch } from '../domain/address-watches.ts';
 import type { ApiServiceObject, CustomResourceDefinitionObject } from '../domain/custom-resources.ts';
-import type { LeaseObject } from '../domain/identity-lease.ts';
+import { type LeaseObject, leasesSilentMs } from '../domain/identity-lease.ts';
 import { type Controller, startController } from '../operator/controller.ts';
 import { followObjects, type GoodSettings, type RunningController } from '../operator/follow-objects.ts';
 import type { AddressObjects } from '../operator/gather-addresses.ts';
@@ -53,9 +53,6 @@ export interface ControllersContext {
 
 /** The controllers' present knowledge, for the status page. */
 export type Observed = Pick<StatusSnapshot, 'objects' | 'trouble'>;
-
-/** Live servers renew their Leases every 10 s, so a healthy watch of them is never silent for long. */
-const leasesWatchdogMs = 30_000;
 
 /** Runs one controller per PeerDiscovery object until the signal aborts, and restarts it when its spec changes. */
 export async function runControllers(context: ControllersContext): Promise<void> {
@@ -139,7 +136,7 @@ export async function runControllers(context: ControllersContext): Promise<void>
       path: `/apis/coordination.k8s.io/v1/namespaces/${spec.leases.namespace}/leases`,
       labelSelector: spec.leases.labelSelector,
       onChange: () => controller.notify(),
-      watchdogMs: leasesWatchdogMs,
+      watchdogMs: leasesSilentMs,
       clock,
       log: ownLog,
       signal: ownSignal,

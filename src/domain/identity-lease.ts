@@ -28,6 +28,9 @@ export interface LeaseProblem {
   readonly message: string;
 }
 
+/** Every live server renews its Lease every 10 s, so a watch that is silent for three renewals has died unnoticed. */
+export const leasesSilentMs = 30_000;
+
 /** Source: `pkg/controlplane/apiserver/server.go` of Kubernetes. */
 const hostnameLabel = 'kubernetes.io/hostname';
 const advertiseAddressAnnotation = 'kubernetes.io/peer-advertise-address';

@@ -1,8 +1,8 @@
 import { parseGoFloat } from './parse-go-float.ts';
 
 /**
- * Every way in which a discovery document is written, with its media type. A client that accepts any type gets the
- * first.
+ * Every way in which kube-apiserver writes a discovery document and a Status, with its media type. A client that
+ * accepts any type gets the first.
  */
 export const mediaTypes = {
   json: 'application/json',
@@ -10,8 +10,19 @@ export const mediaTypes = {
   protobuf: 'application/vnd.kubernetes.protobuf',
 } as const;
 
-/** How a discovery document is written. */
+/** How a discovery document or a Status is written. */
 export type Encoding = keyof typeof mediaTypes;
+
+/** The media type without its parameters, in lower case; for one clause of an Accept header too. */
+export function mediaTypeOf(field: string): string {
+  return field.split(';', 1)[0]?.trim().toLowerCase() ?? '';
+}
+
+/** The encoding that has this media type. Undefined if none has, or if the type is a pattern for several. */
+export function encodingOf(mediaType: string): Encoding | undefined {
+  for (const [, , encoding] of supported) if (mediaTypes[encoding] === mediaType) return encoding;
+  return undefined;
+}
 
 /** Version of aggregated discovery. */
 export type AggregatedVersion = 'v2' | 'v2beta1';

@@ -1,6 +1,7 @@
-import { BlockList, isIP } from 'node:net';
+import { isIP } from 'node:net';
 import { parseAddress } from '../domain/address.ts';
 import type { ProxyLimits } from '../proxy/limits.ts';
+import { describeCidrFault } from '../runtime/cidr.ts';
 import type { IdentityFlags } from './identity-flags.ts';
 import { identityOptions, identityUsage, readIdentityFlags } from './identity-flags.ts';
 import { limitOptions, limitUsage, readLimitFlags } from './limit-flags.ts';
@@ -131,8 +132,8 @@ export function parseProxyFlags(args: readonly string[]): ProxyFlagsResult {
   const home = given.text('home');
   if (home !== undefined && parseAddress(home) === undefined) problems.push('--home must be HOST:PORT');
   const cidrs = given.list('allow-peer-cidrs').flatMap((list) => list.split(','));
-  for (const cidr of cidrs)
-    if (!isCidr(cidr)) problems.push(`--allow-peer-cidrs: ${JSON.stringify(cidr)} is not a CIDR`);
+  const cidrFault = describeCidrFault(cidrs);
+  if (cidrFault !== undefined) problems.push(`--allow-peer-cidrs: ${cidrFault}`);
   const shutdownWatchGraceMs = given.duration('shutdown-watch-termination-grace-period');
   const shutdownTimeoutMs = given.duration('shutdown-timeout');
   if (shutdownWatchGraceMs > shutdownTimeoutMs)
@@ -175,15 +176,4 @@ export function readsAuthorities({
 /** False if the proxy works without the API of a cluster. */
 export function readsApi(flags: Pick<ProxyFlags, 'routingTableFile' | 'verifiesClients' | 'clientCaFile'>): boolean {
   return flags.routingTableFile === undefined || readsAuthorities(flags);
-}
-
-function isCidr(cidr: string): boolean {
-  const [, network, prefix] = /^([0-9a-f:.]+)\/([0-9]{1,3})$/i.exec(cidr) ?? [];
-  if (network === undefined || isIP(network) === 0) return false;
-  try {
-    new BlockList().addSubnet(network, Number(prefix), isIP(network) === 4 ? 'ipv4' : 'ipv6');
-    return true;
-  } catch {
-    return false;
-  }
 }

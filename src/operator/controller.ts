@@ -1,4 +1,4 @@
-import PQueue from 'p-queue';
+import type PQueue from 'p-queue';
 import type { PeerDiscoveryStatus } from '../api/peer-discovery.ts';
 import type { PeerObservation } from '../domain/assess-peer.ts';
 import { createDeriveMemo, type PeerView, type UnifiedView } from '../domain/derive-bundle.ts';
@@ -6,6 +6,7 @@ import { createBackoff } from '../runtime/backoff.ts';
 import { type Clock, dateOf } from '../runtime/clock.ts';
 import { hashText } from '../runtime/hash-text.ts';
 import type { Log } from '../runtime/log.ts';
+import { createStrangerQueue } from '../runtime/stranger-queue.ts';
 import { applyReport, applyTable } from './apply.ts';
 import { derive } from './derive.ts';
 import type { Trouble } from './derive-status.ts';
@@ -86,7 +87,7 @@ export function startController(context: ControllerContext): Controller {
   const hasNews = () => inbox.notified || isOverwritten(state, inbox.status);
   const notify = () => receive({ notified: true });
 
-  const strangers = new PQueue({ concurrency: maxStrangers });
+  const strangers = createStrangerQueue(maxStrangers);
   const monitoring = { client, fetches, strangers, timing: settings.timing, clock, random, log, onChange: notify };
   const roster = createPeerRoster(settings, sets, monitoring, context.known);
   const schemas = createSchemaGatherer({ client, clock, hash: hashText, onChange: notify });

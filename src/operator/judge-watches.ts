@@ -1,11 +1,10 @@
-import type { LeaseObject } from '../domain/identity-lease.ts';
+import { type LeaseObject, leasesSilentMs } from '../domain/identity-lease.ts';
 import type { AddressSource } from '../domain/resolve-peers.ts';
 import type { Trouble } from './derive-status.ts';
 import type { ClusterSets, WatchedSet } from './ports.ts';
 
 /** A watch reconnects within this time. Until then, its failure is not reported. */
 const graceMs = 5_000;
-const leasesSilentMs = 30_000;
 /** A Lease is renewed every 10 s, so lines of a healthy watch of Leases are no further apart than this. */
 const leaseGapMs = 15_000;
 
@@ -35,7 +34,7 @@ export function judgeWatches(
   return unlisted ? 'waiting' : unknown;
 }
 
-/** Every live server renews its Lease every 10 s, so a watch that is silent for three renewals has died unnoticed. */
+/** Says why the Leases are not known well enough. */
 function judgeLeases(leases: WatchedSet<LeaseObject>, now: number): Trouble | undefined {
   const reason = 'LeasesUnknown';
   const { failing, lastContactAtMs } = leases;

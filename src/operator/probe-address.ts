@@ -1,17 +1,13 @@
-import type PQueue from 'p-queue';
 import type { ProbeResult } from '../domain/assess-peer.ts';
 import type { AddressAnswer, Trust } from '../domain/resolve-peers.ts';
+import type { StrangerQueue } from '../runtime/stranger-queue.ts';
 import type { PeerClient } from './ports.ts';
 
 /** The dependencies of a probe. */
 export interface ProbeContext {
   readonly client: Pick<PeerClient, 'probe'>;
-  /**
-   * Limits how many addresses are probed at once if no server has been verified there yet. A client that can write
-   * Leases can name any number of addresses, and those must not take the descriptors that the probes of real servers
-   * need.
-   */
-  readonly strangers: PQueue;
+  /** For addresses at which no server has been verified yet. */
+  readonly strangers: StrangerQueue;
 }
 
 const priorities: Readonly<Record<Trust, number>> = { High: 2, Medium: 1, Low: 0 };
@@ -27,8 +23,7 @@ export async function probeAddress(
 ): Promise<ProbeResult | undefined> {
   const { address, trust = 'Low', isKnown } = place;
   if (isKnown) return await client.probe(address, signal);
-  const probe = async () => (signal.aborted ? undefined : await client.probe(address, signal));
-  return await strangers.add(probe, { priority: priorities[trust] });
+  return await strangers.probe(() => client.probe(address, signal), { signal, priority: priorities[trust] });
 }
 
 /** The verdict of a probe on the server at its address. Undefined if there was no useful answer. */

@@ -1,6 +1,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
-import { type CertificatePair, ipv6Groups } from './issue-certificate.ts';
+import { ipv6Groups } from './ipv6-groups.ts';
+import type { CertificatePair } from './issue-certificate.ts';
 
 /** Reads every certificate of a PEM bundle. Throws if there is none or if one cannot be read. */
 export function readCertificates(pem: string): X509Certificate[] {

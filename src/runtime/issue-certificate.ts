@@ -1,5 +1,6 @@
 import { createPrivateKey, generateKeyPairSync, hash, randomBytes, sign, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
+import { ipv6Groups } from './ipv6-groups.ts';
 
 /** A certificate and its key, both as PEM. */
 export interface CertificatePair {
@@ -107,15 +108,6 @@ function generalName(name: string): Buffer {
           'hex',
         );
   return der(0x87, bytes);
-}
-
-/** The eight groups of an IPv6 address, in lower case without leading zeros. */
-export function ipv6Groups(address: string): readonly string[] {
-  // The URL parser writes an IPv4 tail as two groups.
-  const [head = '', tail] = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::');
-  const groupsOf = (text: string | undefined) => (text === undefined || text === '' ? [] : text.split(':'));
-  const [left, right] = [groupsOf(head), groupsOf(tail)];
-  return [...left, ...Array<string>(8 - left.length - right.length).fill('0'), ...right];
 }
 
 /** RFC 7093, method 1: the first 160 bits of the key's SHA-256. */

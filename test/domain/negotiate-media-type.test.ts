@@ -1,5 +1,12 @@
 import { expect } from 'chai';
-import { negotiateAggregated, negotiateLegacy, passesRouter } from '../../src/domain/negotiate-media-type.ts';
+import {
+  encodingOf,
+  mediaTypeOf,
+  mediaTypes,
+  negotiateAggregated,
+  negotiateLegacy,
+  passesRouter,
+} from '../../src/domain/negotiate-media-type.ts';
 
 const v2 = 'g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList';
 
@@ -69,5 +76,16 @@ describe('passesRouter', () => {
       expect(passesRouter(accept), accept).to.equal(true);
     for (const accept of ['*', 'application/*', 'text/html', 'Application/JSON'])
       expect(passesRouter(accept), accept).to.equal(false);
+  });
+});
+
+describe('encodingOf', () => {
+  it('knows exactly the types in which documents are written, whatever their parameters and capitals', () => {
+    for (const [encoding, type] of Object.entries(mediaTypes)) {
+      expect(encodingOf(type)).to.equal(encoding);
+      expect(encodingOf(mediaTypeOf(` ${type.toUpperCase()} ;charset=utf-8`))).to.equal(encoding);
+    }
+    for (const type of ['', '*/*', 'application/*', 'application/cbor', 'text/plain'])
+      expect(encodingOf(type), type).to.equal(undefined);
   });
 });

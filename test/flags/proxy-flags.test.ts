@@ -15,6 +15,12 @@ describe('parseProxyFlags', () => {
   };
 
   for (const [title, args, why] of [
+    ['a range that is none', ['--allow-peer-cidrs=10.0.0.0/8,x/8'], /--allow-peer-cidrs: not a CIDR: "x\/8"/],
+    [
+      'a range with bits beyond its prefix',
+      ['--allow-peer-cidrs=10.0.0.1/8'],
+      /--allow-peer-cidrs: "10\.0\.0\.1\/8" has bits set beyond its prefix: give 10\.0\.0\.0\/8/,
+    ],
     [
       'an unknown mode',
       ['--authentication-mode=Token'],

@@ -4,6 +4,7 @@ import type { PeerDocuments, PeerObservation, ProbeResult } from '../../src/doma
 import type { ResolvedPeer, Trust } from '../../src/domain/resolve-peers.ts';
 import { type MonitorContext, monitorPeer } from '../../src/operator/peer-monitor.ts';
 import { silentLog } from '../../src/runtime/log.ts';
+import { createStrangerQueue } from '../../src/runtime/stranger-queue.ts';
 import { createManualClock } from '../support/manual-clock.ts';
 
 describe('monitorPeer', () => {
@@ -21,7 +22,7 @@ describe('monitorPeer', () => {
     const context: MonitorContext = {
       client: client as never,
       fetches: new PQueue(),
-      strangers: new PQueue({ concurrency: places }),
+      strangers: createStrangerQueue(places),
       timing,
       clock: createManualClock(),
       random: () => 0.5,

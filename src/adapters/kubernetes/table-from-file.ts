@@ -3,8 +3,7 @@ import { stat } from 'node:fs/promises';
 import type { RoutingTableSource } from '../../proxy/ports.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { readBundleFile } from './read-bundle-file.ts';
-
-const fileBelievedForMs = 30_000;
+import { believedForMs } from './table-lease.ts';
 
 /**
  * Re-reads a file whenever it changes. If it cannot be read, the last good table stays in use.
@@ -35,10 +34,8 @@ export function tableFromFile(path: string, clock: Clock): RoutingTableSource {
         if (mtimeMs !== writtenAt) seenAt = clock.now();
         writtenAt = mtimeMs;
         const ageMs = Math.max(clock.date() - mtimeMs, clock.now() - seenAt);
-        const old = ageMs > fileBelievedForMs;
-        onTrouble(
-          trouble ?? (old ? `${path} was not written or touched for ${fileBelievedForMs / 1_000} s` : undefined),
-        );
+        const old = ageMs > believedForMs;
+        onTrouble(trouble ?? (old ? `${path} was not written or touched for ${believedForMs / 1_000} s` : undefined));
         await clock.sleep(1_000, signal);
       }
       unwatchFile(path, changed);

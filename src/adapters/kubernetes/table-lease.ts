@@ -12,7 +12,7 @@ import { type OwnerReference, ownedBy } from './owner-reference.ts';
 import { startReflector, type Watchable } from './reflector.ts';
 
 /** How long proxies believe a table without a confirmation. Operators confirm six times as often. */
-const believedForMs = 30_000;
+export const believedForMs = 30_000;
 /** How far the watch of the table may lag behind the watch of the Lease. */
 const lagMs = 2_000;
 /** A renewal sooner than this after another was delivered late, as by a hung watch. It may be of any age. */

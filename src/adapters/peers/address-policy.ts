@@ -1,5 +1,6 @@
-import { BlockList, isIP } from 'node:net';
+import { BlockList } from 'node:net';
 import { parseAddress } from '../../domain/address.ts';
+import { type Cidr, describeCidrFault, type IpAddress, ipv6Bytes, parseCidr, parseIp } from '../../runtime/cidr.ts';
 
 /** A policy's verdict on an address. */
 export type AddressVerdict = { readonly ok: true } | { readonly ok: false; readonly reason: string };
@@ -9,13 +10,8 @@ export interface AddressPolicy {
   check(address: string): AddressVerdict;
 }
 
-type Family = 'ipv4' | 'ipv6';
-
-interface Range {
+interface Range extends Cidr {
   readonly cidr: string;
-  readonly network: string;
-  readonly family: Family;
-  readonly prefix: number;
   readonly members: BlockList;
 }
 
@@ -79,37 +75,19 @@ interface Place {
  * @throws if an allowed CIDR cannot be read, or has bits set beyond its prefix. The message lists all of them.
  */
 export function createAddressPolicy(allowedCidrs: readonly string[]): AddressPolicy {
-  const parsed = allowedCidrs.map((cidr) => ({ cidr, range: parseCidr(cidr) }));
-  const unreadable = parsed.filter(({ range }) => range === undefined).map(({ cidr }) => JSON.stringify(cidr));
-  if (unreadable.length > 0) throw new Error(`not a CIDR: ${unreadable.join(', ')}`);
-  const cut = parsed.flatMap(({ cidr, range }) => {
-    const first = range === undefined ? undefined : firstOf(range);
-    return range === undefined || first === range.network
-      ? []
-      : [`${JSON.stringify(cidr)} has bits set beyond its prefix: give ${first}/${range.prefix}`];
-  });
-  if (cut.length > 0) throw new Error(cut.join('; '));
-  const allowed = parsed.flatMap(({ range }) => (range === undefined ? [] : [range]));
+  const fault = describeCidrFault(allowedCidrs);
+  if (fault !== undefined) throw new Error(fault);
+  const allowed = allowedCidrs.flatMap((cidr) => toRange(cidr) ?? []);
   const forbidden = forbiddenCidrs.flatMap(([cidr, what]) => {
-    const range = parseCidr(cidr);
+    const range = toRange(cidr);
     if (range === undefined) return [];
     return [{ range, what, exceptions: allowed.filter((candidate) => liesWithin(candidate, range)) }];
   });
   const translated = carriers.flatMap(({ cidr, ...place }) => {
-    const range = parseCidr(cidr);
+    const range = toRange(cidr);
     return range === undefined ? [] : [{ range, ...place }];
   });
   return { check: (address) => checkAddress(address, allowed, forbidden, translated) };
-}
-
-/** The error in these ranges, as `createAddressPolicy` would throw it; undefined if there is none. */
-export function describeRangeFault(allowedCidrs: readonly string[]): string | undefined {
-  try {
-    createAddressPolicy(allowedCidrs);
-    return undefined;
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  }
 }
 
 interface Forbidden {
@@ -121,11 +99,6 @@ interface Forbidden {
 
 interface Carrier extends Place {
   readonly range: Range;
-}
-
-interface Ip {
-  readonly text: string;
-  readonly family: Family;
 }
 
 function checkAddress(
@@ -158,14 +131,14 @@ function checkAddress(
   return { ok: true };
 }
 
-function holdsAddress(range: Range, { text, family }: Ip): boolean {
+function holdsAddress(range: Range, { text, family }: IpAddress): boolean {
   return range.family === family && range.members.check(text, family);
 }
 
 /** The IPv4 addresses to which a translator or tunnel may forward traffic for an IPv6 address. */
-function carriedBy(ip: Ip, translated: readonly Carrier[]): readonly Ip[] {
+function carriedBy(ip: IpAddress, translated: readonly Carrier[]): readonly IpAddress[] {
   if (ip.family === 'ipv4') return [];
-  const bytes = bytesOf(ip.text);
+  const bytes = ipv6Bytes(ip.text);
   const found = translated
     .filter(({ range, at, mayBeElsewhere }) => holdsAddress(range, ip) && !(mayBeElsewhere && bytes[at[0] ?? 0] === 0))
     .map((place) => readV4(bytes, place));
@@ -174,18 +147,9 @@ function carriedBy(ip: Ip, translated: readonly Carrier[]): readonly Ip[] {
   return isIsatap ? [...found, readV4(bytes, { at: [12, 13, 14, 15] })] : found;
 }
 
-function readV4(bytes: readonly number[], { at, inverted = false }: Place): Ip {
+function readV4(bytes: readonly number[], { at, inverted = false }: Place): IpAddress {
   const octets = at.map((place) => (bytes[place] ?? 0) ^ (inverted ? 0xff : 0));
   return { text: octets.join('.'), family: 'ipv4' };
-}
-
-/** The sixteen bytes of a canonical IPv6 address, which has no dots. */
-function bytesOf(canonical: string): readonly number[] {
-  const [head = '', tail] = canonical.split('::');
-  const groups = (text: string) => (text === '' ? [] : text.split(':').map((group) => Number.parseInt(group, 16)));
-  const [before, after] = [groups(head), groups(tail ?? '')];
-  const zeros = Array<number>(8 - before.length - after.length).fill(0);
-  return [...before, ...zeros, ...after].flatMap((group) => [group >> 8, group & 0xff]);
 }
 
 function liesWithin(inner: Range, outer: Range): boolean {
@@ -194,41 +158,10 @@ function liesWithin(inner: Range, outer: Range): boolean {
   );
 }
 
-function parseCidr(cidr: string): Range | undefined {
-  const [, host, digits] = /^([0-9a-f:.]+)\/(0|[1-9][0-9]{0,2})$/i.exec(cidr) ?? [];
-  if (host === undefined || digits === undefined) return undefined;
-  const ip = parseIp(host);
-  if (ip === undefined) return undefined;
-  // A prefix on an IPv6 form also counts the 96 bits before the IPv4 address.
-  const prefix = Number(digits) - (ip.embedded ? 96 : 0);
-  if (prefix < 0 || prefix > (ip.family === 'ipv4' ? 32 : 128)) return undefined;
+function toRange(cidr: string): Range | undefined {
+  const parsed = parseCidr(cidr);
+  if (parsed === undefined) return undefined;
   const members = new BlockList();
-  members.addSubnet(ip.text, prefix, ip.family);
-  return { cidr, network: ip.text, family: ip.family, prefix, members };
-}
-
-/** The first address of a range in canonical form. */
-function firstOf({ network, family, prefix }: Range): string {
-  const bytes = family === 'ipv4' ? network.split('.').map(Number) : bytesOf(network);
-  const masked = bytes.map((byte, at) => byte & (0xff00 >> Math.min(8, Math.max(0, prefix - 8 * at))) & 0xff);
-  if (family === 'ipv4') return masked.join('.');
-  const groups = Array.from({ length: 8 }, (_, at) =>
-    (((masked[2 * at] ?? 0) << 8) | (masked[2 * at + 1] ?? 0)).toString(16),
-  );
-  return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1);
-}
-
-/** Parses an IP address. IPv6 forms of IPv4 addresses become IPv4. */
-function parseIp(
-  host: string,
-): { readonly text: string; readonly family: Family; readonly embedded: boolean } | undefined {
-  const version = isIP(host);
-  if (version === 0 || host.includes('%')) return undefined;
-  if (version === 4) return { text: host, family: 'ipv4', embedded: false };
-  const canonical = new URL(`http://[${host}]`).hostname.slice(1, -1);
-  const [, high, low] = /^::(?:ffff:)?([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(canonical) ?? [];
-  if (high === undefined || low === undefined) return { text: canonical, family: 'ipv6', embedded: false };
-  const bits = (Number.parseInt(high, 16) << 16) | Number.parseInt(low, 16);
-  const text = [24, 16, 8, 0].map((shift) => (bits >>> shift) & 0xff).join('.');
-  return { text, family: 'ipv4', embedded: true };
+  members.addSubnet(parsed.network, parsed.prefix, parsed.family);
+  return { cidr, ...parsed, members };
 }

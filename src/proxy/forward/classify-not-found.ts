@@ -1,4 +1,5 @@
 import { parse } from 'yaml';
+import { type Encoding, encodingOf, mediaTypeOf } from '../../domain/negotiate-media-type.ts';
 import { readFields } from '../../domain/protobuf-reader.ts';
 import { unwrapUnknown } from '../../domain/protobuf-unknown.ts';
 
@@ -17,17 +18,23 @@ const unknownPage = '404 page not found';
  */
 export function mayBeUnknownResource(contentType: string, contentEncoding: string | undefined, body: Buffer): boolean {
   if (contentEncoding !== undefined && contentEncoding !== 'identity') return true;
-  const type = contentType.split(';', 1)[0]?.trim().toLowerCase() ?? '';
+  const type = mediaTypeOf(contentType);
+  const encoding = encodingOf(type);
+  // This code does not read a Status in CBOR.
+  if (encoding === undefined) return type === 'application/cbor' || body.toString('latin1').trim() === unknownPage;
   try {
-    if (type === 'application/json') return isUnknownResource(JSON.parse(body.toString('utf8')));
-    if (type === 'application/yaml') return isUnknownResource(parse(body.toString('utf8'), { maxAliasCount: 0 }));
-    if (type === 'application/vnd.kubernetes.protobuf') return isUnknownInProtobuf(body);
+    return readers[encoding](body);
   } catch {
     return false;
   }
-  // This code does not read a Status in CBOR.
-  return type === 'application/cbor' || body.toString('latin1').trim() === unknownPage;
 }
+
+/** How a Status for an unknown resource is recognized in each encoding. Each may throw on anything else. */
+const readers: Readonly<Record<Encoding, (body: Buffer) => boolean>> = {
+  json: (body) => isUnknownResource(JSON.parse(body.toString('utf8'))),
+  yaml: (body) => isUnknownResource(parse(body.toString('utf8'), { maxAliasCount: 0 })),
+  protobuf: isUnknownInProtobuf,
+};
 
 function isUnknownResource(value: unknown): boolean {
   if (!isRecord(value) || value.kind !== 'Status') return false;

@@ -1,4 +1,5 @@
 import { stringify } from 'yaml';
+import { type Encoding, encodingOf, mediaTypeOf, mediaTypes } from '../../domain/negotiate-media-type.ts';
 import { wrapUnknown } from '../../domain/protobuf-unknown.ts';
 import { bytesField, message as joinFields, numberField } from '../../domain/protobuf-writer.ts';
 import type { StatusError } from '../../domain/status-error.ts';
@@ -7,7 +8,7 @@ import { headerList } from '../../http/fields.ts';
 import type { Exchange } from './exchange.ts';
 import { ownFields } from './own-fields.ts';
 
-/** Answers with a Status in the client's encoding (JSON, YAML or protobuf), else JSON. */
+/** Answers with a Status in the client's encoding, else JSON. */
 export function writeStatus(exchange: Exchange, status: StatusError, extra: RawHeaders = []): void {
   if (exchange.status() !== 0) {
     exchange.destroy();
@@ -31,14 +32,23 @@ export function writeStatus(exchange: Exchange, status: StatusError, extra: RawH
 
 /** The first accepted type in which a Status can be written. */
 export function encodeStatus(status: StatusError, accept: string): { contentType: string; body: Buffer } {
+  const encoding = chooseEncoding(accept);
+  return { contentType: mediaTypes[encoding], body: encoders[encoding](status) };
+}
+
+const encoders: Readonly<Record<Encoding, (status: StatusError) => Buffer>> = {
+  json: (status) => Buffer.from(`${JSON.stringify(status)}\n`),
+  yaml: (status) => Buffer.from(stringify(status)),
+  protobuf: (status) => Buffer.from(encodeProtobuf(status)),
+};
+
+function chooseEncoding(accept: string): Encoding {
   for (const clause of accept.split(',')) {
-    const type = clause.split(';', 1)[0]?.trim().toLowerCase();
-    if (type === 'application/vnd.kubernetes.protobuf')
-      return { contentType: 'application/vnd.kubernetes.protobuf', body: Buffer.from(encodeProtobuf(status)) };
-    if (type === 'application/yaml') return { contentType: 'application/yaml', body: Buffer.from(stringify(status)) };
-    if (type === 'application/json' || type === '*/*') break;
+    const type = mediaTypeOf(clause);
+    const encoding = type === '*/*' ? 'json' : encodingOf(type);
+    if (encoding !== undefined) return encoding;
   }
-  return { contentType: 'application/json', body: Buffer.from(`${JSON.stringify(status)}\n`) };
+  return 'json';
 }
 
 /** Source: `Status` in `pkg/apis/meta/v1/generated.proto` of k8s.io/apimachinery. */

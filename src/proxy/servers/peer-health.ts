@@ -1,7 +1,7 @@
-import PQueue from 'p-queue';
 import { startingForMs } from '../../domain/assess-peer.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
+import { createStrangerQueue } from '../../runtime/stranger-queue.ts';
 import type { PeerTarget, PeerTransport, Readiness } from '../ports.ts';
 
 /** How much work a peer has for this proxy. */
@@ -93,8 +93,7 @@ export function createPeerHealth({
   readonly random?: () => number;
 }): PeerHealth {
   const watched = new Map<string, Watching>();
-  // A table may list any number of made-up servers. They must not delay probes of real ones.
-  const strangers = new PQueue({ concurrency: maxStrangers });
+  const strangers = createStrangerQueue(maxStrangers);
   const takeOut = (entry: Watching, why: string) => {
     if (!entry.isWell) return;
     entry.isWell = false;
@@ -161,7 +160,7 @@ export function createPeerHealth({
         return await transport.probe(entry.target, (rawHeaders) => onHead?.(entry.target, rawHeaders));
       };
       const isStranger = entry.readyAt === undefined && entry.load.asked === 0;
-      const found = isStranger ? await strangers.add(async () => (ended.aborted ? undefined : ask())) : await ask();
+      const found = isStranger ? await strangers.probe(ask, { signal: ended }) : await ask();
       if (found === undefined || ended.aborted) return;
       if (entry.failures === failures) judge(entry, found);
       await wait(entry, askedAt, ended);

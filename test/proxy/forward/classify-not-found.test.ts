@@ -84,15 +84,3 @@ describe('mayBeUnknownResource', () => {
     expect(mayBeUnknownResource('application/cbor', undefined, Buffer.from([0xd9]))).to.equal(true);
   });
 });
-
-describe('encodeStatus', () => {
-  it('writes the first encoding that the client accepts, or else JSON', () => {
-    const failure = buildStatus(503, 'why', 1);
-    expect(JSON.parse(encodeStatus(failure, '').body.toString())).to.deep.equal(failure);
-    expect(encodeStatus(failure, 'application/yaml').body.toString()).to.include('reason: ServiceUnavailable');
-    expect(
-      encodeStatus(failure, 'application/vnd.kubernetes.protobuf, application/json').body.toString('latin1'),
-    ).to.match(/^k8s\0/);
-    expect(encodeStatus(failure, 'application/json, application/yaml').contentType).to.equal('application/json');
-  });
-});
