@@ -1,3 +1,4 @@
+import { type AddressObjectName, addressObjectNames, addressWatches } from '../domain/address-watches.ts';
 import { type LeaseObject, leasesSilentMs } from '../domain/identity-lease.ts';
 import type { AddressSource } from '../domain/resolve-peers.ts';
 import type { Trouble } from './derive-status.ts';
@@ -29,7 +30,11 @@ export function judgeWatches(
   sources: readonly AddressSource[],
   now: number,
 ): Trouble | 'waiting' | undefined {
-  const unknown = judgeLeases(sets.leases, now) ?? judgeEndpoints(sets, sources, now);
+  const unknown =
+    judgeLeases(sets.leases, now) ??
+    addressObjectNames
+      .map((name) => judgeAddresses(name, sets[name], sources, now))
+      .find((doubt) => doubt !== undefined);
   const unlisted = Object.values(sets).some((set: WatchedSet<unknown>) => !set.synced && set.failing === undefined);
   return unlisted ? 'waiting' : unknown;
 }
@@ -50,18 +55,21 @@ function judgeLeases(leases: WatchedSet<LeaseObject>, now: number): Trouble | un
   return undefined;
 }
 
-/** If the EndpointSlice is a source, says why servers without a Lease would be missed. */
-function judgeEndpoints(
-  { endpointSlices: { failing, synced } }: ClusterSets,
+/** Says why servers would be missed that only these objects list. */
+function judgeAddresses(
+  name: AddressObjectName,
+  { failing, synced }: WatchedSet<unknown>,
   sources: readonly AddressSource[],
   now: number,
 ): Trouble | undefined {
-  if (!sources.includes('EndpointSlice') || failing === undefined) return undefined;
+  const { inDoubt } = addressWatches[name];
+  if (inDoubt === 'Nothing' || !sources.includes(inDoubt.source) || failing === undefined) return undefined;
   if (synced && now - failing.since <= graceMs) return undefined;
+  const { source, reason, objects } = inDoubt;
   return {
-    reason: 'EndpointsUnknown',
+    reason,
     message:
-      `cannot read the EndpointSlice of default/kubernetes: ${failing.message}; allow the operator ` +
-      'to read it, or leave EndpointSlice out of spec.addresses.sources',
+      `cannot read ${objects}: ${failing.message}; allow the operator ` +
+      `to read it, or leave ${source} out of spec.addresses.sources`,
   };
 }

@@ -48,8 +48,10 @@ export function requiredAccess(
           { group: 'apiregistration.k8s.io', resource: 'apiservices', verbs: watch },
           { group: 'events.k8s.io', resource: 'events', namespace: 'default', verbs: ['create', 'patch'] },
           { group: 'coordination.k8s.io', resource: 'leases', namespace: leases, verbs: watch },
-          ...Object.values(addressWatches).map(({ version: _, labelSelector: __, ...objects }) => ({
-            ...objects,
+          ...Object.values(addressWatches).map(({ group, resource, namespace }) => ({
+            ...(group !== undefined && { group }),
+            resource,
+            ...(namespace !== undefined && { namespace }),
             verbs: watch,
           })),
           { group: 'coordination.k8s.io', resource: 'leases', namespace: own, verbs: ['get', 'create', 'update'] },
