@@ -132,6 +132,25 @@ describe('isAnchored', () => {
     expect(judge([ofOne, ...crossed], [two])).to.deep.equal(yes);
   });
 
+  it('tries each intermediate once, even if each could have signed every other one', () => {
+    let checks = 0;
+    const fake = (name: string) =>
+      ({
+        raw: Buffer.from(name),
+        ca: true,
+        validFromDate: new Date(0),
+        validToDate: new Date(1),
+        checkIssued: () => true,
+        verify: () => {
+          if (++checks > 100) throw new Error('it tries an intermediate again and again');
+          return true;
+        },
+      }) as unknown as X509Certificate;
+    const intermediates = Array.from({ length: 8 }, (_, at) => fake(String(at)));
+    expect(isAnchored({ leaf: fake('leaf'), intermediates, chained: true, sha256: '' }, [], 0)).to.equal(false);
+    expect(checks).to.equal(8);
+  });
+
   it('follows at most eight intermediates', () => {
     expect(judge(belowEight ?? [], [root])).to.deep.equal(yes);
     expect(judge(belowNine ?? [], [root])).to.deep.equal(no);
