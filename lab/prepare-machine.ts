@@ -52,6 +52,7 @@ const cluster: readonly SystemProgram[] = [
   { program: 'host-local', debianPackage: 'containernetworking-plugins' },
   { program: 'iptables', debianPackage: 'iptables' },
   { program: 'nft', debianPackage: 'nftables' },
+  { program: 'ipset', debianPackage: 'ipset' },
   { program: 'gcc', debianPackage: 'gcc' },
 ];
 

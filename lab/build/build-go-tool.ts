@@ -73,6 +73,12 @@ export function ensureCoreDns(log: (message: string) => void): Promise<string> {
   return ensureTool({ name: 'cluster/coredns', commands, takes: 'about 3 minutes' }, log);
 }
 
+/** Resolves to the folder of `kube-router`, whose firewall enforces NetworkPolicies, built likewise. */
+export function ensureKubeRouter(log: (message: string) => void): Promise<string> {
+  const commands = { 'kube-router': 'github.com/cloudnativelabs/kube-router/v2/cmd/kube-router' };
+  return ensureTool({ name: 'cluster/kube-router', commands, takes: 'about 3 minutes' }, log);
+}
+
 /** Resolves to the folder of `client-go`: informers, candidates for a Lease and a manager of controllers. */
 export function ensureClientGo(log: (message: string) => void): Promise<string> {
   const commands = { 'client-go': '.' };

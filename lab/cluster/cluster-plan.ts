@@ -28,6 +28,8 @@ export interface ClusterPlan {
   /** How long it took to build missing programs and images. */
   readonly buildSeconds: number;
   readonly clients: ClientPrograms;
+  /** The folder of kube-router; undefined if no event needs it. */
+  readonly kubeRouter?: string | undefined;
   readonly remedy: Remedy;
   /** The events to run; empty for all. */
   readonly events: readonly string[];

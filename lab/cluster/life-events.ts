@@ -6,6 +6,7 @@ import { parseDuration } from '../../src/api/duration.ts';
 import { waitUntil } from '../wait-until.ts';
 import { rotateClusterCa, rotateFrontProxyCa } from './ca-rotation.ts';
 import { type Credentials, createClient, type Way } from './clients.ts';
+import { confine } from './confined-event.ts';
 import { renewFrontProxySecret } from './front-proxy-secret.ts';
 import { loadImages } from './install-product.ts';
 import { joinControlPlane } from './kubeadm.ts';
@@ -59,6 +60,12 @@ export function lifeEvents(cluster: LifeCluster): readonly LifeEvent[] {
       name: 'Pod network cut',
       does: `The other machines cannot reach the Pods of one machine for ${networkCutMs / 1_000} s.`,
       run: () => cutPodNetwork(cluster),
+    },
+    {
+      id: 'confined',
+      name: 'NetworkPolicies enforced',
+      does: 'The kernel is asked how confined each container of PeerDiscovery is. Proxies in Pods of their own network join. kube-router enforces the NetworkPolicies of `config/`, then many large answers go through each proxy, and the operators are replaced one by one. Then kube-router and its rules go.',
+      run: () => confine(cluster),
     },
     {
       id: 'upgrade',

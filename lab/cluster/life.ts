@@ -40,6 +40,7 @@ export const lifeEventIds = [
   'certificates',
   'power',
   'network',
+  'confined',
   'upgrade',
   'operator',
   'removed',

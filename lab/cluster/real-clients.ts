@@ -167,7 +167,7 @@ function sideKinds(servers: readonly Client[]): readonly SideKind[] {
 }
 
 /** Starts the Pods for exec, logs and port-forward. Resolves to their names. */
-async function startTools(machine: Machine, namespaces: readonly string[]): Promise<readonly string[]> {
+export async function startTools(machine: Machine, namespaces: readonly string[]): Promise<readonly string[]> {
   for (const namespace of namespaces) await machine.must(['kubectl', 'create', 'namespace', namespace]);
   await machine.must(['kubectl', 'apply', '-f', '-'], { input: stringify(toolDaemonSet(localImage())) });
   const inTools = ['-n', toolNamespace];

@@ -5,6 +5,7 @@ import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildImage, chooseBuilder, localImage } from '../../scripts/build-image.ts';
 import { commandWorks } from '../../scripts/run-command.ts';
+import { ensureKubeRouter } from '../build/build-go-tool.ts';
 import { prepareMachine } from '../prepare-machine.ts';
 import { waitUntil } from '../wait-until.ts';
 import { ensureImages } from './build-images.ts';
@@ -55,6 +56,8 @@ async function prepare(root: string, started: number, { mode, events }: Order): 
   const minors = minorsOf(mode, events);
   const programs = await ensurePrograms(minors, log);
   const clients = await ensureClientPrograms(log);
+  const hasPolicies = mode === 'life' && (events.length === 0 || events.includes('confined'));
+  const kubeRouter = hasPolicies ? await ensureKubeRouter(log) : undefined;
   const [from, ...hops] = programs.nodes.map((node) => ({ node, images: ensureImages(programs, node, log) }));
   if (from === undefined) throw new Error('a cluster has a version');
   const builtMs = Date.now() - started;
@@ -71,6 +74,7 @@ async function prepare(root: string, started: number, { mode, events }: Order): 
     product: archive,
     buildSeconds: builtMs / 1_000,
     clients,
+    kubeRouter,
     remedy: events.includes(peerCaFile) ? 'upstream' : 'product',
     events,
   };

@@ -41,7 +41,8 @@ const ok: Result = { ending: 'ok' };
 const startBoundMs = 20_000;
 /** How long a stream is used. */
 const streamMs = 15_000;
-const toolPort = 8080;
+/** The port at which the Pods of `toolDaemonSet` answer. */
+export const toolPort = 8080;
 
 /** All workloads. Each runs in a loop of its own. */
 export const workloads: readonly Workload[] = [
