@@ -10,8 +10,11 @@ export const reservedTableNameMessage =
   'ConfigMaps that hold CAs, and NAME-behind and NAME-0123456789-0 belong to the routing table NAME; choose another, ' +
   'for example peerdiscovery-blue';
 
+/** The Lease of the operator's leader election, in its own namespace. */
+export const electionLease = 'peerdiscovery-operator';
+
 /** Names that a table can never have, because other objects have them. */
-const namesOfOthers: ReadonlySet<string> = new Set(['peerdiscovery-operator', 'peerdiscovery-ca', 'kube-root-ca.crt']);
+const namesOfOthers: ReadonlySet<string> = new Set([electionLease, 'peerdiscovery-ca', 'kube-root-ca.crt']);
 
 /** The default name of the table of a PeerDiscovery. */
 export function defaultTableName(owner: string): string {

@@ -16,6 +16,7 @@ import { type PluginContext, PluginError } from '../plugin/ports.ts';
 import { commandNames, readCommand, runPlugin } from '../plugin/run-plugin.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { silentLog } from '../runtime/log.ts';
+import { messageOf } from '../runtime/message-of.ts';
 import { version } from './version.ts';
 
 const { stdout, stderr } = process;
@@ -38,11 +39,9 @@ const context: Readonly<PluginContext> = {
       const userAgent = `kubectl-peerdiscovery/${version}`;
       return createPluginCluster(createApiClient(kubeConfig, { timeoutMs: 15_000, log: silentLog, userAgent }));
     } catch (error) {
-      throw new PluginError(
-        error instanceof Error ? error.message : String(error),
-        'give --kubeconfig FILE and --context NAME, or set KUBECONFIG',
-        { cause: error },
-      );
+      throw new PluginError(messageOf(error), 'give --kubeconfig FILE and --context NAME, or set KUBECONFIG', {
+        cause: error,
+      });
     }
   },
   readFile: (path) => (path === '-' ? text(process.stdin) : readFile(path, 'utf8')),
@@ -50,7 +49,7 @@ const context: Readonly<PluginContext> = {
     try {
       yield* createInterface({ input: path === '-' ? process.stdin : createReadStream(path) });
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
+      const why = messageOf(error);
       throw new PluginError(`${path} cannot be read: ${why}`, 'check the path and its permissions', { cause: error });
     }
   },

@@ -16,6 +16,7 @@ import { createMetrics } from '../adapters/metrics/operator-metrics.ts';
 import { createAddressPolicy } from '../adapters/peers/address-policy.ts';
 import { type ReadinessCheck, serveEndpoint } from '../adapters/serving/http-endpoint.ts';
 import { serveMetrics } from '../adapters/serving/serve-metrics.ts';
+import { electionLease } from '../api/table-name.ts';
 import { type Environment, namespaceOr } from '../flags/environment.ts';
 import { operatorUsage, parseOperatorFlags } from '../flags/operator-flags.ts';
 import { explainElectionTrouble } from '../operator/explain-election-trouble.ts';
@@ -35,7 +36,6 @@ export interface CommandContext {
   readonly signal: AbortSignal;
 }
 
-const electionLease = 'peerdiscovery-operator';
 const apiTimeoutMs = 10_000;
 
 /** Runs `peerdiscovery operator` until its signal aborts. Resolves to the exit code, 2 for bad flags. */

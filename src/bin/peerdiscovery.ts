@@ -4,6 +4,7 @@ import { text } from 'node:stream/consumers';
 import { didYouMean } from '../domain/closest-name.ts';
 import { readEnvironment } from '../flags/environment.ts';
 import { parseVersionFlags, versionUsage } from '../flags/version-flags.ts';
+import { messageOf } from '../runtime/message-of.ts';
 import { version } from './version.ts';
 
 const commands = ['operator', 'proxy', 'merge', 'version', 'help'] as const;
@@ -93,6 +94,6 @@ function terminationSignal(): AbortSignal {
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
-  stderr(`peerdiscovery: ${error instanceof Error ? error.message : String(error)}\n`);
+  stderr(`peerdiscovery: ${messageOf(error)}\n`);
   process.exitCode = 1;
 }

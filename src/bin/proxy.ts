@@ -22,6 +22,7 @@ import { findMemoryShortage } from '../proxy/admission/find-memory-shortage.ts';
 import { startProxy } from '../proxy/start-proxy.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
+import { messageOf } from '../runtime/message-of.ts';
 import type { CommandContext } from './operator.ts';
 import { tuneHeap } from './tune-heap.ts';
 import { version } from './version.ts';
@@ -153,7 +154,7 @@ export async function runProxy(args: readonly string[], context: CommandContext)
     await proxy.server.drain({ watchGraceMs: flags.shutdownWatchGraceMs, deadlineMs: flags.shutdownTimeoutMs });
     await workersEnded;
   } catch (error) {
-    log.error('the proxy cannot run', { error: error instanceof Error ? error.message : String(error) });
+    log.error('the proxy cannot run', { error: messageOf(error) });
     return 1;
   } finally {
     ended.abort();

@@ -34,9 +34,12 @@ export function readEnvironment(env: EnvironmentVariables): Environment {
   };
 }
 
+/** The namespace of the manifests. */
+export const defaultNamespace = 'peerdiscovery-system';
+
 /** The namespace to work in: that of the flag, else the Pod's own, else that of the manifests. */
 export function namespaceOr(flag: string | undefined): string {
-  return flag ?? podNamespace() ?? 'peerdiscovery-system';
+  return flag ?? podNamespace() ?? defaultNamespace;
 }
 
 function podNamespace(): string | undefined {

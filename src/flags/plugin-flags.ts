@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { didYouMean } from '../domain/closest-name.ts';
+import { defaultNamespace } from './environment.ts';
 import { readFlags } from './read-flags.ts';
 
 export type Output = 'table' | 'wide' | 'json' | 'yaml';
@@ -105,7 +106,7 @@ export function parsePluginFlags(
     arguments: positionals,
     kubeconfig: given.text('kubeconfig'),
     context: given.text('context'),
-    namespace: namespace ?? 'peerdiscovery-system',
+    namespace: namespace ?? defaultNamespace,
     namespaceGiven: namespace !== undefined,
     name: given.text('name') ?? 'cluster',
     output: output ?? 'table',

@@ -2,6 +2,7 @@ import { bearsNames, readCertificates, readPair } from '../runtime/certificates.
 import type { Clock } from '../runtime/clock.ts';
 import { type CertificatePair, clockSkewMs, issueCertificate } from '../runtime/issue-certificate.ts';
 import type { Log } from '../runtime/log.ts';
+import { messageOf } from '../runtime/message-of.ts';
 import type { Authority, CertificateStore, WantedCertificate } from './ports.ts';
 
 /** Stands for the addresses of the control-plane Nodes in a list of names. */
@@ -42,7 +43,7 @@ export async function keepCertificates(options: KeepCertificatesOptions): Promis
       await work();
       if (troubles.delete(what)) log.info('certificates can be issued again', { what });
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
+      const why = messageOf(error);
       if (signal.aborted || troubles.get(what) === why) return;
       troubles.set(what, why);
       log.error('cannot issue a certificate', { what, why });
@@ -73,7 +74,7 @@ function renewed(stored: Authority | undefined, namespace: string, now: number):
   try {
     return renewAuthority(stored, now);
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     throw new Error(
       `the CA's Secret in ${namespace} cannot be used: ${why}; delete it, and the operator makes a new CA`,
       {

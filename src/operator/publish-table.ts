@@ -9,6 +9,7 @@ import type { RoutingBundle, RoutingTable, TableLocation } from '../domain/routi
 import { sameValue } from '../domain/same-value.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
+import { messageOf } from '../runtime/message-of.ts';
 import type { Trouble } from './derive-status.ts';
 import type { EncodedDocument } from './encode-documents.ts';
 import { type BundleStore, TerminalError } from './ports.ts';
@@ -198,7 +199,7 @@ function explain(before: Trouble | undefined, reason: string, error: unknown, wh
   const after =
     error instanceof TerminalError
       ? { reason: error.reason, message: error.message, terminal: true }
-      : { reason, message: `${what}: ${error instanceof Error ? error.message : String(error)}` };
+      : { reason, message: `${what}: ${messageOf(error)}` };
   if (after.message !== before?.message) log.warn(what, { error });
   return after;
 }

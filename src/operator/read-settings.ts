@@ -4,6 +4,7 @@ import { defaultTableName, findTableConflict } from '../api/table-name.ts';
 import type { AddressSource } from '../domain/resolve-peers.ts';
 import type { FieldSkew, Mode, TableLocation } from '../domain/routing-table.ts';
 import { describeCaFault } from '../runtime/describe-ca-fault.ts';
+import { messageOf } from '../runtime/message-of.ts';
 import type { MonitorTiming } from './peer-monitor.ts';
 
 /** One PeerDiscovery's spec with its defaults, in the code's units. */
@@ -61,7 +62,7 @@ export function readSettings(object: PeerDiscovery, context: SettingsContext): S
     try {
       return read();
     } catch (error) {
-      problems.push(`spec.${field}: ${error instanceof Error ? error.message : String(error)}`);
+      problems.push(`spec.${field}: ${messageOf(error)}`);
       return undefined;
     }
   };

@@ -1,4 +1,5 @@
 import { apiVersion, kind, type PeerDiscovery } from '../api/peer-discovery.ts';
+import { electionLease } from '../api/table-name.ts';
 import { documentationUrl } from '../domain/documentation-url.ts';
 import type { PluginFlags } from '../flags/plugin-flags.ts';
 import { describeCaFault } from '../runtime/describe-ca-fault.ts';
@@ -22,7 +23,6 @@ import {
 } from './server-checks.ts';
 import { conditionOf, formatAge } from './show-status.ts';
 
-const electionLease = 'peerdiscovery-operator';
 const leaderWithinMs = 60_000;
 
 /** `doctor` checks all dependencies of PeerDiscovery. Returns `no` if something is broken. */

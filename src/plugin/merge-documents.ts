@@ -4,6 +4,7 @@ import { mergeDiscovery } from '../domain/merge-discovery.ts';
 import { InvalidDiscoveryError, parseDiscoveryList } from '../domain/parse-discovery.ts';
 import { readFlags } from '../flags/read-flags.ts';
 import { discoveryEtag } from '../runtime/discovery-etag.ts';
+import { messageOf } from '../runtime/message-of.ts';
 
 /** The command's input and output. It reads `-`, standard input, at most once. */
 export interface MergeIo {
@@ -169,8 +170,4 @@ function bad(message: string): Document {
 
 function show(value: unknown): string {
   return value === undefined ? '(none)' : JSON.stringify(value);
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

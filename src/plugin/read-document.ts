@@ -1,5 +1,6 @@
 import type { GroupDiscovery } from '../domain/discovery-document.ts';
 import { InvalidDiscoveryError, parseDiscoveryList } from '../domain/parse-discovery.ts';
+import { messageOf } from '../runtime/message-of.ts';
 import { type PluginContext, PluginError } from './ports.ts';
 
 const cure =
@@ -33,7 +34,7 @@ export async function readText(file: string, { readFile }: Pick<PluginContext, '
   try {
     return await readFile(file);
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     throw new PluginError(`${file} cannot be read: ${why}`, 'check the path and its permissions', { cause: error });
   }
 }

@@ -9,6 +9,7 @@ import type {
 } from '../../proxy/ports.ts';
 import { readCertificates } from '../../runtime/certificates.ts';
 import type { Log } from '../../runtime/log.ts';
+import { messageOf } from '../../runtime/message-of.ts';
 import { readAnchors } from '../../runtime/trust-anchors.ts';
 import type { PeerTls } from '../peers/peer-tls.ts';
 import { createPeerTls } from '../peers/peer-tls.ts';
@@ -179,7 +180,7 @@ export function loadCredentials(flags: CredentialFiles): LoadedCredentials {
     try {
       pems.set(source, source.load());
     } catch (error) {
-      problems.push(`${source.flags}: ${error instanceof Error ? error.message : String(error)}`);
+      problems.push(`${source.flags}: ${messageOf(error)}`);
     }
   }
   if (problems.length > 0 || peerTls === undefined) return { kind: 'problems', problems };
@@ -231,7 +232,7 @@ export function loadCredentials(flags: CredentialFiles): LoadedCredentials {
           } catch (error) {
             metrics.reloadFailures.inc({ certificate });
             const inUseForSeconds = Math.round((now() - (loadedAt.get(source) ?? 0)) / 1_000);
-            const why = error instanceof Error ? error.message : String(error);
+            const why = messageOf(error);
             log.warn(`${named}: the changed file cannot be used; the last good one stays in use`, {
               certificate,
               files,

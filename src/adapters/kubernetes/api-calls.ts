@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici';
 import { systemClock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
+import { messageOf } from '../../runtime/message-of.ts';
 import { withoutNodeAdvice } from '../../runtime/without-node-advice.ts';
 import type { ApiConnections } from './api-connections.ts';
 import type { FencedOptions } from './api-dispatchers.ts';
@@ -85,7 +86,7 @@ export function createApiCalls(
   });
 
   function fault(call: ApiCall, reason: string, cause: unknown, way?: ApiWay): ApiError {
-    const text = withoutNodeAdvice(cause instanceof Error ? cause.message : String(cause));
+    const text = withoutNodeAdvice(messageOf(cause));
     const server = way?.address === undefined ? serverUrl : `https://${way.address}`;
     return new ApiError(
       `${call.method} ${server}${call.path}: ${text}`,

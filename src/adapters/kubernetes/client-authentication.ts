@@ -2,6 +2,7 @@ import type { ClientAuthorities } from '../../proxy/ports.ts';
 import { readCertificates } from '../../runtime/certificates.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
+import { messageOf } from '../../runtime/message-of.ts';
 import type { ApiClient } from './api-client.ts';
 import { startReflector, type Watchable } from './reflector.ts';
 
@@ -32,7 +33,7 @@ export function watchClientAuthentication(options: {
       try {
         options.onChange(parseClientAuthentication(event.object.data ?? {}));
       } catch (error) {
-        const why = error instanceof Error ? error.message : String(error);
+        const why = messageOf(error);
         options.onTrouble(`ConfigMap ${namespace}/${configMap}: ${why}`);
       }
     },
@@ -47,7 +48,7 @@ export function parseClientAuthentication(data: Readonly<Record<string, string>>
     try {
       return readCertificates(pem);
     } catch (error) {
-      throw new Error(`${key}: ${error instanceof Error ? error.message : String(error)}`);
+      throw new Error(`${key}: ${messageOf(error)}`);
     }
   };
   const names = (key: string, otherwise: readonly string[]): readonly string[] => {

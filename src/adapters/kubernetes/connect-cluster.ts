@@ -4,6 +4,7 @@ import { delimiter, dirname, resolve } from 'node:path';
 import { type Cluster, KubeConfig, type User } from '@kubernetes/client-node';
 import { parse } from 'yaml';
 import { type Environment, serviceAccountFolder } from '../../flags/environment.ts';
+import { messageOf } from '../../runtime/message-of.ts';
 
 /** Where to find the API server and the credentials. */
 export interface LoadKubeConfigOptions {
@@ -65,7 +66,7 @@ function loadFile(file: string): KubeConfig {
     loaded.makePathsAbsolute(dirname(file));
     loaded.users = withTokenFiles(loaded.users, text, dirname(file));
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     throw new Error(`cannot load kubeconfig ${file}: ${why}`, { cause: error });
   }
   return loaded;

@@ -2,6 +2,7 @@ import type { V1Lease } from '@kubernetes/client-node';
 import type { ElectionTrouble } from '../../operator/ports.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
+import { messageOf } from '../../runtime/message-of.ts';
 import type { ApiClient } from './api-client.ts';
 import { ApiError } from './api-error.ts';
 import { managedBy } from './managed-by.ts';
@@ -163,7 +164,7 @@ export async function runLeaderElection(options: LeaderElectionOptions): Promise
 
   function report(error: unknown) {
     const reason = classify(error);
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
     const now = monotonicMs();
     if (trouble === undefined) troubledSinceMs = now;
     if (trouble !== reason) log.warn('leader election is in trouble', { reason, message });

@@ -4,6 +4,7 @@ import { documentationUrl } from '../../domain/documentation-url.ts';
 import { type AccessQuestion, type Cluster, PluginError } from '../../plugin/ports.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { silentLog } from '../../runtime/log.ts';
+import { messageOf } from '../../runtime/message-of.ts';
 import { withoutNodeAdvice } from '../../runtime/without-node-advice.ts';
 import { inspectServer } from '../peers/inspect-server.ts';
 import type { ApiClient } from './api-client.ts';
@@ -119,7 +120,7 @@ function buildReview(question: AccessQuestion): object {
 }
 
 function explainFailure(error: unknown, serverUrl: string): PluginError {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   const cureOf = (code: number): string => {
     if (code === 401) return 'log in again: the credentials of the kubeconfig are not accepted';
     if (code === 403) return "ask for a role that allows it, or give an administrator's --kubeconfig or --context";

@@ -1,4 +1,5 @@
 import { readFile, stat } from 'node:fs/promises';
+import { messageOf } from '../../runtime/message-of.ts';
 import { type DecodedBundle, maxBundleBytes, unpackBundle } from './bundle-codec.ts';
 
 /**
@@ -12,6 +13,6 @@ export async function readBundleFile(path: string): Promise<DecodedBundle> {
     const decoded = await unpackBundle(await readFile(path));
     return decoded.ok ? decoded : { ok: false, reason: `${path}: ${decoded.reason}` };
   } catch (error) {
-    return { ok: false, reason: error instanceof Error ? error.message : String(error) };
+    return { ok: false, reason: messageOf(error) };
   }
 }

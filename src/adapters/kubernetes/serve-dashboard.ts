@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { PluginError, type StatusPage } from '../../plugin/ports.ts';
+import { messageOf } from '../../runtime/message-of.ts';
 
 /**
  * Serves the status page on this machine only, at an address that nobody can guess, until the signal aborts. Resolves
@@ -56,7 +57,7 @@ function plain(text: string): StatusPage {
 
 function explain(error: unknown): string {
   if (error instanceof PluginError) return `error: ${error.message}\n  cure: ${error.cure}\n`;
-  return `error: ${error instanceof Error ? error.message : String(error)}\n`;
+  return `error: ${messageOf(error)}\n`;
 }
 
 function send(response: ServerResponse, status: number, { contentType, policy, body }: StatusPage): void {

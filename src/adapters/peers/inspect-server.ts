@@ -5,6 +5,7 @@ import type { TLSSocket } from 'node:tls';
 import { type HostPort, parseAddress } from '../../domain/address.ts';
 import { checkServerName } from '../../http/client/open-verified.ts';
 import type { ServerInspection } from '../../plugin/ports.ts';
+import { messageOf } from '../../runtime/message-of.ts';
 import { type AnchorOptions, anchorSets, tryEach } from '../../runtime/trust-anchors.ts';
 import { withoutNodeAdvice } from '../../runtime/without-node-advice.ts';
 
@@ -20,7 +21,7 @@ export async function inspectServer(options: InspectionOptions): Promise<ServerI
     const anyOf = tryEach(anchorSets(caPem ?? ''));
     return await anyOf(address, (anchors) => inspectWith(anchors, target, options));
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
     return { kind: 'refused', message: withoutNodeAdvice(message) };
   }
 }

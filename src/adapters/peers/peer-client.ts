@@ -12,6 +12,7 @@ import type { ServedVersion } from '../../domain/served-version.ts';
 import type { FetchResult, PeerClient } from '../../operator/ports.ts';
 import { hashText } from '../../runtime/hash-text.ts';
 import type { Log } from '../../runtime/log.ts';
+import { messageOf } from '../../runtime/message-of.ts';
 import { createDocumentPool, type DocumentPool } from './document-pool.ts';
 import { walkLegacyDiscovery } from './legacy-discovery.ts';
 import { openPeerSession, type PeerAnswer, type PeerCredentials, type PeerSession } from './peer-session.ts';
@@ -142,7 +143,7 @@ export function createPeerClient(options: PeerClientOptions): PeerClient {
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       if (error instanceof PeerError) return onFault(error);
-      return onFault(new PeerError('Malformed', error instanceof Error ? error.message : String(error)));
+      return onFault(new PeerError('Malformed', messageOf(error)));
     } finally {
       clearTimeout(timer);
       signal.removeEventListener('abort', cancel);
@@ -421,10 +422,6 @@ function failingChecks(body: Buffer): string | undefined {
 function cleanText(text: string, maxLength: number): string {
   const printable = text.replace(/[^\x20-\x7e]+/g, ' ');
   return printable.length > maxLength ? `${printable.slice(0, maxLength - 3)}...` : printable;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function untilAborted<Result>(promise: Promise<Result>, signal: AbortSignal): Promise<Result> {

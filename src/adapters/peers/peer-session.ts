@@ -1,6 +1,7 @@
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { type Dispatcher, Pool } from 'undici';
 import { formatAddress, type HostPort } from '../../domain/address.ts';
+import { messageOf } from '../../runtime/message-of.ts';
 import { anchorSets, type TryEach, tryEach } from '../../runtime/trust-anchors.ts';
 import { openVerifiedConnection, PeerError } from './verified-connection.ts';
 
@@ -215,7 +216,7 @@ function brokeOnUse(error: unknown): boolean {
 function asFault(error: unknown, signal: AbortSignal): unknown {
   if (signal.aborted) return signal.reason;
   if (error instanceof PeerError) return error;
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   const malformed = /^(HPE_|UND_ERR_(HEADERS_OVERFLOW|RES_|INVALID|NOT_SUPPORTED))/.test(errorCode(error));
   return new PeerError(malformed ? 'Malformed' : 'Unreachable', message, { cause: error });
 }

@@ -4,6 +4,7 @@ import { joinBytes } from '../../domain/join-bytes.ts';
 import { parseOpenApiIndexText } from '../../domain/merge-openapi.ts';
 import { createProtobufMerge } from '../../domain/merge-openapi-protobuf.ts';
 import { createSwaggerMerge, type SwaggerMerge } from '../../domain/merge-swagger.ts';
+import { messageOf } from '../../runtime/message-of.ts';
 import type { DocumentAnswer, DocumentQuestion } from './document-messages.ts';
 
 // A program for a separate thread, so that slow work here delays no request.
@@ -35,7 +36,7 @@ function faultOf(merge: SwaggerMerge, document: Uint8Array): string | undefined 
     merge.add(document);
     return undefined;
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return messageOf(error);
   }
 }
 
