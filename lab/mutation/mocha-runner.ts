@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import fc from 'fast-check';
 import Mocha from 'mocha';
 
 /** The global that Stryker's instrumented code and its test runner share. */
@@ -100,6 +101,8 @@ class MochaRunner {
 
   async #load(): Promise<Mocha> {
     if (this.#mocha !== undefined) return this.#mocha;
+    // Nobody reads why a property fails here, so there is no need to look for the smallest example.
+    fc.configureGlobal({ endOnFailure: true });
     // Stryker has its own time limit, based on the time of the tests without a mutant.
     const mocha = new Mocha({ reporter: SilentReporter, timeout: 0, bail: true });
     mocha.cleanReferencesAfterRun(false);

@@ -127,6 +127,9 @@ describe('createAuthenticate', function () {
         expect(statusOf(authenticate(impersonation(), jane(), ['Accept', '*/*', name, 'root'])), name).to.include({
           code: 403,
         });
+      expect(authenticate(impersonation(), jane(), ['Accept', '*/*', 'X-Impersonate-User', 'root']).kind).to.equal(
+        'identified',
+      );
     });
 
     it('is 403 if HTTP cannot carry the name unchanged', () => {
@@ -171,6 +174,67 @@ describe('createAuthenticate', function () {
     it('is not believed about the mark if it is a user of the cluster', () => {
       const identity = identityOf(authenticate(requestHeader(), certify({ commonName: 'jane' }), routed));
       expect(identity).to.include({ who: 'certificate:jane', alreadyRouted: false });
+    });
+  });
+
+  it('is the user of the certificate if there is a token too, and the token goes nowhere', () => {
+    for (const mode of [requestHeader(), impersonation()]) {
+      const identity = identityOf(authenticate(mode, certify({ commonName: 'jane' }), ['Authorization', 'Bearer t']));
+      expect(identity).to.include({ who: 'certificate:jane', replacesToken: true, alreadyRouted: false });
+    }
+  });
+
+  it('is the user of the token beside a certificate of another authority, which may claim nothing', () => {
+    const stranger = certify({ commonName: 'jane' }, createTestAuthority('strangers'));
+    for (const more of [[], ['x-kubernetes-peer-proxied', 'true'], ['X-Remote-User', 'root']]) {
+      const identity = identityOf(authenticate(requestHeader(), stranger, ['Authorization', 'Bearer t', ...more]));
+      expect(identity).to.include({ who: 'token', replacesToken: false, alreadyRouted: false, connectAs: 'anonymous' });
+    }
+  });
+
+  describe('for a certificate that names nobody', () => {
+    /** A certificate whose subject is read as this. */
+    const named = (subject: object, authority = users): ClientCertificate => {
+      const certificate = certify({ commonName: 'jane' }, authority);
+      const leaf = new Proxy(certificate.leaf, {
+        get: (real, name) => {
+          if (name === 'toLegacyObject') return () => ({ subject });
+          const value: unknown = Reflect.get(real, name, real);
+          return typeof value === 'function' ? value.bind(real) : value;
+        },
+      });
+      return { ...certificate, leaf };
+    };
+    const token = ['Authorization', 'Bearer t'];
+    const routed = ['x-kubernetes-peer-proxied', 'true'];
+
+    it('is 401 without a common name, or with two UIDs, unless there is a token', () => {
+      const uid = '1.3.6.1.4.1.57683.2';
+      for (const subject of [{ O: 'dev' }, { CN: 'jane', [uid]: ['u1', 'u2'] }]) {
+        const status = statusOf(authenticate(requestHeader(), named(subject), routed));
+        expect([status?.code, status?.message]).to.deep.equal([401, 'Unauthorized']);
+        expect(identityOf(authenticate(requestHeader(), named(subject), [...token, ...routed]))).to.include({
+          who: 'token',
+          alreadyRouted: false,
+        });
+      }
+    });
+
+    it('is anonymous if it is also of a gateway, as kube-apiserver has it, and believed about the mark', () => {
+      const both: ClientAuthorities = { ...authorities, requestHeaderCa: clientCa };
+      for (const headers of [[], routed])
+        expect(identityOf(authenticate(requestHeader(both), named({ O: 'dev' }), headers))).to.include({
+          who: 'anonymous',
+          alreadyRouted: headers.length > 0,
+        });
+    });
+
+    it('is of no gateway whose name must be one of a list', () => {
+      const allowed: ClientAuthorities = { ...authorities, allowedNames: ['gateway'] };
+      const jane = ['X-Remote-User', 'jane'];
+      const nameless = named({ O: 'dev' }, gateways);
+      expect(statusOf(authenticate(requestHeader(allowed), nameless, jane))?.code).to.equal(401);
+      expect(authenticate(requestHeader(), nameless, jane).kind).to.equal('identified');
     });
   });
 
