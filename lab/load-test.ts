@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { defaultLimits } from '../src/proxy/limits.ts';
-import { openDescriptors, type Served, serveUsers, startAttacker } from './attack/measure-attack.ts';
+import { proxyVictim, startAttacker } from './attack/attacker.ts';
+import { openDescriptors } from './attack/measure-attack.ts';
+import { type Served, serveUsers } from './attack/serve-users.ts';
 import { chartLimitBytes, type ProxyScene } from './attack/start-scene.ts';
 import { memoryBytes, waitedForProcessorMs } from './bench/process.ts';
 import { type LoopGauge, measureLoop, readHeld } from './chaos/inspect-process.ts';
@@ -85,7 +87,7 @@ async function watchHalf(
 
 async function runCycle(stage: Stage, flood: string, seconds: number): Promise<Cycle> {
   const { scene, mixed, say } = stage;
-  const attacker = startAttacker(scene.url, scene.caFile, flood);
+  const attacker = startAttacker([proxyVictim(scene.url, scene.caFile)], flood);
   const flooded = await watchHalf(stage, seconds / 2, true);
   attacker.kill('SIGKILL');
   const calm = await watchHalf(stage, seconds / 2, false);

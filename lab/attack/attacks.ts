@@ -1,23 +1,22 @@
 import { flags, frame, frameTypes, literals } from '../raw-http2.ts';
 import {
+  type Attack,
   type Hostile,
+  headOf,
   http2,
+  madeUpToken,
   nextTurn,
   openAgain,
+  openConnection,
   openHttp2,
   openTcp,
-  openTls,
+  pause,
+  times,
   uint32,
   type Victim,
 } from './open-connections.ts';
 
-/** An attack: what a client without a credential does, until the process ends. */
-export type Attack = (victim: Victim) => Promise<void> | void;
-
 const whole = flags.endHeaders | flags.endStream;
-const times = <Result>(count: number, make: (at: number) => Result) =>
-  Array.from({ length: count }, (_, at) => make(at));
-const madeUp = (at: number) => `Bearer made-up-${at}-${process.hrtime.bigint()}`;
 
 /** Many requests on one HTTP/2 connection, as one write. */
 function requests(count: number, more: (at: number) => readonly (readonly [string, string])[], from = 0): Buffer {
@@ -32,7 +31,7 @@ async function flood(connections: readonly Hostile[], next: () => Buffer | strin
     let taken = 0;
     for (const connection of connections) if (connection.write(next())) taken++;
     // A pause keeps the attacker's own use of the CPU out of the measurement.
-    if (taken === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    if (taken === 0) await pause(5);
     else await nextTurn();
   }
 }
@@ -41,7 +40,7 @@ async function flood(connections: readonly Hostile[], next: () => Buffer | strin
 async function trickle(connections: readonly Hostile[], next: (at: number) => string, everyMs: number): Promise<never> {
   for (let at = 0; ; at++) {
     for (const connection of connections) connection.write(next(at));
-    await new Promise((resolve) => setTimeout(resolve, everyMs));
+    await pause(everyMs);
   }
 }
 
@@ -50,7 +49,7 @@ function unread(victim: Victim, connections: number, streams: number, path: stri
   times(connections, () =>
     openHttp2(victim, [
       http2.window(0),
-      requests(streams, (at) => [[':path', path], ['authorization', madeUp(at)], ...more]),
+      requests(streams, () => [[':path', path], ['authorization', madeUpToken()], ...more]),
     ]),
   );
 }
@@ -89,11 +88,10 @@ const openStream = frame(
     [':path', '/api/v1/namespaces/default/pods'],
   ]),
 );
-const head1 = (line: string, more = '') => `${line} HTTP/1.1\r\nHost: a\r\n${more}`;
 /** The first bytes of a ClientHello that is never finished. RFC 8446, section 5.1. */
 const halfHello = Buffer.from([0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]);
 
-/** Every attack by its name. */
+/** The attacks on the proxy's port for clients, by name. */
 export const attacks: Readonly<Record<string, Attack>> = {
   'HTTP/2: 28 connections with long heads and a bad path, window 0': (victim) => unread(victim, 28, 250, '/%zz', true),
   'HTTP/2: 20 connections with 250 made-up tokens each, window 0': (victim) => unread(victim, 20, 250, '/version'),
@@ -175,14 +173,14 @@ export const attacks: Readonly<Record<string, Attack>> = {
   },
   'HTTP/2: bad paths, 200 at once, without a pause': (victim) => askAgain(victim, 16, 200, () => [[':path', '/%zz']]),
   'HTTP/2: made-up tokens, 200 at once, without a pause': (victim) =>
-    askAgain(victim, 16, 200, (at) => [
+    askAgain(victim, 16, 200, () => [
       [':path', '/api/v1/pods'],
-      ['authorization', madeUp(at)],
+      ['authorization', madeUpToken()],
     ]),
   'HTTP/2: heads with 5,000 one-byte fields': (victim) => {
     // Each field is indexed at 62 after the first one has been added to the dynamic table. RFC 7541, 6.1 and 6.2.1.
     const fields = Buffer.concat([Buffer.from([0x40, 1, 0x78, 1, 0x61]), Buffer.alloc(5_000, 0xbe)]);
-    const head = Buffer.concat([http2.head([['authorization', madeUp(0)]]), fields]);
+    const head = Buffer.concat([http2.head([['authorization', madeUpToken()]]), fields]);
     let stream = 1;
     return flood(
       times(8, () => openHttp2(victim, [], true)),
@@ -219,16 +217,16 @@ export const attacks: Readonly<Record<string, Attack>> = {
   },
   'HTTP/1.1: 1,000 heads, one byte a second': (victim) =>
     trickle(
-      times(1_000, () => openTls(victim, head1('GET /version'))),
+      times(1_000, () => openConnection(victim, headOf('GET /version'))),
       () => 'X',
       1_000,
     ),
   'HTTP/1.1: 1,000 bodies, one byte a second, made-up tokens': (victim) =>
     trickle(
-      times(1_000, (at) =>
-        openTls(
+      times(1_000, () =>
+        openConnection(
           victim,
-          `${head1('POST /api/v1/namespaces/default/pods', `Authorization: ${madeUp(at)}\r\nContent-Length: 100000`)}\r\n\r\n`,
+          `${headOf('POST /api/v1/namespaces/default/pods', `Authorization: ${madeUpToken()}\r\nContent-Length: 100000`)}\r\n\r\n`,
         ),
       ),
       () => 'x',
@@ -236,57 +234,57 @@ export const attacks: Readonly<Record<string, Attack>> = {
     ),
   'HTTP/1.1: 1,000 bodies announced by Expect and never sent': (victim) => {
     const line = 'POST /api/v1/namespaces/default/pods';
-    times(1_000, (at) =>
-      openTls(
+    times(1_000, () =>
+      openConnection(
         victim,
-        `${head1(line, `Authorization: ${madeUp(at)}\r\nExpect: 100-continue\r\nContent-Length: 100000`)}\r\n\r\n`,
+        `${headOf(line, `Authorization: ${madeUpToken()}\r\nExpect: 100-continue\r\nContent-Length: 100000`)}\r\n\r\n`,
       ),
     );
   },
   'HTTP/1.1: pipelined bad paths, answers never read': (victim) => {
-    const block = `${head1('GET /%zz')}\r\n`.repeat(200);
+    const block = `${headOf('GET /%zz')}\r\n`.repeat(200);
     return flood(
-      times(20, () => openTls(victim, block)),
+      times(20, () => openConnection(victim, block)),
       () => block,
     );
   },
   'HTTP/1.1: pipelined requests, answers never read': (victim) => {
-    const block = `${head1('GET /apis')}\r\n`.repeat(200);
+    const block = `${headOf('GET /apis')}\r\n`.repeat(200);
     return flood(
-      times(20, () => openTls(victim, block)),
+      times(20, () => openConnection(victim, block)),
       () => block,
     );
   },
   'HTTP/1.1: made-up tokens, without a pause': (victim) =>
     flood(
-      times(16, () => openTls(victim, '', { reads: true })),
-      () => `${head1('GET /api/v1/pods', `Authorization: ${madeUp(0)}`)}\r\n\r\n`,
+      times(16, () => openConnection(victim, '', { reads: true })),
+      () => `${headOf('GET /api/v1/pods', `Authorization: ${madeUpToken()}`)}\r\n\r\n`,
     ),
   'HTTP/1.1: queries of 60 KB, made-up tokens': (victim) =>
     flood(
-      times(16, () => openTls(victim, '', { reads: true })),
-      () => `${head1(`GET /api/v1/pods?x=${'a'.repeat(60_000)}`, `Authorization: ${madeUp(0)}`)}\r\n\r\n`,
+      times(16, () => openConnection(victim, '', { reads: true })),
+      () => `${headOf(`GET /api/v1/pods?x=${'a'.repeat(60_000)}`, `Authorization: ${madeUpToken()}`)}\r\n\r\n`,
     ),
   'HTTP/1.1: 5,000 impersonated groups, made-up tokens': (victim) => {
     const groups = times(5_000, (at) => `Impersonate-Group: g${at}\r\n`).join('');
     return flood(
-      times(16, () => openTls(victim, '', { reads: true })),
-      () => `${head1('GET /api/v1/pods', `Authorization: ${madeUp(0)}\r\nImpersonate-User: u\r\n${groups}`)}\r\n`,
+      times(16, () => openConnection(victim, '', { reads: true })),
+      () => `${headOf('GET /api/v1/pods', `Authorization: ${madeUpToken()}\r\nImpersonate-User: u\r\n${groups}`)}\r\n`,
     );
   },
   'HTTP/1.1: a bad request, then endless bytes': (victim) => {
     const block = Buffer.alloc(64 * 1024);
     return flood(
-      times(8, () => openTls(victim, `${head1('GET /%zz')}\r\n`)),
+      times(8, () => openConnection(victim, `${headOf('GET /%zz')}\r\n`)),
       () => block,
     );
   },
   'HTTP/1.1: one-byte chunks with long extensions, made-up tokens': (victim) => {
     const block = `1;x=${'a'.repeat(200)}\r\nx\r\n`.repeat(100);
     return flood(
-      times(8, (at) => {
-        const more = `Authorization: ${madeUp(at)}\r\nTransfer-Encoding: chunked\r\n`;
-        return openTls(victim, `${head1('POST /api/v1/namespaces/default/pods', more)}\r\n`, { reads: true });
+      times(8, () => {
+        const more = `Authorization: ${madeUpToken()}\r\nTransfer-Encoding: chunked\r\n`;
+        return openConnection(victim, `${headOf('POST /api/v1/namespaces/default/pods', more)}\r\n`, { reads: true });
       }),
       () => block,
     );
@@ -294,19 +292,19 @@ export const attacks: Readonly<Record<string, Attack>> = {
   'HTTP/1.1: trailers of 60 KB, made-up tokens': (victim) => {
     const trailers = times(600, (at) => `x-${at}: ${'a'.repeat(90)}\r\n`).join('');
     return flood(
-      times(16, () => openTls(victim, '', { reads: true })),
+      times(16, () => openConnection(victim, '', { reads: true })),
       () => {
-        const more = `Authorization: ${madeUp(0)}\r\nTransfer-Encoding: chunked\r\n`;
-        return `${head1('POST /api/v1/namespaces/default/pods', more)}\r\n1\r\nx\r\n0\r\n${trailers}\r\n`;
+        const more = `Authorization: ${madeUpToken()}\r\nTransfer-Encoding: chunked\r\n`;
+        return `${headOf('POST /api/v1/namespaces/default/pods', more)}\r\n1\r\nx\r\n0\r\n${trailers}\r\n`;
       },
     );
   },
   'HTTP/1.1: 500 upgrades never completed': (victim) => {
     const line = 'POST /api/v1/namespaces/default/pods/web/exec?command=true';
-    times(500, (at) =>
-      openTls(
+    times(500, () =>
+      openConnection(
         victim,
-        `${head1(line, `Authorization: ${madeUp(at)}\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1`)}\r\n\r\n`,
+        `${headOf(line, `Authorization: ${madeUpToken()}\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1`)}\r\n\r\n`,
       ),
     );
   },
@@ -319,17 +317,17 @@ export const attacks: Readonly<Record<string, Attack>> = {
   'TLS: handshakes, one after another': async (victim) => {
     for (;;) {
       times(4, () =>
-        openTls(victim, head1('GET /version', 'Connection: close\r\n\r\n'), { reads: true, again: false }),
+        openConnection(victim, headOf('GET /version', 'Connection: close\r\n\r\n'), { reads: true, again: false }),
       );
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      await pause(20);
     }
   },
   'TLS: 500 handshakes at once, again and again': async (victim) => {
     for (;;) {
       times(500, () =>
-        openTls(victim, head1('GET /version', 'Connection: close\r\n\r\n'), { reads: true, again: false }),
+        openConnection(victim, headOf('GET /version', 'Connection: close\r\n\r\n'), { reads: true, again: false }),
       );
-      await new Promise((resolve) => setTimeout(resolve, 2_000));
+      await pause(2_000);
     }
   },
 };

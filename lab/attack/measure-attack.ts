@@ -1,20 +1,8 @@
-import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { memoryBytes } from '../bench/process.ts';
-import { createHttp1Client, createHttp2Client } from '../chaos/client.ts';
-import { attacks } from './attacks.ts';
-
-/** The requests of other users, and how the proxy answered them. */
-export interface Served {
-  readonly requests: number;
-  /** Requests without an answer, or with a status other than 200. */
-  readonly failed: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-}
+import { proxyVictim, settleMs, underAttack } from './attacker.ts';
+import { type Served, serveUsers, type UsersScene } from './serve-users.ts';
 
 /** The effects of one attack. */
 export interface AttackOutcome {
@@ -29,22 +17,10 @@ export interface AttackOutcome {
 }
 
 /** The inputs of a measurement. */
-export interface AttackScene {
-  /** The URL of the proxy. */
-  readonly url: string;
-  readonly caFile: string;
-  /** Tokens of two users that the servers know. */
-  readonly tokens: readonly string[];
-  /** The path that these users request. */
-  readonly paths: readonly string[];
+export interface AttackScene extends UsersScene {
   readonly proxyPid: number;
   readonly seconds: number;
-  readonly now: () => number;
 }
-
-const program = fileURLToPath(new URL('run-attack.ts', import.meta.url));
-const boundMs = 20_000;
-const settleMs = 1_000;
 
 /** Measures known users first without an attack, then during it. */
 export async function measureAttack(scene: AttackScene, attack: string): Promise<AttackOutcome> {
@@ -52,12 +28,8 @@ export async function measureAttack(scene: AttackScene, attack: string): Promise
   const quiet = await serveUsers(scene, seconds);
   // Resets the kernel's peak of the process. Source: proc(5), clear_refs.
   writeFileSync(`/proc/${proxyPid}/clear_refs`, '5');
-  const attacker = startAttacker(url, caFile, attack);
-  await sleep(settleMs);
-  const attacked = await serveUsers(scene, seconds);
-  const isAlive = attacker.exitCode === null;
-  attacker.kill('SIGKILL');
-  if (attacker.exitCode === null && attacker.signalCode === null) await once(attacker, 'exit');
+  const serve = () => serveUsers(scene, seconds);
+  const { result: attacked, isAlive } = await underAttack([proxyVictim(url, caFile)], attack, serve);
   const peakBytes = memoryBytes(proxyPid, 'VmHWM');
   await sleep(settleMs);
   const descriptorsAfter = openDescriptors(proxyPid);
@@ -70,49 +42,6 @@ export async function measureAttack(scene: AttackScene, attack: string): Promise
     descriptorsAfter,
     isAlive,
   };
-}
-
-/**
- * Starts a process that attacks until it is killed.
- * @throws Error if no attack has this name.
- */
-export function startAttacker(url: string, caFile: string, attack: string): ChildProcess {
-  if (!Object.hasOwn(attacks, attack)) throw new Error(`unknown attack: ${attack}`);
-  const { hostname, port } = new URL(url);
-  return fork(program, [attack, hostname, port, caFile], { stdio: 'ignore' });
-}
-
-/** Two users, each over both protocols, send one request after another on kept connections, and some on new ones. */
-export async function serveUsers(
-  scene: Pick<AttackScene, 'url' | 'caFile' | 'tokens' | 'paths' | 'now'>,
-  forSeconds: number,
-): Promise<Served> {
-  const { url, caFile, tokens, paths, now } = scene;
-  const ca = readFileSync(caFile, 'utf8');
-  const until = now() + forSeconds * 1_000;
-  const took: number[] = [];
-  let failed = 0;
-  const ask = async (make: typeof createHttp1Client, token: string, renews: boolean) => {
-    let client = make(url, ca);
-    for (let at = 0; now() < until; at++) {
-      const started = now();
-      const { status } = await client.ask({ method: 'GET', path: paths[at % paths.length] ?? '', token }, boundMs);
-      took.push(now() - started);
-      if (status !== 200) failed++;
-      await sleep(20);
-      if (!renews || at % 5 !== 4) continue;
-      client.close();
-      client = make(url, ca);
-    }
-    client.close();
-  };
-  const clients = [createHttp1Client, createHttp2Client];
-  await Promise.all(
-    clients.flatMap((make) => tokens.flatMap((token) => [false, true].map((renews) => ask(make, token, renews)))),
-  );
-  took.sort((a, b) => a - b);
-  const at = (share: number) => took[Math.floor(took.length * share)] ?? forSeconds * 1_000;
-  return { requests: took.length, failed, p50Ms: at(0.5), p99Ms: at(0.99) };
 }
 
 /** The number of open descriptors of a process. */

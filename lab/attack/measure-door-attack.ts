@@ -1,17 +1,16 @@
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { memoryBytes } from '../bench/process.ts';
-import type { Door } from './door-attacks.ts';
-import { type AttackScene, type Served, serveUsers } from './measure-attack.ts';
+import { underAttack } from './attacker.ts';
+import type { AttackScene } from './measure-attack.ts';
+import type { Victim } from './open-connections.ts';
+import { answerBoundMs, type Served, serveUsers, summarize } from './serve-users.ts';
 
 /** A client that must get its answers. It asks over a new connection each time. */
 export interface Visitor {
   readonly name: string;
-  readonly door: Door;
+  readonly door: Victim;
   readonly path: string;
   readonly token?: string;
 }
@@ -37,24 +36,15 @@ export interface DoorOutcome {
   readonly isAlive: boolean;
 }
 
-const program = fileURLToPath(new URL('run-door-attack.ts', import.meta.url));
-const boundMs = 20_000;
-const settleMs = 1_000;
-
 /** Attacks all ports at once, while visitors ask there and users ask the proxy. */
 export async function measureDoorAttack(scene: DoorScene, attack: string): Promise<DoorOutcome> {
-  const doors = new Set(scene.visitors.map(({ door }) => JSON.stringify(door)));
-  const attacker = fork(program, [attack, ...doors], { stdio: 'ignore' });
-  try {
-    await sleep(settleMs);
-    const failures: string[] = [];
+  const doors = new Map(scene.visitors.map(({ door }) => [`${door.host}:${door.port}`, door]));
+  const failures: string[] = [];
+  const { result, isAlive } = await underAttack([...doors.values()], attack, async () => {
     const [visits, users] = await Promise.all([visit(scene, failures), serveUsers(scene, scene.seconds)]);
-    const peakBytes = Math.max(...scene.pids.map((pid) => memoryBytes(pid, 'VmHWM')));
-    return { attack, visits, failures, users, peakBytes, isAlive: attacker.exitCode === null };
-  } finally {
-    attacker.kill('SIGKILL');
-    if (attacker.exitCode === null && attacker.signalCode === null) await once(attacker, 'exit');
-  }
+    return { visits, users, peakBytes: Math.max(...scene.pids.map((pid) => memoryBytes(pid, 'VmHWM'))) };
+  });
+  return { attack, ...result, failures, isAlive };
 }
 
 async function visit({ visitors, seconds, now }: DoorScene, failures: string[]): Promise<Served> {
@@ -70,9 +60,7 @@ async function visit({ visitors, seconds, now }: DoorScene, failures: string[]):
     }
   };
   await Promise.all(visitors.map(go));
-  took.sort((a, b) => a - b);
-  const at = (share: number) => took[Math.floor(took.length * share)] ?? seconds * 1_000;
-  return { requests: took.length, failed: failures.length, p50Ms: at(0.5), p99Ms: at(0.99) };
+  return summarize(took, failures.length, seconds);
 }
 
 /** Resolves to `ok`, or to the status or error that came instead of 200. */
@@ -84,7 +72,7 @@ function ask({ door: { host, port, isSecure }, path, token }: Visitor): Promise<
       response.resume();
       response.once('end', () => resolve(response.statusCode === 200 ? 'ok' : `${response.statusCode}`));
     });
-    const bound = setTimeout(() => request.destroy(new Error('no answer')), boundMs);
+    const bound = setTimeout(() => request.destroy(new Error('no answer')), answerBoundMs);
     request.once('error', ({ message }) => resolve(message));
     request.once('close', () => {
       clearTimeout(bound);

@@ -1,11 +1,10 @@
-import { readFileSync } from 'node:fs';
-import { attacks } from './attacks.ts';
+import { findAttack } from './find-attack.ts';
+import type { Victim } from './open-connections.ts';
 
-// The process of an attacker. It runs until it is killed: node run-attack.ts NAME HOST PORT CA-FILE
-const [name = '', host = '', port = '', caFile = ''] = process.argv.slice(2);
-const attack = attacks[name];
-if (attack === undefined) throw new Error(`unknown attack: ${name}`);
+// The process of an attacker. It runs until it is killed: node run-attack.ts NAME VICTIM..., each victim as JSON
+const [name = '', ...victims] = process.argv.slice(2);
+const attack = findAttack(name);
 // The parent process is gone.
 process.on('disconnect', () => process.exit());
 setInterval(() => {}, 60_000);
-await attack({ host, port: Number(port), ca: readFileSync(caFile, 'utf8') });
+await Promise.all(victims.map((victim) => attack(JSON.parse(victim) as Victim)));

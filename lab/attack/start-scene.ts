@@ -4,8 +4,8 @@ import { ensureControlPlane } from '../build/build-control-plane.ts';
 import { type MixedPlane, type RunProxyAs, startMixedPlane } from '../plane/mixed-plane.ts';
 import { repository } from '../repository.ts';
 import { waitUntil } from '../wait-until.ts';
-import type { Door } from './door-attacks.ts';
 import type { DoorScene, Visitor } from './measure-door-attack.ts';
+import type { Victim } from './open-connections.ts';
 
 /** A proxy in front of real servers, and users that it knows. */
 export interface ProxyScene extends Omit<DoorScene, 'seconds'> {
@@ -19,8 +19,8 @@ const metricsPorts = { operator: 8443, proxy: 8444 };
 
 /** Kubelets, Prometheus, and a reader of the status page. */
 function visitorsOf(token: string): readonly Visitor[] {
-  const health = (port: number): Door => ({ host, port, isSecure: false });
-  const metrics = (port: number): Door => ({ host, port, isSecure: true });
+  const health = (port: number): Victim => ({ host, port, isSecure: false });
+  const metrics = (port: number): Victim => ({ host, port, isSecure: true });
   return [
     ...(['operator', 'proxy'] as const).flatMap((component) => [
       { name: `the kubelet of the ${component}`, door: health(healthPorts[component]), path: '/livez' },

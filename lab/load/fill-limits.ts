@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { documentsBytes, type ProxyLimits, worstCaseBytes } from '../../src/proxy/limits.ts';
-import { openDescriptors, type Served, serveUsers, startAttacker } from '../attack/measure-attack.ts';
+import { proxyVictim, startAttacker } from '../attack/attacker.ts';
+import { openDescriptors } from '../attack/measure-attack.ts';
+import { type Served, serveUsers } from '../attack/serve-users.ts';
 import type { ProxyScene } from '../attack/start-scene.ts';
 import { memoryBytes } from '../bench/process.ts';
 import { type LoadClient, startLoadClient } from './load-client.ts';
@@ -56,7 +58,7 @@ export async function fillLimits(
     for (const token of tokens) clients.push(await startLoadClient('slow', { url, caFile, token }, slowReadersEach));
     for (const attack of attacks) {
       say(`${await stand()} watches stand; now ${attack}`);
-      const attacker = startAttacker(url, caFile, attack);
+      const attacker = startAttacker([proxyVictim(url, caFile)], attack);
       await sleep(attackMs);
       attacker.kill('SIGKILL');
     }

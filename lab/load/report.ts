@@ -1,4 +1,4 @@
-import type { Served } from '../attack/measure-attack.ts';
+import type { Served } from '../attack/serve-users.ts';
 import { median } from '../bench/median.ts';
 import { type Asked, type Kind, kinds } from './mixed-load.ts';
 

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { getPriority, setPriority } from 'node:os';
+import { proxyVictim } from '../attack/attacker.ts';
 import { seededRandom } from '../seeded-random.ts';
 import { openIdleWatches } from './idle-watches.ts';
 import { startMixedLoad } from './mixed-load.ts';
@@ -25,8 +26,7 @@ const roles: Readonly<Record<string, () => Promise<() => unknown>>> = {
     return () => ({ standing: standing() });
   },
   async slow() {
-    const { hostname, port } = new URL(url);
-    startSlowReaders({ host: hostname, port: Number(port), ca }, token, number);
+    startSlowReaders(proxyVictim(url, caFile), token, number);
     return () => ({});
   },
 };

