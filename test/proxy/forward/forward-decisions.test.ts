@@ -76,14 +76,17 @@ describe('forwarding an answer', () => {
     expect([run.sent.length, run.lookups(), run.last().calls]).to.deep.equal([1, 0, []]);
   });
 
-  it('ends the answer with its last piece, and ignores the end that follows', () => {
-    const run = startForwarding();
-    run.last().answer.onHead(200, []);
-    run.last().answer.onData(Buffer.from('all'), true);
-    run.last().answer.onEnd([]);
-    expect(run.client.slice(2)).to.deep.equal([['end', 'all']]);
-    run.close(true);
-    expect([inFlight(run), run.last().calls]).to.deep.equal([[0, 0], []]);
+  it('ends the answer with its last piece, ignores the end that follows, and stops nothing at the server', () => {
+    for (const isClosedFirst of [true, false]) {
+      const run = startForwarding();
+      run.last().answer.onHead(200, []);
+      run.last().answer.onData(Buffer.from('all'), true);
+      if (isClosedFirst) run.close(true);
+      run.last().answer.onEnd([]);
+      if (!isClosedFirst) run.close(true);
+      expect(run.client.slice(2)).to.deep.equal([['end', 'all']]);
+      expect([inFlight(run), run.last().calls]).to.deep.equal([[0, 0], []]);
+    }
   });
 
   it('measures the time from the request to the head', () => {
