@@ -28,6 +28,19 @@ describe('compareSchemas', () => {
     ]);
   });
 
+  it('sorts group-versions by name, and their schemas by hash', () => {
+    const found = compareSchemas([
+      { id: 'a', schemas: indexOf({ 'c.io/v1': '9', 'a.io/v1': '5', 'b.io/v1': '1' }) },
+      { id: 'b', schemas: indexOf({ 'b.io/v1': '2', 'c.io/v1': '3', 'a.io/v1': '4' }) },
+      { id: 'c', schemas: indexOf({ 'c.io/v1': '5' }) },
+    ]);
+    expect(found.map(({ group, schemas }) => [group, ...schemas.map(({ hash }) => hash)])).to.deep.equal([
+      ['a.io', '4', '5'],
+      ['b.io', '1', '2'],
+      ['c.io', '3', '5', '9'],
+    ]);
+  });
+
   it('reports nothing for one peer, or for peers with equal hashes', () => {
     const schemas = indexOf({ 'apps/v1': '2' });
     expect(compareSchemas([])).to.deep.equal([]);

@@ -61,6 +61,63 @@ describe('rememberPeers', () => {
   });
 });
 
+describe('a remembered peer', () => {
+  const core = [{ name: '', versions: [{ version: 'v1', resources: [resource('pods')] }] }];
+  const documents = { form: 'v2', apis: [], api: core, etags: {}, hash: 'remembered' };
+  const peers = [
+    { id: 'a', address: '10.0.0.1:6443', state: 'Ready', version: 'v1.36.3', emulatedVersion: 'v1.35.0' },
+    { id: 'b', address: '10.0.0.2:6443', state: 'Stale', hostname: 'cp-2' },
+    { id: 'c', address: '10.0.0.3:6443', state: 'Unreachable', version: 'v1.36.3' },
+    { id: 'd', address: '10.0.0.4:6443', state: 'NotReady' },
+    { id: 'e', state: 'Unresolved' },
+    { id: 'f', address: '10.0.0.6:6443', state: 'Ready' },
+  ] as const;
+  const groupVersions = [
+    { group: '', version: 'v1', origin: 'BuiltIn' as const, resources: [row('pods', [0, 1, 2, 3, 4])] },
+  ];
+
+  it('has all that the table says of it, and only if it has an address and serves anything', () => {
+    const lists = { apis: [{ name: 'empty.io' }, { name: 'odd.io', versions: [{ version: 'v1' }] }], api: core };
+    const found = rememberPeers({ table: { ...table, peers, groupVersions }, ...lists }, 5_000);
+    expect(Object.fromEntries(found)).to.deep.equal({
+      a: {
+        peer: { id: 'a', address: '10.0.0.1:6443' },
+        documents,
+        version: 'v1.36.3',
+        emulatedVersion: 'v1.35.0',
+        wasReady: true,
+      },
+      b: { peer: { id: 'b', address: '10.0.0.2:6443', hostname: 'cp-2' }, documents, wasReady: true },
+      c: { peer: { id: 'c', address: '10.0.0.3:6443' }, documents, version: 'v1.36.3', unreachableSince: 5_000 },
+      d: { peer: { id: 'd', address: '10.0.0.4:6443' }, documents },
+    });
+  });
+
+  it('lists neither a version nor a group of which it serves nothing', () => {
+    const lists = [
+      {
+        name: 'apps',
+        versions: [
+          { version: 'v1', resources: [resource('old')] },
+          { version: 'v2', resources: [resource('young'), resource('unlisted')] },
+        ],
+      },
+      { name: 'new.io', versions: [{ version: 'v1', resources: [resource('things')] }] },
+    ];
+    const rows = [
+      { group: 'apps', version: 'v1', origin: 'BuiltIn' as const, resources: [row('old', [0])] },
+      { group: 'apps', version: 'v2', origin: 'BuiltIn' as const, resources: [row('young', [1])] },
+      { group: 'new.io', version: 'v1', origin: 'BuiltIn' as const, resources: [row('things', [1])] },
+    ];
+    const found = rememberPeers({ table: { ...table, peers, groupVersions: rows }, apis: lists, api: [] }, 0);
+    expect(found.get('a')?.documents?.apis).to.deep.equal([{ name: 'apps', versions: [lists[0]?.versions[0]] }]);
+    expect(found.get('b')?.documents?.apis.map(({ name, versions }) => [name, versions?.length])).to.deep.equal([
+      ['apps', 1],
+      ['new.io', 1],
+    ]);
+  });
+});
+
 describe('rememberPeers at scale', () => {
   it('gives one document to peers that serve the same, whatever objects the sets are', () => {
     const peers = Array.from({ length: 50 }, (_, index) => ({
