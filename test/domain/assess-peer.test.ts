@@ -195,4 +195,34 @@ describe('assessPeer', () => {
     const { documentsAt: __, ...unread } = well;
     expect(assessPeer(unread, bounds, now)).to.include({ state: 'Stale', reason: 'NotYetFetched', fresh: false });
   });
+
+  describe('gives the reason that scripts and alerts read, and what the server said', () => {
+    const said = 'what it said';
+    const abandoned = { leaseChangedAt: now - leaseAbandonedAfterMs };
+    const lost = { ...abandoned, probe: { kind: 'unreachable', detail: said }, unreachableSince: now - 1 } as const;
+    const unread = { ...well, documents: undefined };
+    for (const [reason, seen, state, message, live] of [
+      ['Ready', well, 'Ready', /^serves/, true],
+      ['ReadyzFailed', { ...well, probe: { kind: 'notReady', detail: said } }, 'NotReady', said, true],
+      ['Unauthorized', { ...well, probe: { kind: 'unauthorized', detail: said } }, 'Stale', said, true],
+      ['NotYetFetched', unread, 'Stale', /has not read its discovery/, true],
+      ['NotJson', { ...unread, fetchFailure: { reason: 'NotJson', message: said } }, 'Stale', said, true],
+      ['ConnectionFailed', { ...well, probe: { kind: 'unreachable', detail: said } }, 'Unreachable', said, true],
+      ['LeaseAbandoned', lost, 'Unreachable', /^no answer and no Lease renewal: what it said$/, false],
+      ['LeaseAbandoned', { ...lost, documents: undefined }, 'Gone', /^no Lease renewal, and no answer: what/, false],
+      ['CertificateRefused', { ...well, probe: { kind: 'refused', detail: said } }, 'Refused', said, true],
+      ['AddressRefused', { ...well, peer: { ...well.peer, refused: said } }, 'Refused', said, true],
+      ['NoAddress', { ...well, peer: { id: 'a' } }, 'Unresolved', /no source gives its address/, true],
+      ['DuplicateAddress', { ...well, peer: { id: 'a', displacedBy: 'the other' } }, 'Unresolved', /the other/, true],
+      ['LeaseAbandoned', { ...well, ...abandoned, peer: { id: 'a' } }, 'Unreachable', /no address is known/, false],
+      ['NotYetProbed', { ...well, probe: undefined }, 'NotReady', /has not asked it yet/, true],
+      ['NotYetProbed', { ...well, probe: undefined, wasReady: true }, 'Stale', /previous leader/, true],
+    ] as const)
+      it(`${state} with ${reason}: ${message}`, () => {
+        const verdict = assess(seen as Partial<PeerObservation>);
+        expect(verdict).to.include({ state, reason, live });
+        if (typeof message === 'string') expect(verdict.message).to.equal(message);
+        else expect(verdict.message).to.match(message);
+      });
+  });
 });

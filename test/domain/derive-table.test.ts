@@ -196,4 +196,47 @@ describe('findDivergences', () => {
     ]);
     expect(compare(lists, [0])).to.deep.equal([]);
   });
+
+  it('ignores how a server that is not compared describes a resource', () => {
+    expect(compare([one({}), one({ scope: 'Cluster' })], [0])).to.deep.equal([]);
+    expect(compare([one({}), one({ scope: 'Cluster' }), one({})], [0, 2])).to.deep.equal([]);
+  });
+
+  it('names every peer of a value once, sorted, even if peers share the description in different lists', () => {
+    const shared = buildResource('r', {});
+    const lists = [
+      [buildGroup('g', buildVersion('v1', buildResource('r', { scope: 'Cluster' }), 'x'))],
+      [buildGroup('g', buildVersion('v1', shared, 'x', 'y'))],
+      [buildGroup('g', buildVersion('v1', shared, 'x'))],
+    ];
+    const found = compare(lists).find(({ resource }) => resource === 'r');
+    expect(found?.differences.map(({ values }) => values)).to.deep.equal([
+      [
+        { value: 'Cluster', peers: ['a'] },
+        { value: 'Namespaced', peers: ['b', 'c'] },
+      ],
+    ]);
+  });
+
+  it('shows kinds with their group and version where they have them, and lists without regard to order', () => {
+    const kind = (group: string, version: string) => ({ responseKind: { group, version, kind: 'K' } });
+    const valuesIn = (left: object, right: object) =>
+      compare([one(left), one(right)]).flatMap(({ differences }) =>
+        differences.flatMap(({ field, values }) => values.map(({ value }) => `${field}=${value}`)),
+      );
+    expect(valuesIn(kind('g', 'v1'), kind('', ''))).to.deep.equal(['kind=K', 'kind=g/v1/K']);
+    expect(valuesIn(kind('', 'v1'), {})).to.deep.equal(['kind=', 'kind=v1/K']);
+    expect(valuesIn({ verbs: null }, { verbs: ['b', 'a', 'b'] })).to.deep.equal(['verbs=', 'verbs=a,b']);
+    expect(valuesIn({ verbs: null }, { verbs: [] })).to.deep.equal([]);
+  });
+
+  it('tells the subresources of a resource apart', () => {
+    const status = { subresource: 'status', verbs: ['get'] };
+    const scaleWith = (...verbs: string[]) => ({ subresources: [status, { subresource: 'scale', verbs }] });
+    const found = compare([one(scaleWith('get')), one(scaleWith('get', 'update'))]);
+    expect(found.map(({ subresource, differences }) => [subresource, differences.length])).to.deep.equal([
+      ['scale', 1],
+    ]);
+    expect(found[0]?.differences[0]?.values.map(({ value }) => value)).to.deep.equal(['get', 'get,update']);
+  });
 });

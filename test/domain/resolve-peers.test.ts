@@ -298,4 +298,176 @@ describe('resolvePeers', () => {
     };
     expect(looksAtEach(400)).to.be.at.most(looksAtEach(100));
   });
+
+  it('says all that it knows of a peer', () => {
+    const [named, { hostname: _, ...nameless }] = [lease('a'), lease('b', { annotatedAddress: '10.0.0.2:6443' })];
+    const { peers } = resolve({
+      leases: [named, nameless],
+      nodes: [{ hostname: 'a', address: '10.0.0.1:6443' }],
+      endpoints: ['10.0.0.3:6443'],
+    });
+    expect(peers).to.deep.equal([
+      { id: '10.0.0.3:6443', address: '10.0.0.3:6443', source: 'EndpointSlice', trust: 'Medium' },
+      {
+        ...{ id: 'apiserver-a', lease: named, hostname: 'a' },
+        ...{ address: '10.0.0.1:6443', source: 'Node', trust: 'Medium' },
+      },
+      { id: 'apiserver-b', lease: nameless, address: '10.0.0.2:6443', source: 'LeaseAnnotation', trust: 'Low' },
+    ]);
+  });
+
+  describe('with the addresses that the administrator lists', () => {
+    const entry = (peer: string, address = '10.0.0.5:6443') => ({ peer, address });
+
+    it('takes them for a Lease by its name or its host, and makes no second peer', () => {
+      for (const name of ['a', 'apiserver-a'])
+        expect(
+          resolve({ leases: [lease('a')], staticEntries: [entry('b', '10.0.0.6:6443'), entry(name)] }).peers,
+        ).to.deep.equal([
+          {
+            ...{ id: 'apiserver-a', lease: lease('a'), hostname: 'a' },
+            ...{ address: '10.0.0.5:6443', source: 'Static', trust: 'High' },
+          },
+          { id: 'b', address: '10.0.0.6:6443', source: 'Static', trust: 'High' },
+        ]);
+    });
+
+    it('makes no second peer at the address of another one', () => {
+      const nodes = [{ hostname: 'a', address: '10.0.0.5:6443' }];
+      expect(addressesById({ leases: [lease('a')], nodes, staticEntries: [entry('spare')] })).to.deep.equal({
+        'apiserver-a': '10.0.0.5:6443',
+      });
+    });
+
+    it('ignores them if they are no source', () => {
+      expect(
+        resolve({ leases: [lease('a')], staticEntries: [entry('spare'), entry('a')] }, ['Node']).peers,
+      ).to.deep.equal([{ id: 'apiserver-a', lease: lease('a'), hostname: 'a' }]);
+    });
+  });
+
+  it('gives an address of two Leases to the one renewed last, whatever their names, or else to the first by name', () => {
+    const winner = (one: string, other: string) =>
+      resolve({
+        leases: [
+          lease('b', { annotatedAddress: '10.0.0.1:6443', renewTime: one }),
+          lease('a', { annotatedAddress: '10.0.0.1:6443', renewTime: other }),
+        ],
+      }).peers.find(({ address }) => address !== undefined)?.id;
+    expect([winner('2', '1'), winner('1', '2'), winner('1', '1')]).to.deep.equal([
+      'apiserver-b',
+      'apiserver-a',
+      'apiserver-a',
+    ]);
+  });
+
+  it('takes the host of exactly the name before others that differ in capitals', () => {
+    const nodes = [
+      { hostname: 'cp-2', address: '10.0.0.1:6443' },
+      { hostname: 'CP-2', address: '10.0.0.2:6443' },
+    ];
+    expect(addressesById({ leases: [lease('CP-2')], nodes })).to.deep.equal({ 'apiserver-CP-2': '10.0.0.2:6443' });
+    expect(addressesById({ leases: [lease('Cp-2')], nodes })).to.deep.equal({ 'apiserver-Cp-2': '10.0.0.1:6443' });
+  });
+
+  describe('by the names of certificates', () => {
+    const [own, other] = ['10.0.0.1:6443', '192.0.2.1:6443'] as const;
+
+    it('takes no host for another one in another domain', () => {
+      const facts = { leases: [lease('a.example')], endpoints: [own] };
+      expect(addressesById(facts, found({ [own]: ['a.other'] }))).to.deep.equal({
+        'apiserver-a.example': undefined,
+        [own]: own,
+      });
+      for (const name of ['a', 'A.Example', 'a.example', 'a.example.internal'])
+        expect(addressesById(facts, found({ [own]: [name] })), name).to.deep.equal({ 'apiserver-a.example': own });
+    });
+
+    it('tells hosts with one first label apart, and names none if both could be meant', () => {
+      const facts = { leases: [lease('a.one'), lease('a.two')], endpoints: [own] };
+      expect(addressesById(facts, found({ [own]: ['a.two'] }))).to.deep.equal({
+        'apiserver-a.one': undefined,
+        'apiserver-a.two': own,
+      });
+      expect(addressesById(facts, found({ [own]: ['a.one'] }))).to.include({ 'apiserver-a.one': own });
+      expect(addressesById(facts, found({ [own]: ['a'] }))).to.include({ [own]: own, 'apiserver-a.one': undefined });
+    });
+
+    it('takes an address from its holder if the certificate there now names another host', () => {
+      const facts = { leases: [lease('a'), lease('b')], endpoints: [own] };
+      const holders = new Map([[own, 'apiserver-a']]);
+      expect(addressesById(facts, { ...found({ [own]: ['b'] }), holders })).to.deep.equal({
+        'apiserver-a': undefined,
+        'apiserver-b': own,
+      });
+    });
+
+    it('leaves a Lease at the first of two addresses that it held', () => {
+      const facts = { leases: [lease('a')], endpoints: [own, other] };
+      const holders = new Map([
+        [own, 'apiserver-a'],
+        [other, 'apiserver-a'],
+      ]);
+      expect(addressesById(facts, { holders })).to.deep.equal({ 'apiserver-a': own, [other]: other });
+    });
+  });
+
+  describe('with a Node address that does not answer', () => {
+    const [own, other, third] = ['10.0.0.1:6443', '192.0.2.1:6443', '192.0.2.2:6443'] as const;
+    const node = (hostname: string, address: string) => ({ hostname, address });
+    const silent = found({ [other]: undefined, [third]: undefined });
+
+    it('keeps it if the EndpointSlice has too few addresses for all Leases', () => {
+      const facts = { leases: [lease('a'), lease('b')], nodes: [node('a', other), node('b', third)], endpoints: [own] };
+      expect(addressesById(facts, silent)).to.include({ 'apiserver-a': other, 'apiserver-b': third });
+    });
+
+    it('keeps it if the addresses of the EndpointSlice belong to other Leases', () => {
+      const facts = { leases: [lease('a'), lease('b')], nodes: [node('a', own), node('b', third)], endpoints: [own] };
+      expect(addressesById(facts, silent)).to.deep.equal({ 'apiserver-a': own, 'apiserver-b': third });
+    });
+
+    it('counts no abandoned Lease among those that may be at an address of the EndpointSlice', () => {
+      const facts = { leases: [lease('a'), lease('old')], nodes: [node('a', other)], endpoints: [own] };
+      const abandoned = new Map([['apiserver-old', undefined]]);
+      expect(addressesById(facts, { ...silent, abandoned })).to.include({ 'apiserver-a': undefined });
+      expect(addressesById(facts, silent)).to.include({ 'apiserver-a': other });
+    });
+  });
+
+  describe('with an abandoned Lease', () => {
+    const [x, y] = ['10.0.0.1:6443', '10.0.0.2:6443'] as const;
+    const node = (hostname: string, address: string) => ({ hostname, address });
+
+    it('leaves it at its last address while the EndpointSlice lists that', () => {
+      const abandoned = new Map([['apiserver-old', x]]);
+      const { peers } = resolve({ leases: [lease('old')], endpoints: [x] }, allSources, { abandoned });
+      expect(peers).to.have.length(1);
+      expect(peers[0]).to.include({ address: x, source: 'EndpointSlice', trust: 'Medium', endpoint: true });
+      expect(addressesById({ leases: [lease('old')], endpoints: [y] }, { abandoned })).to.deep.equal({
+        'apiserver-old': undefined,
+        [y]: y,
+      });
+    });
+
+    it('leaves it at an address that the administrator lists', () => {
+      const facts = {
+        leases: [lease('old'), lease('new')],
+        staticEntries: [{ peer: 'old', address: x }],
+        endpoints: [x],
+      };
+      const abandoned = new Map([['apiserver-old', undefined]]);
+      expect(addressesById(facts, { abandoned, ...found({ [x]: [] }) })).to.include({ 'apiserver-old': x });
+    });
+
+    it('takes the address from it if any renewed Lease is found nowhere, but only after all its places were tried', () => {
+      const abandoned = new Map([['apiserver-old', undefined]]);
+      const leases = [lease('old'), lease('new'), lease('c')];
+      const nodes = [node('old', x), node('c', y)];
+      const evidence = { abandoned, ...found({ [x]: [], [y]: [] }) };
+      expect(addressesById({ leases, nodes, endpoints: [x] }, evidence)).to.include({ 'apiserver-old': undefined });
+      const untried = { leases, nodes: [...nodes, node('new', '10.0.0.3:6443')], endpoints: [x] };
+      expect(addressesById(untried, evidence)).to.include({ 'apiserver-old': x });
+    });
+  });
 });
