@@ -101,8 +101,9 @@ class MochaRunner {
 
   async #load(): Promise<Mocha> {
     if (this.#mocha !== undefined) return this.#mocha;
-    // Nobody reads why a property fails here, so there is no need to look for the smallest example.
-    fc.configureGlobal({ endOnFailure: true });
+    // Nobody reads why a property fails here, so there is no need to look for the smallest example. Most mutants that a
+    // property notices at all fail on one of the first examples.
+    fc.configureGlobal({ endOnFailure: true, numRuns: 25 });
     // Stryker has its own time limit, based on the time of the tests without a mutant.
     const mocha = new Mocha({ reporter: SilentReporter, timeout: 0, bail: true });
     mocha.cleanReferencesAfterRun(false);

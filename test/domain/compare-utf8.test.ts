@@ -6,6 +6,8 @@ describe('compareUtf8', () => {
   it('puts a character beyond the basic plane behind U+FFFD, unlike a comparison by UTF-16 units', () => {
     expect(compareUtf8('\u{1f600}', '\ufffd')).to.be.above(0);
     expect('\u{1f600}' < '\ufffd').to.equal(true);
+    for (const first of ['\u{10000}', '\u{103ff}', '\u{10ffff}'])
+      for (const other of ['\ud7ff', '\ue000', '\uffff']) expect(compareUtf8(first, other)).to.be.above(0);
   });
 
   it('puts a prefix first, capitals before small letters, and 10 before 9', () => {

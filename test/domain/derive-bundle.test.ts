@@ -202,6 +202,19 @@ describe('deriveUnifiedView', () => {
       expect(left('new.io/v1/things', 'new.io/v1/others', 'new.io/v2').map(({ name }) => name)).to.deep.equal(['apps']);
     });
 
+    it('from each of two servers with one document by the time at which that server was asked', () => {
+      const shared = [things];
+      const deletions = new Map([
+        ['new.io/v1/things', now],
+        ['new.io/v2/things', now + 10_000],
+      ]);
+      const asked = (id: string, documentsAt: number) => view(id, shared, { seen: { documentsAt } });
+      const { documentsOf } = derive([asked('a', now), asked('b', now + 6_000)], { deletedAt: deletions });
+      const listedBy = (id: string) => resourcesOf(documentsOf.get(id)?.apis ?? []);
+      expect(listedBy('a')).to.deep.equal(['new.io/v1/others']);
+      expect(listedBy('b')).to.deep.equal(['new.io/v1/things', 'new.io/v1/others']);
+    });
+
     it('and is not in doubt about a server that does not list it, or that is away', () => {
       for (const [apis, assessment] of [
         [[apps], {}],

@@ -60,6 +60,39 @@ describe('legacy lists of a unified document', () => {
     expect(legacyGroup(buildGroup('empty'))).to.equal(undefined);
   });
 
+  it('say that a resource of the cluster is not in a namespace, and neither are its subresources', () => {
+    const status = { subresource: 'status', responseKind: kind('Node'), verbs: ['get'] };
+    const namespacedIn = (scope: string) => {
+      const nodes = buildResource('nodes', { scope, responseKind: kind('Node'), subresources: [status] });
+      const { resources } = legacyResourceList('', buildVersion('v1', nodes)) as unknown as {
+        readonly resources: readonly { readonly namespaced: boolean }[];
+      };
+      return resources.map(({ namespaced }) => namespaced);
+    };
+    expect(namespacedIn('Cluster')).to.deep.equal([false, false]);
+    expect(namespacedIn('Namespaced')).to.deep.equal([true, true]);
+    expect(namespacedIn('')).to.deep.equal([false, false]);
+  });
+
+  it('name the version of a kind that is of the same group and another version', () => {
+    const scaled = buildResource('things', { responseKind: kind('Thing', 'g', 'v2'), shortNames: [], categories: [] });
+    expect(legacyResourceList('g', buildVersion('v1', scaled))).to.have.deep.nested.property('resources[0]', {
+      ...{ name: 'things', singularName: '', namespaced: true },
+      ...{ group: 'g', version: 'v2', kind: 'Thing', verbs: ['get', 'list'] },
+    });
+  });
+
+  it('omit what has no kind', () => {
+    const bare = buildResource('bare', { subresources: [{ subresource: 'status', verbs: ['get'] }] });
+    const empty = buildResource('empty', {
+      responseKind: kind('Empty'),
+      subresources: [{ subresource: 'status', responseKind: kind(''), verbs: ['get'] }],
+    });
+    const list = legacyResourceList('g', buildVersion('v1', bare, empty, buildResource('no', {})));
+    expect(list).to.have.property('resources').with.length(1);
+    expect(list).to.have.nested.property('resources[0].name', 'empty');
+  });
+
   it('omit a parent that was invented for its subresources', () => {
     const orphan = buildResource('orphans', {
       responseKind: kind(''),
