@@ -45,10 +45,10 @@ describe('userHeaders', () => {
   });
 
   it('escapes keys of extra that are not header names, as client-go does', () => {
-    const keys = ['a/b', 'é', 'a%b', 'a:b', "!#$&'*+.^_`|~-"];
+    const keys = ['a/b', 'é', 'a%b', 'a:b', 'a\tb', "!#$&'*+.^_`|~-"];
     const stated = userHeaders({ ...jane, uid: '', groups: [], extra: keys.map((key) => [key, ['x']]) }, names);
     expect(stated?.filter((name) => name.startsWith('X-Remote-Extra-'))).to.deep.equal(
-      ['a%2Fb', '%C3%A9', 'a%25b', 'a%3Ab', "!#$&'*+.^_`|~-"].map((key) => `X-Remote-Extra-${key}`),
+      ['a%2Fb', '%C3%A9', 'a%25b', 'a%3Ab', 'a%09b', "!#$&'*+.^_`|~-"].map((key) => `X-Remote-Extra-${key}`),
     );
   });
 });
