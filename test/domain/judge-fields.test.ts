@@ -164,6 +164,124 @@ describe('judgeFields', () => {
     expect(verdict).to.deep.include({ writers: [1], standIns: [], appearing: { paths: ['colour'], count: 1 } });
   });
 
+  describe('with several versions of a group', () => {
+    const definedAs = (version: string, fields: Record<string, string>) =>
+      buildOpenApi(`a/${version}`, ['Thing'], { Thing: fields });
+    const server = (id: string, version: string, hashes: Readonly<Record<string, string>>): ComparedPeer => ({
+      ...{ id, version, emulatedVersion: undefined },
+      hashes: new Map(Object.entries(hashes)),
+      hashesDigest: JSON.stringify(hashes),
+    });
+    const judgeLists = (
+      lists: readonly (readonly GroupDiscovery[])[],
+      peers: readonly ComparedPeer[],
+      documents: Parameters<typeof knowledgeOf>[0],
+    ) => judgeFields(serve(lists), peers, knowledgeOf(documents), undefined)[0];
+
+    it('takes no servers for alike of which only one version is the same', () => {
+      const both = groupA('v1', 'v1beta1');
+      const peers = [
+        server('a', 'v1.35.4', { 'a/v1': 'x', 'a/v1beta1': 'x' }),
+        server('b', 'v1.36.3', { 'a/v1': 'x', 'a/v1beta1': 'y' }),
+      ];
+      const verdict = judgeLists([both, both], peers, {
+        'a/v1': { x: definedAs('v1', { name: 'n' }) },
+        'a/v1beta1': { x: definedAs('v1beta1', { name: 'n' }), y: definedAs('v1beta1', { name: 'n', colour: 'c' }) },
+      });
+      expect(verdict).to.deep.include({ writers: [1], standIns: [], appearing: { paths: ['colour'], count: 1 } });
+    });
+
+    it('counts the fields of a version that only the other server has', () => {
+      const peers = [server('a', 'v1.35.4', { 'a/v1beta1': 'x' }), server('b', 'v1.36.3', { 'a/v1': 'x' })];
+      const lists = [groupA('v1beta1'), groupA('v1')];
+      const v1 = { x: definedAs('v1', { name: 'n' }) };
+      const more = { x: definedAs('v1beta1', { name: 'n', colour: 'c' }) };
+      expect(judgeLists(lists, peers, { 'a/v1': v1, 'a/v1beta1': more })).to.deep.include({
+        ...{ writers: [0], standIns: [] },
+        appearing: { paths: ['colour'], count: 1 },
+      });
+      const odd = { x: definedAs('v1', { name: 'n', size: 's' }) };
+      expect(judgeLists(lists, peers, { 'a/v1': odd, 'a/v1beta1': more })).to.deep.include({
+        ...{ writers: [1], standIns: [] },
+        appearing: { paths: ['size'], count: 1 },
+        disappearing: { paths: ['colour'], count: 1 },
+      });
+    });
+
+    it('does not compare the descriptions of two different versions', () => {
+      const peers = [
+        server('a', 'v1.35.4', { 'a/v1beta1': 'x' }),
+        server('b', 'v1.36.3', { 'a/v1': 'x', 'a/v1beta1': 'x' }),
+      ];
+      const verdict = judgeLists([groupA('v1beta1'), groupA('v1', 'v1beta1')], peers, {
+        'a/v1': { x: definedAs('v1', { name: 'a stable name', colour: 'c' }) },
+        'a/v1beta1': { x: definedAs('v1beta1', { name: 'n', old: 'o' }) },
+      });
+      expect(verdict).to.deep.include({
+        ...{ writers: [1], standIns: [] },
+        appearing: { paths: ['colour'], count: 1 },
+        disappearing: { paths: [], count: 0 },
+        described: { paths: [], count: 0 },
+      });
+    });
+  });
+
+  it('judges a subresource with a body of its own that can be written, and no other', () => {
+    const kindOf = (kind: string) => ({ group: '', version: '', kind });
+    const subresource = (name: string, kind: string, ...verbs: string[]) => ({
+      ...{ subresource: name, responseKind: kindOf(kind), verbs },
+    });
+    const withSubresources = buildResource('things', {
+      ...{ verbs: ['get', 'create'], responseKind: { group: 'a', version: 'v1', kind: 'Thing' } },
+      subresources: [
+        subresource('scale', 'Scale', 'get', 'update'),
+        subresource('view', 'Scale', 'get'),
+        subresource('exec', 'Scale', 'get', 'create'),
+        {
+          ...subresource('status', 'Thing', 'get', 'update'),
+          responseKind: { group: 'a', version: 'v1', kind: 'Thing' },
+        },
+      ],
+    });
+    const lists = [buildGroup('a', buildVersion('v1', withSubresources))];
+    const documentWith = (fields: Record<string, string>) =>
+      buildOpenApi('a/v1', ['Thing', 'Scale'], { Thing: { name: 'n' }, Scale: fields });
+    const knowledge = knowledgeOf({
+      'a/v1': { old: documentWith({ x: 'x' }), young: documentWith({ x: 'x', y: 'y' }) },
+    });
+    const verdicts = judgeFields(
+      serve([lists, lists]),
+      [peer('a', 'v1.35.4', 'old'), peer('b', 'v1.36.3', 'young')],
+      knowledge,
+      undefined,
+    );
+    expect(
+      verdicts.map(({ resource, basis, writers, standIns }) => [resource, basis, writers, standIns]),
+    ).to.deep.equal([['things/scale', 'Schemas', [1], [0]]]);
+  });
+
+  it('lists servers in the order of the table, whatever their versions', () => {
+    const peers = [
+      peer('a', 'v1.36.1', 'graduated'),
+      peer('b', 'v1.35.4', 'old'),
+      peer('c', 'v1.36.3', 'graduated'),
+      peer('d', 'v1.35.5', 'old'),
+    ];
+    expect(judge(peers)).to.deep.include({ writers: [0, 2], standIns: [1, 3] });
+  });
+
+  it('counts all missing fields, also those that it does not list', () => {
+    const names = Array.from({ length: 80 }, (_, at) => `f${at}`);
+    const fieldsOf = (count: number) => Object.fromEntries(names.slice(0, count).map((name) => [name, 'x']));
+    const knowledge = knowledgeOf({
+      'a/v1': { none: thing(fieldsOf(0)), most: thing(fieldsOf(77)), all: thing(fieldsOf(80)) },
+    });
+    const peers = [peer('a', 'v1.34.1', 'none'), peer('b', 'v1.35.4', 'most'), peer('c', 'v1.36.3', 'all')];
+    const verdict = judge(peers, undefined, knowledge);
+    expect(verdict?.writers).to.deep.equal([2]);
+    expect(verdict?.appearing.count).to.equal(new Set([...names.slice(0, 50), ...names.slice(77)]).size + 30);
+  });
+
   it('ignores custom and aggregated resources', () => {
     const peers = [peer('a', 'v1.35.4', 'old'), peer('b', 'v1.36.3', 'young')];
     const documents = peers.map(() => documentOf(groupA('v1')));
@@ -193,6 +311,12 @@ describe('judgeFields', () => {
       basis: 'Remembered',
       writers: [1],
       standIns: [],
+    });
+    const graduated = [peer('a', 'v1.35.4', 'old'), peer('b', 'v1.36.3', 'graduated')];
+    expect(judge(unread, rememberVerdicts(table(graduated)))).to.deep.include({
+      basis: 'Remembered',
+      writers: [1],
+      standIns: [0],
     });
     const same = knowledgeOf({ 'a/v1': { old, young: old } });
     expect(judge(unread, rememberVerdicts(table(before, same)))).to.equal(undefined);

@@ -15,6 +15,7 @@ const cases: readonly (readonly [string, number])[] = [
   ['0x1p-2', 0.25],
   ['0x.8p0', 0.5],
   ['0X1_0.8P0', 16.5],
+  ['-0x1p0', -1],
   ['0x_1p0', 1],
   ['inf', Number.POSITIVE_INFINITY],
   ['-Infinity', Number.NEGATIVE_INFINITY],
@@ -22,7 +23,7 @@ const cases: readonly (readonly [string, number])[] = [
 ];
 
 const noNumbers = ['', ' 0.5', '0.5 ', '0.5pp', '.', '+', 'e1', '1e', '1e_5', '1_', '_1', '1__0', '1_.5', '1._5'];
-const norThese = ['0x1', '0xp0', '0x.p0', '0b1', '+nan', 'infin', '1,5', '0.5.1', '١'];
+const norThese = ['0x1', '0xp0', '0x.p0', '0b1', '+nan', 'nanx', 'infin', '1,5', '0.5.1', '١'];
 
 describe('parseGoFloat', () => {
   for (const [text, value] of cases)
