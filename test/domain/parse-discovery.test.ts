@@ -45,6 +45,13 @@ describe('parseDiscoveryList', () => {
     ]);
   });
 
+  it('keeps the kind and version that a group states for itself', () => {
+    const stated = { kind: 'APIGroupDiscovery', apiVersion: 'apidiscovery.k8s.io/v2' };
+    expect(parseDiscoveryList({ items: [{ ...stated, metadata: { name: 'apps' } }] })).to.deep.equal([
+      { name: 'apps', ...stated },
+    ]);
+  });
+
   it('reads a group without a name as the core group', () => {
     const core = [{ name: '' }];
     expect(parseDiscoveryList({ items: [{}] })).to.deep.equal(core);
