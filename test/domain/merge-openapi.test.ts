@@ -1,8 +1,13 @@
 import { expect } from 'chai';
-import { formatOpenApiIndex, mergeOpenApiIndexes, parseOpenApiIndex } from '../../src/domain/merge-openapi.ts';
+import {
+  formatOpenApiIndex,
+  mergeOpenApiIndexes,
+  parseOpenApiIndex,
+  parseOpenApiIndexText,
+} from '../../src/domain/merge-openapi.ts';
 import { createProtobufMerge } from '../../src/domain/merge-openapi-protobuf.ts';
 import { InvalidProtobufError } from '../../src/domain/protobuf-reader.ts';
-import { bytesField, message } from '../../src/domain/protobuf-writer.ts';
+import { bytesField, message, numberField } from '../../src/domain/protobuf-writer.ts';
 
 const indexOf = (paths: Readonly<Record<string, string>>) => new Map(Object.entries(paths));
 
@@ -27,8 +32,26 @@ describe('mergeOpenApiIndexes', () => {
       { paths: [] },
       { paths: { a: 'x' } },
       { paths: { a: { serverRelativeURL: 'https://elsewhere/' } } },
+      { paths: { a: { serverRelativeURL: 1 } } },
+      { paths: { a: null } },
+      { paths: null },
+      { paths: 'x' },
+      'x',
+      1,
     ])
       expect(parseOpenApiIndex(value)).to.equal(undefined);
+  });
+});
+
+describe('parseOpenApiIndexText', () => {
+  const read = (text: string) => parseOpenApiIndexText(new TextEncoder().encode(text));
+
+  it('reads a text, and nothing that is no JSON or would take too long', () => {
+    expect(read('{"paths":{"api/v1":{"serverRelativeURL":"/openapi/v3/api/v1"}}}')).to.deep.equal(
+      indexOf({ 'api/v1': '/openapi/v3/api/v1' }),
+    );
+    for (const text of ['', '{', 'null', '{"paths":[]}', `{"paths":{},"x":[${'{},'.repeat(1_000_001)}{}]}`])
+      expect(read(text), text.slice(0, 9)).to.equal(undefined);
   });
 });
 
@@ -64,6 +87,34 @@ describe('createProtobufMerge', () => {
   it('returns the first document unchanged when the others add nothing', () => {
     const base = document('new', ['/a', '/b'], ['A']);
     expect(mergeAll(base, document('old', ['/a'], ['A']))).to.deep.equal(base);
+  });
+
+  it('adds a part that the first document lacks, and is empty without any document', () => {
+    const base = message(bytesField(1, '2.0'), bytesField(12, 'after'));
+    const added = message(bytesField(8, message(bytesField(2, pair('/a', 'x')))));
+    expect(mergeAll(base, added)).to.deep.equal(message(base, added));
+    expect(mergeAll()).to.deep.equal(new Uint8Array());
+  });
+
+  it('takes only pairs for parts, whatever else stands beside them', () => {
+    const beside = message(bytesField(3, pair('/x', 'y')), bytesField(2, pair('/a', 'x')));
+    const base = document('new', ['/a'], []);
+    expect(mergeAll(base, message(bytesField(8, beside), numberField(9, 1)))).to.deep.equal(base);
+    const swapped = message(bytesField(2, '/a'), bytesField(1, '/b'));
+    expect(mergeAll(base, message(bytesField(8, bytesField(2, swapped))))).to.deep.equal(
+      message(
+        bytesField(1, '2.0'),
+        bytesField(2, 'new'),
+        bytesField(8, message(bytesField(2, pair('/a', 'new')), bytesField(2, swapped))),
+        bytesField(9, ''),
+        bytesField(12, 'after'),
+      ),
+    );
+  });
+
+  it('refuses a first document that cannot be read, even if no other follows', () => {
+    for (const id of [8, 9])
+      expect(() => mergeAll(bytesField(id, Uint8Array.of(0x0a, 5)))).to.throw(InvalidProtobufError);
   });
 
   it('refuses bytes that are not a message', () => {

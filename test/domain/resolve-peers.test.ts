@@ -332,6 +332,13 @@ describe('resolvePeers', () => {
         ]);
     });
 
+    it('makes no peer of a second address that they have for one Lease', () => {
+      for (const name of ['a', 'apiserver-a'])
+        expect(
+          addressesById({ leases: [lease('a')], staticEntries: [entry(name), entry(name, '10.0.0.6:6443')] }),
+        ).to.deep.equal({ 'apiserver-a': '10.0.0.5:6443' });
+    });
+
     it('makes no second peer at the address of another one', () => {
       const nodes = [{ hostname: 'a', address: '10.0.0.5:6443' }];
       expect(addressesById({ leases: [lease('a')], nodes, staticEntries: [entry('spare')] })).to.deep.equal({

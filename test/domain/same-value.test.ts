@@ -28,6 +28,33 @@ describe('sameValue', () => {
       [2, 1],
     ],
     [[1], [1, undefined]],
+    [
+      [1, 2],
+      [1, 3],
+    ],
+    [new Set(['a', 'b']), new Set(['a', 'c'])],
+    [new Set(['a']), new Set(['a', 'b'])],
+    [
+      new Map([
+        ['a', 1],
+        ['b', 2],
+      ]),
+      new Map([
+        ['a', 1],
+        ['b', 3],
+      ]),
+    ],
+    [
+      new Map([['a', 1]]),
+      new Map([
+        ['a', 1],
+        ['b', 2],
+      ]),
+    ],
+    [null, {}],
+    [null, undefined],
+    ['a', ['a']],
+    [1, {}],
     [[], {}],
     [new Map([['a', 1]]), new Map([['a', 2]])],
     [new Map([['a', undefined]]), new Map([['b', undefined]])],
