@@ -326,12 +326,14 @@ describe('fields over any history of upgrades, downgrades and restarts', functio
 
   it('are kept once confirmed, while some server knows them, and never dropped silently by a write', async () => {
     const seen: Seen = { confirmed: 0, refused: 0, warned: 0, elsewhere: 0 };
-    await fc.assert(
-      fc.asyncProperty(histories(), async (history) => new Run(history, seen).play(history.steps)),
-      { numRuns: Number(process.env.PEERDISCOVERY_FIELD_HISTORIES ?? 12) },
-    );
-    expect(seen.confirmed).to.be.greaterThan(50);
-    for (const count of [seen.refused, seen.warned, seen.elsewhere])
-      expect(count, JSON.stringify(seen)).to.be.greaterThan(5);
+    const isEnough = ({ confirmed, refused, warned, elsewhere }: Seen) =>
+      confirmed > 50 && Math.min(refused, warned, elsewhere) > 5;
+    // A dozen random histories may by chance have too few of an outcome.
+    for (let rounds = 0; rounds < 5 && !isEnough(seen); rounds++)
+      await fc.assert(
+        fc.asyncProperty(histories(), async (history) => new Run(history, seen).play(history.steps)),
+        { numRuns: Number(process.env.PEERDISCOVERY_FIELD_HISTORIES ?? 12) },
+      );
+    expect(isEnough(seen), JSON.stringify(seen)).to.equal(true);
   });
 });
