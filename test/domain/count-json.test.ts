@@ -24,7 +24,18 @@ describe('findJsonExcess', () => {
     expect(check('[{"a":1},{"b":2},{"c":3}]', many)).to.equal(over);
     expect(check('{"x\\"":1,"y\\"":1,"z\\"":1}', many)).to.equal(over);
     expect(check(String.raw`{"x\\":1,"y\\":1,"z\\":1}`, many)).to.equal(over);
+    expect(check('[{"a" :1},{"b"\n:2},{"c" \t\r\n :3}]', many)).to.equal(over);
     expect(check('{"a":"b:c:d:e","b":"\\"c\\":1, \\"d\\":2"}', many)).to.equal(undefined);
+  });
+
+  it('counts a name of more than a kilobyte each time', () => {
+    const repeated = (length: number) =>
+      Array(3)
+        .fill(`{"${'x'.repeat(length)}":1}`)
+        .join(',');
+    const many = { maxContainers: 100, maxCommas: 100, maxNames: 2 };
+    expect(check(`[${repeated(1_000)}]`, many)).to.equal(undefined);
+    expect(check(`[${repeated(1_100)}]`, many)).to.equal('it has more than 2 names');
   });
 
   it('refuses JSON that is quick to send but takes seconds to read: millions of members with different names', () => {
