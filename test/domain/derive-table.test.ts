@@ -75,6 +75,23 @@ describe('deriveTable', () => {
     );
   });
 
+  it('sorts group-versions, resources and subresources by name, in whatever order servers list them', () => {
+    const sub = (...names: string[]) => ({ subresources: names.map((subresource) => ({ subresource, verbs: [] })) });
+    const rows = derive([
+      [
+        buildGroup('z.io', buildVersion('v1', 'b')),
+        buildGroup(
+          'a.io',
+          buildVersion('v2', 'z', buildResource('b', sub('status', 'scale')), 'a'),
+          buildVersion('v1'),
+        ),
+      ],
+    ]).map(({ row }) => row);
+    expect(rows.map(({ group, version }) => `${group}/${version}`)).to.deep.equal(['a.io/v1', 'a.io/v2', 'z.io/v1']);
+    expect(rows[1]?.resources.map(({ resource }) => resource)).to.deep.equal(['a', 'b', 'z']);
+    expect(Object.keys(rows[1]?.resources[1]?.subresources ?? {})).to.deep.equal(['scale', 'status']);
+  });
+
   it('says where objects are, unless servers disagree', () => {
     const listOf = (scope: string, ...more: string[]) => [
       buildGroup('g', buildVersion('v1', buildResource('r', { scope }), ...more)),
@@ -89,7 +106,9 @@ describe('deriveTable', () => {
   });
 
   it('calls a group-version custom only if one of its own resources is', () => {
-    const lists = [documentOf([buildGroup('g', buildVersion('v1', 'r')), buildGroup('h', buildVersion('v1', 's'))])];
+    const lists = [
+      documentOf([buildGroup('g', buildVersion('v1', 'a', 'r')), buildGroup('h', buildVersion('v1', 's'))]),
+    ];
     const originsOf = (custom: readonly string[], aggregated: readonly string[] = []) =>
       deriveTable(
         lists,
