@@ -82,7 +82,7 @@ export function lifeEvents(cluster: LifeCluster): readonly LifeEvent[] {
     {
       id: 'removed',
       name: 'PeerDiscovery removed',
-      does: 'kube-controller-manager uses the proxies, then goes back, as docs/guides/clients.md says. The commands of docs/guides/rollback-uninstall.md remove PeerDiscovery. A namespace is created and deleted without it. Then it is installed again.',
+      does: 'kube-controller-manager uses the proxies, then goes back, as docs/guides/clients.md says. The commands of docs/guides/rollback-uninstall.md remove PeerDiscovery. A namespace is created and deleted without it. Then it is installed again, and clients get the new CA of the proxies.',
       run: () => removeProduct(cluster),
     },
     {

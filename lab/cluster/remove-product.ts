@@ -37,7 +37,7 @@ const kinds = [
 const namespace = 'without-peerdiscovery';
 
 /** Removes this project while clients use the servers, and installs it again. Whatever it leaves is a problem. */
-export async function removeProduct({ machines }: LifeCluster): Promise<Outcome> {
+export async function removeProduct({ machines, load }: LifeCluster): Promise<Outcome> {
   const [first] = machines;
   for (const machine of machines) await pointControllerManager(machine);
   await waitForController(first, 'kube-controller-manager deletes a namespace over a proxy');
@@ -47,6 +47,8 @@ export async function removeProduct({ machines }: LifeCluster): Promise<Outcome>
   const left = leftovers(await first.must(['kubectl', 'get', kinds.join(','), '-A', '-o', 'name']));
   await waitForController(first, 'kube-controller-manager deletes a namespace without proxies');
   await applyInstallation(first);
+  // The new operator has a CA of its own.
+  await load.renew(first);
   const to = Date.now();
   return {
     offs: waysOf(machines)
