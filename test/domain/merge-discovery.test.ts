@@ -38,6 +38,31 @@ describe('mergeDiscovery', () => {
     expect(merge('b', { b: local, a: [buildGroup('g', { version: 'v1', freshness: 'Current' })] })).to.equal(local);
   });
 
+  it('adds a resource to one of two groups that all servers have', () => {
+    const same = buildGroup('batch', buildVersion('v1', 'jobs'));
+    const older = [buildGroup('apps', buildVersion('v1', 'deployments')), same];
+    const newer = [buildGroup('apps', buildVersion('v1', 'deployments', 'replicasets')), same];
+    for (const local of ['a', 'b']) {
+      const merged = merge(local, { a: older, b: newer });
+      expect(merged[0]?.versions?.[0]?.resources?.map(({ resource }) => resource)).to.deep.equal([
+        'deployments',
+        'replicasets',
+      ]);
+      expect(merged[1]).to.equal(same);
+    }
+  });
+
+  it('sorts the verbs of a resource whose kind only one server states, like those of any other difference', () => {
+    const bare = buildResource('r', { verbs: ['list', 'get'] });
+    const stated = { ...bare, responseKind: { group: '', version: '', kind: 'R' } };
+    expect(mergeResources(bare, { ...bare })?.[0]?.verbs).to.deep.equal(['list', 'get']);
+    for (const [one, other] of [
+      [bare, stated],
+      [stated, bare],
+    ] as const)
+      expect(mergeResources(one, other)?.[0]?.verbs).to.deep.equal(['get', 'list']);
+  });
+
   it('adds groups, versions and resources of peers at their positions', () => {
     const merged = merge('a', {
       a: [
