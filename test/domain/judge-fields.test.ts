@@ -58,6 +58,11 @@ describe('judgeFields', () => {
     expect(judge([peer('a', 'v1.36.3', 'old'), peer('b', 'v1.36.3', 'old')])).to.equal(undefined);
   });
 
+  it('compares servers of one version whose schemas differ', () => {
+    expect(judge([peer('a', 'v1.36.3', 'old'), peer('b', 'v1.36.3', 'young')])).to.deep.include({ writers: [1] });
+    expect(judge([peer('a', 'v1.36.3', 'young'), peer('b', 'v1.36.3', 'old')])).to.deep.include({ writers: [0] });
+  });
+
   it('keeps a kind at home if its text is the same in both versions', () => {
     const same = knowledgeOf({ 'a/v1': { one: old, two: old } });
     expect(judge([peer('a', 'v1.35.4', 'one'), peer('b', 'v1.36.3', 'two')], undefined, same)).to.equal(undefined);

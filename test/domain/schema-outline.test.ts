@@ -59,6 +59,16 @@ describe('outlineDocument', () => {
     expect(outline?.definitions.get('A')?.refs).to.deep.equal([]);
   });
 
+  it('tells fields apart that refer to different definitions, even if documents share their nodes', () => {
+    const pool = new Map();
+    const of = (ref: string) => {
+      const definitions = { Pod: { spec: { ref } }, One: { a: 'x' }, Other: { b: 'x' } };
+      return { outline: gatherDocument(buildOpenApi('/v1', ['Pod'], definitions), pool).outline, definition: 'Pod' };
+    };
+    const { onlyLeft, onlyRight } = compareFields(of('One'), of('Other'));
+    expect([onlyLeft.paths, onlyRight.paths]).to.deep.equal([['spec.a'], ['spec.b']]);
+  });
+
   it('gives nothing for a document that is not OpenAPI', () => {
     for (const value of [undefined, null, 7, 'x', [], {}, { components: [] }, { components: { schemas: 7 } }])
       expect(outlineDocument(value, hashText)).to.equal(undefined);
