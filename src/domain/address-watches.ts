@@ -17,7 +17,7 @@ export interface AddressWatch {
   readonly inDoubt: 'Nothing' | MissedServers;
 }
 
-/** Objects without which servers would be missed, and then taken for absent. */
+/** The servers that may be missed while these objects cannot be read. */
 export interface MissedServers {
   /** The source that reads the objects; they are needed only if the spec names it. */
   readonly source: AddressSource;

@@ -54,7 +54,10 @@ function inputsOf({ views, defined, problems, knowledge, remembered, doubt, unkn
   };
 }
 
-/** Excludes when a Lease was renewed and, unless something was deleted lately, when documents were read. */
+/**
+ * Leaves out the time of the Lease's last renewal. Leaves out the time at which documents were read, too, unless
+ * something was deleted lately.
+ */
 function inputOf({ seen, assessment }: PeerView, withAge: boolean): unknown {
   const { lease: _, ...peer } = seen.peer;
   const { documents, documentsAt, version, emulatedVersion, peerAggregated, schemas } = seen;

@@ -118,7 +118,7 @@ interface WatchEvent<T> {
 }
 
 const floorMs = 100;
-// Reading a list that was too long once more costs a second of work.
+// Reading an oversized list again costs a second of work.
 const tooLongDelayMs = 60_000;
 // Maximum delay for a resource that does not exist, because its CustomResourceDefinition is not installed yet.
 const unknownResourceCapMs = 10_000;

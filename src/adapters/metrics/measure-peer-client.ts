@@ -3,7 +3,7 @@ import type { Metrics } from './operator-metrics.ts';
 
 /**
  * The same client, which counts the failed requests for discovery of one PeerDiscovery's peers. A request that the
- * operator itself ended did not fail, and addresses that it keeps no longer have no certificate to watch.
+ * operator itself ended did not fail, and an address that it no longer keeps has no certificate to watch.
  */
 export function measurePeerClient(
   client: PeerClient,

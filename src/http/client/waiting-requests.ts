@@ -48,7 +48,10 @@ export class WaitingRequests<Request extends WaitingRequest> {
     return this.#connecting;
   }
 
-  /** Lets a request wait for which there is no room, and opens a connection if those that open will not do. */
+  /**
+   * Queues a request that no connection has room for. Opens another connection if those that are being opened will not
+   * be enough.
+   */
   add(request: Request): void {
     this.#requests.push(request);
     this.#open();

@@ -124,8 +124,8 @@ export function createProxyServer(options: ProxyServerOptions): ProxyServer {
   keptBytes.watch(() => front.keepers());
   server.on('secureConnection', (socket) => {
     shaking.delete(socketName(socket));
-    // An upgraded connection may be half closed; the servers of the others end them. A connection that ends during its
-    // handshake is useless, so here it only becomes half-open.
+    // Only an upgraded connection may stay half open; the HTTP servers end every other one. This is set after the
+    // handshake, because a connection that ends before is useless.
     socket.allowHalfOpen = true;
     const client: ClientConnection = {
       remoteAddress: socket.remoteAddress ?? 'unknown',
