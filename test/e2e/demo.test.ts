@@ -111,7 +111,7 @@ describe('make demo', function () {
           if (signal === 'SIGKILL') {
             await untilAllEnded();
             const [left = ''] = readdirSync(folder);
-            expect(readdirSync(join(folder, left))).to.deep.equal([]);
+            expect(readdirSync(join(folder, left), { recursive: true }), run.output()).to.deep.equal([]);
           } else await expectNothingLeft();
         });
     });
