@@ -16,7 +16,7 @@ export interface WaitingRequestsOptions<Request extends WaitingRequest> {
   readonly perConnection: number;
   /** Opens a connection, after which `start` has room. Rejects with a ConnectFault. */
   connect(): Promise<void>;
-  /** Starts or ends a request. Returns false if it must wait for a connection with room. */
+  /** Starts or ends a request. Returns false, without any effect, if it must wait for a connection with room. */
   start(request: Request): boolean;
   /** What to do with all waiting requests after a failed handshake; by default they fail. */
   onConnectFault?(fault: ConnectFault, requests: readonly Request[]): void;
@@ -65,11 +65,12 @@ export class WaitingRequests<Request extends WaitingRequest> {
   /** Starts all requests for which there is room. Call it when there may be more. */
   serve(): void {
     const { start } = this.#options;
-    let next = this.#requests[0];
-    while (next !== undefined && (next.settled || start(next))) {
-      this.#requests.shift();
-      next = this.#requests[0];
-    }
+    // A request leaves the queue before it starts, since its start may end other requests or make room for more.
+    for (let next = this.#requests.shift(); next !== undefined; next = this.#requests.shift())
+      if (!next.settled && !start(next)) {
+        this.#requests.unshift(next);
+        break;
+      }
     this.#open();
   }
 

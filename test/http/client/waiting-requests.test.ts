@@ -16,10 +16,13 @@ class Request implements WaitingRequest {
 describe('requests that wait for a connection', () => {
   let handshakes: { resolve: () => void; reject: (error: unknown) => void }[] = [];
   let room = 0;
+  /** Runs in the middle of a start, as when a request that starts ends others. */
+  let meanwhile = () => {};
 
   const create = (perConnection: number) => {
     handshakes = [];
     room = 0;
+    meanwhile = () => {};
     return new WaitingRequests<Request>({
       perConnection,
       connect: () =>
@@ -29,7 +32,8 @@ describe('requests that wait for a connection', () => {
       start: (request) => {
         if (room === 0) return false;
         room--;
-        request.ending = 'started';
+        request.ending = request.ending === 'none' ? 'started' : 'started twice';
+        meanwhile();
         return true;
       },
     });
@@ -84,6 +88,31 @@ describe('requests that wait for a connection', () => {
     waiting.serve();
     expect(first?.ending).to.equal('none');
     expect(second?.ending).to.equal('started');
+  });
+
+  it('start once, even if there is news of room while one starts', () => {
+    const waiting = create(1);
+    const requests = add(waiting, 2);
+    room = 3;
+    meanwhile = () => waiting.serve();
+    waiting.serve();
+    expect(endings(requests)).to.deep.equal(['started', 'started']);
+  });
+
+  it('are not forgotten if one that starts ends all others, and then another comes', () => {
+    const waiting = create(1);
+    add(waiting, 2);
+    let late: readonly Request[] = [];
+    meanwhile = () => {
+      meanwhile = () => {};
+      waiting.fail('timeout', new Error('away'));
+      late = add(waiting, 1);
+    };
+    room = 1;
+    waiting.serve();
+    room = 1;
+    waiting.serve();
+    expect(endings(late)).to.deep.equal(['started']);
   });
 
   it('no longer count if their clients have left', () => {
