@@ -74,22 +74,20 @@ export function createHttp2Pool(target: HttpOrigin, open: () => Promise<TLSSocke
     return true;
   };
   const connectOne = async () => {
-    const { connection } = await hold(await open());
-    // Another one would be the same, and so on without end.
-    if (connection.size() === 0 && !connection.hasRoom()) usable = false;
-    if (closed) connection.leave();
+    try {
+      const { connection } = await hold(await open());
+      // Another one would be the same, and so on without end.
+      if (connection.size() === 0 && !connection.hasRoom()) usable = false;
+      if (closed) connection.leave();
+    } catch (error) {
+      if (!(error instanceof ConnectFault && error.speaksHttp1)) throw error;
+      usable = false;
+    }
   };
   const waiting = new WaitingRequests<Http2Attempt>({
     perConnection: streamsPerConnection,
     connect: connectOne,
     start: startSomewhere,
-    onConnectFault: (fault, attempts) => {
-      if (fault.speaksHttp1) usable = false;
-      for (const attempt of attempts) {
-        if (fault.speaksHttp1) attempt.fallBack();
-        else attempt.fail(fault.kind, fault);
-      }
-    },
   });
   /** Until the server has announced its stream limit, it might refuse another stream. */
   const hold = (socket: TLSSocket) =>

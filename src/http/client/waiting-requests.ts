@@ -14,12 +14,10 @@ export interface WaitingRequest {
 export interface WaitingRequestsOptions<Request extends WaitingRequest> {
   /** The number of waiting requests that one new connection can take. */
   readonly perConnection: number;
-  /** Opens a connection, after which `start` has room. Rejects with a ConnectFault. */
+  /** Opens a connection, after which `start` returns true. Rejects with a ConnectFault. */
   connect(): Promise<void>;
   /** Starts or ends a request. Returns false, without any effect, if it must wait for a connection with room. */
   start(request: Request): boolean;
-  /** What to do with all waiting requests after a failed handshake; by default they fail. */
-  onConnectFault?(fault: ConnectFault, requests: readonly Request[]): void;
 }
 
 /**
@@ -74,14 +72,9 @@ export class WaitingRequests<Request extends WaitingRequest> {
     this.#open();
   }
 
-  /** Takes out all requests. */
-  take(): readonly Request[] {
-    return this.#requests.splice(0);
-  }
-
   /** Fails all requests. */
   fail(kind: FaultKind, error: Error): void {
-    for (const request of this.take()) request.fail(kind, error);
+    for (const request of this.#requests.splice(0)) request.fail(kind, error);
   }
 
   /** Each opening connection will take its share. */
@@ -96,8 +89,7 @@ export class WaitingRequests<Request extends WaitingRequest> {
       await this.#options.connect();
     } catch (error) {
       const fault = error instanceof ConnectFault ? error : new ConnectFault('connect', String(error), error);
-      if (this.#options.onConnectFault === undefined) this.fail(fault.kind, fault);
-      else this.#options.onConnectFault(fault, this.take());
+      this.fail(fault.kind, fault);
     } finally {
       this.#connecting--;
     }
