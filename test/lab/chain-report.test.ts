@@ -1,34 +1,10 @@
 import { expect } from 'chai';
 import { minorsBetween } from '../../lab/cluster/build-programs.ts';
 import { writeChainReport } from '../../lab/cluster/chain-report.ts';
-import { tally } from '../../lab/cluster/client-figures.ts';
-import { judge } from '../../lab/cluster/samples.ts';
-import type { SideRecord, UpgradeRecord } from '../../lab/cluster/upgrade-records.ts';
+import type { UpgradeRecord } from '../../lab/cluster/upgrade-records.ts';
+import { sideWith } from './upgrade-side.ts';
 
-function side(failed: number): SideRecord {
-  const failure = { workload: 'exec', startedAt: 0, ending: 'failed' as const, message: 'no' };
-  return {
-    requests: judge({ samples: [], sights: [], writes: [], steps: [] }, true),
-    clients: {
-      tallies: tally(['exec'], Array<typeof failure>(failed).fill(failure), 0),
-      informerDifferences: [],
-      informerObjects: 1,
-      leadersLost: 0,
-      namespacesLeft: [],
-      orphans: [],
-      held: {
-        watches: 3,
-        requests: 3,
-        failed: 0,
-        failures: [],
-        relisted: 0,
-        missed: 0,
-        perServer: [],
-        perEndpoint: [],
-      },
-    },
-  };
-}
+const side = (failed: number) => sideWith(failed, []);
 
 const first: UpgradeRecord = {
   versions: ['v1.33.13', 'v1.34.3'],

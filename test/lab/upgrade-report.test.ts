@@ -1,39 +1,9 @@
 import { expect } from 'chai';
-import { tally } from '../../lab/cluster/client-figures.ts';
-import { judge } from '../../lab/cluster/samples.ts';
-import type { SideRecord, UpgradeRecord } from '../../lab/cluster/upgrade-records.ts';
+import type { UpgradeRecord } from '../../lab/cluster/upgrade-records.ts';
 import { shortOf, writeUpgradeReport } from '../../lab/cluster/upgrade-report.ts';
+import { sideWith } from './upgrade-side.ts';
 
-const side = (failed: number): SideRecord => ({
-  requests: judge({ samples: [], sights: [], writes: [], steps: [] }, true),
-  clients: {
-    tallies: tally(
-      ['exec'],
-      Array.from({ length: failed }, () => ({
-        workload: 'exec',
-        startedAt: 0,
-        ending: 'failed' as const,
-        message: 'no',
-      })),
-      0,
-    ),
-    informerDifferences: [],
-    informerObjects: 1,
-    leadersLost: 0,
-    namespacesLeft: [],
-    orphans: [],
-    held: {
-      watches: 3,
-      requests: 3,
-      failed: 0,
-      failures: [],
-      relisted: 0,
-      missed: 0,
-      perServer: [2, 1, 0],
-      perEndpoint: [1, 1, 1],
-    },
-  },
-});
+const side = (failed: number) => sideWith(failed, [2, 1, 0]);
 const product: UpgradeRecord = {
   versions: ['v1.35.4', 'v1.36.3'],
   lines: [],
