@@ -137,7 +137,10 @@ describe('requests through proxies with one hung server', function () {
     expect(known.code, known.stderr).to.equal(0);
   }
 
-  /** Checks both servers at the operator, and resources of only one server at each proxy. */
+  /**
+   * Checks both servers at the operator, and resources of only one server at each proxy. Even a server that is out of
+   * use at a proxy is asked for what it alone serves, so the home of the pinned proxy is checked by its version, too.
+   */
   async function allReady(): Promise<void> {
     await waitUntil('two ready peers', async () => {
       const states = await statesAt('old-1');
@@ -146,9 +149,16 @@ describe('requests through proxies with one hung server', function () {
     const asked = accesses.flatMap((access) => [ofNew, ofOld].map((path) => ({ access, path })));
     await Promise.all(
       asked.map(({ access, path }) =>
-        waitUntil(`${path} by ${access.name}`, async () => (await statusOf(access, path)) === 200),
+        waitUntil(`${path} by ${access.name}`, async () => (await answerOf(access, path))?.status === 200),
       ),
     );
+    const [pinned] = accesses;
+    if (pinned !== undefined)
+      await waitUntil('home to be in use at the pinned proxy', async () => {
+        const answer = await answerOf(pinned, '/version');
+        const { minor = '' } = JSON.parse(answer?.body.toString() || '{}') as { minor?: string };
+        return minor === '35';
+      });
   }
 
   /** The state of each server in the status, read from one of them. */
@@ -158,14 +168,12 @@ describe('requests through proxies with one hung server', function () {
     return Object.fromEntries(peers.map(({ hostname = '', state }) => [hostname, state]));
   }
 
-  async function statusOf(access: Access, path: string): Promise<number> {
+  /** The answer to a GET; undefined if there was none. */
+  async function answerOf(access: Access, path: string) {
     const client = createWireClient(access);
-    const status = await client[access.protocol]({ path }).then(
-      (answer) => answer.status,
-      () => 0,
-    );
+    const answer = await client[access.protocol]({ path }).catch(() => undefined);
     client.close();
-    return status;
+    return answer;
   }
 
   function startClients(turn: string): SteadyClient[] {
