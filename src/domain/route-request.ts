@@ -1,5 +1,5 @@
 import { isStream, type RequestInfo } from './request-info.ts';
-import type { PeerSet, Scope, TableLocation } from './routing-table.ts';
+import type { PeerSet, PeerState, Scope, TableLocation } from './routing-table.ts';
 import type { TableIndex, WriteRule } from './table-index.ts';
 
 /** The proxy's knowledge at the moment of a request, besides the table. */
@@ -45,7 +45,7 @@ export type RouteDecision =
       readonly fields?: FieldRoute;
     }
   | { readonly kind: 'discovery' }
-  | { readonly kind: 'unavailable'; readonly message: string };
+  | { readonly kind: 'unavailable'; readonly message: string; readonly retryAfterSeconds: number };
 
 /**
  * The route of a request that must lose no field.
@@ -55,6 +55,14 @@ export type RouteDecision =
  * - `lossy`: no server of the resource knows all fields; to one that may even drop stored fields.
  */
 export type FieldRoute = 'writer' | 'standIn' | 'lossy';
+
+/** `Retry-After` of a 503 that may be over at once. */
+const soonSeconds = 1;
+/**
+ * `Retry-After` while the operator reports that every server that could take the request is away. It restarts, which
+ * takes half a minute and more. client-go tries 10 times, and would give up after 10 s.
+ */
+const restartSeconds = 5;
 
 const trust: Readonly<NotFoundRule> = { kind: 'trust' };
 const listed: Readonly<NotFoundRule> = { kind: 'listed' };
@@ -182,7 +190,7 @@ function routeListed(
   if (serving.length === 0) {
     return unavailable(`no kube-apiserver can tell now what ${what} has: the server of that API does not answer`);
   }
-  return unavailable(`no kube-apiserver that serves ${what} can take requests now: ${sayStates(index, serving)}`);
+  return untilBack(`no kube-apiserver that serves ${what} can take requests now`, index, serving);
 }
 
 function routeByFields(
@@ -205,12 +213,8 @@ function routeByFields(
     chooseAmong(stored, view.usable, view, notFound, instead) ??
     chooseAmong(writers, view.lastResort, view, notFound, 'writer') ??
     chooseAmong(stored, view.lastResort, view, notFound, instead);
-  return (
-    route ??
-    unavailable(
-      `no kube-apiserver that knows all fields of ${what} can take requests now: ${sayStates(index, best.length > 0 ? best : serving)}`,
-    )
-  );
+  const message = `no kube-apiserver that knows all fields of ${what} can take requests now`;
+  return route ?? untilBack(message, index, best.length > 0 ? best : serving);
 }
 
 /** Sends to one of these servers, preferably home. */
@@ -232,17 +236,23 @@ function chooseAmong(
   return candidates.length > 0 ? { kind: 'peer', notFound, candidates, fields } : undefined;
 }
 
-function sayStates({ table }: TableIndex, peers: PeerSet): string {
-  const said = peers.map((peer) => {
-    const { id, state, inDoubt } = table.peers[peer] ?? { id: `peer ${peer}`, state: 'Unresolved' };
-    if (state !== 'Ready' && state !== 'Stale') return `${id} is ${state}`;
+/** Only one of these servers could take the request. */
+function untilBack(message: string, { table }: TableIndex, peers: PeerSet): RouteDecision {
+  const states = peers.map((peer) => table.peers[peer] ?? { id: `peer ${peer}`, state: 'Unresolved' as const });
+  const said = states.map(({ id, state, inDoubt }) => {
+    if (!isUp(state)) return `${id} is ${state}`;
     return `${id} is ${inDoubt === true ? 'not known well enough since its return' : 'not answering this proxy'}`;
   });
-  return said.join(', ');
+  return unavailable(
+    `${message}: ${said.join(', ')}`,
+    states.some(({ state }) => isUp(state)) ? soonSeconds : restartSeconds,
+  );
 }
 
-function unavailable(message: string): RouteDecision {
-  return { kind: 'unavailable', message };
+const isUp = (state: PeerState) => state === 'Ready' || state === 'Stale';
+
+function unavailable(message: string, retryAfterSeconds = soonSeconds): RouteDecision {
+  return { kind: 'unavailable', message, retryAfterSeconds };
 }
 
 /** A home that the table does not list (for example a loopback address) is one of its peers under another name. */

@@ -354,6 +354,13 @@ describe('routeRequest', () => {
       expect(decision).to.have.property('message').that.includes('knows all fields of pods of v1').and.includes('c is');
     });
 
+    it('asks clients to wait longer for a server that the operator found away than for one that failed here', () => {
+      const only = { usable: (peer: number) => peer === 0 };
+      const away = peers.map((peer) => (peer.id === 'c' ? { ...peer, state: 'NotReady' as const } : peer));
+      expect(to('PUT', pod, only)).to.have.property('retryAfterSeconds', 1);
+      expect(to('PUT', pod, only, { peers: away })).to.have.property('retryAfterSeconds', 5);
+    });
+
     it('does not trust a server that was away until it has reported its version again', () => {
       const inDoubt = { peers: peers.map((peer) => (peer.id === 'a' ? peer : { ...peer, inDoubt: true })) };
       expect(to('PUT', pod, {}, inDoubt)).to.have.property('kind', 'unavailable');

@@ -143,7 +143,7 @@ describe('the proxy', function () {
       proxy.use(skewed(['Ready', 'Unreachable', 'Unreachable']));
       const answer = await proxy.get(pods, {}, 'POST', '{}');
       expect(answer.status).to.equal(503);
-      expect(answer.headers['retry-after']).to.equal('1');
+      expect(answer.headers['retry-after']).to.equal('5');
       expect(answer.body).to.include('knows all fields of pods of v1').and.include('peer-2 is Unreachable');
       expect((await proxy.get(pods)).body).to.equal('home');
     });

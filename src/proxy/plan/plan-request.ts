@@ -75,7 +75,7 @@ export function planRequest(facts: PlanFacts, fleet: PlanView, nextTurn: () => n
     tableTooOld: fleet.tableTooOld(),
   };
   const decision = routeRequest(snapshot.index, info, view, { discovery: facts.isDiscovery });
-  if (decision.kind === 'unavailable') return refuse(decision.message, 'no_capable_server');
+  if (decision.kind === 'unavailable') return refuse(decision.message, 'no_capable_server', decision.retryAfterSeconds);
   if (alreadyRouted && decision.kind === 'peer') return refuse(routedAlready, 'doubt');
   if (home === undefined && decision.kind !== 'peer')
     return refuse(noHome(snapshot), snapshot.bundle === undefined ? 'no_table' : 'no_ready_server');
@@ -113,8 +113,8 @@ export function planPass(peers: readonly FleetPeer[], home: FleetPeer | undefine
   };
 }
 
-function refuse(message: string, why: UnavailableReason): RequestPlan {
-  return { kind: 'refuse', status: buildStatus(503, message, 1), why };
+function refuse(message: string, why: UnavailableReason, retryAfterSeconds = 1): RequestPlan {
+  return { kind: 'refuse', status: buildStatus(503, message, retryAfterSeconds), why };
 }
 
 /** The stand-ins for home. */
