@@ -88,9 +88,17 @@ const kubeletRefuses = /dial tcp [0-9.]+:10250: connect: connection refused/;
  */
 const kubeletCannotAsk = /(Authorization error|Forbidden) \(user=kube-apiserver-kubelet-client,/;
 
+/**
+ * What a client sees of a kubelet's 404: it has restarted, and has not read its Pods from its server yet. A 404 of
+ * kube-apiserver itself names no Pod there, or says that the Pod was not found.
+ */
+const kubeletKnowsNoPods =
+  /could not find the requested resource \( ?pods\/log |upgrade connection: pod does not exist/;
+
 /** Sorts a failure: a kubelet that restarts, or whose own server does, is not the fault of an endpoint. */
 export function endingOf(message: string): Ending {
-  return kubeletRefuses.test(message) || kubeletCannotAsk.test(message) ? 'kubeletAway' : 'failed';
+  const isKubelets = [kubeletRefuses, kubeletCannotAsk, kubeletKnowsNoPods].some((words) => words.test(message));
+  return isKubelets ? 'kubeletAway' : 'failed';
 }
 
 /** Sums up the attempts of each workload. `since` is the start of the load. */

@@ -72,6 +72,17 @@ describe('The figures of clients in an upgrade', () => {
     ).to.deep.equal(['kubeletAway', 'kubeletAway', 'failed', 'failed']);
   });
 
+  it('take a kubelet that does not know its Pods yet for the kubelet’s, and any other 404 for a failure', () => {
+    expect(
+      [
+        'Error from server (NotFound): the server could not find the requested resource ( pods/log tool-nwdxm)',
+        'error: unable to upgrade connection: pod does not exist',
+        'Error from server (NotFound): the server could not find the requested resource',
+        'Error from server (NotFound): pods "tool-nwdxm" not found',
+      ].map(endingOf),
+    ).to.deep.equal(['kubeletAway', 'kubeletAway', 'failed', 'failed']);
+  });
+
   it('compare the busiest server with the mean', () => {
     expect([unevenness([50, 50, 50]), unevenness([75, 75, 0]), unevenness([0, 0, 0])]).to.deep.equal([1, 1.5, 1]);
   });
