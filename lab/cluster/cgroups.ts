@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { clusterShares } from './cpu-shares.ts';
 
 const mount = '/sys/fs/cgroup';
 const hierarchies = ['cpu', 'cpuacct', 'cpuset', 'memory', 'devices', 'freezer', 'blkio', 'pids', 'systemd'];
@@ -29,6 +30,7 @@ export function makeCgroups(group: string, machine: string): void {
       for (const file of ['cpuset.cpus', 'cpuset.mems'])
         writeFileSync(join(child, file), readFileSync(join(dirname(child), file)));
   }
+  writeFileSync(join(mount, 'cpu', group, 'cpu.shares'), String(clusterShares));
 }
 
 /** Removes all control groups of a cluster whose processes have ended. Returns true when none is left. */

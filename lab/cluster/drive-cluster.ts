@@ -5,6 +5,7 @@ import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { waitUntil } from '../wait-until.ts';
 import { writeChainReport } from './chain-report.ts';
+import type { ClientFigures } from './client-figures.ts';
 import type { ClusterPlan, Release } from './cluster-plan.ts';
 import { installProduct, loadImages, pointControllerManager } from './install-product.ts';
 import { initialize, joinControlPlane, upgradeMachine, waitForMachines } from './kubeadm.ts';
@@ -16,9 +17,9 @@ import { type Load, loadNamespace, readCredentials, startLoad, waysOf } from './
 import { type Machine, makeNetwork, startMachine } from './machine.ts';
 import { newApiOf } from './new-api.ts';
 import { clientNamespace, type Sides, startRealClients } from './real-clients.ts';
-import { judge, judgeOperator, type Observations } from './samples.ts';
-import { openUpgradeRecords, type UpgradeRecord } from './upgrade-records.ts';
-import { drawTimeline, shortOf, startOf, writeUpgradeReport } from './upgrade-report.ts';
+import { judge, judgeOperator, lateRequests, type Observations, startOf } from './samples.ts';
+import { openUpgradeRecords, type SideRecord, type UpgradeRecord } from './upgrade-records.ts';
+import { drawTimeline, shortOf, writeUpgradeReport } from './upgrade-report.ts';
 import { toolNamespace } from './workloads.ts';
 
 /** How long clients run before the upgrade. */
@@ -38,6 +39,8 @@ const lifeFolder = fileURLToPath(new URL('../../.cache/cluster-life', import.met
 const upgradeFolder = fileURLToPath(new URL('../../.cache/cluster-upgrade', import.meta.url));
 /** The number of failed requests that the record of an event lists. */
 const maxFailed = 500;
+/** The number of requests without an answer in time that the record of a side lists. */
+const maxLate = 50;
 const log = (message: string) => void process.stdout.write(`${message}\n`);
 
 /** Runs a step and records how long it took. */
@@ -173,6 +176,11 @@ function machineLines({ buildSeconds }: ClusterPlan, upSeconds: number): readonl
   ];
 }
 
+/** What clients of the proxies, or those of the servers, saw. */
+function sideOf(observed: Observations, proxied: boolean, clients: ClientFigures): SideRecord {
+  return { requests: judge(observed, proxied), clients, late: lateRequests(observed, proxied).slice(0, maxLate) };
+}
+
 /** The record of an upgrade. */
 function recordOf(
   { observed, sides }: Upgraded,
@@ -189,8 +197,8 @@ function recordOf(
       tookMs: ended - began,
     })),
     failure: observed.failure,
-    through: sides.through && { requests: judge(observed, true), clients: sides.through },
-    straight: { requests: judge(observed, false), clients: sides.straight },
+    through: sides.through && sideOf(observed, true, sides.through),
+    straight: sideOf(observed, false, sides.straight),
     operator: remedy === 'product' ? judgeOperator(observed) : undefined,
   };
 }

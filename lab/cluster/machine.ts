@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { waitUntil } from '../wait-until.ts';
 import { pauseImage } from './build-images.ts';
 import { cgroupsOf, makeCgroups } from './cgroups.ts';
+import { asMachine } from './cpu-shares.ts';
 
 /** The output and exit status of a program. */
 export interface Outcome {
@@ -166,7 +167,8 @@ function launch(command: readonly string[], path: string, cgroups: readonly stri
   ];
   const log = openSync(logFile, 'a');
   try {
-    return spawn('bash', ['-c', script.join('\n'), 'bash', ...command], {
+    const [program = '', ...args] = [...asMachine, 'bash', '-c', script.join('\n'), 'bash', ...command];
+    return spawn(program, args, {
       env: { PATH: path, PAUSE_IMAGE: pauseImage },
       stdio: ['ignore', log, log],
       detached: true,
@@ -189,7 +191,8 @@ async function succeed(command: readonly string[]): Promise<void> {
   if (code !== 0) throw new Error(`${command.join(' ')} ended with ${code}: ${stderr}`);
 }
 
-function runToEnd([program = '', ...args]: readonly string[], input = ''): Promise<Outcome> {
+function runToEnd(command: readonly string[], input = ''): Promise<Outcome> {
+  const [program = '', ...args] = [...asMachine, ...command];
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { stdio: 'pipe' });
     let stdout = '';

@@ -9,6 +9,7 @@ import { type Balancer, startBalancer } from './balancer.ts';
 import type { ClientPrograms } from './build-programs.ts';
 import { type Attempt, type ClientFigures, tally } from './client-figures.ts';
 import { type Client, type Credentials, createClient } from './clients.ts';
+import { asClient } from './cpu-shares.ts';
 import { type Figures, startFigures } from './figures-program.ts';
 import { type HeldWatches, startHeldWatches } from './held-watches.ts';
 import type { Machine } from './machine.ts';
@@ -205,7 +206,7 @@ async function startSide(setting: SideSetting): Promise<Side> {
   writeFileSync(kubeconfig, kubeconfigFor(kind, credentials));
   const path = [programs.kubectl, programs.helm, programs.clientGo, '/usr/bin', '/bin'].join(':');
   const env = { PATH: path, HOME: home, KUBECONFIG: kubeconfig };
-  const find = ([program = '', ...args]: readonly string[]) => [programOf(program, programs), ...args];
+  const find = ([program = '', ...args]: readonly string[]) => [...asClient, programOf(program, programs), ...args];
   const user: ClientUser = {
     namespace: namespaceOf(kind),
     toolPods,
@@ -216,7 +217,7 @@ async function startSide(setting: SideSetting): Promise<Side> {
   };
   const attempts: Attempt[] = [];
   const start = (mode: string, namespace: string) =>
-    startFigures([join(programs.clientGo, 'client-go'), mode, kubeconfig, namespace], env);
+    startFigures([...asClient, join(programs.clientGo, 'client-go'), mode, kubeconfig, namespace], env);
   const target = {
     host: here,
     port: kind.port,

@@ -12,6 +12,7 @@ import { ensureImages } from './build-images.ts';
 import { ensureClientPrograms, ensurePrograms, minorsBetween, type NodeMinor, nodeMinors } from './build-programs.ts';
 import { removeCgroups, requireCgroups } from './cgroups.ts';
 import type { ClusterPlan } from './cluster-plan.ts';
+import { asDriver } from './cpu-shares.ts';
 import { lifeEventIds } from './life.ts';
 
 const usage = `Runs a real cluster of three machines that kubeadm makes, in namespaces of this machine.
@@ -106,8 +107,13 @@ async function drive(plan: ClusterPlan, mode: string, signal: AbortSignal): Prom
   const command = [process.execPath, driver, mode, file];
   // The shell stays as the first process and reaps orphans.
   const shell = ['sh', '-c', '"$@"; exit $?', 'sh'];
-  const args = ['--pdeathsig', 'KILL', 'unshare', ...namespaces, ...shell, ...command];
-  const child = spawn('setpriv', args, { stdio: 'inherit', detached: true });
+  const [program = '', ...args] = [
+    ...asDriver,
+    ...['setpriv', '--pdeathsig', 'KILL', 'unshare', ...namespaces],
+    ...shell,
+    ...command,
+  ];
+  const child = spawn(program, args, { stdio: 'inherit', detached: true });
   signal.addEventListener('abort', () => child.kill('SIGKILL'));
   const ended = new Promise<number>((resolve, reject) => {
     child.once('error', reject);

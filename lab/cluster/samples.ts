@@ -66,6 +66,25 @@ export interface Verdict {
   readonly lostEvents: number;
 }
 
+/** A request without an answer in time. */
+export interface LateRequest {
+  /** The name of its endpoint. */
+  readonly way: string;
+  readonly kind: Sample['kind'];
+  /** Milliseconds since the start of the load. */
+  readonly afterMs: number;
+  /** Until its answer, or until it failed. */
+  readonly tookMs: number;
+  /** 0 without an answer. */
+  readonly status: number;
+  readonly error?: string | undefined;
+  /**
+   * The longest time that a server took to give a client of its own an answer 2xx, of those that ran at the same time;
+   * undefined without one.
+   */
+  readonly serverMs?: number | undefined;
+}
+
 /** The behaviour of the operator. */
 export interface OperatorVerdict {
   /** How long `Converged` was `True` between the first server's stop and the last one's return. */
@@ -130,6 +149,31 @@ export function judge({ samples, writes }: Observations, proxied: boolean): Verd
     doubledWrites: writes.filter((write) => write.proxied === proxied && write.found > 1).length,
     lostEvents: confirmed.filter(({ found, seen }) => found > 0 && !seen).length,
   };
+}
+
+/** The time of the first observation. */
+export function startOf({ samples, sights }: Observations): number {
+  return Math.min(samples[0]?.startedAt ?? Number.POSITIVE_INFINITY, sights[0]?.at ?? Number.POSITIVE_INFINITY);
+}
+
+/**
+ * The requests of one side that had no answer in time, in the order of their start. Each tells how long a server took
+ * for answers of its own at that time, because a proxy cannot be quicker than the servers behind it.
+ */
+export function lateRequests(observations: Observations, proxied: boolean): readonly LateRequest[] {
+  const { samples } = observations;
+  const start = startOf(observations);
+  const straight = samples.filter((sample) => !sample.proxied && sample.status >= 200 && sample.status < 300);
+  const late = samples.filter((sample) => sample.proxied === proxied && sample.outcome === 'noAnswer');
+  return late
+    .toSorted((one, other) => one.startedAt - other.startedAt)
+    .map(({ way, kind, startedAt, tookMs, status, error }) => {
+      const beside = straight.filter(
+        (other) => other.startedAt < startedAt + tookMs && other.startedAt + other.tookMs > startedAt,
+      );
+      const serverMs = beside.reduce<number | undefined>((most, other) => Math.max(most ?? 0, other.tookMs), undefined);
+      return { way, kind, afterMs: startedAt - start, tookMs, status, error, serverMs };
+    });
 }
 
 /** Judges the operator by the observations. */

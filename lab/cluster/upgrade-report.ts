@@ -11,11 +11,13 @@ import { newApiOf } from './new-api.ts';
 import {
   answerBoundMs,
   isWrong,
+  type LateRequest,
   type Observations,
   type OperatorVerdict,
   servedSince,
   shortcomings,
   silenceBoundMs,
+  startOf,
   type Verdict,
   wronglyConvergedBoundMs,
 } from './samples.ts';
@@ -23,6 +25,8 @@ import type { SideRecord, UpgradeRecord } from './upgrade-records.ts';
 
 /** The number of failures of each kind that the report names. */
 const shownFailures = 3;
+/** The number of requests without an answer in time that the report names. */
+const shownLate = 10;
 const seconds = (ms: number) => `${(ms / 1_000).toFixed(1)} s`;
 /** The interval at which each endpoint of the load is used, and what counts as what. */
 export const method: readonly string[] = [
@@ -30,9 +34,10 @@ export const method: readonly string[] = [
   'A write creates a ConfigMap whose name the server chooses. Its label allows the count at the end.',
   '404 for the new API is wrong once any client has got a 200 for it. For everything else it is always wrong.',
   'Each endpoint has a watch that starts from a list, and resumes where it ended. An event counts as shown if a watch through any proxy had it.',
+  'If the CPU is short, the process with the load balancers and the plain requests goes first. All machines together have eight times the share of a process at the default priority, and each client program has a third of it, because real clients have machines of their own.',
   'Every second, each server is asked for `/readyz` and `/version`. The first ready server is also asked for the PeerDiscovery and for the Lease by which the operator confirms its table.',
   'The programs of the second table use a load balancer for TCP before the three proxies, or one before the three servers. It checks `/readyz` every 2 s, and gives a new connection to the endpoint with the fewest. Each workload runs in a loop with a pause of some seconds.',
-  'Streams run for 15 s. They started if their first output came within 20 s. A kubelet that does not listen on its port, or that cannot ask its own restarting server what a kube-apiserver may do, is not the fault of an endpoint.',
+  'Streams run for 15 s. They started if their first output came within 20 s. A kubelet that does not listen on its port, that cannot ask its own restarting server what a kube-apiserver may do, or that has not read its Pods from there yet, is not the fault of an endpoint.',
   '`helm` also fails if it is told that no server has an API after some server has served it.',
   'Informers follow the ConfigMaps of the load, and all Pods and Deployments. Their objects are compared with the cluster’s when nothing changes any more. Two candidates with the durations of kube-controller-manager compete for a Lease.',
   'A manager of controller-runtime with leader election and a cache has a controller that keeps a Secret in step with each of 21 ConfigMaps, by server-side apply. Each second, one of them is created, updated or deleted at a server. The manager repeats a reconcile that fails, as it always does.',
@@ -231,18 +236,31 @@ function shownSpread(numbers: readonly number[] | undefined): Shown {
 
 /** The first failures of each column, by seconds after the start of the load. */
 export function failureLines(columns: readonly Column[]): readonly string[] {
-  const lines = columns.flatMap(({ heading, side: { clients } }) => {
+  const lines = columns.flatMap(({ heading, side: { clients, late = [] } }) => {
     const ofWorkloads = clients.tallies.flatMap(({ workload, failures }) =>
       failures.slice(0, shownFailures).map((failure) => `${workload}, ${failure}`),
     );
     const ofWatches = clients.held.failures.slice(0, shownFailures).map((failure) => `long-lived watches, ${failure}`);
     const wrong = clients.informerDifferences.slice(0, shownFailures).map((difference) => `informers: ${difference}`);
     const left = [...clients.namespacesLeft, ...clients.orphans].slice(0, shownFailures).map((name) => `left: ${name}`);
-    return [...ofWorkloads, ...ofWatches, ...wrong, ...managerLines(clients), ...left].map(
+    const requests = late.slice(0, shownLate).map(lateLine);
+    return [...requests, ...ofWorkloads, ...ofWatches, ...wrong, ...managerLines(clients), ...left].map(
       (line) => `- ${heading}: ${line}`,
     );
   });
   return lines.length === 0 ? [] : ['## The first failures of each kind', '', ...lines, ''];
+}
+
+/** A request without an answer in time, and how quick the servers were then. */
+function lateLine({ way, kind, afterMs, tookMs, status, error, serverMs }: LateRequest): string {
+  const what = kind === 'write' ? 'write' : kind === 'new' ? 'read of the new API' : 'read';
+  const end =
+    status === 0 ? `no answer after ${seconds(tookMs)} (${error ?? 'unknown'})` : `${status} after ${seconds(tookMs)}`;
+  const beside =
+    serverMs === undefined
+      ? 'no server answered its own clients then'
+      : `a server itself took ${seconds(serverMs)} then`;
+  return `${what} at ${way}, ${(afterMs / 1_000).toFixed(0)} s: ${end}; ${beside}`;
 }
 
 /** The commonest errors of the manager's reconciles, why it ended, and what it has out of step. */
@@ -292,11 +310,6 @@ export function stepTable({ steps }: UpgradeRecord): readonly string[] {
     '|---|---|---|',
     ...steps.map(({ name, afterMs, tookMs }) => `| ${name} | ${seconds(afterMs)} | ${seconds(tookMs)} |`),
   ];
-}
-
-/** The time of the first observation. */
-export function startOf({ samples, sights }: Observations): number {
-  return Math.min(samples[0]?.startedAt ?? Number.POSITIVE_INFINITY, sights[0]?.at ?? Number.POSITIVE_INFINITY);
 }
 
 const width = 960;

@@ -1,5 +1,13 @@
 import { expect } from 'chai';
-import { judge, judgeOperator, type Sample, type Sight, shortcomings, type Write } from '../../lab/cluster/samples.ts';
+import {
+  judge,
+  judgeOperator,
+  lateRequests,
+  type Sample,
+  type Sight,
+  shortcomings,
+  type Write,
+} from '../../lab/cluster/samples.ts';
 
 const at = (startedAt: number, sample: Partial<Sample>): Sample => ({
   way: 'm1, proxy',
@@ -36,6 +44,30 @@ describe('The judge of an upgrade', () => {
   it('takes a 404 for a resource of every version for wrong at any time', () => {
     const samples = [at(0, { status: 404, outcome: 'notFound' })];
     expect(judge({ samples, sights: [], writes: [], steps: [] }, true).wrongNotFound).to.equal(1);
+  });
+
+  it('names requests without an answer in time, and how quick the servers were meanwhile', () => {
+    const straight = { way: 'm1, server', proxied: false };
+    const samples = [
+      at(0, {}),
+      at(9_000, { status: 0, outcome: 'noAnswer', tookMs: 20_000, error: 'no answer' }),
+      at(1_000, { kind: 'write', outcome: 'noAnswer', status: 201, tookMs: 6_000 }),
+      // Before, meanwhile, meanwhile but without success, and after.
+      at(0, { ...straight, tookMs: 1_000 }),
+      at(500, { ...straight, tookMs: 4_800 }),
+      at(2_000, { ...straight, tookMs: 4_900, status: 0, outcome: 'noAnswer' }),
+      at(7_000, { ...straight, tookMs: 2_000 }),
+    ];
+    expect(lateRequests({ samples, sights: [], writes: [], steps: [] }, true)).to.deep.equal([
+      {
+        ...{ way: 'm1, proxy', kind: 'write', afterMs: 1_000, tookMs: 6_000 },
+        ...{ status: 201, error: undefined, serverMs: 4_800 },
+      },
+      {
+        ...{ way: 'm1, proxy', kind: 'read', afterMs: 9_000, tookMs: 20_000 },
+        ...{ status: 0, error: 'no answer', serverMs: undefined },
+      },
+    ]);
   });
 
   it('counts missing and duplicate writes, and those that no watch has shown', () => {
