@@ -48,6 +48,10 @@ export interface LabServer {
   stop(): Promise<void>;
   /** Sends SIGKILL. Resolves when the process has ended. */
   kill(): Promise<void>;
+  /** Ends its own etcd member (`ownEtcd`). Resolves when the process has ended. */
+  killEtcd(): Promise<void>;
+  /** Starts its own etcd member again, with the same data. */
+  startEtcd(): void;
   /** Pauses the named part: it keeps its connections and answers nothing. */
   pause(what: Pausable): void;
   /** Resumes it. */
@@ -281,6 +285,18 @@ export async function startControlPlane(options: {
 
   const etcd = planEtcd(options.servers);
   const etcdOf = ({ name, ownEtcd }: ServerOptions) => (ownEtcd === true ? `etcd-${name}` : 'etcd');
+  const initialCluster = etcd.map(({ name, peerUrl }) => `${name}=${peerUrl}`).join(',');
+  const startMember = ({ name, clientUrl, peerUrl }: EtcdMember) =>
+    launch(name, program('1.36', 'etcd'), [
+      `--name=${name}`,
+      `--data-dir=${join(folder, name)}`,
+      '--unsafe-no-fsync',
+      `--listen-client-urls=${clientUrl}`,
+      `--advertise-client-urls=${clientUrl}`,
+      `--listen-peer-urls=${peerUrl}`,
+      `--initial-advertise-peer-urls=${peerUrl}`,
+      `--initial-cluster=${initialCluster}`,
+    ]);
 
   function describeServer(server: ServerOptions, index: number): LabServer {
     const processOf = (what: Exclude<Pausable, 'network'>) => {
@@ -365,6 +381,10 @@ export async function startControlPlane(options: {
       startAs: (software) => launchServer(ownHostname, software),
       stop: () => end(server.name, 'SIGTERM'),
       kill: () => end(server.name, 'SIGKILL'),
+      killEtcd: () => end(processOf('etcd'), 'SIGKILL'),
+      startEtcd: () => {
+        if (store !== undefined) startMember(store);
+      },
       pause: (what) => (what === 'network' ? setAddress('del', ip) : signalTo(processOf(what), 'SIGSTOP')),
       resume: (what) => (what === 'network' ? setAddress('add', ip) : signalTo(processOf(what), 'SIGCONT')),
     };
@@ -382,18 +402,7 @@ export async function startControlPlane(options: {
 
   try {
     options.log('starting etcd');
-    const cluster = etcd.map(({ name, peerUrl }) => `${name}=${peerUrl}`).join(',');
-    for (const { name, clientUrl, peerUrl } of etcd)
-      launch(name, program('1.36', 'etcd'), [
-        `--name=${name}`,
-        `--data-dir=${join(folder, name)}`,
-        '--unsafe-no-fsync',
-        `--listen-client-urls=${clientUrl}`,
-        `--advertise-client-urls=${clientUrl}`,
-        `--listen-peer-urls=${peerUrl}`,
-        `--initial-advertise-peer-urls=${peerUrl}`,
-        `--initial-cluster=${cluster}`,
-      ]);
+    for (const member of etcd) startMember(member);
     const [first, ...others] = servers;
     options.log(`starting ${servers.map(({ name, version }) => `${name} (${version})`).join(', ')}`);
     await first?.start();

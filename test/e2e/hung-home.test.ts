@@ -34,6 +34,8 @@ interface Fault {
   readonly seconds: number;
   /** A read that only this server can answer. */
   readonly lost: 'read of old' | 'read of new';
+  /** True if a read that only this server can answer may wait for longer than others. */
+  readonly recoversSlowly?: boolean;
   begin(plane: ControlPlane): unknown;
   /** Resolves when the server can be ready again. */
   end(plane: ControlPlane): unknown;
@@ -47,6 +49,16 @@ const faults: readonly Fault[] = [
     lost: 'read of old',
     begin: (plane) => plane.server('old-1').pause('etcd'),
     end: (plane) => plane.server('old-1').resume('etcd'),
+  },
+  {
+    // As kubeadm restarts the etcd of a machine. Home is ready again before it answers reads of every kind.
+    title: 'the etcd that home alone speaks to is killed and started again',
+    hung: true,
+    seconds: 28,
+    lost: 'read of old',
+    recoversSlowly: true,
+    begin: (plane) => plane.server('old-1').killEtcd(),
+    end: (plane) => plane.server('old-1').startEtcd(),
   },
   {
     title: 'every packet to home is dropped',
@@ -227,7 +239,7 @@ describe('requests through proxies with one hung server', function () {
     return mixed.plane.readLog(name).length > before;
   }
 
-  for (const [at, { title, hung, seconds, lost, begin, end }] of faults.entries())
+  for (const [at, { title, hung, seconds, lost, recoversSlowly, begin, end }] of faults.entries())
     it(`get answers, events and streams within seconds, and nothing wrong, when ${title}`, async () => {
       const { plane } = mixed;
       const turn = `turn${at}`;
@@ -273,12 +285,13 @@ describe('requests through proxies with one hung server', function () {
       );
       await Promise.all(watchers.map((watcher) => watcher.stop()));
       for (const wrong of await Promise.all(commands)) expect(wrong).to.deep.equal([]);
-      expectAnswers(ended, lost);
+      expectAnswers(ended, lost, recoversSlowly === true ? [lost] : []);
       expectEvents(watchers, written);
       await expectWrites(ended);
     });
 
-  function expectAnswers(ended: readonly Ended[], lost: string): void {
+  /** Answers to the `patient` requests may be late. */
+  function expectAnswers(ended: readonly Ended[], lost: string, patient: readonly string[]): void {
     const allowed: Readonly<Record<string, readonly number[]>> = {
       read: [200],
       'read of new': [200],
@@ -287,7 +300,9 @@ describe('requests through proxies with one hung server', function () {
       [lost]: [200, 503],
     };
     const wrong = ended.filter(
-      (one) => !isOfEtcd(one) && (!allowed[one.what]?.includes(one.status) || one.tookMs > boundMs),
+      (one) =>
+        !isOfEtcd(one) &&
+        (!allowed[one.what]?.includes(one.status) || (one.tookMs > boundMs && !patient.includes(one.what))),
     );
     expect(wrong.map(sayHow)).to.deep.equal([]);
   }
@@ -312,9 +327,9 @@ describe('requests through proxies with one hung server', function () {
   }
 });
 
-/** The paused member may have been the leader. The others then answer waiting requests after seven seconds. */
-function isOfEtcd({ what, status, text }: Ended): boolean {
-  return what === 'write' && status === 500 && text.includes('"etcdserver: request timed out');
+/** The member that is away may have been the leader. The others then refuse requests, or answer after seven seconds. */
+function isOfEtcd({ status, text }: Ended): boolean {
+  return status === 500 && text.includes('"etcdserver: ');
 }
 
 function sayHow({ what, name, status, at, tookMs, text }: Ended): string {

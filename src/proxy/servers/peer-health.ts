@@ -47,6 +47,10 @@ interface Watching extends WatchedPeer {
   isWell: boolean;
   /** Probes in a row that found it hung. */
   hungFor: number;
+  /** When it was first found hung, until it is back in service or its process has ended. */
+  hungSince: number | undefined;
+  /** When it has been ready for long enough after that. */
+  recoversAt: number | undefined;
   readyAt: number | undefined;
   /** The peer has answered `/readyz` to anonymous requests, so a refusal means that it has just started. */
   answersAnonymous: boolean;
@@ -62,6 +66,14 @@ interface Watching extends WatchedPeer {
 /** An idle peer is probed once in this many intervals. */
 const idleIntervals = 5;
 const hungAfter = 2;
+/**
+ * The longest time for which a peer stays out of use after it was hung and is ready again, while another peer is well.
+ *
+ * kube-apiserver has a connection to etcd for each kind of object. If etcd was away, each is tried again with a
+ * back-off that grows by 1.6 (google.golang.org/grpc, `backoff.DefaultConfig`). So after etcd's return, the last try
+ * comes within three quarters of the time for which it was away, whatever `/readyz` says until then.
+ */
+const maxRecoveryMs = 60_000;
 /** Number of peers probed at once that have neither been ready nor been asked anything yet. */
 const maxStrangers = 16;
 /** The shortest time between two probes that `probeNow` asks for. */
@@ -99,9 +111,22 @@ export function createPeerHealth({
     entry.isWell = false;
     log.warn('peer taken out of service', { peer: entry.target.id, address: entry.target.address, why });
   };
+  /** True if a ready peer that was hung needs more time, and there is another one. */
+  const isRecovering = (entry: Watching) => {
+    if (entry.hungSince === undefined) return false;
+    const now = clock.now();
+    entry.recoversAt ??= now + Math.min(now - entry.hungSince, maxRecoveryMs);
+    return now < entry.recoversAt && [...watched.values()].some((other) => other !== entry && other.isWell);
+  };
+  const endHang = (entry: Watching) => {
+    entry.hungSince = undefined;
+    entry.recoversAt = undefined;
+  };
   const putBack = (entry: Watching) => {
     entry.hungFor = 0;
     entry.refusingSince = undefined;
+    if (isRecovering(entry)) return;
+    endHang(entry);
     if (entry.isWell) return;
     entry.isWell = true;
     log.info('peer is back in service', { peer: entry.target.id, address: entry.target.address });
@@ -126,8 +151,13 @@ export function createPeerHealth({
     entry.refusingSince = undefined;
     entry.isReadyInTable = false;
     entry.hungFor = found === 'hung' ? entry.hungFor + 1 : 0;
-    if (found === 'away') return takeOut(entry, 'it is not ready');
+    if (found === 'away') {
+      endHang(entry);
+      return takeOut(entry, 'it is not ready');
+    }
+    entry.recoversAt = undefined;
     if (entry.hungFor < hungAfter) return;
+    entry.hungSince ??= clock.now();
     takeOut(entry, 'it does not answer in time, or has lost its etcd');
     onHung(entry.target);
   };
@@ -174,6 +204,8 @@ export function createPeerHealth({
       wake: new AbortController(),
       isWell: true,
       hungFor: 0,
+      hungSince: undefined,
+      recoversAt: undefined,
       readyAt: undefined,
       answersAnonymous: false,
       refusingSince: undefined,

@@ -10,17 +10,17 @@ describe('createPeerHealth', () => {
   function setUp(answer: Readiness = 'away', tookMs = 0, random = 0.5) {
     const clock = createManualClock();
     const ended = new AbortController();
-    const seen = { probes: 0, hung: 0, answer, tookMs, isBroken: false };
+    const seen = { probes: 0, hung: 0, answer, ofOthers: undefined as Readiness | undefined, tookMs, isBroken: false };
     const lines: (readonly [message: string, fields: LogFields | undefined])[] = [];
     const heads: (readonly [id: string, rawHeaders: readonly string[]])[] = [];
     const note = (message: string, fields?: LogFields) => void lines.push([message, fields]);
     const transport = {
-      probe: async (_target: PeerTarget, onHead?: (rawHeaders: readonly string[]) => void) => {
+      probe: async ({ id }: PeerTarget, onHead?: (rawHeaders: readonly string[]) => void) => {
         seen.probes++;
         if (seen.tookMs > 0) await clock.sleep(seen.tookMs);
         if (seen.isBroken) throw new Error('a bug');
         onHead?.(['A', 'b']);
-        return seen.answer;
+        return id === target.id ? seen.answer : (seen.ofOthers ?? seen.answer);
       },
     };
     const health = createPeerHealth({
@@ -97,6 +97,72 @@ describe('createPeerHealth', () => {
     seen.tookMs = 0;
     await clock.advance(2_000);
     expect([isWell(), health.isHung(target.address)]).to.deep.equal([true, false]);
+  });
+
+  describe('if a peer was hung and is ready again', () => {
+    /** A peer with work that was hung for this long, and another one. */
+    async function setUpHung(hungMs: number) {
+      const all = setUp('ready');
+      const { clock, seen, load, health } = all;
+      load.inFlight = 1;
+      seen.ofOthers = 'ready';
+      health.watch([
+        { target, load },
+        { target: { ...target, id: 'b', address: '10.0.0.2:6443' }, load: { inFlight: 1, asked: 0 } },
+      ]);
+      await clock.advance(0);
+      seen.answer = 'hung';
+      // It is found hung after two seconds.
+      await clock.advance(2_000 + hungMs);
+      seen.answer = 'ready';
+      await clock.advance(1_000);
+      return all;
+    }
+
+    it('keeps it out, but not for hung, for as long as it was hung, while another one is well', async () => {
+      const { clock, isWell, health } = await setUpHung(9_000);
+      expect([isWell(), health.isHung(target.address)]).to.deep.equal([false, false]);
+      await clock.advance(8_000);
+      expect(isWell()).to.equal(false);
+      await clock.advance(3_000);
+      expect(isWell()).to.equal(true);
+    });
+
+    it('keeps it out for a minute at most', async () => {
+      const { clock, isWell } = await setUpHung(600_000);
+      await clock.advance(58_000);
+      expect(isWell()).to.equal(false);
+      await clock.advance(3_000);
+      expect(isWell()).to.equal(true);
+    });
+
+    it('puts it back as soon as no other one is well', async () => {
+      const { clock, seen, isWell } = await setUpHung(20_000);
+      expect(isWell()).to.equal(false);
+      seen.ofOthers = 'away';
+      await clock.advance(2_000);
+      expect(isWell()).to.equal(true);
+    });
+
+    it('starts to count again if it hangs again', async () => {
+      const { clock, seen, isWell } = await setUpHung(9_000);
+      seen.answer = 'hung';
+      await clock.advance(3_000);
+      seen.answer = 'ready';
+      await clock.advance(10_000);
+      expect(isWell()).to.equal(false);
+      await clock.advance(5_000);
+      expect(isWell()).to.equal(true);
+    });
+
+    it('puts it back at once if it was restarted meanwhile', async () => {
+      const { clock, seen, isWell } = await setUpHung(20_000);
+      seen.answer = 'away';
+      await clock.advance(1_000);
+      seen.answer = 'ready';
+      await clock.advance(1_000);
+      expect(isWell()).to.equal(true);
+    });
   });
 
   it('keeps a peer after one late answer', async () => {
