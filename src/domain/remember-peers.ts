@@ -1,6 +1,6 @@
 import type { PeerDocuments, PeerObservation } from './assess-peer.ts';
 import type { GroupDiscovery, ResourceDiscovery, VersionDiscovery } from './discovery-document.ts';
-import type { RoutingTable, TableResource } from './routing-table.ts';
+import { type RoutingTable, type TableResource, takesWork } from './routing-table.ts';
 
 /** The publication of an earlier operator. */
 export interface PublishedView {
@@ -35,7 +35,7 @@ export function rememberPeers(published: PublishedView, now: number): ReadonlyMa
       ...(version !== undefined && { version }),
       ...(emulatedVersion !== undefined && { emulatedVersion }),
       ...(state === 'Unreachable' && { unreachableSince: now }),
-      ...((state === 'Ready' || state === 'Stale') && { wasReady: true }),
+      ...(takesWork(state) && { wasReady: true }),
     });
   });
   return remembered;

@@ -1,5 +1,5 @@
 import { isStream, type RequestInfo } from './request-info.ts';
-import type { PeerSet, PeerState, Scope, TableLocation } from './routing-table.ts';
+import { type PeerSet, type Scope, type TableLocation, takesWork } from './routing-table.ts';
 import type { TableIndex, WriteRule } from './table-index.ts';
 
 /** The proxy's knowledge at the moment of a request, besides the table. */
@@ -240,16 +240,14 @@ function chooseAmong(
 function untilBack(message: string, { table }: TableIndex, peers: PeerSet): RouteDecision {
   const states = peers.map((peer) => table.peers[peer] ?? { id: `peer ${peer}`, state: 'Unresolved' as const });
   const said = states.map(({ id, state, inDoubt }) => {
-    if (!isUp(state)) return `${id} is ${state}`;
+    if (!takesWork(state)) return `${id} is ${state}`;
     return `${id} is ${inDoubt === true ? 'not known well enough since its return' : 'not answering this proxy'}`;
   });
   return unavailable(
     `${message}: ${said.join(', ')}`,
-    states.some(({ state }) => isUp(state)) ? soonSeconds : restartSeconds,
+    states.some(({ state }) => takesWork(state)) ? soonSeconds : restartSeconds,
   );
 }
-
-const isUp = (state: PeerState) => state === 'Ready' || state === 'Stale';
 
 function unavailable(message: string, retryAfterSeconds = soonSeconds): RouteDecision {
   return { kind: 'unavailable', message, retryAfterSeconds };

@@ -25,6 +25,11 @@ export type FieldSkew = 'Preserve' | 'Ignore';
  */
 export type PeerState = 'Ready' | 'NotReady' | 'Stale' | 'Unreachable' | 'Unresolved' | 'Refused' | 'Gone';
 
+/** True if a peer in this state may get new work. Draining and starting servers get none. */
+export function takesWork(state: PeerState): boolean {
+  return state === 'Ready' || state === 'Stale';
+}
+
 /** One kube-apiserver of the table. */
 export interface TablePeer {
   /** Name of its identity Lease, or its address if its identity could not be proved. */

@@ -6,7 +6,7 @@ import {
   type RouteDecision,
   routeRequest,
 } from '../domain/route-request.ts';
-import type { PeerSet, RoutingTable, TablePeer } from '../domain/routing-table.ts';
+import { type PeerSet, type RoutingTable, type TablePeer, takesWork } from '../domain/routing-table.ts';
 import { showServedVersion } from '../domain/served-version.ts';
 import { indexTable, type TableIndex } from '../domain/table-index.ts';
 import type { PluginFlags } from '../flags/plugin-flags.ts';
@@ -121,7 +121,10 @@ function explain(
   const { info } = parsed;
   // In Observe, proxies send everything home. The user wants to know what Route would do.
   const index = indexTable({ ...table, mode: 'Route' });
-  const usable = (at: number) => ['Ready', 'Stale'].includes(table.peers[at]?.state ?? '');
+  const usable = (at: number) => {
+    const peer = table.peers[at];
+    return peer !== undefined && takesWork(peer.state);
+  };
   const elsewhere = pathElsewhere(index, info);
   const serving = elsewhere === undefined ? servingOf(index, info) : [];
   const discovery = unified.has(info.path);

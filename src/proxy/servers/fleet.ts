@@ -1,4 +1,4 @@
-import type { PeerState, RoutingBundle } from '../../domain/routing-table.ts';
+import { type PeerState, type RoutingBundle, takesWork } from '../../domain/routing-table.ts';
 import type { TableIndex } from '../../domain/table-index.ts';
 import { indexTable } from '../../domain/table-index.ts';
 import type { Clock } from '../../runtime/clock.ts';
@@ -207,11 +207,6 @@ export function createFleet({
     connection.home = target.address;
     if (before !== undefined && before !== target.address) onHomeChange(before, target.address);
   }
-}
-
-/** Draining and starting servers get no new work. */
-function takesWork(state: PeerState): boolean {
-  return state === 'Ready' || state === 'Stale';
 }
 
 function rank({ state }: FleetPeer): number {
