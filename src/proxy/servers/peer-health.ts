@@ -111,13 +111,11 @@ export function createPeerHealth({
     entry.isWell = false;
     log.warn('peer taken out of service', { peer: entry.target.id, address: entry.target.address, why });
   };
-  /** True if a ready peer that was hung needs more time, and there is another one. */
-  const isRecovering = (entry: Watching) => {
-    if (entry.hungSince === undefined) return false;
-    const now = clock.now();
-    entry.recoversAt ??= now + Math.min(now - entry.hungSince, maxRecoveryMs);
-    return now < entry.recoversAt && [...watched.values()].some((other) => other !== entry && other.isWell);
-  };
+  /** True if a peer that was hung needs more time, and there is another one. */
+  const isRecovering = (entry: Watching) =>
+    entry.recoversAt !== undefined &&
+    clock.now() < entry.recoversAt &&
+    [...watched.values()].some((other) => other !== entry && other.isWell);
   const endHang = (entry: Watching) => {
     entry.hungSince = undefined;
     entry.recoversAt = undefined;
@@ -125,6 +123,8 @@ export function createPeerHealth({
   const putBack = (entry: Watching) => {
     entry.hungFor = 0;
     entry.refusingSince = undefined;
+    if (entry.hungSince !== undefined)
+      entry.recoversAt ??= clock.now() + Math.min(clock.now() - entry.hungSince, maxRecoveryMs);
     if (isRecovering(entry)) return;
     endHang(entry);
     if (entry.isWell) return;
