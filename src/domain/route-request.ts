@@ -164,9 +164,10 @@ function unlisted(index: TableIndex, view: RouteView): RouteDecision {
 }
 
 function unlistedNotFound(index: TableIndex, view: RouteView): NotFoundRule {
-  const { complete, doubts } = index.table;
-  if (complete && !view.tableTooOld) return trust;
-  const message = complete
+  const { table, doubts } = index;
+  const isCertain = table.complete && doubts.length === 0;
+  if (isCertain && !view.tableTooOld) return trust;
+  const message = isCertain
     ? 'the routing table has not been confirmed for too long'
     : `not every kube-apiserver is known well enough: ${doubts.map(({ peer, message }) => (peer === '' ? message : `${peer}: ${message}`)).join('; ')}`;
   return { kind: 'doubt', message };

@@ -1,5 +1,14 @@
+import { absenceDoubts } from './absence-doubts.ts';
 import { isHeartbeat, isReview } from './harmless-writes.ts';
-import type { FieldWriters, PeerSet, RoutingTable, Scope, TableGroupVersion, TableResource } from './routing-table.ts';
+import type {
+  Doubt,
+  FieldWriters,
+  PeerSet,
+  RoutingTable,
+  Scope,
+  TableGroupVersion,
+  TableResource,
+} from './routing-table.ts';
 import { writesStored } from './written-with.ts';
 
 /** A resource or subresource of the table. */
@@ -30,6 +39,8 @@ export interface TableIndex {
   isAggregated(group: string, version: string): boolean;
   /** The peer at this `host:port`. */
   peerAt(address: string): number | undefined;
+  /** Why a server may serve what the table does not list; empty if none does. */
+  readonly doubts: readonly Doubt[];
 }
 
 /** Indexes a table once, so that each request costs one Map look-up whatever the table's size. */
@@ -81,6 +92,7 @@ export function indexTable(table: RoutingTable): TableIndex {
     group: (group) => groupPeers.get(group),
     isAggregated: (group, version) => aggregated.has(`${group}/${version}`),
     peerAt: (address) => addresses.get(address),
+    doubts: absenceDoubts(table),
   };
 }
 

@@ -1,3 +1,4 @@
+import { absenceDoubts } from '../domain/absence-doubts.ts';
 import { parseRequestInfo, type RequestInfo } from '../domain/request-info.ts';
 import {
   type FieldRoute,
@@ -72,7 +73,7 @@ export async function explainRoute(flags: PluginFlags, cluster: Cluster, context
   const found = asked.startsWith('/') ? [] : findResources(bundle, asked, flags.method);
   const path = asked.startsWith('/') ? asked : found[0]?.path;
   if (path === undefined) {
-    if (!bundle.table.complete)
+    if (absenceDoubts(bundle.table).length > 0)
       throw new PluginError(
         `no peer is known to serve a resource called ${JSON.stringify(asked)}, but some peers are not ` +
           `known well enough`,
@@ -302,7 +303,7 @@ function renderExplanation(explanation: Explanation, table: RoutingTable, paint:
     tables.push(`No server has this path: a ${request.verb} of ${request.resource} is for ${explanation.elsewhere}.\n`);
   else if (request.isResourceRequest && servedBy.length === 0)
     tables.push(
-      table.complete
+      absenceDoubts(table).length === 0
         ? `No server serves it, and every live server is known, so the answer is 404.\n${suggest(explanation.closest)}`
         : `No server is known to serve it, but some live servers are not known well ` +
             `enough.\n${suggest(explanation.closest)}`,

@@ -96,7 +96,7 @@ const commands: Readonly<Record<string, Command>> = {
     details:
       'It lists a subresource if its servers are not those of its resource; -o wide lists all subresources. While ' +
       'servers know different fields, WRITES GO TO names those that know all, and those that stand in for them. ' +
-      'Exit code 0 if the table is complete, 3 if not.',
+      'Exit code 0 if the table is complete and no server is away, 3 if not.',
     examples: [
       ['table', 'every group, version and resource with its servers'],
       ['table -o wide', 'subresources too'],

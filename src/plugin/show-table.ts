@@ -1,3 +1,4 @@
+import { absenceDoubts } from '../domain/absence-doubts.ts';
 import { isStream } from '../domain/request-info.ts';
 import type { FieldWriters, PeerSet, RoutingTable, TableGroupVersion, TablePeer } from '../domain/routing-table.ts';
 import { showServedVersion } from '../domain/served-version.ts';
@@ -10,7 +11,7 @@ import { printData } from './print-data.ts';
 import { readPublished } from './read-cluster.ts';
 import { stateTone } from './show-status.ts';
 
-/** `table`: the published routing table, decoded; `unknown` if it is not complete. */
+/** `table`: the published routing table, decoded; `unknown` if a server may serve what it does not list. */
 export async function showTable(flags: PluginFlags, cluster: Cluster, context: PluginContext): Promise<number> {
   const { bundle } = await readPublished(cluster, flags);
   const { table } = bundle;
@@ -18,7 +19,7 @@ export async function showTable(flags: PluginFlags, cluster: Cluster, context: P
     printData(table, flags.output) ??
       renderTable(table, flags.output === 'wide', createPaint(context), context.columns),
   );
-  return table.complete ? exitCodes.yes : exitCodes.unknown;
+  return absenceDoubts(table).length === 0 ? exitCodes.yes : exitCodes.unknown;
 }
 
 /** With `wide`, it uses its natural width. */
@@ -29,11 +30,13 @@ function renderTable(table: RoutingTable, wide: boolean, paint: Paint, columns: 
     `Routing table of ${table.owner}, revision ${table.revision}, mode ${table.mode}${skew}, ` +
     `server name ${table.serverName}`;
   const head = `${(width === undefined ? [title] : wrapText(title, width)).join('\n')}\n`;
-  const complete = table.complete
-    ? `${paint('good', 'Complete')}: no server serves what it does not list.\n`
-    : `${paint('warning', 'Not complete')}: requests for what it does not list get 503, not 404.\n${table.doubts
-        .map(({ peer, reason, message }) => `  ${peer === '' ? '' : `${peer}: `}${reason}: ${message}\n`)
-        .join('')}`;
+  const doubts = absenceDoubts(table);
+  const complete =
+    doubts.length === 0
+      ? `${paint('good', 'Complete')}: no server serves what it does not list.\n`
+      : `${paint('warning', 'Not complete')}: requests for what it does not list get 503, not 404.\n${doubts
+          .map(({ peer, reason, message }) => `  ${peer === '' ? '' : `${peer}: `}${reason}: ${message}\n`)
+          .join('')}`;
   const peers = formatTable(
     ['#', 'PEER', 'VERSION', 'STATE', 'ADDRESS', 'ID'],
     table.peers.map((peer, at): readonly Cell[] => [

@@ -61,6 +61,14 @@ describe('routeRequest', () => {
     expect(decision).to.have.nested.property('notFound.message').that.includes('c: no answer');
   });
 
+  it("doubts home's 404 for an unlisted resource from when a server is away until it has been read again", () => {
+    const away = { peers: peers.map((peer) => (peer.id === 'c' ? { ...peer, inDoubt: true } : peer)) };
+    const decision = route('/apis/nope.io/v1/x', away);
+    expect(decision).to.have.nested.property('notFound.kind', 'doubt');
+    expect(decision).to.have.nested.property('notFound.message').that.includes('c: it has been away');
+    expect(route('/api/v1/pods', away)).to.have.nested.property('notFound.kind', 'listed');
+  });
+
   it('treats a path with leading slashes as unserved, as kube-apiserver does, and doubts it in the same way', () => {
     for (const target of ['//api/v1/pods', '///apis/new.io/v1/things', '/%2fapi/v1/pods']) {
       expect(route(target), target).to.include({ kind: 'home' }).and.have.nested.property('notFound.kind', 'trust');

@@ -260,6 +260,20 @@ describe('a real control plane of 1.33, 1.35 and 1.36', function () {
     expect([...statuses]).not.to.include(404);
   });
 
+  it('answers 503 for what no server is known to serve while a server is away, and 404 when it is back', async () => {
+    const ask = () => request('proxy', '/apis/nope.example/v1/things');
+    await waitUntil('certainty', async () => (await ask()).status === 404);
+    await mixed.plane.server('mid-1').stop();
+    const doubt = await waitUntil('doubt', async () => {
+      const answer = await ask();
+      return answer.status === 503 && answer;
+    });
+    expect(doubt.body).to.include('may have another version since then');
+    await mixed.plane.server('mid-1').start();
+    await waitUntil('certainty again', async () => (await ask()).status === 404);
+    await allReady();
+  });
+
   it('keeps its last state while its API server is away, and continues when it is back', async () => {
     const { status } = await readObject();
     await mixed.plane.server('old-1').stop();

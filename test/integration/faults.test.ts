@@ -165,4 +165,18 @@ describe('the proxy while servers fail', function () {
     server('new-1').fault = undefined;
     await fleet.until('certainty', async () => (await fleet.get(unknown)).status === 404);
   });
+
+  it('answers 503 for an unknown resource from when a server is away until it has been read again', async () => {
+    const unknown = '/apis/nope.example/v1/things';
+    await fleet.until('certainty at first', async () => (await fleet.get(unknown)).status === 404);
+    await server('new-1').kill();
+    await fleet.until('doubt', async () =>
+      (await fleet.get(unknown)).body.includes('may have another version since then'),
+    );
+    const fresh = fleet.until('it to be ready', () => fleet.states()['new-1'] === 'Ready');
+    expectUnavailable(await fleet.get(unknown));
+    await server('new-1').start();
+    await fresh;
+    await fleet.until('certainty', async () => (await fleet.get(unknown)).status === 404);
+  });
 });

@@ -191,6 +191,21 @@ describe('kubectl peerdiscovery table', () => {
     expect(await widest(60, '-o', 'wide')).to.be.greaterThan(80);
   });
 
+  it('says that what is not listed is in doubt while a server is away, and so does `explain`', async () => {
+    const change = (fake: Fake) => {
+      const { peers } = bundleWith().table;
+      fake.bundle = withWriters({ peers: peers.map((peer, at) => ({ ...peer, ...(at === 1 && { inDoubt: true }) })) });
+    };
+    const table = await run(['table'], change);
+    expect(table.code).to.equal(3);
+    expect(table.stdout).to.match(
+      /^Not complete: .* get 503, not 404\.\n {2}apiserver-b: Away: it has been away, and may have another version/m,
+    );
+    const explained = await run(['explain', '/apis/nope.example/v1/things'], change);
+    expect(explained.code).to.equal(3);
+    expect(explained.stdout).to.contain('some live servers are not known well enough');
+  });
+
   it('gives programs the same data, and has no such column if all servers know the same fields', async () => {
     const { stdout } = await run(['table', '-o', 'json'], (fake) => {
       fake.bundle = withWriters();

@@ -276,7 +276,9 @@ function stick({ connection: { sticky } }: Exchange, info: RequestInfo, { target
   sticky.set(key, target.address);
 }
 
-function doubtOf({ bundle }: FleetSnapshot, fleet: Fleet): string | undefined {
-  if (bundle === undefined || fleet.tableTooOld()) return 'the routing table has not been confirmed for too long';
-  return bundle.table.complete ? undefined : 'not every kube-apiserver is known well enough';
+function doubtOf({ index }: FleetSnapshot, fleet: Fleet): string | undefined {
+  if (index === undefined || fleet.tableTooOld()) return 'the routing table has not been confirmed for too long';
+  return index.table.complete && index.doubts.length === 0
+    ? undefined
+    : 'not every kube-apiserver is known well enough';
 }
