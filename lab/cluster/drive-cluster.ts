@@ -17,7 +17,7 @@ import { type Load, loadNamespace, readCredentials, startLoad, waysOf } from './
 import { type Machine, makeNetwork, startMachine } from './machine.ts';
 import { newApiOf } from './new-api.ts';
 import { clientNamespace, type Sides, startRealClients } from './real-clients.ts';
-import { judge, judgeOperator, lateRequests, type Observations, startOf } from './samples.ts';
+import { judge, judgeOperator, type Observations, startOf, wrongRequests } from './samples.ts';
 import { openUpgradeRecords, type SideRecord, type UpgradeRecord } from './upgrade-records.ts';
 import { drawTimeline, shortOf, writeUpgradeReport } from './upgrade-report.ts';
 import { toolNamespace } from './workloads.ts';
@@ -39,8 +39,6 @@ const lifeFolder = fileURLToPath(new URL('../../.cache/cluster-life', import.met
 const upgradeFolder = fileURLToPath(new URL('../../.cache/cluster-upgrade', import.meta.url));
 /** The number of failed requests that the record of an event lists. */
 const maxFailed = 500;
-/** The number of requests without an answer in time that the record of a side lists. */
-const maxLate = 50;
 const log = (message: string) => void process.stdout.write(`${message}\n`);
 
 /** Runs a step and records how long it took. */
@@ -178,7 +176,8 @@ function machineLines({ buildSeconds }: ClusterPlan, upSeconds: number): readonl
 
 /** What clients of the proxies, or those of the servers, saw. */
 function sideOf(observed: Observations, proxied: boolean, clients: ClientFigures): SideRecord {
-  return { requests: judge(observed, proxied), clients, late: lateRequests(observed, proxied).slice(0, maxLate) };
+  const wrong = proxied ? wrongRequests(observed) : undefined;
+  return { requests: judge(observed, proxied), clients, wrong };
 }
 
 /** The record of an upgrade. */

@@ -66,8 +66,8 @@ export interface Verdict {
   readonly lostEvents: number;
 }
 
-/** A request without an answer in time. */
-export interface LateRequest {
+/** A request whose answer no client should get. */
+export interface WrongRequest {
   /** The name of its endpoint. */
   readonly way: string;
   readonly kind: Sample['kind'];
@@ -77,6 +77,7 @@ export interface LateRequest {
   readonly tookMs: number;
   /** 0 without an answer. */
   readonly status: number;
+  readonly outcome: Outcome;
   readonly error?: string | undefined;
   /**
    * The longest time that a server took to give a client of its own an answer 2xx, of those that ran at the same time;
@@ -97,6 +98,8 @@ export interface OperatorVerdict {
 
 /** No client should wait longer. */
 export const answerBoundMs = 5_000;
+/** A report names so many wrong answers of each kind. */
+const namedOfKind = 10;
 /** The operator confirms its table every 5 s, and may be late by 5 s. */
 export const silenceBoundMs = 10_000;
 /** The operator asks a ready server every 2 s. Its answer, the write of the status and the next look take time. */
@@ -157,22 +160,30 @@ export function startOf({ samples, sights }: Observations): number {
 }
 
 /**
- * The requests of one side that had no answer in time, in the order of their start. Each tells how long a server took
- * for answers of its own at that time, because a proxy cannot be quicker than the servers behind it.
+ * The first requests through proxies with an answer that no client should get: some of each kind of answer, in the
+ * order of their start. Each tells how long a server took for answers of its own at that time, because a proxy cannot
+ * be quicker than the servers behind it.
  */
-export function lateRequests(observations: Observations, proxied: boolean): readonly LateRequest[] {
+export function wrongRequests(observations: Observations): readonly WrongRequest[] {
   const { samples } = observations;
+  const servedFrom = servedSince(samples);
   const start = startOf(observations);
   const straight = samples.filter((sample) => !sample.proxied && sample.status >= 200 && sample.status < 300);
-  const late = samples.filter((sample) => sample.proxied === proxied && sample.outcome === 'noAnswer');
-  return late
+  const named = new Map<Outcome, number>();
+  return samples
+    .filter((sample) => sample.proxied && isWrong(sample, servedFrom))
     .toSorted((one, other) => one.startedAt - other.startedAt)
-    .map(({ way, kind, startedAt, tookMs, status, error }) => {
+    .filter(({ outcome }) => {
+      const before = named.get(outcome) ?? 0;
+      named.set(outcome, before + 1);
+      return before < namedOfKind;
+    })
+    .map(({ way, kind, startedAt, tookMs, status, outcome, error }) => {
       const beside = straight.filter(
         (other) => other.startedAt < startedAt + tookMs && other.startedAt + other.tookMs > startedAt,
       );
       const serverMs = beside.reduce<number | undefined>((most, other) => Math.max(most ?? 0, other.tookMs), undefined);
-      return { way, kind, afterMs: startedAt - start, tookMs, status, error, serverMs };
+      return { way, kind, afterMs: startedAt - start, tookMs, status, outcome, error, serverMs };
     });
 }
 

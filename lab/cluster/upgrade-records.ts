@@ -2,14 +2,14 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ClientFigures } from './client-figures.ts';
 import type { Remedy } from './cluster-plan.ts';
-import type { LateRequest, OperatorVerdict, Verdict } from './samples.ts';
+import type { OperatorVerdict, Verdict, WrongRequest } from './samples.ts';
 
 /** What clients of one side of an upgrade saw. */
 export interface SideRecord {
   readonly requests: Verdict;
   readonly clients: ClientFigures;
-  /** The first requests without an answer in time. */
-  readonly late?: readonly LateRequest[] | undefined;
+  /** The first requests through the proxies whose answer no client should get. */
+  readonly wrong?: readonly WrongRequest[] | undefined;
 }
 
 /** The result of one upgrade. The report compares the upgrade with this project and the one with the peer proxy. */

@@ -11,7 +11,6 @@ import { newApiOf } from './new-api.ts';
 import {
   answerBoundMs,
   isWrong,
-  type LateRequest,
   type Observations,
   type OperatorVerdict,
   servedSince,
@@ -19,14 +18,13 @@ import {
   silenceBoundMs,
   startOf,
   type Verdict,
+  type WrongRequest,
   wronglyConvergedBoundMs,
 } from './samples.ts';
 import type { SideRecord, UpgradeRecord } from './upgrade-records.ts';
 
 /** The number of failures of each kind that the report names. */
 const shownFailures = 3;
-/** The number of requests without an answer in time that the report names. */
-const shownLate = 10;
 const seconds = (ms: number) => `${(ms / 1_000).toFixed(1)} s`;
 /** The interval at which each endpoint of the load is used, and what counts as what. */
 export const method: readonly string[] = [
@@ -236,23 +234,24 @@ function shownSpread(numbers: readonly number[] | undefined): Shown {
 
 /** The first failures of each column, by seconds after the start of the load. */
 export function failureLines(columns: readonly Column[]): readonly string[] {
-  const lines = columns.flatMap(({ heading, side: { clients, late = [] } }) => {
+  const lines = columns.flatMap(({ heading, side: { clients, wrong = [] } }) => {
     const ofWorkloads = clients.tallies.flatMap(({ workload, failures }) =>
       failures.slice(0, shownFailures).map((failure) => `${workload}, ${failure}`),
     );
     const ofWatches = clients.held.failures.slice(0, shownFailures).map((failure) => `long-lived watches, ${failure}`);
-    const wrong = clients.informerDifferences.slice(0, shownFailures).map((difference) => `informers: ${difference}`);
+    const different = clients.informerDifferences
+      .slice(0, shownFailures)
+      .map((difference) => `informers: ${difference}`);
     const left = [...clients.namespacesLeft, ...clients.orphans].slice(0, shownFailures).map((name) => `left: ${name}`);
-    const requests = late.slice(0, shownLate).map(lateLine);
-    return [...requests, ...ofWorkloads, ...ofWatches, ...wrong, ...managerLines(clients), ...left].map(
+    return [...wrong.map(wrongLine), ...ofWorkloads, ...ofWatches, ...different, ...managerLines(clients), ...left].map(
       (line) => `- ${heading}: ${line}`,
     );
   });
   return lines.length === 0 ? [] : ['## The first failures of each kind', '', ...lines, ''];
 }
 
-/** A request without an answer in time, and how quick the servers were then. */
-function lateLine({ way, kind, afterMs, tookMs, status, error, serverMs }: LateRequest): string {
+/** A request with a wrong answer. If none came in time, the line tells how quick the servers were then. */
+function wrongLine({ way, kind, afterMs, tookMs, status, outcome, error, serverMs }: WrongRequest): string {
   const what = kind === 'write' ? 'write' : kind === 'new' ? 'read of the new API' : 'read';
   const end =
     status === 0 ? `no answer after ${seconds(tookMs)} (${error ?? 'unknown'})` : `${status} after ${seconds(tookMs)}`;
@@ -260,7 +259,8 @@ function lateLine({ way, kind, afterMs, tookMs, status, error, serverMs }: LateR
     serverMs === undefined
       ? 'no server answered its own clients then'
       : `a server itself took ${seconds(serverMs)} then`;
-  return `${what} at ${way}, ${(afterMs / 1_000).toFixed(0)} s: ${end}; ${beside}`;
+  const line = `${what} at ${way}, ${(afterMs / 1_000).toFixed(0)} s: ${end}`;
+  return outcome === 'noAnswer' ? `${line}; ${beside}` : line;
 }
 
 /** The commonest errors of the manager's reconciles, why it ended, and what it has out of step. */

@@ -2,11 +2,11 @@ import { expect } from 'chai';
 import {
   judge,
   judgeOperator,
-  lateRequests,
   type Sample,
   type Sight,
   shortcomings,
   type Write,
+  wrongRequests,
 } from '../../lab/cluster/samples.ts';
 
 const at = (startedAt: number, sample: Partial<Sample>): Sample => ({
@@ -46,7 +46,7 @@ describe('The judge of an upgrade', () => {
     expect(judge({ samples, sights: [], writes: [], steps: [] }, true).wrongNotFound).to.equal(1);
   });
 
-  it('names requests without an answer in time, and how quick the servers were meanwhile', () => {
+  it('names requests through proxies without an answer in time, and how quick the servers were meanwhile', () => {
     const straight = { way: 'm1, server', proxied: false };
     const samples = [
       at(0, {}),
@@ -58,16 +58,26 @@ describe('The judge of an upgrade', () => {
       at(2_000, { ...straight, tookMs: 4_900, status: 0, outcome: 'noAnswer' }),
       at(7_000, { ...straight, tookMs: 2_000 }),
     ];
-    expect(lateRequests({ samples, sights: [], writes: [], steps: [] }, true)).to.deep.equal([
+    expect(wrongRequests({ samples, sights: [], writes: [], steps: [] })).to.deep.equal([
       {
         ...{ way: 'm1, proxy', kind: 'write', afterMs: 1_000, tookMs: 6_000 },
-        ...{ status: 201, error: undefined, serverMs: 4_800 },
+        ...{ status: 201, outcome: 'noAnswer', error: undefined, serverMs: 4_800 },
       },
       {
         ...{ way: 'm1, proxy', kind: 'read', afterMs: 9_000, tookMs: 20_000 },
-        ...{ status: 0, error: 'no answer', serverMs: undefined },
+        ...{ status: 0, outcome: 'noAnswer', error: 'no answer', serverMs: undefined },
       },
     ]);
+  });
+
+  it('names wrong 404s beside many requests without an answer in time', () => {
+    const samples = [
+      at(0, { kind: 'new' }),
+      ...Array.from({ length: 30 }, (_, index) => at(1_000 + index, { status: 0, outcome: 'noAnswer' })),
+      at(2_000, { kind: 'new', status: 404, outcome: 'notFound' }),
+    ];
+    const named = wrongRequests({ samples, sights: [], writes: [], steps: [] });
+    expect(named.map(({ outcome }) => outcome)).to.deep.equal([...Array(10).fill('noAnswer'), 'notFound']);
   });
 
   it('counts missing and duplicate writes, and those that no watch has shown', () => {

@@ -23,12 +23,14 @@ describe('The report of an upgrade', () => {
     expect(report).to.contain('- Directly to the servers: exec, 0 s: no');
   });
 
-  it('names requests without an answer in time', () => {
-    const late = [
-      { way: 'm1, proxy', kind: 'write', afterMs: 12_400, tookMs: 6_000, status: 201, serverMs: 5_900 },
-      { way: 'm2, proxy', kind: 'new', afterMs: 20_000, tookMs: 20_000, status: 0, error: 'no answer' },
+  it('names requests with a wrong answer', () => {
+    const outcome = 'noAnswer';
+    const wrong = [
+      { way: 'm1, proxy', kind: 'write', afterMs: 12_400, tookMs: 6_000, status: 201, outcome, serverMs: 5_900 },
+      { way: 'm2, proxy', kind: 'new', afterMs: 20_000, tookMs: 20_000, status: 0, outcome, error: 'no answer' },
+      { way: 'm3, proxy', kind: 'new', afterMs: 30_000, tookMs: 100, status: 404, outcome: 'notFound' },
     ] as const;
-    const lines = writeUpgradeReport({ ...product, through: { ...side(0), late } }, undefined).split('\n');
+    const lines = writeUpgradeReport({ ...product, through: { ...side(0), wrong } }, undefined).split('\n');
     expect(lines).to.include(
       '- Through the proxies: write at m1, proxy, 12 s: 201 after 6.0 s; a server itself took 5.9 s then',
     );
@@ -36,6 +38,7 @@ describe('The report of an upgrade', () => {
       '- Through the proxies: read of the new API at m2, proxy, 20 s: no answer after 20.0 s (no answer); ' +
         'no server answered its own clients then',
     );
+    expect(lines).to.include('- Through the proxies: read of the new API at m3, proxy, 30 s: 404 after 0.1 s');
   });
 
   it('says what the manager of each side did, if the record has one', () => {
