@@ -85,7 +85,7 @@ cluster: install ## Bring up a real cluster of three kubeadm machines with PeerD
 	@node lab/cluster/run-cluster.ts up
 
 .PHONY: test-cluster
-test-cluster: install ## Upgrade such a cluster under load, judge what clients saw, write docs/benchmarks/upgrade.md (ARGS=--peer-ca-file: with Kubernetes' own peer proxy instead; ARGS="1.33 1.37": version by version, 52 minutes)
+test-cluster: install ## Upgrade such a cluster under load, judge what clients saw, write docs/benchmarks/upgrade.md (ARGS=--peer-ca-file: with Kubernetes' own peer proxy instead; ARGS="1.33 1.37": version by version, 50 minutes)
 	@node lab/cluster/run-cluster.ts upgrade $(ARGS); status=$$?; biome format --write docs/benchmarks >/dev/null; exit $$status
 
 .PHONY: test-cluster-life
